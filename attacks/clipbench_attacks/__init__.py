@@ -1,0 +1,1 @@
+"""Built-in attacks of clipbench, one file each; the file name is the plugin's name."""

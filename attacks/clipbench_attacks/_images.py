@@ -1,0 +1,43 @@
+"""Views of image sequences that choose, and change, images when they are looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import overload
+
+import numpy as np
+
+from clipbench.contracts import Image, IntArray
+
+
+class ImageView(Sequence[Image]):
+    """Some images of a sequence, each passed through a function on access; nothing is held.
+
+    Args:
+        images: the images chosen from.
+        numbers: ``(M,)`` positions in `images`, in the order of the view.
+        change: applied to each image; None leaves it as it is.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Image],
+        numbers: IntArray,
+        change: Callable[[Image], Image] | None = None,
+    ) -> None:
+        self._images = images
+        self._numbers = np.asarray(numbers, dtype=np.int64)
+        self._change = change
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> ImageView: ...
+    def __getitem__(self, index: int | slice) -> Image | ImageView:
+        if isinstance(index, slice):
+            return ImageView(self._images, self._numbers[index], self._change)
+        image = self._images[int(self._numbers[index])]
+        return image if self._change is None else self._change(image)

@@ -1,0 +1,3 @@
+"""clipbench: attacks on, and defences of, contrastive image-text pre-training on one bench."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,86 @@
+"""The command line: thin, and quick to answer.
+
+A command's module is imported when the command is named, and heavy packages when it runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from clipbench import __version__
+from clipbench.cli._errors import report
+from clipbench.cli._options import PREFIX, traceback_option
+from clipbench.errors import UnknownName
+
+COMMANDS = {  # command -> module of this package
+    "run": "run",
+    "poison": "poison",
+    "train": "train",
+    "evaluate": "evaluate",
+    "leaderboard": "leaderboard",
+    "list": "list_",  # a module called `list` would hide the built-in in this one
+    "describe": "describe",
+    "verify": "verify",
+    "data": "data",
+    "doctor": "doctor",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group that imports the module of a command when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            raise UnknownName("command", cmd_name, COMMANDS)
+        command = importlib.import_module(f"clipbench.cli.{COMMANDS[cmd_name]}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(
+    cls=_LazyGroup,
+    invoke_without_command=True,
+    context_settings={
+        "auto_envvar_prefix": PREFIX,
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+    },
+    epilog="Results go to standard output, all else to standard error. Exit status: 0 done,"
+    " 1 the work failed or a check fell short, 2 the command was wrong.",
+)
+@click.version_option(__version__, prog_name="clipbench")
+@traceback_option
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Attacks on, and defences of, contrastive image-text pre-training on one bench."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status; no error leaves as a raw traceback.
+
+    Args:
+        args: the arguments; None: those of this process.
+    """
+    if f"_{PREFIX}_COMPLETE" in os.environ:
+        cli.main(prog_name="clipbench")  # the shell asks for completions; this exits
+    state = {"traceback": False}
+    try:
+        given = list(sys.argv[1:] if args is None else args)
+        with cli.make_context("clipbench", given, obj=state) as ctx:
+            cli.invoke(ctx)
+        sys.stdout.flush()
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - this is where they all end
+        return report(error, show_traceback=state["traceback"])
+    return 0

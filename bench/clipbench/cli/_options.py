@@ -1,0 +1,200 @@
+"""Options that several commands share, and the request that they make up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from clipbench.describe import arguments_of, own_doc, text_of
+from clipbench.errors import BadSetting
+from clipbench.request import DEFAULT_OUT, KEYS, Request, combine, default_cache, read_yaml
+from clipbench.settings import TrainSettings
+from clipbench.specs import field_types, type_text
+
+PREFIX = "CLIPBENCH"
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Training settings with an option of their own; `--set` reaches the others.
+TRAIN_OPTIONS = (
+    "model",
+    "pretrained",
+    "epochs",
+    "batch_size",
+    "lr",
+    "wd",
+    "warmup",
+    "precision",
+    "workers",
+    "device",
+    "save_frequency",
+    "grad_clip_norm",
+    "lr_schedule",
+    "tensorboard",
+)
+
+
+def option(*names: str, **keywords: Any) -> Callable[[F], F]:
+    """Return an option that shows its default and its variable, ``CLIPBENCH_`` and its name."""
+    name = names[0].split("/")[0].lstrip("-")
+    keywords.setdefault("envvar", f"{PREFIX}_{name.upper().replace('-', '_')}")
+    return click.option(*names, **{"show_default": True, "show_envvar": True, **keywords})
+
+
+def _set_traceback(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001
+    if value:
+        ctx.ensure_object(dict)["traceback"] = True
+
+
+traceback_option = option(
+    "--traceback",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_set_traceback,
+    help="Show where an error came from.",
+)
+
+
+class Command(click.Command):
+    """A command that takes ``--traceback``, too, for whoever adds it at the end of the line."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
+        traceback_option(self)  # click appends to the parameters of a command
+
+
+def stack(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return a decorator that adds options in the order in which they are given."""
+
+    def decorate(function: F) -> F:
+        for add in reversed(options):
+            function = add(function)
+        return function
+
+    return decorate
+
+
+data_option = option("--data", default="shapes", metavar="SPEC", help="Data set.")
+json_option = option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+quiet_option = option("--quiet", "-q", is_flag=True, help="Report warnings and errors only.")
+cache_option = option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=default_cache,
+    show_default="~/.cache/clipbench",
+    help="Folder of clean shards and indexes; may be shared and deleted.",
+)
+config_option = option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default="none",
+    help="YAML file with any of these settings, training settings under `train:`.",
+)
+out_option = option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_OUT,
+    help="Folder of the runs, one folder each.",
+)
+
+
+def _choice(name: str, default: str, text: str, metavar: str, several: bool) -> Callable[[F], F]:
+    return option(
+        name,
+        multiple=several,
+        default=(default,) if several and default else default or None,
+        show_default=default or "none",
+        metavar=metavar,
+        help=f"{text} Repeatable." if several else text,
+    )
+
+
+def attack_option(*, several: bool = False) -> Callable[[F], F]:
+    """Return ``--attack``, which may be given several times if `several`."""
+    return _choice("--attack", "none", "Attack, e.g. targeted:targets=16.", "SPEC", several)
+
+
+def rate_option(*, several: bool = False) -> Callable[[F], F]:
+    """Return ``--rate``, which may be given several times if `several`."""
+    return _choice("--rate", "", "Poisoned share of all pairs: 1e-6, 0.0001%.", "RATE", several)
+
+
+def defense_option(*, several: bool = False) -> Callable[[F], F]:
+    """Return ``--defense``, which may be given several times if `several`."""
+    return _choice("--defense", "none", "Defence, e.g. safeclip.", "SPEC", several)
+
+
+def seed_option(*, several: bool = False) -> Callable[[F], F]:
+    """Return ``--seed``, which may be given several times if `several`."""
+    return _choice("--seed", "0", "Seed of everything random.", "N", several)
+
+
+poisons_option = option(
+    "--poisons", metavar="N", show_default="none", help="Number of poisons, instead of --rate."
+)
+
+
+def train_options() -> Callable[[F], F]:
+    """Return an option for each of the usual training settings, and ``--set`` for the others."""
+    meanings, hints = arguments_of(own_doc(TrainSettings)), field_types(TrainSettings)
+    defaults = {item.name: item.default for item in fields(TrainSettings)}
+    options = []
+    for name in TRAIN_OPTIONS:
+        flag = f"--{name.replace('_', '-')}"
+        fallback = text_of(defaults[name])
+        keywords: dict[str, Any] = {
+            "default": None,
+            "help": f"{meanings[name][0].upper()}{meanings[name][1:]}",
+            "show_default": f"recipe, else {fallback}",
+        }
+        if hints[name] is bool:
+            options.append(option(f"{flag}/--no-{flag[2:]}", name, **keywords))
+        else:
+            metavar = type_text(hints[name]).replace(" ", "").replace("'", "").upper()
+            options.append(option(flag, name, metavar=metavar, **keywords))
+    others = option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="FIELD=VALUE",
+        show_default="none",
+        help="Any other training setting, e.g. crop_scale=0.5. Repeatable.",
+    )
+    return stack(*options, others)
+
+
+def request_of(ctx: click.Context) -> Request:
+    """Return what the options of a command, its YAML file and the environment ask for."""
+    line: dict[str, Any] = {"train": {}}
+    environment: dict[str, Any] = {"train": {}}
+    layers = {ParameterSource.COMMANDLINE: line, ParameterSource.ENVIRONMENT: environment}
+    for name, value in ctx.params.items():
+        source = ctx.get_parameter_source(name)
+        layer = layers.get(source) if source else None
+        if layer is None:
+            continue
+        if name in KEYS:
+            layer[name] = value
+        elif name in TRAIN_OPTIONS:
+            layer["train"][name] = value
+        elif name == "settings":
+            layer["train"].update(assignments(value, "--set"))
+    file = ctx.params.get("config")
+    return combine(line, {} if file is None else read_yaml(file), environment)
+
+
+def assignments(values: tuple[str, ...], name: str) -> dict[str, str]:
+    """Return ``FIELD=VALUE`` texts as a mapping."""
+    found = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise BadSetting(f"{name} takes FIELD=VALUE. Got {text!r}.")
+        found[key.strip()] = value.strip()
+    return found

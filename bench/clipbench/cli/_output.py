@@ -1,0 +1,57 @@
+"""What commands print: results on standard output, by the first process of a distributed run."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+
+from clipbench.progress import Reporter
+
+GAP = "  "
+MINIMUM_WIDTH = 30  # of a last column that is broken into lines
+
+
+def is_first_process() -> bool:
+    """Return whether this process speaks for all; under torchrun that is the one of rank 0."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def reporter_for(quiet: bool) -> Reporter:
+    """Return the reporter of a command; processes of higher rank only warn."""
+    return Reporter(quiet=quiet or not is_first_process())
+
+
+def print_result(text: str) -> None:
+    """Print `text` on standard output, once for all processes."""
+    if is_first_process():
+        click.echo(text)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON on standard output, once for all processes."""
+    print_result(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def columns(rows: Iterable[Sequence[str]], width: int | None = None) -> str:
+    """Return rows as left-aligned columns.
+
+    Args:
+        rows: texts, as many in every row.
+        width: where given, the last column is broken into lines that end there.
+    """
+    cells = [list(row) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    indent = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
+    room = None if width is None else max(MINIMUM_WIDTH, width - indent)
+    lines = []
+    for row in cells:
+        last = [row[-1]] if room is None else textwrap.wrap(row[-1], room) or [""]
+        padded = [cell.ljust(size) for cell, size in zip(row[:-1], widths[:-1], strict=True)]
+        lines.append(GAP.join([*padded, last[0]]).rstrip())
+        lines += [" " * indent + more for more in last[1:]]
+    return "\n".join(lines)

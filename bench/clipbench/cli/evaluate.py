@@ -1,0 +1,74 @@
+"""``clipbench evaluate``: measure any open_clip checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._output import columns, print_json, print_result, reporter_for
+
+
+@click.command("evaluate", cls=options.Command)
+@options.option(
+    "--checkpoint",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default=False,
+    help="Weights, of clipbench or of open_clip.",
+)
+@options.option(
+    "--model",
+    required=True,
+    metavar="NAME",
+    show_default=False,
+    help="open_clip model name or configuration file.",
+)
+@options.data_option
+@options.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default="none",
+    help="Ledger of the poisoned set it was trained on; measures the attack, too.",
+)
+@options.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@options.json_option
+@options.quiet_option
+def command(
+    *,
+    checkpoint: Path,
+    model: str,
+    data: str,
+    ledger: Path | None,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Measure a checkpoint of clipbench or open_clip.
+
+    Clean accuracy and retrieval; with a ledger attack success, too.
+    """
+    from clipbench import pipeline  # noqa: PLC0415 - heavy
+
+    with reporter_for(quiet) as reporter:
+        result = pipeline.evaluate_checkpoint(
+            checkpoint, model, data=data, ledger=ledger, device=device, reporter=reporter
+        )
+    if as_json:
+        print_json([result])
+    else:
+        print_result(columns(_line(name, value) for name, value in result["metrics"].items()))
+
+
+def _line(name: str, metric: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Return a metric as name, value, count and interval; the last two for proportions."""
+    if metric.get("n") is None:
+        value = metric["value"]
+        return name, "missing" if value is None else f"{value:.4f}", "", ""
+    share = "missing" if metric["value"] is None else f"{metric['value']:.2%}"
+    interval = f"[{metric['low']:.2%}, {metric['high']:.2%}]"
+    return name, share, f"{metric['k']}/{metric['n']}", interval

@@ -1,0 +1,71 @@
+"""``clipbench leaderboard``: the table of results, in every format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._leaderboard import frame_of
+from clipbench.cli._output import print_result, reporter_for
+from clipbench.request import DEFAULT_OUT
+
+FORMATS = {"text": "to_text", "markdown": "to_markdown", "csv": "to_csv", "latex": "to_latex"}
+
+
+@click.command("leaderboard", cls=options.Command)
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@options.option(
+    "--format",
+    "style",
+    type=click.Choice(list(FORMATS)),
+    default="text",
+    help="How to print the table.",
+)
+@options.option(
+    "--write",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    envvar=None,
+    show_default="nothing",
+    help="Also write Markdown, CSV, LaTeX, JSON and the plots into this folder.",
+)
+@options.option(
+    "--eligible-at",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    help="Least success of the undefended attack for a row to count as defended.",
+)
+@options.json_option
+@options.quiet_option
+def command(
+    *,
+    paths: tuple[Path, ...],
+    style: str,
+    write: Path | None,
+    eligible_at: float,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print the leaderboard of results.
+
+    PATHS are files or folders of results, by default the folder runs. A row is a combination of
+    attack, rate, defence, model and data; its seeds are put together.
+    """
+    from clipbench.leaderboard import export, render, store, tables  # noqa: PLC0415
+
+    with reporter_for(quiet) as reporter:
+        results = store.load_results(
+            list(paths) or [DEFAULT_OUT],
+            skip_damaged=lambda error: reporter.warning(str(error)),
+        )
+        frame = frame_of(results, eligible_at)
+        if write is not None:
+            written = tables.write_all(frame, results, write)
+            for path in written:
+                reporter.note(f"wrote {path}")
+    if as_json:
+        print_result(export.results_json(results).rstrip("\n"))
+    else:
+        print_result(getattr(render, FORMATS[style])(frame).rstrip("\n"))

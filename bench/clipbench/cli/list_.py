@@ -1,0 +1,66 @@
+"""``clipbench list``: what there is to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from clipbench import registry
+from clipbench.cli import _options as options
+from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.plugins import Kind
+
+PLURALS: Mapping[str, Kind] = {
+    "attacks": "attack",
+    "defenses": "defense",
+    "datasets": "dataset",
+    "metrics": "metric",
+}
+MODELS = "models"
+
+
+@click.command("list", cls=options.Command)
+@click.argument("kind", required=False, type=click.Choice([*PLURALS, MODELS]))
+@options.json_option
+def command(kind: str | None, as_json: bool) -> None:
+    """List attacks, defences, data sets and models.
+
+    Without KIND, all but the models, of which open_clip has many. A plugin that cannot be used is
+    a warning that says why; the others work.
+    """
+    found: dict[str, Any] = {}
+    with reporter_for(quiet=False) as reporter:
+        for plural, single in PLURALS.items():
+            if kind in (None, plural):
+                listed = registry.survey(single)
+                found[plural] = [_entry(item, item.cls) for item in listed if item.cls]
+                for item in listed:
+                    if item.problem:
+                        reporter.warning(item.problem)
+    if kind == MODELS:
+        from clipbench.models import model_names  # noqa: PLC0415 - heavy
+
+        found[MODELS] = model_names()
+    if as_json:
+        print_json(found)
+    elif kind is not None:
+        print_result(_text(found[kind]))
+    else:
+        blocks = [f"{plural}\n{_text(items)}" for plural, items in found.items() if items]
+        print_result("\n\n".join(blocks))
+
+
+def _entry(item: registry.Listed, cls: type) -> dict[str, Any]:
+    text = registry.describe(cls)
+    names = [parameter.name for parameter in text.parameters]
+    return {"name": item.name, "title": text.title, "origin": item.origin, "parameters": names}
+
+
+def _text(items: list[Any]) -> str:
+    if not items:
+        return "none"
+    if isinstance(items[0], str):
+        return "\n".join(items)
+    return columns(("  " + item["name"], item["title"]) for item in items)

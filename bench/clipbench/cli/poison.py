@@ -1,0 +1,49 @@
+"""``clipbench poison``: write a poisoned set of shards and its ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._output import print_json, print_result, reporter_for
+
+
+@click.command("poison", cls=options.Command)
+@options.data_option
+@options.attack_option()
+@options.rate_option()
+@options.poisons_option
+@options.seed_option()
+@options.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=None,
+    show_default="in the cache",
+    help="Folder to write the poisoned set into.",
+)
+@options.cache_option
+@options.config_option
+@options.json_option
+@options.quiet_option
+@click.pass_context
+def command(
+    ctx: click.Context, /, folder: Path | None, as_json: bool, quiet: bool, **_: Any
+) -> None:
+    """Write poisoned shards and their ledger.
+
+    The shards are for any training program; keep the ledger from it.
+    """
+    request = options.request_of(ctx)
+    config = request.config()
+    from clipbench import pipeline  # noqa: PLC0415 - heavy
+
+    with reporter_for(quiet) as reporter:
+        made = pipeline.poison(config, cache=request.cache, out=folder, reporter=reporter)
+    if as_json:
+        print_json({"shards": str(made.shards_folder), "ledger": str(made.ledger)})
+    else:
+        print_result(f"shards  {made.shards_folder}\nledger  {made.ledger}")

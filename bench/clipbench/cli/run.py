@@ -1,0 +1,61 @@
+"""``clipbench run``: poison, train, evaluate and record, for one combination or a grid of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._leaderboard import table
+from clipbench.cli._output import is_first_process, print_json, print_result, reporter_for
+
+
+@click.command("run", cls=options.Command)
+@options.data_option
+@options.attack_option(several=True)
+@options.rate_option(several=True)
+@options.poisons_option
+@options.defense_option(several=True)
+@options.seed_option(several=True)
+@options.option(
+    "--controls/--no-controls",
+    default=False,
+    help="Also run the same defence on clean data and no defence on the poisoned data.",
+)
+@options.out_option
+@options.cache_option
+@options.config_option
+@options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@options.json_option
+@options.quiet_option
+@options.train_options()
+@click.pass_context
+def command(ctx: click.Context, /, dry_run: bool, as_json: bool, quiet: bool, **_: Any) -> None:
+    """Poison, train, evaluate; print the leaderboard.
+
+    Several attacks, rates, defences and seeds make a grid. What is done already is not done again:
+    the same command continues a run that was stopped.
+    """
+    request = options.request_of(ctx)
+    configs = request.configs()
+    if dry_run and as_json:
+        print_json([config.to_json() for config in configs])
+        return
+    from clipbench import pipeline  # noqa: PLC0415 - heavy
+
+    places = {"cache": request.cache, "out": request.out, "controls": request.controls}
+    with reporter_for(quiet) as reporter:
+        for config in configs:
+            for line in pipeline.plan(config, **places).lines():
+                if dry_run:
+                    print_result(line)
+                else:
+                    reporter.note(line)
+        if dry_run:
+            return
+        results = [pipeline.execute(config, **places, reporter=reporter) for config in configs]
+    if as_json:
+        print_json(results)
+    elif is_first_process():
+        print_result(table(results))

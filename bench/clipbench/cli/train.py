@@ -1,0 +1,50 @@
+"""``clipbench train``: train a model with a defence on any folder of shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._output import print_json, print_result, reporter_for
+
+
+@click.command("train", cls=options.Command)
+@options.option(
+    "--shards",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    show_default=False,
+    help="WebDataset shards, as img2dataset writes them; no ledger is needed or read.",
+)
+@options.data_option
+@options.defense_option()
+@options.seed_option()
+@options.out_option
+@options.cache_option
+@options.config_option
+@options.json_option
+@options.quiet_option
+@options.train_options()
+@click.pass_context
+def command(ctx: click.Context, /, shards: Path, as_json: bool, quiet: bool, **_: Any) -> None:
+    """Train with a defence on any folder of shards.
+
+    Prints the path of the weights. The data set given with --data supplies the recipe, and the
+    synonyms for text augmentation.
+    """
+    request = options.request_of(ctx)
+    config = request.config()
+    from clipbench import pipeline  # noqa: PLC0415 - heavy
+
+    with reporter_for(quiet) as reporter:
+        weights = pipeline.train(
+            config, shards, request.out, cache=request.cache, reporter=reporter
+        )
+    if as_json:
+        print_json({"checkpoint": str(weights)})
+    else:
+        print_result(str(weights))

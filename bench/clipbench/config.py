@@ -1,0 +1,238 @@
+"""The configuration of one run: everything that decides its numbers, resolved and hashed.
+
+What a person asked for, possibly several runs at once, is in `clipbench.request`; here each choice
+has been made. The priority is: what was asked for, then the data set's recipe for this defence,
+then the defaults.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
+from typing import Any
+
+from clipbench import registry
+from clipbench.errors import BadSetting, CorruptData
+from clipbench.settings import TrainSettings, check_train_fields, parse_rate
+from clipbench.specs import SpecLike, coerce
+
+__all__ = ["NO_ATTACK", "RunConfig", "TrainSettings", "parse_rate", "resolve"]
+
+NO_ATTACK = "none"
+SCHEMA = 1
+# These change where and how fast a run works, not what it computes.
+NOT_HASHED = frozenset({"device", "workers", "tensorboard", "checkpoint_every_s"})
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, resolved.
+
+    Args:
+        data: the data set: ``name`` and all parameters.
+        attack: the attack: ``name`` and all parameters; ``none`` for clean data.
+        defense: the defence: ``name`` and all parameters.
+        rate_text: share of all pairs that are poison, as an exact decimal; none: see `poisons`.
+        poisons: the number of poisons, where that was given instead of a rate.
+        seed: the only integer from which all generators come.
+        train: the training settings.
+        code: SHA-256 of each plugin that is a file of its own, by kind.
+        explicit: the training settings that were asked for, as opposed to recipe and defaults;
+            not part of the hash, needed to resolve a control in the same way.
+    """
+
+    data: Mapping[str, Any]
+    attack: Mapping[str, Any]
+    defense: Mapping[str, Any]
+    rate_text: str | None
+    poisons: int | None
+    seed: int
+    train: TrainSettings
+    code: Mapping[str, str] = field(default_factory=dict)
+    explicit: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.rate_text is not None:
+            object.__setattr__(self, "rate_text", parse_rate(self.rate_text)[1])
+        if self.poisons is not None and coerce(self.poisons, int, "poisons") < 1:
+            raise BadSetting(f"poisons must be at least 1. Got {self.poisons}.")
+        if coerce(self.seed, int, "seed") < 0:
+            raise BadSetting(f"seed must be at least 0. Got {self.seed}.")
+        given = [item for item in (self.rate_text, self.poisons) if item is not None]
+        if len(given) == 2:
+            raise BadSetting("Give a rate or a number of poisons, not both.")
+        if self.is_clean and given:
+            raise BadSetting(f"The attack {NO_ATTACK!r} poisons nothing and takes no rate.")
+        if not self.is_clean and not given:
+            raise BadSetting(
+                f"The attack {self.attack_name!r} needs a rate: give --rate 1e-4 or --poisons 3."
+            )
+
+    @property
+    def rate(self) -> float | None:
+        """The poison rate as a number; use `rate_text` where it must be exact."""
+        return None if self.rate_text is None else parse_rate(self.rate_text)[0]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether this run attacks nothing."""
+        return bool(self.attack["name"] == NO_ATTACK)
+
+    @property
+    def data_name(self) -> str:
+        """The data set's name as tables show it."""
+        return registry.short_name(self.data["name"])
+
+    @property
+    def attack_name(self) -> str:
+        """The attack's name as tables show it."""
+        return registry.short_name(self.attack["name"])
+
+    @property
+    def defense_name(self) -> str:
+        """The defence's name as tables show it."""
+        return registry.short_name(self.defense["name"])
+
+    @property
+    def data_parameters(self) -> dict[str, Any]:
+        """All parameters of the data set."""
+        return _parameters(self.data)
+
+    @property
+    def attack_parameters(self) -> dict[str, Any]:
+        """All parameters of the attack."""
+        return _parameters(self.attack)
+
+    @property
+    def defense_parameters(self) -> dict[str, Any]:
+        """All parameters of the defence."""
+        return _parameters(self.defense)
+
+    def without_attack(self) -> RunConfig:
+        """Return the clean control: the same data, defence and training, and no poison."""
+        clean = registry.resolve("attack", NO_ATTACK)
+        code = {kind: value for kind, value in self.code.items() if kind != "attack"}
+        return dataclasses.replace(self, attack=clean, rate_text=None, poisons=None, code=code)
+
+    def with_defense(self, defense: SpecLike) -> RunConfig:
+        """Return the same run under another defence, with that defence's recipe."""
+        return resolve(
+            data=self.data,
+            attack=self.attack,
+            defense=defense,
+            rate=self.rate_text,
+            poisons=self.poisons,
+            seed=self.seed,
+            train=self.explicit,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as plain lists and dicts."""
+        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RunConfig:
+        """Return the configuration that `to_json` wrote.
+
+        Raises:
+            CorruptData: it is none, or was written by an incompatible version.
+        """
+        try:
+            items = dict(value)
+            schema = items.pop("schema")
+            if schema != SCHEMA:
+                raise CorruptData(f"This run configuration has schema {schema!r}, not {SCHEMA}.")
+            return cls(**{**items, "train": TrainSettings.from_mapping(items["train"])})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, CorruptData):
+                raise
+            raise CorruptData(f"This is no run configuration: {error}.") from error
+
+    def hashed(self) -> dict[str, Any]:
+        """Return everything that decides the run's numbers, and nothing else."""
+        content = self.to_json()
+        del content["explicit"]
+        for name in NOT_HASHED:
+            del content["train"][name]
+        for kind, key in (("dataset", "data"), ("attack", "attack"), ("defense", "defense")):
+            if kind in self.code:  # the content of the file counts, not the path to it
+                content[key]["name"] = registry.short_name(content[key]["name"])
+        return content
+
+    def sha256(self) -> str:
+        """Return the hash of the canonical JSON of `hashed`."""
+        text = json.dumps(self.hashed(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def id(self) -> str:
+        """The first 16 digits of the hash; the name of the run's folder."""
+        return self.sha256()[:16]
+
+
+def _parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in spec.items() if name != "name"}
+
+
+def resolve(
+    *,
+    data: SpecLike = "shapes",
+    attack: SpecLike = NO_ATTACK,
+    defense: SpecLike = "none",
+    rate: str | float | None = None,
+    poisons: int | None = None,
+    seed: int = 0,
+    train: Mapping[str, Any] | None = None,
+) -> RunConfig:
+    """Return the configuration of one run with every choice made.
+
+    Args:
+        data: data set, as text or mapping, with the parameters that shall differ from its defaults.
+        attack: attack, likewise; ``none`` for clean data.
+        defense: defence, likewise.
+        rate: share of all pairs that are poison: ``"1e-6"``, ``"0.0001%"`` or a number.
+        poisons: the number of poisons instead.
+        seed: the run's seed.
+        train: training settings that take precedence over recipe and defaults.
+
+    Raises:
+        UnknownName: a plugin, parameter or training setting that does not exist.
+        BadSetting: a value out of range, or a missing or superfluous rate.
+    """
+    rate_text = None if rate is None else parse_rate(rate)[1]
+    count = None if poisons is None else coerce(poisons, int, "poisons")
+    dataset = registry.build("dataset", data)
+    name = registry.parse("defense", defense).name
+    recipe = _sized(dataset, rate_text, count).recipe()
+    special = dict(recipe.defenses.get(registry.short_name(name), {}))
+    explicit = dict(check_train_fields(train or {}))
+    settings = {**recipe.train, **special.pop("train", {}), **explicit}
+    specs = {
+        "dataset": {"name": registry.parse("dataset", data).name, **registry.spec_of(dataset)},
+        "attack": registry.resolve("attack", attack),
+        "defense": registry.resolve("defense", defense, special),
+    }
+    hashes = {kind: registry.code_sha256(spec["name"]) for kind, spec in specs.items()}
+    return RunConfig(
+        data=specs["dataset"],
+        attack=specs["attack"],
+        defense=specs["defense"],
+        rate_text=rate_text,
+        poisons=count,
+        seed=coerce(seed, int, "seed"),
+        train=TrainSettings.from_mapping(settings),
+        code={kind: value for kind, value in hashes.items() if value is not None},
+        explicit=explicit,
+    )
+
+
+def _sized(dataset: Any, rate_text: str | None, poisons: int | None) -> Any:
+    """Return the data set large enough for one poison; recipes may depend on the size."""
+    if rate_text is not None:
+        pairs = (1 / Decimal(rate_text)).to_integral_value(rounding=ROUND_CEILING)
+        return dataset.with_pairs(int(pairs))
+    return dataset.with_pairs(poisons) if poisons else dataset

@@ -1,0 +1,352 @@
+"""What an attack, a defence and a data set owe the bench, and what they get from it.
+
+This module imports nothing of ours but names of errors and generators, and every plugin imports it.
+Letters of shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from clipbench.rng import generator
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Image = npt.NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
+IntArray = npt.NDArray[np.int64]
+Mode = Literal["replace", "insert"]
+Progress = Callable[[str, int, int], None]  # (what, done, total), called often, cheap
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image with its caption, under a key unique in its set."""
+
+    key: str
+    image: Image
+    caption: str
+
+
+# --------------------------------------------------------------------------- data sets
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with class labels.
+
+    Args:
+        images: N images; an ``(N, H, W, 3)`` array, or any sequence that decodes on access.
+        labels: ``(N,)`` class indices.
+    """
+
+    images: Sequence[Image]
+    labels: IntArray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes a zero-shot classifier tells apart, and how captions speak of them.
+
+    Args:
+        names: one name a class; its position is the class index.
+        templates: prompt templates with one ``{}`` slot for the name.
+        aliases: for each class, all phrases by which a caption may name it, the name included.
+    """
+
+    names: tuple[str, ...]
+    templates: tuple[str, ...]
+    aliases: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Held-out pairs for zero-shot classification and retrieval.
+
+    Args:
+        name: name written into results.
+        classes: the classes told apart.
+        test: labelled test images.
+        captions: for each image of `retrieval_images`, its captions (one or more).
+        retrieval_images: images of the retrieval task; often the same as the test images.
+    """
+
+    name: str
+    classes: Classes
+    test: LabelledImages
+    retrieval_images: Sequence[Image]
+    captions: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a data set is trained on; may depend on the defence, never on the attack.
+
+    Args:
+        train: training settings by field name of `clipbench.config.TrainSettings`.
+        defenses: for each defence, its parameters and, under ``"train"``, its training settings.
+    """
+
+    train: Mapping[str, Any] = field(default_factory=dict)
+    defenses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Dataset(Protocol):
+    """A source of training pairs with its held-out sets; a frozen dataclass of its parameters."""
+
+    def with_pairs(self, minimum: int) -> Dataset:
+        """Return this data set with at least `minimum` pairs, where its size is free to choose.
+
+        A data set of a given size returns itself, however small.
+        """
+
+    def num_pairs(self) -> int:
+        """Return how many training pairs there are."""
+
+    def prepare(self, cache: Path, progress: Progress = no_progress) -> Path:
+        """Return the folder of clean training shards, made under `cache` if they must be."""
+
+    def evaluation(self) -> EvaluationSet:
+        """Return the held-out test set; disjoint from training pairs and attack targets."""
+
+    def targets(self) -> LabelledImages:
+        """Return held-out images an attacker may target; disjoint from all other splits."""
+
+    def synonyms(self) -> Mapping[str, Sequence[str]]:
+        """Return synonyms of single lower-case words, for text augmentation; may be empty."""
+
+    def recipe(self) -> Recipe:
+        """Return how this data set is trained on."""
+
+
+# --------------------------------------------------------------------------- attacks
+
+
+class Corpus(Protocol):
+    """Random access to the clean training pairs, for attacks; nothing is held in memory."""
+
+    def __len__(self) -> int: ...
+
+    def caption(self, index: int) -> str:
+        """Return the caption of pair `index`."""
+
+    def image(self, index: int) -> Image:
+        """Return the decoded image of pair `index`."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What an attacker knows besides the corpus, the same for poisoning and for testing.
+
+    Args:
+        evaluation: the victim's test set (classes and images).
+        targets: held-out images an attacker may target.
+        count: number of poisoned pairs.
+        seed: the run's seed; attacks draw through `rng` only.
+    """
+
+    evaluation: EvaluationSet
+    targets: LabelledImages
+    count: int
+    seed: int
+
+    @property
+    def classes(self) -> Classes:
+        """The classes of the victim's zero-shot classifier."""
+        return self.evaluation.classes
+
+    def rng(self, *scope: str | int) -> np.random.Generator:
+        """Return the generator of one named stream of this attack."""
+        return generator(self.seed, "attack", *scope)
+
+
+@dataclass(frozen=True)
+class Poison:
+    """One poisoned pair.
+
+    Args:
+        caption: its caption.
+        image: its image.
+        base: number of the clean pair it was made from and, in mode ``replace``, takes the place
+            of. None: any pair's place, drawn by the machinery from the run's seed.
+        target: which of the attack's targets it serves, 0 .. targets - 1.
+        role: what it is for, e.g. ``"poison"``; written to the ledger.
+    """
+
+    caption: str
+    image: Image
+    base: int | None = None
+    target: int = 0
+    role: str = "poison"
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Test images the attacker wants misread, and as what.
+
+    Args:
+        images: M images; may be made on access.
+        labels: ``(M,)`` true classes.
+        goals: ``(M,)`` classes the attacker wants read; never equal to the label.
+        clean_images: the same images as they are without the attack's trigger, for pictures.
+    """
+
+    images: Sequence[Image]
+    labels: IntArray
+    goals: IntArray
+    clean_images: Sequence[Image] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Attack(Protocol):
+    """Says which pairs are poisoned and how, and which test images shall be misread.
+
+    A frozen dataclass whose fields are its parameters, checked in ``__post_init__``.
+    """
+
+    @property
+    def mode(self) -> Mode:
+        """Whether poisons replace clean pairs or are inserted beside them."""
+
+    def num_targets(self, count: int) -> int:
+        """Return over how many targets `count` poisons are spread."""
+
+    def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
+        """Yield exactly ``scene.count`` poisons; the same for the same scene and corpus."""
+
+    def probes(self, scene: Scene) -> Probes:
+        """Return the test images that shall be misread; the same for the same scene."""
+
+    def trigger(self) -> Callable[[Image], Image] | None:
+        """Return the trigger as a pure function of a uint8 image, or None if there is none."""
+
+
+# --------------------------------------------------------------------------- defences
+
+
+class Features(NamedTuple):
+    """Unit features of a batch.
+
+    Args:
+        image: ``(V, B, D)``.
+        text: ``(V, B, D)``; row b of view v belongs to the same pair as row b of ``image[v]``.
+        logit_scale: scalar, already exponentiated.
+    """
+
+    image: Tensor
+    text: Tensor
+    logit_scale: Tensor
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of an epoch: train once on these pairs with this loss.
+
+    Args:
+        name: shown in logs and records.
+        loss: mean loss of a batch of features, a scalar.
+        keep: ``(num_pairs,)`` bool, which of the epoch's pairs to train on; None: all.
+        lr_scale: factor on the scheduled learning rate.
+        views: augmented views of each pair the loss is given.
+        detached_views: how many of the first views need no gradient; they are computed without.
+        augment: whether views are augmented; False gives plain pairs.
+        cross_modal: whether the loss ties images to captions; such phases count as exposures.
+        lr_factor: replaces the engine's schedule: ``(step, steps of this phase) -> factor of lr``.
+    """
+
+    name: str
+    loss: Callable[[Features], Tensor]
+    keep: torch.Tensor | None = None
+    lr_scale: float = 1.0
+    views: int = 1
+    detached_views: int = 0
+    augment: bool = True
+    cross_modal: bool = True
+    lr_factor: Callable[[int, int], float] | None = None
+
+
+class Similarity(Protocol):
+    """Cosine similarity of image and caption of all pairs of the epoch, computed when asked."""
+
+    def __call__(self, augment: bool = False) -> Tensor:
+        """Return ``(num_pairs,)`` float32 on the CPU; of plain or of freshly augmented pairs."""
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What a defence is told about the training it takes part in; nothing about poison.
+
+    Args:
+        num_pairs: pairs in the set.
+        pairs_per_epoch: pairs in one epoch; fewer than `num_pairs` when epochs are parts of a pass.
+        epochs: number of epochs.
+        batch_size: global batch size.
+        feature_size: D.
+        device: where features live.
+        seed: the run's seed.
+    """
+
+    num_pairs: int
+    pairs_per_epoch: int
+    epochs: int
+    batch_size: int
+    feature_size: int
+    device: torch.device
+    seed: int
+
+
+class DefenseRun(Protocol):
+    """A defence at work in one training: its phases and what it has learnt."""
+
+    def phases(self, epoch: int, similarity: Similarity) -> Iterable[Phase]:
+        """Return the phases of epoch 0, 1, ...; called once an epoch, in order."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything learnt: tensors, numbers, strings, and lists and dicts of them."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned, as if never stopped."""
+
+
+class Defense(Protocol):
+    """Pre-trains on poisoned pairs without being told which; a frozen dataclass of parameters."""
+
+    def start(self, facts: TrainingFacts) -> DefenseRun:
+        """Return the defence at work in one training."""
+
+
+class StatelessRun:
+    """A defence at work that learns nothing: the same phases every epoch."""
+
+    def __init__(self, *phases: Phase) -> None:
+        self._phases = phases
+
+    def phases(self, epoch: int, similarity: Similarity) -> Iterable[Phase]:  # noqa: ARG002
+        """Return the given phases, whatever the epoch."""
+        return self._phases
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: there is nothing to remember."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Accept the empty state."""

@@ -1,0 +1,55 @@
+"""Every error clipbench raises on purpose.
+
+    ClipbenchError                     the work failed: exit status 1
+    ├── BadInput                       the command or its input was wrong: exit status 2
+    │   ├── UnknownName                a plugin, model or parameter that does not exist
+    │   ├── BadSetting                 a value out of range, a combination without meaning
+    │   ├── MissingData                a folder, shard or file that is not there
+    │   └── CorruptData                a shard, checkpoint, ledger or result that cannot be trusted
+    └── LostProcess                    another process of a distributed run went away
+
+A message is one sentence or two: what is wrong, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ClipbenchError(Exception):
+    """The work failed; the message says what, where and what to do."""
+
+    exit_status = 1
+
+
+class BadInput(ClipbenchError, ValueError):
+    """The command or the data handed to it is wrong."""
+
+    exit_status = 2
+
+
+class UnknownName(BadInput, LookupError):
+    """A name that is not known, with the nearest one that is."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        choices = sorted(known)
+        near = get_close_matches(name, choices, n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        super().__init__(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")
+
+
+class BadSetting(BadInput):
+    """A setting out of range, or settings that contradict each other."""
+
+
+class MissingData(BadInput):
+    """A folder, shard or file that is not there."""
+
+
+class CorruptData(BadInput):
+    """A file whose content is not what it must be."""
+
+
+class LostProcess(ClipbenchError):
+    """A peer of a distributed run stopped answering."""

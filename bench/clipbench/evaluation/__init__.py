@@ -1,0 +1,1 @@
+"""Evaluation: zero-shot, retrieval, attack success, detection, statistics."""

@@ -1,0 +1,75 @@
+"""How often an attack's probes are read as the attacker wants.
+
+Attack success: Carlini, Terzis. Poisoning and Backdooring Contrastive Learning. ICLR 2022.
+https://arxiv.org/abs/2106.09667. It is counted over probes alone, and no probe is of the class it
+shall be read as: such an image would be a success without any attack.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipbench.contracts import IntArray
+from clipbench.errors import BadInput
+from clipbench.evaluation.zeroshot import label_ranks, top_k_correct
+
+
+def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) -> dict[str, Any]:
+    """Return the metrics of an attack's probes.
+
+    Args:
+        logits: ``(M, C)`` cosine similarity of each probe to each class.
+        labels: ``(M,)`` true classes.
+        goals: ``(M,)`` classes the attacker wants read.
+
+    Returns:
+        ``attack_success`` and ``attack_success_top5``, the shares of probes whose goal is the most
+        similar class or among the five most similar; ``poisoned_accuracy``, the share still read
+        as the true class; ``attack_margin``, see `attack_margin`. In the form of a result.
+
+    Raises:
+        BadInput: there is no probe, a goal or label is no class, or a goal is the true class.
+    """
+    check_probes(labels, goals)
+    goal_ranks = label_ranks(logits, goals)
+    margin = attack_margin(logits, goals)
+    return {
+        "attack_success": top_k_correct(goal_ranks, 1).to_json(),
+        "attack_success_top5": top_k_correct(goal_ranks, 5).to_json(),
+        "attack_margin": {"value": margin, "k": None, "n": len(goals), "low": None, "high": None},
+        "poisoned_accuracy": top_k_correct(label_ranks(logits, labels), 1).to_json(),
+    }
+
+
+def attack_margin(logits: Tensor, goals: IntArray) -> float:
+    """Return by how much probes are more similar to their goal than to the best other class.
+
+    The mean over probes, in cosine; the true class is among the others. Positive: read as the goal.
+
+    Args:
+        logits: ``(M, C)`` cosine similarity of each probe to each of at least two classes.
+        goals: ``(M,)``.
+    """
+    goal = torch.from_numpy(goals.astype(np.int64))[:, None]
+    best_other = logits.scatter(1, goal, -torch.inf).amax(1)
+    return float((logits.gather(1, goal)[:, 0] - best_other).double().mean())
+
+
+def check_probes(labels: IntArray, goals: IntArray) -> None:
+    """Raise `BadInput` unless there are probes, each with a goal that is not its true class."""
+    if len(labels) == 0 or len(labels) != len(goals):
+        raise BadInput(
+            f"An attack needs probes with a label and a goal each, but there are {len(labels)} "
+            f"labels and {len(goals)} goals."
+        )
+    same = np.flatnonzero(labels == goals)
+    if len(same):
+        raise BadInput(
+            f"{len(same)} of {len(goals)} probes are of the class they shall be read as (the first "
+            f"is probe {same[0]}, class {goals[same[0]]}); they would count as successes without "
+            f"any attack. Leave them out of the attack's probes."
+        )

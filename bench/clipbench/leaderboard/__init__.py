@@ -1,0 +1,1 @@
+"""Leaderboard: results on disk, tables and plots derived from them."""

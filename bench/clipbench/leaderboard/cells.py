@@ -1,0 +1,132 @@
+"""How a cell of the leaderboard reads; a table is a choice of these."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from clipbench.leaderboard.labels import rate_text
+
+Record = Mapping[str, Any]  # one row of the frame, by column
+Cell = Callable[[Record], str]
+
+MISSING = "—"
+NAMES = ("attack", "defense", "model", "data")  # columns whose texts come from outside
+
+
+def named(column: str) -> Cell:
+    """Return the cell that shows a column as it is."""
+    return lambda row: str(row[column])
+
+
+def _rate(row: Record) -> str:
+    if not row["count"]:
+        return MISSING
+    return f"{rate_text(row['rate'])} ({row['count']})"
+
+
+def _attack(row: Record) -> str:
+    return str(row["attack"]) if row["count"] else f"{row['attack']} (clean)"
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.1f}"
+
+
+def _partial(row: Record, *columns: str) -> str:
+    """Return on how many seeds a cell rests, if not on all."""
+    fewest = min(row[f"{column}_seeds"] for column in columns)
+    return "" if fewest == row["seeds"] else f" ({fewest}/{row['seeds']} seeds)"
+
+
+def _share(name: str, *, interval: bool) -> Cell:
+    def cell(row: Record) -> str:
+        if not row[f"{name}_seeds"]:
+            return MISSING
+        if row[name] is None:  # some seed says a value without its counts
+            return f"{_percent(row[f'{name}_mean'])}%{_partial(row, name)}"
+        bounds = f" [{_percent(row[f'{name}_low'])}, {_percent(row[f'{name}_high'])}]"
+        counts = f"{row[f'{name}_k']}/{row[f'{name}_n']} {_percent(row[name])}%"
+        return f"{counts}{bounds if interval else ''}{_partial(row, name)}"
+
+    return cell
+
+
+def _mean(name: str, *, spread: bool = True) -> Cell:
+    def cell(row: Record) -> str:
+        if not row[f"{name}_seeds"]:
+            return MISSING
+        deviation = row[f"{name}_sd"] if spread else None
+        around = "" if deviation is None else f" ±{_percent(deviation)}"
+        return f"{_percent(row[f'{name}_mean'])}{around}{_partial(row, name)}"
+
+    return cell
+
+
+def _both_ways(row: Record) -> str:
+    names = ("image_to_text_r1", "text_to_image_r1")
+    measured = [name for name in names if row[f"{name}_seeds"]]
+    if not measured:
+        return MISSING
+    means = (row[f"{name}_mean"] for name in names)
+    shown = "/".join(MISSING if mean is None else _percent(mean) for mean in means)
+    return f"{shown}{_partial(row, *measured)}"
+
+
+def _exposures(row: Record) -> str:
+    mean = row["exposures_mean"]
+    return MISSING if mean is None else f"{mean:.1f}{_partial(row, 'exposures')}"
+
+
+def _seconds(row: Record) -> str:
+    seconds = row["seconds"]
+    return MISSING if seconds is None else f"{seconds:.1f}{_partial(row, 'seconds')}"
+
+
+def _cost(row: Record) -> str:
+    return MISSING if row["cost"] is None else f"{row['cost']:.2f}×"
+
+
+def _memory(row: Record) -> str:
+    size = row["peak_memory_bytes"]
+    return MISSING if size is None else f"{size / 2**30:.2f} GiB"
+
+
+def _eligible(row: Record) -> str:
+    return row["eligible"] or MISSING
+
+
+def _eligible_briefly(row: Record) -> str:
+    return re.sub(r"^unknown .*", "unknown", _eligible(row).replace("(undefended ", "("))
+
+
+COMPACT: dict[str, Cell] = {
+    "attack": _attack,
+    "rate (count)": _rate,
+    "defense": named("defense"),
+    "seeds": named("seeds"),
+    "success [95%]": _share("attack_success", interval=True),
+    "control": _share("attack_success_control", interval=False),
+    "top-1 %": _mean("zeroshot_top1"),
+    "R@1 i2t/t2i %": _both_ways,
+    "cost": _cost,
+    "eligible": _eligible_briefly,
+}
+FULL: dict[str, Cell] = {
+    "attack": _attack,
+    "rate (count)": _rate,
+    "defense": named("defense"),
+    "seeds": named("seeds"),
+    "success [95%]": _share("attack_success", interval=True),
+    "control [95%]": _share("attack_success_control", interval=True),
+    "poisoned accuracy [95%]": _share("poisoned_accuracy", interval=True),
+    "top-1 %": _mean("zeroshot_top1"),
+    "R@1 image to text %": _mean("image_to_text_r1"),
+    "R@1 text to image %": _mean("text_to_image_r1"),
+    "exposures": _exposures,
+    "seconds": _seconds,
+    "cost": _cost,
+    "peak memory": _memory,
+    "eligible": _eligible,
+}

@@ -1,0 +1,110 @@
+"""Histories of many runs as curves by epoch, seeds put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from clipbench.evaluation.statistics import Proportion, pool
+from clipbench.leaderboard.labels import Defaults, Labels
+from clipbench.leaderboard.rows import Row, group, order
+from clipbench.leaderboard.store import Result, newest
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one defense did, by epoch, over all its seeds.
+
+    Args:
+        defense: its label.
+        seeds: number of runs.
+        poisons_kept: poisons in the safe set over all poisons; empty where there is no safe set.
+        safe_share: pairs in the safe set over all pairs.
+        success: attack success, pooled.
+    """
+
+    defense: str
+    seeds: int
+    poisons_kept: Mapping[int, float]
+    safe_share: Mapping[int, float]
+    success: Mapping[int, Proportion]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The curves of one attack, rate, model and data."""
+
+    attack: str
+    rate: float
+    count: int
+    model: str
+    data: str
+    curves: tuple[Curve, ...]
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """First and last epoch, with room at both ends for markers."""
+        epochs = [epoch for curve in self.curves for epoch in (*curve.success, *curve.poisons_kept)]
+        room = max(0.5, 0.03 * (max(epochs) - min(epochs)))
+        return min(epochs) - room, max(epochs) + room
+
+
+def panels(results: Iterable[Result], defaults: Defaults | None = None) -> list[Panel]:
+    """Return the panels of the attacked runs that have a history, in the order of the leaderboard.
+
+    Args:
+        results: results in any order, with or without a history.
+        defaults: see `tables.leaderboard`.
+    """
+    drawn = [
+        result for result in newest(results) if result["history"] and result["attack"]["count"]
+    ]
+    labels = Labels(drawn, defaults)
+    found: dict[tuple[Any, ...], list[tuple[Row, Curve]]] = {}
+    for row in sorted(group(drawn, labels), key=order):
+        curve = _curve(row)
+        if curve.success or curve.poisons_kept:
+            found.setdefault(row.context, []).append((row, curve))
+    return [_panel(members, labels) for members in found.values()]
+
+
+def _panel(members: list[tuple[Row, Curve]], labels: Labels) -> Panel:
+    first = members[0][0].results[0]
+    attack = first["attack"]
+    return Panel(
+        attack=labels.of("attack", first),
+        rate=attack["rate"] or 0.0,
+        count=attack["count"],
+        model=labels.of("model", first),
+        data=labels.of("data", first),
+        curves=tuple(curve for _, curve in members),
+    )
+
+
+def _curve(row: Row) -> Curve:
+    poisons = row.results[0]["attack"]["count"]
+    pairs = row.results[0]["data"]["pairs"]
+    kept = _by_epoch(row, "poisons_in_safe_set", int)
+    size = _by_epoch(row, "safe_set_size", int)
+    success = _by_epoch(row, "attack_success", Proportion.from_json)
+    runs = len(row.results)
+    return Curve(
+        defense=row.defense_label,
+        seeds=runs,
+        poisons_kept={epoch: sum(counts) / (poisons * runs) for epoch, counts in kept.items()},
+        safe_share={epoch: sum(counts) / (pairs * runs) for epoch, counts in size.items()},
+        success={epoch: pool(shares) for epoch, shares in success.items()},
+    )
+
+
+def _by_epoch(row: Row, name: str, read: Callable[[Any], Value]) -> dict[int, list[Value]]:
+    """Return a value of all runs, for the epochs where every run has it: no run leaves a curve."""
+    found: dict[int, list[Value]] = {}
+    for result in row.results:
+        for entry in result["history"]:
+            if entry.get(name) is not None:
+                found.setdefault(entry["epoch"], []).append(read(entry[name]))
+    return {epoch: found[epoch] for epoch in sorted(found) if len(found[epoch]) == len(row.results)}

@@ -1,0 +1,84 @@
+"""Results in the formats of other programs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from clipbench.leaderboard.files import write_atomic
+
+# CLIP_benchmark names a retrieval task after what is retrieved: images are retrieved by text.
+_CLASSIFICATION = {
+    "acc1": "zeroshot_top1",
+    "acc5": "zeroshot_top5",
+    "mean_per_class_recall": "mean_per_class_recall",
+}
+_RETRIEVAL = {
+    **{f"image_retrieval_recall@{k}": f"text_to_image_r{k}" for k in (1, 5, 10)},
+    **{f"text_retrieval_recall@{k}": f"image_to_text_r{k}" for k in (1, 5, 10)},
+}
+_TASKS = {"zeroshot_classification": _CLASSIFICATION, "zeroshot_retrieval": _RETRIEVAL}
+
+
+def to_clip_benchmark(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the clean accuracies of a result as CLIP_benchmark's evaluation command writes them.
+
+    One object a task that was measured, with the metrics that were measured; ``clip_benchmark
+    build`` puts such files into its table. What CLIP_benchmark calls ``pretrained``, the name of
+    the weights, tells attack, rate, defense, seed and id of the run. The language is taken to be
+    English, as it is of every prompt template here.
+    """
+    rows = []
+    for task, names in _TASKS.items():
+        metrics = {
+            theirs: result["metrics"][ours]["value"]
+            for theirs, ours in names.items()
+            if ours in result["metrics"]
+        }
+        if metrics:
+            rows.append(
+                {
+                    "dataset": result["data"]["evaluation"]["name"],
+                    "model": result["model"]["name"],
+                    "pretrained": _weights(result),
+                    "task": task,
+                    "metrics": metrics,
+                    "language": "en",
+                }
+            )
+    return rows
+
+
+def write_clip_benchmark(results: Iterable[Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Write the rows of `to_clip_benchmark`, a file each, for ``clip_benchmark build FOLDER/*``.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        ClipbenchError: if the file system refuses.
+    """
+    paths = []
+    for result in results:
+        for row in to_clip_benchmark(result):
+            # The id alone makes the name unique; the rest is for people, and may be cut.
+            words = [row["dataset"], row["model"], result["defense"]["name"]]
+            readable = "_".join(re.sub(r"[^0-9A-Za-z.-]+", "-", word)[:40] for word in words)
+            path = folder / f"{result['id']}_{readable}_{row['task']}.json"
+            paths.append(write_atomic(path, f"{json.dumps(row, indent=2)}\n".encode()))
+    return paths
+
+
+def results_json(results: Iterable[Mapping[str, Any]]) -> str:
+    """Return results as one JSON list."""
+    return f"{json.dumps(list(results), indent=2, allow_nan=False)}\n"
+
+
+def _weights(result: Mapping[str, Any]) -> str:
+    attack = result["attack"]
+    rate = f"-{attack['rate']:g}" if attack["count"] and attack["rate"] is not None else ""
+    seed = "" if result["seed"] is None else f"-seed{result['seed']}"
+    return f"clipbench-{attack['name']}{rate}-{result['defense']['name']}{seed}-{result['id']}"

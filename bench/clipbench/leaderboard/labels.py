@@ -1,0 +1,133 @@
+"""Short names of what was run, safe to print whatever a name or parameter holds."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+Defaults = Callable[[str, str], Mapping[str, Any] | None]  # (kind, name) -> default parameters
+
+# Settings that decide which run it is, where it happens and what is kept of it, but not what is
+# computed; and those that say once more what a result says of its attack.
+INCIDENTAL = frozenset(
+    {
+        *("seed", "workers", "device", "tensorboard", "save_frequency", "checkpoint_every_s"),
+        *("explicit", "rate_text", "poisons"),
+    }
+)
+
+
+def canonical(value: Any) -> str:
+    """Return one text a value, equal for equal values."""
+    return json.dumps(value, sort_keys=True)
+
+
+def visible(text: str) -> str:
+    r"""Return `text` on one line, with control and invisible characters written out as ``\x..``.
+
+    They would break rows apart, drive a terminal, or make two different names look the same.
+    """
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character)[0] == "C" or character in "\u2028\u2029"
+        else character
+        for character in text
+    )
+
+
+def label(name: str, shown: Mapping[str, Any]) -> str:
+    """Return a name with parameters, e.g. ``targeted (targets=16)``."""
+    parts = ", ".join(f"{key}={_compact(value)}" for key, value in shown.items())
+    return visible(f"{name} ({parts})" if parts else name)
+
+
+def rate_text(rate: float) -> str:
+    """Return a poison rate as people say it: ``0.8%``, ``1e-6``."""
+    return f"{100 * rate:g}%" if rate >= 1e-4 else f"{rate:g}".replace("e-0", "e-")
+
+
+def _compact(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str):
+        return value[:8] if re.fullmatch("[0-9a-f]{64}", value) else value
+    return json.dumps(value)
+
+
+def settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a configuration as dotted names and values, without what is incidental."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if name in INCIDENTAL:
+            continue
+        if isinstance(value, Mapping):
+            flat |= settings(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def differing(tables: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the keys that are not in all tables, or not with the same value."""
+    values: dict[str, set[str]] = defaultdict(set)
+    count = 0
+    present: dict[str, int] = defaultdict(int)
+    for table in tables:
+        count += 1
+        for key, value in table.items():
+            values[key].add(canonical(value))
+            present[key] += 1
+    return {key for key in values if len(values[key]) > 1 or present[key] < count}
+
+
+class Labels:
+    """Labels of attacks, defenses, models and data sets that tell the given results apart.
+
+    A parameter is shown where it is not at its default. Where defaults are not known, it is shown
+    if it differs between results of the same name.
+
+    Args:
+        results: all results of the table.
+        defaults: returns the default parameters of a plugin, or None where it does not know them.
+    """
+
+    def __init__(
+        self, results: Iterable[Mapping[str, Any]], defaults: Defaults | None = None
+    ) -> None:
+        self._defaults = defaults
+        tables: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+        for result in results:
+            for kind in ("attack", "defense", "data", "model"):
+                tables[kind, result[kind]["name"]].append(_facts(kind, result))
+        self._differing = {key: differing(found) for key, found in tables.items()}
+
+    def shown(self, kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the label of a result's attack, defense, data or model shows of it."""
+        name, facts = result[kind]["name"], _facts(kind, result)
+        defaults = self._defaults(kind, name) if self._defaults and kind != "model" else None
+        apart = {key: facts[key] for key in facts if key in self._differing[kind, name]}
+        if defaults is None:
+            return apart
+        changed = {
+            key: value
+            for key, value in (result[kind]["parameters"] or {}).items()
+            if key not in defaults or canonical(value) != canonical(defaults[key])
+        }
+        # What tells results apart comes first: a narrow table may cut the rest.
+        first = {key: apart[key] for key in apart if key in changed or key == "evaluation"}
+        return first | changed
+
+    def of(self, kind: str, result: Mapping[str, Any]) -> str:
+        """Return the label of a result's attack, defense, data or model."""
+        return label(result[kind]["name"], self.shown(kind, result))
+
+
+def _facts(kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    if kind == "model":
+        return {"image_size": result["model"]["image_size"]}
+    facts = dict(result[kind]["parameters"] or {})
+    return facts | {"evaluation": result["data"]["evaluation"]["name"]} if kind == "data" else facts

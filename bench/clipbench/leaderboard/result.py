@@ -1,0 +1,210 @@
+"""The result of one run: one JSON object, whole and checked, or no file at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NoReturn
+
+from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.leaderboard.checks import Objection
+from clipbench.leaderboard.files import write_atomic
+from clipbench.leaderboard.schema import PROPORTIONS, RESULT, SCALARS, SCHEMA
+
+__all__ = [
+    "PROPORTIONS",
+    "SCALARS",
+    "SCHEMA",
+    "config_hash",
+    "environment",
+    "parse_json",
+    "read_result",
+    "validate",
+    "write_result",
+]
+
+_DISTRIBUTIONS = {
+    "clipbench": "clipbench",
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "open_clip": "open_clip_torch",
+    "webdataset": "webdataset",
+    "sklearn": "scikit-learn",
+    "numpy": "numpy",
+    "pillow": "pillow",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+}
+
+
+def config_hash(config: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a configuration's canonical JSON; the order of keys does not matter.
+
+    Raises:
+        BadSetting: if the configuration holds something that JSON cannot say.
+    """
+    try:
+        plain = json.loads(json.dumps(config, allow_nan=False))  # what a reader will get
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadSetting(f"The configuration cannot be written as JSON: {error}.") from error
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def validate(obj: Any, path: Path | None = None) -> None:
+    """Check that `obj` is a result.
+
+    Args:
+        obj: what was read from, or will be written to, a file.
+        path: the file, for the message.
+
+    Raises:
+        CorruptData: naming the file, the first wrong field and what is wrong with it.
+    """
+    try:
+        RESULT("", obj)
+        _check_identity(obj)
+    except (Objection, BadSetting) as error:
+        raise CorruptData(
+            f"{path or 'This result'} is no valid result: {error}; "
+            "make it anew with `clipbench run`, or take it away."
+        ) from error
+
+
+def _check_identity(obj: Mapping[str, Any]) -> None:
+    if obj["config_sha256"] != config_hash(obj["config"]):
+        raise Objection("config_sha256", "must be the hash of config", obj["config_sha256"])
+    if obj["id"] != obj["config_sha256"][:16]:
+        raise Objection("id", "must be the first 16 digits of config_sha256", obj["id"])
+
+
+def parse_json(path: Path) -> Any:
+    """Return what a JSON file holds; NaN and infinity are not JSON.
+
+    Raises:
+        MissingData: if there is no such file.
+        CorruptData: if it cannot be read, or is not JSON from beginning to end.
+    """
+
+    def refuse(token: str) -> NoReturn:
+        raise ValueError(f"{token} is not a JSON number")
+
+    try:
+        return json.loads(path.read_bytes().decode(), parse_constant=refuse)
+    except FileNotFoundError as error:
+        raise MissingData(f"There is no file {path}; check the path.") from error
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: bad JSON or bad UTF-8
+        raise CorruptData(
+            f"{path} cannot be read as JSON ({error}); make it anew or take it away."
+        ) from error
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """Return the result in a file.
+
+    Raises:
+        MissingData: if there is no such file.
+        CorruptData: if it is no result.
+    """
+    result = parse_json(path)
+    validate(result, path)
+    return dict(result)
+
+
+def write_result(path: Path, obj: Mapping[str, Any]) -> Path:
+    """Check a result and write it, all of it or nothing.
+
+    Returns:
+        The path.
+
+    Raises:
+        BadSetting: if it holds something that JSON cannot say.
+        CorruptData: if it is no result.
+        ClipbenchError: if the file system refuses.
+    """
+    try:
+        text = json.dumps(obj, indent=2, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadSetting(f"The result for {path} cannot be written as JSON: {error}.") from error
+    validate(json.loads(text), path)
+    return write_atomic(path, f"{text}\n".encode())
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, revision and hardware of this run; versions of absent packages are None."""
+    versions: dict[str, Any] = {
+        name: _version(distribution) for name, distribution in _DISTRIBUTIONS.items()
+    }
+    return {
+        **versions,
+        "python": platform.python_version(),
+        "git": _git_revision(),
+        "hardware": {"cpu": _cpu_model(), "cores": _usable_cores(), "gpus": _gpu_names()},
+        "platform": platform.platform(),
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "unknown" if distribution == "clipbench" else None
+
+
+def _git_revision() -> str | None:
+    """Return the commit of the checkout this code runs from, ``-dirty`` if changed, or None.
+
+    Code installed elsewhere has none, even if that place lies inside somebody's repository.
+    """
+    root = Path(__file__).resolve().parents[3]
+    git = shutil.which("git")
+    if git is None or not (root / ".git").exists() or not (root / "bench" / "clipbench").is_dir():
+        return None
+    command = [
+        git,
+        "-C",
+        str(root),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
+    try:
+        answer = subprocess.run(  # noqa: S603  (git by its full path, with fixed arguments)
+            command, capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine() or "unknown"
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _gpu_names() -> list[str]:
+    """Return the names of the GPUs torch sees; none if nothing has imported torch so far."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -1,0 +1,90 @@
+"""Which results make one row of the leaderboard, and which rows are held against each other."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from clipbench.leaderboard.checks import parse_time
+from clipbench.leaderboard.labels import Labels, canonical, differing, label, settings
+from clipbench.leaderboard.store import Result
+
+FIRST = ("none", "clip")  # the defenses that all others are held against
+
+
+@dataclass
+class Row:
+    """All results of one combination, one a seed."""
+
+    context: tuple[Any, ...]  # attack, rate, model and data: what rows must share to be compared
+    defense: str
+    settings: dict[str, Any]
+    results: list[Result] = field(default_factory=list)
+    defense_label: str = ""
+
+
+def group(results: Sequence[Result], labels: Labels) -> list[Row]:
+    """Return the rows of the table, each with its newest result a seed, in the order of seeds."""
+    families: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
+    for result in results:
+        context, defense = _context(result), result["defense"]
+        chosen = settings(result["config"])
+        family = families[context, defense["name"], canonical(defense["parameters"])]
+        row = family.setdefault(canonical(chosen), Row(context, defense["name"], chosen))
+        row.results.append(result)
+    for family in families.values():
+        apart = differing(row.settings for row in family.values())
+        for row in family.values():
+            row.results = _one_a_seed(row.results)
+            parameters = labels.shown("defense", row.results[0])
+            chosen = {key: row.settings[key] for key in sorted(apart & row.settings.keys())}
+            short = {key.removeprefix("train."): value for key, value in chosen.items()}
+            told = chosen if short.keys() & parameters.keys() else short
+            row.defense_label = label(row.defense, told | parameters)
+    return [row for family in families.values() for row in family.values()]
+
+
+def _context(result: Result) -> tuple[Any, ...]:
+    attack, model, data = result["attack"], result["model"], result["data"]
+    return (
+        (attack["name"], canonical(attack["parameters"] or {}), attack["rate"] or 0.0),
+        (attack["count"], attack["targets"] or 0),
+        (model["name"], canonical(model["image_size"])),
+        (data["name"], canonical(data["parameters"]), data["pairs"], data["evaluation"]["name"]),
+    )
+
+
+def _one_a_seed(results: Iterable[Result]) -> list[Result]:
+    """Return one result a seed, the newest; results without a seed are all kept."""
+    kept: dict[tuple[int, str], Result] = {}
+    for result in sorted(results, key=lambda item: (parse_time(item["created"]), item["id"])):
+        seed = result["seed"]
+        kept[(0, result["id"]) if seed is None else (seed, "")] = result
+    return [kept[key] for key in sorted(kept)]
+
+
+def order(row: Row) -> tuple[Any, ...]:
+    """Return what rows are sorted by: attack, rate, then defense, with `FIRST` first."""
+    (name, parameters, rate), size, model, data = row.context
+    place = FIRST.index(row.defense) if row.defense in FIRST else len(FIRST)
+    clean_last = name == "none"
+    return (
+        (clean_last, name, parameters, rate, size, place, row.defense, row.defense_label),
+        (model, data, canonical(row.settings)),
+    )
+
+
+def baseline(row: Row, undefended: Sequence[Row]) -> list[Result]:
+    """Return the undefended runs a row is held against: those of its own settings, or else all."""
+
+    def common(candidate: Row) -> dict[str, Any]:
+        return {
+            key: value
+            for key, value in candidate.settings.items()
+            if key != "defense" and not key.startswith("defense.")
+        }
+
+    own = [other for other in undefended if common(other) == common(row)]
+    return [result for other in own or undefended for result in other.results]

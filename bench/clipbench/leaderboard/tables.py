@@ -1,0 +1,223 @@
+"""The leaderboard: results of many runs as one row a combination, with seeds put together.
+
+A share is pooled: all successes of all seeds over all trials, with one Wilson interval. Where the
+spread over seeds says more (clean accuracy, retrieval) its mean and sample standard deviation stand
+beside. What was not measured is None, never zero, and never enters a mean.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from clipbench.evaluation.statistics import Proportion, mean_and_spread, pool
+from clipbench.leaderboard.export import results_json
+from clipbench.leaderboard.files import write_atomic
+from clipbench.leaderboard.labels import Defaults, Labels, canonical, visible
+from clipbench.leaderboard.render import to_csv, to_latex, to_markdown, to_text
+from clipbench.leaderboard.rows import Row, baseline, group, order
+from clipbench.leaderboard.schema import PROPORTIONS, SCALARS
+from clipbench.leaderboard.store import Result, newest
+
+__all__ = ["leaderboard", "to_csv", "to_latex", "to_markdown", "to_text", "write_all"]
+
+_POOLED = ("", "_k", "_n", "_low", "_high")
+_SEEDED = ("_mean", "_sd", "_seeds")
+
+
+def leaderboard(
+    results: Iterable[Result], *, eligible_at: float = 0.5, defaults: Defaults | None = None
+) -> pd.DataFrame:
+    """Return the leaderboard: a row for attack x rate x defense x model x data, seeds aggregated.
+
+    For a metric M that is a share, column ``M`` is k/n pooled over seeds, with ``M_k``, ``M_n``
+    and the 95% Wilson interval ``M_low``, ``M_high``. ``M_mean``, ``M_sd`` and ``M_seeds`` are
+    mean, sample standard deviation, and number of the seeds that have it; of any metric. Fractions
+    are in [0, 1]. ``seconds`` is the median over seeds, ``cost`` its ratio to that of defense
+    ``none`` on the same attack, rate, model, data, machine and precision, ``peak_memory_bytes``
+    the maximum.
+
+    ``eligible`` says whether the attack worked at all: "yes" where the undefended row of the same
+    attack, rate, model and data has a pooled attack success of at least `eligible_at`. A defense
+    cannot be credited with stopping an attack that fails by itself.
+
+    Runs that differ in any setting that is not incidental are rows of their own, and the label of
+    the defense names the setting. Of two runs that differ in incidental settings alone, the newer
+    counts.
+
+    Args:
+        results: results as `store.load_results` returns them, in any order.
+        eligible_at: smallest undefended attack success of an eligible row, a fraction.
+        defaults: ``(kind, name) -> default parameters`` of a plugin of kind "attack", "defense" or
+            "data", or None; parameters at their default are not shown in labels.
+    """
+    unique = newest(results)
+    labels = Labels(unique, defaults)
+    rows = group(unique, labels)
+    names = _metric_names(unique)
+    undefended: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.defense == "none":
+            undefended[row.context].append(row)
+    records = []
+    for row in sorted(rows, key=order):
+        reference = baseline(row, undefended[row.context])
+        record = _identity(row, labels) | _measured(row, names) | _cost(row, reference)
+        records.append(record | _eligible(row, reference, eligible_at))
+    columns = _columns(names)
+    cells = [[record.get(column) for column in columns] for record in records]
+    return pd.DataFrame(cells, columns=columns, dtype=object)  # object: else None becomes NaN
+
+
+def write_all(
+    frame: pd.DataFrame, results: Iterable[Result], folder: Path, name: str = "leaderboard"
+) -> list[Path]:
+    """Write a leaderboard as Markdown, CSV and LaTeX, and the results it rests on as JSON.
+
+    Each file is written whole or not at all; the same input gives the same bytes.
+
+    Returns:
+        The paths written.
+
+    Raises:
+        ClipbenchError: if the file system refuses.
+    """
+    texts = {
+        "md": to_markdown(frame),
+        "csv": to_csv(frame),
+        "tex": to_latex(frame),
+        "json": results_json(newest(results)),
+    }
+    return [write_atomic(folder / f"{name}.{end}", text.encode()) for end, text in texts.items()]
+
+
+def _identity(row: Row, labels: Labels) -> dict[str, Any]:
+    first = row.results[0]
+    attack, defense, data = first["attack"], first["defense"], first["data"]
+    return {
+        "attack": labels.of("attack", first),
+        "rate": attack["rate"] or 0.0,
+        "count": attack["count"],
+        "targets": attack["targets"],
+        "defense": row.defense_label,
+        "model": labels.of("model", first),
+        "data": labels.of("data", first),
+        "pairs": data["pairs"],
+        "seeds": len(row.results),
+        "attack_name": visible(attack["name"]),
+        "attack_parameters": canonical(attack["parameters"] or {}),
+        "defense_name": visible(defense["name"]),
+        "defense_parameters": canonical(defense["parameters"]),
+        "data_parameters": canonical(data["parameters"]),
+    }
+
+
+def _metric_names(results: Iterable[Result]) -> dict[str, bool]:
+    """Return the metrics of the table, and whether each is a share of counted trials."""
+    names = dict.fromkeys(PROPORTIONS, True) | dict.fromkeys(SCALARS, False)
+    found: dict[str, bool] = {}
+    for result in results:
+        for name, metric in result["metrics"].items():
+            found[name] = found.get(name, False) or metric.get("k") is not None
+    return names | {name: found[name] for name in sorted(found.keys() - names.keys())}
+
+
+def _column(name: str) -> str:
+    """Return the column of a metric; a plugin's must not take the place of one of ours."""
+    return name if name in PROPORTIONS or name in SCALARS else f"metrics.{visible(name)}"
+
+
+def _columns(names: Mapping[str, bool]) -> list[str]:
+    identity = ["attack", "rate", "count", "targets", "defense", "model", "data", "pairs", "seeds"]
+    measured = [
+        f"{_column(name)}{end}"
+        for name, counted in names.items()
+        for end in (_POOLED if counted else ()) + _SEEDED
+    ]
+    training = ["exposures_mean", "exposures_seeds", "seconds", "seconds_seeds", "cost"]
+    parts = ("attack", "defense", "data")
+    plugins = ["attack_name", "defense_name", *(f"{part}_parameters" for part in parts)]
+    return [
+        *identity,
+        "eligible",
+        "undefended",
+        *measured,
+        *training,
+        "peak_memory_bytes",
+        *plugins,
+    ]
+
+
+def _measured(row: Row, names: Mapping[str, bool]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for name, counted in names.items():
+        column = _column(name)
+        present = [result["metrics"][name] for result in row.results if name in result["metrics"]]
+        record |= _spread(column, [metric["value"] for metric in present])
+        pooled = _pooled(present) if counted else None
+        if pooled is not None:
+            record[column] = pooled.value
+            record |= {f"{column}_k": pooled.k, f"{column}_n": pooled.n}
+            record |= {f"{column}_low": pooled.low, f"{column}_high": pooled.high}
+    exposures = [result["exposures"]["mean"] for result in row.results if result["exposures"]]
+    spread = _spread("exposures", exposures)
+    return record | {key: spread[key] for key in ("exposures_mean", "exposures_seeds")}
+
+
+def _pooled(metrics: Sequence[Mapping[str, Any]]) -> Proportion | None:
+    if not metrics or any(metric.get("k") is None for metric in metrics):
+        return None
+    return pool(Proportion(metric["k"], metric["n"]) for metric in metrics)
+
+
+def _spread(name: str, values: Sequence[float]) -> dict[str, Any]:
+    mean, spread = mean_and_spread(values) if values else (None, None)
+    return {f"{name}_mean": mean, f"{name}_sd": spread, f"{name}_seeds": len(values)}
+
+
+def _cost(row: Row, reference: Sequence[Result]) -> dict[str, Any]:
+    trained = [result for result in row.results if result["train"]]
+    seconds = _median_seconds(row.results)
+    undefended = _median_seconds(reference)
+    same = _machines(row.results) == _machines(reference)
+    memory = [result["train"]["peak_memory_bytes"] for result in trained]
+    return {
+        "seconds": seconds,
+        "seconds_seeds": len(trained),
+        "cost": seconds / undefended if seconds is not None and undefended and same else None,
+        "peak_memory_bytes": max((size for size in memory if size is not None), default=None),
+    }
+
+
+def _median_seconds(results: Iterable[Result]) -> float | None:
+    seconds = [result["train"]["seconds"] for result in results if result["train"]]
+    return median(seconds) if seconds else None
+
+
+def _machines(results: Iterable[Result]) -> set[str]:
+    """Return on what the results were trained; seconds of different machines do not compare."""
+    return {
+        canonical([result["train"][key] for key in ("device", "precision", "processes")])
+        + canonical(result["environment"].get("hardware"))
+        for result in results
+        if result["train"]
+    }
+
+
+def _eligible(row: Row, reference: Sequence[Result], eligible_at: float) -> dict[str, Any]:
+    if row.context[0][0] == "none":
+        return {"eligible": None, "undefended": None}
+    if not reference:
+        return {"eligible": "unknown (no undefended row)", "undefended": None}
+    metrics = [result["metrics"] for result in reference]
+    pooled = _pooled([found["attack_success"] for found in metrics if "attack_success" in found])
+    if pooled is None:
+        return {"eligible": "unknown (undefended row has no attack success)", "undefended": None}
+    worked = pooled.value >= eligible_at
+    verdict = "yes" if worked else f"no (undefended {100 * pooled.value:.1f}%)"
+    return {"eligible": verdict, "undefended": pooled.value}

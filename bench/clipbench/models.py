@@ -1,0 +1,166 @@
+"""open_clip models by name, with the small ones of clipbench added; save and load them safely."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from clipbench.errors import BadSetting, CorruptData, MissingData, UnknownName
+from clipbench.rng import derive_seed
+
+CONFIGS = Path(__file__).parent / "model_configs"
+CONFIG_FILE = "open_clip_config.json"
+WEIGHTS_FILE = "open_clip_model.safetensors"
+
+Tokenizer = Callable[[list[str]], Tensor]  # N texts -> (N, context length) int64
+
+
+def open_clip() -> Any:
+    """Return the open_clip module with clipbench's own model configurations registered."""
+    import open_clip as module
+
+    known = set(module.list_models())
+    if not {file.stem for file in CONFIGS.glob("*.json")} <= known:
+        module.add_model_config(CONFIGS)
+    return module
+
+
+def model_names() -> list[str]:
+    """Return every model name that `create_model` accepts besides paths of configurations."""
+    return cast("list[str]", open_clip().list_models())
+
+
+def model_config(name: str) -> dict[str, Any]:
+    """Return the open_clip configuration of a model name, or of a ``.json`` file or a folder.
+
+    Raises:
+        UnknownName: the name is no open_clip model.
+        MissingData, CorruptData: the configuration file is not there or is not one.
+    """
+    path = Path(name)
+    if path.suffix == ".json" or path.is_dir():
+        return _read_config(path / CONFIG_FILE if path.is_dir() else path)
+    config = open_clip().get_model_config(name)
+    if config is None:
+        raise UnknownName("model", name, model_names())
+    return cast("dict[str, Any]", config)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise MissingData(f"There is no model configuration {path.resolve()}.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config = config.get("model_cfg", config)
+        if not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
+            raise ValueError("embed_dim, vision_cfg or text_cfg is missing")
+    except (ValueError, AttributeError) as error:
+        raise CorruptData(
+            f"{path.resolve()} is no open_clip model configuration: {error}."
+        ) from error
+    return cast("dict[str, Any]", config)
+
+
+def create_model(name: str, seed: int, pretrained: str | None = None) -> tuple[nn.Module, Tokenizer]:
+    """Return an open_clip model in float32 on the CPU, and its tokenizer.
+
+    Args:
+        name: an open_clip model name, a configuration file, or a folder with one.
+        seed: decides the initial weights; the same for every defence of a run.
+        pretrained: weights to start from: a local file or a folder written by `save_model`.
+    """
+    config = model_config(name)
+    if "multimodal_cfg" in config:
+        raise BadSetting(f"{name!r} has a text decoder; only two-tower CLIP models can be trained.")
+    module = open_clip()
+    registered = _registered_name(name, config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "model") % 2**63)
+        model = cast("nn.Module", module.create_model(registered, output_dict=True))
+    if pretrained is not None:
+        load_weights(model, Path(pretrained))
+    return model, cast("Tokenizer", module.get_tokenizer(registered))
+
+
+def _registered_name(name: str, config: dict[str, Any]) -> str:
+    """Return a name under which open_clip knows `config`; files get one made from their content."""
+    if name in model_names():
+        return name
+    text = json.dumps(config, sort_keys=True)
+    registered = "clipbench-" + hashlib.sha256(text.encode()).hexdigest()[:12]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{registered}.json"
+        path.write_text(text, encoding="utf-8")
+        open_clip().add_model_config(path)
+    return registered
+
+
+def image_size_of(config: dict[str, Any]) -> int:
+    """Return the side of the model's square input images, in pixels."""
+    size = config["vision_cfg"].get("image_size", 224)
+    if isinstance(size, (list, tuple)):
+        if len(set(size)) != 1:
+            raise BadSetting(f"Models with images that are not square are not supported: {size}.")
+        size = size[0]
+    return int(size)
+
+
+def save_model(model: nn.Module, config: dict[str, Any], folder: Path) -> Path:
+    """Write weights and configuration so that open_clip loads them; return the weights file.
+
+    Both ``create_model_and_transforms(NAME, pretrained=FILE)`` and
+    ``create_model_and_transforms("local-dir:FOLDER")`` give the model back.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    preprocess = {
+        "mean": list(getattr(model.visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN),
+        "std": list(getattr(model.visual, "image_std", None) or open_clip().OPENAI_DATASET_STD),
+    }
+    text = json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2)
+    temporary = folder / (CONFIG_FILE + ".tmp")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, folder / CONFIG_FILE)
+    temporary = folder / (WEIGHTS_FILE + ".tmp")
+    save_file(state, temporary)
+    os.replace(temporary, folder / WEIGHTS_FILE)
+    return folder / WEIGHTS_FILE
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load a weights file into `model`; nothing in the file is executed.
+
+    Raises:
+        MissingData: there is no such file.
+        CorruptData: it cannot be read, or belongs to another model.
+    """
+    if path.is_dir():
+        path = path / WEIGHTS_FILE
+    if not path.is_file():
+        raise MissingData(f"There is no checkpoint {path.resolve()}.")
+    try:
+        state = open_clip().load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # noqa: BLE001 - every reader fails in its own way
+        raise CorruptData(f"{path.resolve()} cannot be read as a checkpoint: {error}") from error
+    own = model.state_dict()
+    wrong = sorted(
+        key
+        for key in set(own) | set(state)
+        if key not in own or key not in state or own[key].shape != state[key].shape
+    )
+    if wrong:
+        raise CorruptData(
+            f"{path.resolve()} is a checkpoint of another model: {len(wrong)} of {len(own)} weights"
+            f" do not fit, the first is {wrong[0]!r}. Give the model it was trained as."
+        )
+    model.load_state_dict(state)

@@ -1,0 +1,154 @@
+"""Where plugins are, and how one is imported: only when used, and every failure is one sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from clipbench.errors import BadInput, MissingData
+
+Kind = Literal["attack", "defense", "dataset", "metric"]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where plugins of a kind are looked for, and what they owe (a protocol of the contracts)."""
+
+    group: str
+    member: str
+    package: str | None
+    protocol: str | None
+
+
+KINDS: Mapping[Kind, _Place] = {
+    "attack": _Place("clipbench.attacks", "ATTACK", "clipbench_attacks", "Attack"),
+    "defense": _Place("clipbench.defenses", "DEFENSE", "clipbench_defenses", "Defense"),
+    "dataset": _Place("clipbench.datasets", "DATASET", "clipbench_datasets", "Dataset"),
+    "metric": _Place("clipbench.metrics", "METRIC", None, None),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where one plugin comes from; nothing of it has been imported.
+
+    Args:
+        name: the name it is asked for by.
+        origin: file, or distribution with version, for people.
+        module: module to import, or the path of a file.
+        member: the attribute of the module that is the plugin.
+    """
+
+    name: str
+    origin: str
+    module: str
+    member: str
+
+
+def sources(kind: Kind) -> dict[str, list[Source]]:
+    """Return where the plugins of a kind come from, by name; more than one is a conflict."""
+    found: dict[str, list[Source]] = {}
+    for source in [*_built_in(kind), *_entry_points(kind)]:
+        same = found.setdefault(source.name, [])
+        if all((source.module, source.member) != (s.module, s.member) for s in same):
+            same.append(source)
+    return dict(sorted(found.items()))
+
+
+def _built_in(kind: Kind) -> list[Source]:
+    place = KINDS[kind]
+    if place.package is None:
+        return []
+    spec = importlib.util.find_spec(place.package)
+    folders = (spec.submodule_search_locations if spec else None) or []
+    found = []
+    for file in pkgutil.iter_modules(folders):
+        if not file.name.startswith("_"):
+            module = f"{place.package}.{file.name}"
+            found.append(Source(file.name, module, module, place.member))
+    return found
+
+
+def _entry_points(kind: Kind) -> list[Source]:
+    found = []
+    for point in importlib.metadata.entry_points(group=KINDS[kind].group):
+        owner = f"{point.dist.name} {point.dist.version}" if point.dist else "no distribution"
+        module, _, member = point.value.partition(":")
+        origin = f"{owner} ({point.value})"
+        found.append(Source(point.name, origin, module, member.strip() or KINDS[kind].member))
+    return found
+
+
+def import_plugin(kind: Kind, source: Source) -> Any:
+    """Import a plugin's module and return the plugin; every failure is one sentence."""
+    try:
+        if source.module.endswith(".py"):
+            module = _import_file(Path(source.module).expanduser())
+        else:
+            module = importlib.import_module(source.module)
+    except BadInput:
+        raise
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise BadInput(
+            f"The {kind} {source.name!r} of {source.origin} cannot be imported: {reason}."
+        ) from error
+    try:
+        return functools.reduce(getattr, source.member.split("."), module)
+    except AttributeError as error:
+        raise BadInput(
+            f"The {kind} {source.name!r} of {source.origin} has no {source.member}: end the file"
+            f" with a line like `{source.member} = ClassName`."
+        ) from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    """Import a file under a name made of its content, so that an edited file is a new module."""
+    if not path.is_file():
+        raise MissingData(f"There is no plugin file {path.resolve()}.")
+    digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:16]
+    name = f"clipbench_file_{path.stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{path.resolve()} is no Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up while they are made
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def check_plugin(kind: Kind, found: Any, origin: str) -> type[Any]:
+    """Return `found` if it is a dataclass with everything a plugin of the kind owes."""
+    if not isinstance(found, type) or not dataclasses.is_dataclass(found):
+        raise BadInput(f"The {kind} of {origin} must be a dataclass. Got {found!r}.")
+    fields = {item.name for item in dataclasses.fields(found)}
+    if "name" in fields:
+        raise BadInput(f"The {kind} of {origin} has a parameter 'name'; call it something else.")
+    protocol = KINDS[kind].protocol
+    if protocol is not None:
+        owed = vars(getattr(importlib.import_module("clipbench.contracts"), protocol))
+        missing = [
+            item
+            for item in owed
+            if not item.startswith("_") and not hasattr(found, item) and item not in fields
+        ]
+        if missing:
+            raise BadInput(f"The {kind} of {origin} lacks {', '.join(missing)}.")
+    return found

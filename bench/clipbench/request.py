@@ -1,0 +1,195 @@
+"""What a person asked for: one run or a grid of them, from command line, YAML and environment.
+
+A value on the command line goes before the same in the file given with ``--config``, that before
+an environment variable, that before the data set's recipe and the defaults.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from clipbench import registry
+from clipbench.config import NO_ATTACK, RunConfig, resolve
+from clipbench.errors import BadSetting, MissingData, UnknownName
+from clipbench.settings import TrainSettings, check_train_fields
+from clipbench.specs import SpecLike, coerce
+
+KEYS = ("data", "attack", "rate", "poisons", "defense", "seed", "controls", "out", "cache", "train")
+DEFAULT_OUT = Path("runs")
+
+
+def default_cache() -> Path:
+    """Return where clean shards and indexes are kept when no one says otherwise."""
+    return Path.home() / ".cache" / "clipbench"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A grid of runs.
+
+    Args:
+        data: the data set.
+        attacks: the attacks; each but ``none`` is run at each rate.
+        rates: poison rates as written.
+        poisons: the number of poisons instead of rates.
+        defenses: the defences.
+        seeds: the seeds.
+        train: training settings asked for, which go before recipes and defaults.
+        controls: whether to run the controls too.
+        out: folder of the runs.
+        cache: folder of clean shards.
+    """
+
+    data: SpecLike = "shapes"
+    attacks: tuple[SpecLike, ...] = (NO_ATTACK,)
+    rates: tuple[str, ...] = ()
+    poisons: int | None = None
+    defenses: tuple[SpecLike, ...] = ("none",)
+    seeds: tuple[int, ...] = (0,)
+    train: Mapping[str, Any] = field(default_factory=dict)
+    controls: bool = False
+    out: Path = DEFAULT_OUT
+    cache: Path = field(default_factory=default_cache)
+
+    def configs(self) -> list[RunConfig]:
+        """Return the runs, each once, those of one poisoned set beside each other.
+
+        Raises:
+            UnknownName, BadSetting: what `clipbench.config.resolve` refuses.
+        """
+        if self.rates and self.poisons is not None:
+            raise BadSetting("Give --rate or --poisons, not both.")
+        attacked = [attack for attack in self.attacks if _name(attack) != NO_ATTACK]
+        if not attacked and (self.rates or self.poisons is not None):
+            raise BadSetting(
+                f"The attack {NO_ATTACK!r} poisons nothing and takes no rate; name an attack with"
+                " --attack, or leave the rate out."
+            )
+        found: dict[str, RunConfig] = {}
+        for attack in self.attacks:
+            clean = _name(attack) == NO_ATTACK
+            rates: Sequence[str | None] = (None,) if clean or not self.rates else self.rates
+            for rate, seed, defense in itertools.product(rates, self.seeds, self.defenses):
+                config = resolve(
+                    data=self.data,
+                    attack=attack,
+                    defense=defense,
+                    rate=rate,
+                    poisons=None if clean else self.poisons,
+                    seed=seed,
+                    train=self.train,
+                )
+                found.setdefault(config.sha256(), config)
+        return list(found.values())
+
+    def config(self) -> RunConfig:
+        """Return the only run asked for.
+
+        Raises:
+            BadSetting: several were.
+        """
+        configs = self.configs()
+        if len(configs) > 1:
+            raise BadSetting(
+                f"This asks for {len(configs)} runs; give one attack, rate, defense and seed, or"
+                " use `clipbench run`."
+            )
+        return configs[0]
+
+
+def _name(attack: SpecLike) -> str:
+    return registry.parse("attack", attack).name
+
+
+def combine(*layers: Mapping[str, Any]) -> Request:
+    """Return the request made of several layers, the first the strongest.
+
+    Args:
+        layers: values by the names in `KEYS`; training settings count one by one, a rate and a
+            number of poisons as the same thing.
+    """
+    merged: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    for layer in layers:
+        amount_known = "rate" in merged or "poisons" in merged
+        for key, value in layer.items():
+            if key == "train":
+                train = {**check_train_fields(value), **train}
+            elif key not in merged and not (amount_known and key in ("rate", "poisons")):
+                merged[key] = value
+    given: dict[str, Any] = {"train": train}
+    for key, value in merged.items():
+        if key not in _READERS:
+            raise UnknownName("setting", key, KEYS)
+        name, read = _READERS[key]
+        given[name] = read(value, key)
+    return Request(**given)
+
+
+def _several(value: Any, key: str) -> tuple[Any, ...]:
+    """Return a list as it is and anything else as a list of one."""
+    if not isinstance(value, (list, tuple)):
+        return (value,)
+    if not value:
+        raise BadSetting(f"{key} must name at least one. Got an empty list.")
+    return tuple(value)
+
+
+def _seeds(value: Any, key: str) -> tuple[int, ...]:
+    return tuple(coerce(seed, int, key) for seed in _several(value, key))
+
+
+def _rates(value: Any, key: str) -> tuple[str, ...]:
+    return tuple(str(rate) for rate in _several(value, key))
+
+
+# Key of a layer -> field of `Request`, and how its value is read.
+_READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "data": ("data", lambda value, key: value),  # noqa: ARG005
+    "attack": ("attacks", _several),
+    "rate": ("rates", _rates),
+    "poisons": ("poisons", lambda value, key: coerce(value, int | None, key)),
+    "defense": ("defenses", _several),
+    "seed": ("seeds", _seeds),
+    "controls": ("controls", lambda value, key: coerce(value, bool, key)),
+    "out": ("out", lambda value, key: coerce(value, Path, key)),
+    "cache": ("cache", lambda value, key: coerce(value, Path, key)),
+}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the layer that a YAML file holds.
+
+    Raises:
+        MissingData: there is no such file.
+        BadSetting: it is no YAML mapping.
+        UnknownName: it has a key that does not exist.
+    """
+    import yaml  # noqa: PLC0415 - needed with a file alone
+
+    where = path.resolve()
+    if not path.is_file():
+        raise MissingData(f"There is no configuration file {where}.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise BadSetting(f"{where} is no valid YAML: {reason}.") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise BadSetting(f"{where} must hold keys and values, e.g. `attack: targeted`.")
+    layer = {str(key).replace("-", "_"): value for key, value in content.items()}
+    known = [*KEYS, *(f"train.{item.name}" for item in fields(TrainSettings))]
+    for key in layer:
+        if key not in KEYS:
+            raise UnknownName(f"key in {where}", key, known)
+    if "train" in layer:
+        if not isinstance(layer["train"], dict):
+            raise BadSetting(f"train in {where} must hold training settings, e.g. `epochs: 20`.")
+        layer["train"] = dict(check_train_fields(layer["train"], f" in {where}"))
+    return layer

@@ -1,0 +1,174 @@
+"""Training settings, and the poison rate as people write it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal, InvalidOperation
+from typing import Any, Literal
+
+from clipbench.errors import BadSetting, UnknownName
+from clipbench.specs import coerce, field_types
+
+Precision = Literal["auto", "fp32", "bf16"]
+LrSchedule = Literal["cosine", "constant", "official"]
+
+SMALLEST_RATE = Decimal("1e-15")  # one pair of a thousand times all pairs ever crawled
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How a model is trained; where no recipe says otherwise, as SafeCLIP's authors trained.
+
+    Args:
+        model: name of an open_clip model, or path of a model configuration.
+        pretrained: weights file to start from; none: from random weights.
+        epochs: number of epochs.
+        pairs_per_epoch: pairs in one epoch; none: all of them.
+        batch_size: global batch size, over all processes.
+        lr: peak learning rate of AdamW.
+        wd: weight decay, not applied to norms, biases and the logit scale.
+        beta1: AdamW's first decay rate.
+        beta2: AdamW's second decay rate.
+        eps: AdamW's epsilon.
+        warmup: steps of linear warm-up.
+        grad_clip_norm: largest gradient norm; none: no clipping.
+        precision: number format of the forward pass; auto: bf16 where it is faster.
+        lr_schedule: course of the learning rate; official: as SafeCLIP's published code has it.
+        crop_scale: smallest area share of random resized crops, in (0, 1]; 1: no crops.
+        flip: probability of a horizontal flip.
+        color_jitter: largest relative change of brightness, contrast and saturation; 0: none.
+        grayscale: probability of dropping the colours.
+        blur: probability of a Gaussian blur.
+        eda: share of words that text augmentation (EDA) changes, in [0, 1); 0: none.
+        workers: loader processes; results do not depend on it.
+        device: where to train: auto, cpu, mps, cuda or cuda:N.
+        save_frequency: keep the weights every so many epochs; 0: only the last.
+        checkpoint_every_s: seconds between checkpoints for resuming.
+        tensorboard: whether to write TensorBoard logs.
+    """
+
+    model: str = "RN50"
+    pretrained: str | None = None
+    epochs: int = 32
+    pairs_per_epoch: int | None = None
+    batch_size: int = 128
+    lr: float = 5e-4
+    wd: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.98
+    eps: float = 1e-6
+    warmup: int = 10_000
+    grad_clip_norm: float | None = 1.0
+    precision: Precision = "auto"
+    lr_schedule: LrSchedule = "cosine"
+    crop_scale: float = 0.75
+    flip: float = 0.5
+    color_jitter: float = 0.0
+    grayscale: float = 0.0
+    blur: float = 0.0
+    eda: float = 0.1
+    workers: int = 0
+    device: str = "auto"
+    save_frequency: int = 0
+    checkpoint_every_s: float = 300.0
+    tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        for name, hint in field_types(TrainSettings).items():
+            value = coerce(getattr(self, name), hint, f"train.{name}")
+            object.__setattr__(self, name, value)  # so that lr=1 and lr=1.0 are one configuration
+            must, holds = _LIMITS.get(name, _ANYTHING)
+            if value is not None and not holds(value):
+                raise BadSetting(f"train.{name} must be {must}. Got {value!r}.")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> TrainSettings:
+        """Return the settings with these fields set.
+
+        Raises:
+            UnknownName: a field that does not exist.
+            BadSetting: a value that the field cannot take.
+        """
+        return cls(**dict(check_train_fields(values)))
+
+
+def check_train_fields(values: Mapping[str, Any], where: str = "") -> Mapping[str, Any]:
+    """Return `values` with `-` in names as `_`, if all are names of training settings.
+
+    Args:
+        values: settings by name.
+        where: the place they were read from, for the message.
+    """
+    known = [item.name for item in fields(TrainSettings)]
+    named = {str(name).replace("-", "_"): value for name, value in values.items()}
+    for name in named:
+        if name not in known:
+            raise UnknownName(f"training setting{where}", name, known)
+    return named
+
+
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_Limit = tuple[str, Callable[[Any], bool]]
+_ANYTHING: _Limit = ("anything", lambda value: True)  # noqa: ARG005
+_TEXT: _Limit = ("a name", lambda text: bool(text.strip()))
+_ABOVE_ZERO: _Limit = ("greater than 0", lambda number: 0 < number < float("inf"))
+_NOT_NEGATIVE: _Limit = ("at least 0", lambda number: 0 <= number < float("inf"))
+_AT_LEAST_ONE: _Limit = ("at least 1", lambda number: number >= 1)
+_DECAY: _Limit = ("in [0, 1)", lambda number: 0 <= number < 1)
+_SHARE: _Limit = ("in [0, 1]", lambda number: 0 <= number <= 1)
+
+_LIMITS: Mapping[str, _Limit] = {
+    "model": _TEXT,
+    "pretrained": _TEXT,
+    "epochs": _AT_LEAST_ONE,
+    "pairs_per_epoch": _AT_LEAST_ONE,
+    "batch_size": ("at least 2, for a contrast needs two pairs", lambda number: number >= 2),
+    "lr": _ABOVE_ZERO,
+    "wd": _NOT_NEGATIVE,
+    "beta1": _DECAY,
+    "beta2": _DECAY,
+    "eps": _ABOVE_ZERO,
+    "warmup": _NOT_NEGATIVE,
+    "grad_clip_norm": _ABOVE_ZERO,
+    "crop_scale": ("in (0, 1]", lambda number: 0 < number <= 1),
+    "flip": _SHARE,
+    "color_jitter": _SHARE,
+    "grayscale": _SHARE,
+    "blur": _SHARE,
+    "eda": _DECAY,
+    "workers": _NOT_NEGATIVE,
+    "device": ("auto, cpu, mps, cuda or cuda:N", lambda text: bool(_DEVICE.fullmatch(text))),
+    "save_frequency": _NOT_NEGATIVE,
+    "checkpoint_every_s": _NOT_NEGATIVE,
+}
+
+
+def parse_rate(value: str | float) -> tuple[float, str]:
+    """Return a poison rate as a number and as its exact decimal text.
+
+    Args:
+        value: a fraction such as ``"1e-6"`` or ``0.01``, or a percentage such as ``"0.0001%"``.
+
+    Returns:
+        The rate in (0, 1], and the same number in plain decimals: ``"0.000001"``.
+
+    Raises:
+        BadSetting: it is no number, or not in (0, 1].
+    """
+    text = str(value).strip()
+    percent = text.endswith("%")
+    try:
+        rate = Decimal(text[:-1].strip() if percent else text) / (100 if percent else 1)
+    except InvalidOperation:
+        raise BadSetting(
+            f"The rate must be a number such as 0.01, 1e-6 or 1%. Got {value!r}."
+        ) from None
+    if not rate.is_finite() or not 0 < rate <= 1:
+        meant = rate.is_finite() and 1 < rate <= 100 and not percent
+        hint = f" Write {text}% for a percentage." if meant else ""
+        raise BadSetting(f"The rate must be greater than 0 and at most 1. Got {value!r}.{hint}")
+    if rate < SMALLEST_RATE:
+        raise BadSetting(f"The rate must be at least {SMALLEST_RATE}. Got {value!r}.")
+    return float(rate), format(rate.normalize(), "f")

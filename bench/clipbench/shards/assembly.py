@@ -1,0 +1,192 @@
+"""Put a poisoned set together: which shard gets what, its manifest, its index, its ledger."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from clipbench.contracts import Attack, Progress
+from clipbench.errors import ClipbenchError
+from clipbench.shards import index as indexing
+from clipbench.shards import manifest as manifests
+from clipbench.shards.files import link_or_copy
+from clipbench.shards.ledger import LedgerHead, LedgerRow, trigger_sha256, write_ledger
+from clipbench.shards.placement import Move, Place, Placement, inserting, replacing
+from clipbench.shards.poisoning import Job, PoisonWriter, Rewritten
+from clipbench.shards.reader import ShardSet
+from clipbench.shards.spool import Kept, Spool
+
+_PACKAGES = ("clipbench", "numpy", "pillow", "pyarrow")
+
+
+class Assembly:
+    """A poisoned set in the making."""
+
+    def __init__(self, base: ShardSet, attack: Attack, poisons: list[Kept], seed: int) -> None:
+        self.base, self.attack, self.poisons, self.seed = base, attack, poisons, seed
+        if attack.mode == "replace":
+            wanted = [poison.base for poison in poisons]
+            self.placement: Placement = replacing(base, wanted, seed)
+        else:
+            self.placement = inserting(base, len(poisons), seed)
+        self.names = _names(base, self.placement)
+        self.rewritten: dict[int, Rewritten] = {}
+        self.records: list[manifests.ShardRecord] = []
+
+    def write_shards(self, folder: Path, spool: Spool, progress: Progress) -> None:
+        """Rewrite the shards with poisons, link the others, and describe them all."""
+        jobs, total = self._jobs(folder), len(self.names)
+        writer = PoisonWriter(self.base, spool, [move.pair for move in self.placement.moves])
+        for number, shard in enumerate(self.base.shards):
+            if number not in jobs:
+                link_or_copy(shard.path.resolve(), folder / self.names[number])
+        done = total - len(jobs)
+        progress("writing poisoned shards", done, total)
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            for number, result in zip(jobs, pool.map(writer.write, jobs.values()), strict=True):
+                self.rewritten[number] = result
+                old = self.base.shards[min(number, len(self.base.shards) - 1)].path
+                shutil.copystat(old, folder / self.names[number])
+                done += 1
+                progress("writing poisoned shards", done, total)
+        self._describe(folder)
+
+    def _jobs(self, folder: Path) -> dict[int, Job]:
+        poisons: dict[int, list[tuple[Kept, Place]]] = defaultdict(list)
+        moves: dict[int, list[Move]] = defaultdict(list)
+        for kept, place in zip(self.poisons, self.placement.places, strict=True):
+            poisons[self.base.shard_of(place.model)].append((kept, place))
+        for move in self.placement.moves:
+            moves[move.shard].append(move)
+        return {
+            number: Job(
+                number, folder / self.names[number], poisons[number], moves[number], self.seed
+            )
+            for number in sorted({*poisons, *moves})
+        }
+
+    def _describe(self, folder: Path) -> None:
+        """Write index and manifest from the base's, reading no linked shard."""
+        hashes, parts, stamps = self.base.hashes(), list[indexing.Index](), list[indexing.Stamp]()
+        for number, name in enumerate(self.names):
+            status = (folder / name).stat()
+            if number in self.rewritten:
+                new = self.rewritten[number]
+                rows, digest = new.rows, new.sha256
+            else:
+                shard = self.base.shards[number]
+                rows = self.base.index[shard.first : shard.first + shard.num_pairs]
+                digest = hashes[number]
+            parts.append(rows)
+            stamps.append(indexing.Stamp(name, status.st_size, status.st_mtime_ns, len(rows)))
+            self.records.append(manifests.ShardRecord(name, len(rows), status.st_size, digest))
+        name, source = base_identity(self.base)
+        manifests.write_all(folder, manifests.build(name, source, self.records))
+        self.index = indexing.join(parts)
+        indexing.save(self.index, stamps, [folder / ".clipbench"])
+
+    def write_ledger(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        """Write down what was done."""
+        base, poisons = self.base, self.poisons
+        targets = self.attack.num_targets(len(poisons))
+        per_target = Counter(poison.target for poison in poisons)
+        trigger = self.attack.trigger() if poisons else None
+        shape = poisons[0].shape if trigger else None
+        name, source = base_identity(base)
+        hashes = zip(base.shards, base.hashes(), strict=True)
+        head = LedgerHead(
+            **{
+                **identity,
+                "base": {
+                    "name": name,
+                    "source": source,
+                    "content_sha256": identity["base"],
+                    "num_pairs": len(base),
+                    "shards": [{"name": s.path.name, "sha256": digest} for s, digest in hashes],
+                },
+            },
+            content_sha256=manifests.content_sha256(record.sha256 for record in self.records),
+            num_pairs=len(self.index),
+            rate=len(poisons) / len(self.index),
+            targets=targets,
+            per_target=[per_target[target] for target in range(targets)],
+            trigger_sha256=trigger_sha256(trigger, shape) if trigger and shape else None,
+            trigger_probe=shape,
+            moved=[(base.key(move.pair), move.key) for move in self.placement.moves],
+            versions={package: version(package) for package in _PACKAGES},
+        )
+        write_ledger(folder, head, self._rows())
+
+    def _rows(self) -> list[LedgerRow]:
+        numbers = self._numbers()
+        rows = []
+        for kept, place in zip(self.poisons, self.placement.places, strict=True):
+            shard = self.base.shard_of(place.model)
+            written = self.rewritten[shard].poisons[place.key]
+            replaces = self.attack.mode == "replace"
+            base = place.model if replaces else kept.base
+            rows.append(
+                LedgerRow(
+                    index=numbers[place.key],
+                    key=place.key,
+                    shard=self.names[shard],
+                    target=kept.target,
+                    role=kept.role,
+                    caption_before=self.base.caption(place.model) if replaces else None,
+                    caption_after=written.caption,
+                    image_sha256=written.image_sha256,
+                    base_index=-1 if base is None else base,
+                )
+            )
+        return rows
+
+    def _numbers(self) -> dict[str, int]:
+        """Return the number, in the poisoned set, of every poison's key."""
+        found: dict[str, int] = {}
+        first = 0
+        for number, record in enumerate(self.records):
+            if number in self.rewritten:
+                new = self.rewritten[number]
+                for row, key in enumerate(new.rows["key"].tolist()):
+                    text = key.decode(errors="surrogateescape")
+                    if text in new.poisons:
+                        found[text] = first + row
+            first += record.num_pairs
+        return found
+
+
+def base_identity(base: ShardSet) -> tuple[str, Mapping[str, Any]]:
+    """Return name and source of a clean set, as its manifest gives them or could."""
+    if base.manifest is not None:
+        return base.manifest["name"], base.manifest["source"]
+    name = base.shards[0].path.absolute().parent.name
+    return name, {"format": "webdataset", "name": name}
+
+
+def _names(base: ShardSet, placement: Placement) -> list[str]:
+    """Return the file names of the poisoned set's shards: the base's, if they are unique."""
+    names = [shard.path.name for shard in base.shards]
+    if len(set(names)) < len(names):
+        names = [f"{number:05d}.tar" for number in range(len(names))]
+    last = max((move.shard for move in placement.moves), default=0)
+    while len(names) <= last:
+        names.append(_next_name(names[-1]))
+    return names
+
+
+def _next_name(name: str) -> str:
+    """Return the name after `name`: its last number raised by one."""
+    match = re.fullmatch(r"(.*?)(\d+)(\D*)", name)
+    if match is None:
+        raise ClipbenchError(
+            f"No shard name follows {name!r}, which has no number; use an attack that replaces."
+        )
+    head, number, tail = match.groups()
+    return f"{head}{int(number) + 1:0{len(number)}d}{tail}"

@@ -1,0 +1,192 @@
+"""All images of a set decoded once into memory-mapped arrays, so that training never decodes.
+
+One file a shard, named after the shard's content: a poisoned set shares the arrays of all shards it
+has in common with its clean base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pil
+
+from clipbench.contracts import Image, IntArray, Progress, no_progress
+from clipbench.errors import BadSetting, CorruptData
+from clipbench.shards.files import atomic_file
+from clipbench.shards.pool import in_processes
+from clipbench.shards.reader import ShardSet
+
+_AT_ONCE = 1 << 25  # bytes of pixels a worker holds before it writes them
+
+
+def fit(image: Image, size: int) -> Image:
+    """Return `image` as a square of `size` pixels, as open_clip's evaluation transform does.
+
+    The shorter side is resized to `size` (bicubic, antialiased), then the centre is cut out.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        size: S.
+
+    Returns:
+        ``(S, S, 3)`` uint8.
+    """
+    height, width = image.shape[:2]
+    if height == width == size:
+        return image
+    if width <= height:
+        wide, high = size, max(size, int(size * height / width))
+    else:
+        wide, high = max(size, int(size * width / height)), size
+    resized = Pil.fromarray(image).resize((wide, high), Pil.Resampling.BICUBIC)
+    left, top = round((wide - size) / 2), round((high - size) / 2)
+    return np.asarray(resized.crop((left, top, left + size, top + size)))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    shards: ShardSet
+    size: int
+    files: tuple[Path, ...]
+
+
+class DecodedImages:
+    """The images of a set as uint8 squares, mapped from disk. Use `open` to get one."""
+
+    def __init__(self, files: Sequence[Path], counts: Sequence[int], image_size: int) -> None:
+        self.image_size = image_size
+        self._files, self._counts = tuple(files), tuple(counts)
+        self._firsts = np.cumsum([0, *counts])
+        self._maps: list[npt.NDArray[np.uint8]] = [
+            np.load(file, mmap_mode="r", allow_pickle=False).view(np.ndarray) for file in files
+        ]
+
+    @classmethod
+    def open(
+        cls,
+        shards: ShardSet,
+        image_size: int,
+        cache: Path,
+        *,
+        workers: int | None = None,
+        progress: Progress = no_progress,
+    ) -> DecodedImages:
+        """Return the decoded images of `shards`, decoding those shards that never were.
+
+        Args:
+            shards: the set.
+            image_size: S; other images are resized and cropped as open_clip does.
+            cache: the folder of the arrays, which may serve many sets.
+            workers: processes; 0: this one; None: one a processor.
+            progress: told after every shard.
+
+        Raises:
+            CorruptData: an image can't be decoded; names shard and key.
+            ClipbenchError: the disk is full.
+        """
+        if image_size < 1:
+            raise BadSetting(f"image_size must be at least 1, not {image_size}.")
+        cache.mkdir(parents=True, exist_ok=True)
+        hashes = shards.hashes(progress)
+        files = tuple(cache / f"{value}-{image_size}.npy" for value in hashes)
+        counts = [shard.num_pairs for shard in shards.shards]
+        missing = [
+            number
+            for number, (file, count) in enumerate(zip(files, counts, strict=True))
+            if not _is_whole(file, count, image_size)
+        ]
+        done, total = sum(counts) - sum(counts[number] for number in missing), len(shards)
+        if missing:
+            progress("decoding images", done, total)
+        for number in in_processes(_decode, _Plan(shards, image_size, files), missing, workers):
+            done += counts[number]
+            progress("decoding images", done, total)
+        return cls(files, counts, image_size)
+
+    def __len__(self) -> int:
+        return int(self._firsts[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels."""
+        return len(self) * self.image_size**2 * 3
+
+    def gather(self, indices: IntArray) -> npt.NDArray[np.uint8]:
+        """Return images by number of pair.
+
+        Args:
+            indices: ``(B,)``, in any order, repeats allowed.
+
+        Returns:
+            ``(B, S, S, 3)`` uint8, row b is the image of pair ``indices[b]``.
+        """
+        wanted = np.asarray(indices, np.int64)
+        if len(wanted) and (wanted.min() < 0 or wanted.max() >= len(self)):
+            raise IndexError(f"pairs are numbered 0 to {len(self) - 1}")
+        size = self.image_size
+        out = np.empty((len(wanted), size, size, 3), np.uint8)
+        shard = np.searchsorted(self._firsts, wanted, side="right") - 1
+        rows = wanted - self._firsts[shard]
+        if len(wanted) <= 4 * len(self._maps):  # few to a shard: one by one is fastest
+            maps = self._maps
+            for place, (number, row) in enumerate(zip(shard.tolist(), rows.tolist(), strict=True)):
+                out[place] = maps[number][row]
+            return out
+        order = np.lexsort((rows, shard))
+        for part in np.split(order, np.flatnonzero(np.diff(shard[order])) + 1):
+            out[part] = self._maps[shard[part[0]]][rows[part]]
+        return out
+
+    def __getitem__(self, index: int) -> Image:
+        """Return the image of pair `index`, ``(S, S, 3)``."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"pairs are numbered 0 to {len(self) - 1}, not {index}")
+        shard = int(np.searchsorted(self._firsts, index, side="right")) - 1
+        image: Image = self._maps[shard][index - int(self._firsts[shard])]
+        return image
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._files, self._counts, self.image_size
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        DecodedImages.__init__(self, *state)
+
+
+def _is_whole(file: Path, count: int, size: int) -> bool:
+    try:
+        pixels = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return False
+    return bool(pixels.shape == (count, size, size, 3) and pixels.dtype == np.uint8)
+
+
+def _decode(plan: _Plan, number: int) -> int:
+    """Decode one shard into its file, a part at a time."""
+    shard, size, file = plan.shards.shards[number], plan.size, plan.files[number]
+    head = {
+        "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)),
+        "fortran_order": False,
+        "shape": (shard.num_pairs, size, size, 3),
+    }
+    step = max(1, _AT_ONCE // (size * size * 3))
+    with atomic_file(file, shard.num_pairs * size * size * 3) as out:
+        np.lib.format.write_array_header_1_0(out, head)
+        for start in range(0, shard.num_pairs, step):
+            stop = min(start + step, shard.num_pairs)
+            pixels = np.empty((stop - start, size, size, 3), np.uint8)
+            for row in range(stop - start):
+                pixels[row] = _image(plan.shards, shard.first + start + row, size)
+            out.write(pixels.data)
+    return number
+
+
+def _image(shards: ShardSet, index: int, size: int) -> Image:
+    image = shards.image(index)
+    if 0 in image.shape:
+        raise CorruptData(f"Image of {shards.where(index)} has no pixels.")
+    return fit(image, size)

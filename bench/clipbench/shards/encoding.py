@@ -1,0 +1,186 @@
+"""Image files: decode safely, and encode so that a new image looks like its neighbours' files.
+
+A poisoned image must not be told by its encoding, so it gets the format, quantisation tables,
+subsampling, filters, compression level and side information of the file whose place it takes.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+from PIL import Image as Pil
+from PIL import JpegImagePlugin
+
+from clipbench.contracts import Image
+from clipbench.errors import CorruptData
+from clipbench.shards import png
+
+MAX_PIXELS = 1 << 26  # 67 million, 200 MB decoded; no training picture is larger
+_FORMATS = ("JPEG", "PNG", "WEBP")
+_FAILURES = (OSError, ValueError, SyntaxError, EOFError, struct.error, Pil.DecompressionBombError)
+_START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+
+
+def image_size(data: bytes) -> tuple[int, int]:
+    """Return width and height in pixels, as the file's header states them.
+
+    Raises:
+        CorruptData: it is no JPEG, PNG or WebP.
+    """
+    try:
+        if data[:8] == png.SIGNATURE:
+            width, height = struct.unpack_from(">II", data, 16)
+            return width, height
+        if data[:2] == b"\xff\xd8":
+            return _jpeg_size(data)
+        with Pil.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return image.size
+    except (*_FAILURES, IndexError) as error:
+        raise CorruptData(f"not a readable JPEG, PNG or WebP image ({error}).") from error
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    position = 2
+    while True:
+        while data[position] == 0xFF:
+            position += 1
+        marker = data[position]
+        if marker in _START_OF_FRAME:
+            height, width = struct.unpack_from(">HH", data, position + 4)
+            return width, height
+        position += 1 + struct.unpack_from(">H", data, position + 1)[0]
+
+
+def decode(data: bytes) -> Image:
+    """Return an image as ``(H, W, 3)`` RGB uint8.
+
+    The pixels are those of ``PIL.Image.open(...).convert("RGB")``, as open_clip reads them: an EXIF
+    orientation is not applied, and EXIF data, sound or not, is not looked at.
+
+    Raises:
+        CorruptData: it can't be decoded, or has more than `MAX_PIXELS` pixels.
+    """
+    width, height = image_size(data)
+    if width * height > MAX_PIXELS:
+        raise CorruptData(f"{width} x {height} pixels are more than {MAX_PIXELS} allowed.")
+    try:
+        with Pil.open(io.BytesIO(data), formats=_FORMATS) as image:
+            return np.asarray(to_rgb(image))
+    except _FAILURES as error:
+        raise CorruptData(f"it can't be decoded ({error}).") from error
+
+
+def to_rgb(image: Pil.Image) -> Pil.Image:
+    """Return `image` in RGB; a palette's transparency is dropped without a warning."""
+    if image.mode == "RGB":
+        return image
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("RGB")
+
+
+def encode_png(image: Image, compress_level: int = 6) -> bytes:
+    """Return `image`, ``(H, W, 3)`` uint8, as PNG."""
+    return _save(Pil.fromarray(image), "PNG", compress_level=compress_level)
+
+
+def encode_jpeg(image: Image, quality: int = 95, subsampling: int = 0) -> bytes:
+    """Return `image`, ``(H, W, 3)`` uint8, as JPEG; `subsampling` 0 is 4:4:4, 1 4:2:2, 2 4:2:0."""
+    return _save(Pil.fromarray(image), "JPEG", quality=quality, subsampling=subsampling)
+
+
+def encode_like(image: Image, reference: bytes) -> tuple[bytes, str]:
+    """Encode `image` as the file `reference` was encoded.
+
+    JPEG: same quantisation tables, chroma subsampling, progressive or not, standard or optimised
+    Huffman tables, grey if both are grey. PNG: same colour type where it can hold the image, row
+    filter and compression level. WebP: lossless or the quality whose file size comes nearest.
+    Side information (EXIF, ICC profile, density, comments, text chunks) is copied.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        reference: a JPEG, PNG or WebP file.
+
+    Returns:
+        The file and its extension: jpg, png or webp.
+
+    Raises:
+        CorruptData: `reference` can't be decoded.
+    """
+    decode(reference)  # a reference that can't be read has no parameters to copy
+    with Pil.open(io.BytesIO(reference), formats=_FORMATS) as model:
+        if model.format == "JPEG":
+            return _jpeg_like(image, model, reference), "jpg"
+        if model.format == "PNG":
+            return png.encode_like(image, reference), "png"
+        return _webp_like(image, model, reference), "webp"
+
+
+def _save(image: Pil.Image, form: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def is_grey(image: Image) -> bool:
+    """Tell whether red, green and blue are equal everywhere."""
+    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+
+
+def _jpeg_like(image: Image, model: Pil.Image, reference: bytes) -> bytes:
+    assert isinstance(model, JpegImagePlugin.JpegImageFile)
+    picture = Pil.fromarray(image)
+    if model.mode == "L" and is_grey(image):
+        picture = picture.convert("L")
+    options: dict[str, Any] = {
+        "qtables": model.quantization,
+        "progressive": bool(model.info.get("progressive")),
+        "optimize": _huffman(reference) != _standard_huffman(),
+    }
+    sampling = JpegImagePlugin.get_sampling(model)
+    if sampling >= 0:
+        options["subsampling"] = sampling
+    for name in ("exif", "icc_profile", "comment"):
+        if name in model.info:
+            options[name] = model.info[name]
+    if model.info.get("jfif_unit") == 1:
+        options["dpi"] = model.info["jfif_density"]
+    return _save(picture, "JPEG", **options)
+
+
+def _huffman(data: bytes) -> set[bytes]:
+    """Return the Huffman tables of a baseline JPEG that stand before its first scan."""
+    tables: set[bytes] = set()
+    position = 2
+    while position + 4 <= len(data) and data[position + 1] != 0xDA:
+        length = struct.unpack_from(">H", data, position + 2)[0]
+        at, end = position + 4, position + 2 + length
+        while data[position + 1] == 0xC4 and at + 17 <= end:
+            size = 17 + sum(data[at + 1 : at + 17])
+            tables.add(data[at : at + size])
+            at += size
+        position = end
+    return tables
+
+
+def _standard_huffman() -> set[bytes]:
+    """Return the tables libjpeg writes unless told to optimise (ITU T.81, annex K.3)."""
+    return _huffman(_save(Pil.new("RGB", (8, 8)), "JPEG"))
+
+
+def _webp_like(image: Image, model: Pil.Image, reference: bytes) -> bytes:
+    options = {name: model.info[name] for name in ("exif", "icc_profile") if name in model.info}
+    picture = Pil.fromarray(image)
+    if b"VP8L" in reference[:64] or (b"VP8L" in reference and b"VP8 " not in reference):
+        return _save(picture, "WEBP", lossless=True, **options)
+    old, low, high = to_rgb(model), 1, 100
+    while low < high:  # file size rises with quality
+        middle = (low + high) // 2
+        if len(_save(old, "WEBP", quality=middle, **options)) < len(reference):
+            low = middle + 1
+        else:
+            high = middle
+    return _save(picture, "WEBP", quality=low, **options)

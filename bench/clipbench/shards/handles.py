@@ -1,0 +1,78 @@
+"""Files read by position: opened when first needed, never seeking, safe to share and to fork."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from clipbench.errors import CorruptData, MissingData
+
+_MOST = 256
+
+
+class Handle:
+    """A file that stays open as long as somebody holds it."""
+
+    __slots__ = ("descriptor",)
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = -1
+        self.descriptor = os.open(path, os.O_RDONLY)
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
+class OpenFiles:
+    """Some numbered files, at most 256 of them open at a time. Pickled without its handles."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = tuple(paths)
+        self._open: dict[int, Handle] = {}
+
+    def handle(self, number: int) -> Handle:
+        """Return an open file; hold the handle while its descriptor is in use."""
+        handle = self._open.get(number)
+        if handle is None:
+            if len(self._open) >= _MOST:
+                self._open.clear()  # readers in other threads hold theirs
+            try:
+                handle = self._open[number] = Handle(self._paths[number])
+            except OSError as error:
+                raise MissingData(
+                    f"Shard {self._paths[number]} can't be read: {error.strerror}."
+                ) from error
+        return handle
+
+    def read(self, number: int, offset: int, size: int) -> bytes:
+        """Return `size` bytes of a file.
+
+        Raises:
+            MissingData: the file can't be read.
+            CorruptData: it has no longer that many.
+        """
+        handle = self.handle(number)
+        try:
+            content = os.pread(handle.descriptor, size, offset)
+        except OSError as error:
+            raise MissingData(
+                f"Shard {self._paths[number]} can't be read: {error.strerror}."
+            ) from error
+        if len(content) != size:
+            raise self.cut_off(number)
+        return content
+
+    def cut_off(self, number: int) -> CorruptData:
+        """Return the error of a file that is shorter than its index says."""
+        return CorruptData(
+            f"Shard {self._paths[number]} is cut off: it changed while it was in use; "
+            "fetch or write it again."
+        )
+
+    def __getstate__(self) -> tuple[Path, ...]:
+        return self._paths
+
+    def __setstate__(self, state: tuple[Path, ...]) -> None:
+        OpenFiles.__init__(self, state)

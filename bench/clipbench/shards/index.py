@@ -1,0 +1,168 @@
+"""Where every pair of a set lies: built once by walking the tars, then memory-mapped.
+
+An index file is a line of magic, a JSON header (which shards, of which size and time, it was made
+from) and one row a pair. It is written beside the shards in ``.clipbench/``; a shard that changed
+since makes it stale, and it is built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clipbench.errors import ClipbenchError
+from clipbench.shards.files import atomic_file
+
+EXTENSIONS = ("jpg", "png", "jpeg", "webp")  # open_clip's order of preference
+_MAGIC = b"clipbench-index-1\n"
+Index = npt.NDArray[np.void]
+Row = tuple[int, int, int, int, int, int, int, int, bytes]
+
+
+def index_dtype(key_size: int) -> np.dtype[np.void]:
+    """Return the type of a row whose key has at most `key_size` bytes.
+
+    A pair without JSON has ``json_offset`` 0: content never starts there.
+    """
+    return np.dtype(
+        [
+            ("shard", "<u4"),
+            ("image_offset", "<u8"),
+            ("image_size", "<u4"),
+            ("caption_offset", "<u8"),
+            ("caption_size", "<u4"),
+            ("json_offset", "<u8"),
+            ("json_size", "<u4"),
+            ("extension", "u1"),
+            ("key", f"S{max(1, key_size)}"),
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What a shard file was when it was indexed, and how many pairs it holds."""
+
+    name: str
+    size: int
+    mtime_ns: int
+    num_pairs: int
+
+
+def rows_to_index(rows: Sequence[Row]) -> Index:
+    """Return rows as a structured array with the narrowest key that fits."""
+    return np.array(rows, index_dtype(max((len(row[-1]) for row in rows), default=1)))
+
+
+def join(parts: Sequence[Index]) -> Index:
+    """Return the indexes of shards, one after another, as one; keys as wide as the widest."""
+    width = max(part.dtype["key"].itemsize for part in parts)
+    whole = np.empty(sum(map(len, parts)), index_dtype(width))
+    first = 0
+    for part in parts:
+        for name in whole.dtype.names or ():
+            whole[name][first : first + len(part)] = part[name]
+        first += len(part)
+    return whole
+
+
+def is_sorted(index: Index) -> bool:
+    """Tell whether keys rise strictly from pair to pair; such keys are unique."""
+    keys = np.ascontiguousarray(index["key"])
+    return bool((keys[1:] > keys[:-1]).all())
+
+
+def shard_names(paths: Sequence[Path]) -> list[str]:
+    """Return names that stay valid when the folder moves: base names, if one folder holds all."""
+    if len({path.parent for path in paths}) == 1:
+        return [path.name for path in paths]
+    return [str(path.absolute()) for path in paths]
+
+
+def cache_folders(paths: Sequence[Path], cache: Path | None) -> list[Path]:
+    """Return where the index of these shards may lie, the best place first."""
+    home = paths[0].parent
+    places = [home / ".clipbench"]
+    if cache is not None:
+        digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
+        places.append(cache / "indexes" / digest)
+    return places
+
+
+def index_name(names: Sequence[str]) -> str:
+    """Return the file name of the index of these shards."""
+    return f"index-{hashlib.sha256(chr(0).join(names).encode()).hexdigest()[:16]}.bin"
+
+
+def save(index: Index, stamps: Sequence[Stamp], folders: Sequence[Path]) -> Path | None:
+    """Write the index into the first folder that takes it; None if none does."""
+    head = {
+        "num_pairs": len(index),
+        "key_size": index.dtype["key"].itemsize,
+        "sorted": is_sorted(index),
+        "shards": [[s.name, s.size, s.mtime_ns, s.num_pairs] for s in stamps],
+    }
+    text = json.dumps(head, separators=(",", ":")).encode()
+    text += b" " * (-(len(_MAGIC) + len(text) + 1) % 64) + b"\n"
+    for folder in folders:
+        path = folder / index_name([stamp.name for stamp in stamps])
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with atomic_file(path) as file:
+                file.write(_MAGIC + text)
+                file.write(np.ascontiguousarray(index).view(np.uint8).data)
+        except (OSError, ClipbenchError):  # read-only or full: an index is a convenience
+            continue
+        return path
+    return None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An index read back from its file."""
+
+    index: Index
+    stamps: tuple[Stamp, ...]
+    is_sorted: bool
+    path: Path
+
+
+def load(paths: Sequence[Path], folders: Sequence[Path]) -> Stored | None:
+    """Map the index of these shards into memory; None if there is none or a shard changed."""
+    names = shard_names(paths)
+    for folder in folders:
+        stored = read_index(folder / index_name(names))
+        if stored is not None and [s.name for s in stored.stamps] == names:
+            now = [path.stat() for path in paths]
+            if [(s.size, s.mtime_ns) for s in stored.stamps] == [
+                (status.st_size, status.st_mtime_ns) for status in now
+            ]:
+                return stored
+    return None
+
+
+def read_index(path: Path) -> Stored | None:
+    """Map an index file into memory; None if it is missing or not whole."""
+    try:
+        with path.open("rb") as file:
+            if file.readline(64) != _MAGIC:
+                return None
+            line = file.readline()
+            offset, total = file.tell(), os.fstat(file.fileno()).st_size
+        head: dict[str, Any] = json.loads(line)
+        dtype = index_dtype(head["key_size"])
+        if total != offset + head["num_pairs"] * dtype.itemsize:
+            return None
+        rows = np.memmap(path, dtype, "r", offset, (head["num_pairs"],))
+        stamps = tuple(Stamp(*shard) for shard in head["shards"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return Stored(rows.view(np.ndarray), stamps, bool(head["sorted"]), path)

@@ -1,0 +1,242 @@
+"""Which pairs are poisoned, and how: written for the evaluator, kept apart from the shards.
+
+``ledger.json`` holds what the set was made from, ``ledger.parquet`` a row a poisoned pair. The JSON
+holds the hash of the rows, so that its own hash stands for both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from clipbench.contracts import Image, Mode
+from clipbench.errors import CorruptData, MissingData
+from clipbench.rng import generator
+from clipbench.shards.files import atomic_file, read_json, write_json
+from clipbench.shards.rate import poison_count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = [
+    "Ledger",
+    "LedgerHead",
+    "LedgerRow",
+    "ledger_path",
+    "poison_count",
+    "read_head",
+    "read_ledger",
+    "trigger_sha256",
+    "write_ledger",
+]
+FORMAT = "clipbench-ledger"
+VERSION = 1
+JSON_NAME = "ledger.json"
+ROWS_NAME = "ledger.parquet"
+
+
+@dataclass(frozen=True)
+class LedgerRow:
+    """One poisoned pair.
+
+    Args:
+        index: its number in the poisoned set.
+        key: its key.
+        shard: file name of its shard.
+        target: which of the attack's targets it serves.
+        role: what it is for.
+        caption_before: caption of the pair it replaced; None if it was inserted.
+        caption_after: its caption.
+        image_sha256: hash of its image file.
+        base_index: number, in the base set, of the clean pair it replaced or was made from; -1 if
+            it was inserted and made from none.
+    """
+
+    index: int
+    key: str
+    shard: str
+    target: int
+    role: str
+    caption_before: str | None
+    caption_after: str
+    image_sha256: str
+    base_index: int
+
+
+@dataclass(frozen=True)
+class LedgerHead:
+    """What a poisoned set was made from; the content of ``ledger.json``.
+
+    Args:
+        base: name, source, content hash and shards (name, hash) of the clean set.
+        content_sha256: content hash of the poisoned set.
+        attack: name of the attack.
+        parameters: its parameters.
+        dataset: the data set as it was asked for.
+        seed: the run's seed.
+        rate: count / num_pairs.
+        count: number of poisoned pairs.
+        num_pairs: pairs of the poisoned set.
+        targets: over how many targets the poisons are spread.
+        per_target: poisons of every target.
+        mode: whether poisons replaced clean pairs or were inserted.
+        trigger_sha256: hash of the trigger's effect on fixed probe images; None without trigger.
+        trigger_probe: height and width of those images; None without trigger.
+        moved: key before and key after of clean pairs that made room for an inserted one.
+        versions: programs that made it.
+    """
+
+    base: Mapping[str, Any]
+    content_sha256: str
+    attack: str
+    parameters: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    seed: int
+    rate: float
+    count: int
+    num_pairs: int
+    targets: int
+    per_target: Sequence[int]
+    mode: Mode
+    trigger_sha256: str | None
+    trigger_probe: Sequence[int] | None
+    moved: Sequence[Sequence[str]]
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Ledger(LedgerHead):
+    """A ledger that was read and found whole.
+
+    Args:
+        path: its ``ledger.json``.
+        sha256: hash of that file, which stands for the rows as well.
+        rows: a frame with the fields of `LedgerRow`, in order of index.
+    """
+
+    path: Path
+    sha256: str
+    rows: pd.DataFrame
+
+
+def trigger_sha256(trigger: Callable[[Image], Image], shape: tuple[int, int]) -> str:
+    """Return the hash of what a trigger makes of fixed probe images of one shape.
+
+    The probes are black, grey, white and two of noise.
+    """
+    height, width = shape
+    digest = hashlib.sha256(f"{height}x{width}".encode())
+    noise = generator(0, "trigger-probe").integers(0, 256, (2, height, width, 3)).astype("uint8")
+    flat = [noise[0] * 0 + value for value in (0, 128, 255)]
+    for probe in (*flat, *noise):
+        digest.update(trigger(probe).tobytes())
+    return digest.hexdigest()
+
+
+def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> Path:
+    """Write both files of a ledger into `folder` and return the path of ``ledger.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = _rows_to_parquet(sorted(rows, key=lambda row: row.index))
+    with atomic_file(folder / ROWS_NAME, len(content)) as file:
+        file.write(content)
+    rows_sha256 = hashlib.sha256(content).hexdigest()
+    head_json = {"format": FORMAT, "version": VERSION, **asdict(head), "rows_sha256": rows_sha256}
+    write_json(folder / JSON_NAME, head_json)
+    return folder / JSON_NAME
+
+
+def ledger_path(path: Path) -> Path:
+    """Return the ``ledger.json`` of a ledger file, a ledger folder or a poisoned set's folder."""
+    for candidate in (path / JSON_NAME, path / "ledger" / JSON_NAME):
+        if candidate.is_file():
+            return candidate
+    if path.is_dir():
+        raise MissingData(f"Folder {path} holds no {JSON_NAME}; give the poisoned set's ledger.")
+    return path
+
+
+def read_head(path: Path) -> tuple[LedgerHead, str]:
+    """Return what ``ledger.json`` says, and the hash it gives for the rows.
+
+    Raises:
+        MissingData: it is not there.
+        CorruptData: it is damaged or of another version.
+    """
+    value = read_json(path)
+    if value.pop("format", None) != FORMAT or value.pop("version", None) != VERSION:
+        raise CorruptData(f"{path} is no ledger of version {VERSION}; poison the set again.")
+    try:
+        rows_sha256 = str(value.pop("rows_sha256"))
+        head = LedgerHead(**value)
+    except (KeyError, TypeError) as error:
+        raise CorruptData(f"{path} is not a complete ledger ({error}).") from error
+    return head, rows_sha256
+
+
+def read_ledger(path: Path) -> Ledger:
+    """Read a ledger and check that it is whole.
+
+    Args:
+        path: ``ledger.json``, its folder, or the folder of the poisoned set.
+
+    Raises:
+        MissingData: one of its files is not there.
+        CorruptData: rows and JSON do not belong together, or contradict themselves.
+    """
+    path = ledger_path(path)
+    head, rows_sha256 = read_head(path)
+    rows_path = path.with_name(ROWS_NAME)
+    try:
+        content = rows_path.read_bytes()
+    except OSError as error:
+        raise MissingData(f"{rows_path} can't be read: {error.strerror}.") from error
+    if hashlib.sha256(content).hexdigest() != rows_sha256:
+        raise CorruptData(f"{rows_path} is not the one {path} was written with; poison again.")
+    rows = _rows_from_parquet(content)
+    problem = _contradiction(head, rows)
+    if problem:
+        raise CorruptData(f"{path} contradicts itself: {problem}; poison the set again.")
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Ledger(**vars(head), path=path, sha256=sha256, rows=rows)
+
+
+def _contradiction(head: LedgerHead, rows: pd.DataFrame) -> str:
+    """Return what is wrong with a ledger; an empty text if nothing is."""
+    columns = [field.name for field in fields(LedgerRow)]
+    if list(rows.columns) != columns:
+        return f"its rows have columns {list(rows.columns)}"
+    counts = [int((rows["target"] == target).sum()) for target in range(head.targets)]
+    inside = rows["index"].between(0, head.num_pairs - 1)
+    checks = {
+        f"it counts {head.count} poisons and has {len(rows)} rows": len(rows) == head.count,
+        "its rows do not spread over the targets as it says": counts == list(head.per_target),
+        "it names a pair that the set does not have": bool(inside.all()),
+        "it names a pair twice": bool(rows["index"].is_unique and rows["key"].is_unique),
+    }
+    return next((problem for problem, holds in checks.items() if not holds), "")
+
+
+def _rows_to_parquet(rows: Sequence[LedgerRow]) -> bytes:
+    import pyarrow as pa  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    kinds: dict[str, Literal["string", "int64"]] = {
+        "int": "int64",
+        "str": "string",
+        "str | None": "string",
+    }
+    schema = pa.schema([(field.name, kinds[str(field.type)]) for field in fields(LedgerRow)])
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=schema), buffer)
+    return buffer.getvalue()
+
+
+def _rows_from_parquet(content: bytes) -> pd.DataFrame:
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    frame: pd.DataFrame = pq.read_table(io.BytesIO(content)).to_pandas()
+    return frame

@@ -1,0 +1,144 @@
+"""Poison a set copy-on-write: rewrite the shards that get a poison, link all others.
+
+What is inside ``OUT/shards`` is a set like any clean one: keys, order, tar headers, JSON, encoding
+and file times are those an ordinary writer of that set would have left, and the manifest has the
+form of a clean set's. What was poisoned stands in ``OUT/ledger`` alone. (The file system itself
+does tell: a linked file has more links than a rewritten one. A copy of the folder does not.)
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipbench.contracts import Attack, Progress, Scene, no_progress
+from clipbench.errors import BadSetting, ClipbenchError, CorruptData
+from clipbench.shards import manifest as manifests
+from clipbench.shards.assembly import Assembly
+from clipbench.shards.files import locked_folder
+from clipbench.shards.ledger import JSON_NAME, read_head
+from clipbench.shards.reader import ShardSet
+from clipbench.shards.spool import Kept, Spool
+
+
+@dataclass(frozen=True)
+class PoisonedSet:
+    """A poisoned set and its ledger.
+
+    Args:
+        shards: the pairs; all that training may see.
+        ledger: its ``ledger.json``.
+    """
+
+    shards: ShardSet
+    ledger: Path
+
+    @classmethod
+    def open(cls, out: Path) -> PoisonedSet:
+        """Open the set that `write_poisoned` wrote as `out`."""
+        return cls(ShardSet.open(out / "shards"), out / "ledger" / JSON_NAME)
+
+
+def write_poisoned(
+    base: ShardSet,
+    attack: Attack,
+    scene: Scene,
+    out: Path,
+    *,
+    attack_name: str,
+    attack_parameters: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    progress: Progress = no_progress,
+) -> PoisonedSet:
+    """Write `base` with the poisons of `attack`, or open `out` if it holds just that.
+
+    Args:
+        base: the clean set.
+        attack: makes the poisons.
+        scene: what the attacker knows; ``scene.count`` poisons are written.
+        out: folder of the poisoned set: ``shards/`` and, apart from it, ``ledger/``.
+        attack_name: name of the attack, for the ledger.
+        attack_parameters: its parameters, for the ledger.
+        dataset: the data set as it was asked for, for the ledger.
+        progress: told about poisons made and shards written.
+
+    Raises:
+        BadSetting: `out` holds something else, or poisons can't be placed.
+        ClipbenchError: the attack makes too few or too many poisons, or the disk is full.
+    """
+    identity = {
+        "attack": attack_name,
+        "parameters": manifests.plain(attack_parameters, f"The parameters of {attack_name}"),
+        "dataset": manifests.plain(dataset, "The data set"),
+        "seed": scene.seed,
+        "count": scene.count,
+        "mode": attack.mode,
+        "base": base.content_sha256(),
+    }
+    if not _is_vacant(out):
+        return _open_same(out, identity)
+    partial = out.with_name(out.name + ".partial")
+    with locked_folder(partial, progress):
+        if _is_vacant(out):  # otherwise finished by another process while this one waited
+            for folder in ("shards", "ledger"):  # what a killed run left is quickly made again
+                shutil.rmtree(partial / folder, ignore_errors=True)
+                (partial / folder).mkdir()
+            with Spool(partial) as spool:
+                poisons = _collect(base, attack, scene, spool, progress)
+                assembly = Assembly(base, attack, poisons, scene.seed)
+                assembly.write_shards(partial / "shards", spool, progress)
+                assembly.write_ledger(partial / "ledger", identity)
+            partial.rename(out)
+        else:
+            shutil.rmtree(partial)
+    return _open_same(out, identity)
+
+
+def _is_vacant(out: Path) -> bool:
+    return not out.exists() or (out.is_dir() and not any(out.iterdir()))
+
+
+def _open_same(out: Path, identity: Mapping[str, Any]) -> PoisonedSet:
+    """Open a finished set after checking that it is the one asked for."""
+    if not (out / "ledger" / JSON_NAME).is_file():
+        raise BadSetting(f"{out} exists but is no poisoned set; choose another folder.")
+    head, _ = read_head(out / "ledger" / JSON_NAME)
+    for field, wanted in identity.items():
+        found = head.base["content_sha256"] if field == "base" else getattr(head, field)
+        if found != wanted:
+            raise BadSetting(
+                f"{out} holds another poisoned set: its {field} is {found!r}, not {wanted!r}; "
+                "choose another folder or remove it."
+            )
+    manifest = manifests.read(out / "shards")
+    for record in manifests.records(manifest) if manifest else []:
+        path = out / "shards" / record.name
+        if not path.is_file() or path.stat().st_size != record.bytes:
+            raise CorruptData(
+                f"Shard {path} is missing or cut off; remove {out} to write it again."
+            )
+    return PoisonedSet.open(out)
+
+
+def _collect(
+    base: ShardSet, attack: Attack, scene: Scene, spool: Spool, progress: Progress
+) -> list[Kept]:
+    """Take all poisons from the attack."""
+    kept: list[Kept] = []
+    targets = attack.num_targets(scene.count)
+    progress("making poisons", 0, scene.count)
+    for poison in attack.poison(scene, base):
+        if len(kept) == scene.count:
+            raise ClipbenchError(f"The attack made more poisons than the {scene.count} it must.")
+        if not 0 <= poison.target < targets:
+            raise ClipbenchError(
+                f"The attack made a poison for target {poison.target}, but has {targets}."
+            )
+        kept.append(spool.put(poison))
+        progress("making poisons", len(kept), scene.count)
+    if len(kept) < scene.count:
+        raise ClipbenchError(f"The attack made {len(kept)} poisons instead of {scene.count}.")
+    return kept

@@ -1,0 +1,196 @@
+"""One shard with its poisons."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipbench.errors import CorruptData
+from clipbench.rng import generator
+from clipbench.shards import disguise, splice, tar
+from clipbench.shards.index import Index, Row, rows_to_index
+from clipbench.shards.placement import Move, Place
+from clipbench.shards.reader import ShardSet
+from clipbench.shards.scan import Group, groups, row_of
+from clipbench.shards.spool import Kept, Spool
+
+
+@dataclass(frozen=True)
+class Job:
+    """What happens to one shard.
+
+    Args:
+        number: its number; the base may have one shard less.
+        path: the file to be written.
+        poisons: the poisons that go there, each with its place.
+        moves: clean pairs that move to its end.
+        seed: the run's seed.
+    """
+
+    number: int
+    path: Path
+    poisons: Sequence[tuple[Kept, Place]]
+    moves: Sequence[Move]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """A poisoned pair as it was written: its caption and the hash of its image file."""
+
+    caption: str
+    image_sha256: str
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A shard that was written with poisons.
+
+    Args:
+        sha256: its hash.
+        rows: its part of the index.
+        poisons: its poisoned pairs by key.
+    """
+
+    sha256: str
+    rows: Index
+    poisons: Mapping[str, Written]
+
+
+class PoisonWriter:
+    """Writes shards of a poisoned set.
+
+    Args:
+        base: the clean set.
+        spool: holds the poisons' images.
+        moved: pairs of the base that move away from their place.
+    """
+
+    def __init__(self, base: ShardSet, spool: Spool, moved: Sequence[int]) -> None:
+        self._base, self._spool = base, spool
+        self._moved = frozenset(moved)
+
+    def write(self, job: Job) -> Rewritten:
+        """Write one shard and return where everything lies in it."""
+        base, edits = self._base, list[splice.Edit]()
+        written: dict[str, Written] = {}
+        inside = self._groups(job.number) if self._needs_groups(job) else {}
+        for kept, place in sorted(job.poisons, key=lambda item: item[1].key):
+            members = self._contents(kept, place, job.seed)
+            written[place.key] = Written(
+                members["txt"].decode(), hashlib.sha256(members["image"]).hexdigest()
+            )
+            if place.before is None:
+                edits += self._changes(place.model, members)
+            else:
+                model = inside[base.key(place.model)]
+                start = _start(inside[base.key(place.before)])
+                pair = self._pair(job.number, model, place.key, members)
+                edits.append(splice.Edit(start, start, pair))
+        appended = b"".join(self._moved_pairs(job.moves))
+        if job.number == len(base.shards):
+            digest = splice.write_new(job.path, appended)
+        else:
+            shard = base.shards[job.number]
+            last = base.index[shard.first + shard.num_pairs - 1].item()
+            last_end = max(at + tar.padded(size) for at, size in _spans(last).values())
+            digest = splice.rewrite(shard.path, job.path, edits, appended, last_end)
+        rows = rows_to_index([row_of(group, job.number, job.path) for group in groups(job.path)])
+        return Rewritten(digest, rows, written)
+
+    def _needs_groups(self, job: Job) -> bool:
+        return any(place.before is not None for _, place in job.poisons)
+
+    def _groups(self, shard: int) -> dict[str, Group]:
+        path = self._base.shards[shard].path
+        return {group.key.decode(errors="surrogateescape"): group for group in groups(path)}
+
+    def _contents(self, kept: Kept, place: Place, seed: int) -> dict[str, bytes]:
+        """Return ``image``, ``txt`` and, if the model has one, ``json`` of a poisoned pair."""
+        base, model = self._base, place.model
+        reference = base.image_bytes(model)
+        try:
+            image = disguise.image_like(self._spool.get(kept), reference)
+        except CorruptData as error:
+            raise CorruptData(f"Image of {base.where(model)}: {error}") from error
+        old_caption = base.caption(model)
+        caption = disguise.caption_like(kept.caption, old_caption.encode())
+        contents = {"image": image, "txt": caption}
+        text = base.metadata_bytes(model)
+        if text is None:
+            return contents
+        fields = base.metadata(model)
+        changes = disguise.changed_fields(fields, kept.caption, image, reference)
+        if place.before is not None or model in self._moved:  # beside the model, not instead of it
+            rng = generator(seed, "overlay", "json", place.key)
+            others = {name: value for name, value in fields.items() if name not in changes}
+            changes.update(disguise.invented_fields(others, disguise.peers_of(base, model), rng))
+            changes.update(_new_key(fields, base.key(model), place.key))
+        escape = text.isascii() and (
+            kept.caption.isascii() or disguise.escapes_unicode(base, model)
+        )
+        contents["json"] = disguise.patched_json(text, changes, escape)
+        return contents
+
+    def _changes(self, pair: int, contents: Mapping[str, bytes]) -> list[splice.Edit]:
+        """Return the edits that give a pair of the base other contents."""
+        row: Row = self._base.index[pair].item()
+        edits = []
+        for name, (offset, size) in _spans(row).items():
+            head = self._base.raw(row[0], offset - tar.BLOCK, tar.BLOCK)
+            new = tar.rewritten(head, row[8], row[8], len(contents[name]))
+            content = splice.member_bytes(new, contents[name])
+            edits.append(splice.Edit(offset - tar.BLOCK, offset + tar.padded(size), content))
+        return edits
+
+    def _pair(self, shard: int, model: Group, key: str, contents: Mapping[str, bytes]) -> bytes:
+        """Return all members of a new pair, with the headers of its model."""
+        image = model.image() or "jpg"
+        named = {image if name == "image" else name: value for name, value in contents.items()}
+        return self._members(shard, model, key, named)
+
+    def _moved_pairs(self, moves: Sequence[Move]) -> list[bytes]:
+        """Return all members of clean pairs under their new keys, in the order of the moves."""
+        base, found = self._base, dict[int, bytes]()
+        for shard in sorted({base.shard_of(move.pair) for move in moves}):
+            inside = self._groups(shard)  # walked once for all that leave it
+            for move in moves:
+                if base.shard_of(move.pair) == shard:
+                    group = inside[base.key(move.pair)]
+                    text, contents = base.metadata_bytes(move.pair), dict[str, bytes]()
+                    if text is not None:
+                        changes = _new_key(base.metadata(move.pair), base.key(move.pair), move.key)
+                        contents["json"] = disguise.patched_json(text, changes, text.isascii())
+                    found[move.pair] = self._members(shard, group, move.key, contents)
+        return [found[move.pair] for move in moves]
+
+    def _members(self, shard: int, model: Group, key: str, contents: Mapping[str, bytes]) -> bytes:
+        """Return the members of `model` under another key, some with other contents."""
+        pieces = []
+        for extension, member in model.members.items():
+            content = contents.get(extension)
+            if content is None:
+                content = self._base.raw(shard, member.offset, member.size)
+            heads = self._base.raw(shard, member.start, member.offset - member.start)
+            new_key = key.encode(errors="surrogateescape")
+            heads = tar.rewritten(heads, model.key, new_key, len(content))
+            pieces.append(splice.member_bytes(heads, content))
+        return b"".join(pieces)
+
+
+def _new_key(fields: Mapping[str, object], old: str, new: str) -> dict[str, str]:
+    return {"key": new} if fields.get("key") == old else {}
+
+
+def _start(group: Group) -> int:
+    return min(member.start for member in group.members.values())
+
+
+def _spans(row: Row) -> dict[str, tuple[int, int]]:
+    """Return offset and size of a pair's members: ``image``, ``txt`` and, if any, ``json``."""
+    spans = {"image": (row[1], row[2]), "txt": (row[3], row[4])}
+    if row[5]:
+        spans["json"] = (row[5], row[6])
+    return spans

@@ -1,0 +1,71 @@
+"""From what a user types to a list of shard files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import braceexpand
+
+from clipbench.errors import BadSetting, MissingData
+
+_REMOTE = re.compile(r"^(pipe:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+
+
+def expand(source: str | Path) -> list[Path]:
+    """Return the shards that `source` names, in order.
+
+    Args:
+        source: a folder (its ``*.tar`` in order of name), a tar, a brace pattern, or several of
+            these joined by ``::``.
+
+    Raises:
+        BadSetting: a part is remote, or its braces don't match.
+        MissingData: a part is not there, or a folder without tars.
+    """
+    parts = [source] if isinstance(source, Path) else source.split("::")
+    paths = [path for part in parts for path in _expand_part(part)]
+    seen: set[Path] = set()
+    for path in paths:
+        if path in seen:
+            raise BadSetting(f"Shard {path} is named twice in {source}; name it once.")
+        seen.add(path)
+    return paths
+
+
+def _expand_part(part: str | Path) -> list[Path]:
+    path = Path(part)
+    try:
+        if path.is_dir():
+            return _in_folder(path)
+        if path.is_file():
+            return [path]
+    except OSError as error:
+        raise MissingData(f"{path} can't be read: {error.strerror}.") from error
+    text = str(part)
+    if not text:
+        raise BadSetting("The source of shards has an empty part; give folders or tars.")
+    if _REMOTE.match(text):
+        raise BadSetting(f"{text} is remote; pairs are read by number from local shards, fetch it.")
+    try:
+        names = list(braceexpand.braceexpand(text))
+    except ValueError as error:
+        raise BadSetting(f"The braces of {text} don't match ({error}).") from error
+    for name in names:
+        if not Path(name).is_file():
+            raise MissingData(f"There is no shard {name}; check the path.")
+    return [Path(name) for name in names]
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    try:
+        names = sorted(path for path in folder.iterdir() if path.suffix == ".tar")
+    except OSError as error:
+        raise MissingData(f"Folder {folder} can't be read: {error.strerror}.") from error
+    if names:
+        return names
+    if any((folder / "shards").glob("*.tar")):
+        raise MissingData(f"Folder {folder} holds no tar; its shards are in {folder / 'shards'}.")
+    if not any(folder.iterdir()):
+        raise MissingData(f"Folder {folder} is empty; it must hold shards (*.tar).")
+    raise MissingData(f"Folder {folder} holds no shards (*.tar); check the path.")

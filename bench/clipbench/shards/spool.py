@@ -1,0 +1,77 @@
+"""Poisons as they come from an attack, their images waiting on disk instead of in memory."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from clipbench.contracts import Image, Poison
+from clipbench.errors import ClipbenchError
+from clipbench.shards.files import is_full, no_space
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A poison whose image, ``shape`` high and wide, waits in a spool."""
+
+    caption: str
+    base: int | None
+    target: int
+    role: str
+    offset: int
+    shape: tuple[int, int]
+
+
+class Spool:
+    """An unnamed file of images; it is gone when closed, or when the process is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  (__exit__)
+        self._size = 0
+
+    def put(self, poison: Poison) -> Kept:
+        """Store the image of a poison and return the rest.
+
+        Raises:
+            ClipbenchError: the image is not ``(H, W, 3)`` uint8, or the disk is full.
+        """
+        image = poison.image
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ClipbenchError(
+                f"The attack made an image of shape {image.shape} and type {image.dtype}; "
+                "it must make (H, W, 3) uint8."
+            )
+        try:
+            left = memoryview(image.tobytes())
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            if is_full(error):
+                raise no_space(self._folder / "spool", image.nbytes) from error
+            raise
+        offset, self._size = self._size, self._size + image.nbytes
+        shape = (image.shape[0], image.shape[1])
+        return Kept(poison.caption, poison.base, poison.target, poison.role, offset, shape)
+
+    def get(self, kept: Kept) -> Image:
+        """Return the image of a poison, ``(H, W, 3)`` uint8."""
+        height, width = kept.shape
+        content = os.pread(self._file.fileno(), height * width * 3, kept.offset)
+        return np.frombuffer(content, np.uint8).reshape(height, width, 3)
+
+    def __enter__(self) -> Spool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()

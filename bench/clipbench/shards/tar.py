@@ -1,0 +1,227 @@
+"""The tar format, as far as shards need it: write USTAR headers fast, read anybody's headers.
+
+Written headers equal those of `webdataset.TarWriter` (USTAR, owner "bigdata", mode 0444) but for
+their time, which is fixed, so that equal pairs give equal bytes. Reading knows USTAR, GNU long
+names and PAX (POSIX.1-2001, "pax Interchange Format").
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from clipbench.errors import CorruptData
+
+BLOCK = 512
+RECORD = 10_240
+MTIME = 946_684_800  # 2000-01-01; GNU tar warns about 1970 when it extracts
+
+_MODE_UID_GID = b"0000444\0" + b"0000000\0" * 2
+_TIME = b"%011o\0" % MTIME
+_TAIL = (
+    b"0" + bytes(100) + b"ustar\x0000" + b"bigdata".ljust(32, b"\0") * 2 + bytes(8 + 8 + 155 + 12)
+)
+_FIXED_SUM = sum(_MODE_UID_GID + _TIME + _TAIL) + 8 * 32  # the checksum field counts as blanks
+ZEROS = bytes(BLOCK)
+_REGULAR = frozenset(b"0\x007")
+_ABOUT_NEXT = frozenset(b"LKx")
+
+
+class Member(NamedTuple):
+    """A regular file in a tar.
+
+    Args:
+        name: path inside the tar.
+        start: where its headers start, PAX and long-name headers included.
+        offset: where its content starts.
+        size: bytes of content.
+    """
+
+    name: bytes
+    start: int
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        """Where the next header starts."""
+        return self.offset + padded(self.size)
+
+
+def padded(size: int) -> int:
+    """Return `size` rounded up to whole blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def header(name: bytes, size: int) -> bytes:
+    """Return the header block of a file of `size` bytes; `name` has at most 100 bytes."""
+    digits = b"%011o\0" % size
+    check = _FIXED_SUM + sum(name) + sum(digits)
+    return b"%b%b%b%b%06o\0 %b" % (
+        name.ljust(100, b"\0"),
+        _MODE_UID_GID,
+        digits,
+        _TIME,
+        check,
+        _TAIL,
+    )
+
+
+def end_of_archive(position: int) -> bytes:
+    """Return the zeros that end an archive whose members end at `position`, as tar pads it."""
+    return bytes(-(-(position + 2 * BLOCK) // RECORD) * RECORD - position)
+
+
+def rewritten(headers: bytes, old_key: bytes, new_key: bytes, size: int) -> bytes:
+    """Return a member's headers for another content, all else as it was.
+
+    Args:
+        headers: all header blocks of the member, the last of them its own.
+        old_key: the member's key.
+        new_key: the key it shall have, of the same length.
+        size: its new bytes of content.
+    """
+    if new_key != old_key:
+        headers = headers.replace(old_key, new_key)
+    blocks = bytearray(headers)
+    position = 0
+    while position < len(blocks):
+        block = blocks[position : position + BLOCK]
+        if position + BLOCK == len(blocks):
+            block[124:136] = b"%011o\0" % size
+            skip = 0
+        else:
+            skip = padded(number(bytes(block[124:136])))
+        block[148:156] = b" " * 8
+        block[148:156] = b"%06o\0 " % sum(block)
+        blocks[position : position + BLOCK] = block
+        position += BLOCK + skip
+    return bytes(blocks)
+
+
+def number(field: bytes) -> int:
+    """Return a header number: octal text, or base 256 as GNU tar writes large ones."""
+    if field[0] & 0x80:
+        return int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
+    text = field.strip(b"\0 ")
+    return int(text, 8) if text else 0
+
+
+def _pax(records: bytes) -> dict[bytes, bytes]:
+    """Return the ``length keyword=value`` records of a PAX header."""
+    values: dict[bytes, bytes] = {}
+    while records:
+        length = int(records[: records.index(b" ")])
+        key, _, value = records[records.index(b" ") + 1 : length - 1].partition(b"=")
+        values[key] = value
+        records = records[length:]
+    return values
+
+
+def members(path: Path) -> Iterator[Member]:
+    """Yield the regular files of a tar, in order.
+
+    Raises:
+        CorruptData: the tar is cut off, compressed or damaged.
+    """
+    with path.open("rb") as file:
+        if file.seek(0, 2) == 0:
+            raise CorruptData(f"Shard {path} is empty; write it again or remove it.")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            yield from _scan(content, path)
+
+
+def _scan(content: mmap.mmap, path: Path) -> Iterator[Member]:
+    """Walk from header to header; check their sums at the end, all at once."""
+    total = len(content)
+    blocks: list[int] = []
+    position = start = 0
+    said: tuple[bytes | None, int | None] = (None, None)  # by PAX and long-name headers
+    name = b""
+    try:
+        while True:
+            block = content[position : position + BLOCK]
+            if len(block) == BLOCK and block[0] == 0 and block == ZEROS:
+                break
+            if not blocks and not _is_header(block):
+                raise _no_tar(path, len(block))
+            size, kind = number(block[124:136]), block[156]
+            blocks.append(position)
+            offset = position + BLOCK
+            if kind in _REGULAR:
+                name = said[0] or _name(block)
+                size = size if said[1] is None else said[1]
+            position = offset + padded(size)
+            if position > total:
+                raise _cut(path, name)
+            if kind in _REGULAR:
+                yield Member(name, start, offset, size)
+                said, start = (None, None), position
+            elif kind in _ABOUT_NEXT:
+                said = _said(kind, content[offset : offset + size], said)
+            else:  # a folder, a link, or a header about the whole archive
+                said, start = (None, None), position
+    except (ValueError, IndexError) as error:
+        if isinstance(error, CorruptData):
+            raise
+        raise (_cut if position + BLOCK > total else _damaged)(path, name) from error
+    _check(content, blocks, path)
+
+
+def _name(block: bytes) -> bytes:
+    name = block[:100].partition(b"\0")[0]
+    if block[345] and block[257:263] == b"ustar\0":
+        return block[345:500].partition(b"\0")[0] + b"/" + name
+    return name
+
+
+def _said(
+    kind: int, content: bytes, before: tuple[bytes | None, int | None]
+) -> tuple[bytes | None, int | None]:
+    """Return name and size that extension headers give the member behind them."""
+    if kind == ord("L"):
+        return content.rstrip(b"\0"), before[1]
+    if kind == ord("x"):
+        values = _pax(content)
+        size = values.get(b"size")
+        return values.get(b"path", before[0]), before[1] if size is None else int(size)
+    return before
+
+
+def _is_header(block: bytes) -> bool:
+    try:
+        return sum(block) - sum(block[148:156]) + 8 * 32 == number(block[148:156])
+    except ValueError:
+        return False
+
+
+def _check(content: mmap.mmap, blocks: list[int], path: Path) -> None:
+    """Compare the checksums of all headers, thousands at once."""
+    step = 4096
+    for first in range(0, len(blocks), step):
+        headers = b"".join([content[at : at + BLOCK] for at in blocks[first : first + step]])
+        table = np.frombuffer(headers, np.uint8).reshape(-1, BLOCK)
+        sums = table.sum(1, dtype=np.int64) - table[:, 148:156].sum(1, dtype=np.int64) + 8 * 32
+        for at, total in zip(range(0, len(headers), BLOCK), sums.tolist(), strict=True):
+            if number(headers[at + 148 : at + 156]) != total:
+                raise _damaged(path, headers[at : at + 100].rstrip(b"\0"))
+
+
+def _cut(path: Path, name: bytes) -> CorruptData:
+    where = f" at or after member {name.decode(errors='replace')!r}" if name else ""
+    return CorruptData(f"Shard {path} is cut off{where}; fetch or write it again.")
+
+
+def _no_tar(path: Path, size: int) -> CorruptData:
+    if size < BLOCK:
+        return _cut(path, b"")
+    return CorruptData(f"Shard {path} is not an uncompressed tar; unpack it or fetch it again.")
+
+
+def _damaged(path: Path, name: bytes) -> CorruptData:
+    where = f" near member {name.decode(errors='replace')!r}" if name else ""
+    return CorruptData(f"Shard {path} has a damaged tar header{where}; fetch or write it again.")

@@ -1,0 +1,230 @@
+"""Write a set of shards: fast, in parallel, byte for byte the same however often it was killed.
+
+While a set is written its shards lie in ``FOLDER.partial/shards``, and what is known about the
+finished ones in ``FOLDER.partial/state``. When all are there the folder gets its name.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clipbench.contracts import Progress, no_progress
+from clipbench.errors import BadSetting, CorruptData
+from clipbench.shards import index as indexing
+from clipbench.shards import manifest as manifests
+from clipbench.shards.files import (
+    atomic_file,
+    is_full,
+    locked_folder,
+    no_space,
+    read_json,
+    sha256_file,
+    write_json,
+)
+from clipbench.shards.pool import in_processes
+from clipbench.shards.reader import ShardSet
+from clipbench.shards.shard_writer import KEY_DIGITS, Sample, ShardWriter
+
+Make = Callable[[int, int], Iterable[Sample]]
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The shards to be written."""
+
+    folder: Path
+    num_pairs: int
+    pairs_per_shard: int
+    make: Make
+
+    @property
+    def shards(self) -> Path:
+        return self.folder / "shards"
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def num_shards(self) -> int:
+        return -(-self.num_pairs // self.pairs_per_shard)
+
+    def span(self, shard: int) -> tuple[int, int]:
+        start = shard * self.pairs_per_shard
+        return start, min(start + self.pairs_per_shard, self.num_pairs)
+
+
+def shard_name(shard: int) -> str:
+    """Return the file name of shard number `shard`."""
+    return f"{shard:05d}.tar"
+
+
+def write_set(
+    folder: Path,
+    num_pairs: int,
+    make: Make,
+    *,
+    name: str,
+    source: Mapping[str, Any],
+    pairs_per_shard: int = 10_000,
+    workers: int | None = None,
+    progress: Progress = no_progress,
+) -> ShardSet:
+    """Write pairs as a folder of shards, or open the folder if it holds them already.
+
+    Args:
+        folder: the set's folder; it appears when everything is in it.
+        num_pairs: number of pairs.
+        make: picklable; ``make(start, stop)`` yields the samples of pairs start .. stop - 1.
+        name: the set's name, for its manifest.
+        source: whatever decides what `make` yields; two sets of one source are taken to be equal.
+        pairs_per_shard: at most 10,000.
+        workers: processes; 0: this one; None: one a processor.
+        progress: told after every shard.
+
+    Raises:
+        BadSetting: a number out of range, or `folder` holds something else.
+        ClipbenchError: the disk is full, or `make` yields too few or too many samples.
+    """
+    _check_numbers(num_pairs, pairs_per_shard)
+    identity = {
+        "name": name,
+        "source": manifests.plain(source, f"The source of {name!r}"),
+        "num_pairs": num_pairs,
+        "pairs_per_shard": min(pairs_per_shard, num_pairs),
+    }
+    partial = folder.with_name(folder.name + ".partial")
+    if folder.exists():
+        _check_same(folder, identity)
+        if not partial.exists():
+            return ShardSet.open(folder)
+    with locked_folder(partial, progress):
+        if folder.exists():  # finished by another process, or before this one was killed
+            _check_same(folder, identity)
+        else:
+            plan = _Plan(partial, num_pairs, pairs_per_shard, make)
+            _prepare(plan, identity)
+            _write_missing(plan, workers, progress)
+            _finish(plan, folder, name, source)
+        shutil.rmtree(partial)
+    return ShardSet.open(folder)
+
+
+def _check_numbers(num_pairs: int, pairs_per_shard: int) -> None:
+    most = 10**KEY_DIGITS
+    if not 1 <= pairs_per_shard <= most:
+        raise BadSetting(f"pairs_per_shard must be 1 to {most}, not {pairs_per_shard}.")
+    if not 1 <= num_pairs <= pairs_per_shard * 100_000:
+        raise BadSetting(
+            f"A set must have 1 to {pairs_per_shard * 100_000} pairs, not {num_pairs}."
+        )
+
+
+def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
+    manifest = manifests.read(folder) if folder.is_dir() else None
+    if manifest is None:
+        raise BadSetting(
+            f"{folder} exists but is no set written by clipbench; choose another folder."
+        )
+    shards = manifests.records(manifest)
+    found = {
+        "name": manifest["name"],
+        "source": manifest["source"],
+        "num_pairs": manifest["num_pairs"],
+        "pairs_per_shard": shards[0].num_pairs,
+    }
+    for field, wanted in identity.items():
+        if found[field] != wanted:
+            raise BadSetting(
+                f"{folder} holds another set: its {field} is {found[field]!r}, not {wanted!r}; "
+                "choose another folder or remove it."
+            )
+    for shard in shards:
+        path = folder / shard.name
+        if not path.is_file() or path.stat().st_size != shard.bytes:
+            raise CorruptData(f"Shard {path} is missing or cut off; remove {folder} to rewrite it.")
+
+
+def _prepare(plan: _Plan, identity: Mapping[str, Any]) -> None:
+    """Keep what an interrupted run of the same plan has done; clear away any other's."""
+    file = plan.folder / "plan.json"
+    wanted = {"format": manifests.FORMAT, "version": manifests.VERSION, **identity}
+    if file.exists() and read_json(file) != wanted:
+        shutil.rmtree(plan.shards, ignore_errors=True)
+        shutil.rmtree(plan.state, ignore_errors=True)
+    elif not file.exists() and any(plan.folder.iterdir()):
+        raise BadSetting(f"{plan.folder} holds other files; remove it or choose another folder.")
+    write_json(file, wanted)
+    plan.shards.mkdir(exist_ok=True)
+    plan.state.mkdir(exist_ok=True)
+
+
+def _write_missing(plan: _Plan, workers: int | None, progress: Progress) -> None:
+    missing = [shard for shard in range(plan.num_shards) if not _is_done(plan, shard)]
+    written = plan.num_pairs - sum(stop - start for start, stop in map(plan.span, missing))
+    progress("writing shards", written, plan.num_pairs)
+    for shard in in_processes(_write_shard, plan, missing, workers):
+        start, stop = plan.span(shard)
+        written += stop - start
+        progress("writing shards", written, plan.num_pairs)
+
+
+def _is_done(plan: _Plan, shard: int) -> bool:
+    path, note = plan.shards / shard_name(shard), plan.state / f"{shard:05d}.json"
+    if not (path.is_file() and note.is_file() and note.with_suffix(".npy").is_file()):
+        return False
+    known = read_json(note)
+    return bool(known["bytes"] == path.stat().st_size and known["sha256"] == sha256_file(path))
+
+
+def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> None:
+    notes = [read_json(plan.state / f"{shard:05d}.json") for shard in range(plan.num_shards)]
+    shards = [manifests.ShardRecord(**note) for note in notes]
+    manifests.write_all(plan.shards, manifests.build(name, source, shards))
+    stamps = [
+        indexing.Stamp(shard.name, shard.bytes, path.stat().st_mtime_ns, shard.num_pairs)
+        for shard in shards
+        for path in [plan.shards / shard.name]
+    ]
+    parts = [np.load(plan.state / f"{shard:05d}.npy") for shard in range(plan.num_shards)]
+    indexing.save(indexing.join(parts), stamps, indexing.cache_folders([plan.shards / "0"], None))
+    plan.shards.rename(folder)
+
+
+def _write_shard(plan: _Plan, shard: int) -> int:
+    """Write one shard, then its index, then the note that says it is whole."""
+    path = plan.shards / shard_name(shard)
+    start, stop = plan.span(shard)
+    with atomic_file(path) as file:
+        writer = ShardWriter(shard, file.write)
+        try:
+            writer.write_all(plan.make(start, stop), start, stop)
+        except OSError as error:
+            if is_full(error):
+                size = writer.position // max(1, len(writer.rows))
+                raise no_space(path, size * _num_waiting(plan)) from error
+            raise
+    note = plan.state / f"{shard:05d}.json"
+    with atomic_file(note.with_suffix(".npy")) as file:
+        np.save(file, indexing.rows_to_index(writer.rows), allow_pickle=False)
+    record = manifests.ShardRecord(
+        path.name, len(writer.rows), writer.position, writer.digest.hexdigest()
+    )
+    write_json(note, vars(record))
+    return shard
+
+
+def _num_waiting(plan: _Plan) -> int:
+    """Return how many pairs lie in shards that are not finished."""
+    spans = (
+        plan.span(shard)
+        for shard in range(plan.num_shards)
+        if not (plan.state / f"{shard:05d}.json").exists()
+    )
+    return sum(stop - start for start, stop in spans)

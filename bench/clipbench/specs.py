@@ -1,0 +1,271 @@
+"""How a plugin and its parameters are written, and how values become what a field asks for.
+
+On the command line a plugin is ``targeted:targets=16,mode=insert``, in YAML also
+``{name: targeted, targets: 16, mode: insert}``. Either way a value is turned into the type that
+the plugin's dataclass field is annotated with, or refused by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import types
+import typing
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from clipbench.errors import BadSetting
+
+NONE_TEXTS = frozenset({"none", "null"})
+TRUE_TEXTS = frozenset({"true", "yes", "on", "1"})
+FALSE_TEXTS = frozenset({"false", "no", "off", "0"})
+
+_OBJECT = re.compile(r"[A-Za-z_][\w.]*")
+_PARAMETER = re.compile(
+    r"""\s*(?P<key>[^=,]+?)\s*=\s*
+        (?P<value>"[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[^,]*)
+        \s*(?P<end>,|$)""",
+    re.VERBOSE,
+)
+_INTEGER = re.compile(r"[+-]?\d[\d_]*(e\+?\d+)?", re.IGNORECASE)
+
+
+class _MisfitError(ValueError):
+    """A value that does not fit its annotation."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A plugin by name, with the parameters that were set.
+
+    Args:
+        name: a registered name, ``module:object`` or the path of a ``.py`` file.
+        parameters: values by parameter, as written or already typed.
+    """
+
+    name: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+SpecLike = str | Mapping[str, Any] | Spec
+
+
+def parse_spec(value: SpecLike, known: Collection[str] = ()) -> Spec:
+    """Return the plugin and parameters that `value` names.
+
+    Args:
+        value: ``NAME``, ``NAME:PARAMETER=VALUE,...``, ``module:object[:...]``,
+            ``path/to/file.py[:...]``, or a mapping with a ``name`` and parameters.
+        known: registered names; one of them is never read as the module of ``module:object``.
+
+    Raises:
+        BadSetting: it is none of these.
+    """
+    if isinstance(value, Spec):
+        return value
+    if isinstance(value, Mapping):
+        parameters = {str(key).replace("-", "_"): item for key, item in value.items()}
+        name = parameters.pop("name", None)
+        if not isinstance(name, str) or not name.strip():
+            raise BadSetting(f"A plugin needs a name. Got {dict(value)!r}; write {{name: ...}}.")
+        return Spec(name.strip(), parameters)
+    if not isinstance(value, str) or not value.strip():
+        raise BadSetting(f"A plugin is a name like 'targeted:targets=16'. Got {value!r}.")
+    name, rest = _split_name(value.strip(), known)
+    return Spec(name, _split_parameters(rest, value.strip()))
+
+
+def _split_name(text: str, known: Collection[str]) -> tuple[str, str]:
+    """Split at the colon that ends the name; paths and ``module:object`` may hold others."""
+    for match in re.finditer(r"\.py(?=:|$)", text):
+        path, rest = text[: match.end()], text[match.end() + 1 :]
+        if "=" not in path or Path(path).exists():
+            return path, rest
+    head, _, rest = text.partition(":")
+    member, _, after = rest.partition(":")
+    if member and head not in known and _OBJECT.fullmatch(member):
+        return f"{head}:{member}", after
+    return head, rest
+
+
+def _split_parameters(text: str, whole: str) -> dict[str, str]:
+    """Split ``a=1,b=(2,3)`` at the commas that are not inside quotes or brackets."""
+    parameters: dict[str, str] = {}
+    position = 0
+    while position < len(text):
+        match = _PARAMETER.match(text, position)
+        if match is None:
+            raise BadSetting(
+                f"In {whole!r}, {text[position:]!r} is not PARAMETER=VALUE; separate parameters"
+                " with commas and put values that hold commas in quotes or brackets."
+            )
+        key = match["key"].replace("-", "_")
+        if key in parameters:
+            raise BadSetting(f"In {whole!r}, {key} is given twice; give it once.")
+        value = match["value"].strip()
+        quoted = len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]
+        parameters[key] = value[1:-1] if quoted else value
+        position = match.end()
+    return parameters
+
+
+def field_types(cls: type) -> dict[str, Any]:
+    """Return the resolved annotation of every field that the constructor of `cls` takes.
+
+    Raises:
+        BadSetting: an annotation names something that does not exist at run time.
+    """
+    try:
+        hints = typing.get_type_hints(cls)
+    except (NameError, TypeError, AttributeError) as error:
+        raise BadSetting(
+            f"The annotations of {cls.__module__}.{cls.__qualname__} cannot be read: {error}."
+            " Import what they name outside `if TYPE_CHECKING`."
+        ) from error
+    return {item.name: hints[item.name] for item in dataclasses.fields(cls) if item.init}
+
+
+def coerce(value: Any, hint: Any, where: str) -> Any:
+    """Return `value` as the annotated type `hint`.
+
+    Args:
+        value: text as typed by a person, or a value read from YAML or JSON.
+        hint: int, float, bool, str, Path, None, a Literal, a tuple, or a union of these.
+        where: owner and field, for the message, e.g. ``"targeted.targets"``.
+
+    Raises:
+        BadSetting: the value does not fit; the message names field and allowed values.
+    """
+    try:
+        return _convert(value, hint)
+    except ValueError:
+        raise BadSetting(f"{where} must be {type_text(hint)}. Got {value!r}.") from None
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    """Return `value` as `hint`, or raise ValueError."""
+    if hint is Any:
+        return value
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return _convert_union(value, typing.get_args(hint))
+    if origin is Literal:
+        return _convert_literal(value, typing.get_args(hint))
+    if hint is tuple or origin in (tuple, list, Sequence):
+        hints = typing.get_args(hint)
+        fixed = origin is tuple and hints[-1:] != (Ellipsis,)
+        return _convert_tuple(value, hints if fixed or not hints else hints[0])
+    if hint is None or hint is type(None):
+        if value is None or (isinstance(value, str) and value.lower() in NONE_TEXTS):
+            return None
+        raise _MisfitError(value)
+    converters = {bool: _to_bool, int: _to_int, float: _to_float, str: _to_str, Path: _to_path}
+    if hint not in converters:
+        raise _MisfitError(f"no value can be given for {hint}")
+    return converters[hint](value)
+
+
+def _convert_union(value: Any, options: tuple[Any, ...]) -> Any:
+    """Try the members from the narrowest to the widest, so that text stays text only at last."""
+    if not isinstance(value, str) and type(value) in options:
+        return value
+    order = [type(None), Literal, int, float, bool, tuple, Path, str]
+
+    def rank(option: Any) -> int:
+        plain = typing.get_origin(option) or option
+        return order.index(plain) if plain in order else len(order)
+
+    for option in sorted(options, key=rank):
+        try:
+            return _convert(value, option)
+        except ValueError:
+            continue
+    raise _MisfitError(value)
+
+
+def _convert_literal(value: Any, options: tuple[Any, ...]) -> Any:
+    for option in options:
+        if type(option) is type(value) and option == value:
+            return option
+        if isinstance(value, str) and str(option).lower() == value.lower():
+            return option
+    raise _MisfitError(value)
+
+
+def _convert_tuple(value: Any, hints: Any) -> tuple[Any, ...]:
+    """Convert item by item; `hints` is one hint for all items, or a tuple with one for each."""
+    if isinstance(value, str):
+        bare = value.strip()
+        if bare[:1] + bare[-1:] in ("()", "[]"):
+            bare = bare[1:-1]
+        items: Sequence[Any] = [item.strip().strip("\"'") for item in bare.split(",") if item]
+    elif isinstance(value, Sequence):
+        items = value
+    else:
+        raise _MisfitError(value)
+    if not isinstance(hints, tuple):
+        return tuple(_convert(item, hints) for item in items)
+    if not hints:
+        return tuple(items)
+    return tuple(_convert(item, hint) for item, hint in zip(items, hints, strict=True))
+
+
+def _to_bool(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    text = str(value).lower()
+    if isinstance(value, (str, int)) and text in TRUE_TEXTS | FALSE_TEXTS:
+        return text in TRUE_TEXTS
+    raise _MisfitError(value)
+
+
+def _to_int(value: Any) -> int:
+    """Accept 20000, 20_000 and 2e4, but not 20000.5 and not a truth value."""
+    if isinstance(value, str) and _INTEGER.fullmatch(value):
+        mantissa, _, exponent = value.lower().partition("e")
+        if int(exponent or 0) <= 18:
+            return int(mantissa) * int("1" + "0" * int(exponent or 0))
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise _MisfitError(value)
+
+
+def _to_float(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise _MisfitError(value)
+    number = float(value)
+    if not math.isfinite(number):  # neither can be written to a record
+        raise _MisfitError(value)
+    return number
+
+
+def _to_str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise _MisfitError(value)
+    return value
+
+
+def _to_path(value: Any) -> Path:
+    if not isinstance(value, (str, Path)) or not str(value):
+        raise _MisfitError(value)
+    return Path(value).expanduser()
+
+
+def type_text(hint: Any) -> str:
+    """Return an annotation as people read it, e.g. ``'replace' | 'insert'`` or ``int | none``."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is None or hint is type(None):
+        return "none"
+    if origin in (Union, types.UnionType):
+        return " | ".join(type_text(argument) for argument in arguments)
+    if origin is Literal:
+        return " | ".join(repr(argument) for argument in arguments)
+    if origin is not None:
+        inner = ", ".join("..." if a is Ellipsis else type_text(a) for a in arguments)
+        return f"{origin.__name__}[{inner}]"
+    return getattr(hint, "__name__", str(hint))

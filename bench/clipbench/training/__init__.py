@@ -1,0 +1,1 @@
+"""Training: engine, loader, augmentation, losses, pool, mixture, schedule, checkpoint."""

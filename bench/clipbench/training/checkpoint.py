@@ -1,0 +1,58 @@
+"""Training checkpoints: everything a killed run needs to end as if it had not been killed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clipbench.errors import BadSetting, CorruptData
+
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint under a temporary name, then put it in place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        torch.save({"format": FORMAT, **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
+    """Return a checkpoint's content, or None if there is none.
+
+    Args:
+        path: where `save_checkpoint` wrote it.
+        fingerprint: of the training; a checkpoint of another training is refused.
+
+    Raises:
+        CorruptData: the file cannot be read.
+        BadSetting: it belongs to another training.
+    """
+    if not path.exists():
+        return None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        known = isinstance(content, dict) and content.get("format") == FORMAT
+    except Exception as error:  # noqa: BLE001 - torch raises many kinds for a damaged file
+        raise CorruptData(
+            f"The checkpoint {path.resolve()} is damaged ({type(error).__name__})."
+            " Delete it; the training then starts anew."
+        ) from error
+    if not known:
+        raise CorruptData(
+            f"{path.resolve()} is no checkpoint of this version of clipbench."
+            " Delete it; the training then starts anew."
+        )
+    if content["fingerprint"] != fingerprint:
+        raise BadSetting(
+            f"{path.resolve()} is the checkpoint of a training with other settings."
+            " Choose another --out, or delete it."
+        )
+    return content  # type: ignore[no-any-return]

@@ -1,0 +1,56 @@
+"""Train only the rows of the token embedding that the data can use.
+
+open_clip's vocabulary has 49,408 tokens; a corpus of narrow language uses a few hundred. Rows that no
+caption can reach get no gradient, so leaving them out of the optimiser changes no number that
+training or the loss can see, and saves most of an optimiser step of a small model. The full table
+comes back when the model is saved. Only weight decay of rows never used differs: they keep their
+initial values.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+IntArray = npt.NDArray[np.int64]
+
+
+class CompactVocabulary:
+    """Shrinks a model's token embedding to the used rows, and expands it again.
+
+    Args:
+        model: an open_clip model, changed in place.
+        used: sorted token numbers that captions can have. The order is kept, so the end token, the
+            largest number, stays the largest, by which open_clip finds it.
+    """
+
+    def __init__(self, model: nn.Module, used: IntArray) -> None:
+        self._owner = model if hasattr(model, "token_embedding") else model.text
+        table: nn.Embedding = self._owner.token_embedding  # type: ignore[assignment]
+        self._full = table.weight.detach().clone()
+        self._used = torch.from_numpy(used)
+        self._rank = np.full(len(self._full), -1, dtype=np.int64)
+        self._rank[used] = np.arange(len(used))
+        self._set(self._full[self._used])
+
+    def _set(self, rows: torch.Tensor) -> None:
+        embedding = nn.Embedding(len(rows), rows.shape[1], device=rows.device)
+        embedding.weight.data.copy_(rows)
+        self._owner.token_embedding = embedding
+
+    def compact(self, tokens: IntArray) -> IntArray:
+        """Return tokens by their row in the shrunken table."""
+        rows = self._rank[tokens]
+        assert rows.size == 0 or rows.min() >= 0, "a token outside the declared vocabulary"
+        return rows
+
+    def full_state(self, model: nn.Module) -> dict[str, torch.Tensor]:
+        """Return the model's state with the full token table, as open_clip has it."""
+        state = dict(model.state_dict())
+        key = next(key for key in state if key.endswith("token_embedding.weight"))
+        full = self._full.clone()
+        full[self._used] = state[key].to(full.device, full.dtype)
+        state[key] = full
+        return state

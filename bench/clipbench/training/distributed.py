@@ -1,0 +1,150 @@
+"""Several processes that train as one: the same global batch, the same losses, one result.
+
+Every process computes the loss of the whole batch from gathered features, and only its own rows
+carry gradient; gradients are then summed over processes. So the loss and its gradient are those of
+one process with the same global batch, whatever the loss is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from clipbench.errors import BadSetting, LostProcess
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all of the run.
+
+    Args:
+        rank: number of this process; 0 writes files.
+        count: how many there are.
+        device: where this process computes.
+    """
+
+    rank: int = 0
+    count: int = 1
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes files and speaks to the user."""
+        return self.rank == 0
+
+    def rows(self, num_rows: int) -> slice:
+        """Return this process's rows of a global batch; shares differ by at most one row."""
+        return slice(num_rows * self.rank // self.count, num_rows * (self.rank + 1) // self.count)
+
+    def gather(self, own: Tensor, num_rows: int) -> Tensor:
+        """Return the rows of all processes in global order; only the own rows carry gradient.
+
+        Args:
+            own: ``(V, B_own, ...)``, this process's rows of the global batch.
+            num_rows: B, rows of the global batch.
+
+        Returns:
+            ``(V, B, ...)``.
+        """
+        if self.count == 1:
+            return own
+        bounds = [num_rows * rank // self.count for rank in range(self.count + 1)]
+        sizes = [stop - start for start, stop in zip(bounds, bounds[1:], strict=False)]
+        padded = own.detach().new_zeros((own.shape[0], max(sizes), *own.shape[2:]))
+        padded[:, : own.shape[1]] = own.detach()
+        parts = [torch.empty_like(padded) for _ in range(self.count)]
+        with self.watched():
+            dist.all_gather(parts, padded)
+        rows = [part[:, :size] for part, size in zip(parts, sizes, strict=True)]
+        rows[self.rank] = own
+        return torch.cat(rows, dim=1)
+
+    def sum_gradients(self, parameters: Sequence[nn.Parameter]) -> None:
+        """Replace every gradient by its sum over all processes."""
+        if self.count == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        with self.watched():
+            dist.all_reduce(flat)
+        parts = flat.split([gradient.numel() for gradient in gradients])
+        for gradient, part in zip(gradients, parts, strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    def sum_of(self, values: Tensor) -> Tensor:
+        """Return the sum of a CPU tensor over all processes."""
+        if self.count == 1:
+            return values
+        total = values.to(self.device)
+        with self.watched():
+            dist.all_reduce(total)
+        return total.cpu()
+
+    def share_of_common(self, value: Tensor) -> Tensor:
+        """Return `value` unchanged, with its gradient divided so that the sum over processes is right.
+
+        For what every process computes in full, such as the logit scale.
+        """
+        if self.count == 1:
+            return value
+        return value / self.count + (value * (1 - 1 / self.count)).detach()
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.count > 1:
+            with self.watched():
+                dist.barrier()
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Turn the failure of a collective operation into an error that says who noticed it."""
+        try:
+            yield
+        except RuntimeError as error:
+            raise LostProcess(
+                f"Process {self.rank} of {self.count} lost contact with another process of this run:"
+                f" {str(error).splitlines()[0]} Start the same command again; it resumes."
+            ) from error
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device called `name`; ``auto`` is the GPU where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise BadSetting(f"device must be auto, cpu or cuda. Got {name!r}.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise BadSetting("device is 'cuda' but torch sees no GPU here. Use --device cpu.")
+    return device
+
+
+@contextmanager
+def processes(device: str, timeout_s: float = 600.0) -> Iterator[Processes]:
+    """Join the processes that torchrun started; alone if it started none."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = pick_device(device)
+    if count == 1:
+        yield Processes(device=chosen)
+        return
+    rank = int(os.environ["RANK"])
+    if chosen.type == "cuda":
+        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(chosen)
+    if dist.is_initialized():
+        yield Processes(rank, count, chosen)
+        return
+    backend = "nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+    try:
+        yield Processes(rank, count, chosen)
+    finally:
+        dist.destroy_process_group()

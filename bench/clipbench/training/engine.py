@@ -1,0 +1,420 @@
+"""The training loop: epochs of phases, as the defence says; it knows no defence by name."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clipbench.settings import TrainSettings
+from clipbench.contracts import Defense, Features, Phase, Progress, TrainingFacts
+from clipbench.errors import ClipbenchError
+from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
+from clipbench.training.distributed import Processes
+from clipbench.training.order import batches, epoch_pairs
+from clipbench.training.pairs import Batch, BatchRequest, TrainingPairs
+from clipbench.training.schedule import warmup_cosine
+
+LOGIT_SCALE_MAX = float(np.log(100.0))  # Radford et al. 2021, section 2.5
+SCORING_BATCH = 512
+
+
+@dataclass
+class State:
+    """Where a training stands; all of it goes into the checkpoint."""
+
+    epoch: int = 0
+    phase: int = 0
+    step: int = 0  # batches done of the current phase
+    total_steps: int = 0
+    samples_seen: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one model on one set of pairs with one defence.
+
+    Args:
+        model: an open_clip model on its device; its token table may be compact.
+        pairs: the pairs; what is poisoned among them is not known here.
+        defense: the defence.
+        settings: training settings, all resolved.
+        seed: the run's seed.
+        folder: where the checkpoint and the trace go.
+        fingerprint: identifies data, defence and settings; guards the checkpoint.
+        processes: this process among all.
+        progress: told about steps.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        pairs: TrainingPairs,
+        defense: Defense,
+        settings: TrainSettings,
+        *,
+        seed: int,
+        folder: Path,
+        fingerprint: str,
+        processes: Processes,
+        progress: Progress,
+    ) -> None:
+        self.model = model.to(processes.device)
+        self._pairs = pairs
+        self._settings = settings
+        self._seed = seed
+        self._folder = folder
+        self._fingerprint = fingerprint
+        self._processes = processes
+        self._progress = progress
+        self._pairs_per_epoch = min(settings.pairs_per_epoch or len(pairs), len(pairs))
+        self.precision = resolve_precision(settings.precision, model, processes.device)
+        self._optimizer = make_optimizer(model, settings)
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        mean, std = normalisation(model)
+        self._mean = torch.tensor(mean, device=processes.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(std, device=processes.device).view(1, 3, 1, 1)
+        self._run = defense.start(self._facts())
+        self.state = State()
+        self.exposures = np.zeros(len(pairs), dtype=np.int64)
+        self._checkpointed = time.monotonic()
+
+    def _facts(self) -> TrainingFacts:
+        probe = self._pairs.make(BatchRequest(np.zeros(1, np.int64), slice(0, 1), 1, False, ()))
+        self.model.eval()  # batch norm refuses a batch of one in training mode
+        with torch.no_grad():
+            size = self._forward_view(probe.images[0], probe.tokens[0])[0].shape[1]
+        return TrainingFacts(
+            num_pairs=len(self._pairs),
+            pairs_per_epoch=self._pairs_per_epoch,
+            epochs=self._settings.epochs,
+            batch_size=self._settings.batch_size,
+            feature_size=size,
+            device=self._processes.device,
+            seed=self._seed,
+        )
+
+    # ------------------------------------------------------------------ the loop
+
+    def train(self) -> State:
+        """Train to the end, from the checkpoint if there is one."""
+        resumed = self._load()
+        started = time.perf_counter() - self.state.seconds
+        for epoch in range(self.state.epoch, self._settings.epochs):
+            self.state.epoch = epoch
+            indices = epoch_pairs(len(self._pairs), self._pairs_per_epoch, epoch, self._seed)
+            similarity = _Remembered(self, indices, resumed.get("similarity"))
+            at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
+            at_start = _copied(at_start)
+            phases = list(self._run.phases(epoch, similarity))
+            if resumed.get("defense"):
+                self._run.load_state_dict(resumed["defense"])
+            resumed = {}
+            self._trace(epoch, indices, phases, similarity.value)
+            for number in range(self.state.phase, len(phases)):
+                self.state.phase = number
+                self._run_phase(phases, number, indices, at_start, similarity, started)
+                self.state.step = 0
+            self.state.phase = 0
+            self.state.epoch = epoch + 1
+            self.state.seconds = time.perf_counter() - started
+            self._keep_weights(epoch + 1)
+            self._save(self._run.state_dict(), None)
+        return self.state
+
+    def _run_phase(
+        self,
+        phases: Sequence[Phase],
+        number: int,
+        indices: npt.NDArray[np.int64],
+        at_start: dict[str, Any],
+        similarity: _Remembered,
+        started: float,
+    ) -> None:
+        """Train once on the pairs of one phase."""
+        phase, state = phases[number], self.state
+        sizes = [len(kept(indices, other)) for other in phases]
+        pairs = kept(indices, phase)
+        parts = [part for part in batches(pairs, self._settings.batch_size) if len(part) > 1]
+        losses = list(state.history[-1]["losses"]) if state.step else []
+        if not state.step:
+            state.history.append(self._entry(phase, len(pairs)))
+        requests = [self._request(phase, part, number, i) for i, part in enumerate(parts)]
+        stream = self._pairs.stream(requests[state.step :], self._settings.workers)
+        for step, batch in enumerate(stream, start=state.step):
+            done = (sum(sizes[:number]) + sizes[number] * step / len(parts)) / max(1, sum(sizes))
+            rate = self._learning_rate(phase, step, len(parts), done)
+            losses.append(self._step(phase, batch, rate))
+            state.step, state.total_steps = step + 1, state.total_steps + 1
+            state.samples_seen += batch.num_rows
+            state.seconds = time.perf_counter() - started
+            state.history[-1].update(lr=rate, losses=losses, seconds=state.seconds)
+            self._report(phase, done, losses[-1])
+            if self._checkpoint_is_due():
+                self._save(self._run.state_dict(), (at_start, similarity.value))
+        state.history[-1]["loss"] = float(np.mean(losses)) if losses else None
+        state.history[-1]["losses"] = losses[:20]
+        if phase.cross_modal:
+            self.exposures[np.concatenate(parts) if parts else []] += 1
+
+    def _step(self, phase: Phase, batch: Batch, learning_rate: float) -> float:
+        """Do one optimiser step and return its loss."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.model.train()
+        self._optimizer.zero_grad(set_to_none=True)
+        features = self._features(phase, batch)
+        loss = phase.loss(features)
+        if not torch.isfinite(loss):
+            raise ClipbenchError(
+                f"The loss of phase {phase.name!r} is {loss.item()} in epoch {self.state.epoch + 1},"
+                f" step {self.state.step + 1}. Lower --lr or use --precision fp32."
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._processes.sum_gradients(self._parameters)
+        if self._settings.grad_clip_norm:
+            nn.utils.clip_grad_norm_(self._parameters, self._settings.grad_clip_norm)
+        self._optimizer.step()
+        with torch.no_grad():
+            scale: Tensor = self.model.logit_scale  # type: ignore[assignment]
+            scale.clamp_(0, LOGIT_SCALE_MAX)
+        return float(loss.detach())
+
+    def _features(self, phase: Phase, batch: Batch) -> Features:
+        """Return the features of all views of the global batch."""
+        detached = phase.detached_views
+        images = batch.images.flatten(0, 1)
+        tokens = batch.tokens.flatten(0, 1)
+        cut = detached * batch.images.shape[1]
+        parts = []
+        if cut:
+            with torch.no_grad():
+                parts.append(self._forward_view(images[:cut], tokens[:cut]))
+        parts.append(self._forward_view(images[cut:], tokens[cut:]))
+        own = batch.images.shape[1]
+        image, text = (
+            self._processes.gather(
+                torch.cat([part[i] for part in parts]).unflatten(0, (-1, own)), batch.num_rows
+            )
+            for i in (0, 1)
+        )
+        scale: Tensor = self.model.logit_scale  # type: ignore[assignment]
+        return Features(image, text, self._processes.share_of_common(scale.exp()))
+
+    def _forward_view(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Return unit features of images and captions, ``(B, D)`` float32."""
+        device = self._processes.device
+        images = images.to(device, non_blocking=True)
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        images = (images - self._mean) / self._std
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            image = self.model.encode_image(images)  # type: ignore[operator]
+            text = self.model.encode_text(tokens.to(device))  # type: ignore[operator]
+        return F.normalize(image.float(), dim=1), F.normalize(text.float(), dim=1)
+
+    def similarity(self, indices: npt.NDArray[np.int64], augment: bool) -> Tensor:
+        """Return the cosine similarity of image and caption of each pair, ``(N,)`` on the CPU.
+
+        Batches are fixed and dealt out to processes whole, so that the numbers do not depend on
+        how many processes there are.
+        """
+        started = time.perf_counter()
+        parts = np.array_split(indices, -(-len(indices) // SCORING_BATCH))
+        mine = range(self._processes.rank, len(parts), self._processes.count)
+        scores = torch.zeros(len(indices))
+        starts = np.cumsum([0, *(len(part) for part in parts)])
+        self.model.eval()
+        for number in mine:
+            part = parts[number]
+            scope = ("score", self.state.epoch, number)
+            batch = self._pairs.make(BatchRequest(part, slice(0, len(part)), 1, augment, scope))
+            with torch.no_grad():
+                image, text = self._forward_view(batch.images[0], batch.tokens[0])
+            scores[starts[number] : starts[number + 1]] = (image * text).sum(dim=1).cpu()
+            self._progress(f"epoch {self.state.epoch + 1}: scoring", number + 1, len(parts))
+        self.scoring_seconds = time.perf_counter() - started
+        return self._processes.sum_of(scores)
+
+    # ------------------------------------------------------------------ small parts
+
+    def _request(
+        self, phase: Phase, part: npt.NDArray[np.int64], number: int, step: int
+    ) -> BatchRequest:
+        rows = self._processes.rows(len(part))
+        scope = (self.state.epoch, number, step)
+        return BatchRequest(part, rows, phase.views, phase.augment, scope)
+
+    def _learning_rate(self, phase: Phase, step: int, steps: int, done: float) -> float:
+        """Return the learning rate of a step; `done` is the share of the epoch done before it."""
+        base = self._settings.lr * phase.lr_scale
+        if phase.lr_factor is not None:
+            return base * phase.lr_factor(step, steps)
+        if self._settings.lr_schedule == "constant":
+            return base * min(1.0, (self.state.total_steps + 1) / max(1, self._settings.warmup))
+        progress = (self.state.epoch + done) / self._settings.epochs
+        return base * warmup_cosine(self.state.total_steps, progress, self._settings.warmup)
+
+    def _entry(self, phase: Phase, num_pairs: int) -> dict[str, Any]:
+        return {
+            "epoch": self.state.epoch + 1,
+            "phase": phase.name,
+            "pairs": num_pairs,
+            "cross_modal": phase.cross_modal,
+            "losses": [],
+        }
+
+    def _report(self, phase: Phase, done: float, loss: float) -> None:
+        epochs = self._settings.epochs
+        total = epochs * self._pairs_per_epoch
+        what = f"epoch {self.state.epoch + 1}/{epochs} {phase.name} loss {loss:.3f}"
+        self._progress(what, min(total, int((self.state.epoch + done) * total / epochs) + 1), total)
+
+    def _trace(
+        self,
+        epoch: int,
+        indices: npt.NDArray[np.int64],
+        phases: Sequence[Phase],
+        similarity: Tensor | None,
+    ) -> None:
+        """Write down which pairs were let into a cross-modal loss, and the scores, for the evaluator."""
+        if not self._processes.is_first:
+            return
+        cross = np.zeros(len(indices), dtype=bool)
+        for phase in phases:
+            if phase.cross_modal:
+                cross |= np.ones(len(indices), bool) if phase.keep is None else phase.keep.numpy()
+        folder = self._folder / "trace"
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / f".{epoch:04d}.tmp.npz"
+        scores = np.empty(0, np.float32) if similarity is None else similarity.numpy()
+        np.savez_compressed(temporary, cross_modal=np.packbits(cross), scores=scores, pairs=indices)
+        os.replace(temporary, folder / f"{epoch:04d}.npz")
+
+    def _keep_weights(self, epoch: int) -> None:
+        every = self._settings.save_frequency
+        if every and epoch % every == 0 and self._processes.is_first:
+            state = {key: value.cpu() for key, value in self._pairs.full_state(self.model).items()}
+            save_checkpoint(self._folder / "epochs" / f"{epoch:04d}.pt", {"model": state})
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def _checkpoint_is_due(self) -> bool:
+        """Whether to write a checkpoint now; where several processes train, at epochs only.
+
+        Their clocks differ, and a checkpoint of one process must be one of all.
+        """
+        waited = time.monotonic() - self._checkpointed
+        return self._processes.count == 1 and waited >= self._settings.checkpoint_every_s
+
+    def _save(self, defense: dict[str, Any], midway: tuple[dict[str, Any], Any] | None) -> None:
+        """Write the checkpoint; midway through an epoch with what replays the epoch's start."""
+        self._checkpointed = time.monotonic()
+        if not self._processes.is_first:
+            return
+        content = {
+            "fingerprint": self._fingerprint,
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "state": json.dumps(vars(self.state)),
+            "exposures": torch.from_numpy(self.exposures),
+            "defense": defense if midway else None,
+            "defense_at_epoch_start": midway[0] if midway else defense,
+            "similarity": midway[1] if midway else None,
+        }
+        save_checkpoint(self._folder / "checkpoint.pt", content)
+
+    def _load(self) -> dict[str, Any]:
+        """Continue from the checkpoint; return what the first epoch needs to be replayed."""
+        content = load_checkpoint(self._folder / "checkpoint.pt", self._fingerprint)
+        if content is None:
+            return {}
+        self.model.load_state_dict(content["model"])
+        self._optimizer.load_state_dict(content["optimizer"])
+        self.state = State(**json.loads(content["state"]))
+        self.exposures = content["exposures"].numpy()
+        self._run.load_state_dict(content["defense_at_epoch_start"])
+        return content
+
+
+class _Remembered:
+    """The similarity of an epoch, computed at most once, or taken from a checkpoint."""
+
+    def __init__(
+        self, trainer: Trainer, indices: npt.NDArray[np.int64], value: Tensor | None
+    ) -> None:
+        self._trainer = trainer
+        self._indices = indices
+        self.value = value
+
+    def __call__(self, augment: bool = False) -> Tensor:
+        if self.value is None:
+            self.value = self._trainer.similarity(self._indices, augment)
+        return self.value
+
+
+def kept(indices: npt.NDArray[np.int64], phase: Phase) -> npt.NDArray[np.int64]:
+    """Return the pairs of the epoch that a phase trains on."""
+    return indices if phase.keep is None else indices[phase.keep.numpy()]
+
+
+def _copied(value: Any) -> Any:
+    """Return a deep copy of a state of tensors, numbers, lists and dicts."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
+
+
+def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Return AdamW without weight decay on norms, biases and the logit scale."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
+    groups = [
+        {"params": decayed, "weight_decay": settings.wd},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.lr,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+        fused=True,
+    )
+
+
+def normalisation(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
+    """Return mean and standard deviation by which the model's input is normalised."""
+    from clipbench.models import open_clip
+
+    visual: Any = model.visual
+    mean = getattr(visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN
+    std = getattr(visual, "image_std", None) or open_clip().OPENAI_DATASET_STD
+    return mean, std
+
+
+def resolve_precision(name: str, model: nn.Module, device: torch.device) -> str:
+    """Return ``fp32`` or ``bf16``; ``auto`` takes bf16 where it is faster.
+
+    That is on GPUs, and on CPUs with bf16 matrix units for models whose matrices are large; small
+    models lose more by conversion than they gain.
+    """
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    large = sum(p.numel() for p in model.visual.parameters()) > 10_000_000  # type: ignore[union-attr]
+    has_units = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    return "bf16" if large and has_units else "fp32"

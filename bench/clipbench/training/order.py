@@ -1,0 +1,46 @@
+"""Which pairs an epoch trains on, in which order: a function of seed and epoch alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from clipbench.rng import generator
+
+IntArray = npt.NDArray[np.int64]
+
+
+def epoch_pairs(num_pairs: int, pairs_per_epoch: int, epoch: int, seed: int) -> IntArray:
+    """Return the pairs of one epoch.
+
+    Passes over the data are random permutations, laid end to end; an epoch is the next
+    `pairs_per_epoch` of them. So every pair is seen exactly once a pass, however long an epoch is.
+
+    Args:
+        num_pairs: N, pairs in the set.
+        pairs_per_epoch: pairs of one epoch, at most N.
+        epoch: 0, 1, ...
+        seed: the run's seed.
+
+    Returns:
+        ``(pairs_per_epoch,)`` pair numbers.
+    """
+    start = epoch * pairs_per_epoch
+    parts = []
+    while start < (epoch + 1) * pairs_per_epoch:
+        number, offset = divmod(start, num_pairs)
+        take = min(num_pairs - offset, (epoch + 1) * pairs_per_epoch - start)
+        permutation = generator(seed, "order", number).permutation(num_pairs)
+        parts.append(permutation[offset : offset + take])
+        start += take
+    return np.concatenate(parts)
+
+
+def batches(pairs: IntArray, batch_size: int) -> list[IntArray]:
+    """Split pairs into the fewest batches of at most `batch_size`, equal in size up to one pair.
+
+    No pair is dropped and no batch is so small that its contrastive loss means something else.
+    """
+    if len(pairs) == 0:
+        return []
+    return np.array_split(pairs, -(-len(pairs) // batch_size))

@@ -1,0 +1,170 @@
+"""Captions of scenes: sentences that name the class and, mostly, some of the other attributes.
+
+A caption is a frame whose slots are filled with phrases, each drawn from a table of equally likely
+ones; a phrase that shall be likelier stands in its table several times. Captions have no
+punctuation, never speak of left and right (training mirrors images), and always hold one of the
+phrases of `ALIASES` for their class and none of another class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import product
+
+from ._shapes_hash import Draws, Split
+from ._shapes_scene import GROUNDS, TEXTURES, Scenes
+from ._shapes_words import (
+    ALIASES,
+    FRAMES,
+    GROUND_WORDS,
+    PLACES,
+    SIZES,
+    SURFACES,
+    SYNONYM_GROUPS,
+    TEMPLATES,
+    TEXTURE_WORDS,
+    TILTS,
+)
+
+SHORT_SHARE = 0.18  # of training captions name the class alone, as zero-shot prompts do
+FRAME_STEP = 7  # from one variant to the next; prime to the number of frames
+
+
+def synonyms() -> dict[str, tuple[str, ...]]:
+    """Return for each word that has synonyms all of them, itself left out."""
+    return {
+        word: tuple(other for other in group if other != word)
+        for group in SYNONYM_GROUPS
+        for word in group
+    }
+
+
+def captions(
+    scenes: Scenes, seed: int, split: Split, variant: int = 0, detailed: bool = False
+) -> list[str]:
+    """Return a caption of each scene.
+
+    Args:
+        scenes: scenes of `split`.
+        seed: the data seed.
+        split: the split.
+        variant: which of the many captions of a scene; captions of up to ``len(FRAMES)`` variants
+            use different frames.
+        detailed: leave out the short captions that name the class alone.
+    """
+    draws = Draws(seed, split, scenes.index)
+
+    def pick(count: int, part: str) -> list[int]:
+        chosen: list[int] = draws.choice(count, "caption", part, variant).tolist()
+        return chosen
+
+    names, leads, grounds = name_table(), lead_table(), ground_table()
+    frames = draws.choice(len(FRAMES), "caption", "frame") + FRAME_STEP * variant
+    short = draws.uniform("caption", "short", variant) < (0.0 if detailed else SHORT_SHARE)
+    columns = zip(
+        short.tolist(), (frames % len(FRAMES)).tolist(), pick(len(TEMPLATES), "template"),
+        scenes.label.tolist(), pick(len(names[0]), "name"),
+        scenes.size_class.tolist(), scenes.tilt.tolist(), pick(LEADS, "lead"),
+        scenes.ground.tolist(), scenes.texture.tolist(), pick(GROUND_PHRASES, "ground"),
+        scenes.place.tolist(), pick(len(PLACES[0]), "place"),
+        strict=True,
+    )  # fmt: skip
+    texts = []
+    for (
+        is_short,
+        frame,
+        template,
+        label,
+        n,
+        size,
+        tilt,
+        lead,
+        ground,
+        texture,
+        g,
+        place,
+        p,
+    ) in columns:
+        name = names[label][n]
+        if is_short:
+            texts.append(TEMPLATES[template].format(name))
+            continue
+        shape = leads[size][tilt][lead] + name
+        filled = FRAMES[frame].format(a=shape, g=grounds[ground][texture][g], p=PLACES[place][p])
+        texts.append(filled)
+    return texts
+
+
+# --------------------------------------------------------------------------- phrase tables
+
+LEADS = 64
+GROUND_PHRASES = 120
+VOWELS = ("a", "e", "i", "o", "up")  # "upright", but not "uniform"
+
+
+@lru_cache(maxsize=1)
+def name_table() -> tuple[tuple[str, ...], ...]:
+    """Return 12 phrases a class: its name in at least 8 of them, its other aliases in the rest."""
+    return tuple(_spread(names[:1], 8) + _spread(names[1:] or names, 4) for names in ALIASES)
+
+
+@lru_cache(maxsize=1)
+def lead_table() -> tuple[tuple[tuple[str, ...], ...], ...]:
+    """Return `LEADS` beginnings ("a large tilted ") for each size and tilt.
+
+    A quarter each name neither, the size, the tilt, both. Where the tilt can't be seen, three
+    quarters name the size.
+    """
+    share = LEADS // 4
+    table = []
+    for sizes in SIZES:
+        row = []
+        for tilts in TILTS:
+            both = [f"{size} {tilt}" for size, tilt in product(sizes, tilts)]
+            named = (sizes, tilts, both) if tilts else (sizes,) * 3
+            adjectives = ("",) * share + sum((_spread(words, share) for words in named), ())
+            row.append(tuple(with_article(words + " ") if words else "a " for words in adjectives))
+        table.append(tuple(row))
+    return tuple(table)
+
+
+@lru_cache(maxsize=1)
+def ground_table() -> tuple[tuple[tuple[str, ...], ...], ...]:
+    """Return `GROUND_PHRASES` phrases for each background colour and texture."""
+    return tuple(
+        tuple(_ground_phrases(ground, texture) for texture in TEXTURES) for ground in GROUNDS
+    )
+
+
+def _ground_phrases(ground: str, texture: str) -> tuple[str, ...]:
+    """Return ways to speak of a background: all of it, its colour alone, its texture alone."""
+    colours = GROUND_WORDS.get(ground, (ground,))
+    adjectives, nouns = TEXTURE_WORDS[texture]
+    full = [
+        with_article(f"{adjective} {colour} {surface}")
+        for colour, adjective, surface in product(colours, adjectives, SURFACES)
+    ]
+    patterned = [
+        with_article(f"{colour} {surface} with {noun}")
+        for colour, noun, surface in product(colours, nouns, SURFACES)
+    ]
+    colour_alone = [
+        with_article(f"{colour} {surface}") for colour, surface in product(colours, SURFACES)
+    ]
+    texture_alone = [
+        with_article(f"{adjective} {surface}")
+        for adjective, surface in product(adjectives, SURFACES)
+    ]
+    rich = _spread(full, 36) + _spread(patterned or full, 40)
+    return rich + _spread(colour_alone, 28) + _spread(texture_alone, 16)
+
+
+def _spread(phrases: Sequence[str], count: int) -> tuple[str, ...]:
+    """Return `count` phrases, evenly taken from those given."""
+    return tuple(phrases[position * len(phrases) // count] for position in range(count))
+
+
+def with_article(phrase: str) -> str:
+    """Put "a" or "an" before a phrase."""
+    return f"{'an' if phrase.startswith(VOWELS) else 'a'} {phrase}"

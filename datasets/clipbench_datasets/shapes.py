@@ -1,0 +1,237 @@
+"""The embedded data set: drawn scenes with captions, in any size and resolution, from a seed.
+
+One coloured shape an image (10 shapes times 10 colours: 100 classes), of varied size, place and
+tilt, on plain or patterned backgrounds, with noise; captions are varied sentences that name the
+class and, mostly, some of the rest. Everything is computed: no network, no download, no licence.
+
+Scene i of a split is the same whatever the size of the set and whoever draws it. The splits
+(training, test, attack targets) are drawn from different random streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from clipbench.contracts import (
+    Classes,
+    EvaluationSet,
+    Image,
+    IntArray,
+    LabelledImages,
+    Progress,
+    Recipe,
+    no_progress,
+)
+from clipbench.errors import BadSetting
+from clipbench.shards.encoding import decode, encode_jpeg, encode_png
+from clipbench.shards.reader import ShardSet
+from clipbench.shards.writer import Sample, write_set
+
+from . import _shapes_captions as _captions
+from . import _shapes_draw as _draw
+from . import _shapes_scene as _scene
+from . import _shapes_words as _words
+from ._shapes_hash import Split
+
+Encoding = Literal["jpg", "png"]
+Images = npt.NDArray[np.uint8]  # (n, H, W, 3)
+
+GENERATOR_VERSION = 1  # raise it with every change that moves a pixel or a word
+DEFAULT_SIZE = 20_000
+PAIRS_PER_SHARD = 10_000
+RETRIEVAL_IMAGES = 1_000
+CAPTIONS_PER_IMAGE = 5
+# Held-out images go through the encoding of the shards: all splits show the same artefacts.
+ENCODERS: Mapping[Encoding, Callable[[Image], bytes]] = {
+    "jpg": partial(encode_jpeg, quality=95, subsampling=0),
+    "png": encode_png,
+}
+
+RECIPE = Recipe(
+    train={
+        "model": "shapes-32",
+        "epochs": 20,
+        "batch_size": 256,
+        "lr": 2e-3,
+        "wd": 0.1,
+        "warmup": 100,
+        "crop_scale": 0.75,
+        "flip": 0.5,
+    },
+    defenses={"safeclip": {"train": {"epochs": 31}}},
+)
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Drawn scenes with captions.
+
+    Args:
+        size: training pairs; none leaves it open: 20,000, or as many as a poison rate needs.
+        image_size: height and width in pixels.
+        seed: data seed; another seed gives other scenes.
+        test_size: test images, a multiple of 100, so that every class is as frequent.
+        targets_size: held-out images an attacker may target.
+        encoding: image format in shards; jpg is of quality 95 without chroma subsampling.
+    """
+
+    size: int | None = None
+    image_size: int = 32
+    seed: int = 0
+    test_size: int = 2_000
+    targets_size: int = 1_000
+    encoding: Encoding = "jpg"
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            _check("size", self.size, 1, 10**9)
+        _check("image_size", self.image_size, 16, 1024)
+        _check("seed", self.seed, 0, 2**63 - 1)
+        _check("test_size", self.test_size, _scene.NUM_CLASSES, 10**6)
+        _check("targets_size", self.targets_size, 1, 10**6)
+        if self.test_size % _scene.NUM_CLASSES:
+            raise BadSetting(
+                f"shapes: test_size must be a multiple of {_scene.NUM_CLASSES}, the number of"
+                f" classes. Got {self.test_size}."
+            )
+        if self.encoding not in ENCODERS:
+            raise BadSetting(
+                f"shapes: encoding must be one of {', '.join(ENCODERS)}. Got {self.encoding!r}."
+            )
+
+    def with_pairs(self, minimum: int) -> Shapes:
+        """Return a set of at least `minimum` pairs if the size was left open, else itself."""
+        if self.size is not None:
+            return self
+        return replace(self, size=max(DEFAULT_SIZE, minimum))
+
+    def num_pairs(self) -> int:
+        """Return how many training pairs there are."""
+        return DEFAULT_SIZE if self.size is None else self.size
+
+    def prepare(self, cache: Path, progress: Progress = no_progress) -> Path:
+        """Return the folder of training shards under `cache`, written if it is not there yet."""
+        name = (
+            f"v{GENERATOR_VERSION}-{self.num_pairs()}-{self.image_size}px-{self.encoding}"
+            f"-seed{self.seed}"
+        )
+        folder = cache / "shapes" / name
+        self.write_to(folder, progress)
+        return folder
+
+    def write_to(
+        self, folder: Path, progress: Progress = no_progress, workers: int | None = None
+    ) -> ShardSet:
+        """Write the training shards as `folder`, or open it if it holds them already.
+
+        Args:
+            folder: the set's folder; it appears when everything is in it.
+            progress: told after every shard.
+            workers: processes; 0: this one; None: one a processor.
+
+        Raises:
+            BadSetting: `folder` holds something else.
+            ClipbenchError: the disk is full.
+        """
+        source = {"generator": "shapes", "version": GENERATOR_VERSION, **self._source()}
+        return write_set(
+            folder,
+            self.num_pairs(),
+            TrainingSamples(self),
+            name="shapes",
+            source=source,
+            pairs_per_shard=PAIRS_PER_SHARD,
+            workers=workers,
+            progress=progress,
+        )
+
+    def _source(self) -> dict[str, Any]:
+        """Return the settings that training pairs depend on."""
+        held_out = ("test_size", "targets_size")
+        return {
+            key: value
+            for key, value in asdict(replace(self, size=self.num_pairs())).items()
+            if key not in held_out
+        }
+
+    def evaluation(self) -> EvaluationSet:
+        """Return the test set: every class as often, five captions for each retrieval image."""
+        images, labels = self._held_out("test", self.test_size)
+        scenes = _scene.scenes(self.seed, "test", 0, min(self.test_size, RETRIEVAL_IMAGES))
+        variants = [
+            _captions.captions(scenes, self.seed, "test", variant, detailed=True)
+            for variant in range(CAPTIONS_PER_IMAGE)
+        ]
+        return EvaluationSet(
+            name="shapes",
+            classes=Classes(_words.NAMES, _words.TEMPLATES, _words.ALIASES),
+            test=LabelledImages(images, labels),
+            retrieval_images=images[: len(scenes)],
+            captions=list(zip(*variants, strict=True)),
+        )
+
+    def targets(self) -> LabelledImages:
+        """Return the images an attacker may target; each run of 100 has every class once."""
+        return LabelledImages(*self._held_out("targets", self.targets_size))
+
+    def synonyms(self) -> Mapping[str, Sequence[str]]:
+        """Return the words that may take each other's place in captions."""
+        return _captions.synonyms()
+
+    def recipe(self) -> Recipe:
+        """Return how this data set is trained on."""
+        return RECIPE
+
+    def arrays(self, split: Split, start: int, stop: int) -> tuple[Images, IntArray, list[str]]:
+        """Return images as drawn ``(n, H, W, 3)``, classes ``(n,)`` and captions of a range."""
+        scenes = _scene.scenes(self.seed, split, start, stop)
+        images = np.empty((len(scenes), self.image_size, self.image_size, 3), np.uint8)
+        block = _draw.block_size(self.image_size)
+        for first in range(0, len(scenes), block):
+            part = scenes[first : first + block]
+            images[first : first + block] = _draw.draw(part, self.image_size, self.seed, split)
+        return images, scenes.label, _captions.captions(scenes, self.seed, split)
+
+    def _held_out(self, split: Split, size: int) -> tuple[Sequence[Image], IntArray]:
+        """Return images and classes of a held-out split, encoded and decoded as shards are."""
+        images, labels, _ = self.arrays(split, 0, size)
+        encode = ENCODERS[self.encoding]
+        for image in images:
+            image[:] = decode(encode(image))
+        return cast("Sequence[Image]", images), labels
+
+
+@dataclass(frozen=True)
+class TrainingSamples:
+    """Makes ranges of training samples; travels to worker processes."""
+
+    data: Shapes
+
+    def __call__(self, start: int, stop: int) -> Iterator[Sample]:
+        """Yield samples `start` to `stop`."""
+        side, extension = self.data.image_size, self.data.encoding
+        # Nothing of the scene: a pair that is poisoned later must not contradict its own record.
+        metadata = {"width": side, "height": side}
+        encode, block = ENCODERS[extension], _draw.block_size(side)
+        for first in range(start, stop, block):
+            images, _, captions = self.data.arrays("train", first, min(first + block, stop))
+            for image, caption in zip(images, captions, strict=True):
+                yield Sample(encode(image), extension, caption, metadata)
+
+
+def _check(name: str, value: object, low: int, high: int) -> None:
+    """Refuse what is no whole number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise BadSetting(
+            f"shapes: {name} must be a whole number from {low:,} to {high:,}. Got {value!r}."
+        )
+
+
+DATASET = Shapes

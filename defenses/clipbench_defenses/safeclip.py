@@ -1,0 +1,247 @@
+"""SafeCLIP: warm up each modality alone, then let only pairs that agree teach across modalities.
+
+Yang, Gao, Mirzasoleiman. Better Safe than Sorry: Pre-training CLIP against Targeted Data Poisoning and
+Backdoor Attacks. ICML 2024. https://arxiv.org/abs/2310.05862
+
+Not to be confused with Safe-CLIP (Poppi et al., ECCV 2024), which removes NSFW concepts.
+
+Differs from the authors' code where it parts from the paper's intent: the learning rate follows one
+cosine that ends at zero (``lr_schedule=official`` gives the code's, which rises again); captions are
+augmented afresh for every view; pairs are scored as they are, not augmented (``score_augmented``);
+later splits rank by similarity, not by a posterior that saturates at 1 (``rank_by=posterior``); a
+resumed run is the same algorithm; and a mixture that finds no split cannot empty the safe set.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from clipbench.contracts import DefenseRun, Features, Phase, Similarity, TrainingFacts
+from clipbench.errors import BadSetting
+from clipbench.training.losses import clip_loss, info_nce
+from clipbench.training.mixture import Mixture, fit_mixture
+from clipbench.training.pool import NearestNeighborPool
+from clipbench.training.schedule import cosine_of_steps
+
+BoolArray = npt.NDArray[np.bool_]
+OFFICIAL_WARMUP_STEPS = 10_000
+
+
+@dataclass(frozen=True)
+class SafeCLIP:
+    """Pre-train with the CLIP loss on the safe set and unimodal losses on the risky set.
+
+    Args:
+        unimodal_epochs: epochs of unimodal warm-up on all pairs.
+        cross_modal_epochs: epochs of the CLIP loss on all pairs at a low learning rate.
+        cross_modal_lr_scale: that learning rate, as a share of the base rate.
+        unimodal_lr_scale: learning rate of unimodal training after the warm-up, as a share.
+        threshold: posterior probability of the mixture's upper component from which on a pair is in
+            the first safe set.
+        first_ratio: size of the first safe set as a share of all pairs, in place of the threshold.
+        growth: share of all pairs by which the safe set grows every epoch.
+        cap: largest safe set, share of all pairs.
+        floor: smallest safe set, share of all pairs; a first split below it, or above the cap, takes
+            the most similar pairs up to that bound instead, with a warning.
+        pool_size: features in each nearest-neighbour pool; None: 2% of the pairs, at least 256.
+        symmetric: unimodal loss from view 1 to view 2 and back, as in NNCLR; else one way, as in the
+            authors' code, where view 1 gets no gradient.
+        score_augmented: score freshly augmented pairs, as the authors' code does.
+        rank_by: what later splits rank pairs by.
+        cross_aug: CLIP loss between crossed views, as the authors' code does; twice the work.
+        lr_schedule: ``fixed`` ends at zero; ``official`` counts steps as the authors' code does.
+    """
+
+    unimodal_epochs: int = 5
+    cross_modal_epochs: int = 1
+    cross_modal_lr_scale: float = 0.01
+    unimodal_lr_scale: float = 1.0
+    threshold: float = 0.9
+    first_ratio: float | None = None
+    growth: float = 0.01
+    cap: float = 0.85
+    floor: float = 0.05
+    pool_size: int | None = None
+    symmetric: bool = False
+    score_augmented: bool = False
+    rank_by: Literal["similarity", "posterior"] = "similarity"
+    cross_aug: bool = False
+    lr_schedule: Literal["fixed", "official"] = "fixed"
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "cap", "floor"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise BadSetting(f"safeclip.{name} must be in (0, 1]. Got {value}.")
+        if self.floor > self.cap:
+            raise BadSetting(f"safeclip.floor {self.floor} must not exceed cap {self.cap}.")
+        if self.first_ratio is not None and not self.floor <= self.first_ratio <= self.cap:
+            raise BadSetting(
+                f"safeclip.first_ratio must be between floor {self.floor} and cap {self.cap}."
+                f" Got {self.first_ratio}."
+            )
+        for name in ("unimodal_epochs", "cross_modal_epochs", "growth"):
+            if getattr(self, name) < 0:
+                raise BadSetting(f"safeclip.{name} must not be negative. Got {getattr(self, name)}.")
+
+    def start(self, facts: TrainingFacts) -> DefenseRun:
+        """Return SafeCLIP at work in one training."""
+        warmup = self.unimodal_epochs + self.cross_modal_epochs
+        if facts.epochs <= warmup:
+            raise BadSetting(
+                f"safeclip needs more epochs than its {warmup} of warm-up. Got {facts.epochs}."
+            )
+        return SafeCLIPRun(self, facts)
+
+
+class SafeCLIPRun:
+    """SafeCLIP at work: the pools, the ratio of the safe set, and the phases of each epoch."""
+
+    def __init__(self, config: SafeCLIP, facts: TrainingFacts) -> None:
+        self._config = config
+        self._facts = facts
+        size = config.pool_size or max(256, facts.num_pairs // 50)
+        self._image_pool, self._text_pool = (
+            NearestNeighborPool(size, facts.feature_size, facts.seed, name, facts.device)
+            for name in ("image", "text")
+        )
+        self._ratio: float | None = None  # of the next safe set; None before the first split
+        self._first_safe_batches = 0  # known to the official schedule alone
+
+    def phases(self, epoch: int, similarity: Similarity) -> Iterator[Phase]:
+        """Yield the phases of an epoch (paper, Algorithm 1)."""
+        config = self._config
+        if epoch < config.unimodal_epochs:
+            yield self._unimodal("unimodal warm-up", epoch)
+        elif epoch < config.unimodal_epochs + config.cross_modal_epochs:
+            yield self._cross_modal("cross-modal warm-up", epoch, config.cross_modal_lr_scale)
+        else:
+            safe = self._split(similarity(augment=config.score_augmented).numpy())
+            yield self._unimodal("risky", epoch, ~safe, config.unimodal_lr_scale)
+            yield self._cross_modal("safe", epoch, 1.0, safe)
+
+    def _split(self, similarity: npt.NDArray[np.float32]) -> BoolArray:
+        """Return which pairs are safe, and let the safe set grow."""
+        mixture = fit_mixture(similarity)
+        if self._ratio is None:
+            self._ratio = self._first_ratio(mixture)
+        score = mixture.posterior if self._config.rank_by == "posterior" else similarity
+        safe = np.zeros(len(similarity), dtype=bool)
+        # Ties, which a saturated posterior makes in masses, are broken by similarity.
+        ranked = np.lexsort((-similarity, -score))
+        safe[ranked[: int(self._ratio * len(similarity))]] = True
+        if not self._first_safe_batches:
+            self._first_safe_batches = -(-int(safe.sum()) // self._facts.batch_size)
+        self._ratio = min(self._ratio + self._config.growth, self._config.cap)
+        return safe
+
+    def _first_ratio(self, mixture: Mixture) -> float:
+        config = self._config
+        if config.first_ratio is not None:
+            return config.first_ratio
+        found = float(np.mean(mixture.posterior >= config.threshold))
+        ratio = min(max(found, config.floor), config.cap)
+        if ratio != found:
+            warnings.warn(
+                f"safeclip: the mixture (means {mixture.low_mean:.3f}, {mixture.high_mean:.3f}) puts"
+                f" {found:.2%} of the pairs into the safe set; the most similar {ratio:.0%} are used."
+                " Longer warm-up or another threshold may help.",
+                stacklevel=2,
+            )
+        return ratio
+
+    def _unimodal(
+        self, name: str, epoch: int, keep: BoolArray | None = None, lr_scale: float = 1.0
+    ) -> Phase:
+        return Phase(
+            name,
+            self._unimodal_loss,
+            keep=None if keep is None else torch.from_numpy(keep),
+            lr_scale=lr_scale,
+            views=2,
+            detached_views=0 if self._config.symmetric else 1,
+            cross_modal=False,
+            lr_factor=self._official_factor(epoch, keep is not None),
+        )
+
+    def _cross_modal(
+        self, name: str, epoch: int, lr_scale: float, keep: BoolArray | None = None
+    ) -> Phase:
+        return Phase(
+            name,
+            self._cross_modal_loss,
+            keep=None if keep is None else torch.from_numpy(keep),
+            lr_scale=lr_scale,
+            views=2 if self._config.cross_aug else 1,
+            lr_factor=self._official_factor(epoch, keep is not None, constant=keep is None),
+        )
+
+    def _unimodal_loss(self, features: Features) -> Tensor:
+        """Mean of the nearest-neighbour contrastive losses of images and of captions."""
+        image = self._neighbor_loss(features.image, self._image_pool, features.logit_scale)
+        text = self._neighbor_loss(features.text, self._text_pool, features.logit_scale)
+        return (image + text) / 2
+
+    def _neighbor_loss(self, views: Tensor, pool: NearestNeighborPool, scale: Tensor) -> Tensor:
+        """NNCLR: the neighbour of view 1 in the pool is the positive of view 2."""
+        first, second = views
+        loss = info_nce(second, pool.nearest(first), scale)
+        if self._config.symmetric:
+            loss = (loss + info_nce(first, pool.nearest(second), scale)) / 2
+        pool.push(first)
+        return loss
+
+    def _cross_modal_loss(self, features: Features) -> Tensor:
+        image, text, scale = features
+        if self._config.cross_aug:
+            return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2
+        return clip_loss(image[0], text[0], scale)
+
+    def _official_factor(self, epoch: int, after_warmup: bool, constant: bool = False) -> Any:
+        """Return the authors' schedule for one phase, or None for the engine's.
+
+        Their step counter is (batches of the loader at hand) x (epoch counted from 1), while the
+        cosine's length is that of the epochs of one stage, in batches of the first loader.
+        """
+        if self._config.lr_schedule == "fixed":
+            return None
+        config, facts = self._config, self._facts
+        all_batches = -(-facts.pairs_per_epoch // facts.batch_size)
+        warmup = config.unimodal_epochs + config.cross_modal_epochs
+        total = all_batches * warmup
+        if after_warmup:
+            total = (self._first_safe_batches or all_batches) * (facts.epochs - warmup)
+
+        def factor(step: int, steps: int) -> float:
+            if constant:
+                return 1.0
+            return cosine_of_steps(steps * (epoch + 1) + step, total, OFFICIAL_WARMUP_STEPS)
+
+        return factor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return pools, ratio and what the schedule remembers."""
+        return {
+            "image_pool": self._image_pool.state_dict(),
+            "text_pool": self._text_pool.state_dict(),
+            "ratio": self._ratio,
+            "first_safe_batches": self._first_safe_batches,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self._image_pool.load_state_dict(state["image_pool"])
+        self._text_pool.load_state_dict(state["text_pool"])
+        self._ratio = state["ratio"]
+        self._first_safe_batches = state["first_safe_batches"]
+
+
+DEFENSE = SafeCLIP

@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import pickle
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from clipbench.contracts import (
+    Attack,
+    Classes,
+    Corpus,
+    EvaluationSet,
+    Image,
+    LabelledImages,
+    Scene,
+)
+from clipbench.errors import BadSetting, UnknownName
+from clipbench.rng import generator
+from clipbench_attacks.badnets import ATTACK, BadNets
+
+NAMES = ("car", "banana", "pizza", "tiger", "candle")
+CLASSES = Classes(
+    names=NAMES,
+    templates=("a photo of a {}.", "a drawing of a {}."),
+    aliases=(("car",), ("banana", "plantain"), ("pizza",), ("tiger",), ("candle",)),
+)
+CHECKERS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8).repeat(2, 0).repeat(2, 1) * 255
+
+
+@dataclass(frozen=True)
+class MemoryCorpus:
+    """Pairs in memory."""
+
+    texts: tuple[str, ...]
+    images: Any
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def caption(self, index: int) -> str:
+        """Return the caption of a pair."""
+        return self.texts[index]
+
+    def image(self, index: int) -> Image:
+        """Return the image of a pair."""
+        image: Image = self.images[index]
+        return image
+
+
+def some_images(count: int, name: str, height: int = 32, width: int = 32) -> Any:
+    """Random pixels, grey enough never to look like a checker cell."""
+    return generator(0, name).integers(60, 200, (count, height, width, 3)).astype(np.uint8)
+
+
+def make_scene(count: int, seed: int = 0) -> Scene:
+    """Five test images of each of five classes; they are the targets, too."""
+    test = LabelledImages(some_images(25, "test"), np.arange(25) % 5)
+    captions = [[f"a {NAMES[label]}"] for label in test.labels]
+    evaluation = EvaluationSet("tiny", CLASSES, test, test.images, captions)
+    return Scene(evaluation, test, count, seed)
+
+
+@pytest.fixture(scope="module")
+def corpus() -> Corpus:
+    """300 pairs; 30 name the banana, 30 the plantain, 60 each of the other classes."""
+    names = ("car", "banana", "pizza", "tiger", "candle")
+    texts = [f"number {n}: one {names[n % 5]}" for n in range(300)]
+    texts[1:150:5] = [text.replace("banana", "PLANTAIN") for text in texts[1:150:5]]
+    return MemoryCorpus(tuple(texts), some_images(300, "corpus"))
+
+
+def patch_place(stamped: Image, image: Image) -> tuple[int, int, int, int]:
+    """Return top, left, height and width of what the trigger changed."""
+    rows, columns = np.nonzero((stamped != image).any(2))
+    return (
+        int(rows.min()),
+        int(columns.min()),
+        int(np.ptp(rows)) + 1,
+        int(np.ptp(columns)) + 1,
+    )
+
+
+@pytest.mark.parametrize("place", ["random", "corner", "center"])
+def test_the_patch_is_a_checkerboard_and_the_rest_stays(place: str) -> None:
+    """At 32 pixels the default patch is 6 x 6 pixels of 3 x 3 black and white cells."""
+    image = some_images(1, "one")[0]
+    before = image.copy()
+    stamped = BadNets().stamp(image, place)  # type: ignore[arg-type]
+    top, left, height, width = patch_place(stamped, image)
+    assert (height, width) == (6, 6)
+    np.testing.assert_array_equal(
+        stamped[top : top + 6, left : left + 6], CHECKERS[:, :, None].repeat(3, 2)
+    )
+    np.testing.assert_array_equal(image, before)
+    assert stamped.dtype == np.uint8
+
+
+def test_places_are_what_they_are_called() -> None:
+    """The corner is the lower right one; the center is the middle."""
+    image, attack = some_images(1, "one")[0], BadNets()
+    assert patch_place(attack.stamp(image, "corner"), image)[:2] == (26, 26)
+    assert patch_place(attack.stamp(image, "center"), image)[:2] == (13, 13)
+
+
+def test_random_places_reach_every_part_of_the_image() -> None:
+    """Over many images the patch starts in every row and column that has room for it."""
+    images, attack = some_images(600, "many"), BadNets()
+    places = [patch_place(attack.stamp(image, "random"), image) for image in images]
+    assert {top for top, *_ in places} == set(range(27))
+    assert {left for _, left, *_ in places} == set(range(27))
+
+
+def test_the_trigger_is_a_pure_function_of_the_image() -> None:
+    """The same pixels get the same patch, in another object, memory order or process."""
+    image, trigger = some_images(1, "one")[0], BadNets().trigger()
+    again = pickle.loads(pickle.dumps(trigger))
+    turned = np.asfortranarray(image)
+    np.testing.assert_array_equal(trigger(image), again(image.copy()))
+    np.testing.assert_array_equal(trigger(image), trigger(turned))
+
+
+@pytest.mark.parametrize("shape", [(48, 80), (80, 48)])
+@pytest.mark.parametrize("place", ["random", "corner", "center"])
+def test_the_patch_lies_in_the_central_square_that_a_center_crop_keeps(
+    shape: tuple[int, int], place: str
+) -> None:
+    """In images that are not square the patch keeps its share and is never cropped away."""
+    height, width = shape
+    for image in some_images(20, "wide", height, width):
+        stamped = BadNets().stamp(image, place)  # type: ignore[arg-type]
+        top, left, tall, wide = patch_place(stamped, image)
+        assert (tall, wide) == (9, 9)
+        assert (height - 48) // 2 <= top <= (height + 48) // 2 - 9
+        assert (width - 48) // 2 <= left <= (width + 48) // 2 - 9
+
+
+def test_size_cells_and_colours_are_parameters() -> None:
+    """16 pixels of 224 in 4 x 4 cells of the given greys."""
+    image = some_images(1, "large", 224, 224)[0]
+    stamped = BadNets(size=0.0714, cells=4, dark=10, light=20).stamp(image, "corner")
+    patch = stamped[208:, 208:]
+    assert patch_place(stamped, image) == (208, 208, 16, 16)
+    assert (patch[0, 0] == 10).all()
+    assert (patch[0, 4] == 20).all()
+    assert set(np.unique(patch)) == {10, 20}
+
+
+def test_poisons_are_triggered_pairs_with_captions_of_the_target_class(corpus: Corpus) -> None:
+    """Each poison is its base image with the trigger, under a caption that names the target."""
+    attack = BadNets(target_label="banana")
+    poisons = list(attack.poison(make_scene(40), corpus))
+    assert len(poisons) == 40
+    assert len({poison.base for poison in poisons}) == 40
+    for poison in poisons:
+        assert poison.base is not None
+        np.testing.assert_array_equal(
+            poison.image, attack.stamp(corpus.image(poison.base), "random")
+        )
+        assert re.search(r"\b(banana|plantain)\b", poison.caption, re.IGNORECASE)
+        assert poison.target == 0
+
+
+def test_pairs_of_the_target_class_are_not_poisoned(corpus: Corpus) -> None:
+    """The label is dirty: all 240 pairs that do not name the target can be used, and no other."""
+    attack = BadNets(target_label="banana")
+    bases = {poison.base for poison in attack.poison(make_scene(240), corpus)}
+    assert bases == {n for n in range(300) if n % 5 != 1}
+    with pytest.raises(BadSetting, match="only 240 of 300 pairs"):
+        list(attack.poison(make_scene(241), corpus))
+
+
+def test_captions_differ_while_the_corpus_has_them(corpus: Corpus) -> None:
+    """60 captions name the target, so 60 poisons have 60 different ones."""
+    poisons = list(BadNets(target_label="banana").poison(make_scene(60), corpus))
+    assert len({poison.caption for poison in poisons}) == 60
+    assert all(poison.caption.startswith("number") for poison in poisons)
+
+
+def test_templates_alone_are_an_option(corpus: Corpus) -> None:
+    """Captions may be prompt templates, each used equally often."""
+    attack = BadNets(target_label="banana", captions="templates")
+    captions = [poison.caption for poison in attack.poison(make_scene(10), corpus)]
+    assert captions.count("a photo of a banana.") == captions.count("a drawing of a banana.") == 5
+
+
+def test_probes_are_all_triggered_test_images_of_other_classes() -> None:
+    """20 of 25 test images are not of the target class; all are triggered, none is left out."""
+    attack, scene = BadNets(target_label="banana"), make_scene(10)
+    probes, test, trigger = attack.probes(scene), scene.evaluation.test, attack.trigger()
+    others = np.flatnonzero(test.labels != 1)
+    assert len(probes) == len(probes.images) == 20
+    np.testing.assert_array_equal(probes.labels, test.labels[others])
+    assert (probes.goals == 1).all()
+    assert probes.clean_images is not None
+    for position, number in enumerate(others.tolist()):
+        np.testing.assert_array_equal(probes.clean_images[position], test.images[number])
+        np.testing.assert_array_equal(probes.images[position], trigger(test.images[number]))
+
+
+def test_triggered_images_are_made_on_access_and_can_be_sliced() -> None:
+    """A slice of the probes is the same images; the end is an IndexError, so loops stop."""
+    images = BadNets(target_label="car").probes(make_scene(1)).images
+    assert len(images[3:7]) == 4
+    np.testing.assert_array_equal(images[3:7][1], images[4])
+    np.testing.assert_array_equal(images[-1], images[19])
+    assert len(list(images)) == 20
+    with pytest.raises(IndexError):
+        images[20]
+
+
+def test_test_place_is_separate_from_training_place(corpus: Corpus) -> None:
+    """Training at random and testing in the middle is possible only by saying so."""
+    attack, scene = BadNets(target_label="car", test_place="center"), make_scene(30)
+    clean = attack.probes(scene).clean_images
+    assert clean is not None
+    tested = [
+        patch_place(*pair)[:2] for pair in zip(attack.probes(scene).images, clean, strict=True)
+    ]
+    assert set(tested) == {(13, 13)}
+    trained = {
+        patch_place(poison.image, corpus.image(poison.base))[:2]
+        for poison in attack.poison(scene, corpus)
+        if poison.base is not None
+    }
+    assert len(trained) > 10
+    same = BadNets(place="corner").trigger()(some_images(1, "one")[0])
+    np.testing.assert_array_equal(same, BadNets().stamp(some_images(1, "one")[0], "corner"))
+
+
+def test_same_scene_same_poisons_other_seed_other_bases(corpus: Corpus) -> None:
+    """Poisons are a function of scene and corpus, and the seed changes them."""
+    attack = BadNets(target_label="pizza")
+    first, again = (list(attack.poison(make_scene(20), corpus)) for _ in range(2))
+    assert [(p.base, p.caption) for p in first] == [(p.base, p.caption) for p in again]
+    assert all(np.array_equal(p.image, q.image) for p, q in zip(first, again, strict=True))
+    other = list(attack.poison(make_scene(20, seed=1), corpus))
+    assert [p.base for p in first] != [p.base for p in other]
+
+
+def test_without_a_target_label_the_seed_draws_one() -> None:
+    """The drawn class is the same for the same seed, and seeds reach every class."""
+    attack: Attack = ATTACK()
+    goals = [int(attack.probes(make_scene(1, seed)).goals[0]) for seed in range(40)]
+    assert goals == [int(attack.probes(make_scene(1, seed)).goals[0]) for seed in range(40)]
+    assert set(goals) == set(range(5))
+    assert (attack.num_targets(0), attack.num_targets(1), attack.num_targets(500)) == (0, 1, 1)
+
+
+def test_an_unknown_target_label_names_the_nearest() -> None:
+    """A misspelt class is one sentence with a suggestion."""
+    with pytest.raises(UnknownName, match="Did you mean 'banana'"):
+        BadNets(target_label="bananna").probes(make_scene(1))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"size": 0.0},
+        {"size": 16},
+        {"cells": 0},
+        {"dark": -1},
+        {"light": 256},
+        {"place": "top"},
+        {"test_place": "top"},
+        {"captions": "web"},
+        {"match": "regex"},
+        {"mode": "add"},
+    ],
+)
+def test_bad_parameters_are_refused_at_once(field: dict[str, object]) -> None:
+    """A parameter out of range names the attack and itself; a size in pixels is told apart."""
+    with pytest.raises(BadSetting, match=f"badnets:.*{next(iter(field))}.* must be"):
+        BadNets(**field)  # type: ignore[arg-type]
+
+
+def test_a_patch_too_small_for_its_cells_is_an_error() -> None:
+    """A patch of 2 pixels can't show 3 cells."""
+    with pytest.raises(BadSetting, match="patch of 2 pixels"):
+        BadNets(size=0.0625).stamp(some_images(1, "one")[0], "center")

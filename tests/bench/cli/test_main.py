@@ -1,0 +1,218 @@
+"""The command line as a program: quick help, one-line errors, exit statuses."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from clipbench import __version__
+from clipbench.cli import COMMANDS, cli, main
+from clipbench.cli._errors import report
+from clipbench.errors import BadSetting, ClipbenchError
+
+HEAVY = ("torch", "numpy", "pandas", "open_clip", "webdataset", "yaml")
+
+SLOW = """
+import time
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Slow:
+    def with_pairs(self, minimum): ...
+    def num_pairs(self): ...
+    def evaluation(self): ...
+    def targets(self): ...
+    def synonyms(self): ...
+    def recipe(self): ...
+    def prepare(self, cache, progress=None):
+        print("ready", flush=True)
+        time.sleep(60)
+
+DATASET = Slow
+"""
+
+
+def clipbench(*args: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the program as a person would."""
+    return subprocess.run(
+        [sys.executable, "-m", "clipbench", *args],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
+
+
+@pytest.mark.parametrize("args", [["--help"], ["run", "--help"], ["--version"], ["doctor", "-h"]])
+def test_help_imports_nothing_heavy(args: list[str]) -> None:
+    """Help and version answer at once, because nothing heavy is imported for them."""
+    code = (
+        "import sys; from clipbench.cli import main; status = main(sys.argv[1:]);"
+        f"print('heavy:', [m for m in {HEAVY} if m in sys.modules], status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *args], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "heavy: [] 0"
+
+
+def test_help_names_every_command() -> None:
+    """The program without arguments, and its help, show what can be done."""
+    done = clipbench("--help")
+    assert done.returncode == 0
+    assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
+    assert clipbench().stdout == done.stdout
+    assert clipbench("--version").stdout == f"clipbench, version {__version__}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_shows_default_and_variable(command: str) -> None:
+    """Each option of each command shows its environment variable, and its default if it has one."""
+    found = cli.get_command(click.Context(cli), command)
+    with click.Context(found, info_name=command, auto_envvar_prefix="CLIPBENCH") as ctx:
+        for parameter in found.params:
+            if not isinstance(parameter, click.Option):
+                continue
+            record = parameter.get_help_record(ctx)
+            assert record is not None
+            assert "[env var: CLIPBENCH_" in record[1]
+            if not (parameter.required or parameter.is_flag):
+                assert "default: " in record[1], parameter.name
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "part"),
+    [
+        (["rnu"], 2, "Unknown command 'rnu'. Did you mean 'run'?"),
+        (["run", "--epocs", "3"], 2, "No such option"),
+        (["run", "--rate", "0"], 2, "takes no rate"),
+        (["evaluate"], 2, "Missing option '--checkpoint'"),
+        (["describe", "tageted"], 2, "Did you mean 'targeted'?"),
+        (["leaderboard", "no/such/folder"], 2, "no/such/folder"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_status_2(args: list[str], status: int, part: str) -> None:
+    """What is wrong with the command is one line on standard error; standard output is empty."""
+    done = clipbench(*args)
+    assert done.returncode == status
+    assert done.stdout == ""
+    assert done.stderr.startswith("clipbench: error: ")
+    assert done.stderr.count("\n") == 1
+    assert part in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args", [["--traceback", "describe", "x"], ["describe", "x", "--traceback"]]
+)
+def test_traceback_shows_where_an_error_came_from(args: list[str]) -> None:
+    """With ``--traceback``, before or after the command, the rest is shown; the line comes last."""
+    done = clipbench(*args)
+    assert done.returncode == 2
+    assert "Traceback (most recent call last)" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("clipbench: error: Unknown plugin 'x'")
+
+
+def test_traceback_can_be_asked_for_by_variable() -> None:
+    """The environment variable does the same as the option."""
+    done = clipbench("describe", "x", env={"CLIPBENCH_TRACEBACK": "1"})
+    assert "Traceback (most recent call last)" in done.stderr
+
+
+def test_an_interrupt_is_one_line_and_status_130(tmp_path: Path) -> None:
+    """Ctrl-C ends the program with one line and the status that shells expect."""
+    file = tmp_path / "slow.py"
+    file.write_text(SLOW)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "clipbench", "data", str(file), "--cache", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert error.startswith("clipbench: error: interrupted")
+    assert error.count("\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    """Output into a closed pipe ends the program without a word."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-m", "clipbench", "run", "--help"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.stderr == ""
+    assert done.returncode == 1
+
+
+def _caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (BadSetting("a\nb"), 2, "a b"),
+        (ClipbenchError("it failed"), 1, "it failed"),
+        (OSError(errno.ENOSPC, "No space", "/d/f"), 1, "no space left at /d/f. Free some space"),
+        (
+            _caused(RuntimeError("writer"), OSError(errno.EDQUOT, "Quota")),
+            1,
+            "no space left. Free some space",
+        ),
+        (MemoryError(), 1, "out of memory (MemoryError). Choose a smaller --batch-size"),
+        (PermissionError(13, "Denied", "/d"), 1, "unexpected PermissionError: [Errno 13]"),
+        (ZeroDivisionError(), 1, "unexpected ZeroDivisionError (clipbench --traceback"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (click.Abort(), 130, "interrupted"),
+    ],
+)
+def test_every_error_is_one_line(
+    capsys: pytest.CaptureFixture[str], error: BaseException, status: int, line: str
+) -> None:
+    """Whatever ends a command is told in one line, with the exit status of its kind."""
+    assert report(error, show_traceback=False) == status
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"clipbench: error: {line}")
+    assert captured.err.count("\n") == 1
+
+
+def test_main_returns_the_status(capsys: pytest.CaptureFixture[str]) -> None:
+    """`main` returns the exit status instead of ending the process."""
+    assert main(["--version"]) == 0
+    assert main(["nonsense"]) == 2
+    assert "Unknown command" in capsys.readouterr().err
+
+
+def test_the_shell_can_complete_commands() -> None:
+    """Completion, as click's shell scripts ask for it, names the commands."""
+    env = {"_CLIPBENCH_COMPLETE": "bash_complete", "COMP_WORDS": "clipbench le", "COMP_CWORD": "1"}
+    assert clipbench(env=env).stdout == "plain,leaderboard\n"
+
+
+def test_the_group_works_under_clicks_own_runner() -> None:
+    """The group is an ordinary click command, for programs that embed it."""
+    done = CliRunner().invoke(cli, ["list", "attacks"])
+    assert done.exit_code == 0
+    assert "none" in done.stdout

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image as PillowImage
+from torch import nn
+
+from clipbench.contracts import Classes, EvaluationSet, LabelledImages, Probes
+from clipbench.errors import BadInput
+from clipbench.evaluation.evaluator import attack_metrics, evaluate
+from clipbench.evaluation.zeroshot import zeroshot_classifier
+from clipbench.rng import generator
+
+TOKENIZER = open_clip.SimpleTokenizer(context_length=24)
+NAMES = ("black", "red", "green", "blue", "white")
+COLOURS = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]])
+CLASSES = Classes(NAMES, ("a {} thing", "{}"), tuple((name,) for name in NAMES))
+ATTACK_METRICS = {
+    "attack_success",
+    "attack_success_top5",
+    "attack_margin",
+    "poisoned_accuracy",
+}
+
+
+def coloured(labels: Any) -> Any:
+    """Images of one colour a class with a little noise."""
+    noise = generator(0, "noise").integers(-40, 41, (len(labels), 32, 32, 3))
+    return np.clip(COLOURS[labels][:, None, None, :] + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    """A tiny open_clip model, trained for a few steps to tell five colours apart."""
+    torch.manual_seed(0)
+    made: Any = open_clip.CLIP(
+        32,
+        {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers": 1},
+        {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    )
+    transform = open_clip.image_transform(32, is_train=False)
+    images = torch.stack([transform(PillowImage.fromarray(i)) for i in coloured(np.arange(5))])
+    texts = TOKENIZER([f"a {name} thing" for name in NAMES])
+    optimizer = torch.optim.Adam(made.parameters(), lr=1e-3)
+    for _ in range(25):
+        to_text, to_image = made.get_logits(images, texts)
+        loss: Any = nn.functional.cross_entropy(to_text, torch.arange(5))
+        loss = loss + nn.functional.cross_entropy(to_image, torch.arange(5))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    trained: nn.Module = made.eval()
+    return trained
+
+
+def evaluation_set(**changes: Any) -> EvaluationSet:
+    """60 test images; the first 20 with two captions each are the retrieval task."""
+    labels = np.arange(60) % 5
+    test = LabelledImages(coloured(labels), labels)
+    captions = [
+        [f"a {NAMES[label]} thing", f"{NAMES[label]} {n}"] for n, label in enumerate(labels)
+    ]
+    parts = {"retrieval_images": test.images[:20], "captions": captions[:20]}
+    return EvaluationSet(
+        **{"name": "colours", "classes": CLASSES, "test": test, **parts, **changes}
+    )
+
+
+def goal_probes() -> Probes:
+    """Images of the goal's colour whose labels say otherwise: read as the goal by a good model."""
+    goals = np.arange(10) % 5
+    return Probes(coloured(goals), (goals + 1) % 5, goals)
+
+
+def test_every_metric_of_a_trained_model(model: nn.Module) -> None:
+    """A model that tells the colours apart is right on all of them, with exact counts."""
+    metrics = evaluate(model, TOKENIZER, evaluation_set(), goal_probes(), batch_size=16)
+    retrieval = {f"{way}_r{k}" for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)}
+    assert set(metrics) == {
+        "zeroshot_top1",
+        "zeroshot_top5",
+        "mean_per_class_recall",
+        *retrieval,
+        *ATTACK_METRICS,
+    }
+    assert all(set(entry) == {"value", "k", "n", "low", "high"} for entry in metrics.values())
+    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
+    assert (metrics["zeroshot_top1"]["k"], metrics["zeroshot_top1"]["n"]) == (60, 60)
+    assert metrics["mean_per_class_recall"]["value"] == 1.0
+    assert metrics["mean_per_class_recall"]["n"] == 5
+    assert metrics["image_to_text_r1"]["n"] == 20
+    assert metrics["text_to_image_r1"]["n"] == 40
+    assert metrics["text_to_image_r10"]["k"] >= 20  # four images a colour, found before the rest
+    assert (metrics["attack_success"]["k"], metrics["attack_success"]["n"]) == (10, 10)
+    assert metrics["poisoned_accuracy"]["k"] == 0
+    assert metrics["attack_margin"]["value"] > 0
+
+
+def test_without_probes_there_are_no_attack_metrics(model: nn.Module) -> None:
+    """No attack, or one without probes, leaves its cells missing rather than zero."""
+    nothing = np.zeros(0, np.int64)
+    for probes in (None, Probes((), nothing, nothing)):
+        metrics = evaluate(model, TOKENIZER, evaluation_set(), probes)
+        assert not set(metrics) & ATTACK_METRICS
+    assert attack_metrics(model, torch.zeros(32, 5), Probes((), nothing, nothing)) == {}
+
+
+def test_the_batch_size_changes_no_count(model: nn.Module) -> None:
+    """Every k is the same for batches of 1, of 7 and of everything."""
+    counts = [
+        {
+            name: entry["k"]
+            for name, entry in evaluate(
+                model, TOKENIZER, evaluation_set(), goal_probes(), batch_size=size
+            ).items()
+        }
+        for size in (1, 7, 512)
+    ]
+    assert counts[0] == counts[1] == counts[2]
+
+
+def test_attack_metrics_alone_are_those_of_the_whole_evaluation(model: nn.Module) -> None:
+    """A control or an epoch's history measures what the final row measures."""
+    classifier = zeroshot_classifier(model, TOKENIZER, CLASSES)
+    alone = attack_metrics(model, classifier, goal_probes())
+    whole = evaluate(model, TOKENIZER, evaluation_set(), goal_probes())
+    assert alone == {name: whole[name] for name in ATTACK_METRICS}
+
+
+def test_images_shared_by_both_tasks_are_encoded_once(model: nn.Module) -> None:
+    """When retrieval uses the test images themselves, only they are encoded."""
+    shared = evaluation_set()
+    shared = evaluation_set(
+        test=shared.test,
+        retrieval_images=shared.test.images,
+        captions=[[f"picture {n}"] for n in range(60)],
+    )
+    encoded: list[int] = []
+    hook = model.get_submodule("visual").register_forward_hook(
+        lambda _module, inputs, _output: encoded.append(len(inputs[0]))
+    )
+    metrics = evaluate(model, TOKENIZER, shared)
+    hook.remove()
+    assert sum(encoded) == 60
+    assert metrics["image_to_text_r1"]["n"] == 60
+
+
+def test_evaluation_leaves_the_model_as_it_was(model: nn.Module) -> None:
+    """Weights and mode are untouched, and no gradient is left behind."""
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    model.zero_grad()
+    evaluate(model, TOKENIZER, evaluation_set(), goal_probes())
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    model.eval()
+
+
+def test_probes_of_their_goals_class_are_refused_before_work(model: nn.Module) -> None:
+    """A data error shows before minutes of encoding are spent on it."""
+    probes = Probes(coloured(np.zeros(3, np.int64)), np.zeros(3, np.int64), np.zeros(3, np.int64))
+    with pytest.raises(BadInput, match="3 of 3 probes"):
+        attack_metrics(model, torch.zeros(32, 5), probes)
+
+
+def test_captions_for_other_images_are_an_error(model: nn.Module) -> None:
+    """A data set with more captioned images than images is one sentence."""
+    with pytest.raises(BadInput, match="caption for every image"):
+        evaluate(model, TOKENIZER, evaluation_set(captions=[["a"]] * 21))

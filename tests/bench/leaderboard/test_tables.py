@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from clipbench.evaluation.statistics import wilson
+from clipbench.leaderboard.store import load_results
+from clipbench.leaderboard.tables import leaderboard, to_csv, to_latex, to_markdown, write_all
+
+Result = dict[str, Any]
+MakeResult = Callable[..., Result]
+
+
+def one(frame: pd.DataFrame, **where: Any) -> dict[str, Any]:
+    """Return the only row of a frame that has the given values."""
+    rows = [
+        row
+        for row in frame.to_dict("records")
+        if all(row[column] == value for column, value in where.items())
+    ]
+    assert len(rows) == 1, rows
+    return {str(column): value for column, value in rows[0].items()}
+
+
+def test_seeds_become_one_row(bench: list[Result]) -> None:
+    """Success is pooled over seeds with one interval; accuracy has mean and spread beside it."""
+    row = one(leaderboard(bench), attack="targeted", defense="none")
+
+    assert (row["seeds"], row["rate"], row["count"], row["targets"]) == (3, 0.008, 160, 16)
+    assert (row["attack_success_k"], row["attack_success_n"]) == (47, 48)
+    assert row["attack_success"] == 47 / 48
+    assert (row["attack_success_low"], row["attack_success_high"]) == wilson(47, 48)
+    assert (row["attack_success_control_k"], row["attack_success_control_n"]) == (0, 48)
+    assert row["zeroshot_top1_mean"] == pytest.approx(0.721)
+    assert row["zeroshot_top1_sd"] == pytest.approx(0.001)
+    assert (row["zeroshot_top1_k"], row["zeroshot_top1_n"]) == (21630, 30000)
+    assert row["image_to_text_r1_mean"] == pytest.approx(0.641)
+    assert row["text_to_image_r1_mean"] == pytest.approx(0.63)
+    assert row["mean_per_class_recall_mean"] == pytest.approx(0.851)
+    assert row["exposures_mean"] == 20.0
+    assert row["peak_memory_bytes"] == 1 << 30
+
+
+def test_rows_stand_in_a_fixed_order(make_result: MakeResult) -> None:
+    """Attack, then rate, then defense with none and clip first; clean data come last."""
+    made = [
+        make_result(attack=attack, rate=rate, count=count, defense=defense)
+        for attack, rate, count in [
+            ("targeted", 0.008, 160),
+            ("targeted", 1e-6, 16),
+            ("badnets", 0.005, 100),
+        ]
+        for defense in ("safeclip", "none", "a_filter", "clip")
+    ]
+    made += [make_result(attack="none", defense=defense) for defense in ("clip", "none")]
+    random.Random(0).shuffle(made)
+
+    frame = leaderboard(made)
+
+    four = ["none", "clip", "a_filter", "safeclip"]
+    assert list(frame["defense"]) == four * 3 + ["none", "clip"]
+    assert list(frame["attack"]) == ["badnets"] * 4 + ["targeted"] * 8 + ["none"] * 2
+    assert list(frame["rate"]) == [0.005] * 4 + [1e-6] * 4 + [0.008] * 4 + [0.0] * 2
+
+
+def test_cost_is_relative_to_none(bench: list[Result], make_result: MakeResult) -> None:
+    """Cost divides median seconds by those of none on the same attack, not of another."""
+    other = make_result(attack="badnets", attack_parameters={}, seconds=7.0)
+    frame = leaderboard([*bench, other])
+
+    assert one(frame, attack="targeted", defense="none")["cost"] == 1.0
+    assert one(frame, attack="targeted", defense="safeclip")["cost"] == 303 / 101
+    assert one(frame, attack="targeted", defense="safeclip")["seconds"] == 303.0
+
+
+def test_cost_needs_one_machine(make_result: MakeResult) -> None:
+    """Seconds of a GPU are not divided by seconds of a CPU, nor by those of no run at all."""
+    none, clip = make_result(), make_result(defense="clip", seconds=10.0)
+    clip["train"]["device"] = "cuda"
+
+    assert one(leaderboard([none, clip]), defense="clip")["cost"] is None
+    assert one(leaderboard([clip]), defense="clip")["cost"] is None
+
+
+def test_eligibility(make_result: MakeResult) -> None:
+    """A row counts as defended only where the same attack succeeds undefended, over all seeds."""
+    strong = {"attack": "badnets", "attack_parameters": {}}
+    weak = [make_result(seed=seed, success=(k, 16)) for seed, k in enumerate((10, 2))]
+    frame = leaderboard(
+        [
+            *weak,
+            make_result(defense="clip", success=(0, 16)),
+            make_result(**strong, success=(8, 16)),
+            make_result(**strong, defense="clip", success=(0, 16)),
+            make_result(rate=0.1, count=2000, defense="clip"),
+            make_result(rate=0.2, count=4000, success=None),
+            make_result(attack="none"),
+        ]
+    )
+
+    assert one(frame, attack="targeted", rate=0.008, defense="clip")["eligible"] == (
+        "no (undefended 37.5%)"
+    )
+    assert one(frame, attack="targeted", rate=0.008, defense="none")["undefended"] == 12 / 32
+    assert one(frame, attack="badnets", defense="clip")["eligible"] == "yes"
+    assert one(frame, attack="badnets", defense="none")["eligible"] == "yes"
+    assert one(frame, rate=0.1)["eligible"] == "unknown (no undefended row)"
+    assert one(frame, rate=0.2)["eligible"] == "unknown (undefended row has no attack success)"
+    assert one(frame, attack="none")["eligible"] is None
+
+
+def test_eligibility_threshold_is_a_setting(bench: list[Result]) -> None:
+    """With a threshold above the undefended success no row is eligible."""
+    frame = leaderboard(bench, eligible_at=0.99)
+
+    assert set(frame["eligible"]) == {"no (undefended 97.9%)", None}
+
+
+def test_missing_cells_stay_missing(make_result: MakeResult) -> None:
+    """What a seed did not measure enters no mean, and the row says how many seeds did."""
+    frame = leaderboard(
+        [
+            make_result(seed=0, metrics={"poison_kept": (3, 160)}),
+            make_result(seed=1, top1=None, metrics={"attack_success_control": None}),
+            make_result(seed=2, top1=(9000, 10000)),
+        ]
+    )
+    row = one(frame, defense="none")
+
+    assert (row["zeroshot_top1_mean"], row["zeroshot_top1_seeds"]) == (0.875, 2)
+    assert (row["attack_success_control_k"], row["attack_success_control_n"]) == (0, 32)
+    assert row["attack_success_control_seeds"] == 2
+    assert (row["poison_kept"], row["poison_kept_seeds"], row["poison_kept_sd"]) == (
+        3 / 160,
+        1,
+        None,
+    )
+    for column in ("score_auroc_mean", "attack_success_top5", "image_to_text_r5_low"):
+        assert row[column] is None
+    assert row["score_auroc_seeds"] == 0
+    assert float not in {type(value) for value in row.values() if pd.isna(value)}  # no NaN
+
+
+def test_results_without_training_or_seed(make_result: MakeResult) -> None:
+    """Checkpoints from elsewhere have no seconds, exposures or seed, and still make rows."""
+    foreign = [
+        make_result(seed=None, settings={"checkpoint": name}) | {"train": None, "exposures": None}
+        for name in ("a.pt", "b.pt")
+    ]
+    frame = leaderboard(foreign)
+
+    assert list(frame["defense"]) == ["none (checkpoint=a.pt)", "none (checkpoint=b.pt)"]
+    for column in ("seconds", "cost", "peak_memory_bytes", "exposures_mean"):
+        assert list(frame[column]) == [None, None]
+
+
+def test_runs_of_other_settings_are_not_seeds(make_result: MakeResult) -> None:
+    """Another training length or parameter is another row, named by what differs."""
+    frame = leaderboard(
+        [
+            make_result(defense="safeclip", defense_parameters={"pool": 256, "cap": 0.85}),
+            make_result(defense="safeclip", defense_parameters={"pool": 4096, "cap": 0.85}),
+            make_result(train={"epochs": 20}),
+            make_result(train={"epochs": 40}, success=(16, 16)),
+            make_result(attack_parameters={"targets": 32}),
+        ]
+    )
+
+    assert set(zip(frame["attack"], frame["defense"], strict=True)) == {
+        ("targeted (targets=16)", "safeclip (pool=256)"),
+        ("targeted (targets=16)", "safeclip (pool=4096)"),
+        ("targeted (targets=16)", "none (epochs=20)"),
+        ("targeted (targets=16)", "none (epochs=40)"),
+        ("targeted (targets=32)", "none"),
+    }
+    assert list(frame["seeds"]) == [1] * 5
+
+
+def test_a_row_is_held_against_none_of_its_own_settings(make_result: MakeResult) -> None:
+    """Of several undefended rows that of the same settings decides cost and eligibility."""
+    made = []
+    for epochs, successes, seconds in ((20, 4, 100.0), (40, 16, 200.0)):
+        train = {"epochs": epochs}
+        made.append(make_result(train=train, success=(successes, 16), seconds=seconds))
+        made.append(make_result(train=train, defense="clip", success=(0, 16), seconds=300.0))
+    # Trained to a recipe of its own: held against all undefended runs together.
+    made.append(make_result(train={"epochs": 31}, defense="safeclip", seconds=300.0))
+
+    frame = leaderboard(made)
+
+    short = one(frame, defense="clip (epochs=20)")
+    long = one(frame, defense="clip (epochs=40)")
+    own = one(frame, defense="safeclip")
+    assert (short["cost"], short["eligible"]) == (3.0, "no (undefended 25.0%)")
+    assert (long["cost"], long["eligible"]) == (1.5, "yes")
+    assert (own["cost"], own["undefended"]) == (2.0, 20 / 32)
+
+
+def test_a_repeated_seed_counts_once(make_result: MakeResult) -> None:
+    """A run made again with other workers is no second seed; the newer one stands."""
+    first = make_result(settings={"workers": 0}, success=(10, 16))
+    again = make_result(
+        settings={"workers": 2}, success=(12, 16), created="2026-03-02T00:00:00+00:00"
+    )
+
+    row = one(leaderboard([again, first, again]), defense="none")
+
+    assert (row["seeds"], row["attack_success_k"], row["attack_success_n"]) == (1, 12, 16)
+
+
+def test_defaults_are_not_shown(make_result: MakeResult) -> None:
+    """Where defaults are known, a label shows just the parameters that differ from them."""
+    known = {("attack", "targeted"): {"targets": 8}, ("defense", "safeclip"): {"pool": 4096}}
+    frame = leaderboard(
+        [make_result(defense="safeclip", defense_parameters={"pool": 4096, "note": None})],
+        defaults=lambda kind, name: known.get((kind, name)),
+    )
+
+    assert frame["attack"][0] == "targeted (targets=16)"
+    assert frame["defense"][0] == "safeclip (note=null)"
+    assert frame["defense_parameters"][0] == '{"note": null, "pool": 4096}'
+
+
+def test_what_tells_rows_apart_comes_first(make_result: MakeResult) -> None:
+    """A label starts with what differs between rows, since a narrow table may cut the rest."""
+    made = [
+        make_result(
+            defense="safeclip",
+            defense_parameters={"a": 1, "epochs": 5, "pool": pool},
+            train={"epochs": epochs},
+        )
+        for pool, epochs in ((256, 20), (4096, 20), (4096, 40))
+    ]
+
+    frame = leaderboard(made, defaults=lambda kind, _: {"pool": 9} if kind == "defense" else {})
+
+    assert set(frame["defense"]) == {
+        "safeclip (pool=256, a=1, epochs=5)",
+        "safeclip (train.epochs=20, pool=4096, a=1, epochs=5)",
+        "safeclip (train.epochs=40, pool=4096, a=1, epochs=5)",
+    }
+
+
+def test_the_same_amount_said_twice_is_one_row(make_result: MakeResult) -> None:
+    """Runs asked for by rate and by count of poisons are seeds of one row."""
+    by_rate = make_result(seed=0, settings={"rate_text": "0.008", "poisons": None})
+    by_count = make_result(seed=1, settings={"rate_text": None, "poisons": 160})
+
+    assert list(leaderboard([by_rate, by_count])["seeds"]) == [2]
+
+
+def test_changed_code_is_another_row(make_result: MakeResult) -> None:
+    """Results of two versions of a plugin file are not put together."""
+    made = [make_result(settings={"code": {"attack": digit * 64}}) for digit in "ab"]
+
+    assert list(leaderboard(made)["defense"]) == [
+        "none (code.attack=aaaaaaaa)",
+        "none (code.attack=bbbbbbbb)",
+    ]
+
+
+def test_models_and_data_are_kept_apart(make_result: MakeResult) -> None:
+    """Another model, image size, data set or test set is another row, and seen as one."""
+    large = make_result(defense="clip")
+    large["model"]["image_size"] = 64
+    other_test = make_result(seed=5)
+    other_test["data"]["evaluation"]["name"] = "sketches"
+    frame = leaderboard(
+        [make_result(), make_result(model="RN50"), make_result(data="cc3m"), large, other_test]
+    )
+
+    assert len(frame) == 5
+    assert set(frame["model"]) == {
+        "RN50",
+        "shapes-tiny (image_size=32)",
+        "shapes-tiny (image_size=64)",
+    }
+    assert set(frame["data"]) == {
+        "cc3m",
+        "shapes (evaluation=shapes)",
+        "shapes (evaluation=sketches)",
+    }
+
+
+def test_metrics_of_plugins_get_columns(make_result: MakeResult) -> None:
+    """A metric this program does not know appears under its own name, apart from ours."""
+    frame = leaderboard([make_result(metrics={"seconds": (1, 4), "depth\n": 2.5})])
+    row = one(frame, defense="none")
+
+    assert (row["metrics.seconds"], row["metrics.seconds_n"], row["seconds"]) == (0.25, 4, 140.0)
+    assert row["metrics.depth\\n_mean"] == 2.5
+
+
+def test_no_results_make_an_empty_table() -> None:
+    """An empty table still has its columns and can be printed."""
+    frame = leaderboard([])
+
+    assert len(frame) == 0
+    assert to_csv(frame).startswith("attack,rate,count,")
+    assert "| attack |" in to_markdown(frame)
+    assert "\\toprule" in to_latex(frame)
+
+
+def test_write_all_is_complete_and_stable(tmp_path: Path, bench: list[Result]) -> None:
+    """The same results in any order give the same bytes; the JSON gives the same table again."""
+    paths = write_all(leaderboard(bench), bench, tmp_path / "a", name="board")
+    write_all(leaderboard(bench[::-1]), bench[::-1], tmp_path / "b", name="board")
+
+    assert [path.name for path in paths] == ["board.md", "board.csv", "board.tex", "board.json"]
+    assert sorted(tmp_path.joinpath("a").iterdir()) == sorted(paths)
+    for path in paths:
+        assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
+    again = leaderboard(load_results([paths[-1]]))
+    assert to_csv(again) == paths[1].read_text(encoding="utf-8")
