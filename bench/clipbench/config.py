@@ -130,6 +130,13 @@ class RunConfig:
             train=self.explicit,
         )
 
+    def controls(self) -> list[RunConfig]:
+        """Return what this run is judged by: its defence on clean data, its poison undefended."""
+        if self.is_clean:
+            return []
+        found = [self.without_attack(), self.with_defense("none")]
+        return [control for control in found if control.sha256() != self.sha256()]
+
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain lists and dicts."""
         return {"schema": SCHEMA, **dataclasses.asdict(self)}
@@ -205,9 +212,9 @@ def resolve(
     """
     rate_text = None if rate is None else parse_rate(rate)[1]
     count = None if poisons is None else coerce(poisons, int, "poisons")
-    dataset = registry.build("dataset", data)
+    dataset = _sized(registry.build("dataset", data), rate_text, count)
     name = registry.parse("defense", defense).name
-    recipe = _sized(dataset, rate_text, count).recipe()
+    recipe = dataset.recipe()
     special = dict(recipe.defenses.get(registry.short_name(name), {}))
     explicit = dict(check_train_fields(train or {}))
     settings = {**recipe.train, **special.pop("train", {}), **explicit}
@@ -230,9 +237,23 @@ def resolve(
     )
 
 
+def exact_rate(config: RunConfig) -> str:
+    """Return the rate of an attacked run as the decimal it was given as.
+
+    Raises:
+        BadSetting: the run was given a number of poisons, or none.
+    """
+    if config.rate_text is None:
+        raise BadSetting("This run has no poison rate.")
+    return config.rate_text
+
+
 def _sized(dataset: Any, rate_text: str | None, poisons: int | None) -> Any:
-    """Return the data set large enough for one poison; recipes may depend on the size."""
+    """Return the data set at its final size, large enough for one poison.
+
+    Recipes may depend on the size, and a run is the same whether its size was written out or not.
+    """
     if rate_text is not None:
         pairs = (1 / Decimal(rate_text)).to_integral_value(rounding=ROUND_CEILING)
         return dataset.with_pairs(int(pairs))
-    return dataset.with_pairs(poisons) if poisons else dataset
+    return dataset.with_pairs(poisons or 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from clipbench import towers
 from clipbench.errors import BadSetting, CorruptData, MissingData, UnknownName
 from clipbench.rng import derive_seed
 
@@ -25,8 +27,9 @@ Tokenizer = Callable[[list[str]], Tensor]  # N texts -> (N, context length) int6
 
 def open_clip() -> Any:
     """Return the open_clip module with clipbench's own model configurations registered."""
-    import open_clip as module
+    import open_clip as module  # noqa: PLC0415 - heavy
 
+    towers.register()
     known = set(module.list_models())
     if not {file.stem for file in CONFIGS.glob("*.json")} <= known:
         module.add_model_config(CONFIGS)
@@ -82,9 +85,13 @@ def create_model(name: str, seed: int, pretrained: str | None = None) -> tuple[n
         raise BadSetting(f"{name!r} has a text decoder; only two-tower CLIP models can be trained.")
     module = open_clip()
     registered = _registered_name(name, config)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "model") % 2**63)
-        model = cast("nn.Module", module.create_model(registered, output_dict=True))
+    logging.disable(logging.WARNING)  # open_clip warns that the weights are random, as they must be
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "model") % 2**63)
+            model = cast("nn.Module", module.create_model(registered, output_dict=True))
+    finally:
+        logging.disable(logging.NOTSET)
     if pretrained is not None:
         load_weights(model, Path(pretrained))
     return model, cast("Tokenizer", module.get_tokenizer(registered))
@@ -149,7 +156,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise MissingData(f"There is no checkpoint {path.resolve()}.")
     try:
-        state = open_clip().load_state_dict(str(path), weights_only=True)
+        state = open_clip().factory.load_state_dict(str(path), weights_only=True)
     except Exception as error:  # noqa: BLE001 - every reader fails in its own way
         raise CorruptData(f"{path.resolve()} cannot be read as a checkpoint: {error}") from error
     own = model.state_dict()

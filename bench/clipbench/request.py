@@ -56,7 +56,7 @@ class Request:
     cache: Path = field(default_factory=default_cache)
 
     def configs(self) -> list[RunConfig]:
-        """Return the runs, each once, those of one poisoned set beside each other.
+        """Return the runs, each once, controls before the run that is judged by them.
 
         Raises:
             UnknownName, BadSetting: what `clipbench.config.resolve` refuses.
@@ -83,7 +83,8 @@ class Request:
                     seed=seed,
                     train=self.train,
                 )
-                found.setdefault(config.sha256(), config)
+                for run in [*(config.controls() if self.controls else []), config]:
+                    found.setdefault(run.sha256(), run)
         return list(found.values())
 
     def config(self) -> RunConfig:

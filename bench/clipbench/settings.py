@@ -12,7 +12,7 @@ from clipbench.errors import BadSetting, UnknownName
 from clipbench.specs import coerce, field_types
 
 Precision = Literal["auto", "fp32", "bf16"]
-LrSchedule = Literal["cosine", "constant", "official"]
+LrSchedule = Literal["cosine", "constant"]
 
 SMALLEST_RATE = Decimal("1e-15")  # one pair of a thousand times all pairs ever crawled
 
@@ -35,14 +35,14 @@ class TrainSettings:
         warmup: steps of linear warm-up.
         grad_clip_norm: largest gradient norm; none: no clipping.
         precision: number format of the forward pass; auto: bf16 where it is faster.
-        lr_schedule: course of the learning rate; official: as SafeCLIP's published code has it.
+        lr_schedule: cosine to zero, or constant, after the warm-up; a defence may set its own.
         crop_scale: smallest area share of random resized crops, in (0, 1]; 1: no crops.
         flip: probability of a horizontal flip.
         color_jitter: largest relative change of brightness, contrast and saturation; 0: none.
         grayscale: probability of dropping the colours.
         blur: probability of a Gaussian blur.
         eda: share of words that text augmentation (EDA) changes, in [0, 1); 0: none.
-        workers: loader processes; results do not depend on it.
+        workers: threads that make batches ahead; results do not depend on it.
         device: where to train: auto, cpu, mps, cuda or cuda:N.
         save_frequency: keep the weights every so many epochs; 0: only the last.
         checkpoint_every_s: seconds between checkpoints for resuming.

@@ -31,7 +31,7 @@ class Tiny:
 
     def recipe(self):
         return Recipe(
-            train={"model": "shapes-32", "epochs": 20 if self.num_pairs() < 1000 else 2, "lr": 2e-3},
+            train={"model": "shapes-32", "epochs": 20 if self.num_pairs() < 999 else 2, "lr": 0.2},
             defenses={"mine": {"strength": 0.25, "train": {"epochs": 31}}},
         )
 
@@ -79,7 +79,7 @@ DEFENSE = Mine
 
 
 @pytest.fixture
-def plugins(tmp_path: Path) -> dict[str, str]:
+def plugins(tmp_path: Path) -> dict[str, Any]:
     """Files of a third-party data set, attack and defence, as arguments of `resolve`."""
     paths = {}
     for kind, name, code in (
@@ -94,7 +94,7 @@ def plugins(tmp_path: Path) -> dict[str, str]:
 
 
 def test_explicit_settings_go_before_the_recipe_and_that_before_defaults(
-    plugins: dict[str, str],
+    plugins: dict[str, Any],
 ) -> None:
     """What was asked for wins, then the recipe for the defence, then the recipe, then defaults."""
     config = resolve(**plugins, rate="0.01", train={"lr": "0.1"})
@@ -107,17 +107,18 @@ def test_explicit_settings_go_before_the_recipe_and_that_before_defaults(
     assert explicit.defense_parameters["strength"] == 1.0
 
 
-def test_recipes_see_a_data_set_large_enough_for_the_rate(plugins: dict[str, str]) -> None:
-    """The recipe is that of the size which the rate needs, while the size itself stays open."""
+def test_recipes_see_a_data_set_large_enough_for_the_rate(plugins: dict[str, Any]) -> None:
+    """A size left open is settled by the rate, and the recipe is that of the settled size."""
     plugins["defense"] = "none"
     assert resolve(**plugins, rate="0.01").train.epochs == 20
     large = resolve(**plugins, rate="1e-4")
     assert large.train.epochs == 2
-    assert large.data_parameters == {"size": None}
+    assert large.data_parameters == {"size": 10_000}
+    assert resolve(data=plugins["data"]).data_parameters == {"size": 100}
     assert resolve(**plugins, poisons=5000).train.epochs == 2
 
 
-def test_every_parameter_is_in_the_configuration(plugins: dict[str, str]) -> None:
+def test_every_parameter_is_in_the_configuration(plugins: dict[str, Any]) -> None:
     """Names and all parameters of data, attack and defence are there, defaults included."""
     config = resolve(**plugins, poisons=3, seed=7)
     names = (config.data_name, config.attack_name, config.defense_name)
@@ -127,18 +128,16 @@ def test_every_parameter_is_in_the_configuration(plugins: dict[str, str]) -> Non
     assert sorted(config.code) == ["attack", "dataset", "defense"]
 
 
-def test_the_rate_is_kept_exactly(plugins: dict[str, str]) -> None:
+def test_the_rate_is_kept_exactly(plugins: dict[str, Any]) -> None:
     """The rate is there as a number and as exact decimals, the same for each way to write it."""
     one, other = resolve(**plugins, rate="0.0001%"), resolve(**plugins, rate="1e-6")
     assert one == other
     assert (one.rate, one.rate_text) == (1e-6, "0.000001")
 
 
-def test_configurations_survive_json(plugins: dict[str, str]) -> None:
+def test_configurations_survive_json(plugins: dict[str, Any]) -> None:
     """A configuration written as JSON and read again is the same, hash included."""
-    config = resolve(
-        **plugins, rate="1e-3", seed=3, train={"pairs_per_epoch": "none", "lr": "1e-3"}
-    )
+    config = resolve(**plugins, rate="1e-3", seed=3, train={"pairs_per_epoch": None, "lr": "1e-3"})
     again = RunConfig.from_json(json.loads(json.dumps(config.to_json())))
     assert again == config
     assert again.sha256() == config.sha256()
@@ -159,7 +158,7 @@ def test_configurations_survive_json(plugins: dict[str, str]) -> None:
     ],
 )
 def test_what_changes_numbers_changes_the_hash(
-    plugins: dict[str, str], change: dict[str, Any]
+    plugins: dict[str, Any], change: dict[str, Any]
 ) -> None:
     """Seed, rate, plugins and training settings that matter are all in the hash."""
     base = {**plugins, "rate": "0.01"}
@@ -167,9 +166,9 @@ def test_what_changes_numbers_changes_the_hash(
 
 
 def test_parameters_of_plugins_and_the_code_of_files_are_in_the_hash(
-    plugins: dict[str, str],
+    plugins: dict[str, Any],
 ) -> None:
-    """A parameter and an edit of a plugin's file change the hash; writing out a default does not."""
+    """A parameter and an edit of a file change the hash; writing out a default does not."""
     base = {**plugins, "rate": "0.01"}
     before = resolve(**base).sha256()
     spelled = resolve(**{**base, "attack": f"{plugins['attack']}:targets=16"})
@@ -181,7 +180,7 @@ def test_parameters_of_plugins_and_the_code_of_files_are_in_the_hash(
 
 
 def test_the_place_of_a_plugin_file_is_not_in_the_hash(
-    plugins: dict[str, str], tmp_path: Path
+    plugins: dict[str, Any], tmp_path: Path
 ) -> None:
     """The same file in another folder is the same run."""
     before = resolve(**plugins, rate="0.01").sha256()
@@ -201,14 +200,14 @@ def test_the_place_of_a_plugin_file_is_not_in_the_hash(
     ],
 )
 def test_what_changes_no_numbers_is_not_in_the_hash(
-    plugins: dict[str, str], train: dict[str, Any]
+    plugins: dict[str, Any], train: dict[str, Any]
 ) -> None:
     """Where and how a run works does not make it another run."""
     base = {**plugins, "rate": "0.01"}
     assert resolve(**base).sha256() == resolve(**base, train=train).sha256()
 
 
-def test_the_clean_control_differs_in_the_attack_alone(plugins: dict[str, str]) -> None:
+def test_the_clean_control_differs_in_the_attack_alone(plugins: dict[str, Any]) -> None:
     """The control without attack keeps data, defence and training."""
     config = resolve(**plugins, rate="1e-4", train={"lr": 0.1})
     control = config.without_attack()
@@ -222,7 +221,21 @@ def test_the_clean_control_differs_in_the_attack_alone(plugins: dict[str, str]) 
     assert "attack" not in control.code
 
 
-def test_another_defence_gets_its_own_recipe_and_the_same_wishes(plugins: dict[str, str]) -> None:
+def test_controls_are_the_clean_and_the_undefended_run(plugins: dict[str, Any]) -> None:
+    """An attacked run has both controls, an undefended one the clean one, a clean one none."""
+    config = resolve(**plugins, rate="0.01")
+    names = [(run.attack_name, run.defense_name) for run in config.controls()]
+    assert names == [("none", "mine"), ("poke", "none")]
+    undefended = resolve(**{**plugins, "defense": "none"}, rate="0.01")
+    assert [run.is_clean for run in undefended.controls()] == [True]
+    assert config.without_attack().controls() == []
+    assert (
+        config.without_attack().sha256()
+        == resolve(data=plugins["data"], defense=plugins["defense"]).sha256()
+    )
+
+
+def test_another_defence_gets_its_own_recipe_and_the_same_wishes(plugins: dict[str, Any]) -> None:
     """The control without defence follows its own recipe, and what was asked for holds for it."""
     config = resolve(**plugins, rate="0.01", seed=5, train={"lr": 0.1})
     control = config.with_defense("none")
@@ -244,7 +257,7 @@ def test_another_defence_gets_its_own_recipe_and_the_same_wishes(plugins: dict[s
     ],
 )
 def test_configurations_without_meaning_are_refused(
-    plugins: dict[str, str], change: dict[str, Any], part: str
+    plugins: dict[str, Any], change: dict[str, Any], part: str
 ) -> None:
     """Missing, doubled and impossible choices are refused with what to do."""
     with pytest.raises(BadSetting) as caught:
@@ -262,7 +275,7 @@ def test_configurations_without_meaning_are_refused(
     ],
 )
 def test_unknown_names_are_refused(
-    plugins: dict[str, str], change: dict[str, Any], part: str
+    plugins: dict[str, Any], change: dict[str, Any], part: str
 ) -> None:
     """Unknown plugins and settings are refused with the nearest known name."""
     with pytest.raises(UnknownName) as caught:
@@ -281,7 +294,7 @@ def test_unknown_names_are_refused(
     ],
 )
 def test_damaged_configurations_are_refused(
-    plugins: dict[str, str], damage: dict[str, Any]
+    plugins: dict[str, Any], damage: dict[str, Any]
 ) -> None:
     """JSON that is no configuration of this version is called corrupt."""
     written = resolve(**plugins, rate="0.01").to_json()
@@ -291,7 +304,7 @@ def test_damaged_configurations_are_refused(
         RunConfig.from_json({key: value for key, value in written.items() if key != "attack"})
 
 
-def test_configurations_are_frozen(plugins: dict[str, str]) -> None:
+def test_configurations_are_frozen(plugins: dict[str, Any]) -> None:
     """A configuration cannot be changed after its folder was named after it."""
     config = resolve(**plugins, rate="0.01")
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -130,7 +130,7 @@ def test_a_broken_package_is_reported_with_its_name_and_harms_no_other(
     assert "broken-dist 1.2" in listed["bad"].problem
     assert "RuntimeError: no luck" in listed["bad"].problem
     assert listed["none"].cls is not None
-    with pytest.raises(BadInput, match="broken-dist 1.2"):
+    with pytest.raises(BadInput, match=r"broken-dist 1\.2"):
         registry.load("defense", "bad")
 
 
@@ -237,7 +237,7 @@ def test_a_parameter_without_default_must_be_given(tmp_path: Path) -> None:
     """A plugin whose parameter has no default says so instead of failing inside."""
     file = tmp_path / "strict.py"
     file.write_text(DEFENSE.replace("strength: float = 0.5", "strength: float"))
-    with pytest.raises(BadSetting, match="strict.strength must be given"):
+    with pytest.raises(BadSetting, match=r"strict\.strength must be given"):
         registry.build("defense", str(file))
     assert registry.build("defense", {"name": str(file), "strength": 1}).strength == 1.0
     assert registry.defaults("defense", str(file)) is None

@@ -108,6 +108,17 @@ def test_a_number_of_poisons_stands_for_the_rate(poke: str) -> None:
     assert [config.poisons for config in configs] == [None, 3]
 
 
+def test_controls_come_once_and_before_the_runs_they_judge(poke: str) -> None:
+    """With controls the grid holds the clean and the undefended runs, each of them once."""
+    request = Request(attacks=(poke,), rates=("0.01",), defenses=("clip", "none"), controls=True)
+    assert [(run.attack_name, run.defense_name) for run in request.configs()] == [
+        ("none", "clip"),
+        ("poke", "none"),
+        ("poke", "clip"),
+        ("none", "none"),
+    ]
+
+
 def test_a_single_run_is_one(poke: str) -> None:
     """A request for one run gives it; one for several is refused where one is needed."""
     assert Request(attacks=(poke,), rates=("0.01",)).config().attack_name == "poke"
@@ -149,7 +160,7 @@ train:
     )
     request = combine(read_yaml(file))
     configs = request.configs()
-    assert len(configs) == 2 + 4
+    assert len(configs) == 2 + 4 + 4  # clean, attacked, and these undefended
     assert configs[-1].attack_parameters["targets"] == 2
     assert configs[-1].rate_text == "0.005"
     assert configs[-1].data_parameters["size"] == 300
@@ -187,5 +198,5 @@ def test_bad_files_are_named(tmp_path: Path, text: str, kind: type[BadInput], pa
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A file that is not there is named in full."""
-    with pytest.raises(MissingData, match="absent.yaml"):
+    with pytest.raises(MissingData, match=r"absent\.yaml"):
         read_yaml(tmp_path / "absent.yaml")

@@ -67,8 +67,6 @@ def test_mappings_are_specs() -> None:
 )
 def test_what_is_no_spec_is_refused(value: Any, part: str) -> None:
     """Text or mappings that name no plugin are refused with the offending part."""
-    with pytest.raises(BadSetting, match="."):
-        parse_spec(value, known=["targeted"])
     with pytest.raises(BadSetting) as caught:
         parse_spec(value, known=["targeted"])
     assert part in str(caught.value)

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 _KINDS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
 
 
+def defaults(kind: str, name: str) -> dict[str, Any] | None:
+    """Return the default parameters of the attack, defence or data set of a result, if known."""
+    return registry.defaults(_KINDS[kind], name)
+
+
 def frame_of(results: Iterable[Mapping[str, Any]], eligible_at: float = 0.5) -> pd.DataFrame:
     """Return the leaderboard of results; parameters at their defaults are not in the labels.
 
@@ -22,9 +27,6 @@ def frame_of(results: Iterable[Mapping[str, Any]], eligible_at: float = 0.5) -> 
         eligible_at: least success of the undefended attack for a row to count, in [0, 1].
     """
     from clipbench.leaderboard.tables import leaderboard  # noqa: PLC0415 - heavy
-
-    def defaults(kind: str, name: str) -> dict[str, Any] | None:
-        return registry.defaults(_KINDS[kind], name)
 
     return leaderboard(results, eligible_at=eligible_at, defaults=defaults)
 

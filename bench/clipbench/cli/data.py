@@ -23,7 +23,7 @@ from clipbench.errors import BadSetting
     "--set",
     "settings",
     multiple=True,
-    envvar=None,
+    envvar=f"{options.PREFIX}_DATA_SET",
     metavar="PARAMETER=VALUE",
     show_default="none",
     help="Any other parameter of the data set. Repeatable.",

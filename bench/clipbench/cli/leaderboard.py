@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clipbench.cli import _options as options
-from clipbench.cli._leaderboard import frame_of
+from clipbench.cli._leaderboard import defaults, frame_of
 from clipbench.cli._output import print_result, reporter_for
 from clipbench.request import DEFAULT_OUT
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FORMATS = {"text": "to_text", "markdown": "to_markdown", "csv": "to_csv", "latex": "to_latex"}
 
@@ -62,10 +66,17 @@ def command(
         )
         frame = frame_of(results, eligible_at)
         if write is not None:
-            written = tables.write_all(frame, results, write)
-            for path in written:
+            for path in [*tables.write_all(frame, results, write), *_plot(frame, results, write)]:
                 reporter.note(f"wrote {path}")
     if as_json:
         print_result(export.results_json(results).rstrip("\n"))
     else:
         print_result(getattr(render, FORMATS[style])(frame).rstrip("\n"))
+
+
+def _plot(frame: pd.DataFrame, results: list[dict[str, Any]], folder: Path) -> list[Path]:
+    """Draw what there is to draw and return the files."""
+    from clipbench.leaderboard import plots  # noqa: PLC0415 - heavy
+
+    trade = plots.plot_success_vs_accuracy(frame, folder / "success_vs_accuracy")
+    return [*trade, *plots.plot_history(results, folder / "history", defaults=defaults)]

@@ -21,7 +21,7 @@ from clipbench.cli._output import print_json, print_result, reporter_for
     "--out",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
-    envvar=None,
+    envvar=f"{options.PREFIX}_POISON_OUT",
     show_default="in the cache",
     help="Folder to write the poisoned set into.",
 )

@@ -44,17 +44,20 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, quiet: bool, **
         return
     from clipbench import pipeline  # noqa: PLC0415 - heavy
 
-    places = {"cache": request.cache, "out": request.out, "controls": request.controls}
+    cache, out = request.cache, request.out
     with reporter_for(quiet) as reporter:
-        for config in configs:
-            for line in pipeline.plan(config, **places).lines():
+        for config in configs:  # controls are among them
+            for line in pipeline.plan(config, cache=cache, out=out, controls=False).lines():
                 if dry_run:
                     print_result(line)
                 else:
                     reporter.note(line)
         if dry_run:
             return
-        results = [pipeline.execute(config, **places, reporter=reporter) for config in configs]
+        results = [
+            pipeline.execute(config, cache=cache, out=out, controls=False, reporter=reporter)
+            for config in configs
+        ]
     if as_json:
         print_json(results)
     elif is_first_process():

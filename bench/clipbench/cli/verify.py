@@ -8,29 +8,34 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._errors import FAILED
-from clipbench.cli._output import columns, print_json, print_result
+from clipbench.cli._output import columns, print_json, print_result, reporter_for
 
 
 @click.command("verify", cls=options.Command)
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @options.option(
     "--ledger",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="PATH",
     envvar=None,
-    show_default="none",
+    show_default="that of a poisoned set",
     help="The set's ledger; checks every poison and that nothing else gives it away.",
 )
 @options.json_option
+@options.quiet_option
 @click.pass_context
-def command(ctx: click.Context, /, folder: Path, ledger: Path | None, as_json: bool) -> None:
+def command(
+    ctx: click.Context, /, folder: Path, ledger: Path | None, as_json: bool, quiet: bool
+) -> None:
     """Check a set of shards; exit with status 1 if it fails.
 
-    FOLDER holds the shards; hashes and counts are compared with its manifest.
+    FOLDER holds shards, or a poisoned set with its ledger. Hashes and counts are compared with the
+    manifest, poisons with the ledger.
     """
     from clipbench.shards.verify import verify  # noqa: PLC0415 - heavy
 
-    report = verify(folder, ledger)
+    with reporter_for(quiet) as reporter:
+        report = verify(folder, ledger, progress=reporter.progress)
     if as_json:
         checks = [
             {"name": check.name, "passed": check.passed, "message": check.message}

@@ -44,7 +44,7 @@ def _metrics(field: str, value: Any) -> None:
     for name, part in value.items():
         here = f"{field}.{name}"
         checks.table(here, part)
-        if name in PROPORTIONS or part.get("k") is not None or part.get("n") is not None:
+        if name in PROPORTIONS or part.get("k") is not None:
             _proportion(here, part)
         else:
             checks.fields({"value": checks.number()})(here, part)

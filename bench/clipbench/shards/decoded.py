@@ -17,10 +17,11 @@ from PIL import Image as Pil
 
 from clipbench.contracts import Image, IntArray, Progress, no_progress
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.shards.files import atomic_file
+from clipbench.shards.files import atomic_file, clear_leftovers, make_folder
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
 
+_ABANDONED_S = 3600.0  # an unfinished file not written for so long is nobody's
 _AT_ONCE = 1 << 25  # bytes of pixels a worker holds before it writes them
 
 
@@ -91,7 +92,8 @@ class DecodedImages:
         """
         if image_size < 1:
             raise BadSetting(f"image_size must be at least 1, not {image_size}.")
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
+        clear_leftovers(cache, _ABANDONED_S)
         hashes = shards.hashes(progress)
         files = tuple(cache / f"{value}-{image_size}.npy" for value in hashes)
         counts = [shard.num_pairs for shard in shards.shards]

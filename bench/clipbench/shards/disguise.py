@@ -61,7 +61,7 @@ def changed_fields(
         if fields.get(name) == old:
             changes[name] = new
     for name in _HASHES:
-        if fields.get(name) == hashlib.new(name, reference).hexdigest():
+        if name in fields and fields[name] == hashlib.new(name, reference).hexdigest():
             changes[name] = hashlib.new(name, image).hexdigest()
     return changes
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,13 @@ from PIL import JpegImagePlugin
 
 from clipbench.contracts import Image
 from clipbench.errors import CorruptData
-from clipbench.shards import png
+from clipbench.shards import png, webp
 
 MAX_PIXELS = 1 << 26  # 67 million, 200 MB decoded; no training picture is larger
 _FORMATS = ("JPEG", "PNG", "WEBP")
 _FAILURES = (OSError, ValueError, SyntaxError, EOFError, struct.error, Pil.DecompressionBombError)
+_EXIF = b"Exif\0\0"
+_APP = frozenset({0xE1, 0xE2})
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 
 
@@ -67,7 +70,7 @@ def decode(data: bytes) -> Image:
     if width * height > MAX_PIXELS:
         raise CorruptData(f"{width} x {height} pixels are more than {MAX_PIXELS} allowed.")
     try:
-        with Pil.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Pil.open(io.BytesIO(_calm(data)), formats=_FORMATS) as image:
             return np.asarray(to_rgb(image))
     except _FAILURES as error:
         raise CorruptData(f"it can't be decoded ({error}).") from error
@@ -97,7 +100,7 @@ def encode_like(image: Image, reference: bytes) -> tuple[bytes, str]:
 
     JPEG: same quantisation tables, chroma subsampling, progressive or not, standard or optimised
     Huffman tables, grey if both are grey. PNG: same colour type where it can hold the image, row
-    filter and compression level. WebP: lossless or the quality whose file size comes nearest.
+    filter and compression level. WebP: lossless, or the quality with the same quantiser.
     Side information (EXIF, ICC profile, density, comments, text chunks) is copied.
 
     Args:
@@ -111,8 +114,8 @@ def encode_like(image: Image, reference: bytes) -> tuple[bytes, str]:
         CorruptData: `reference` can't be decoded.
     """
     decode(reference)  # a reference that can't be read has no parameters to copy
-    with Pil.open(io.BytesIO(reference), formats=_FORMATS) as model:
-        if model.format == "JPEG":
+    with Pil.open(io.BytesIO(_calm(reference)), formats=_FORMATS) as model:
+        if isinstance(model, JpegImagePlugin.JpegImageFile):
             return _jpeg_like(image, model, reference), "jpg"
         if model.format == "PNG":
             return png.encode_like(image, reference), "png"
@@ -130,39 +133,76 @@ def is_grey(image: Image) -> bool:
     return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
 
 
-def _jpeg_like(image: Image, model: Pil.Image, reference: bytes) -> bytes:
-    assert isinstance(model, JpegImagePlugin.JpegImageFile)
+def _jpeg_like(image: Image, model: JpegImagePlugin.JpegImageFile, reference: bytes) -> bytes:
     picture = Pil.fromarray(image)
     if model.mode == "L" and is_grey(image):
         picture = picture.convert("L")
     options: dict[str, Any] = {
         "qtables": model.quantization,
         "progressive": bool(model.info.get("progressive")),
-        "optimize": _huffman(reference) != _standard_huffman(),
+        "optimize": not _huffman(reference) <= _standard_huffman(),
     }
     sampling = JpegImagePlugin.get_sampling(model)
     if sampling >= 0:
         options["subsampling"] = sampling
-    for name in ("exif", "icc_profile", "comment"):
+    for name in ("icc_profile", "comment"):
         if name in model.info:
             options[name] = model.info[name]
+    exif = _exif(reference)
+    if exif is not None:
+        options["exif"] = exif
     if model.info.get("jfif_unit") == 1:
         options["dpi"] = model.info["jfif_density"]
     return _save(picture, "JPEG", **options)
 
 
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield marker, start and end of the segments before a JPEG's first scan."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xDA:
+            return
+        if marker == 0xFF:  # filler
+            position += 1
+            continue
+        end = position + 2 + int(struct.unpack_from(">H", data, position + 2)[0])
+        yield marker, position, end
+        position = end
+
+
+def _calm(data: bytes) -> bytes:
+    """Return a JPEG without the EXIF and multi-picture data that Pillow reads unasked.
+
+    They decide no pixel, but many pictures of the web have broken ones, which Pillow warns of.
+    """
+    if data[:2] != b"\xff\xd8":
+        return data
+    pieces, kept = [], 0
+    for marker, start, end in _segments(data):
+        if data.startswith(_EXIF if marker == 0xE1 else b"MPF\0", start + 4) and marker in _APP:
+            pieces.append(data[kept:start])
+            kept = end
+    return b"".join([*pieces, data[kept:]]) if pieces else data
+
+
+def _exif(data: bytes) -> bytes | None:
+    """Return the EXIF data of a JPEG."""
+    for marker, start, end in _segments(data):
+        if marker == 0xE1 and data.startswith(_EXIF, start + 4):
+            return data[start + 4 : end]
+    return None
+
+
 def _huffman(data: bytes) -> set[bytes]:
     """Return the Huffman tables of a baseline JPEG that stand before its first scan."""
     tables: set[bytes] = set()
-    position = 2
-    while position + 4 <= len(data) and data[position + 1] != 0xDA:
-        length = struct.unpack_from(">H", data, position + 2)[0]
-        at, end = position + 4, position + 2 + length
-        while data[position + 1] == 0xC4 and at + 17 <= end:
+    for marker, start, end in _segments(data):
+        at = start + 4
+        while marker == 0xC4 and at + 17 <= end:
             size = 17 + sum(data[at + 1 : at + 17])
             tables.add(data[at : at + size])
             at += size
-        position = end
     return tables
 
 
@@ -173,13 +213,14 @@ def _standard_huffman() -> set[bytes]:
 
 def _webp_like(image: Image, model: Pil.Image, reference: bytes) -> bytes:
     options = {name: model.info[name] for name in ("exif", "icc_profile") if name in model.info}
-    picture = Pil.fromarray(image)
-    if b"VP8L" in reference[:64] or (b"VP8L" in reference and b"VP8 " not in reference):
+    picture, wanted = Pil.fromarray(image), webp.quantizer(reference)
+    if wanted is None:
         return _save(picture, "WEBP", lossless=True, **options)
-    old, low, high = to_rgb(model), 1, 100
-    while low < high:  # file size rises with quality
+    old, low, high = to_rgb(model), 0, 100
+    while low < high:  # the quantiser gets finer, its index smaller, as quality rises
         middle = (low + high) // 2
-        if len(_save(old, "WEBP", quality=middle, **options)) < len(reference):
+        index = webp.quantizer(_save(old, "WEBP", quality=middle))
+        if index is not None and index > wanted:
             low = middle + 1
         else:
             high = middle

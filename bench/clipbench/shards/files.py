@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,11 @@ _CHUNK = 1 << 22
 def is_full(error: OSError) -> bool:
     """Tell whether `error` says that a disk, a quota or a file-size limit is used up."""
     return error.errno in _NO_ROOM
+
+
+def is_vacant(folder: Path) -> bool:
+    """Tell whether a folder can be made here: nothing is there, or an empty folder."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
 def human_bytes(size: float) -> str:
@@ -71,6 +77,22 @@ def atomic_file(path: Path, needed: int | None = None) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError) and is_full(error):
             raise no_space(path, needed) from error
         raise
+
+
+def clear_leftovers(folder: Path, older_than_s: float = 0.0) -> None:
+    """Remove unfinished files that killed processes left in `folder`.
+
+    Args:
+        folder: where `atomic_file` was used.
+        older_than_s: seconds since the last write; 0 where no other process can be writing.
+    """
+    now = time.time()
+    for path in folder.glob(".*.tmp"):
+        try:
+            if now - path.stat().st_mtime >= older_than_s:
+                path.unlink()
+        except FileNotFoundError:  # finished or removed by another process just now
+            continue
 
 
 def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
@@ -128,6 +150,21 @@ def link_or_copy(source: Path, target: Path) -> None:
             raise
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        MissingData: it can't be made.
+        ClipbenchError: the disk is full.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if is_full(error):
+            raise no_space(folder, None) from error
+        raise MissingData(f"Folder {folder} can't be written: {error.strerror}.") from error
+
+
 @contextmanager
 def locked_folder(folder: Path, progress: Progress = no_progress) -> Iterator[None]:
     """Make `folder` and hold it against other processes that do the same.
@@ -136,15 +173,11 @@ def locked_folder(folder: Path, progress: Progress = no_progress) -> Iterator[No
     ends. The holder may rename or remove the folder; who waited for it then gets a new one.
     """
     while True:
+        make_folder(folder)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(folder, os.O_RDONLY)
         except FileNotFoundError:  # removed by its holder between the two calls
             continue
-        except OSError as error:
-            if is_full(error):
-                raise no_space(folder, None) from error
-            raise MissingData(f"Folder {folder} can't be written: {error.strerror}.") from error
         try:
             _lock(handle, folder, progress)
             if _same_folder(handle, folder):

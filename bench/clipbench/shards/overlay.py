@@ -18,7 +18,7 @@ from clipbench.contracts import Attack, Progress, Scene, no_progress
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData
 from clipbench.shards import manifest as manifests
 from clipbench.shards.assembly import Assembly
-from clipbench.shards.files import locked_folder
+from clipbench.shards.files import is_vacant, locked_folder
 from clipbench.shards.ledger import JSON_NAME, read_head
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.spool import Kept, Spool
@@ -78,11 +78,11 @@ def write_poisoned(
         "mode": attack.mode,
         "base": base.content_sha256(),
     }
-    if not _is_vacant(out):
+    if not is_vacant(out):
         return _open_same(out, identity)
     partial = out.with_name(out.name + ".partial")
     with locked_folder(partial, progress):
-        if _is_vacant(out):  # otherwise finished by another process while this one waited
+        if is_vacant(out):  # otherwise finished by another process while this one waited
             for folder in ("shards", "ledger"):  # what a killed run left is quickly made again
                 shutil.rmtree(partial / folder, ignore_errors=True)
                 (partial / folder).mkdir()
@@ -95,10 +95,6 @@ def write_poisoned(
         else:
             shutil.rmtree(partial)
     return _open_same(out, identity)
-
-
-def _is_vacant(out: Path) -> bool:
-    return not out.exists() or (out.is_dir() and not any(out.iterdir()))
 
 
 def _open_same(out: Path, identity: Mapping[str, Any]) -> PoisonedSet:

@@ -85,6 +85,13 @@ def _style(data: bytes) -> _Style:
     )
 
 
+def fingerprint(data: bytes) -> tuple[object, ...]:
+    """Return what tells how a PNG was written, whatever it shows."""
+    style = _style(data)
+    kinds = tuple(kind for kind, _ in (*style.before, *style.after))
+    return style.colour, style.level, style.filters, kinds
+
+
 def _channels(colour: int) -> int:
     return {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGBA: 4}[colour]
 

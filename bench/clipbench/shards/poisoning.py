@@ -22,7 +22,7 @@ class Job:
     """What happens to one shard.
 
     Args:
-        number: its number; the base may have one shard less.
+        number: its number; the base may have fewer shards.
         path: the file to be written.
         poisons: the poisons that go there, each with its place.
         moves: clean pairs that move to its end.
@@ -71,6 +71,7 @@ class PoisonWriter:
     def __init__(self, base: ShardSet, spool: Spool, moved: Sequence[int]) -> None:
         self._base, self._spool = base, spool
         self._moved = frozenset(moved)
+        self._escapes: dict[int, bool] = {}
 
     def write(self, job: Job) -> Rewritten:
         """Write one shard and return where everything lies in it."""
@@ -90,7 +91,7 @@ class PoisonWriter:
                 pair = self._pair(job.number, model, place.key, members)
                 edits.append(splice.Edit(start, start, pair))
         appended = b"".join(self._moved_pairs(job.moves))
-        if job.number == len(base.shards):
+        if job.number >= len(base.shards):
             digest = splice.write_new(job.path, appended)
         else:
             shard = base.shards[job.number]
@@ -128,9 +129,12 @@ class PoisonWriter:
             others = {name: value for name, value in fields.items() if name not in changes}
             changes.update(disguise.invented_fields(others, disguise.peers_of(base, model), rng))
             changes.update(_new_key(fields, base.key(model), place.key))
-        escape = text.isascii() and (
-            kept.caption.isascii() or disguise.escapes_unicode(base, model)
-        )
+        escape = text.isascii()
+        if escape and not kept.caption.isascii():
+            shard = base.shard_of(model)
+            if shard not in self._escapes:
+                self._escapes[shard] = disguise.escapes_unicode(base, model)
+            escape = self._escapes[shard]
         contents["json"] = disguise.patched_json(text, changes, escape)
         return contents
 

@@ -98,6 +98,19 @@ def _again(path: Path, key: bytes, extension: str) -> CorruptData:
     )
 
 
+def _incomplete(path: Path, group: Group) -> CorruptData:
+    """Return the error of a key without image or caption."""
+    for member in members(path):
+        key, extension = split_name(member.name)
+        if key == group.key and extension not in group.members:
+            return _again(path, key, extension)
+    missing = "image" if group.image() is None else "caption"
+    return CorruptData(
+        f"Shard {path} has no {missing} for key {_text(group.key)}; "
+        "write the shard again or remove the key."
+    )
+
+
 def _text(key: bytes) -> str:
     return key.decode(errors="replace")
 
@@ -110,11 +123,7 @@ def row_of(group: Group, shard: int, path: Path) -> Row:
     """
     extension = group.image()
     if extension is None or "txt" not in group.members:
-        missing = "image" if extension is None else "caption"
-        raise CorruptData(
-            f"Shard {path} has no {missing} for key {_text(group.key)}; "
-            "write the shard again or remove the key."
-        )
+        raise _incomplete(path, group)
     image, caption = group.members[extension], group.members["txt"]
     json_at = group.members.get("json")
     place = (json_at.offset, json_at.size) if json_at else (0, 0)

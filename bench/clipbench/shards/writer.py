@@ -20,7 +20,9 @@ from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards.files import (
     atomic_file,
+    clear_leftovers,
     is_full,
+    is_vacant,
     locked_folder,
     no_space,
     read_json,
@@ -100,12 +102,12 @@ def write_set(
         "pairs_per_shard": min(pairs_per_shard, num_pairs),
     }
     partial = folder.with_name(folder.name + ".partial")
-    if folder.exists():
+    if not is_vacant(folder):
         _check_same(folder, identity)
         if not partial.exists():
             return ShardSet.open(folder)
     with locked_folder(partial, progress):
-        if folder.exists():  # finished by another process, or before this one was killed
+        if not is_vacant(folder):  # finished by another process, or before this one was killed
             _check_same(folder, identity)
         else:
             plan = _Plan(partial, num_pairs, pairs_per_shard, make)
@@ -153,6 +155,7 @@ def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
 
 def _prepare(plan: _Plan, identity: Mapping[str, Any]) -> None:
     """Keep what an interrupted run of the same plan has done; clear away any other's."""
+    clear_leftovers(plan.folder)
     file = plan.folder / "plan.json"
     wanted = {"format": manifests.FORMAT, "version": manifests.VERSION, **identity}
     if file.exists() and read_json(file) != wanted:
@@ -161,8 +164,9 @@ def _prepare(plan: _Plan, identity: Mapping[str, Any]) -> None:
     elif not file.exists() and any(plan.folder.iterdir()):
         raise BadSetting(f"{plan.folder} holds other files; remove it or choose another folder.")
     write_json(file, wanted)
-    plan.shards.mkdir(exist_ok=True)
-    plan.state.mkdir(exist_ok=True)
+    for folder in (plan.shards, plan.state):
+        folder.mkdir(exist_ok=True)
+        clear_leftovers(folder)
 
 
 def _write_missing(plan: _Plan, workers: int | None, progress: Progress) -> None:

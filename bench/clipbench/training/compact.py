@@ -54,3 +54,9 @@ class CompactVocabulary:
         full[self._used] = state[key].to(full.device, full.dtype)
         state[key] = full
         return state
+
+    def expand(self, model: nn.Module) -> None:
+        """Give the model its full token table back, in place."""
+        full = self.full_state(model)
+        key = next(key for key in full if key.endswith("token_embedding.weight"))
+        self._set(full[key])

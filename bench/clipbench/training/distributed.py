@@ -7,6 +7,7 @@ one process with the same global batch, whatever the loss is.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -127,24 +128,20 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-@contextmanager
-def processes(device: str, timeout_s: float = 600.0) -> Iterator[Processes]:
-    """Join the processes that torchrun started; alone if it started none."""
+def join_processes(device: str, timeout_s: float = 1800.0) -> Processes:
+    """Join the processes that torchrun started; alone if it started none.
+
+    The group lasts until the program ends, so that one program may do several runs.
+    """
     count = int(os.environ.get("WORLD_SIZE", "1"))
     chosen = pick_device(device)
     if count == 1:
-        yield Processes(device=chosen)
-        return
-    rank = int(os.environ["RANK"])
+        return Processes(device=chosen)
     if chosen.type == "cuda":
         chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(chosen)
-    if dist.is_initialized():
-        yield Processes(rank, count, chosen)
-        return
-    backend = "nccl" if chosen.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
-    try:
-        yield Processes(rank, count, chosen)
-    finally:
-        dist.destroy_process_group()
+    if not dist.is_initialized():
+        backend = "nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        atexit.register(dist.destroy_process_group)
+    return Processes(int(os.environ["RANK"]), count, chosen)

@@ -76,8 +76,9 @@ def test_list_warns_of_a_broken_plugin_and_shows_the_others(
     monkeypatch.syspath_prepend(tmp_path)
     status, out, err = run(capsys, "list", "attacks")
     assert status == 0
-    assert "bad" not in out
-    assert "none" in out
+    names = [line.split()[0] for line in out.splitlines()]
+    assert "bad" not in names
+    assert "none" in names
     assert err.startswith("warning: The attack 'bad' of broken 1.0 (not_there_at_all:Bad)")
     assert "No module named 'not_there_at_all'" in err
 
@@ -232,3 +233,35 @@ def test_columns_are_aligned_and_broken() -> None:
     assert columns(rows) == "a    bb  one two\nccc  d"
     text = columns([("a", "word " * 20)], width=40)
     assert text.splitlines()[1] == "   word word word word word word word"
+
+
+def test_verify_accepts_sound_shards_and_refuses_damaged_ones(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A sound set passes; one changed byte fails a check by name, with exit status 1."""
+    folder = tmp_path / "set"
+    assert main(["data", "shapes:size=100", "--out", str(folder), "--cache", str(tmp_path)]) == 0
+    capsys.readouterr()
+    status, out, _ = run(capsys, "verify", str(folder))
+    assert status == 0
+    assert out.startswith("ok")
+    shard = folder / "00000.tar"
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 255
+    shard.unlink()  # the file is a hard link to the one in the cache
+    shard.write_bytes(content)
+    status, out, _ = run(capsys, "verify", str(folder), "--json")
+    report = json.loads(out)
+    assert (status, report["passed"]) == (1, False)
+    failed = [check["message"] for check in report["checks"] if not check["passed"]]
+    assert any("00000.tar" in message for message in failed)
+    assert "FAILED" in run(capsys, "verify", str(folder))[1]
+
+
+def test_verify_of_no_folder_is_status_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A folder that is not there is an error that names it."""
+    status, _, err = run(capsys, "verify", str(tmp_path / "absent"))
+    assert status == 2
+    assert "absent" in err

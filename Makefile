@@ -1,0 +1,34 @@
+# make run    install, then run the main job and print its table
+# make test   install, then lint, check types and run the tests
+# make bench  install, then run the benchmarks
+# make lint   install, then lint and check types
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+
+.PHONY: run test bench lint clean
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+run: $(STAMP)
+	$(BIN)/clipbench run --config docs/examples/main_job.yaml
+
+test: lint
+	$(BIN)/python -m pytest -q -m 'not slow' --ignore tests/benchmarks \
+		--cov --cov-report=term --cov-fail-under=85
+
+bench: $(STAMP)
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .coverage

@@ -1,0 +1,242 @@
+"""From a folder of shards and a configuration to a trained model: all that training may see.
+
+Nothing here knows of attacks or ledgers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clipbench import registry
+from clipbench.config import RunConfig
+from clipbench.contracts import Dataset, Defense
+from clipbench.errors import CorruptData
+from clipbench.models import (
+    WEIGHTS_FILE,
+    create_model,
+    image_size_of,
+    model_config,
+    save_model,
+)
+from clipbench.progress import Reporter
+from clipbench.shards.decoded import DecodedImages
+from clipbench.shards.reader import ShardSet
+from clipbench.training.augment import ImageAugmentation
+from clipbench.training.compact import CompactVocabulary
+from clipbench.training.distributed import Processes
+from clipbench.training.engine import Trainer
+from clipbench.training.pairs import TrainingPairs
+from clipbench.training.text import CaptionTable
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a finished training says of itself.
+
+    Args:
+        num_pairs: pairs of the set.
+        content_sha256: hash of the set.
+        epochs: epochs trained.
+        samples_seen: pairs that went through an optimiser step, counted as often as they did.
+        steps: optimiser steps.
+        seconds: of training, scoring included, over all resumptions.
+        peak_memory_bytes: resident memory of this process at its highest; of the GPU where used.
+        device: where it ran.
+        precision: fp32 or bf16.
+        processes: how many processes trained.
+        history: an entry for each phase of each epoch.
+        exposures: ``(num_pairs,)`` how often each pair reached a loss that ties image to caption.
+    """
+
+    num_pairs: int
+    content_sha256: str
+    epochs: int
+    samples_seen: int
+    steps: int
+    seconds: float
+    peak_memory_bytes: int
+    device: str
+    precision: str
+    processes: int
+    history: list[dict[str, Any]]
+    exposures: IntArray
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of ``result.json``'s ``train`` object."""
+        return {
+            "epochs": self.epochs,
+            "samples_seen": self.samples_seen,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+            "pairs_per_second": round(self.samples_seen / max(self.seconds, 1e-9), 1),
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "device": self.device,
+            "precision": self.precision,
+            "processes": self.processes,
+        }
+
+
+def train_on(
+    shards_folder: Path,
+    config: RunConfig,
+    folder: Path,
+    cache: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> TrainingRecord:
+    """Train on a folder of shards, or take up the training where it stopped.
+
+    Args:
+        shards_folder: the pairs.
+        config: the run; of its attack nothing is read.
+        folder: the run's folder; ``train/`` and ``model/`` go into it.
+        cache: for decoded images and indexes.
+        processes: this process among all.
+        reporter: told about progress.
+    """
+    shards = ShardSet.open(shards_folder, cache=cache / "index")
+    fingerprint = _fingerprint(config, shards)
+    record = _read_record(folder / "train", fingerprint)
+    if record is not None and (folder / "model" / WEIGHTS_FILE).is_file():
+        return record
+    settings = config.train
+    architecture = model_config(settings.model)
+    dataset: Dataset = registry.build("dataset", config.data)
+    defense: Defense = registry.build("defense", config.defense)
+    model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
+    context_length = architecture["text_cfg"].get("context_length", 77)
+    captions = CaptionTable(shards.captions(), tokenizer, dataset.synonyms(), context_length)
+    vocabulary = CompactVocabulary(model, captions.vocabulary())
+    images = _decoded(shards, image_size_of(architecture), cache, processes, reporter)
+    augmentation = ImageAugmentation(
+        settings.crop_scale, settings.flip, settings.color_jitter, settings.grayscale, settings.blur
+    )
+    pairs = TrainingPairs(
+        images, captions, vocabulary, augmentation, settings.eda, config.seed
+    )
+    trainer = Trainer(
+        model,
+        pairs,
+        defense,
+        settings,
+        seed=config.seed,
+        folder=folder / "train",
+        fingerprint=fingerprint,
+        processes=processes,
+        progress=reporter.progress if processes.is_first else _silent,
+    )
+    state = trainer.train()
+    record = TrainingRecord(
+        num_pairs=len(shards),
+        content_sha256=shards.content_sha256(),
+        epochs=state.epoch,
+        samples_seen=state.samples_seen,
+        steps=state.total_steps,
+        seconds=state.seconds,
+        peak_memory_bytes=peak_memory(processes.device),
+        device=device_name(processes.device),
+        precision=trainer.precision,
+        processes=processes.count,
+        history=state.history,
+        exposures=trainer.exposures,
+    )
+    if processes.is_first:
+        vocabulary.expand(model)
+        save_model(model, architecture, folder / "model")
+        _write_record(folder / "train", record, fingerprint)
+        if settings.tensorboard:
+            write_tensorboard(folder / "tensorboard", record)
+        (folder / "train" / "checkpoint.pt").unlink(missing_ok=True)
+    processes.barrier()
+    return record
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    """Report nothing: another process speaks."""
+
+
+def _decoded(
+    shards: ShardSet, size: int, cache: Path, processes: Processes, reporter: Reporter
+) -> DecodedImages:
+    """Open the decoded images; the first process makes them, the others wait."""
+    if processes.is_first:
+        DecodedImages.open(shards, size, cache / "decoded", progress=reporter.progress)
+    processes.barrier()
+    return DecodedImages.open(shards, size, cache / "decoded")
+
+
+def _fingerprint(config: RunConfig, shards: ShardSet) -> str:
+    """Return a hash of everything that decides the training's numbers."""
+    content = config.hashed()
+    for key in ("attack", "rate_text", "poisons"):
+        del content[key]
+    content["code"] = {kind: code for kind, code in content["code"].items() if kind != "attack"}
+    text = json.dumps([content, shards.content_sha256()], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None:
+    """Write the record; its presence says that the training is finished."""
+    temporary = folder / "exposures.tmp.npy"
+    np.save(temporary, record.exposures)
+    os.replace(temporary, folder / "exposures.npy")
+    content = {"fingerprint": fingerprint, **asdict(record)}
+    del content["exposures"]
+    temporary = folder / "record.tmp"
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    os.replace(temporary, folder / "record.json")
+
+
+def _read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
+    """Return the record of this training if it is finished."""
+    path = folder / "record.json"
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("fingerprint") != fingerprint:
+            return None
+        exposures = np.load(folder / "exposures.npy", allow_pickle=False)
+        return TrainingRecord(**content, exposures=exposures)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise CorruptData(
+            f"{path.resolve()} is damaged ({error}). Delete its folder; the training starts anew."
+        ) from error
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the highest memory use so far in bytes: of the GPU, or resident of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def device_name(device: torch.device) -> str:
+    """Return ``cpu``, or the name of the GPU."""
+    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+def write_tensorboard(folder: Path, record: TrainingRecord) -> None:
+    """Write the training's curves for TensorBoard."""
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
+
+    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+        for item in record.history:
+            name = item["phase"].replace(" ", "_")
+            for key in ("loss", "lr", "pairs"):
+                if item.get(key) is not None:
+                    writer.add_scalar(f"train/{name}/{key}", item[key], item["epoch"])  # type: ignore[no-untyped-call]

@@ -1,0 +1,158 @@
+"""`clipbench leaderboard`: every format, every file, and the table that `run` ends with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from clipbench.cli import main
+from clipbench.cli._leaderboard import table
+from clipbench.evaluation.statistics import Proportion
+from clipbench.leaderboard.result import SCHEMA, config_hash, write_result
+
+
+def result(defense: str, success: int) -> dict[str, Any]:
+    """Return the result of a run of the embedded data set under 16 targets."""
+    attack = {"targets": None, "mode": "replace", "match": "word"}
+    config = {"attack": {"name": "targeted", **attack}, "defense": {"name": defense}, "seed": 0}
+    sha = config_hash(config)
+    digest = hashlib.sha256(b"content").hexdigest()
+    return {
+        "schema": SCHEMA,
+        "id": sha[:16],
+        "created": "2026-03-01T12:00:00+00:00",
+        "status": "complete",
+        "config": config,
+        "config_sha256": sha,
+        "data": {
+            "name": "shapes",
+            "parameters": {"size": 300},
+            "pairs": 300,
+            "content_sha256": digest,
+            "evaluation": {
+                "name": "shapes",
+                "classes_sha256": digest,
+                "templates_sha256": digest,
+            },
+        },
+        "attack": {
+            "name": "targeted",
+            "parameters": attack,
+            "rate": 0.01,
+            "count": 32,
+            "targets": 16,
+            "per_target": 2.0,
+            "mode": "replace",
+            "ledger_sha256": digest,
+            "trigger_sha256": None,
+        },
+        "defense": {"name": defense, "parameters": {}},
+        "model": {"name": "shapes-32", "parameters": 900000, "image_size": 32},
+        "seed": 0,
+        "train": None,
+        "exposures": None,
+        "metrics": {
+            "attack_success": Proportion(success, 16).to_json(),
+            "zeroshot_top1": Proportion(85, 100).to_json(),
+        },
+        "history": [
+            {"epoch": epoch, "attack_success": Proportion(success, 16).to_json()}
+            for epoch in range(2)
+        ],
+        "environment": {"clipbench": "0.1.0", "python": "3.11.9"},
+    }
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A folder with the results of two runs."""
+    for defense, success in (("none", 15), ("clip", 12)):
+        write_result(tmp_path / "runs" / defense / "result.json", result(defense, success))
+    return tmp_path / "runs"
+
+
+def test_the_table_is_printed(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The text table has a row a combination, and defaults of plugins are not in its labels."""
+    assert main(["leaderboard", str(runs)]) == 0
+    out = capsys.readouterr().out
+    assert "15/16" in out
+    assert "12/16" in out
+    assert "match=" not in out
+    assert out == table([result("none", 15), result("clip", 12)]).rstrip("\n") + "\n"
+
+
+def test_runs_is_the_default_folder(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without paths the results are those of the folder ``runs``."""
+    monkeypatch.chdir(runs.parent)
+    assert main(["leaderboard"]) == 0
+    assert "15/16" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("style", "mark"), [("markdown", "| --- "), ("csv", "attack,"), ("latex", "\\toprule")]
+)
+def test_other_formats(
+    runs: Path, capsys: pytest.CaptureFixture[str], style: str, mark: str
+) -> None:
+    """Markdown, CSV and LaTeX go to standard output as well."""
+    assert main(["leaderboard", str(runs), "--format", style]) == 0
+    assert mark in capsys.readouterr().out
+
+
+def test_json_is_the_list_of_results(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With ``--json`` the result objects themselves are printed, and nothing else."""
+    assert main(["leaderboard", str(runs), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {item["defense"]["name"] for item in found} == {"none", "clip"}
+
+
+def test_everything_is_written(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--write`` writes each format and the plots, and names the files on standard error."""
+    assert main(["leaderboard", str(runs), "--write", str(tmp_path / "w")]) == 0
+    written = sorted(path.name for path in (tmp_path / "w").iterdir())
+    assert written == [
+        "history.png",
+        "leaderboard.csv",
+        "leaderboard.json",
+        "leaderboard.md",
+        "leaderboard.tex",
+        "success_vs_accuracy.png",
+    ]
+    err = capsys.readouterr().err
+    assert all(f"{tmp_path / 'w' / name}" in err for name in written)
+
+
+def test_eligibility_can_be_set(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A higher bar makes the same rows not eligible."""
+    assert main(["leaderboard", str(runs), "--format", "csv"]) == 0
+    low = capsys.readouterr().out
+    assert main(["leaderboard", str(runs), "--format", "csv", "--eligible-at", "0.99"]) == 0
+    assert capsys.readouterr().out != low
+    assert main(["leaderboard", str(runs), "--eligible-at", "2"]) == 2
+
+
+def test_a_damaged_result_is_a_warning(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A damaged file is named and left out; the other rows are shown."""
+    (runs / "clip" / "result.json").write_text("{")
+    assert main(["leaderboard", str(runs)]) == 0
+    captured = capsys.readouterr()
+    assert "warning: " in captured.err
+    assert "clip/result.json" in captured.err
+    assert "15/16" in captured.out
+    assert "12/16" not in captured.out
+
+
+def test_a_folder_without_results_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is nothing to show, the status is 2 and the message says what to do."""
+    assert main(["leaderboard", str(tmp_path)]) == 2
+    assert "clipbench run" in capsys.readouterr().err

@@ -1,0 +1,293 @@
+"""`run`, `poison`, `train`, `evaluate`: what they ask of the pipeline, and what they print.
+
+What the pipeline does with it is tested with the pipeline, on real data.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import clipbench
+from clipbench.cli import main
+from clipbench.config import RunConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the recorded pipeline says it would do."""
+
+    config: RunConfig
+
+    def lines(self) -> list[str]:
+        """Return the plan as lines."""
+        return [f"plan {self.config.attack_name} {self.config.defense_name}"]
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """What the recorded pipeline says it has written."""
+
+    shards_folder: Path
+    ledger: Path
+
+
+class Recorder(types.ModuleType):
+    """A pipeline that writes down what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("clipbench.pipeline")
+        self.calls: list[tuple[Any, ...]] = []
+
+    def plan(self, config: RunConfig, cache: Path, out: Path, controls: bool) -> Plan:
+        """Return the plan of a run."""
+        self.calls.append(("plan", config, cache, out, controls))
+        return Plan(config)
+
+    def execute(
+        self, config: RunConfig, *, cache: Path, out: Path, controls: bool, reporter: Any
+    ) -> dict[str, Any]:
+        """Return a result that names the run."""
+        reporter.note("working")
+        self.calls.append(("execute", config, cache, out, controls))
+        return {"id": config.id}
+
+    def poison(
+        self, config: RunConfig, *, cache: Path, out: Path | None, reporter: Any
+    ) -> Poisoned:
+        """Return the paths of a poisoned set."""
+        reporter.note("working")
+        self.calls.append(("poison", config, cache, out))
+        folder = out or cache
+        return Poisoned(folder / "shards", folder / "ledger.json")
+
+    def train(
+        self, config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Any
+    ) -> Path:
+        """Return the path of the weights."""
+        reporter.note("working")
+        self.calls.append(("train", config, shards, out, cache))
+        return out / "weights"
+
+    def evaluate_checkpoint(
+        self,
+        checkpoint: Path,
+        model: str,
+        *,
+        data: str,
+        ledger: Path | None,
+        device: str,
+        reporter: Any,
+    ) -> dict[str, Any]:
+        """Return some metrics."""
+        reporter.note("working")
+        self.calls.append(("evaluate", checkpoint, model, data, ledger, device))
+        share = {"value": 0.5, "k": 1, "n": 2, "low": 0.1, "high": 0.9}
+        metrics = {
+            "zeroshot_top1": share,
+            "attack_margin": {"value": 0.25},
+            "recall": {"value": None},
+        }
+        return {"metrics": metrics}
+
+    def configs(self, what: str) -> list[RunConfig]:
+        """Return the configurations that `what` was called with."""
+        return [call[1] for call in self.calls if call[0] == what]
+
+
+@pytest.fixture
+def pipeline(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    """A recording pipeline in the place of the real one."""
+    recorder = Recorder()
+    monkeypatch.setitem(sys.modules, "clipbench.pipeline", recorder)
+    monkeypatch.setattr(clipbench, "pipeline", recorder, raising=False)
+    return recorder
+
+
+ATTACKED = ("--attack", "targeted", "--rate", "0.01")
+
+
+def test_run_makes_the_product_and_prints_json_alone(
+    pipeline: Recorder, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """Repeated options make a grid; with ``--json`` nothing but the results is on stdout."""
+    line = "run --attack none --attack targeted --rate 0.01 --rate 2% --defense none --defense clip"
+    places = ("--out", str(tmp_path / "o"), "--cache", str(tmp_path / "c"))
+    assert main([*line.split(), "--seed", "0", "--seed", "1", "--json", *places]) == 0
+    captured = capsys.readouterr()
+    configs = pipeline.configs("execute")
+    assert len(configs) == 2 * 2 + 2 * 2 * 2
+    assert json.loads(captured.out) == [{"id": config.id} for config in configs]
+    assert captured.err.startswith("plan none none\nplan none clip\n")
+    assert pipeline.calls[-1][2:] == (tmp_path / "c", tmp_path / "o", False)
+    assert [call[0] for call in pipeline.calls] == ["plan"] * 12 + ["execute"] * 12
+
+
+def test_options_reach_the_configuration(pipeline: Recorder) -> None:
+    """Training options in open_clip's spelling, and ``--set``, end in the training settings."""
+    line = (
+        "run --attack targeted:targets=2 --poisons 4 --defense safeclip:growth=0.05 --seed 3"
+        " --model ViT-B-32 --pretrained w.pt --epochs 2 --batch-size 64 --lr 1e-3 --wd 0.2"
+        " --warmup 5 --precision fp32 --workers 2 --device cpu --save-frequency 1"
+        " --grad-clip-norm none --lr-schedule constant --tensorboard --set eda=0.2"
+        " --set crop-scale=0.5 --json"
+    )
+    assert main(line.split()) == 0
+    (config,) = pipeline.configs("execute")
+    train = config.train
+    assert (train.model, train.pretrained, train.epochs, train.batch_size) == (
+        "ViT-B-32",
+        "w.pt",
+        2,
+        64,
+    )
+    assert (train.lr, train.wd, train.warmup, train.precision) == (0.001, 0.2, 5, "fp32")
+    assert (train.workers, train.device, train.save_frequency) == (2, "cpu", 1)
+    assert (train.grad_clip_norm, train.lr_schedule, train.tensorboard) == (None, "constant", True)
+    assert (train.eda, train.crop_scale) == (0.2, 0.5)
+    assert (config.poisons, config.seed, config.attack["targets"]) == (4, 3, 2)
+    assert config.defense["growth"] == 0.05
+
+
+def test_command_line_then_file_then_environment_then_recipe(
+    pipeline: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each setting is taken from the strongest place that has it."""
+    file = tmp_path / "run.yaml"
+    file.write_text("defense: clip\ntrain: {lr: 0.2, wd: 0.2}\nattack: targeted\nrate: 0.02\n")
+    monkeypatch.setenv("CLIPBENCH_LR", "0.3")
+    monkeypatch.setenv("CLIPBENCH_WD", "0.3")
+    monkeypatch.setenv("CLIPBENCH_WARMUP", "3")
+    monkeypatch.setenv("CLIPBENCH_POISONS", "9")
+    monkeypatch.setenv("CLIPBENCH_SEED", "4 5")
+    monkeypatch.setenv("CLIPBENCH_SET", "eda=0.3")
+    assert main(["run", "--config", str(file), "--lr", "0.1", "--json"]) == 0
+    first, second = pipeline.configs("execute")
+    assert (first.train.lr, first.train.wd, first.train.warmup) == (0.1, 0.2, 3)
+    assert first.train.eda == 0.3
+    assert first.train.model == "shapes-32"
+    assert (first.seed, second.seed) == (4, 5)
+    assert (first.rate_text, first.poisons, first.defense_name) == ("0.02", None, "clip")
+
+
+def test_the_variable_of_one_command_alone_works_too(
+    pipeline: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``CLIPBENCH_POISON_OUT`` is for `poison` what ``--out`` is."""
+    monkeypatch.setenv("CLIPBENCH_POISON_OUT", str(tmp_path))
+    assert main(["poison", *ATTACKED]) == 0
+    assert pipeline.calls[-1][3] == tmp_path
+
+
+def test_a_dry_run_prints_the_plan_and_does_nothing(
+    pipeline: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The plan is on standard output, and nothing was executed."""
+    assert main(["run", *ATTACKED, "--dry-run"]) == 0
+    assert capsys.readouterr().out == "plan targeted none\n"
+    assert pipeline.configs("execute") == []
+    assert main(["run", *ATTACKED, "--dry-run", "--json"]) == 0
+    (written,) = json.loads(capsys.readouterr().out)
+    assert RunConfig.from_json(written).rate_text == "0.01"
+
+
+def test_quiet_says_nothing(pipeline: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    """With ``--quiet`` neither plan nor progress is shown."""
+    assert main(["run", *ATTACKED, "--json", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+    assert len(pipeline.configs("execute")) == 1
+
+
+def test_only_the_first_process_speaks(
+    pipeline: Recorder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several processes all work, and one prints."""
+    monkeypatch.setenv("RANK", "1")
+    assert main(["run", *ATTACKED]) == 0
+    assert main(["run", *ATTACKED, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+    assert len(pipeline.configs("execute")) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "part"),
+    [
+        ("run --attack targeted", "needs a rate: give --rate 1e-4 or --poisons 3"),
+        ("run --attack targeted --rate 0.01 --poisons 3", "--rate or --poisons, not both"),
+        ("run --rate 0.01", "takes no rate"),
+        ("run --attack targeted --rate 0", "The rate must be greater than 0"),
+        ("run --attack targeted --rate -1e-3", "The rate must be greater than 0"),
+        ("run --attack targeted --rate 1.5", "Write 1.5% for a percentage"),
+        ("run --attack targetd --rate 0.01", "Unknown attack 'targetd'. Did you mean 'targeted'?"),
+        ("run --defense safe_clip", "Did you mean 'safeclip'?"),
+        ("run --data shape", "Unknown dataset 'shape'. Did you mean 'shapes'?"),
+        ("run --defense safeclip:grwth=1", "Did you mean 'growth'?"),
+        ("run --set crop_scal=1", "Did you mean 'crop_scale'?"),
+        ("run --set crop_scale", "--set takes FIELD=VALUE"),
+        ("run --epochs 0", "train.epochs must be at least 1. Got 0."),
+        ("run --epochs ten", "train.epochs must be int. Got 'ten'."),
+        ("run --seed x", "seed must be int"),
+        ("run --config absent.yaml", "There is no configuration file"),
+        ("poison --attack targeted --rate 0.01 --config {grid}", "asks for 2 runs"),
+        ("train --shards x --defense nope", "Unknown defense 'nope'"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(
+    pipeline: Recorder, capsys: pytest.CaptureFixture[str], tmp_path: Path, line: str, part: str
+) -> None:
+    """Wrong combinations, names and values are refused before any work, with what to do."""
+    (tmp_path / "grid.yaml").write_text("seed: [0, 1]\n")
+    assert main(line.format(grid=tmp_path / "grid.yaml").split()) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("clipbench: error: ")
+    assert captured.err.count("\n") == 1
+    assert part in captured.err
+    assert pipeline.calls == []
+
+
+def test_poison_prints_where_things_are(
+    pipeline: Recorder, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`poison` prints the folder of shards and the ledger, as text or as JSON."""
+    assert main(["poison", *ATTACKED, "--out", str(tmp_path)]) == 0
+    expected = f"shards  {tmp_path}/shards\nledger  {tmp_path}/ledger.json\n"
+    assert capsys.readouterr().out == expected
+    assert main(["poison", *ATTACKED, "--cache", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ledger"] == f"{tmp_path}/ledger.json"
+    assert pipeline.calls[-1][3] is None
+
+
+def test_train_prints_the_weights(
+    pipeline: Recorder, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """`train` trains the defence on the given shards, without attack, and prints the weights."""
+    args = ["train", "--shards", "s", "--defense", "clip", "--epochs", "3", "--out", str(tmp_path)]
+    assert main(args) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/weights\n"
+    name, config, shards, out, _ = pipeline.calls[-1]
+    assert (name, shards, out) == ("train", Path("s"), tmp_path)
+    assert (config.is_clean, config.defense_name, config.train.epochs) == (True, "clip", 3)
+    assert main([*args, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"checkpoint": f"{tmp_path}/weights"}
+
+
+def test_evaluate_prints_metrics(pipeline: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    """`evaluate` prints a line a metric, shares with count and interval, or a JSON list."""
+    args = ["evaluate", "--checkpoint", "f.pt", "--model", "RN50", "--ledger", "l.json"]
+    assert main(args) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "zeroshot_top1  50.00%   1/2  [10.00%, 90.00%]",
+        "attack_margin  0.2500",
+        "recall         missing",
+    ]
+    assert pipeline.calls[-1][1:] == (Path("f.pt"), "RN50", "shapes", Path("l.json"), "auto")
+    assert main([*args, "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1

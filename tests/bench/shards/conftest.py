@@ -1,0 +1,28 @@
+"""Small sets of shards for the tests of this folder."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+# Worker processes must be able to import what makes the pairs, so it is a module of its own.
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
+from shard_pairs import MakePairs  # noqa: E402
+
+from clipbench.shards.reader import ShardSet  # noqa: E402
+from clipbench.shards.writer import write_set  # noqa: E402
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> ShardSet:
+    """Return 50 PNG pairs in five shards."""
+    return write_set(
+        tmp_path / "clean",
+        50,
+        MakePairs(),
+        name="tiny",
+        source={"made by": "tests"},
+        pairs_per_shard=10,
+        workers=0,
+    )

@@ -1,0 +1,94 @@
+"""Pairs for shards, and attacks that put poisons among them."""
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clipbench.contracts import (
+    Classes,
+    Corpus,
+    EvaluationSet,
+    Image,
+    LabelledImages,
+    Mode,
+    Poison,
+    Scene,
+)
+from clipbench.shards.encoding import encode_jpeg, encode_png
+from clipbench.shards.writer import Sample
+
+HEIGHT, WIDTH = 12, 16
+
+
+def picture(number: int, height: int = HEIGHT, width: int = WIDTH) -> Image:
+    """Return an image with a little structure that no other number gives."""
+    rng = np.random.default_rng(number)
+    ramp = np.linspace(0, 200, width)[None, :, None] + np.zeros((height, 1, 3))
+    noise = rng.integers(0, 55, (height, width, 3))
+    return (ramp + noise).astype(np.uint8)
+
+
+def caption(number: int) -> str:
+    """Return a caption that no other number gives."""
+    return f"a photo of thing number {number}"
+
+
+@dataclass(frozen=True)
+class MakePairs:
+    """Makes pairs; can be told to fail or to be killed when it comes to one of them."""
+
+    extension: str = "png"
+    fail_at: int = -1
+    kill_at: int = -1
+    diary: Path | None = None
+    too_many: int = 0
+
+    def __call__(self, start: int, stop: int) -> Iterator[Sample]:
+        if self.diary is not None:
+            with self.diary.open("a") as file:
+                file.write(f"{start}\n")
+        for number in range(start, stop + self.too_many):
+            if number == self.fail_at:
+                raise RuntimeError("the source broke off")
+            if number == self.kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            encode = encode_png if self.extension == "png" else encode_jpeg
+            yield Sample(encode(picture(number)), self.extension, caption(number), {"uid": number})
+
+
+def scene(count: int, seed: int = 0) -> Scene:
+    """Return a scene of two classes."""
+    labelled = LabelledImages([picture(-1 % 999), picture(998)], np.array([0, 1]))
+    classes = Classes(("cat", "dog"), ("a {}",), (("cat",), ("dog",)))
+    evaluation = EvaluationSet("tiny", classes, labelled, (), ())
+    return Scene(evaluation, labelled, count, seed)
+
+
+@dataclass(frozen=True)
+class Stain:
+    """Inverts images and says so, or poisons the pairs it is given."""
+
+    mode: Mode = "replace"
+    bases: Sequence[int] | None = None
+    extra: int = 0
+    text: str = "a stained dog"
+    targets: int = 2
+
+    def num_targets(self, count: int) -> int:
+        return min(self.targets, count)
+
+    def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
+        for number in range(scene.count + self.extra):
+            base = self.bases[number] if self.bases is not None else None
+            image = 255 - corpus.image(number % len(corpus) if base is None else base)
+            yield Poison(f"{self.text} {number}", image, base, number % self.targets)
+
+    def probes(self, scene: Scene) -> None:
+        raise NotImplementedError(f"no test asks for probes of {scene}")
+
+    def trigger(self):
+        return np.invert

@@ -1,0 +1,200 @@
+"""Image files: decoding safely, encoding like a neighbour."""
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, JpegImagePlugin
+from shard_pairs import picture
+
+from clipbench.errors import CorruptData
+from clipbench.shards import encoding, png, webp
+from clipbench.shards.encoding import (
+    decode,
+    encode_jpeg,
+    encode_like,
+    encode_png,
+    image_size,
+    is_grey,
+)
+
+OTHER = picture(5, 21, 30)
+
+
+def saved(form: str, mode: str = "RGB", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(picture(1, 24, 40)).convert(mode).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+FILES = {
+    "jpeg": saved("JPEG"),
+    "progressive": saved("JPEG", progressive=True),
+    "grey jpeg": saved("JPEG", "L"),
+    "cmyk": saved("JPEG", "CMYK"),
+    "png": saved("PNG"),
+    "palette": saved("PNG", "P"),
+    "alpha": saved("PNG", "RGBA"),
+    "transparent": saved("PNG", "P", transparency=b"\x00\x80\xff"),
+    "bits": saved("PNG", "1"),
+    "webp": saved("WEBP"),
+    "lossless": saved("WEBP", lossless=True),
+}
+
+
+@pytest.mark.parametrize("data", FILES.values(), ids=FILES)
+def test_any_image_decodes_as_pillow_does(data: bytes) -> None:
+    """Pixels and size are Pillow's, whatever the colour mode, and without a warning."""
+    found = decode(data)
+    with Image.open(io.BytesIO(data)) as image:
+        wanted = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB")
+    np.testing.assert_array_equal(found, np.asarray(wanted))
+    assert found.shape == (24, 40, 3)
+    assert found.dtype == np.uint8
+    assert image_size(data) == (40, 24)
+
+
+@pytest.mark.parametrize("data", FILES.values(), ids=FILES)
+def test_cut_off_image_is_corrupt(data: bytes) -> None:
+    """Half a file, a header alone and nothing at all are corrupt, not half an image."""
+    for part in (data[: len(data) // 2], data[:30], data[:2], b""):
+        with pytest.raises(CorruptData):
+            decode(part)
+
+
+def test_image_bomb_is_refused_by_its_header() -> None:
+    """An image that would fill the memory is refused before it is decoded."""
+    side = int(encoding.MAX_PIXELS**0.5) + 1
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b"")]
+    bomb = png.SIGNATURE + b"".join(
+        struct.pack(">I", len(c)) + k + c + struct.pack(">I", zlib.crc32(k + c)) for k, c in parts
+    )
+    with pytest.raises(CorruptData, match="pixels are more than"):
+        decode(bomb)
+
+
+def test_exif_orientation_is_not_applied() -> None:
+    """Pixels stay as stored, as open_clip's loader reads them; broken EXIF does no harm."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    np.testing.assert_array_equal(decode(saved("JPEG", exif=exif)), decode(FILES["jpeg"]))
+    broken = saved("JPEG", exif=b"Exif\x00\x00MM\x00*\xff\xff\xff\xff")
+    np.testing.assert_array_equal(decode(broken), decode(FILES["jpeg"]))
+
+
+def test_other_formats_are_not_decoded() -> None:
+    """Only the formats of shards are decoded; a GIF under another name is corrupt."""
+    with pytest.raises(CorruptData):
+        decode(saved("GIF", "P"))
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("quality", [30, 75, 95])
+def test_jpeg_keeps_tables_and_subsampling(quality: int, subsampling: int) -> None:
+    """A JPEG made like another has its quantisation tables and its chroma subsampling."""
+    model = encode_jpeg(picture(1, 24, 40), quality, subsampling)
+    made, extension = encode_like(OTHER, model)
+    assert extension == "jpg"
+    with Image.open(io.BytesIO(model)) as one, Image.open(io.BytesIO(made)) as two:
+        assert two.quantization == one.quantization
+        assert JpegImagePlugin.get_sampling(two) == subsampling
+    assert made == encode_jpeg(OTHER, quality, subsampling), "as if written by the same encoder"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"progressive": True},
+        {"optimize": True},
+        {"dpi": (72, 72)},
+        {"comment": b"made by a camera"},
+        {"icc_profile": b"some profile"},
+        {"exif": b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x00"},
+    ],
+    ids=str,
+)
+def test_jpeg_keeps_every_other_setting(options: dict[str, Any]) -> None:
+    """Progressive scans, Huffman tables and side information are those of the model."""
+    buffer = io.BytesIO()
+    Image.fromarray(OTHER).save(buffer, "JPEG", **options)
+    assert encode_like(OTHER, saved("JPEG", **options))[0] == buffer.getvalue()
+
+
+def test_grey_stays_grey_where_it_can() -> None:
+    """A grey image among grey JPEGs has one channel; a coloured one keeps its colours."""
+    grey = np.repeat(OTHER[..., :1], 3, axis=2)
+    assert is_grey(grey)
+    assert not is_grey(OTHER)
+    with Image.open(io.BytesIO(encode_like(grey, FILES["grey jpeg"])[0])) as image:
+        assert image.mode == "L"
+    with Image.open(io.BytesIO(encode_like(OTHER, FILES["grey jpeg"])[0])) as image:
+        assert image.mode == "RGB"
+
+
+@pytest.mark.parametrize("name", ["png", "palette", "alpha", "transparent", "bits", "lossless"])
+def test_lossless_formats_keep_every_pixel(name: str) -> None:
+    """Made like a PNG or a lossless WebP, the image comes back to the pixel."""
+    np.testing.assert_array_equal(decode(encode_like(OTHER, FILES[name])[0]), OTHER)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "RGB"])
+def test_png_keeps_its_colour_type_where_it_can(mode: str) -> None:
+    """An image that the model's colour type can hold is stored in it."""
+    grey = np.repeat(OTHER[..., :1] // 2, 3, axis=2)
+    made = encode_like(grey, saved("PNG", mode))[0]
+    with Image.open(io.BytesIO(made)) as image:
+        assert image.mode == mode
+    np.testing.assert_array_equal(decode(made), grey)
+
+
+@pytest.mark.parametrize("level", [1, 6, 9])
+def test_png_is_as_if_written_by_the_same_encoder(level: int) -> None:
+    """Made like Pillow's PNG of some level, the file is the one Pillow would have written."""
+    model = encode_png(picture(1, 24, 40), level)
+    assert encode_like(OTHER, model) == (encode_png(OTHER, level), "png")
+
+
+@pytest.mark.parametrize("kind", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_png_keeps_the_one_filter_of_its_model(kind: int, mode: str) -> None:
+    """A model whose rows all use one filter gives a file whose rows do."""
+    image = Image.fromarray(picture(1, 24, 40)).convert(mode)
+    rows = png._filtered(np.asarray(image), kind)
+    header = struct.pack(">IIBBBBB", 40, 24, 8, {"RGB": 2, "L": 0}[mode], 0, 0, 0)
+    model = png._join([(b"IHDR", header), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b"")])
+    np.testing.assert_array_equal(decode(model), np.asarray(image.convert("RGB")))
+    grey = np.repeat(OTHER[..., :1], 3, axis=2)
+    made = encode_like(grey if mode == "L" else OTHER, model)[0]
+    assert png.fingerprint(made) == png.fingerprint(model)
+    np.testing.assert_array_equal(decode(made), grey if mode == "L" else OTHER)
+
+
+def test_png_keeps_its_side_information() -> None:
+    """Text and density chunks of the model come along."""
+    model = saved("PNG", dpi=(100, 100))
+    kinds = [kind for kind, _ in png.chunks(encode_like(OTHER, model)[0])]
+    assert kinds == [kind for kind, _ in png.chunks(model)]
+    assert b"pHYs" in kinds
+
+
+@pytest.mark.parametrize("quality", [10, 40, 80, 95])
+def test_webp_keeps_its_quantiser(quality: int) -> None:
+    """A lossy model gives a file that was quantised as strongly."""
+    model = saved("WEBP", quality=quality)
+    assert webp.quantizer(encode_like(decode(model), model)[0]) == webp.quantizer(model)
+
+
+def test_webp_stays_lossless() -> None:
+    """A lossless model gives a lossless file."""
+    made, extension = encode_like(OTHER, FILES["lossless"])
+    assert (webp.quantizer(made), extension) == (None, "webp")
+
+
+def test_model_that_cannot_be_read_is_corrupt() -> None:
+    """There is no encoding like that of a broken file."""
+    with pytest.raises(CorruptData):
+        encode_like(OTHER, FILES["jpeg"][:200])
