@@ -13,7 +13,7 @@ from typing import Any
 from timm.models import register_model
 from torch import Tensor, nn
 
-LAYERS = ((32, 2), (64, 1), (128, 2), (192, 2), (192, 1))  # (channels, stride) of 3 x 3 convolutions
+LAYERS = ((32, 2), (64, 1), (128, 2), (128, 2), (128, 1))  # (channels, stride) of 3 x 3 convolutions
 
 
 class SmallTower(nn.Module):

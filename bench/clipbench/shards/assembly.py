@@ -17,8 +17,9 @@ from clipbench.errors import ClipbenchError
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards.files import link_or_copy
+from clipbench.shards.keys import Move, Place
 from clipbench.shards.ledger import LedgerHead, LedgerRow, trigger_sha256, write_ledger
-from clipbench.shards.placement import Move, Place, Placement, inserting, replacing
+from clipbench.shards.placement import Placement, inserting, replacing
 from clipbench.shards.poisoning import Job, PoisonWriter, Rewritten
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.spool import Kept, Spool
@@ -43,7 +44,7 @@ class Assembly:
     def write_shards(self, folder: Path, spool: Spool, progress: Progress) -> None:
         """Rewrite the shards with poisons, link the others, and describe them all."""
         jobs, total = self._jobs(folder), len(self.names)
-        writer = PoisonWriter(self.base, spool, [move.pair for move in self.placement.moves])
+        writer = PoisonWriter(self.base, spool)
         for number, shard in enumerate(self.base.shards):
             if number not in jobs:
                 link_or_copy(shard.path.resolve(), folder / self.names[number])

@@ -20,6 +20,7 @@ from clipbench.shards.encoding import decode, encode_like, image_size
 from clipbench.shards.reader import ShardSet
 
 _PEERS = 16
+_TRIES = 100
 _scan_json = json.JSONDecoder().raw_decode
 _HASHES = ("sha256", "md5", "sha512")
 
@@ -66,28 +67,69 @@ def changed_fields(
     return changes
 
 
+def identifiers(
+    fields: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]
+) -> dict[str, list[Any]]:
+    """Return those fields that identify a pair, such as ``uid`` or ``url``, and peers' values.
+
+    A text or whole number counts as an identifier if no two of the pairs share a value.
+
+    Args:
+        fields: the JSON of a pair.
+        peers: the JSON of other pairs near it.
+    """
+    found: dict[str, list[Any]] = {}
+    for name, value in fields.items():
+        seen = [peer.get(name) for peer in peers]
+        alike = type(value) in {int, str} and all(type(other) is type(value) for other in seen)
+        if len(seen) > 1 and alike and len({value, *seen}) == len(seen) + 1:
+            found[name] = seen
+    return found
+
+
 def invented_fields(
     fields: Mapping[str, Any], peers: Sequence[Mapping[str, Any]], rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Return new values for those fields that identify a pair, such as ``uid`` or ``url``.
+    """Return new identifiers for a pair among its peers, numbers free between theirs.
 
-    A text or whole number counts as an identifier if no two of the peers share a value.
-
-    Args:
-        fields: the JSON of the pair that is the model.
-        peers: the JSON of other pairs near it.
-        rng: draws the values.
+    Where there is no number between them, one of theirs comes twice.
     """
     invented: dict[str, Any] = {}
-    for name, value in fields.items():
-        seen = [peer.get(name) for peer in peers]
-        texts = [other for other in (value, *seen) if isinstance(other, str)]
-        numbers = [other for other in (value, *seen) if type(other) is int]
-        if len(seen) > 1 and len(set(texts)) == len(seen) + 1:
-            invented[name] = _invented_text(value, rng)
-        elif len(seen) > 1 and len(set(numbers)) == len(seen) + 1:
-            invented[name] = int(rng.integers(min(numbers), max(numbers) + 1))
+    for name, seen in identifiers(fields, peers).items():
+        if isinstance(fields[name], str):
+            invented[name] = _invented_text(fields[name], rng)
+        else:
+            taken = {fields[name], *seen}
+            for _ in range(_TRIES):
+                invented[name] = int(rng.integers(min(taken), max(taken) + 1))
+                if invented[name] not in taken:
+                    break
     return invented
+
+
+def following_fields(
+    fields: Mapping[str, Any],
+    peers: Sequence[Mapping[str, Any]],
+    last: Mapping[str, Any],
+    step: int,
+    rng: np.random.Generator,
+) -> dict[str, Any]:
+    """Return new identifiers for a pair that moves to the end of the set.
+
+    Args:
+        fields: the pair's JSON.
+        peers: the JSON of pairs near it.
+        last: the JSON of the pair that was last.
+        step: how many pairs moved there before it.
+        rng: draws texts.
+    """
+    found: dict[str, Any] = {}
+    for name in identifiers(fields, peers):
+        if isinstance(fields[name], str):
+            found[name] = _invented_text(fields[name], rng)
+        elif isinstance(last.get(name), int):
+            found[name] = last[name] + 1 + step
+    return found
 
 
 def _invented_text(text: str, rng: np.random.Generator) -> str:

@@ -42,7 +42,7 @@ def image_size(data: bytes) -> tuple[int, int]:
         with Pil.open(io.BytesIO(data), formats=_FORMATS) as image:
             return image.size
     except (*_FAILURES, IndexError) as error:
-        raise CorruptData(f"not a readable JPEG, PNG or WebP image ({error}).") from error
+        raise CorruptData("it is not a readable JPEG, PNG or WebP image.") from error
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:

@@ -11,10 +11,12 @@ from clipbench.errors import CorruptData
 from clipbench.rng import generator
 from clipbench.shards import disguise, splice, tar
 from clipbench.shards.index import Index, Row, rows_to_index
-from clipbench.shards.placement import Move, Place
+from clipbench.shards.keys import Move, Place
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.scan import Group, groups, row_of
 from clipbench.shards.spool import Kept, Spool
+
+_OWN = frozenset({"caption", "sha256", "md5", "sha512"})  # say what the pair is, not which one
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,10 @@ class PoisonWriter:
     Args:
         base: the clean set.
         spool: holds the poisons' images.
-        moved: pairs of the base that move away from their place.
     """
 
-    def __init__(self, base: ShardSet, spool: Spool, moved: Sequence[int]) -> None:
+    def __init__(self, base: ShardSet, spool: Spool) -> None:
         self._base, self._spool = base, spool
-        self._moved = frozenset(moved)
         self._escapes: dict[int, bool] = {}
 
     def write(self, job: Job) -> Rewritten:
@@ -90,7 +90,7 @@ class PoisonWriter:
                 start = _start(inside[base.key(place.before)])
                 pair = self._pair(job.number, model, place.key, members)
                 edits.append(splice.Edit(start, start, pair))
-        appended = b"".join(self._moved_pairs(job.moves))
+        appended = b"".join(self._moved_pairs(job.moves, job.seed))
         if job.number >= len(base.shards):
             digest = splice.write_new(job.path, appended)
         else:
@@ -124,7 +124,7 @@ class PoisonWriter:
             return contents
         fields = base.metadata(model)
         changes = disguise.changed_fields(fields, kept.caption, image, reference)
-        if place.before is not None or model in self._moved:  # beside the model, not instead of it
+        if place.before is not None:  # beside its model, not instead of it
             rng = generator(seed, "overlay", "json", place.key)
             others = {name: value for name, value in fields.items() if name not in changes}
             changes.update(disguise.invented_fields(others, disguise.peers_of(base, model), rng))
@@ -155,20 +155,31 @@ class PoisonWriter:
         named = {image if name == "image" else name: value for name, value in contents.items()}
         return self._members(shard, model, key, named)
 
-    def _moved_pairs(self, moves: Sequence[Move]) -> list[bytes]:
+    def _moved_pairs(self, moves: Sequence[Move], seed: int) -> list[bytes]:
         """Return all members of clean pairs under their new keys, in the order of the moves."""
         base, found = self._base, dict[int, bytes]()
         for shard in sorted({base.shard_of(move.pair) for move in moves}):
             inside = self._groups(shard)  # walked once for all that leave it
             for move in moves:
                 if base.shard_of(move.pair) == shard:
+                    contents = self._moved_json(move, seed)
                     group = inside[base.key(move.pair)]
-                    text, contents = base.metadata_bytes(move.pair), dict[str, bytes]()
-                    if text is not None:
-                        changes = _new_key(base.metadata(move.pair), base.key(move.pair), move.key)
-                        contents["json"] = disguise.patched_json(text, changes, text.isascii())
                     found[move.pair] = self._members(shard, group, move.key, contents)
         return [found[move.pair] for move in moves]
+
+    def _moved_json(self, move: Move, seed: int) -> dict[str, bytes]:
+        """Return the JSON, if there is one, of a pair whose key and identifiers a poison took."""
+        base = self._base
+        text = base.metadata_bytes(move.pair)
+        if text is None:
+            return {}
+        fields, old_key = base.metadata(move.pair), base.key(move.pair)
+        changes: dict[str, object] = {**_new_key(fields, old_key, move.key)}
+        others = {name: value for name, value in fields.items() if name not in {*changes, *_OWN}}
+        peers, last = disguise.peers_of(base, move.pair), base.metadata(len(base) - 1)
+        rng = generator(seed, "overlay", "json", move.key)
+        changes.update(disguise.following_fields(others, peers, last, move.step, rng))
+        return {"json": disguise.patched_json(text, changes, text.isascii())}
 
     def _members(self, shard: int, model: Group, key: str, contents: Mapping[str, bytes]) -> bytes:
         """Return the members of `model` under another key, some with other contents."""

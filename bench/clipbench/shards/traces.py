@@ -11,7 +11,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,3 +176,12 @@ def _clean(shards: ShardSet, shard: int, poisons: Sequence[int]) -> list[int]:
         pair for pair in range(place.first, place.first + place.num_pairs) if pair not in suspects
     ]
     return pairs[:: max(1, len(pairs) // _LOOKED_AT)]
+
+
+Look = Callable[[ShardSet, int, Sequence[int]], list[str]]
+LOOKS: Mapping[str, Look] = {
+    "headers": in_headers,
+    "order": in_order,
+    "JSON": in_json,
+    "encoding": in_encoding,
+}

@@ -8,10 +8,10 @@ import pytest
 # Worker processes must be able to import what makes the pairs, so it is a module of its own.
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
-from shard_pairs import MakePairs  # noqa: E402
+from shard_pairs import MakePairs
 
-from clipbench.shards.reader import ShardSet  # noqa: E402
-from clipbench.shards.writer import write_set  # noqa: E402
+from clipbench.shards.reader import ShardSet
+from clipbench.shards.writer import write_set
 
 
 @pytest.fixture

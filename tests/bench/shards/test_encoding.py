@@ -25,6 +25,7 @@ OTHER = picture(5, 21, 30)
 
 
 def saved(form: str, mode: str = "RGB", **options: Any) -> bytes:
+    """Return one picture as a file of some format."""
     buffer = io.BytesIO()
     Image.fromarray(picture(1, 24, 40)).convert(mode).save(buffer, form, **options)
     return buffer.getvalue()

@@ -29,21 +29,25 @@ Read = list[tuple[str, str, np.ndarray]]
 
 @pytest.fixture(params=["png", "jpg"])
 def shards(request: pytest.FixtureRequest, tmp_path: Path) -> ShardSet:
+    """Return 25 pairs in three shards."""
     make = MakePairs(request.param)
     return write_set(tmp_path / "set", 25, make, name="x", source={}, pairs_per_shard=10, workers=0)
 
 
 def ours(shards: ShardSet) -> Read:
+    """Read with our reader."""
     return [(p.key, p.caption, p.image) for p in map(shards.pair, range(len(shards)))]
 
 
 def assert_same(found: Read, wanted: Read) -> None:
+    """Compare keys, captions and pixels."""
     assert [pair[:2] for pair in found] == [pair[:2] for pair in wanted]
     for one, two in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(one[2], two[2])
 
 
 def by_webdataset(shards: ShardSet) -> Read:
+    """Read with the webdataset package."""
     paths = [str(shard.path) for shard in shards.shards]
     stream = wds.WebDataset(paths, shardshuffle=False).decode("pilrgb")
     found = []

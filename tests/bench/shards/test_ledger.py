@@ -41,10 +41,8 @@ from clipbench.shards.rate import smallest_num_pairs, smallest_rate
         (1e-4, 2_905_954, 291),
     ],
 )
-def test_count_is_the_rate_of_all_pairs(
-    rate: float, num_pairs: int, count: int | None
-) -> None:
-    """count = r N, in exact decimal arithmetic, halves up; a rate above one is refused."""
+def test_count_is_the_rate_of_all_pairs(rate: float, num_pairs: int, count: int | None) -> None:
+    """The count is r N, in exact decimal arithmetic, halves up; a rate above one is refused."""
     if count is None:
         with pytest.raises(BadSetting, match="at most 1"):
             poison_count(rate, num_pairs)

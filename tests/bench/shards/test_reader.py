@@ -26,6 +26,7 @@ Members = Iterable[tuple[str, bytes]]
 
 
 def pair(key: str, number: int, extension: str = "png") -> list[tuple[str, bytes]]:
+    """Return the members of a pair."""
     return [
         (f"{key}.{extension}", encode_png(picture(number))),
         (f"{key}.txt", caption(number).encode()),
@@ -33,6 +34,7 @@ def pair(key: str, number: int, extension: str = "png") -> list[tuple[str, bytes
 
 
 def write_tar(path: Path, members: Members, form: int = tarfile.USTAR_FORMAT) -> Path:
+    """Write members with tarfile."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w", format=form) as file:
         for name, content in members:
@@ -90,6 +92,7 @@ def test_captions_come_in_the_order_asked_for(tmp_path: Path) -> None:
 
 
 def read_some(shards: ShardSet, numbers: list[int]) -> list[str]:
+    """Return some captions."""
     return [shards.caption(number) for number in numbers]
 
 
@@ -186,6 +189,7 @@ def test_three_million_pairs_open_fast_and_small(tmp_path: Path) -> None:
 
 
 def resident_bytes() -> int:
+    """Return the memory this process occupies."""
     status = Path("/proc/self/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     assert found is not None
@@ -288,6 +292,7 @@ def test_manifest_of_another_size_is_not_believed(clean: ShardSet) -> None:
 
 
 def fails(source: str | Path) -> tuple[type[BaseException], str]:
+    """Return the error that opening a source gives, after checking that it is one line."""
     with pytest.raises(BadInput) as caught:
         ShardSet.open(source)
     text = str(caught.value)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shard_pairs import MakePairs, Stain, picture, scene
+from shard_pairs import MakePairs, Stain, crawled, picture, scene
 
 from clipbench.shards.encoding import encode_jpeg, encode_png
 from clipbench.shards.overlay import PoisonedSet, write_poisoned
@@ -21,6 +21,7 @@ PER_SHARD = 120
 
 @pytest.fixture
 def base(tmp_path: Path) -> ShardSet:
+    """Return 360 pairs in three shards."""
     return write_set(
         tmp_path / "base",
         3 * PER_SHARD,
@@ -33,6 +34,7 @@ def base(tmp_path: Path) -> ShardSet:
 
 
 def poisoned(base: ShardSet, mode: str = "replace") -> PoisonedSet:
+    """Return the base with two poisons."""
     attack = Stain(mode, bases=[5, 7] if mode == "replace" else None)
     return write_poisoned(
         base,
@@ -46,6 +48,7 @@ def poisoned(base: ShardSet, mode: str = "replace") -> PoisonedSet:
 
 
 def failed(report: VerifyReport) -> dict[str, str]:
+    """Return name and message of the checks that failed."""
     assert report.passed == all(check.passed for check in report.checks)
     return {check.name: check.message for check in report.checks if not check.passed}
 
@@ -68,6 +71,7 @@ def rewrite(path: Path, change: Callable[[str, bytes, tarfile.TarInfo], bytes]) 
 
 
 def swap(name: str, content: bytes) -> Callable[[str, bytes, tarfile.TarInfo], bytes]:
+    """Return a change of one member."""
     return lambda found, old, _: content if found == name else old
 
 
@@ -91,6 +95,24 @@ def test_poisoned_set_passes(base: ShardSet, mode: str) -> None:
     assert report.num_poisons == 2
     whole = verify(folder.parent)
     assert (failed(whole), whole.num_poisons) == ({}, 2)
+
+
+@pytest.mark.parametrize("mode", ["replace", "insert"])
+def test_poisoned_set_of_others_passes(tmp_path: Path, mode: str) -> None:
+    """A crawled set with gaps and identifiers, once poisoned, passes every check as well."""
+    base = crawled(tmp_path / "set")
+    made = write_poisoned(
+        base,
+        Stain(mode),
+        scene(9),
+        tmp_path / "out",
+        attack_name="stain",
+        attack_parameters={},
+        dataset={},
+    )
+    assert failed(verify(tmp_path / "out", base=base)) == {}
+    assert "missing" in failed(verify(tmp_path / "set"))["manifest"]
+    assert made.shards.manifest is not None
 
 
 def test_unreadable_set_fails_with_the_reason(base: ShardSet) -> None:
@@ -151,7 +173,7 @@ CLEAN = "000000009"
         (swap(f"{POISON}.png", b"broken"), "poisons", "can't be decoded|not a readable"),
         (swap(f"{CLEAN}.txt", b"another caption"), "other pairs", "differs from the clean"),
         (swap(f"{CLEAN}.png", encode_png(picture(4))), "other pairs", "differs from the clean"),
-        (swap(f"{POISON}.json", b'{"caption":"x"}'), "no trace in json", "form of its own"),
+        (swap(f"{POISON}.json", b'{"caption":"x"}'), "no trace in JSON", "form of its own"),
         (swap(f"{POISON}.png", encode_png(picture(4), 1)), "no trace in encoding", "no clean one"),
         (swap(f"{POISON}.txt", b"\xff"), "captions", "not UTF-8"),
     ],
@@ -179,9 +201,7 @@ def test_changed_member_is_found(
         ("mtime", 1.7e9, "time of their own"),
     ],
 )
-def test_header_of_its_own_is_found(
-    base: ShardSet, field: str, value: object, words: str
-) -> None:
+def test_header_of_its_own_is_found(base: ShardSet, field: str, value: object, words: str) -> None:
     """Mode, owner or time of a poison's tar header that no clean pair has is found."""
     made = poisoned(base)
 

@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import tarfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from shard_pairs import HEIGHT, WIDTH, MakePairs, caption, picture
 
-from clipbench.errors import BadSetting, ClipbenchError, CorruptData
+from clipbench.errors import BadSetting, ClipbenchError, CorruptData, LostProcess
 from clipbench.shards import tar
 from clipbench.shards.encoding import encode_png
 from clipbench.shards.reader import ShardSet
@@ -23,12 +24,14 @@ HELPERS = Path(__file__).parent / "helpers"
 
 
 def write(folder: Path, make: MakePairs, num_pairs: int = 25, workers: int = 0) -> ShardSet:
+    """Write a set of ten pairs a shard."""
     return write_set(
         folder, num_pairs, make, name="tiny", source=SOURCE, pairs_per_shard=10, workers=workers
     )
 
 
 def contents(folder: Path) -> dict[str, bytes]:
+    """Return the files of a folder, the index aside."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
@@ -169,6 +172,26 @@ def test_full_disk_error_tells_how_much_is_needed(tmp_path: Path) -> None:
     assert real / 2 < told < real * 2
 
 
+def test_worker_that_is_killed_is_told_not_waited_for(tmp_path: Path) -> None:
+    """If the system kills a worker, the error says so and the rest can be resumed."""
+    with pytest.raises(LostProcess, match="was killed"):
+        write(tmp_path / "set", MakePairs(kill_at=17), workers=2)
+    assert not (tmp_path / "set").exists()
+    write(tmp_path / "set", MakePairs())
+    write(tmp_path / "whole", MakePairs())
+    assert contents(tmp_path / "set") == contents(tmp_path / "whole")
+
+
+def test_two_processes_write_one_set_once(tmp_path: Path) -> None:
+    """A second process waits for the first and opens what that has written."""
+    make = f"MakePairs(diary=Path({str(tmp_path / 'diary')!r}))"
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: run(tmp_path / "set", make), range(2)))
+    assert [process.returncode for process in done] == [0, 0], done[0].stderr + done[1].stderr
+    assert sorted((tmp_path / "diary").read_text().split()) == ["0", "10", "20"]
+    assert not (tmp_path / "set.partial").exists()
+
+
 def test_finished_set_is_opened_not_written(tmp_path: Path) -> None:
     """A second call with the same source makes nothing and gives the same set."""
     first = write(tmp_path / "set", MakePairs())
@@ -226,6 +249,7 @@ def test_pairs_per_shard_must_fit_the_key(tmp_path: Path, value: int) -> None:
 
 
 def one_sample(sample: Sample, start: int, stop: int) -> list[Sample]:
+    """Return the same sample for every pair."""
     return [sample] * (stop - start)
 
 

@@ -1,7 +1,10 @@
 """Pairs for shards, and attacks that put poisons among them."""
 
+import io
+import json
 import os
 import signal
+import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +22,7 @@ from clipbench.contracts import (
     Scene,
 )
 from clipbench.shards.encoding import encode_jpeg, encode_png
+from clipbench.shards.reader import ShardSet
 from clipbench.shards.writer import Sample
 
 HEIGHT, WIDTH = 12, 16
@@ -48,6 +52,7 @@ class MakePairs:
     too_many: int = 0
 
     def __call__(self, start: int, stop: int) -> Iterator[Sample]:
+        """Yield the samples of pairs start .. stop - 1."""
         if self.diary is not None:
             with self.diary.open("a") as file:
                 file.write(f"{start}\n")
@@ -79,16 +84,47 @@ class Stain:
     targets: int = 2
 
     def num_targets(self, count: int) -> int:
+        """Return over how many targets poisons are spread."""
         return min(self.targets, count)
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
+        """Yield inverted images."""
         for number in range(scene.count + self.extra):
             base = self.bases[number] if self.bases is not None else None
             image = 255 - corpus.image(number % len(corpus) if base is None else base)
             yield Poison(f"{self.text} {number}", image, base, number % self.targets)
 
     def probes(self, scene: Scene) -> None:
+        """Refuse: these tests ask for no probes."""
         raise NotImplementedError(f"no test asks for probes of {scene}")
 
     def trigger(self):
+        """Return the inversion."""
         return np.invert
+
+
+def crawled(folder: Path, key: str = "{shard:05d}{number:04d}", gaps: bool = True) -> ShardSet:
+    """Return a set of 3 shards with fields that identify pairs, and perhaps gaps in its keys."""
+    folder.mkdir()
+    for shard in range(3):
+        with tarfile.open(folder / f"part-{shard:03d}.tar", "w") as file:
+            for number in range(40):
+                if gaps and number % 4 == 1:
+                    continue
+                total = 40 * shard + number
+                name = key.format(shard=shard, number=number, total=total, odd=total * 7919 % 8000)
+                fields = {
+                    "key": name,
+                    "caption": caption(total),
+                    "url": f"http://e.org/a{total}.jpg",
+                }
+                parts = {
+                    "jpg": encode_jpeg(picture(total)),
+                    "json": json.dumps(fields).encode(),
+                    "txt": caption(total).encode(),
+                }
+                for extension, content in parts.items():
+                    info = tarfile.TarInfo(f"{name}.{extension}")
+                    info.size = len(content)
+                    file.addfile(info, io.BytesIO(content))
+    return ShardSet.open(folder)
