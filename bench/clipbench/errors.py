@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST_NAMES = 40  # that a message lists; there are hundreds of models
+
 
 class ClipbenchError(Exception):
     """The work failed; the message says what, where and what to do."""
@@ -34,9 +36,19 @@ class UnknownName(BadInput, LookupError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         choices = sorted(known)
-        near = get_close_matches(name, choices, n=1, cutoff=0.5)
+        self._arguments = (kind, name, choices)
+        near = get_close_matches(name, choices, n=5, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        super().__init__(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(choices) or 'none'}.")
+        shown = choices if len(choices) <= MOST_NAMES else near[1:]
+        names = f"Known: {', '.join(shown) or 'none'}."
+        if len(choices) > len(shown):
+            others = f", among them {', '.join(shown)}" if shown else ""
+            names = f"{len(choices)} are known{others}."
+        super().__init__(f"Unknown {kind} {name!r}.{hint} {names}")
+
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, list[str]]]:
+        """Travel between processes, as exceptions of worker processes do."""
+        return type(self), self._arguments
 
 
 class BadSetting(BadInput):

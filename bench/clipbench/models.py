@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import tempfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from clipbench import towers
 from clipbench.errors import BadSetting, CorruptData, MissingData, UnknownName
 from clipbench.rng import derive_seed
+from clipbench.shards.files import atomic_file, clear_leftovers, write_json
 
 CONFIGS = Path(__file__).parent / "model_configs"
 CONFIG_FILE = "open_clip_config.json"
@@ -72,7 +73,9 @@ def _read_config(path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", config)
 
 
-def create_model(name: str, seed: int, pretrained: str | None = None) -> tuple[nn.Module, Tokenizer]:
+def create_model(
+    name: str, seed: int, pretrained: str | None = None
+) -> tuple[nn.Module, Tokenizer]:
     """Return an open_clip model in float32 on the CPU, and its tokenizer.
 
     Args:
@@ -126,7 +129,7 @@ def save_model(model: nn.Module, config: dict[str, Any], folder: Path) -> Path:
     Both ``create_model_and_transforms(NAME, pretrained=FILE)`` and
     ``create_model_and_transforms("local-dir:FOLDER")`` give the model back.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save  # noqa: PLC0415 - needed here alone
 
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
@@ -134,40 +137,55 @@ def save_model(model: nn.Module, config: dict[str, Any], folder: Path) -> Path:
         "mean": list(getattr(model.visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN),
         "std": list(getattr(model.visual, "image_std", None) or open_clip().OPENAI_DATASET_STD),
     }
-    text = json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}, indent=2)
-    temporary = folder / (CONFIG_FILE + ".tmp")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, folder / CONFIG_FILE)
-    temporary = folder / (WEIGHTS_FILE + ".tmp")
-    save_file(state, temporary)
-    os.replace(temporary, folder / WEIGHTS_FILE)
+    clear_leftovers(folder)
+    write_json(folder / CONFIG_FILE, {"model_cfg": config, "preprocess_cfg": preprocess}, indent=2)
+    with atomic_file(folder / WEIGHTS_FILE) as file:
+        file.write(save(state))
     return folder / WEIGHTS_FILE
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
     """Load a weights file into `model`; nothing in the file is executed.
 
+    Args:
+        model: the model; its weights are replaced.
+        path: weights of clipbench or open_clip, or the folder of a run or of its model.
+
     Raises:
         MissingData: there is no such file.
         CorruptData: it cannot be read, or belongs to another model.
     """
     if path.is_dir():
-        path = path / WEIGHTS_FILE
+        inner = path / "model" / WEIGHTS_FILE
+        path = inner if inner.is_file() else path / WEIGHTS_FILE
     if not path.is_file():
-        raise MissingData(f"There is no checkpoint {path.resolve()}.")
-    try:
-        state = open_clip().factory.load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # noqa: BLE001 - every reader fails in its own way
-        raise CorruptData(f"{path.resolve()} cannot be read as a checkpoint: {error}") from error
-    own = model.state_dict()
-    wrong = sorted(
-        key
-        for key in set(own) | set(state)
-        if key not in own or key not in state or own[key].shape != state[key].shape
-    )
-    if wrong:
+        raise MissingData(f"There is no checkpoint {path.resolve()}; check the path.")
+    state, own = _read_weights(path), model.state_dict()
+    unfit = [key for key in own if key not in state or own[key].shape != state[key].shape]
+    foreign = [key for key in state if key not in own]
+    if unfit or foreign:
         raise CorruptData(
-            f"{path.resolve()} is a checkpoint of another model: {len(wrong)} of {len(own)} weights"
-            f" do not fit, the first is {wrong[0]!r}. Give the model it was trained as."
+            f"{path.resolve()} is a checkpoint of another model: of this model's {len(own)} weights"
+            f" {len(unfit)} are missing or of another shape, and it holds {len(foreign)} others;"
+            f" the first is {sorted([*unfit, *foreign])[0]!r}. Give the model it was trained as."
         )
     model.load_state_dict(state)
+
+
+def _read_weights(path: Path) -> Mapping[str, Tensor]:
+    """Return the weights in a file of open_clip, or in one that training kept of an epoch."""
+    remedy = "Fetch it again; if a run wrote it, delete it and start the run again."
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files that are no checkpoints
+            state: Any = open_clip().factory.load_state_dict(str(path), weights_only=True)
+    except Exception as error:  # every reader fails in its own way
+        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")  # torch writes pages
+        raise CorruptData(
+            f"{path.resolve()} cannot be read as a checkpoint ({reason}). {remedy}"
+        ) from error
+    if isinstance(state, dict) and set(state) == {"format", "model"}:
+        state = state["model"]
+    if not isinstance(state, dict) or not all(isinstance(item, Tensor) for item in state.values()):
+        raise CorruptData(f"{path.resolve()} holds other things than weights. {remedy}")
+    return cast("Mapping[str, Tensor]", state)

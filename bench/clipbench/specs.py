@@ -142,7 +142,16 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
     try:
         return _convert(value, hint)
     except ValueError:
-        raise BadSetting(f"{where} must be {type_text(hint)}. Got {value!r}.") from None
+        wanted = "a finite number" if _is_endless(value) else type_text(hint)
+        raise BadSetting(f"{where} must be {wanted}. Got {value!r}.") from None
+
+
+def _is_endless(value: Any) -> bool:
+    """Tell whether `value` is a number, or says one, that is infinite or none at all."""
+    try:
+        return not math.isfinite(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return False
 
 
 def _convert(value: Any, hint: Any) -> Any:

@@ -54,19 +54,26 @@ ENCODERS: Mapping[Encoding, Callable[[Image], bytes]] = {
     "png": encode_png,
 }
 
-RECIPE = Recipe(
-    train={
-        "model": "shapes-32",
-        "epochs": 20,
-        "batch_size": 256,
-        "lr": 2e-3,
-        "wd": 0.1,
-        "warmup": 100,
-        "crop_scale": 0.75,
-        "flip": 0.5,
-    },
-    defenses={"safeclip": {"train": {"epochs": 31}}},
-)
+TRAIN = {
+    "batch_size": 256,
+    "lr": 2e-3,
+    "wd": 0.1,
+    "warmup": 100,
+    "crop_scale": 0.75,
+    "flip": 0.5,
+}
+EPOCHS = 12
+SAFECLIP_EPOCHS = 20
+SAFECLIP = {
+    "unimodal_epochs": 1,
+    "cross_modal_epochs": 2,
+    "cross_modal_lr_scale": 0.5,
+    "unimodal_lr_scale": 0.2,
+    "first_ratio": 0.5,
+    "growth": 0.1,
+    "cap": 0.98,
+    "pool_size": 4096,
+}
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,26 @@ class Shapes:
 
     def recipe(self) -> Recipe:
         """Return how this data set is trained on."""
-        return RECIPE
+        return Recipe(
+            train={**TRAIN, "model": self._model(), **self._length(EPOCHS)},
+            defenses={"safeclip": {**SAFECLIP, "train": self._length(SAFECLIP_EPOCHS)}},
+        )
+
+    def _model(self) -> str:
+        return "shapes-32" if self.image_size < 64 else "shapes-64"
+
+    def _length(self, epochs: int) -> dict[str, int | None]:
+        """Return epochs and their length.
+
+        More pairs do not mean more work in proportion: a large set is seen once, in as many epochs
+        as a small one, each a part of the pass.
+        """
+        parts = -(-self.num_pairs() // epochs)
+        longer = self.num_pairs() > DEFAULT_SIZE
+        return {
+            "epochs": epochs,
+            "pairs_per_epoch": max(DEFAULT_SIZE, parts) if longer else None,
+        }
 
     def arrays(self, split: Split, start: int, stop: int) -> tuple[Images, IntArray, list[str]]:
         """Return images as drawn ``(n, H, W, 3)``, classes ``(n,)`` and captions of a range."""

@@ -62,7 +62,7 @@ def test_settings_are_what_their_fields_say() -> None:
         ("pairs_per_epoch", 0, "at least 1"),
         ("batch_size", 1, "at least 2"),
         ("lr", 0.0, "greater than 0"),
-        ("lr", float("nan"), "float"),
+        ("lr", float("nan"), "a finite number"),
         ("wd", -0.1, "at least 0"),
         ("beta1", 1.0, "in [0, 1)"),
         ("beta2", -0.1, "in [0, 1)"),

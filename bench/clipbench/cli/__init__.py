@@ -8,12 +8,13 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
 
 from clipbench import __version__
-from clipbench.cli._errors import report
+from clipbench.cli._errors import report, show_warning
 from clipbench.cli._options import PREFIX, traceback_option
 from clipbench.errors import UnknownName
 
@@ -76,8 +77,10 @@ def main(args: Sequence[str] | None = None) -> int:
     state = {"traceback": False}
     try:
         given = list(sys.argv[1:] if args is None else args)
-        with cli.make_context("clipbench", given, obj=state) as ctx:
-            cli.invoke(ctx)
+        with warnings.catch_warnings():
+            warnings.showwarning = show_warning
+            with cli.make_context("clipbench", given, obj=state) as ctx:
+                cli.invoke(ctx)
         sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code

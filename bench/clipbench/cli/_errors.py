@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import traceback
 
 import click
 
+from clipbench.disk import full_disk
 from clipbench.errors import ClipbenchError
 
 FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, what shells expect
-
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 def report(error: BaseException, *, show_traceback: bool) -> int:
@@ -34,6 +32,11 @@ def report(error: BaseException, *, show_traceback: bool) -> int:
     return status
 
 
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line, without the place in the code; for `warnings.showwarning`."""
+    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+
+
 def _explain(error: BaseException) -> tuple[str, int]:
     """Return what to tell a person, and the exit status."""
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
@@ -44,28 +47,23 @@ def _explain(error: BaseException) -> tuple[str, int]:
         context = getattr(error, "ctx", None)
         hint = f" Try '{context.command_path} --help'." if context else ""
         return error.format_message() + hint, error.exit_code
-    full = _disk_full(error)
+    full = full_disk(error)
     if full is not None:
         where = f" at {full.filename}" if full.filename else ""
         advice = "Free some space, or choose another folder with --cache or --out"
         return f"no space left{where}. {advice}, then run the same command again.", FAILED
-    kind = type(error).__name__
+    return _unforeseen(error), FAILED
+
+
+def _unforeseen(error: BaseException) -> str:
+    """Return what to tell of an error that is none of ours."""
+    kind, more = type(error).__name__, "clipbench --traceback ... shows where it came from"
     if kind in ("MemoryError", "OutOfMemoryError"):
-        return (
-            f"out of memory ({str(error) or kind}). Choose a smaller --batch-size or model.",
-            FAILED,
-        )
-    reason = f"{kind}: {error}" if str(error) else kind
-    return f"unexpected {reason} (clipbench --traceback ... shows where it came from)", FAILED
-
-
-def _disk_full(error: BaseException | None) -> OSError | None:
-    """Return the error of a full disk that `error` is or was caused by."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _NO_ROOM:
-            return error
-        error = error.__cause__ or error.__context__
-    return None
+        return f"out of memory ({str(error) or kind}). Choose a smaller --batch-size or model."
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        where = f"{error.filename}: {error.strerror}."
+        return f"{where} Check the path and its permissions, or choose another ({more})."
+    return f"unexpected {kind}: {error} ({more})" if str(error) else f"unexpected {kind} ({more})"
 
 
 def _drop_output() -> None:

@@ -66,7 +66,7 @@ def command(
 
 def _line(name: str, metric: dict[str, Any]) -> tuple[str, str, str, str]:
     """Return a metric as name, value, count and interval; the last two for proportions."""
-    if metric.get("n") is None:
+    if metric.get("low") is None:  # no proportion of a count
         value = metric["value"]
         return name, "missing" if value is None else f"{value:.4f}", "", ""
     share = "missing" if metric["value"] is None else f"{metric['value']:.2%}"

@@ -10,6 +10,7 @@ import click
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import defaults, frame_of
 from clipbench.cli._output import print_result, reporter_for
+from clipbench.errors import CorruptData
 from clipbench.request import DEFAULT_OUT
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def command(
             list(paths) or [DEFAULT_OUT],
             skip_damaged=lambda error: reporter.warning(str(error)),
         )
+        if not results:
+            raise CorruptData("No result that was found can be read; see the warnings above.")
         frame = frame_of(results, eligible_at)
         if write is not None:
             for path in [*tables.write_all(frame, results, write), *_plot(frame, results, write)]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 from torch import nn
 
 from clipbench.contracts import Dataset, EvaluationSet, Probes
+from clipbench.errors import CorruptData
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.evaluation.evaluator import attack_metrics
 from clipbench.evaluation.zeroshot import zeroshot_classifier
@@ -51,8 +54,8 @@ def history_of(
         phases = [item for item in record.history if item["epoch"] == epoch]
         entry["loss"] = {item["phase"]: item["loss"] for item in phases}
         entry["lr"] = phases[-1].get("lr") if phases else None
-        with np.load(folder / "train" / "trace" / f"{epoch - 1:04d}.npz") as trace:
-            entry |= (found := _of_trace(trace, poisoned))
+        trace = _read_trace(folder / "train" / "trace" / f"{epoch - 1:04d}.npz")
+        entry |= (found := _of_trace(trace, poisoned))
         detection = found.pop("detection", detection)
         entry.pop("detection", None)
         weights = folder / "train" / "epochs" / f"{epoch:04d}.pt"
@@ -60,6 +63,22 @@ def history_of(
             entry |= _success(weights, model, tokenizer, evaluation, probes)
         entries.append(entry)
     return entries, detection
+
+
+def _read_trace(path: Path) -> dict[str, Any]:
+    """Return what training wrote down about an epoch.
+
+    Raises:
+        CorruptData: it is missing or damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as trace:
+            return {name: trace[name] for name in ("pairs", "cross_modal", "scores")}
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        raise CorruptData(
+            f"{path.resolve()} is missing or damaged ({type(error).__name__}). Delete"
+            f" {path.parents[1].resolve()} and start the run again; the training starts anew."
+        ) from error
 
 
 def _of_trace(trace: Any, poisoned: np.ndarray[Any, np.dtype[np.bool_]]) -> Entry:

@@ -75,7 +75,7 @@ def validate(obj: Any, path: Path | None = None) -> None:
     except (Objection, BadSetting) as error:
         raise CorruptData(
             f"{path or 'This result'} is no valid result: {error}; "
-            "make it anew with `clipbench run`, or take it away."
+            "delete it and start the run again."
         ) from error
 
 
@@ -103,7 +103,7 @@ def parse_json(path: Path) -> Any:
         raise MissingData(f"There is no file {path}; check the path.") from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: bad JSON or bad UTF-8
         raise CorruptData(
-            f"{path} cannot be read as JSON ({error}); make it anew or take it away."
+            f"{path} cannot be read as JSON ({error}). Delete it and start the run again."
         ) from error
 
 

@@ -15,16 +15,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from clipbench.contracts import Progress, no_progress
+from clipbench.disk import full_disk, is_full
 from clipbench.errors import ClipbenchError, CorruptData, MissingData
 
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
 _CHUNK = 1 << 22
-
-
-def is_full(error: OSError) -> bool:
-    """Tell whether `error` says that a disk, a quota or a file-size limit is used up."""
-    return error.errno in _NO_ROOM
+_REMEDY = "Remove the set it belongs to, then write it again."
 
 
 def is_vacant(folder: Path) -> bool:
@@ -49,10 +45,11 @@ def no_space(path: Path, needed: int | None) -> ClipbenchError:
         needed: bytes still to be written, where known.
     """
     free = human_bytes(shutil.disk_usage(path.parent).free)
-    want = "" if needed is None else f" about {human_bytes(needed)} more are needed and"
+    want = "" if needed is None else f"about {human_bytes(needed)} more are needed, "
     return ClipbenchError(
-        f"No space left to write {path}:{want} {free} are free. "
-        "Free some space or choose another folder, then run the same command again."
+        f"No space left to write {path}: {want}the disk has {free} free, and a quota or a limit on"
+        " the size of files counts, too. Free some space or choose another folder, then run the"
+        " same command again."
     )
 
 
@@ -74,7 +71,7 @@ def atomic_file(path: Path, needed: int | None = None) -> Iterator[IO[bytes]]:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and is_full(error):
+        if full_disk(error) is not None and not isinstance(error, ClipbenchError):
             raise no_space(path, needed) from error
         raise
 
@@ -112,13 +109,13 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError as error:
-        raise MissingData(f"There is no file {path}.") from error
+        raise MissingData(f"There is no file {path}; check the path.") from error
     except OSError as error:
         raise MissingData(f"{path} can't be read: {error.strerror}.") from error
     except ValueError as error:
-        raise CorruptData(f"{path} is not valid JSON ({error}); write the set again.") from error
+        raise CorruptData(f"{path} is not valid JSON ({error}). {_REMEDY}") from error
     if not isinstance(value, dict):
-        raise CorruptData(f"{path} holds no JSON object; write the set again.")
+        raise CorruptData(f"{path} holds no JSON object. {_REMEDY}")
     return value
 
 

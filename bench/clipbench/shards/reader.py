@@ -125,7 +125,9 @@ class ShardSet:
         try:
             return decode(self.image_bytes(index))
         except CorruptData as error:
-            raise CorruptData(f"Image of {self.where(index)}: {error}") from error
+            raise CorruptData(
+                f"Image of {self.where(index)}: {error} Fetch the shard again or remove the key."
+            ) from error
 
     def metadata(self, index: int) -> dict[str, Any]:
         """Return what the JSON of pair `index` says; empty if it has none."""
@@ -253,7 +255,10 @@ class ShardSet:
         try:
             return content.decode()
         except UnicodeDecodeError as error:
-            raise CorruptData(f"Caption of {self.where(index)} is not UTF-8: {error}.") from error
+            raise CorruptData(
+                f"Caption of {self.where(index)} is not UTF-8: {error}. Write it again as UTF-8 or"
+                " remove the key."
+            ) from error
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_order": None}

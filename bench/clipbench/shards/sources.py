@@ -53,7 +53,7 @@ def _expand_part(part: str | Path) -> list[Path]:
         raise BadSetting(f"The braces of {text} don't match ({error}).") from error
     for name in names:
         if not Path(name).is_file():
-            raise MissingData(f"There is no shard {name}; check the path.")
+            raise MissingData(f"There is no shard or folder {name}; check the path.")
     return [Path(name) for name in names]
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from clipbench.contracts import Progress, no_progress
+from clipbench.disk import is_full
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards.files import (
     atomic_file,
     clear_leftovers,
-    is_full,
     is_vacant,
     locked_folder,
     no_space,

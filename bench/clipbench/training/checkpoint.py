@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from clipbench.errors import BadSetting, CorruptData
+from clipbench.shards.files import atomic_file, clear_leftovers
 
 FORMAT = 1
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint under a temporary name, then put it in place."""
+    """Write a checkpoint under a temporary name, then put it in place.
+
+    Raises:
+        ClipbenchError: the disk is full; the checkpoint before this one is left as it is.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    clear_leftovers(path.parent)  # of a process that was killed while it wrote one
+    with atomic_file(path) as file:
         torch.save({"format": FORMAT, **content}, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
@@ -38,9 +43,11 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files that are none of ours
+            content = torch.load(path, map_location="cpu", weights_only=True)
         known = isinstance(content, dict) and content.get("format") == FORMAT
-    except Exception as error:  # noqa: BLE001 - torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many kinds for a damaged file
         raise CorruptData(
             f"The checkpoint {path.resolve()} is damaged ({type(error).__name__})."
             " Delete it; the training then starts anew."
@@ -50,7 +57,7 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
             f"{path.resolve()} is no checkpoint of this version of clipbench."
             " Delete it; the training then starts anew."
         )
-    if content["fingerprint"] != fingerprint:
+    if content.get("fingerprint") != fingerprint:
         raise BadSetting(
             f"{path.resolve()} is the checkpoint of a training with other settings."
             " Choose another --out, or delete it."

@@ -9,6 +9,8 @@ initial values.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -27,13 +29,20 @@ class CompactVocabulary:
     """
 
     def __init__(self, model: nn.Module, used: IntArray) -> None:
-        self._owner = model if hasattr(model, "token_embedding") else model.text
-        table: nn.Embedding = self._owner.token_embedding  # type: ignore[assignment]
-        self._full = table.weight.detach().clone()
+        self._owner: Any = model if hasattr(model, "token_embedding") else model.text
+        self._full: torch.Tensor = self._owner.token_embedding.weight.detach().clone()
         self._used = torch.from_numpy(used)
         self._rank = np.full(len(self._full), -1, dtype=np.int64)
         self._rank[used] = np.arange(len(used))
         self._set(self._full[self._used])
+        # A model that pools at its end token by number must know that number's row.
+        self._end_ids = {
+            name: getattr(self._owner, name)
+            for name in ("eos_id", "text_eos_id")
+            if getattr(self._owner, name, None) in used.tolist()
+        }
+        for name, token in self._end_ids.items():
+            setattr(self._owner, name, int(self._rank[token]))
 
     def _set(self, rows: torch.Tensor) -> None:
         embedding = nn.Embedding(len(rows), rows.shape[1], device=rows.device)
@@ -60,3 +69,5 @@ class CompactVocabulary:
         full = self.full_state(model)
         key = next(key for key in full if key.endswith("token_embedding.weight"))
         self._set(full[key])
+        for name, token in self._end_ids.items():
+            setattr(self._owner, name, token)

@@ -26,5 +26,5 @@ def cosine_of_steps(step: int, total: int, warmup: int) -> float:
     Past `total` the cosine rises again; nothing here hides that.
     """
     if step < warmup:
-        return step / warmup
+        return (step + 1) / warmup
     return 0.5 * (1.0 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import resource
+import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import torch
 from clipbench import registry
 from clipbench.config import RunConfig
 from clipbench.contracts import Dataset, Defense
-from clipbench.errors import CorruptData
+from clipbench.errors import BadSetting, CorruptData
 from clipbench.models import (
     WEIGHTS_FILE,
     create_model,
@@ -31,6 +32,7 @@ from clipbench.models import (
 )
 from clipbench.progress import Reporter
 from clipbench.shards.decoded import DecodedImages
+from clipbench.shards.files import atomic_file, clear_leftovers, write_json
 from clipbench.shards.reader import ShardSet
 from clipbench.training.augment import ImageAugmentation
 from clipbench.training.compact import CompactVocabulary
@@ -108,6 +110,8 @@ def train_on(
         reporter: told about progress.
     """
     shards = ShardSet.open(shards_folder, cache=cache / "index")
+    if len(shards) < 2:
+        raise BadSetting(f"{shards_folder} holds one pair; a contrast needs at least two.")
     fingerprint = _fingerprint(config, shards)
     record = _read_record(folder / "train", fingerprint)
     if record is not None and (folder / "model" / WEIGHTS_FILE).is_file():
@@ -118,15 +122,13 @@ def train_on(
     defense: Defense = registry.build("defense", config.defense)
     model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
     context_length = architecture["text_cfg"].get("context_length", 77)
-    captions = CaptionTable(shards.captions(), tokenizer, dataset.synonyms(), context_length)
+    captions = CaptionTable(_captions(shards), tokenizer, dataset.synonyms(), context_length)
     vocabulary = CompactVocabulary(model, captions.vocabulary())
     images = _decoded(shards, image_size_of(architecture), cache, processes, reporter)
     augmentation = ImageAugmentation(
         settings.crop_scale, settings.flip, settings.color_jitter, settings.grayscale, settings.blur
     )
-    pairs = TrainingPairs(
-        images, captions, vocabulary, augmentation, settings.eda, config.seed
-    )
+    pairs = TrainingPairs(images, captions, vocabulary, augmentation, settings.eda, config.seed)
     trainer = Trainer(
         model,
         pairs,
@@ -156,12 +158,18 @@ def train_on(
     if processes.is_first:
         vocabulary.expand(model)
         save_model(model, architecture, folder / "model")
-        _write_record(folder / "train", record, fingerprint)
         if settings.tensorboard:
             write_tensorboard(folder / "tensorboard", record)
+        _write_record(folder / "train", record, fingerprint)  # last: it says that all is there
         (folder / "train" / "checkpoint.pt").unlink(missing_ok=True)
     processes.barrier()
     return record
+
+
+def _captions(shards: ShardSet, at_once: int = 10_000) -> Iterator[str]:
+    """Yield all captions without holding them all."""
+    for start in range(0, len(shards), at_once):
+        yield from shards.captions(range(start, min(start + at_once, len(shards))))
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -190,14 +198,12 @@ def _fingerprint(config: RunConfig, shards: ShardSet) -> str:
 
 def _write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None:
     """Write the record; its presence says that the training is finished."""
-    temporary = folder / "exposures.tmp.npy"
-    np.save(temporary, record.exposures)
-    os.replace(temporary, folder / "exposures.npy")
+    clear_leftovers(folder)
+    with atomic_file(folder / "exposures.npy") as file:
+        np.save(file, record.exposures, allow_pickle=False)
     content = {"fingerprint": fingerprint, **asdict(record)}
     del content["exposures"]
-    temporary = folder / "record.tmp"
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    os.replace(temporary, folder / "record.json")
+    write_json(folder / "record.json", content, indent=None)
 
 
 def _read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
@@ -231,9 +237,10 @@ def device_name(device: torch.device) -> str:
 
 
 def write_tensorboard(folder: Path, record: TrainingRecord) -> None:
-    """Write the training's curves for TensorBoard."""
+    """Write the training's curves for TensorBoard, in place of those of a killed process."""
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
 
+    shutil.rmtree(folder, ignore_errors=True)
     with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
         for item in record.history:
             name = item["phase"].replace(" ", "_")

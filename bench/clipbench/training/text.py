@@ -7,7 +7,11 @@ matches across white space (a test holds the two against each other).
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -42,10 +46,19 @@ class CaptionTable:
                 f"Training needs open_clip's byte-pair tokenizer; this model uses"
                 f" {type(tokenizer).__name__}. Choose a model with OpenAI's tokenizer."
             )
+        if getattr(tokenizer, "reduction_fn", None) is not None:
+            raise BadSetting(
+                "Training cannot follow the tokenizer's own reduction of long captions."
+                " Remove reduction_mask from the model's configuration."
+            )
         self.context_length = context_length
-        self._tokenizer = tokenizer
-        self._numbers: dict[str, int] = {}
-        self._tokens: list[list[int]] = []
+        self._tokenizer: Any = tokenizer
+        self._lowers = self._tokenizer.clean_fn("A_b-c.") == "a_b-c."
+        # Words are cleaned as part of their caption; cleaning one again could change it further.
+        self._splitter: Any = copy(tokenizer)
+        self._splitter.clean_fn = str
+        self._numbers: dict[str, int] = {"": 0}  # stands for padding, and has no tokens
+        self._tokens: list[list[int]] = [[]]
         self._read(captions)
         self._synonyms, self._synonym_counts = self._synonym_table(synonyms)
         self._pack()
@@ -54,31 +67,35 @@ class CaptionTable:
         return len(self._starts) - 1
 
     def _read(self, captions: Iterable[str]) -> None:
-        flat: list[int] = []
+        flat = array("i")  # a list of a million captions' words would take gigabytes
         starts = [0]
         for caption in captions:
             flat.extend(self._number(word) for word in self._clean(caption).split())
             starts.append(len(flat))
-        self._words: WordArray = np.asarray(flat, dtype=np.int32)
+        self._words: WordArray = np.frombuffer(flat, dtype=np.int32)
         self._starts: IntArray = np.asarray(starts, dtype=np.int64)
 
     def _clean(self, caption: str) -> str:
-        if caption.isascii() and caption.isprintable() and "&" not in caption:
+        if self._lowers and caption.isascii() and caption.isprintable() and "&" not in caption:
             return caption.lower()  # what the tokenizer's cleaning leaves of plain text
-        return str(self._tokenizer.clean_fn(caption))  # type: ignore[attr-defined]
+        return str(self._tokenizer.clean_fn(caption))
 
     def _number(self, word: str) -> int:
         number = self._numbers.get(word)
         if number is None:
             number = self._numbers[word] = len(self._tokens)
-            self._tokens.append(self._tokenizer.encode(word))  # type: ignore[attr-defined]
+            # No caption holds more tokens, and one endless word must not cost every word memory.
+            self._tokens.append(self._splitter.encode(word)[: self.context_length])
         return number
 
     def _synonym_table(
         self, synonyms: Mapping[str, Sequence[str]]
     ) -> tuple[WordArray, npt.NDArray[np.int32]]:
-        known = [(self._number(word), others) for word, others in sorted(synonyms.items()) if others]
-        numbered = {word: [self._number(other) for other in others] for word, others in known}
+        numbered = {
+            self._number(self._clean(word)): [self._number(self._clean(other)) for other in others]
+            for word, others in sorted(synonyms.items())
+            if others
+        }
         width = max((len(others) for others in numbered.values()), default=1)
         table = np.zeros((len(self._tokens), width), dtype=np.int32)
         counts = np.zeros(len(self._tokens), dtype=np.int32)
@@ -88,13 +105,12 @@ class CaptionTable:
         return table, counts
 
     def _pack(self) -> None:
-        self._token_counts = np.asarray([len(tokens) for tokens in self._tokens], dtype=np.int64)
-        width = max(1, int(self._token_counts.max(initial=1)))
-        self._token_table = np.zeros((len(self._tokens), width), dtype=np.int64)
-        for number, tokens in enumerate(self._tokens):
-            self._token_table[number, : len(tokens)] = tokens
-        self._start_token = int(self._tokenizer.sot_token_id)  # type: ignore[attr-defined]
-        self._end_token = int(self._tokenizer.eot_token_id)  # type: ignore[attr-defined]
+        counts = [len(tokens) for tokens in self._tokens]
+        self._token_counts = np.asarray(counts, dtype=np.int64)
+        self._token_starts = np.cumsum([0, *counts[:-1]])
+        self._all_tokens = np.fromiter(chain.from_iterable(self._tokens), np.int64, sum(counts))
+        self._start_token = int(self._tokenizer.sot_token_id)
+        self._end_token = int(self._tokenizer.eot_token_id)
 
     def vocabulary(self) -> IntArray:
         """Return every token a caption or its augmentation can have, sorted, padding included."""
@@ -139,9 +155,10 @@ class CaptionTable:
         length = self.context_length
         tokens = np.zeros((len(words), length), dtype=np.int64)
         tokens[:, 0] = self._start_token
-        for part in range(self._token_table.shape[1]):
+        for part in range(int(lengths.max(initial=0))):
             row, column = np.nonzero((lengths > part) & (place + part < length - 1))
-            tokens[row, place[row, column] + part] = self._token_table[words[row, column], part]
+            token = self._all_tokens[self._token_starts[words[row, column]] + part]
+            tokens[row, place[row, column] + part] = token
         last = np.minimum(ends[:, -1], length - 1)
         tokens[np.arange(len(words)), last] = self._end_token
         return tokens

@@ -181,7 +181,7 @@ def _caused(error: Exception, cause: Exception) -> Exception:
             "no space left. Free some space",
         ),
         (MemoryError(), 1, "out of memory (MemoryError). Choose a smaller --batch-size"),
-        (PermissionError(13, "Denied", "/d"), 1, "unexpected PermissionError: [Errno 13]"),
+        (PermissionError(13, "Denied", "/d"), 1, "/d: Denied. Check the path"),
         (ZeroDivisionError(), 1, "unexpected ZeroDivisionError (clipbench --traceback"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (click.Abort(), 130, "interrupted"),

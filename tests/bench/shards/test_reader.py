@@ -380,7 +380,7 @@ def test_folder_without_shards_is_told(tmp_path: Path) -> None:
     [
         ("s3://bucket/a.tar", "is remote"),
         ("pipe:cat a.tar", "is remote"),
-        ("a.tar::", "There is no shard a.tar"),
+        ("a.tar::", "There is no shard or folder a.tar"),
         ("{a,b.tar", "don't match"),
     ],
 )

@@ -1,0 +1,116 @@
+"""A training small enough for a test: drawn shapes in memory, and a model of a few thousand weights.
+
+Every part is the real one: open_clip's residual network with batch norms and its text transformer,
+drawn scenes with their captions, augmentation, and whichever defence is given.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import open_clip
+import torch
+from torch import nn
+
+from clipbench.contracts import Defense, Progress, no_progress
+from clipbench.settings import TrainSettings
+from clipbench.training.augment import ImageAugmentation
+from clipbench.training.compact import CompactVocabulary
+from clipbench.training.distributed import Processes
+from clipbench.training.engine import Trainer
+from clipbench.training.pairs import TrainingPairs
+from clipbench.training.text import CaptionTable
+from clipbench_datasets.shapes import Shapes
+
+SIDE = 32
+LENGTH = 24
+SEED = 3
+SETTINGS: dict[str, Any] = {
+    "epochs": 2,
+    "batch_size": 32,
+    "lr": 1e-3,
+    "warmup": 2,
+    "precision": "fp32",
+    "device": "cpu",
+    "crop_scale": 0.6,
+    "color_jitter": 0.4,
+    "grayscale": 0.2,
+    "blur": 0.3,
+    "eda": 0.2,
+    "checkpoint_every_s": 1e9,
+}
+AUGMENTATION = ("crop_scale", "flip", "color_jitter", "grayscale", "blur")
+
+
+class Images:
+    """Decoded images in memory."""
+
+    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def gather(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """Return images, ``(B, S, S, 3)``."""
+        return self._images[indices]
+
+
+@cache
+def shapes(count: int) -> tuple[Images, CaptionTable]:
+    """Images and captions of the first scenes of the embedded data set."""
+    data = Shapes(size=count, image_size=SIDE)
+    images, _, captions = data.arrays("train", 0, count)
+    tokenizer = open_clip.SimpleTokenizer(context_length=LENGTH)
+    return Images(images), CaptionTable(captions, tokenizer, data.synonyms(), LENGTH)
+
+
+def tiny_model(seed: int = 0) -> nn.Module:
+    """An open_clip model: four residual blocks of 8 channels, one text layer of width 16."""
+    torch.manual_seed(seed)
+    model: nn.Module = open_clip.CLIP(
+        16,
+        {"image_size": SIDE, "layers": [1, 1, 1, 1], "width": 8, "head_width": 64},
+        {"context_length": LENGTH, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+        output_dict=True,
+    )
+    return model
+
+
+def tiny_pairs(model: nn.Module, settings: TrainSettings, count: int) -> TrainingPairs:
+    """The first `count` drawn pairs; makes the token table of `model` compact."""
+    images, captions = shapes(count)
+    strengths = [getattr(settings, name) for name in AUGMENTATION]
+    vocabulary = CompactVocabulary(model, captions.vocabulary())
+    return TrainingPairs(
+        images, captions, vocabulary, ImageAugmentation(*strengths), settings.eda, SEED
+    )
+
+
+def tiny_trainer(
+    folder: Path,
+    defense: Defense,
+    *,
+    count: int = 96,
+    progress: Progress = no_progress,
+    processes: Processes | None = None,
+    **settings: Any,
+) -> Trainer:
+    """A trainer at its start, or at the checkpoint that lies in `folder`."""
+    chosen = TrainSettings(**{**SETTINGS, **settings})
+    model = tiny_model()
+    return Trainer(
+        model,
+        tiny_pairs(model, chosen, count),
+        defense,
+        chosen,
+        seed=SEED,
+        folder=folder,
+        fingerprint="tiny",
+        processes=processes or Processes(),
+        progress=progress,
+    )

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from clipbench.rng import generator
+from clipbench.training import eda
+from clipbench.training.eda import augment_words
+
+IntArray = npt.NDArray[np.int64]
+WordArray = npt.NDArray[np.int32]
+Rows = list[list[int]]
+
+NUM_WORDS = 40
+# Words 1 to 12 have one, two or three synonyms, all of them above 20.
+SYNONYMS = {word: tuple(range(20 + word, 20 + word + 1 + word % 3)) for word in range(1, 13)}
+
+
+def synonym_table() -> tuple[WordArray, npt.NDArray[np.int32]]:
+    table = np.zeros((NUM_WORDS, 3), np.int32)
+    counts = np.zeros(NUM_WORDS, np.int32)
+    for word, others in SYNONYMS.items():
+        table[word, : len(others)] = others
+        counts[word] = len(others)
+    return table, counts
+
+
+def padded(rows: Rows) -> tuple[WordArray, IntArray]:
+    counts = np.array([len(row) for row in rows], np.int64)
+    words = np.zeros((len(rows), max(1, int(counts.max(initial=1)))), np.int32)
+    for row, content in enumerate(rows):
+        words[row, : len(content)] = content
+    return words, counts
+
+
+def captions(count: int, longest: int, name: str = "captions") -> Rows:
+    """Captions of 0 to `longest` words, half of them without synonyms."""
+    rng = generator(0, "eda", name)
+    lengths = rng.integers(0, longest + 1, count)
+    return [rng.integers(0, 20, length).tolist() for length in lengths]
+
+
+def augmented(rows: Rows, alpha: float, *scope: int) -> Rows:
+    words, counts = augment_words(
+        *padded(rows), *synonym_table(), alpha, generator(1, "augment", *scope)
+    )
+    return [words[row, :count].tolist() for row, count in enumerate(counts)]
+
+
+def operations(count: int, *scope: int) -> IntArray:
+    """The operation each row of `augmented` gets: the first draw of its generator."""
+    return generator(1, "augment", *scope).integers(4, size=count)
+
+
+def changes(row: list[int], alpha: float) -> int:
+    return max(1, int(alpha * len(row)))
+
+
+def replacements(row: list[int]) -> Rows:
+    """All results of replacing one word by one of its synonyms wherever it stands."""
+    return [
+        [other if old == word else old for old in row]
+        for word in set(row) & set(SYNONYMS)
+        for other in SYNONYMS[word]
+    ]
+
+
+def insertions(row: list[int]) -> Rows:
+    """All results of inserting one synonym of one word at one place."""
+    return [
+        [*row[:place], other, *row[place:]]
+        for word in set(row) & set(SYNONYMS)
+        for other in SYNONYMS[word]
+        for place in range(len(row) + 1)
+    ]
+
+
+def swaps(row: list[int]) -> Rows:
+    """All results of swapping two words, itself included."""
+    found = []
+    for first in range(len(row)):
+        for second in range(len(row)):
+            other = list(row)
+            other[first], other[second] = row[second], row[first]
+            found.append(other)
+    return found
+
+
+def is_part(short: list[int], long: list[int]) -> bool:
+    rest = iter(long)
+    return all(word in rest for word in short)
+
+
+@pytest.mark.parametrize("scope", range(4))
+def test_one_change_is_one_of_those_the_definition_allows(scope: int) -> None:
+    """Each short caption becomes one of the results that a slow enumeration of its operation lists.
+
+    Captions of up to 9 words are changed once at a tenth; without a word that has a synonym,
+    replacement and insertion leave them as they are.
+    """
+    rows = captions(400, 9)
+    for row, new, operation in zip(
+        rows, augmented(rows, 0.1, scope), operations(400, scope), strict=True
+    ):
+        if operation == 3:
+            assert is_part(new, row)
+            assert bool(new) == bool(row)
+            continue
+        allowed = (replacements, insertions, swaps)[operation](row)
+        assert new in (allowed or [row])
+
+
+def test_longer_captions_change_in_proportion() -> None:
+    """At 0.3 a caption is changed 0.3 times its length: so many insertions, swaps, replacements."""
+    rows = [row for row in captions(600, 40) if len(row) >= 7]
+    new_rows = augmented(rows, 0.3, 7)
+    operation = operations(len(rows), 7)
+    for row, new, kind in zip(rows, new_rows, operation, strict=True):
+        count = changes(row, 0.3)
+        added = Counter(new) - Counter(row)
+        if kind == 0:
+            assert len(new) == len(row)
+            assert set(added) <= {other for word in row for other in SYNONYMS.get(word, ())}
+            assert len({old for old, now in zip(row, new, strict=True) if old != now}) <= count
+        elif kind == 1:
+            able = any(word in SYNONYMS for word in row)
+            assert len(new) == len(row) + count * able
+            assert is_part(row, new)
+        elif kind == 2:
+            assert sorted(new) == sorted(row)
+            moved = sum(old != now for old, now in zip(row, new, strict=True))
+            assert moved <= 2 * count
+        else:
+            assert is_part(new, row)
+
+
+def test_operations_are_equally_likely() -> None:
+    """Each of the four operations is drawn for a quarter of the captions."""
+    shares = np.bincount(operations(8000, 3), minlength=4) / 8000
+    assert shares == pytest.approx([0.25] * 4, abs=0.02)
+
+
+def test_deletion_drops_each_word_with_its_probability() -> None:
+    """Of long captions a share alpha of the words goes, whatever their place."""
+    rows = [list(range(20)) for _ in range(4000)]
+    new_rows = augmented(rows, 0.2, 5)
+    deleted = [new for new, kind in zip(new_rows, operations(4000, 5), strict=True) if kind == 3]
+    kept = np.bincount([word for row in deleted for word in row], minlength=20) / len(deleted)
+    assert kept == pytest.approx([0.8] * 20, abs=0.06)
+
+
+def test_deletion_never_leaves_nothing() -> None:
+    """At a probability of 1 exactly one word stays, each equally often."""
+    rows: Rows = [[1, 2, 3, 4]] * 2000
+    words, counts = padded(rows)
+    eda._delete(words, counts, np.ones(2000, bool), 1.0, generator(0, "delete"))
+    assert counts.tolist() == [1] * 2000
+    assert np.bincount(words[:, 0], minlength=5)[1:] / 2000 == pytest.approx([0.25] * 4, abs=0.05)
+
+
+def test_places_and_synonyms_are_drawn_evenly() -> None:
+    """Insertions use each synonym and each of the places, the ends included, equally often."""
+    rows: Rows = [[2, 13, 14]] * 6000  # word 2 has the synonyms 22, 23, 24
+    words, counts = (np.pad(part, ((0, 0), (0, 1))) if part.ndim == 2 else part
+                     for part in padded(rows))  # fmt: skip
+    eda._insert(words, counts, *synonym_table(), np.ones(6000, bool), generator(0, "insert"))
+    assert counts.tolist() == [4] * 6000
+    place = (words >= 20).argmax(axis=1)
+    assert np.bincount(place, minlength=4) / 6000 == pytest.approx([0.25] * 4, abs=0.03)
+    inserted = words[np.arange(6000), place]
+    assert np.bincount(inserted)[22:25] / 6000 == pytest.approx([1 / 3] * 3, abs=0.03)
+
+
+def test_replacement_draws_among_words_that_have_synonyms() -> None:
+    """Of two words with synonyms each is replaced half of the time, one without never."""
+    rows: Rows = [[13, 1, 5, 14]] * 4000
+    words, counts = padded(rows)
+    eda._replace(words, counts, *synonym_table(), np.ones(4000, bool), generator(0, "replace"))
+    changed = (words != np.array(rows)).mean(axis=0)
+    assert changed == pytest.approx([0, 0.5, 0.5, 0], abs=0.04)
+    assert changed[1] + changed[2] == 1.0
+
+
+def test_nothing_to_change_is_left_alone() -> None:
+    """Empty captions stay empty, and no captions at all are no error."""
+    assert augmented([[], [], [], [], [], [], [], []], 0.5) == [[]] * 8
+    words, counts = augment_words(
+        np.zeros((0, 3), np.int32), np.zeros(0, np.int64), *synonym_table(), 0.1, generator(0)
+    )
+    assert words.shape[0] == len(counts) == 0
+
+
+def test_inputs_are_not_changed() -> None:
+    """The captions handed in are the same afterwards; results depend on the generator alone."""
+    rows = captions(50, 12)
+    words, counts = padded(rows)
+    before: list[Any] = [words.copy(), counts.copy()]
+    augment_words(words, counts, *synonym_table(), 0.5, generator(0))
+    assert np.array_equal(words, before[0])
+    assert np.array_equal(counts, before[1])
+    assert augmented(rows, 0.3, 1) == augmented(rows, 0.3, 1)
+    assert augmented(rows, 0.3, 1) != augmented(rows, 0.3, 2)

@@ -1,0 +1,675 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_training import SEED, shapes, tiny_model, tiny_pairs, tiny_trainer
+from torch import Tensor, nn
+
+from clipbench.contracts import (
+    Defense,
+    DefenseRun,
+    Features,
+    Phase,
+    Similarity,
+    StatelessRun,
+    TrainingFacts,
+)
+from clipbench.errors import BadSetting, ClipbenchError
+from clipbench.settings import TrainSettings
+from clipbench.training.distributed import Processes
+from clipbench.training.engine import (
+    LOGIT_SCALE_MAX,
+    Trainer,
+    kept,
+    make_optimizer,
+    resolve_precision,
+)
+from clipbench.training.losses import clip_loss
+from clipbench.training.order import batches, epoch_pairs
+from clipbench_defenses.clip import AugmentedClip
+from clipbench_defenses.none import NoDefense
+from clipbench_defenses.safeclip import SafeCLIP
+
+SAFECLIP = SafeCLIP(
+    unimodal_epochs=1, cross_modal_epochs=1, pool_size=40, first_ratio=0.5, growth=0.1, cap=0.7
+)
+# (defence, epochs): as few epochs as have every kind of phase, and every transition between them.
+DEFENSES: dict[str, tuple[Defense, int]] = {
+    "none": (NoDefense(), 2),
+    "clip": (AugmentedClip(), 2),
+    "clip crossed": (AugmentedClip(cross_aug=True), 1),
+    "safeclip": (SAFECLIP, 4),
+    "safeclip official": (
+        SafeCLIP(
+            unimodal_epochs=1,
+            cross_modal_epochs=1,
+            pool_size=1000,
+            symmetric=True,
+            score_augmented=True,
+            rank_by="posterior",
+            cross_aug=True,
+            lr_schedule="official",
+            threshold=0.5,
+        ),
+        3,
+    ),
+}
+pytestmark = pytest.mark.filterwarnings("ignore:safeclip. the mixture:UserWarning")
+
+
+class Killed(BaseException):
+    """What stands for SIGKILL: nothing in the engine may catch it."""
+
+
+def kill_after(calls: int) -> Callable[[str, int, int], None]:
+    """Progress that raises at the call after `calls`; the engine calls it before it saves."""
+    left = iter(range(calls))
+
+    def progress(what: str, done: int, total: int) -> None:
+        if next(left, None) is None:
+            raise Killed(what, done, total)
+
+    return progress
+
+
+def outcome(trainer: Trainer, folder: Path) -> dict[str, Any]:
+    """Everything a finished training leaves, bit by bit, except how long it took."""
+    history = [{**entry, "seconds": None} for entry in trainer.state.history]
+    traces: dict[str, list[Any]] = {}
+    for file in sorted((folder / "trace").glob("*.npz")):
+        with np.load(file) as trace:
+            traces[file.name] = [trace[name].tolist() for name in sorted(trace)]
+    state = vars(trainer.state) | {"history": history, "seconds": None}
+    return {
+        "state": state,
+        "exposures": trainer.exposures.tolist(),
+        "traces": traces,
+        "model": bits(trainer.model.state_dict()),
+        "optimizer": bits(trainer._optimizer.state_dict()["state"]),
+        "defense": bits(trainer._run.state_dict()),
+    }
+
+
+def bits(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.dtype, value.tolist()
+    if isinstance(value, dict):
+        return {key: bits(item) for key, item in value.items()}
+    return [bits(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """The outcome of each defence's training when nothing happens to it."""
+    found = {}
+    for name, (defense, epochs) in DEFENSES.items():
+        folder = tmp_path_factory.mktemp("uninterrupted")
+        trainer = tiny_trainer(folder, defense, epochs=epochs)
+        trainer.train()
+        found[name] = outcome(trainer, folder)
+    return found
+
+
+# ------------------------------------------------------------------------ killed and resumed
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_killed_at_every_step_it_ends_the_same(
+    name: str, tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    """With a checkpoint after each step and a kill during each next one, not a bit differs."""
+    defense, epochs = DEFENSES[name]
+    starts = 0
+    while True:
+        trainer = tiny_trainer(
+            tmp_path, defense, epochs=epochs, checkpoint_every_s=0, progress=kill_after(1)
+        )
+        starts += 1
+        try:
+            trainer.train()
+            break
+        except Killed:
+            continue
+    assert starts == trainer.state.total_steps  # each start kept one step, the last did the last
+    assert outcome(trainer, tmp_path) == uninterrupted[name]
+
+
+@pytest.mark.parametrize("name", ["clip", "safeclip"])
+def test_killed_in_every_epoch_it_ends_the_same(
+    name: str, tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    """With checkpoints between epochs alone, a kill in the midst of each epoch changes nothing."""
+    defense, epochs = DEFENSES[name]
+    for epoch in range(epochs):
+        steps = 2 if epoch == 0 else 3  # after the rest of the epoch before, within this one
+        trainer = tiny_trainer(tmp_path, defense, epochs=epochs, progress=kill_after(steps))
+        with pytest.raises(Killed):
+            trainer.train()
+        assert trainer.state.epoch == epoch
+        whole = tiny_trainer(tmp_path, defense, epochs=epoch + 1)
+        assert whole._load() or epoch == 0
+        finish_epoch(tmp_path, defense, epochs, epoch)
+    trainer = tiny_trainer(tmp_path, defense, epochs=epochs)
+    trainer.train()
+    assert outcome(trainer, tmp_path) == uninterrupted[name]
+
+
+def finish_epoch(folder: Path, defense: Defense, epochs: int, epoch: int) -> None:
+    """Train until the checkpoint of the end of `epoch` is there, and kill right after."""
+    trainer = tiny_trainer(folder, defense, epochs=epochs)
+    save = trainer._save
+
+    def save_and_die(*arguments: Any) -> None:
+        save(*arguments)
+        if trainer.state.epoch == epoch + 1:
+            raise Killed
+
+    trainer._save = save_and_die  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        trainer.train()
+
+
+def test_killed_between_the_last_step_and_the_end_of_an_epoch(
+    tmp_path: Path, uninterrupted: dict[str, Any]
+) -> None:
+    """A checkpoint after an epoch's last step, with nothing left to do, counts nothing twice."""
+    defense, epochs = DEFENSES["safeclip"]
+    for epoch in range(epochs):
+        trainer = tiny_trainer(tmp_path, defense, epochs=epochs, checkpoint_every_s=0)
+
+        def die(done: int, last: int = epoch + 1) -> None:
+            if done == last:
+                raise Killed
+
+        trainer._keep_weights = die  # type: ignore[method-assign]
+        with pytest.raises(Killed):
+            trainer.train()
+    trainer = tiny_trainer(tmp_path, defense, epochs=epochs)
+    trainer.train()
+    assert outcome(trainer, tmp_path) == uninterrupted["safeclip"]
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
+    """Started once more, it does no step and gives the same state."""
+    tiny_trainer(tmp_path, NoDefense(), epochs=1).train()
+    again = tiny_trainer(tmp_path, NoDefense(), epochs=1, progress=kill_after(0))
+    assert again.train().total_steps == 3
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
+    """A folder with the checkpoint of other settings is an error, not a start from its weights."""
+    trainer = tiny_trainer(tmp_path, NoDefense(), epochs=1)
+    trainer._fingerprint = "other"
+    trainer.train()
+    with pytest.raises(BadSetting, match="other settings"):
+        tiny_trainer(tmp_path, NoDefense(), epochs=1).train()
+
+
+# ------------------------------------------------------------------------ the same numbers
+
+
+@pytest.mark.parametrize("name", DEFENSES)
+def test_workers_change_no_bit(name: str, tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    """Batches made ahead by two threads train exactly what batches made on demand do."""
+    defense, epochs = DEFENSES[name]
+    trainer = tiny_trainer(tmp_path, defense, epochs=epochs, workers=2)
+    trainer.train()
+    assert outcome(trainer, tmp_path) == uninterrupted[name]
+
+
+def test_global_generators_do_not_matter(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    """Whatever torch's and numpy's global generators hold, the training is the same."""
+    trainer = tiny_trainer(tmp_path, AugmentedClip(), epochs=2)
+    torch.manual_seed(987)
+    np.random.seed(987)  # noqa: NPY002 - the global state is what must not matter
+    trainer.train()
+    assert outcome(trainer, tmp_path) == uninterrupted["clip"]
+
+
+def test_one_step_is_the_textbooks(tmp_path: Path) -> None:
+    """The first loss and the weights after one step are those of a plain loop on the same batch."""
+    trainer = tiny_trainer(tmp_path, NoDefense(), epochs=1, batch_size=96, wd=0.2)
+    trainer.train()
+
+    model: Any = tiny_model()
+    images, captions = shapes(96)
+    pairs = epoch_pairs(96, 96, 0, SEED)
+    pixels = torch.from_numpy(images.gather(pairs)).permute(0, 3, 1, 2) / 255
+    mean, std = (
+        torch.tensor(part).view(1, 3, 1, 1)
+        for part in (model.visual.image_mean, model.visual.image_std)
+    )
+    image = model.encode_image((pixels - mean) / std, normalize=True)
+    text = model.encode_text(torch.from_numpy(captions.tokens(pairs)), normalize=True)
+    loss = clip_loss(image, text, model.logit_scale.exp())
+    assert trainer.state.history[0]["losses"] == pytest.approx([loss.item()], rel=1e-5)
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+            {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": 0.2},
+        ],
+        lr=1e-3 / 2,  # the first of two steps of warm-up
+        betas=(0.9, 0.98),
+        eps=1e-6,
+    )
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    actual, expected = trainer.model.state_dict(), model.state_dict()
+    for name in set(expected) - {"token_embedding.weight"}:
+        torch.testing.assert_close(actual[name], expected[name], rtol=1e-3, atol=2e-5, msg=name)
+
+
+# ------------------------------------------------------------------------ what is trained on
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Even pairs cross-modally, then odd pairs unimodally, then every third again."""
+
+    def start(self, facts: TrainingFacts) -> DefenseRun:
+        """Return a run that needs the similarity, to know the pairs of its epoch."""
+        return HalvesRun(facts)
+
+
+class HalvesRun:
+    """Says which pairs by their numbers; the engine's masks are by place in the epoch."""
+
+    def __init__(self, facts: TrainingFacts) -> None:
+        self._facts = facts
+
+    def phases(self, epoch: int, similarity: Similarity) -> Iterable[Phase]:  # noqa: ARG002
+        facts = self._facts
+        numbers = torch.from_numpy(
+            epoch_pairs(facts.num_pairs, facts.pairs_per_epoch, epoch, facts.seed)
+        )
+
+        def loss(features: Features) -> Tensor:
+            return clip_loss(features.image[0], features.text[0], features.logit_scale)
+
+        yield Phase("even", loss, keep=numbers % 2 == 0)
+        yield Phase("odd", loss, keep=numbers % 2 == 1, cross_modal=False)
+        yield Phase("third", loss, keep=numbers % 3 == 0)
+        yield Phase("nobody", loss, keep=numbers < 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        assert state == {}
+
+
+def test_exposures_count_cross_modal_phases_alone(tmp_path: Path) -> None:
+    """After 3 epochs of half the set each pair's count is what its number and the order say."""
+    trainer = tiny_trainer(tmp_path, Halves(), epochs=3, pairs_per_epoch=48)
+    state = trainer.train()
+    expected = np.zeros(96, np.int64)
+    for epoch in range(3):
+        for number in epoch_pairs(96, 48, epoch, SEED):
+            expected[number] += (number % 2 == 0) + (number % 3 == 0)
+    assert trainer.exposures.tolist() == expected.tolist()
+    sizes = [entry["pairs"] for entry in state.history]
+    assert [entry["phase"] for entry in state.history] == ["even", "odd", "third", "nobody"] * 3
+    assert state.samples_seen == sum(sizes)
+    assert [entry["cross_modal"] for entry in state.history[:4]] == [True, False, True, True]
+    assert state.history[3]["loss"] is None
+    assert sizes[3] == 0
+
+
+def test_undefended_training_exposes_every_pair_once_an_epoch(tmp_path: Path) -> None:
+    """Without a mask each pair reaches the loss once an epoch, 33 to a batch or 10."""
+    for size in (33, 10):
+        folder = tmp_path / str(size)
+        trainer = tiny_trainer(folder, NoDefense(), count=67, batch_size=size)
+        state = trainer.train()
+        assert trainer.exposures.tolist() == [2] * 67
+        assert state.samples_seen == 2 * 67
+        assert state.total_steps == 2 * -(-67 // size)
+
+
+def test_safeclips_exposures_are_those_of_its_traces(tmp_path: Path) -> None:
+    """A pair's count is the warm-up epoch and its epochs in the safe set, as the trace has them."""
+    trainer = tiny_trainer(tmp_path, SAFECLIP, epochs=5)
+    trainer.train()
+    expected = np.zeros(96, np.int64)
+    sizes = []
+    for file in sorted((tmp_path / "trace").glob("*.npz")):
+        with np.load(file) as trace:
+            cross = np.unpackbits(trace["cross_modal"])[: len(trace["pairs"])].astype(bool)
+            expected[trace["pairs"][cross]] += 1
+            sizes.append(int(cross.sum()))
+            assert len(trace["scores"]) == (96 if len(sizes) > 2 else 0)
+    assert sizes == [0, 96, 48, 57, 67]
+    assert trainer.exposures.tolist() == expected.tolist()
+
+
+def test_a_lone_pair_is_no_batch(tmp_path: Path) -> None:
+    """A phase of a single pair has no contrast: it is skipped and not counted as exposed."""
+
+    def loss(features: Features) -> Tensor:
+        raise AssertionError(features)
+
+    keep = torch.zeros(8, dtype=torch.bool)
+    keep[3] = True
+
+    @dataclass(frozen=True)
+    class One:
+        def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
+            return StatelessRun(Phase("one", loss, keep=keep))
+
+    trainer = tiny_trainer(tmp_path, One(), count=8, epochs=1)
+    assert trainer.train().samples_seen == 0
+    assert trainer.exposures.sum() == 0
+
+
+def test_views_and_gradients_are_as_the_phase_says(tmp_path: Path) -> None:
+    """A phase gets its views of the whole batch as unit vectors; detached views have no gradient."""
+    seen: list[tuple[Any, ...]] = []
+
+    def loss(features: Features) -> Tensor:
+        norms = torch.cat([features.image.norm(dim=2), features.text.norm(dim=2)])
+        torch.testing.assert_close(norms, torch.ones_like(norms))
+        distinct = [float((part[0] - part[-1]).abs().max()) for part in features[:2]]
+        (grad,) = torch.autograd.grad(features.image.square().sum(), features.image)
+        seen.append((features.image.shape, features.text.shape, distinct, grad is not None))
+        detached = features.image[:1].detach() * 1.0
+        assert torch.equal(features.image[:1], detached)
+        return clip_loss(features.image[0], features.text[-1], features.logit_scale)
+
+    @dataclass(frozen=True)
+    class Views:
+        def start(self, facts: TrainingFacts) -> DefenseRun:
+            assert (facts.num_pairs, facts.pairs_per_epoch, facts.epochs) == (32, 32, 1)
+            assert (facts.batch_size, facts.feature_size, facts.seed) == (32, 16, SEED)
+            return StatelessRun(
+                Phase("three", loss, views=3, detached_views=2),
+                Phase("plain", loss, views=2, augment=False),
+            )
+
+    tiny_trainer(tmp_path, Views(), count=32, epochs=1).train()
+    (three, text, (image_change, text_change), _), (two, _, same, _) = seen
+    assert three == text == (3, 32, 16)
+    assert two == (2, 32, 16)
+    assert image_change > 0.01
+    assert text_change > 0.01
+    assert same == pytest.approx([0, 0], abs=1e-6)
+
+
+def test_detached_views_get_no_gradient(tmp_path: Path) -> None:
+    """A loss of detached views alone moves no weight but the logit scale."""
+
+    @dataclass(frozen=True)
+    class Detached:
+        def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
+            def loss(features: Features) -> Tensor:
+                return clip_loss(features.image[0], features.text[0], features.logit_scale)
+
+            return StatelessRun(Phase("detached", loss, views=2, detached_views=1))
+
+    trainer = tiny_trainer(tmp_path, Detached(), count=32, epochs=1, wd=0.0)
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    trainer.train()
+    changed = {n for n, p in trainer.model.named_parameters() if not torch.equal(p, before[n])}
+    assert changed == {"logit_scale"}
+
+
+def test_similarity_is_the_cosine_of_each_pair(tmp_path: Path) -> None:
+    """Scores are those of single pairs one at a time, in the order asked for; training goes on."""
+    trainer = tiny_trainer(tmp_path, NoDefense(), count=40, epochs=1)
+    trainer.train()
+    indices = np.random.default_rng(0).permutation(40)
+    scores = trainer.similarity(indices, augment=False)
+    model: Any = trainer.model.eval()
+    pairs = tiny_pairs(tiny_model(), TrainSettings(), 40)
+    images, captions = shapes(40)
+    for index, score in zip(indices, scores.tolist(), strict=True):
+        one = np.array([index])
+        pixels = torch.from_numpy(images.gather(one)).permute(0, 3, 1, 2) / 255
+        tokens = torch.from_numpy(pairs._vocabulary.compact(captions.tokens(one)))
+        with torch.no_grad():
+            image = model.encode_image((pixels - trainer._mean) / trainer._std, normalize=True)
+            text = model.encode_text(tokens, normalize=True)
+        assert score == pytest.approx(float((image * text).sum()), abs=1e-5)
+    assert scores.dtype == torch.float32
+    augmented = trainer.similarity(indices, augment=True)
+    assert (augmented - scores).abs().max() > 1e-3
+    assert torch.equal(augmented, trainer.similarity(indices, augment=True))
+
+
+# ------------------------------------------------------------------------ the optimiser
+
+
+def test_weight_decay_is_for_weights_alone() -> None:
+    """Norms, biases and the logit scale have none; matrices, filters and embeddings have it."""
+    model = tiny_model()
+    optimizer = make_optimizer(model, TrainSettings(wd=0.3))
+    decay = {
+        id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
+    }
+    assert len(decay) == len(list(model.parameters()))
+    exempt = ("bn", "ln_", "bias", "logit_scale", "downsample.1")
+    for name, parameter in model.named_parameters():
+        assert decay[id(parameter)] == (0.0 if any(e in name for e in exempt) else 0.3), name
+
+
+def test_decay_moves_weights_without_gradient(tmp_path: Path) -> None:
+    """One step at a rate of 0.1 and a decay of 0.5 shrinks a matrix without gradient by 5%."""
+
+    @dataclass(frozen=True)
+    class TextOnly:
+        def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
+            def loss(features: Features) -> Tensor:
+                text = features.text[0]
+                return clip_loss(text, text.roll(1, 0), features.logit_scale)
+
+            return StatelessRun(Phase("text", loss, lr_factor=lambda step, steps: 1.0))  # noqa: ARG005
+
+    trainer = tiny_trainer(tmp_path, TextOnly(), count=16, epochs=1, lr=0.1, wd=0.5)
+    visual: nn.Module = trainer.model.visual  # type: ignore[assignment]
+    before = {name: p.detach().clone() for name, p in visual.named_parameters()}
+    for parameter in visual.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    trainer._optimizer.zero_grad = lambda set_to_none=True: None  # type: ignore[assignment,misc] # noqa: ARG005
+    trainer.train()
+    for name, parameter in visual.named_parameters():
+        share = 0.95 if parameter.ndim >= 2 else 1.0
+        torch.testing.assert_close(parameter.detach(), before[name] * share, msg=name)
+
+
+def test_the_logit_scale_stays_within_its_bounds(tmp_path: Path) -> None:
+    """However strongly the loss pulls, the scale is at most 100 and at least 1 after each step."""
+    found = []
+    for sign in (1.0, -1.0):
+
+        @dataclass(frozen=True)
+        class Pull:
+            way: float = sign
+
+            def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
+                way = self.way
+
+                def loss(features: Features) -> Tensor:
+                    zero = 0 * (features.image.sum() + features.text.sum())
+                    return way * features.logit_scale + zero
+
+                return StatelessRun(Phase("pull", loss))
+
+        trainer = tiny_trainer(tmp_path / str(sign), Pull(), epochs=2, lr=10.0)
+        trainer.train()
+        found.append(trainer.model.logit_scale.item())  # type: ignore[operator]
+    assert found == [0.0, pytest.approx(LOGIT_SCALE_MAX)]
+    assert math.exp(LOGIT_SCALE_MAX) == pytest.approx(100.0)
+
+
+def test_gradients_are_clipped_to_their_norm(tmp_path: Path) -> None:
+    """No step is taken with a gradient longer than `grad_clip_norm`; none lets it be."""
+    norms: dict[float | None, list[float]] = {}
+    for limit in (0.05, None):
+        trainer = tiny_trainer(tmp_path / str(limit), NoDefense(), epochs=1, grad_clip_norm=limit)
+        step, seen = trainer._optimizer.step, norms.setdefault(limit, [])
+
+        def noting(step: Any = step, seen: list[float] = seen, trainer: Trainer = trainer) -> None:
+            grads = [p.grad for p in trainer._parameters if p.grad is not None]
+            seen.append(float(torch.stack([g.norm() for g in grads]).norm()))
+            step()
+
+        trainer._optimizer.step = noting  # type: ignore[method-assign,assignment]
+        trainer.train()
+    assert norms[0.05] == pytest.approx([0.05] * 3, rel=1e-3)
+    assert min(norms[None]) > 0.1
+
+
+@pytest.mark.parametrize("lr", [1e20, 1e30])
+def test_a_loss_that_is_no_number_is_one_sentence(tmp_path: Path, lr: float) -> None:
+    """A training that diverges says so in one line: the phase, epoch, step, and what to do."""
+    trainer = tiny_trainer(tmp_path, NoDefense(), epochs=4, lr=lr, warmup=0)
+    with pytest.raises(ClipbenchError) as caught:
+        trainer.train()
+    message = str(caught.value)
+    assert "phase 'clip' is nan in epoch" in message
+    assert "Lower --lr" in message
+    assert "\n" not in message
+    assert caught.value.exit_status == 1
+
+
+# ------------------------------------------------------------------------ the learning rate
+
+
+def rates(folder: Path, defense: Defense, **settings: Any) -> list[tuple[str, float]]:
+    """The phase and the learning rate of each step."""
+    found = []
+
+    def progress(*_: Any) -> None:
+        lr = trainer._optimizer.param_groups[0]["lr"]
+        found.append((trainer.state.history[-1]["phase"], lr))
+
+    trainer = tiny_trainer(folder, defense, progress=progress, **settings)
+    trainer.train()
+    return found
+
+
+def test_the_rate_of_one_phase_warms_up_and_falls_to_zero(tmp_path: Path) -> None:
+    """Each step's rate is the cosine at its share of the training, times the warm-up."""
+    found = [lr for _, lr in rates(tmp_path, NoDefense(), epochs=3, lr=0.01, warmup=4)]
+    expected = [
+        0.01 * min(1, (step + 1) / 4) * (1 + math.cos(math.pi * step / 9)) / 2 for step in range(9)
+    ]
+    assert found == pytest.approx(expected)
+
+
+def test_the_rate_of_safeclip_falls_to_zero(tmp_path: Path) -> None:
+    """Across its phases the rate, its own share removed, falls all the way and ends next to zero."""
+    lr, share = 0.01, SAFECLIP.cross_modal_lr_scale
+    found = rates(tmp_path, SAFECLIP, epochs=8, lr=lr, warmup=0, count=128)
+    plain = [rate / (share if phase == "cross-modal warm-up" else 1) for phase, rate in found]
+    assert all(later < earlier for earlier, later in zip(plain, plain[1:], strict=False))
+    assert plain[0] == lr
+    assert plain[-1] < 0.01 * lr
+    assert found[4] == ("cross-modal warm-up", pytest.approx(share * plain[4]))
+
+
+def test_the_official_rate_does_not_end_at_zero(tmp_path: Path) -> None:
+    """`lr_schedule=official` counts steps as the authors' code does, and ends where that ends."""
+    official = SafeCLIP(
+        unimodal_epochs=1, cross_modal_epochs=1, first_ratio=0.5, lr_schedule="official"
+    )
+    found = rates(tmp_path, official, epochs=6, lr=0.01, warmup=0)
+    assert found[-1][1] > found[0][1]
+    # The cross-modal warm-up is at a constant rate.
+    warm = [rate for phase, rate in found if phase == "cross-modal warm-up"]
+    assert warm == [0.01 * 0.01] * 3
+
+
+def test_a_constant_schedule_stays_after_its_warmup(tmp_path: Path) -> None:
+    """`lr_schedule=constant` rises for the warm-up and never falls."""
+    found = [
+        lr
+        for _, lr in rates(
+            tmp_path, NoDefense(), epochs=2, lr=0.01, warmup=3, lr_schedule="constant"
+        )
+    ]
+    assert found == pytest.approx([0.01 / 3, 0.02 / 3, 0.01, 0.01, 0.01, 0.01])
+
+
+# ------------------------------------------------------------------------ small parts
+
+
+def test_progress_is_told_in_pairs(tmp_path: Path) -> None:
+    """The total is epochs times pairs, and what is done grows up to it."""
+    told: list[tuple[int, int]] = []
+
+    def progress(what: str, done: int, total: int) -> None:
+        assert what == "training (pairs)"
+        told.append((done, total))
+
+    tiny_trainer(tmp_path, SAFECLIP, epochs=3, progress=progress).train()
+    assert {total for _, total in told} == {3 * 96}
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert 2 * 96 < told[-1][0] <= 3 * 96
+
+
+def test_weights_are_kept_by_epoch_when_asked(tmp_path: Path) -> None:
+    """`save_frequency` 2 keeps every second epoch's, with the whole token table."""
+    tiny_trainer(tmp_path, NoDefense(), epochs=5, save_frequency=2, count=32).train()
+    files = sorted((tmp_path / "epochs").iterdir())
+    assert [file.name for file in files] == ["0002.pt", "0004.pt"]
+    state = torch.load(files[0], weights_only=True)["model"]
+    tiny_model().load_state_dict(state)
+    assert state["token_embedding.weight"].shape == (49408, 16)
+
+
+def test_kept_is_a_mask_over_the_epoch() -> None:
+    """A phase without a mask trains on every pair of the epoch, one with a mask on those it keeps."""
+    indices = np.array([5, 3, 9])
+    keep = torch.tensor([True, False, True])
+    assert kept(indices, Phase("all", lambda f: f.logit_scale)).tolist() == [5, 3, 9]
+    assert kept(indices, Phase("some", lambda f: f.logit_scale, keep=keep)).tolist() == [5, 9]
+
+
+def test_precision_is_as_asked_and_auto_is_one_of_both() -> None:
+    """A named precision is kept; ``auto`` on a CPU is bf16 only where it has units for it."""
+    model, cpu = tiny_model(), torch.device("cpu")
+    assert resolve_precision("fp32", model, cpu) == "fp32"
+    assert resolve_precision("bf16", model, cpu) == "bf16"
+    has_units = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    assert resolve_precision("auto", model, cpu) == ("bf16" if has_units else "fp32")
+
+
+def test_bf16_trains_much_like_fp32(tmp_path: Path) -> None:
+    """The half-precision forward pass gives losses within a few percent, and other bits."""
+    losses = []
+    for precision in ("fp32", "bf16"):
+        trainer = tiny_trainer(tmp_path / precision, NoDefense(), epochs=1, precision=precision)
+        assert trainer.precision == precision
+        losses.append(trainer.train().history[0]["losses"])
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+def test_batches_of_a_phase_are_all_of_it(tmp_path: Path) -> None:
+    """Every pair of a phase is in exactly one of its batches, in the epoch's order."""
+    requests: list[Any] = []
+    trainer = tiny_trainer(tmp_path, SAFECLIP, epochs=3, processes=Processes())
+    make = trainer._pairs.make
+
+    def noting(request: Any) -> Any:
+        requests.append(request)
+        return make(request)
+
+    trainer._pairs.make = noting  # type: ignore[method-assign]
+    trainer.train()
+    safe = [request.pairs for request in requests if request.scope[:2] == (2, 1)]
+    risky = [request.pairs for request in requests if request.scope[:2] == (2, 0)]
+    epoch = epoch_pairs(96, 96, 2, SEED)
+    assert sorted(np.concatenate([*safe, *risky]).tolist()) == list(range(96))
+    for parts in (safe, risky):
+        together = np.concatenate(parts)
+        assert together.tolist() == [pair for pair in epoch if pair in together]
+        assert [len(part) for part in parts] == [len(part) for part in batches(together, 32)]

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from clipbench.training.schedule import cosine_of_steps, warmup_cosine
+
+
+def test_warmup_rises_by_equal_steps_to_one() -> None:
+    """Of 10 warm-up steps the first has a tenth of the rate, the tenth all of it."""
+    factors = [warmup_cosine(step, 0.0, 10) for step in range(15)]
+    assert factors == pytest.approx([min(1.0, (step + 1) / 10) for step in range(15)])
+
+
+def test_the_cosine_falls_from_one_to_zero() -> None:
+    """Without warm-up it is 1 at the start, 1/2 at half-way, exactly 0 at the end, always falling."""
+    factors = [warmup_cosine(step, step / 1000, 0) for step in range(1001)]
+    assert factors[0] == 1.0
+    assert factors[500] == pytest.approx(0.5)
+    assert factors[250] == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
+    assert factors[-1] == 0.0
+    assert all(later < earlier for earlier, later in zip(factors, factors[1:], strict=False))
+
+
+def test_it_never_rises_again_past_the_end() -> None:
+    """Progress beyond 1 keeps the factor at 0."""
+    assert warmup_cosine(10_000, 1.2, 100) == 0.0
+
+
+def test_a_warmup_longer_than_the_training_still_ends_at_zero() -> None:
+    """A short run under a long warm-up neither exceeds its share nor ends above zero."""
+    factors = [warmup_cosine(step, step / 50, 10_000) for step in range(51)]
+    assert max(factors) < 51 / 10_000
+    assert factors[-1] == 0.0
+
+
+def test_the_schedule_by_steps_is_that_of_the_authors() -> None:
+    """Linear, a twentieth more each step, then a cosine to 0 at `total`."""
+    assert cosine_of_steps(0, 100, 20) == 0.05
+    assert cosine_of_steps(9, 100, 20) == 0.5
+    assert cosine_of_steps(19, 100, 20) == cosine_of_steps(20, 100, 20) == 1.0
+    assert cosine_of_steps(60, 100, 20) == pytest.approx(0.5)
+    assert cosine_of_steps(100, 100, 20) == pytest.approx(0.0)
+
+
+def test_the_schedule_by_steps_rises_again_past_its_end() -> None:
+    """It keeps the defect it is there to reproduce (the authors count past the total)."""
+    assert cosine_of_steps(180, 100, 20) == pytest.approx(1.0)
+    assert cosine_of_steps(110, 100, 20) > cosine_of_steps(101, 100, 20) > 0
+
+
+def test_a_total_within_the_warmup_does_not_divide_by_zero() -> None:
+    """A stage as long as its own warm-up gives a finite factor at every step."""
+    assert all(0 <= cosine_of_steps(step, 20, 20) <= 1 for step in range(40))
