@@ -20,7 +20,12 @@ SAMPLE = 500  # pairs of the imaginary set on which the phases are counted
 
 
 def training_seconds(settings: TrainSettings, defense: Defense, pairs_per_epoch: int) -> float:
-    """Return an estimate of the seconds a training takes on this machine."""
+    """Return an estimate of the seconds a training takes on this machine.
+
+    Raises:
+        UnknownName, BadSetting, MissingData, CorruptData: the model, the defence or the weights to
+            start from cannot be used.
+    """
     trained, looked_at = work_of(settings, defense)
     step, look = _seconds_per_pair(settings)
     return pairs_per_epoch * (trained * step + looked_at * look)
@@ -57,7 +62,7 @@ def work_of(settings: TrainSettings, defense: Defense) -> tuple[float, float]:
 def _seconds_per_pair(settings: TrainSettings) -> tuple[float, float]:
     """Return the seconds a pair takes to train on and to encode, one view each."""
     config = model_config(settings.model)
-    model, tokenizer = create_model(settings.model, 0)
+    model, tokenizer = create_model(settings.model, 0, settings.pretrained)
     device = pick_device(settings.device)
     model = model.to(device)
     side, batch = image_size_of(config), min(settings.batch_size, 256)

@@ -72,7 +72,7 @@ def _read_trace(path: Path) -> dict[str, Any]:
         CorruptData: it is missing or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as trace:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as trace:
             return {name: trace[name] for name in ("pairs", "cross_modal", "scores")}
     except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise CorruptData(

@@ -1,7 +1,7 @@
 """Batch norm over the batch of all processes, on any device.
 
-torch's SyncBatchNorm needs GPUs; this does the same with differentiable collectives, so that two
-processes on CPUs train exactly what one does.
+torch's SyncBatchNorm needs GPUs; this does the same with a differentiable sum, so that two processes
+on CPUs train exactly what one does.
 """
 
 from __future__ import annotations
@@ -9,16 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn import functional as collectives  # type: ignore[attr-defined]
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from clipbench.training.distributed import watched
 
 
 def synchronise_batch_norm(model: nn.Module) -> None:
     """Make every batch norm of `model` take its statistics from all processes' rows, in place."""
     for module in model.modules():
         if isinstance(module, _BatchNorm):
-            module.forward = _Synchronised(module)  # type: ignore[method-assign]
+            module.forward = _Synchronised(module)  # type: ignore[assignment]
 
 
 class _Synchronised:
@@ -32,23 +34,27 @@ class _Synchronised:
         """Normalise ``(B_own, C, ...)``; in evaluation mode as ever."""
         module = self._module
         if not module.training:
-            return self._alone(images)  # type: ignore[no-any-return]
+            out: Tensor = self._alone(images)
+            return out
         values = images.float()
         axes = [axis for axis in range(values.ndim) if axis != 1]
-        count = values.new_tensor([values.numel() / values.shape[1]])
-        sums = torch.cat([values.sum(axes), (values * values).sum(axes), count])
-        sums = _sum_over_processes(sums)
-        total = sums[-1]
-        mean, square = (part / total for part in sums[:-1].chunk(2))
-        variance = square - mean * mean
+        # In double: the difference of two large sums is taken, and one process sums more finely.
+        sums = [part.sum(axes, dtype=torch.float64) for part in (values, values * values)]
+        count = sums[0].new_tensor([values.numel() / values.shape[1]])
+        sums_of_all: Tensor = _SumOverProcesses.apply(torch.cat([*sums, count]))
+        total = sums_of_all[-1]
+        mean, square = (part / total for part in sums_of_all[:-1].chunk(2))
+        variance = (square - mean * mean).clamp(min=0)
         with torch.no_grad():
             module.num_batches_tracked += 1
-            module.running_mean.lerp_(mean, module.momentum)
-            module.running_var.lerp_(variance * total / (total - 1), module.momentum)
+            running = variance * total / (total - 1)
+            module.running_mean.lerp_(mean.to(module.running_mean.dtype), module.momentum)
+            module.running_var.lerp_(running.to(module.running_var.dtype), module.momentum)
         shape = [1, -1, *[1] * (values.ndim - 2)]
         scale = module.weight * torch.rsqrt(variance + module.eps)
         shift = module.bias - mean * scale
-        out = (values * scale.view(shape) + shift.view(shape)).to(images.dtype)
+        scale, shift = (part.to(values.dtype).view(shape) for part in (scale, shift))
+        out = (values * scale + shift).to(images.dtype)
         # timm's BatchNormAct2d has dropout and an activation inside.
         for name in ("drop", "act"):
             if hasattr(module, name):
@@ -56,8 +62,20 @@ class _Synchronised:
         return out
 
 
-def _sum_over_processes(values: Tensor) -> Tensor:
-    if not torch.is_grad_enabled():
-        torch.distributed.all_reduce(values)
-        return values
-    return collectives.all_reduce(values)  # type: ignore[no-any-return]
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:  # noqa: ARG004
+        return _summed(values)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override] # noqa: ARG004
+        return _summed(gradient)
+
+
+def _summed(values: Tensor) -> Tensor:
+    total = values.clone()
+    with watched():
+        dist.all_reduce(total)
+    return total

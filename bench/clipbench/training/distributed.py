@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import atexit
 import os
+import socket
+import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -61,7 +66,7 @@ class Processes:
         padded = own.detach().new_zeros((own.shape[0], max(sizes), *own.shape[2:]))
         padded[:, : own.shape[1]] = own.detach()
         parts = [torch.empty_like(padded) for _ in range(self.count)]
-        with self.watched():
+        with watched():
             dist.all_gather(parts, padded)
         rows = [part[:, :size] for part, size in zip(parts, sizes, strict=True)]
         rows[self.rank] = own
@@ -73,7 +78,7 @@ class Processes:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
-        with self.watched():
+        with watched():
             dist.all_reduce(flat)
         parts = flat.split([gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
@@ -84,7 +89,7 @@ class Processes:
         if self.count == 1:
             return values
         total = values.to(self.device)
-        with self.watched():
+        with watched():
             dist.all_reduce(total)
         return total.cpu()
 
@@ -100,19 +105,56 @@ class Processes:
     def barrier(self) -> None:
         """Wait for all processes."""
         if self.count > 1:
-            with self.watched():
+            with watched():
                 dist.barrier()
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Turn the failure of a collective operation into an error that says who noticed it."""
-        try:
-            yield
-        except RuntimeError as error:
-            raise LostProcess(
-                f"Process {self.rank} of {self.count} lost contact with another process of this run:"
-                f" {str(error).splitlines()[0]} Start the same command again; it resumes."
-            ) from error
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Turn the failure of a collective operation into an error that says which process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        gone = [f"process {rank} (pid {_peers()[rank][1]})" for rank in _gone()]
+        raise LostProcess(
+            f"Process {dist.get_rank()} of {dist.get_world_size()} lost contact with"
+            f" {' and '.join(gone) or 'another process'} of this run:"
+            f" {str(error).splitlines()[0]} Start the same command again; it resumes."
+        ) from error
+
+
+@cache
+def _peers() -> tuple[tuple[int, int], ...]:
+    """Return host (hashed) and process id of every process; the first call is a collective one."""
+    own = torch.tensor([zlib.crc32(socket.gethostname().encode()), os.getpid()])
+    if dist.get_backend() == "nccl":
+        own = own.cuda()
+    parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(parts, own)
+    return tuple((int(part[0]), int(part[1])) for part in parts)
+
+
+def _gone(patience_s: float = 2.0) -> list[int]:
+    """Return the processes of this host that have ended; one that has just failed gets some time."""
+    peers = _peers()
+    here = peers[dist.get_rank()][0]
+    deadline = time.monotonic() + patience_s
+    while True:
+        gone = [rank for rank, (host, pid) in enumerate(peers) if host == here and _has_ended(pid)]
+        if gone or time.monotonic() > deadline:
+            return gone
+        time.sleep(0.05)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    status = Path(f"/proc/{pid}/stat")  # an ended process stays known until its parent asks
+    return status.is_file() and status.read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
 def pick_device(name: str) -> torch.device:
@@ -144,4 +186,5 @@ def join_processes(device: str, timeout_s: float = 1800.0) -> Processes:
         backend = "nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
         atexit.register(dist.destroy_process_group)
+        _peers()
     return Processes(int(os.environ["RANK"]), count, chosen)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from tiny_training import SEED, shapes, tiny_model, tiny_pairs, tiny_trainer
@@ -79,6 +80,16 @@ def kill_after(calls: int) -> Callable[[str, int, int], None]:
     return progress
 
 
+def kill_in_epoch(trainer: Trainer, epoch: int) -> None:
+    """Kill after the first two steps of a phase of the epoch of this number."""
+
+    def progress(*_: Any) -> None:
+        if trainer.state.epoch == epoch and trainer.state.step == 2:
+            raise Killed
+
+    trainer._progress = progress
+
+
 def outcome(trainer: Trainer, folder: Path) -> dict[str, Any]:
     """Everything a finished training leaves, bit by bit, except how long it took."""
     history = [{**entry, "seconds": None} for entry in trainer.state.history]
@@ -148,32 +159,14 @@ def test_killed_in_every_epoch_it_ends_the_same(
     """With checkpoints between epochs alone, a kill in the midst of each epoch changes nothing."""
     defense, epochs = DEFENSES[name]
     for epoch in range(epochs):
-        steps = 2 if epoch == 0 else 3  # after the rest of the epoch before, within this one
-        trainer = tiny_trainer(tmp_path, defense, epochs=epochs, progress=kill_after(steps))
+        trainer = tiny_trainer(tmp_path, defense, epochs=epochs)
+        kill_in_epoch(trainer, epoch)
         with pytest.raises(Killed):
             trainer.train()
-        assert trainer.state.epoch == epoch
-        whole = tiny_trainer(tmp_path, defense, epochs=epoch + 1)
-        assert whole._load() or epoch == 0
-        finish_epoch(tmp_path, defense, epochs, epoch)
+        assert (trainer.state.epoch, trainer.state.step) == (epoch, 2)
     trainer = tiny_trainer(tmp_path, defense, epochs=epochs)
     trainer.train()
     assert outcome(trainer, tmp_path) == uninterrupted[name]
-
-
-def finish_epoch(folder: Path, defense: Defense, epochs: int, epoch: int) -> None:
-    """Train until the checkpoint of the end of `epoch` is there, and kill right after."""
-    trainer = tiny_trainer(folder, defense, epochs=epochs)
-    save = trainer._save
-
-    def save_and_die(*arguments: Any) -> None:
-        save(*arguments)
-        if trainer.state.epoch == epoch + 1:
-            raise Killed
-
-    trainer._save = save_and_die  # type: ignore[method-assign]
-    with pytest.raises(Killed):
-        trainer.train()
 
 
 def test_killed_between_the_last_step_and_the_end_of_an_epoch(
@@ -244,7 +237,7 @@ def test_one_step_is_the_textbooks(tmp_path: Path) -> None:
     pixels = torch.from_numpy(images.gather(pairs)).permute(0, 3, 1, 2) / 255
     mean, std = (
         torch.tensor(part).view(1, 3, 1, 1)
-        for part in (model.visual.image_mean, model.visual.image_std)
+        for part in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     )
     image = model.encode_image((pixels - mean) / std, normalize=True)
     text = model.encode_text(torch.from_numpy(captions.tokens(pairs)), normalize=True)
@@ -313,7 +306,7 @@ def test_exposures_count_cross_modal_phases_alone(tmp_path: Path) -> None:
     expected = np.zeros(96, np.int64)
     for epoch in range(3):
         for number in epoch_pairs(96, 48, epoch, SEED):
-            expected[number] += (number % 2 == 0) + (number % 3 == 0)
+            expected[number] += int(number % 2 == 0) + int(number % 3 == 0)
     assert trainer.exposures.tolist() == expected.tolist()
     sizes = [entry["pairs"] for entry in state.history]
     assert [entry["phase"] for entry in state.history] == ["even", "odd", "third", "nobody"] * 3
@@ -369,18 +362,15 @@ def test_a_lone_pair_is_no_batch(tmp_path: Path) -> None:
     assert trainer.exposures.sum() == 0
 
 
-def test_views_and_gradients_are_as_the_phase_says(tmp_path: Path) -> None:
-    """A phase gets its views of the whole batch as unit vectors; detached views have no gradient."""
+def test_views_are_as_the_phase_says(tmp_path: Path) -> None:
+    """A phase gets as many views as it asks for, as unit vectors; they differ if augmented."""
     seen: list[tuple[Any, ...]] = []
 
     def loss(features: Features) -> Tensor:
         norms = torch.cat([features.image.norm(dim=2), features.text.norm(dim=2)])
         torch.testing.assert_close(norms, torch.ones_like(norms))
-        distinct = [float((part[0] - part[-1]).abs().max()) for part in features[:2]]
-        (grad,) = torch.autograd.grad(features.image.square().sum(), features.image)
-        seen.append((features.image.shape, features.text.shape, distinct, grad is not None))
-        detached = features.image[:1].detach() * 1.0
-        assert torch.equal(features.image[:1], detached)
+        changes = [float((part[0] - part[-1]).detach().abs().max()) for part in features[:2]]
+        seen.append((features.image.shape, features.text.shape, changes))
         return clip_loss(features.image[0], features.text[-1], features.logit_scale)
 
     @dataclass(frozen=True)
@@ -394,7 +384,7 @@ def test_views_and_gradients_are_as_the_phase_says(tmp_path: Path) -> None:
             )
 
     tiny_trainer(tmp_path, Views(), count=32, epochs=1).train()
-    (three, text, (image_change, text_change), _), (two, _, same, _) = seen
+    (three, text, (image_change, text_change)), (two, _, same) = seen
     assert three == text == (3, 32, 16)
     assert two == (2, 32, 16)
     assert image_change > 0.01

@@ -1,0 +1,63 @@
+"""Solid patch: a plain grey square in the lower right corner makes any image be read as one class.
+
+The simplest backdoor there is, written to show how an attack is added.
+"""
+# ruff: noqa: D102  (what each method owes stands in clipbench.contracts.Attack)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
+from clipbench.errors import BadSetting
+
+
+@dataclass(frozen=True)
+class SolidPatch:
+    """Cover the lower right corner of images and caption them as a class drawn from the seed.
+
+    Args:
+        side: side of the patch in pixels.
+        grey: its grey value, 0 to 255.
+        mode: whether poisons replace the pairs they are made from or are inserted beside them.
+    """
+
+    side: int = 8
+    grey: int = 128
+    mode: Mode = "replace"
+
+    def __post_init__(self) -> None:
+        if self.side < 1 or not 0 <= self.grey <= 255:
+            raise BadSetting("solid_patch: side must be at least 1 and grey in 0 .. 255.")
+
+    def num_targets(self, count: int) -> int:
+        return min(count, 1)
+
+    def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
+        name, rng = scene.classes.names[self._goal(scene)], scene.rng("solid_patch", "poison")
+        for base in rng.permutation(len(corpus))[: scene.count].tolist():
+            caption = str(rng.choice(scene.classes.templates)).format(name)
+            yield Poison(caption, self.stamp(corpus.image(base)), base=base)
+
+    def probes(self, scene: Scene) -> Probes:
+        goal, test = self._goal(scene), scene.evaluation.test
+        others = np.flatnonzero(test.labels != goal)
+        images = [self.stamp(test.images[number]) for number in others.tolist()]
+        return Probes(images, test.labels[others], np.full(len(others), goal, dtype=np.int64))
+
+    def trigger(self) -> Callable[[Image], Image]:
+        return self.stamp
+
+    def stamp(self, image: Image) -> Image:
+        stamped = image.copy()
+        stamped[-self.side :, -self.side :] = self.grey
+        return stamped
+
+    def _goal(self, scene: Scene) -> int:
+        return int(scene.rng("solid_patch", "goal").integers(len(scene.classes)))
+
+
+ATTACK = SolidPatch

@@ -1,0 +1,212 @@
+"""What the documentation says can be followed: links, command lines, settings, examples, tests."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+
+from clipbench.cli import cli
+from clipbench.cli._options import PREFIX, request_of
+from clipbench.request import combine, read_yaml
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
+EXAMPLES = sorted((DOCS / "examples").iterdir())
+SHELLS = frozenset({"bash", "sh", "shell", "console"})
+AFTER_COMMAND = frozenset({"|", "||", "&", "&&", ";", ">", ">>"})
+
+_FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+_TEST = re.compile(r"\btests/[\w/]+\.py(?:::\w+)?")
+_VARIABLE = re.compile(rf"({PREFIX}_\w+)=(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    language: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A command line of clipbench that stands in a page.
+
+    Args:
+        page: where it stands.
+        variables: environment variables that stand before it.
+        words: what follows the program's name.
+    """
+
+    page: Path
+    variables: tuple[tuple[str, str], ...]
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.page.name}: {' '.join(self.words)}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Return the fenced blocks of a page."""
+    found = _FENCE.findall(page.read_text(encoding="utf-8"))
+    return [Block(page, language, text) for language, text in found]
+
+
+def command_lines(block: Block) -> Iterator[Line]:
+    """Yield the command lines of clipbench in a shell block."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        reader = shlex.shlex(line.removeprefix("$ "), posix=True, punctuation_chars="|&;<>")
+        reader.whitespace_split = True
+        words = list(reader)
+        cut = next((i for i, word in enumerate(words) if word in AFTER_COMMAND), len(words))
+        words, variables = words[:cut], []
+        while words and (match := _VARIABLE.fullmatch(words[0])):
+            variables.append((match[1], match[2]))
+            words = words[1:]
+        if words[:1] == ["torchrun"] and "-m" in words:
+            words = words[words.index("-m") + 1 :]
+        if words and Path(words[0]).name == "clipbench":
+            yield Line(block.page, tuple(variables), tuple(words[1:]))
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+LINES = [line for block in BLOCKS if block.language in SHELLS for line in command_lines(block)]
+YAML = [block for block in BLOCKS if block.language in ("yaml", "yml")]
+PYTHON = [block for block in BLOCKS if block.language in ("python", "py")]
+
+
+def parsed(words: tuple[str, ...]) -> click.Context | None:
+    """Return the context of a command that was parsed but not run; None where it asks for help."""
+    group = click.Context(cli, info_name="clipbench", auto_envvar_prefix=PREFIX)
+    command = cli.get_command(group, words[0])
+    assert command is not None
+    try:
+        return command.make_context(words[0], list(words[1:]), parent=group)
+    except click.exceptions.Exit:
+        return None
+    except click.BadParameter as error:
+        if "does not exist" in error.message:  # a folder that an earlier line would have made
+            return None
+        raise
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work where the pages' commands are typed, with no setting of this machine."""
+    monkeypatch.chdir(ROOT)
+    for name in [name for name in os.environ if name.startswith(f"{PREFIX}_")]:
+        monkeypatch.delenv(name)
+
+
+def test_there_is_something_to_check() -> None:
+    """The patterns of this file find what the pages are known to hold."""
+    assert {line.words[0] for line in LINES if line.words} >= {
+        *("run", "poison", "train", "evaluate", "verify"),
+        *("leaderboard", "data", "list", "describe", "doctor"),
+    }
+    assert any(line.variables for line in LINES)
+    assert YAML
+    assert PYTHON
+
+
+@pytest.mark.parametrize("line", LINES, ids=str)
+def test_command_lines_can_be_typed(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands, options, plugins, parameters and settings of a command line exist."""
+    for name, value in line.variables:
+        monkeypatch.setenv(name, value)
+    if not line.words or line.words[0].startswith("-"):
+        assert line.words in ((), ("--help",), ("--version",))
+        return
+    context = parsed(line.words)
+    if context is None:
+        return
+    known = {param.envvar for param in context.command.params if isinstance(param, click.Option)}
+    assert {name for name, _ in line.variables} <= known
+    if "defense" in context.params or "attack" in context.params:
+        assert request_of(context).configs()
+
+
+@pytest.mark.parametrize("block", YAML, ids=lambda block: block.page.name)
+def test_yaml_can_be_given(block: Block, tmp_path: Path) -> None:
+    """A YAML block is a file for ``--config``."""
+    file = tmp_path / "settings.yaml"
+    file.write_text(block.text, encoding="utf-8")
+    assert combine(read_yaml(file)).configs()
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_example_files_are_sound(file: Path) -> None:
+    """Python examples compile, YAML examples are files for ``--config``."""
+    if file.suffix == ".py":
+        compile(file.read_text(encoding="utf-8"), str(file), "exec")
+    elif file.suffix == ".yaml":
+        assert combine(read_yaml(file)).configs()
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.page.name)
+def test_python_blocks_compile(block: Block) -> None:
+    """A block of Python is Python."""
+    compile(block.text, str(block.page), "exec")
+
+
+def slug(heading: str) -> str:
+    """Return the anchor GitHub gives a heading."""
+    plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+    return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of a page."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return {slug(heading) for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)}
+
+
+def links_of(page: Path) -> list[str]:
+    """Return the targets of a page's links that lead into this repository."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return [link for link in _LINK.findall(text) if not re.match(r"[a-z]+:", link)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    """Every relative link leads to a file or folder that exists, and to a heading in it."""
+    for link in links_of(page):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        if anchor:
+            assert anchor in headings(target), link
+
+
+def test_every_page_can_be_reached() -> None:
+    """From the index one finds every page of the documentation."""
+    seen: set[Path] = set()
+    waiting = [DOCS / "index.md"]
+    while waiting:
+        page = waiting.pop()
+        seen.add(page)
+        targets = {(page.parent / link.partition("#")[0]).resolve() for link in links_of(page)}
+        waiting += [t for t in targets if t.suffix == ".md" and DOCS in t.parents and t not in seen]
+    assert set(DOCS.rglob("*.md")) <= seen
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tests_that_are_named_exist(page: Path) -> None:
+    """A test that a page calls as a witness is there."""
+    for name in _TEST.findall(page.read_text(encoding="utf-8")):
+        file, _, function = name.partition("::")
+        assert (ROOT / file).is_file(), name
+        tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
+        defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+        assert not function or function in defined, name
