@@ -302,7 +302,7 @@ class TrainingFacts:
         batch_size: global batch size.
         feature_size: D.
         device: where features live.
-        seed: the run's seed.
+        seed: for the defence's own generators; tells nothing of those the attack drew from.
     """
 
     num_pairs: int

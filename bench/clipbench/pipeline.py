@@ -156,7 +156,7 @@ def poisoned_set(
         parts.attack,
         scene,
         out,
-        attack_name=config.attack_name,
+        attack_name=str(config.attack["name"]),
         attack_parameters=config.attack_parameters,
         dataset=config.data,
         progress=reporter.progress,

@@ -70,7 +70,7 @@ SAFECLIP = {
     "cross_modal_lr_scale": 0.5,
     "unimodal_lr_scale": 0.2,
     "first_ratio": 0.5,
-    "growth": 0.1,
+    "growth": 0.06,
     "cap": 0.98,
     "pool_size": 4096,
 }

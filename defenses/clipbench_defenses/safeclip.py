@@ -117,7 +117,7 @@ class SafeCLIPRun:
         self._first_safe_batches = 0  # known to the official schedule alone
 
     def phases(self, epoch: int, similarity: Similarity) -> Iterator[Phase]:
-        """Yield the phases of an epoch (paper, Algorithm 1)."""
+        """Yield the phases of an epoch."""
         config = self._config
         if epoch < config.unimodal_epochs:
             yield self._unimodal("unimodal warm-up", epoch)
@@ -137,7 +137,8 @@ class SafeCLIPRun:
         safe = np.zeros(len(similarity), dtype=bool)
         # Ties, which a saturated posterior makes in masses, are broken by similarity.
         ranked = np.lexsort((-similarity, -score))
-        safe[ranked[: int(self._ratio * len(similarity))]] = True
+        size = int(self._ratio * len(similarity) + 1e-6)  # 0.7 + 0.1 is a little less than 0.8
+        safe[ranked[:size]] = True
         if not self._first_safe_batches:
             self._first_safe_batches = -(-int(safe.sum()) // self._facts.batch_size)
         self._ratio = min(self._ratio + self._config.growth, self._config.cap)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from clipbench.rng import derive_seed
 from clipbench.settings import TrainSettings
 from clipbench.contracts import Defense, Features, Phase, Progress, TrainingFacts
 from clipbench.errors import ClipbenchError
@@ -108,7 +109,8 @@ class Trainer:
             batch_size=self._settings.batch_size,
             feature_size=size,
             device=self._processes.device,
-            seed=self._seed,
+            # Not the run's seed itself: from that one the attack drew, too.
+            seed=derive_seed(self._seed, "defense"),
         )
 
     # ------------------------------------------------------------------ the loop
@@ -172,7 +174,8 @@ class Trainer:
         state.history[-1]["loss"] = float(np.mean(losses)) if losses else None
         state.history[-1]["losses"] = losses[:20]
         if phase.cross_modal:
-            self.exposures[np.concatenate(parts) if parts else []] += 1
+            # An epoch that crosses from one pass into the next can hold a pair twice.
+            np.add.at(self.exposures, np.concatenate([indices[:0], *parts]), 1)
 
     def _step(self, phase: Phase, batch: Batch, learning_rate: float) -> float:
         """Do one optimiser step and return its loss."""

@@ -1,4 +1,4 @@
-"""Two-component Gaussian mixture on similarities (SafeCLIP, Yang et al., ICML 2024, section 4)."""
+"""Two-component Gaussian mixture on similarities (SafeCLIP, Yang et al., ICML 2024)."""
 
 from __future__ import annotations
 
