@@ -62,8 +62,8 @@ TRAIN = {
     "crop_scale": 0.75,
     "flip": 0.5,
 }
-EPOCHS = 12
-SAFECLIP_EPOCHS = 20
+EPOCHS = 15
+SAFECLIP_EPOCHS = 24
 SAFECLIP = {
     "unimodal_epochs": 1,
     "cross_modal_epochs": 2,
