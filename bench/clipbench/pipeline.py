@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from clipbench import registry
 from clipbench.config import RunConfig, exact_rate
@@ -22,8 +19,8 @@ from clipbench.leaderboard.result import config_hash, environment, read_result, 
 from clipbench.models import WEIGHTS_FILE, create_model, image_size_of, load_weights, model_config
 from clipbench.progress import Reporter, duration
 from clipbench.shards.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
-from clipbench.shards.overlay import PoisonedSet, write_poisoned
-from clipbench.shards.rate import poison_count, smallest_num_pairs
+from clipbench.shards.overlay import write_poisoned
+from clipbench.shards.rate import poison_count
 from clipbench.shards.reader import ShardSet
 from clipbench.specs import SpecLike
 from clipbench.training.distributed import Processes, join_processes, pick_device
@@ -103,8 +100,8 @@ class Plan:
             f"run {config.id}: {config.attack_name} / {config.defense_name} / seed {config.seed}",
             f"  data     {config.data_name}, {parts.num_pairs:,} pairs",
             f"  attack   {config.attack_name}: {poison}",
-            f"  training {train.model}, {train.epochs} epochs of {per_epoch:,} pairs,"
-            f" {seen / parts.pairs_after:.3g} passes over the data",
+            f"  training {train.model}, {train.epochs} epochs of {per_epoch:,} pairs, "
+            f"{seen / parts.pairs_after:.3g} passes over the data",
             f"  folder   {self.folder}",
         ]
         if self.done:
@@ -115,7 +112,10 @@ class Plan:
 
 
 def plan(
-    config: RunConfig, cache: Path, out: Path, controls: bool  # noqa: ARG001, FBT001
+    config: RunConfig,
+    cache: Path,  # noqa: ARG001
+    out: Path,
+    controls: bool,  # noqa: ARG001
 ) -> Plan:
     """Return what `execute` will do with the same arguments, with an estimate of the time."""
     from clipbench.estimate import training_seconds  # noqa: PLC0415 - builds the model
@@ -172,9 +172,7 @@ class Poisoned:
     ledger: Path
 
 
-def poison(
-    config: RunConfig, *, cache: Path, out: Path | None, reporter: Reporter
-) -> Poisoned:
+def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Reporter) -> Poisoned:
     """Write the poisoned set of a run.
 
     Raises:
@@ -187,9 +185,7 @@ def poison(
     return Poisoned(shards, ledger)
 
 
-def train(
-    config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Reporter
-) -> Path:
+def train(config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Reporter) -> Path:
     """Train a defence on any folder of shards and return the weights file."""
     content = ShardSet.open(shards, cache=cache / "index").content_sha256()
     name = hashlib.sha256(f"{config.sha256()} {content}".encode()).hexdigest()[:16]
@@ -270,7 +266,7 @@ def _claim(folder: Path, config: RunConfig) -> None:
         return
     temporary = path.with_suffix(".tmp")
     temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _probes(parts: Parts, seed: int) -> Probes | None:

@@ -1,9 +1,9 @@
 """A small convolutional image tower for 32-pixel images, registered with timm.
 
 open_clip's own towers shrink a 32-pixel image to 8 x 8 or less before they look at it closely. This
-one keeps 16 x 16 for two layers and takes the maximum over places, so that a shape counts wherever it
-is; it learns the embedded data set on two CPU cores in a minute or two. It is made for that, and for
-tests; larger images want open_clip's towers.
+one keeps 16 x 16 for two layers and takes the maximum over places, so that a shape counts wherever
+it is; it learns the embedded data set on two CPU cores in a minute or two. It is made for that, and
+for tests; larger images want open_clip's towers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,13 @@ from typing import Any
 from timm.models import register_model
 from torch import Tensor, nn
 
-LAYERS = ((32, 2), (64, 1), (128, 2), (128, 2), (128, 1))  # (channels, stride) of 3 x 3 convolutions
+LAYERS = (
+    (32, 2),
+    (64, 1),
+    (128, 2),
+    (128, 2),
+    (128, 1),
+)  # (channels, stride) of 3 x 3 convolutions
 
 
 class SmallTower(nn.Module):

@@ -32,7 +32,8 @@ from clipbench.contracts import (
 from clipbench.errors import BadSetting
 from clipbench.shards.encoding import decode, encode_jpeg, encode_png
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.writer import Sample, write_set
+from clipbench.shards.shard_writer import Sample
+from clipbench.shards.writer import write_set
 
 from . import _shapes_captions as _captions
 from . import _shapes_draw as _draw

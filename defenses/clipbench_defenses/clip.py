@@ -3,8 +3,8 @@
 Radford et al. Learning Transferable Visual Models From Natural Language Supervision. ICML 2021.
 https://arxiv.org/abs/2103.00020
 
-Differs from the paper: captions are augmented with EDA and images beyond random crops, as the recipe of
-the data set says, because the defences are compared under one augmentation.
+Differs from the paper: captions are augmented with EDA and images beyond random crops, as the
+recipe of the data set says, because the defences are compared under one augmentation.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class AugmentedClip:
         return StatelessRun(Phase("clip", self.loss, views=2 if self.cross_aug else 1))
 
     def loss(self, features: Features) -> Tensor:
-        """Return the CLIP loss; with `cross_aug` each direction ties view 1 to the other's view 2."""
+        """Return the CLIP loss; with `cross_aug` view 1 is tied to the other's view 2."""
         image, text, scale = features
         if self.cross_aug:
             return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2

@@ -1,15 +1,16 @@
 """SafeCLIP: warm up each modality alone, then let only pairs that agree teach across modalities.
 
-Yang, Gao, Mirzasoleiman. Better Safe than Sorry: Pre-training CLIP against Targeted Data Poisoning and
-Backdoor Attacks. ICML 2024. https://arxiv.org/abs/2310.05862
+Yang, Gao, Mirzasoleiman. Better Safe than Sorry: Pre-training CLIP against Targeted Data Poisoning
+and Backdoor Attacks. ICML 2024. https://arxiv.org/abs/2310.05862
 
 Not to be confused with Safe-CLIP (Poppi et al., ECCV 2024), which removes NSFW concepts.
 
 Differs from the authors' code where it parts from the paper's intent: the learning rate follows one
-cosine that ends at zero (``lr_schedule=official`` gives the code's, which rises again); captions are
-augmented afresh for every view; pairs are scored as they are, not augmented (``score_augmented``);
-later splits rank by similarity, not by a posterior that saturates at 1 (``rank_by=posterior``); a
-resumed run is the same algorithm; and a mixture that finds no split cannot empty the safe set.
+cosine that ends at zero (``lr_schedule=official`` gives the code's, which rises again); captions
+are augmented afresh for every view; pairs are scored as they are, not augmented
+(``score_augmented``); later splits rank by similarity, not by a posterior that saturates at 1
+(``rank_by=posterior``); a resumed run is the same algorithm; and a mixture that finds no split
+cannot empty the safe set.
 """
 
 from __future__ import annotations
@@ -49,10 +50,12 @@ class SafeCLIP:
         first_ratio: size of the first safe set as a share of all pairs, in place of the threshold.
         growth: share of all pairs by which the safe set grows every epoch.
         cap: largest safe set, share of all pairs.
-        floor: smallest safe set, share of all pairs; a first split below it, or above the cap, takes
+        floor: smallest safe set, share of all pairs; a first split below it, or above the cap,
+            takes
             the most similar pairs up to that bound instead, with a warning.
         pool_size: features in each nearest-neighbour pool; None: 2% of the pairs, at least 256.
-        symmetric: unimodal loss from view 1 to view 2 and back, as in NNCLR; else one way, as in the
+        symmetric: unimodal loss from view 1 to view 2 and back, as in NNCLR; else one way, as in
+            the
             authors' code, where view 1 gets no gradient.
         score_augmented: score freshly augmented pairs, as the authors' code does.
         rank_by: what later splits rank pairs by.
@@ -90,7 +93,9 @@ class SafeCLIP:
             )
         for name in ("unimodal_epochs", "cross_modal_epochs", "growth"):
             if getattr(self, name) < 0:
-                raise BadSetting(f"safeclip.{name} must not be negative. Got {getattr(self, name)}.")
+                raise BadSetting(
+                    f"safeclip.{name} must not be negative. Got {getattr(self, name)}."
+                )
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
         """Return SafeCLIP at work in one training."""
@@ -152,9 +157,10 @@ class SafeCLIPRun:
         ratio = min(max(found, config.floor), config.cap)
         if ratio != found:
             warnings.warn(
-                f"safeclip: the mixture (means {mixture.low_mean:.3f}, {mixture.high_mean:.3f}) puts"
-                f" {found:.2%} of the pairs into the safe set; the most similar {ratio:.0%} are used."
-                " Longer warm-up or another threshold may help.",
+                f"safeclip: the mixture (means {mixture.low_mean:.3f} and"
+                f" {mixture.high_mean:.3f}) puts {found:.2%} of the pairs into the safe set; the"
+                f" most similar {ratio:.0%} are used. A longer warm-up or another threshold may"
+                " help.",
                 stacklevel=2,
             )
         return ratio

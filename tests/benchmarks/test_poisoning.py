@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import webdataset
-from clipbench_attacks.targeted import Targeted
-from clipbench_datasets.shapes import Shapes
 
 from clipbench.contracts import Scene
 from clipbench.shards.overlay import write_poisoned
 from clipbench.shards.reader import ShardSet
+from clipbench_attacks.targeted import Targeted
+from clipbench_datasets.shapes import Shapes
 
 PAIRS = int(os.environ.get("CLIPBENCH_BENCHMARK_PAIRS", "50000"))
 PAIRS_PER_SHARD = 10_000
@@ -32,7 +32,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
 
 
 @pytest.mark.benchmark(group=f"poison one of {PAIRS:,} pairs")
-def test_copy_on_write(benchmark: Any, clean: ShardSet, tmp_path: Path) -> None:
+def test_copy_on_write(benchmark: Any, clean: ShardSet) -> None:
     """Write the poisoned set with hard links to all shards but one."""
     data = Shapes(size=PAIRS)
     scene = Scene(data.evaluation(), data.targets(), count=1, seed=0)

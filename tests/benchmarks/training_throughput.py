@@ -19,12 +19,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from clipbench_datasets.shapes import Shapes
-
 from clipbench import config as configuration
 from clipbench.progress import Reporter
 from clipbench.training.distributed import Processes
 from clipbench.training.session import train_on
+from clipbench_datasets.shapes import Shapes
 
 OPEN_CLIP = """
 import sys

@@ -14,7 +14,7 @@ from typing import Any
 Check = Callable[[str, Any], None]
 
 
-class Objection(ValueError):  # noqa: N818  (never leaves this package as an error of its own)
+class Objection(ValueError):
     """A field is not what it must be."""
 
     def __init__(self, field: str, must: str, value: Any) -> None:

@@ -76,7 +76,12 @@ class ImageAugmentation:
         left = (2 * u[:, 2] - 1) * (1 - width)
         top = (2 * u[:, 3] - 1) * (1 - height)
         if self.crop_scale >= 1.0:
-            width, height, left, top = torch.ones_like(left), torch.ones_like(top), 0 * left, 0 * top
+            width, height, left, top = (
+                torch.ones_like(left),
+                torch.ones_like(top),
+                0 * left,
+                0 * top,
+            )
         width = torch.where(u[:, 4] < self.flip, -width, width)
         zero = torch.zeros_like(left)
         matrix = torch.stack([width, zero, left, zero, height, top], dim=1).view(-1, 2, 3)
@@ -124,7 +129,7 @@ def rotate_hue(images: Tensor, turns: Tensor) -> Tensor:
     high, _ = images.max(dim=1, keepdim=True)
     low, _ = images.min(dim=1, keepdim=True)
     spread = high - low
-    red, green, blue = images.split(1, dim=1)
+    red, green, blue = torch.split(images, 1, dim=1)
     safe = torch.where(spread > 0, spread, torch.ones_like(spread))
     sector = torch.where(
         high == red,

@@ -1,7 +1,7 @@
 """Batch norm over the batch of all processes, on any device.
 
-torch's SyncBatchNorm needs GPUs; this does the same with a differentiable sum, so that two processes
-on CPUs train exactly what one does.
+torch's SyncBatchNorm needs GPUs; this does the same with a differentiable sum, so that two
+processes on CPUs train exactly what one does.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class _SumOverProcesses(torch.autograd.Function):
         return _summed(values)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override] # noqa: ARG004
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
         return _summed(gradient)
 
 

@@ -1,7 +1,7 @@
 """Train only the rows of the token embedding that the data can use.
 
-open_clip's vocabulary has 49,408 tokens; a corpus of narrow language uses a few hundred. Rows that no
-caption can reach get no gradient, so leaving them out of the optimiser changes no number that
+open_clip's vocabulary has 49,408 tokens; a corpus of narrow language uses a few hundred. Rows that
+no caption can reach get no gradient, so leaving them out of the optimiser changes no number that
 training or the loss can see, and saves most of an optimiser step of a small model. The full table
 comes back when the model is saved. Only weight decay of rows never used differs: they keep their
 initial values.
@@ -29,8 +29,9 @@ class CompactVocabulary:
     """
 
     def __init__(self, model: nn.Module, used: IntArray) -> None:
-        self._owner: Any = model if hasattr(model, "token_embedding") else model.text
-        self._full: torch.Tensor = self._owner.token_embedding.weight.detach().clone()
+        owner: Any = model if hasattr(model, "token_embedding") else model.text
+        self._owner = owner
+        self._full: torch.Tensor = owner.token_embedding.weight.detach().clone()
         self._used = torch.from_numpy(used)
         self._rank = np.full(len(self._full), -1, dtype=np.int64)
         self._rank[used] = np.arange(len(used))

@@ -14,9 +14,10 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -38,7 +39,7 @@ class Processes:
 
     rank: int = 0
     count: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     @property
     def is_first(self) -> bool:
@@ -62,7 +63,7 @@ class Processes:
         if self.count == 1:
             return own
         bounds = [num_rows * rank // self.count for rank in range(self.count + 1)]
-        sizes = [stop - start for start, stop in zip(bounds, bounds[1:], strict=False)]
+        sizes = [stop - start for start, stop in pairwise(bounds)]
         padded = own.detach().new_zeros((own.shape[0], max(sizes), *own.shape[2:]))
         padded[:, : own.shape[1]] = own.detach()
         parts = [torch.empty_like(padded) for _ in range(self.count)]
@@ -80,7 +81,7 @@ class Processes:
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         with watched():
             dist.all_reduce(flat)
-        parts = flat.split([gradient.numel() for gradient in gradients])
+        parts = torch.split(flat, [gradient.numel() for gradient in gradients])
         for gradient, part in zip(gradients, parts, strict=True):
             gradient.copy_(part.view_as(gradient))
 
@@ -94,7 +95,7 @@ class Processes:
         return total.cpu()
 
     def share_of_common(self, value: Tensor) -> Tensor:
-        """Return `value` unchanged, with its gradient divided so that the sum over processes is right.
+        """Return `value` with its gradient divided, so that the sum over processes is right.
 
         For what every process computes in full, such as the logit scale.
         """
@@ -135,7 +136,7 @@ def _peers() -> tuple[tuple[int, int], ...]:
 
 
 def _gone(patience_s: float = 2.0) -> list[int]:
-    """Return the processes of this host that have ended; one that has just failed gets some time."""
+    """Return the processes of this host that have ended; one just failing gets some time."""
     peers = _peers()
     here = peers[dist.get_rank()][0]
     deadline = time.monotonic() + patience_s

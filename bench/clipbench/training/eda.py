@@ -1,8 +1,8 @@
 """EDA text augmentation on arrays of word numbers.
 
 Wei and Zou, EDA: Easy Data Augmentation Techniques for Boosting Performance on Text Classification
-Tasks, EMNLP 2019. One of four operations is drawn for each caption: replace words by synonyms, insert
-synonyms, swap words, delete words.
+Tasks, EMNLP 2019. One of four operations is drawn for each caption: replace words by synonyms,
+insert synonyms, swap words, delete words.
 
 Differs from the code of SafeCLIP and RoCLIP: every view is drawn afresh, not once for all epochs.
 """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clipbench.rng import derive_seed
-from clipbench.settings import TrainSettings
 from clipbench.contracts import Defense, Features, Phase, Progress, TrainingFacts
 from clipbench.errors import ClipbenchError
+from clipbench.models import open_clip
+from clipbench.rng import derive_seed
+from clipbench.settings import TrainSettings
 from clipbench.training.batchnorm import synchronise_batch_norm
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
 from clipbench.training.distributed import Processes
@@ -75,7 +75,7 @@ class Trainer:
         progress: Progress,
     ) -> None:
         # Convolutions are several times faster with channels last, above all in bf16.
-        self.model = model.to(processes.device, memory_format=torch.channels_last)
+        self.model = model.to(processes.device).to(memory_format=torch.channels_last)
         if processes.count > 1:
             synchronise_batch_norm(self.model)
         self._pairs = pairs
@@ -187,8 +187,9 @@ class Trainer:
         loss = phase.loss(features)
         if not torch.isfinite(loss):
             raise ClipbenchError(
-                f"The loss of phase {phase.name!r} is {loss.item()} in epoch {self.state.epoch + 1},"
-                f" step {self.state.step + 1}. Lower --lr or use --precision fp32."
+                f"The loss of phase {phase.name!r} is {loss.item()} in epoch"
+                f" {self.state.epoch + 1}, step {self.state.step + 1}."
+                " Lower --lr or use --precision fp32."
             )
         loss.backward()  # type: ignore[no-untyped-call]
         self._processes.sum_gradients(self._parameters)
@@ -214,7 +215,8 @@ class Trainer:
         own = batch.images.shape[1]
         image, text = (
             self._processes.gather(
-                torch.cat([part[i] for part in parts]).unflatten(0, (-1, own)), batch.num_rows
+                torch.cat([part[i] for part in parts]).view(batch.images.shape[0], own, -1),
+                batch.num_rows,
             )
             for i in (0, 1)
         )
@@ -297,7 +299,7 @@ class Trainer:
         phases: Sequence[Phase],
         similarity: Tensor | None,
     ) -> None:
-        """Write down which pairs were let into a cross-modal loss, and the scores, for the evaluator."""
+        """Write down for the evaluator which pairs a cross-modal loss was given, and the scores."""
         if not self._processes.is_first:
             return
         cross = np.zeros(len(indices), dtype=bool)
@@ -309,7 +311,7 @@ class Trainer:
         temporary = folder / f".{epoch:04d}.tmp.npz"
         scores = np.empty(0, np.float32) if similarity is None else similarity.numpy()
         np.savez_compressed(temporary, cross_modal=np.packbits(cross), scores=scores, pairs=indices)
-        os.replace(temporary, folder / f"{epoch:04d}.npz")
+        temporary.replace(folder / f"{epoch:04d}.npz")
 
     def _keep_weights(self, epoch: int) -> None:
         every = self._settings.save_frequency
@@ -406,8 +408,6 @@ def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Opt
 
 def normalisation(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
     """Return mean and standard deviation by which the model's input is normalised."""
-    from clipbench.models import open_clip
-
     visual: Any = model.visual
     mean = getattr(visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN
     std = getattr(visual, "image_std", None) or open_clip().OPENAI_DATASET_STD

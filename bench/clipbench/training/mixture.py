@@ -38,7 +38,7 @@ def fit_mixture(similarity: npt.NDArray[np.float32], max_fitted: int = 200_000) 
         The mixture with a posterior for all N. Where the similarities are all equal there is
         nothing to tell apart, and every posterior is 0.5.
     """
-    from sklearn.mixture import GaussianMixture
+    from sklearn.mixture import GaussianMixture  # noqa: PLC0415 - heavy
 
     values = similarity.astype(np.float64)[:, None]
     if len(values) < 2 or np.ptp(values) < 1e-6:

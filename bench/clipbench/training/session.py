@@ -241,9 +241,9 @@ def write_tensorboard(folder: Path, record: TrainingRecord) -> None:
     from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
 
     shutil.rmtree(folder, ignore_errors=True)
-    with SummaryWriter(str(folder)) as writer:  # type: ignore[no-untyped-call]
+    with SummaryWriter(str(folder)) as writer:
         for item in record.history:
             name = item["phase"].replace(" ", "_")
             for key in ("loss", "lr", "pairs"):
                 if item.get(key) is not None:
-                    writer.add_scalar(f"train/{name}/{key}", item[key], item["epoch"])  # type: ignore[no-untyped-call]
+                    writer.add_scalar(f"train/{name}/{key}", item[key], item["epoch"])

@@ -1,8 +1,8 @@
 """Captions as token arrays, with EDA augmentation redrawn for every view.
 
-open_clip's tokenizer works on one string at a time. Here each distinct word is tokenised once, and a
-caption is the concatenation of its words' tokens, which is the same because open_clip's pattern never
-matches across white space (a test holds the two against each other).
+open_clip's tokenizer works on one string at a time. Here each distinct word is tokenised once, and
+a caption is the concatenation of its words' tokens, which is the same because open_clip's pattern
+never matches across white space (a test holds the two against each other).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -52,10 +52,10 @@ class CaptionTable:
                 " Remove reduction_mask from the model's configuration."
             )
         self.context_length = context_length
-        self._tokenizer: Any = tokenizer
+        self._tokenizer = cast("Any", tokenizer)
         self._lowers = self._tokenizer.clean_fn("A_b-c.") == "a_b-c."
         # Words are cleaned as part of their caption; cleaning one again could change it further.
-        self._splitter: Any = copy(tokenizer)
+        self._splitter = cast("Any", copy(tokenizer))
         self._splitter.clean_fn = str
         self._numbers: dict[str, int] = {"": 0}  # stands for padding, and has no tokens
         self._tokens: list[list[int]] = [[]]

@@ -1,4 +1,4 @@
-"""What the tests of training share; in a module of its own, because other processes import it too."""
+"""What the tests of training share; a module of its own, as other processes import it."""
 
 import sys
 from collections.abc import Iterator

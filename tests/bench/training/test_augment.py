@@ -51,7 +51,7 @@ def test_results_are_images() -> None:
     assert out.shape == images.shape
     assert out.dtype == torch.float32
     assert out.isfinite().all()
-    assert -1e-6 <= out.min()
+    assert out.min() >= -1e-6
     assert out.max() <= 1 + 1e-6
     assert torch.equal(images, kept)
 

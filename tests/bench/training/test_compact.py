@@ -58,7 +58,7 @@ def token_table(model: Any) -> Tensor:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_features_are_those_of_the_full_model(kind: str) -> None:
-    """Compact tokens through the compact model give the text features of the full one to the bit."""
+    """Compact tokens and model give the text features of the full ones to the bit."""
     full = model_of(kind)
     small = deepcopy(full)
     captions = table()
@@ -90,7 +90,7 @@ def train(model: Any, tokens: Any) -> None:
 
 
 def test_training_is_that_of_the_full_model(models: tuple[Any, Any]) -> None:
-    """Without weight decay, after some steps all weights of the expanded model are the full one's."""
+    """Without weight decay the expanded model has, after some steps, the full one's weights."""
     full, small = models
     captions = table()
     start = token_table(full).detach().clone()
@@ -109,7 +109,7 @@ def test_training_is_that_of_the_full_model(models: tuple[Any, Any]) -> None:
 
 
 def test_an_expanded_model_takes_open_clips_tokens_again(models: tuple[Any, Any]) -> None:
-    """Compacting and expanding without training gives the model back to the bit, for any caption."""
+    """Compacting and expanding without training gives the model back to the bit."""
     full, small = models
     vocabulary = CompactVocabulary(small, table().vocabulary())
     full_state = vocabulary.full_state(small)

@@ -555,7 +555,7 @@ def test_the_rate_of_one_phase_warms_up_and_falls_to_zero(tmp_path: Path) -> Non
 
 
 def test_the_rate_of_safeclip_falls_to_zero(tmp_path: Path) -> None:
-    """Across its phases the rate, its own share removed, falls all the way and ends next to zero."""
+    """Its own share removed, the rate falls across all phases and ends next to zero."""
     lr, share = 0.01, SAFECLIP.cross_modal_lr_scale
     found = rates(tmp_path, SAFECLIP, epochs=8, lr=lr, warmup=0, count=128)
     plain = [rate / (share if phase == "cross-modal warm-up" else 1) for phase, rate in found]
@@ -616,7 +616,7 @@ def test_weights_are_kept_by_epoch_when_asked(tmp_path: Path) -> None:
 
 
 def test_kept_is_a_mask_over_the_epoch() -> None:
-    """A phase without a mask trains on every pair of the epoch, one with a mask on those it keeps."""
+    """A phase without a mask trains on every pair of the epoch, else on those it keeps."""
     indices = np.array([5, 3, 9])
     keep = torch.tensor([True, False, True])
     assert kept(indices, Phase("all", lambda f: f.logit_scale)).tolist() == [5, 3, 9]

@@ -39,7 +39,7 @@ def test_longer_epochs_see_the_same_order() -> None:
 @pytest.mark.parametrize("num_pairs", [0, 1, 2, 31, 32, 33, 64, 100, 257])
 @pytest.mark.parametrize("batch_size", [2, 32, 256])
 def test_batches_drop_nothing_and_are_of_equal_size(num_pairs: int, batch_size: int) -> None:
-    """Laid end to end they are the pairs in order; sizes differ by at most one; none is too large."""
+    """End to end they are the pairs in order; sizes differ by one at most; none is too large."""
     pairs = epoch_pairs(300, 300, 0, 0)[:num_pairs]
     parts = batches(pairs, batch_size)
     assert list(chain.from_iterable(part.tolist() for part in parts)) == pairs.tolist()

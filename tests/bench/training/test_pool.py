@@ -126,5 +126,5 @@ def test_a_restored_pool_is_the_same_pool() -> None:
 
 def test_a_pool_holds_at_least_one_feature() -> None:
     """A size below 1 is refused in one sentence that names the value."""
-    with pytest.raises(BadSetting, match="at least 1 feature. Got 0"):
+    with pytest.raises(BadSetting, match=r"at least 1 feature\. Got 0"):
         pool_of(0)

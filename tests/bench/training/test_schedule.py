@@ -14,7 +14,7 @@ def test_warmup_rises_by_equal_steps_to_one() -> None:
 
 
 def test_the_cosine_falls_from_one_to_zero() -> None:
-    """Without warm-up it is 1 at the start, 1/2 at half-way, exactly 0 at the end, always falling."""
+    """Without warm-up it falls from 1 at the start through 1/2 half-way to 0 at the end."""
     factors = [warmup_cosine(step, step / 1000, 0) for step in range(1001)]
     assert factors[0] == 1.0
     assert factors[500] == pytest.approx(0.5)

@@ -133,7 +133,7 @@ def test_rows_come_in_the_order_asked_for() -> None:
 
 
 def test_the_vocabulary_covers_every_augmentation() -> None:
-    """It holds the tokens of all words and synonyms, start, end and padding, sorted, and no more."""
+    """It holds the tokens of all words and synonyms, start, end and padding, and no more."""
     used = table(["a red circle"], SYNONYMS).vocabulary()
     words = ["a", "red", "circle", "crimson", "scarlet", "disc", "unseen", "never"]
     expected = {token for word in words for token in TOKENIZER.encode(word)}

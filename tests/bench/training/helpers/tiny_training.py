@@ -1,4 +1,4 @@
-"""A training small enough for a test: drawn shapes in memory, and a model of a few thousand weights.
+"""A training small enough for a test: drawn shapes in memory, a model of few weights.
 
 Every part is the real one: open_clip's residual network with batch norms and its text transformer,
 drawn scenes with their captions, augmentation, and whichever defence is given.
