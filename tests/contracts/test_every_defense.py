@@ -1,0 +1,95 @@
+"""What every registered defence owes the bench (contracts.Defense), built-in or not."""
+
+import copy
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from clipbench import registry
+from clipbench.contracts import DefenseRun, Features, Phase, TrainingFacts
+
+NAMES = registry.names("defense")
+PAIRS, EPOCHS, BATCH, SIZE = 64, 12, 16, 8
+FACTS = TrainingFacts(PAIRS, PAIRS, EPOCHS, BATCH, SIZE, torch.device("cpu"), seed=5)
+
+
+def similarity(augment: bool = False) -> torch.Tensor:  # noqa: ARG001
+    """Return scores of which a quarter are low."""
+    generator = torch.Generator().manual_seed(1)
+    scores = 0.6 + 0.1 * torch.randn(PAIRS, generator=generator)
+    scores[: PAIRS // 4] -= 0.6
+    return scores
+
+
+def features(views: int, step: int) -> Features:
+    generator = torch.Generator().manual_seed(step)
+    image, text = torch.randn(2, views, BATCH, SIZE, generator=generator)
+    return Features(
+        F.normalize(image, dim=2).requires_grad_(),
+        F.normalize(text, dim=2).requires_grad_(),
+        torch.tensor(10.0, requires_grad=True),
+    )
+
+
+def play(run: DefenseRun, epochs: range) -> list[tuple[int, str, float]]:
+    """Let the defence run and return every loss."""
+    losses = []
+    for epoch in epochs:
+        for number, phase in enumerate(run.phases(epoch, similarity)):
+            for step in range(2):
+                loss = phase.loss(features(phase.views, 100 * epoch + 10 * number + step))
+                losses.append((epoch, phase.name, loss.item()))
+    return losses
+
+
+def phases_of(name: str) -> list[Phase]:
+    run = registry.build("defense", name).start(FACTS)
+    return [phase for epoch in range(EPOCHS) for phase in run.phases(epoch, similarity)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_defense_is_its_parameters(name: str) -> None:
+    """It is a frozen dataclass that can be made again from what the record says of it."""
+    defense: Any = registry.build("defense", name)
+    assert type(defense).__dataclass_params__.frozen
+    assert type(defense)(**dataclasses.asdict(defense)) == defense
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_loss_is_finite_and_teaches_both_towers(name: str) -> None:
+    """Each phase's loss is a finite scalar with a gradient for the views that carry one."""
+    for phase in phases_of(name):
+        given = features(phase.views, 0)
+        loss = phase.loss(given)
+        assert loss.shape == ()
+        assert torch.isfinite(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+        for modality in (given.image, given.text):
+            assert modality.grad is not None
+            assert modality.grad[phase.detached_views :].abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_masks_and_rates_are_sound(name: str) -> None:
+    """A mask is over the epoch's pairs; a learning-rate share is positive; views are enough."""
+    for phase in phases_of(name):
+        assert phase.keep is None or (
+            phase.keep.shape == (PAIRS,) and phase.keep.dtype == torch.bool
+        )
+        assert phase.lr_scale > 0
+        assert phase.views > phase.detached_views >= 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("stop", [1, 3, 7, 9])
+def test_a_defense_taken_up_from_its_state_goes_on_the_same(name: str, stop: int) -> None:
+    """What it learnt is in its state: the losses after a restart are those without one."""
+    whole = play(registry.build("defense", name).start(FACTS), range(EPOCHS))
+    first = registry.build("defense", name).start(FACTS)
+    before = play(first, range(stop))
+    second = registry.build("defense", name).start(FACTS)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    assert before + play(second, range(stop, EPOCHS)) == whole

@@ -1,0 +1,58 @@
+"""The import rule is the threat model: who may import whom, and what lies where."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOTS = {"bench": "clipbench", "attacks": "clipbench_attacks", "defenses": "clipbench_defenses"} | {
+    "datasets": "clipbench_datasets"
+}
+PLUGINS = ("clipbench_attacks", "clipbench_defenses", "clipbench_datasets")
+POISON_KNOWING = ("clipbench.shards.ledger", "clipbench.shards.overlay", "clipbench.evaluation")
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def modules(folder: str) -> list[Path]:
+    files = sorted((ROOT / folder).rglob("*.py"))
+    assert files, f"no modules under {folder}"
+    return files
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_no_module_lies_directly_in_a_root(root: str) -> None:
+    """Nothing is importable under the bare names bench, attacks, defenses or datasets."""
+    assert list((ROOT / root).glob("*.py")) == []
+    assert [item.name for item in (ROOT / root).iterdir() if item.is_dir()] == [ROOTS[root]]
+
+
+@pytest.mark.parametrize("path", modules("bench"), ids=lambda path: path.stem)
+def test_the_core_imports_no_plugin_package(path: Path) -> None:
+    """The core finds plugins by name; it imports none."""
+    assert not [name for name in imports(path) if name.startswith(PLUGINS)]
+
+
+@pytest.mark.parametrize(
+    ("root", "package"), [item for item in ROOTS.items() if item[0] != "bench"]
+)
+def test_plugin_packages_do_not_import_each_other(root: str, package: str) -> None:
+    """A defence cannot look into an attack, nor an attack into a defence."""
+    others = tuple(name for name in PLUGINS if name != package)
+    assert not [name for path in modules(root) for name in imports(path) if name.startswith(others)]
+
+
+@pytest.mark.parametrize("folder", ["bench/clipbench/training", "defenses"])
+def test_what_trains_cannot_read_what_was_poisoned(folder: str) -> None:
+    """Training and defences import neither ledger nor overlay nor the evaluator."""
+    for path in modules(folder):
+        assert not [name for name in imports(path) if name.startswith(POISON_KNOWING)], path

@@ -1,0 +1,174 @@
+"""SafeCLIP: stages, the split, its growth, and what guards it."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from torch.nn import functional as F
+
+from clipbench.contracts import Features, Phase, Similarity, TrainingFacts
+from clipbench.errors import BadSetting
+from clipbench_defenses.safeclip import SafeCLIP
+
+PAIRS, EPOCHS = 200, 12
+CONFIG: dict[str, Any] = {"unimodal_epochs": 2, "cross_modal_epochs": 1, "growth": 0.1, "cap": 0.9}
+
+
+def facts(epochs: int = EPOCHS) -> TrainingFacts:
+    return TrainingFacts(PAIRS, PAIRS, epochs, 32, 8, torch.device("cpu"), seed=1)
+
+
+def scores(low_share: float, seed: int = 0) -> npt.NDArray[np.float32]:
+    """Return similarities of which the first `low_share` belong to a lower mode."""
+    rng = np.random.default_rng(seed)
+    means = np.where(np.arange(PAIRS) < low_share * PAIRS, 0.0, 0.6)
+    return rng.normal(means, 0.05).astype(np.float32)
+
+
+def similarity_of(values: npt.NDArray[np.float32]) -> Similarity:
+    def similarity(augment: bool = False) -> torch.Tensor:  # noqa: ARG001
+        return torch.from_numpy(values)
+
+    return similarity
+
+
+def epochs_of(config: SafeCLIP, similarity: npt.NDArray[np.float32]) -> list[list[Phase]]:
+    run = config.start(facts())
+    given = similarity_of(similarity)
+    return [list(run.phases(epoch, given)) for epoch in range(EPOCHS)]
+
+
+def safe_sizes(epochs: list[list[Phase]]) -> list[int]:
+    sizes = []
+    for phases in epochs:
+        keep = phases[-1].keep
+        if keep is not None:
+            sizes.append(int(keep.sum()))
+    return sizes
+
+
+def test_the_stages_follow_each_other() -> None:
+    """Unimodal warm-up, low-rate cross-modal warm-up, then risky before safe in every epoch."""
+    names = [[p.name for p in phases] for phases in epochs_of(SafeCLIP(**CONFIG), scores(0.3))]
+    assert names[:3] == [["unimodal warm-up"], ["unimodal warm-up"], ["cross-modal warm-up"]]
+    assert names[3:] == [["risky", "safe"]] * 9
+
+
+def test_pairs_are_not_scored_before_the_split() -> None:
+    """The warm-up asks for no similarity; plain training never pays for one."""
+    run = SafeCLIP(**CONFIG).start(facts())
+
+    def refuse(augment: bool = False) -> torch.Tensor:  # noqa: ARG001
+        raise AssertionError("asked for similarities")
+
+    for epoch in range(3):
+        list(run.phases(epoch, refuse))
+    with pytest.raises(AssertionError, match="asked"):
+        list(run.phases(3, refuse))
+
+
+def test_the_first_split_takes_the_upper_component() -> None:
+    """The pairs of the higher mode, and no other, are safe at first."""
+    phases = epochs_of(SafeCLIP(**CONFIG), scores(0.3))[3]
+    keep = phases[1].keep
+    assert keep is not None
+    assert phases[0].keep is not None
+    np.testing.assert_array_equal(keep.numpy(), np.arange(PAIRS) >= 0.3 * PAIRS)
+    np.testing.assert_array_equal(phases[0].keep.numpy(), ~keep.numpy())
+
+
+def test_the_safe_set_grows_by_a_fixed_share_up_to_the_cap() -> None:
+    """From 40% of the pairs by 10% an epoch to 90%, and no further."""
+    config = SafeCLIP(**CONFIG, first_ratio=0.4)
+    sizes = safe_sizes(epochs_of(config, scores(0.3)))
+    assert sizes == [80, 100, 120, 140, 160, 180, 180, 180, 180]
+
+
+def test_later_splits_take_the_most_similar() -> None:
+    """Every safe set holds the pairs of largest similarity."""
+    similarity = scores(0.3)
+    for phases in epochs_of(SafeCLIP(**CONFIG, first_ratio=0.4), similarity)[3:]:
+        keep = phases[1].keep
+        assert keep is not None
+        assert similarity[keep.numpy()].min() >= similarity[~keep.numpy()].max()
+
+
+def test_a_mixture_without_a_split_cannot_empty_the_safe_set() -> None:
+    """Equal scores give the floor's share, with a warning, not an epoch without training."""
+    with pytest.warns(UserWarning, match=r"0\.00% of the pairs into the safe set"):
+        epochs = epochs_of(SafeCLIP(**CONFIG, floor=0.2), np.full(PAIRS, 0.5, np.float32))
+    assert safe_sizes(epochs)[0] == 0.2 * PAIRS
+
+
+def test_a_mixture_that_trusts_everything_is_held_at_the_cap() -> None:
+    """A first safe set above the cap is cut to it, with a warning."""
+    with pytest.warns(UserWarning, match="the most similar 90%"):
+        epochs = epochs_of(SafeCLIP(**CONFIG), scores(0.03))
+    assert safe_sizes(epochs)[0] == 180
+
+
+def test_exposure_is_counted_for_cross_modal_phases_alone() -> None:
+    """Unimodal phases tie no image to a caption."""
+    for phases in epochs_of(SafeCLIP(**CONFIG), scores(0.3)):
+        for phase in phases:
+            assert phase.cross_modal == (phase.name in {"safe", "cross-modal warm-up"})
+
+
+def test_the_unimodal_loss_is_nnclr_with_the_pool_of_view_one() -> None:
+    """The positive of view 2 is view 1's neighbour among the features pushed before this batch."""
+    run = SafeCLIP(**CONFIG, pool_size=16).start(facts())
+    phase = next(iter(run.phases(0, similarity_of(scores(0.3)))))
+    generator = torch.Generator().manual_seed(0)
+    batches = [F.normalize(torch.randn(2, 2, 16, 8, generator=generator), dim=3) for _ in range(2)]
+    scale = torch.tensor(10.0)
+    phase.loss(Features(batches[0][0], batches[0][1], scale))  # fills both pools with view 1
+    expected = []
+    for modality in (0, 1):
+        stored = batches[0][modality][0].double().numpy()
+        first, second = batches[1][modality].double().numpy()
+        neighbours = stored[(first @ stored.T).argmax(axis=1)]
+        logits = 10.0 * second @ neighbours.T
+        rows = np.log(np.exp(logits).sum(axis=1)) - np.diag(logits)
+        expected.append(rows.mean())
+    actual = phase.loss(Features(batches[1][0], batches[1][1], scale)).item()
+    assert actual == pytest.approx(np.mean(expected), abs=1e-5)
+
+
+def test_the_official_schedule_rises_again() -> None:
+    """The authors' counter passes the end of its cosine two epochs early; ours cannot."""
+    config = SafeCLIP(
+        unimodal_epochs=1, cross_modal_epochs=1, first_ratio=0.5, lr_schedule="official"
+    )
+    run = config.start(TrainingFacts(4000, 4000, 32, 1, 8, torch.device("cpu"), seed=1))
+    given = similarity_of(np.linspace(0, 1, 4000, dtype=np.float32))
+    factors = {}
+    for epoch in range(32):
+        for phase in run.phases(epoch, given):
+            assert phase.lr_factor is not None
+            if phase.name == "safe":
+                factors[epoch] = phase.lr_factor(0, 2000)  # 2000 batches in the first safe set
+    assert factors[29] == pytest.approx(0.0, abs=1e-12)
+    assert 0 < factors[30] < factors[31]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"cap": 1.5}, r"cap must be in \(0, 1\]"),
+        ({"floor": 0.9, "cap": 0.5}, "must not exceed cap"),
+        ({"first_ratio": 0.99}, "first_ratio must be between"),
+        ({"growth": -0.1}, "growth must not be negative"),
+    ],
+)
+def test_parameters_out_of_range_are_refused(wrong: dict[str, Any], said: str) -> None:
+    """The message names the parameter and what it must be."""
+    with pytest.raises(BadSetting, match=said):
+        SafeCLIP(**wrong)
+
+
+def test_too_few_epochs_are_refused() -> None:
+    """A training that ends in the warm-up would be no SafeCLIP."""
+    with pytest.raises(BadSetting, match="more epochs than its 3 of warm-up"):
+        SafeCLIP(**CONFIG).start(facts(epochs=3))
