@@ -18,8 +18,9 @@ run: $(STAMP)
 	$(BIN)/clipbench run --config docs/examples/main_job.yaml
 
 test: lint
-	$(BIN)/python -m pytest -q -m 'not slow' --ignore tests/benchmarks \
-		--cov --cov-report=term --cov-fail-under=85
+	# One thread a process: two test processes that each spin two threads on two cores crawl.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -p no:benchmark -m 'not slow' \
+		--ignore tests/benchmarks --cov --cov-report=term --cov-fail-under=85
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
