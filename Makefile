@@ -17,8 +17,8 @@ $(STAMP): pyproject.toml
 run: $(STAMP)
 	$(BIN)/clipbench run --config docs/examples/main_job.yaml
 
+# One thread a process: two test processes that each spin two threads on two cores crawl.
 test: lint
-	# One thread a process: two test processes that each spin two threads on two cores crawl.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -p no:benchmark -m 'not slow' \
 		--ignore tests/benchmarks --cov --cov-report=term --cov-fail-under=85
 

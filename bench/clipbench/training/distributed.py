@@ -117,10 +117,10 @@ def watched() -> Iterator[None]:
         yield
     except RuntimeError as error:
         gone = [f"process {rank} (pid {_peers()[rank][1]})" for rank in _gone()]
+        reason = f"{' and '.join(gone)} ended" if gone else str(error).splitlines()[0].rstrip(".")
         raise LostProcess(
-            f"Process {dist.get_rank()} of {dist.get_world_size()} lost contact with"
-            f" {' and '.join(gone) or 'another process'} of this run:"
-            f" {str(error).splitlines()[0]} Start the same command again; it resumes."
+            f"Process {dist.get_rank()} of {dist.get_world_size()} of this run cannot go on: {reason}."
+            " Start the same command again; it resumes."
         ) from error
 
 
