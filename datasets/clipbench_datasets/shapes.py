@@ -71,8 +71,8 @@ SAFECLIP = {
     "cross_modal_lr_scale": 0.5,
     "unimodal_lr_scale": 0.2,
     "first_ratio": 0.5,
-    "growth": 0.06,
-    "cap": 0.98,
+    "growth": 0.05,
+    "cap": 0.97,
     "pool_size": 4096,
 }
 

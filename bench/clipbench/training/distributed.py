@@ -119,8 +119,8 @@ def watched() -> Iterator[None]:
         gone = [f"process {rank} (pid {_peers()[rank][1]})" for rank in _gone()]
         reason = f"{' and '.join(gone)} ended" if gone else str(error).splitlines()[0].rstrip(".")
         raise LostProcess(
-            f"Process {dist.get_rank()} of {dist.get_world_size()} of this run cannot go on: {reason}."
-            " Start the same command again; it resumes."
+            f"Process {dist.get_rank()} of {dist.get_world_size()} of this run cannot go on:"
+            f" {reason}. Start the same command again; it resumes."
         ) from error
 
 

@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from processes import HELPERS, environment, finish, start
+
+from clipbench.errors import BadSetting
+from clipbench.training.distributed import Processes, join_processes, pick_device
+
+SAFECLIP = (
+    "safeclip:unimodal_epochs=1,cross_modal_epochs=1,pool_size=64,"
+    "first_ratio=0.5,growth=0.2,cap=0.7"
+)
+DEFENSES = {"none": 1, "clip": 1, SAFECLIP: 4}
+RUN = [
+    *("run", "--quiet", "--json", "--data", "shapes:size=320,test_size=100,targets_size=100"),
+    *("--attack", "targeted", "--poisons", "4", "--batch-size", "16", "--precision", "fp32"),
+    # Rounding differs between one process and two. A step of Adam turns a gradient of rounding
+    # noise into a weight's change of the learning rate, and the choice of a nearest neighbour is a
+    # jump; a low rate keeps single precision's noise below what is compared.
+    *("--lr", "1e-5", "--warmup", "0", "--device", "cpu", "--workers", "0"),
+]
+
+
+def run(folder: Path, launcher: list[str], defense: str, epochs: int) -> list[dict[str, Any]]:
+    """Do one run of the command line and return what it prints."""
+    places = ["--cache", str(folder.parent / "cache"), "--out", str(folder)]
+    finished = subprocess.run(
+        [
+            *launcher,
+            "-m",
+            "clipbench",
+            *RUN,
+            "--defense",
+            defense,
+            "--epochs",
+            str(epochs),
+            *places,
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    printed: list[dict[str, Any]] = json.loads(finished.stdout)
+    return printed
+
+
+def left_by(folder: Path, result: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The training record of a run, and its trace of each epoch."""
+    train = folder / result["id"] / "train"
+    record = json.loads((train / "record.json").read_text())
+    traces = [dict(np.load(file)) for file in sorted((train / "trace").glob("*.npz"))]
+    return record, traces
+
+
+@pytest.mark.parametrize("defense", DEFENSES)
+def test_two_processes_train_as_one(defense: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Under torchrun the first 20 losses of every stage are one process's to 1e-4.
+
+    So are the safe sets, and one result is printed and written.
+    """
+    base = tmp_path_factory.getbasetemp() / "distributed"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    endpoint = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
+    (alone,) = run(base / "one", [sys.executable], defense, DEFENSES[defense])
+    (both,) = run(base / "two", [*torchrun, *endpoint], defense, DEFENSES[defense])
+    assert both["train"]["processes"] == 2
+    assert alone["train"]["processes"] == 1
+    assert alone["id"] == both["id"]
+    (expected, expected_traces), (actual, actual_traces) = (
+        left_by(base / "one", alone),
+        left_by(base / "two", both),
+    )
+    stages = [(e["phase"], e["pairs"], len(e["losses"])) for e in expected["history"]]
+    assert stages == [(e["phase"], e["pairs"], len(e["losses"])) for e in actual["history"]]
+    assert {len(e["losses"]) for e in expected["history"][: DEFENSES[defense] // 2 + 1]} == {20}
+    for one, two in zip(expected["history"], actual["history"], strict=True):
+        assert two["losses"] == pytest.approx(one["losses"], abs=1e-4), one["phase"]
+    for one, two in zip(expected_traces, actual_traces, strict=True):
+        assert np.array_equal(one["pairs"], two["pairs"])
+        assert np.array_equal(one["cross_modal"], two["cross_modal"])
+        np.testing.assert_allclose(one["scores"], two["scores"], atol=1e-4)
+    assert alone["exposures"] == both["exposures"]
+    assert alone["metrics"].keys() == both["metrics"].keys()
+
+
+def test_in_double_precision_they_agree_at_the_full_learning_rate(tmp_path: Path) -> None:
+    """Without rounding to speak of, every loss and weight of every defence agrees to 1e-9.
+
+    At a rate that changes the losses, with unequal batches and shares; so what differs in single
+    precision is rounding alone.
+    """
+    script = str(HELPERS / "one_of_several.py")
+    for count in (1, 2):
+        (tmp_path / str(count)).mkdir()
+        finish(start([script, "training", str(tmp_path / str(count))], count))
+    for name in ("none", "clip", "safeclip"):
+        one, two = (
+            torch.load(tmp_path / count / f"{name}.pt", weights_only=True) for count in ("1", "2")
+        )
+        losses = np.concatenate(one["losses"])
+        assert np.concatenate(two["losses"]) == pytest.approx(losses, abs=1e-9)
+        assert torch.equal(one["exposures"], two["exposures"])
+        for key, value in one["model"].items():
+            torch.testing.assert_close(two["model"][key], value, rtol=0, atol=1e-7, msg=key)
+        assert max(losses) - min(losses) > 0.3
+
+
+@pytest.fixture(scope="module")
+def collectives(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]]:
+    """What each of three processes with 2, 2 and 3 of 7 rows computed."""
+    folder = tmp_path_factory.mktemp("collectives")
+    finish(start([str(HELPERS / "one_of_several.py"), "collectives", str(folder)], 3))
+    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(3)]
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+@pytest.mark.parametrize("part", ["gathered", "loss", "grad", "scale_grad"])
+def test_gathered_features_give_the_loss_and_gradients_of_one_process(
+    collectives: list[dict[str, np.ndarray]], rank: int, part: str
+) -> None:
+    """Rows come in global order; loss and summed gradients are those of all rows in one process."""
+    found = collectives[rank]
+    np.testing.assert_allclose(found[part], found[f"expected_{part}"], rtol=1e-5)
+
+
+def test_sums_are_over_all_processes(collectives: list[dict[str, np.ndarray]]) -> None:
+    """Every process gets the sum of what each gave."""
+    assert [found["sum"].tolist() for found in collectives] == [[3.0, 0.0 + 1.0 + 2.0]] * 3
+
+
+@pytest.mark.parametrize("victim", [1, 0])
+def test_a_killed_process_ends_the_run_with_its_name(victim: int, tmp_path: Path) -> None:
+    """When one process is killed the other ends soon, with one line that names it; no hang."""
+    places = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "runs")]
+    arguments = ["-m", "clipbench", *RUN, "--defense", "none", "--epochs", "100000", *places]
+    processes = start(arguments, 2)
+    try:
+        until = time.monotonic() + 120
+        while not list(tmp_path.glob("runs/*/train/checkpoint.pt")):
+            assert time.monotonic() < until
+            assert [process.poll() for process in processes] == [None, None]
+            time.sleep(0.1)
+        processes[victim].send_signal(signal.SIGKILL)
+        killed = time.monotonic()
+        _, said = processes[1 - victim].communicate(timeout=30)
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert time.monotonic() - killed < 15
+    assert processes[1 - victim].returncode == 1
+    error = said.strip().splitlines()[-1]
+    assert error.startswith("clipbench: error: Process")
+    assert f"process {victim} (pid {processes[victim].pid}) ended" in error
+    assert "Traceback" not in said
+
+
+# ------------------------------------------------------------------------ one process alone
+
+
+@pytest.mark.parametrize("num_rows", [0, 1, 7, 8, 256])
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_rows_are_dealt_out_whole(num_rows: int, count: int) -> None:
+    """Every row belongs to one process, in order, and shares differ by at most one."""
+    shares = [list(range(num_rows))[Processes(r, count).rows(num_rows)] for r in range(count)]
+    assert [row for share in shares for row in share] == list(range(num_rows))
+    sizes = [len(share) for share in shares]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_one_process_leaves_everything_as_it_is() -> None:
+    """Alone, gathering, summing and waiting give back what they are given."""
+    alone = Processes()
+    values = torch.rand(2, 5, 3, requires_grad=True)
+    assert alone.gather(values, 5) is values
+    assert alone.sum_of(values) is values
+    assert alone.share_of_common(values) is values
+    alone.sum_gradients([torch.nn.Parameter(torch.ones(1))])
+    alone.barrier()
+    assert alone.is_first
+
+
+def test_without_torchrun_there_is_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No group is made where torchrun has set no world size, or a size of 1."""
+    for size in (None, "1"):
+        monkeypatch.delenv("WORLD_SIZE", raising=False)
+        if size:
+            monkeypatch.setenv("WORLD_SIZE", size)
+        assert join_processes("cpu") == Processes(device=torch.device("cpu"))
+        assert not torch.distributed.is_initialized()
+
+
+def test_devices_are_picked_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``auto`` is the GPU where there is one; a device that is not there is one sentence."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
+    with pytest.raises(BadSetting, match="torch sees no GPU here"):
+        pick_device("cuda")
+    with pytest.raises(BadSetting, match=r"must be auto, cpu or cuda\. Got 'abacus'"):
+        pick_device("abacus")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto") == torch.device("cuda")
+
+
+def test_the_environment_of_tests_is_that_of_torchrun() -> None:
+    """The helper sets every variable that joining reads."""
+    assert {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= set(
+        environment(0, 2, 1)
+    )
