@@ -70,7 +70,7 @@ def test_settings_are_what_their_fields_say() -> None:
         ("warmup", -1, "at least 0"),
         ("grad_clip_norm", 0.0, "greater than 0"),
         ("precision", "fp8", "'auto' | 'fp32' | 'bf16'"),
-        ("lr_schedule", "linear", "'cosine' | 'constant' | 'official'"),
+        ("lr_schedule", "linear", "'cosine' | 'constant'"),
         ("crop_scale", 0.0, "in (0, 1]"),
         ("flip", 1.1, "in [0, 1]"),
         ("eda", 1.0, "in [0, 1)"),
