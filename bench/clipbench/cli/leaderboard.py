@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli import _options as options
-from clipbench.cli._leaderboard import defaults, frame_of
+from clipbench.cli._leaderboard import defaults_of, frame_of
 from clipbench.cli._output import print_result, reporter_for
 from clipbench.errors import CorruptData
 from clipbench.request import DEFAULT_OUT
@@ -82,4 +82,4 @@ def _plot(frame: pd.DataFrame, results: list[dict[str, Any]], folder: Path) -> l
     from clipbench.leaderboard import plots  # noqa: PLC0415 - heavy
 
     trade = plots.plot_success_vs_accuracy(frame, folder / "success_vs_accuracy")
-    return [*trade, *plots.plot_history(results, folder / "history", defaults=defaults)]
+    return [*trade, *plots.plot_history(results, folder / "history", defaults=defaults_of(results))]
