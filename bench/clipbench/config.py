@@ -10,13 +10,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from clipbench import registry
 from clipbench.errors import BadSetting, CorruptData
+from clipbench.plugins import missing_members
 from clipbench.settings import TrainSettings, check_train_fields, parse_rate
 from clipbench.specs import SpecLike, coerce
 
@@ -33,7 +34,8 @@ class RunConfig:
     """One run, resolved.
 
     Args:
-        data: the data set: ``name`` and all parameters.
+        data: the training source: ``name`` and all parameters.
+        evals: the evaluation sources, likewise; empty: what the training source holds out.
         attack: the attack: ``name`` and all parameters; ``none`` for clean data.
         defense: the defence: ``name`` and all parameters.
         rate_text: share of all pairs that are poison, as an exact decimal; none: see `poisons`.
@@ -46,6 +48,7 @@ class RunConfig:
     """
 
     data: Mapping[str, Any]
+    evals: tuple[Mapping[str, Any], ...]
     attack: Mapping[str, Any]
     defense: Mapping[str, Any]
     rate_text: str | None
@@ -122,6 +125,7 @@ class RunConfig:
         """Return the same run under another defence, with that defence's recipe."""
         return resolve(
             data=self.data,
+            evals=self.evals,
             attack=self.attack,
             defense=defense,
             rate=self.rate_text,
@@ -153,7 +157,8 @@ class RunConfig:
             schema = items.pop("schema")
             if schema != SCHEMA:
                 raise CorruptData(f"This run configuration has schema {schema!r}, not {SCHEMA}.")
-            return cls(**{**items, "train": TrainSettings.from_mapping(items["train"])})
+            train = TrainSettings.from_mapping(items["train"])
+            return cls(**{**items, "evals": tuple(items["evals"]), "train": train})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, CorruptData):
                 raise
@@ -165,9 +170,13 @@ class RunConfig:
         del content["explicit"]
         for name in NOT_HASHED:
             del content["train"][name]
-        for kind, key in (("dataset", "data"), ("attack", "attack"), ("defense", "defense")):
+        content["evals"] = list(content["evals"])  # as JSON has it
+        parts = {"dataset": "data", "attack": "attack", "defense": "defense"}
+        specs = {kind: content[key] for kind, key in parts.items()}
+        specs |= {f"evals[{number}]": spec for number, spec in enumerate(content["evals"])}
+        for kind, spec in specs.items():
             if kind in self.code:  # the content of the file counts, not the path to it
-                content[key]["name"] = registry.short_name(content[key]["name"])
+                spec["name"] = registry.short_name(spec["name"])
         return content
 
     def sha256(self) -> str:
@@ -188,6 +197,7 @@ def _parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
 def resolve(
     *,
     data: SpecLike = "shapes",
+    evals: Sequence[SpecLike] = (),
     attack: SpecLike = NO_ATTACK,
     defense: SpecLike = "none",
     rate: str | float | None = None,
@@ -198,7 +208,9 @@ def resolve(
     """Return the configuration of one run with every choice made.
 
     Args:
-        data: data set, as text or mapping, with the parameters that shall differ from its defaults.
+        data: training source, as text or mapping, with the parameters that shall differ from its
+            defaults.
+        evals: evaluation sources, likewise; empty: what the training source holds out.
         attack: attack, likewise; ``none`` for clean data.
         defense: defence, likewise.
         rate: share of all pairs that are poison: ``"1e-6"``, ``"0.0001%"`` or a number.
@@ -212,6 +224,12 @@ def resolve(
     """
     rate_text = None if rate is None else parse_rate(rate)[1]
     count = None if poisons is None else coerce(poisons, int, "poisons")
+    data_name = registry.parse("dataset", data).name
+    if missing_members(registry.load("dataset", data), "TrainingSource"):
+        raise BadSetting(
+            f"The data set {registry.short_name(data_name)!r} has test images and no training"
+            " pairs; give it with --eval, and training pairs with --data."
+        )
     dataset = _sized(registry.build("dataset", data), rate_text, count)
     name = registry.parse("defense", defense).name
     recipe = dataset.recipe()
@@ -219,13 +237,16 @@ def resolve(
     explicit = dict(check_train_fields(train or {}))
     settings = {**recipe.train, **special.pop("train", {}), **explicit}
     specs = {
-        "dataset": {"name": registry.parse("dataset", data).name, **registry.spec_of(dataset)},
+        "dataset": {"name": data_name, **registry.spec_of(dataset)},
         "attack": registry.resolve("attack", attack),
         "defense": registry.resolve("defense", defense, special),
     }
-    hashes = {kind: registry.code_sha256(spec["name"]) for kind, spec in specs.items()}
+    held_out = tuple(registry.resolve("dataset", spec) for spec in evals)
+    coded = {**specs, **{f"evals[{number}]": spec for number, spec in enumerate(held_out)}}
+    hashes = {kind: registry.code_sha256(spec["name"]) for kind, spec in coded.items()}
     return RunConfig(
         data=specs["dataset"],
+        evals=held_out,
         attack=specs["attack"],
         defense=specs["defense"],
         rate_text=rate_text,

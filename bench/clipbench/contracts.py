@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from clipbench.errors import BadSetting
 from clipbench.rng import generator
 
 if TYPE_CHECKING:
@@ -77,22 +78,70 @@ class Classes:
 
 
 @dataclass(frozen=True)
+class Classification:
+    """A zero-shot classification task.
+
+    Args:
+        classes: the classes told apart.
+        test: labelled test images.
+    """
+
+    classes: Classes
+    test: LabelledImages
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """A retrieval task between images and captions.
+
+    Args:
+        images: the images; often the same object as the test images of a classification.
+        captions: for each image, its captions (one or more).
+    """
+
+    images: Sequence[Image]
+    captions: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
 class EvaluationSet:
-    """Held-out pairs for zero-shot classification and retrieval.
+    """Held-out data: a classification task, a retrieval task, or both.
 
     Args:
         name: name written into results.
-        classes: the classes told apart.
-        test: labelled test images.
-        captions: for each image of `retrieval_images`, its captions (one or more).
-        retrieval_images: images of the retrieval task; often the same as the test images.
+        classification: classes and test images; None: there are no classes.
+        retrieval: images and captions; None: there are no captions.
     """
 
     name: str
-    classes: Classes
-    test: LabelledImages
-    retrieval_images: Sequence[Image]
-    captions: Sequence[Sequence[str]]
+    classification: Classification | None = None
+    retrieval: Retrieval | None = None
+
+    @property
+    def classes(self) -> Classes:
+        """The classes told apart.
+
+        Raises:
+            BadSetting: there are none.
+        """
+        return self._classification().classes
+
+    @property
+    def test(self) -> LabelledImages:
+        """The labelled test images.
+
+        Raises:
+            BadSetting: there are none.
+        """
+        return self._classification().test
+
+    def _classification(self) -> Classification:
+        if self.classification is None:
+            raise BadSetting(
+                f"The evaluation set {self.name} has no classes, and an attack's success is read"
+                " among classes; add one that has with --eval, e.g. --eval imagenet:root=FOLDER."
+            )
+        return self.classification
 
 
 @dataclass(frozen=True)
@@ -108,32 +157,43 @@ class Recipe:
     defenses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-class Dataset(Protocol):
-    """A source of training pairs with its held-out sets; a frozen dataclass of its parameters."""
+class TrainingSource(Protocol):
+    """A source of training pairs; a frozen dataclass of its parameters."""
 
-    def with_pairs(self, minimum: int) -> Dataset:
-        """Return this data set with at least `minimum` pairs, where its size is free to choose.
+    def with_pairs(self, minimum: int) -> TrainingSource:
+        """Return this source with at least `minimum` pairs, where its size is free to choose.
 
-        A data set of a given size returns itself, however small.
+        A source of a given size returns itself, however small.
         """
 
     def num_pairs(self) -> int:
         """Return how many training pairs there are."""
 
-    def prepare(self, cache: Path, progress: Progress = no_progress) -> Path:
-        """Return the folder of clean training shards, made under `cache` if they must be."""
+    def prepare(self, cache: Path, progress: Progress = no_progress) -> str | Path:
+        """Return the clean training shards, made under `cache` if they must be.
 
-    def evaluation(self) -> EvaluationSet:
-        """Return the held-out test set; disjoint from training pairs and attack targets."""
-
-    def targets(self) -> LabelledImages:
-        """Return held-out images an attacker may target; disjoint from all other splits."""
+        A folder, or anything else that `clipbench.shards.reader.ShardSet.open` takes.
+        """
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:
         """Return synonyms of single lower-case words, for text augmentation; may be empty."""
 
     def recipe(self) -> Recipe:
-        """Return how this data set is trained on."""
+        """Return how this source is trained on."""
+
+
+class EvaluationSource(Protocol):
+    """A source of held-out data; a frozen dataclass of its parameters."""
+
+    def evaluation(self) -> EvaluationSet:
+        """Return the held-out test set; disjoint from training pairs and attack targets."""
+
+    def targets(self) -> LabelledImages:
+        """Return held-out images an attacker may target; disjoint from all other splits.
+
+        Raises:
+            BadSetting: this source holds none out.
+        """
 
 
 # --------------------------------------------------------------------------- attacks
@@ -157,15 +217,24 @@ class Scene:
 
     Args:
         evaluation: the victim's test set (classes and images).
-        targets: held-out images an attacker may target.
+        held_out: returns the held-out images an attacker may target; asked only if it does.
         count: number of poisoned pairs.
         seed: the run's seed; attacks draw through `rng` only.
     """
 
     evaluation: EvaluationSet
-    targets: LabelledImages
+    held_out: Callable[[], LabelledImages]
     count: int
     seed: int
+
+    @property
+    def targets(self) -> LabelledImages:
+        """Held-out images an attacker may target.
+
+        Raises:
+            BadSetting: the evaluation source holds none out.
+        """
+        return self.held_out()
 
     @property
     def classes(self) -> Classes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 
 from clipbench import registry
 from clipbench.config import RunConfig, exact_rate
-from clipbench.contracts import Attack, Dataset, Probes, Scene
+from clipbench.contracts import Attack, EvaluationSet, Probes, TrainingSource
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation.evaluator import evaluate
 from clipbench.evaluation.history import control_metrics, history_of
+from clipbench.heldout import HeldOut
 from clipbench.leaderboard.result import config_hash, environment, read_result, write_result
 from clipbench.models import WEIGHTS_FILE, create_model, image_size_of, load_weights, model_config
 from clipbench.progress import Reporter, duration
@@ -34,14 +36,16 @@ class Parts:
     """The plugins of a run, built, and the counts that follow from them.
 
     Args:
-        dataset: the data set, large enough for the rate.
+        dataset: the training source, large enough for the rate.
+        held_out: the evaluation sources.
         attack: the attack.
         defense: the defence.
         num_pairs: pairs of the clean set.
         count: poisoned pairs; 0 for a clean run.
     """
 
-    dataset: Dataset
+    dataset: TrainingSource
+    held_out: HeldOut
     attack: Attack
     defense: Any
     num_pairs: int
@@ -50,7 +54,8 @@ class Parts:
     @classmethod
     def of(cls, config: RunConfig) -> Parts:
         """Build the plugins of a run, and refuse what cannot be done before work is spent."""
-        dataset: Dataset = registry.build("dataset", config.data)
+        dataset: TrainingSource = registry.build("dataset", config.data)
+        held_out = HeldOut.of(config.data, config.evals)
         attack: Attack = registry.build("attack", config.attack)
         num_pairs = dataset.num_pairs()
         count = 0
@@ -59,16 +64,17 @@ class Parts:
             if count > num_pairs:
                 raise BadSetting(f"{count} poisons do not fit into {num_pairs} pairs.")
             attack.num_targets(count)  # refuses more targets than poisons
-        return cls(dataset, attack, registry.build("defense", config.defense), num_pairs, count)
+        defense = registry.build("defense", config.defense)
+        return cls(dataset, held_out, attack, defense, num_pairs, count)
 
     @property
     def pairs_after(self) -> int:
         """Pairs of the set that is trained on."""
         return self.num_pairs + (self.count if self.attack.mode == "insert" else 0)
 
-    def scene(self, seed: int) -> Scene:
-        """Return what the attacker knows."""
-        return Scene(self.dataset.evaluation(), self.dataset.targets(), self.count, seed)
+    def probes(self, seed: int) -> Probes | None:
+        """Return what the attack wants misread; None for clean data."""
+        return self.attack.probes(self.held_out.scene(self.count, seed)) if self.count else None
 
 
 @dataclass(frozen=True)
@@ -134,16 +140,17 @@ def plan(
 
 def poisoned_set(
     config: RunConfig, parts: Parts, cache: Path, reporter: Reporter, out: Path | None = None
-) -> tuple[Path, Path | None]:
-    """Return the folder of shards to train on, and the ledger if they are poisoned."""
+) -> tuple[str | Path, Path | None]:
+    """Return the shards to train on, and the ledger if they are poisoned."""
     clean = parts.dataset.prepare(cache, reporter.progress)
     if not parts.count:
         return clean, None
-    scene = parts.scene(config.seed)
+    scene = parts.held_out.scene(parts.count, config.seed)
     base = ShardSet.open(clean, cache=cache / "index")
     if out is None:
         wanted = {
             "data": config.data,
+            "evals": list(config.evals),
             "attack": config.attack,
             "code": {kind: config.code[kind] for kind in config.code if kind != "defense"},
             "count": parts.count,
@@ -159,6 +166,7 @@ def poisoned_set(
         attack_name=str(config.attack["name"]),
         attack_parameters=config.attack_parameters,
         dataset=config.data,
+        evals=config.evals,
         progress=reporter.progress,
     )
     return out / "shards", made.ledger
@@ -182,7 +190,7 @@ def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Report
         raise BadSetting("There is nothing to poison: name an attack with --attack.")
     shards, ledger = poisoned_set(config, Parts.of(config), cache, reporter, out)
     assert ledger is not None
-    return Poisoned(shards, ledger)
+    return Poisoned(Path(shards), ledger)
 
 
 def train(config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Reporter) -> Path:
@@ -224,9 +232,14 @@ def execute(
             execute(undefended, cache=cache, out=out, controls=False, reporter=reporter)
     is_missing = "attack_success_control" not in result["metrics"]
     if is_missing and (out / clean.id / RESULT).is_file() and processes.is_first:
-        probes = _probes(Parts.of(config), config.seed)
+        parts = Parts.of(config)
+        classes = parts.held_out.primary.classes
         result["metrics"] |= control_metrics(
-            out / clean.id / "model", clean.train.model, probes, Parts.of(config).dataset, processes
+            out / clean.id / "model",
+            clean.train.model,
+            parts.probes(config.seed),
+            classes,
+            processes,
         )
         result["control"] = {"id": clean.id}
         write_result(folder / RESULT, result)
@@ -269,10 +282,6 @@ def _claim(folder: Path, config: RunConfig) -> None:
     temporary.replace(path)
 
 
-def _probes(parts: Parts, seed: int) -> Probes | None:
-    return parts.attack.probes(parts.scene(seed)) if parts.count else None
-
-
 def _evaluate_and_describe(
     config: RunConfig,
     parts: Parts,
@@ -286,7 +295,7 @@ def _evaluate_and_describe(
     check_trigger(parts.attack, ledger)
     model, tokenizer = create_model(config.train.model, config.seed)
     load_weights(model, folder / "model")
-    evaluation, probes = parts.dataset.evaluation(), _probes(parts, config.seed)
+    evaluation, probes = parts.held_out.primary, parts.probes(config.seed)
     device = pick_device(config.train.device)
     metrics = evaluate(
         model, tokenizer, evaluation, probes, device=device, progress=reporter.progress
@@ -310,11 +319,7 @@ def _evaluate_and_describe(
             "parameters": config.data_parameters,
             "pairs": record.num_pairs,
             "content_sha256": record.content_sha256,
-            "evaluation": {
-                "name": evaluation.name,
-                "classes_sha256": config_hash({"names": evaluation.classes.names}),
-                "templates_sha256": config_hash({"templates": evaluation.classes.templates}),
-            },
+            "evaluation": _evaluation_object(evaluation),
         },
         "attack": _attack_object(config, parts, ledger),
         "defense": {"name": config.defense_name, "parameters": config.defense_parameters},
@@ -329,6 +334,18 @@ def _evaluate_and_describe(
         "metrics": {**metrics, **detection},
         "history": history,
         "environment": environment(),
+    }
+
+
+def _evaluation_object(evaluation: EvaluationSet) -> dict[str, Any]:
+    """Return name of the evaluation set, and hashes of its classes and templates if it has any."""
+    if evaluation.classification is None:
+        return {"name": evaluation.name, "classes_sha256": None, "templates_sha256": None}
+    classes = evaluation.classes
+    return {
+        "name": evaluation.name,
+        "classes_sha256": config_hash({"names": classes.names}),
+        "templates_sha256": config_hash({"templates": classes.templates}),
     }
 
 
@@ -369,6 +386,7 @@ def evaluate_checkpoint(
     model: str,
     *,
     data: SpecLike,
+    evals: Sequence[SpecLike] = (),
     ledger: Path | None,
     device: str,
     reporter: Reporter,
@@ -378,7 +396,9 @@ def evaluate_checkpoint(
     Args:
         checkpoint: weights file, or a folder written by clipbench.
         model: open_clip model name or configuration file.
-        data: the data set whose held-out sets are used; a ledger's own data set takes precedence.
+        data: the training source whose held-out sets are used where `evals` is empty; both of a
+            ledger take precedence.
+        evals: the evaluation sources.
         ledger: ledger of the poisoned set the model was trained on.
         device: auto, cpu or cuda.
         reporter: told about progress.
@@ -387,16 +407,15 @@ def evaluate_checkpoint(
     load_weights(net, checkpoint)
     probes = None
     book = read_ledger(ledger_path(ledger)) if ledger else None
-    dataset: Dataset = registry.build("dataset", book.dataset if book else data)
+    held_out = HeldOut.of(book.dataset, book.evals) if book else HeldOut.of(data, evals)
     if book:
         attack: Attack = registry.build("attack", {"name": book.attack, **book.parameters})
         check_trigger(attack, book)
-        scene = Scene(dataset.evaluation(), dataset.targets(), book.count, book.seed)
-        probes = attack.probes(scene)
+        probes = attack.probes(held_out.scene(book.count, book.seed))
     metrics = evaluate(
         net,
         tokenizer,
-        dataset.evaluation(),
+        held_out.primary,
         probes,
         device=pick_device(device),
         progress=reporter.progress,
@@ -404,7 +423,7 @@ def evaluate_checkpoint(
     return {
         "checkpoint": str(checkpoint),
         "model": model,
-        "data": dataset.evaluation().name,
+        "data": held_out.primary.name,
         "attack": None if book is None else {"name": book.attack, "ledger_sha256": book.sha256},
         "metrics": metrics,
     }

@@ -23,19 +23,24 @@ Kind = Literal["attack", "defense", "dataset", "metric"]
 
 @dataclass(frozen=True)
 class _Place:
-    """Where plugins of a kind are looked for, and what they owe (a protocol of the contracts)."""
+    """Where plugins of a kind are looked for, and what they owe: one of these protocols, whole."""
 
     group: str
     member: str
     package: str | None
-    protocol: str | None
+    protocols: tuple[str, ...]
 
 
 KINDS: Mapping[Kind, _Place] = {
-    "attack": _Place("clipbench.attacks", "ATTACK", "clipbench_attacks", "Attack"),
-    "defense": _Place("clipbench.defenses", "DEFENSE", "clipbench_defenses", "Defense"),
-    "dataset": _Place("clipbench.datasets", "DATASET", "clipbench_datasets", "Dataset"),
-    "metric": _Place("clipbench.metrics", "METRIC", None, None),
+    "attack": _Place("clipbench.attacks", "ATTACK", "clipbench_attacks", ("Attack",)),
+    "defense": _Place("clipbench.defenses", "DEFENSE", "clipbench_defenses", ("Defense",)),
+    "dataset": _Place(
+        "clipbench.datasets",
+        "DATASET",
+        "clipbench_datasets",
+        ("TrainingSource", "EvaluationSource"),
+    ),
+    "metric": _Place("clipbench.metrics", "METRIC", None, ()),
 }
 
 
@@ -141,14 +146,19 @@ def check_plugin(kind: Kind, found: Any, origin: str) -> type[Any]:
     fields = {item.name for item in dataclasses.fields(found)}
     if "name" in fields:
         raise BadInput(f"The {kind} of {origin} has a parameter 'name'; call it something else.")
-    protocol = KINDS[kind].protocol
-    if protocol is not None:
-        owed = vars(getattr(importlib.import_module("clipbench.contracts"), protocol))
-        missing = [
-            item
-            for item in owed
-            if not item.startswith("_") and not hasattr(found, item) and item not in fields
-        ]
-        if missing:
-            raise BadInput(f"The {kind} of {origin} lacks {', '.join(missing)}.")
+    missing = [missing_members(found, protocol) for protocol in KINDS[kind].protocols]
+    if missing and all(missing):
+        fewest = min(missing, key=len)
+        raise BadInput(f"The {kind} of {origin} lacks {', '.join(fewest)}.")
     return found
+
+
+def missing_members(plugin: type[Any], protocol: str) -> list[str]:
+    """Return what a plugin lacks of a protocol of the contracts, in the protocol's order."""
+    owed = vars(getattr(importlib.import_module("clipbench.contracts"), protocol))
+    fields = {item.name for item in dataclasses.fields(plugin)}
+    return [
+        item
+        for item in owed
+        if not item.startswith("_") and not hasattr(plugin, item) and item not in fields
+    ]

@@ -18,7 +18,19 @@ from clipbench.errors import BadSetting, MissingData, UnknownName
 from clipbench.settings import TrainSettings, check_train_fields
 from clipbench.specs import SpecLike, coerce
 
-KEYS = ("data", "attack", "rate", "poisons", "defense", "seed", "controls", "out", "cache", "train")
+KEYS = (
+    "data",
+    "eval",
+    "attack",
+    "rate",
+    "poisons",
+    "defense",
+    "seed",
+    "controls",
+    "out",
+    "cache",
+    "train",
+)
 DEFAULT_OUT = Path("runs")
 
 
@@ -32,7 +44,8 @@ class Request:
     """A grid of runs.
 
     Args:
-        data: the data set.
+        data: the training source.
+        evals: the evaluation sources; empty: what the training source holds out.
         attacks: the attacks; each but ``none`` is run at each rate.
         rates: poison rates as written.
         poisons: the number of poisons instead of rates.
@@ -45,6 +58,7 @@ class Request:
     """
 
     data: SpecLike = "shapes"
+    evals: tuple[SpecLike, ...] = ()
     attacks: tuple[SpecLike, ...] = (NO_ATTACK,)
     rates: tuple[str, ...] = ()
     poisons: int | None = None
@@ -76,6 +90,7 @@ class Request:
             for rate, seed, defense in itertools.product(rates, self.seeds, self.defenses):
                 config = resolve(
                     data=self.data,
+                    evals=self.evals,
                     attack=attack,
                     defense=defense,
                     rate=rate,
@@ -151,6 +166,7 @@ def _rates(value: Any, key: str) -> tuple[str, ...]:
 # Key of a layer -> field of `Request`, and how its value is read.
 _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "data": ("data", lambda value, key: value),  # noqa: ARG005
+    "eval": ("evals", _several),
     "attack": ("attacks", _several),
     "rate": ("rates", _rates),
     "poisons": ("poisons", lambda value, key: coerce(value, int | None, key)),

@@ -21,12 +21,14 @@ import numpy.typing as npt
 
 from clipbench.contracts import (
     Classes,
+    Classification,
     EvaluationSet,
     Image,
     IntArray,
     LabelledImages,
     Progress,
     Recipe,
+    Retrieval,
     no_progress,
 )
 from clipbench.errors import BadSetting
@@ -179,10 +181,11 @@ class Shapes:
         ]
         return EvaluationSet(
             name="shapes",
-            classes=Classes(_words.NAMES, _words.TEMPLATES, _words.ALIASES),
-            test=LabelledImages(images, labels),
-            retrieval_images=images[: len(scenes)],
-            captions=list(zip(*variants, strict=True)),
+            classification=Classification(
+                Classes(_words.NAMES, _words.TEMPLATES, _words.ALIASES),
+                LabelledImages(images, labels),
+            ),
+            retrieval=Retrieval(images[: len(scenes)], list(zip(*variants, strict=True))),
         )
 
     def targets(self) -> LabelledImages:

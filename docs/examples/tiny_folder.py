@@ -1,5 +1,5 @@
 """Tiny folder: PNG files as FOLDER/train/CLASS/NAME.png, and so for test and targets."""
-# ruff: noqa: D102, ARG002  (what each method owes stands in clipbench.contracts.Dataset)
+# ruff: noqa: D102, ARG002  (what each method owes stands in clipbench.contracts)
 
 import hashlib
 from dataclasses import dataclass
@@ -46,7 +46,9 @@ class TinyFolder:
         names, test = self._names(), self._labelled("test")
         captions = [[text.format(names[label]) for text in TEMPLATES] for label in test.labels]
         classes = c.Classes(names, TEMPLATES, tuple((name,) for name in names))
-        return c.EvaluationSet("tiny_folder", classes, test, test.images, captions)
+        return c.EvaluationSet(
+            "tiny_folder", c.Classification(classes, test), c.Retrieval(test.images, captions)
+        )
 
     def targets(self) -> c.LabelledImages:
         return self._labelled("targets")

@@ -11,10 +11,12 @@ import pytest
 from clipbench.contracts import (
     Attack,
     Classes,
+    Classification,
     Corpus,
     EvaluationSet,
     Image,
     LabelledImages,
+    Retrieval,
     Scene,
 )
 from clipbench.errors import BadSetting, UnknownName
@@ -59,8 +61,10 @@ def make_scene(count: int, seed: int = 0) -> Scene:
     """Five test images of each of five classes; they are the targets, too."""
     test = LabelledImages(some_images(25, "test"), np.arange(25) % 5)
     captions = [[f"a {NAMES[label]}"] for label in test.labels]
-    evaluation = EvaluationSet("tiny", CLASSES, test, test.images, captions)
-    return Scene(evaluation, test, count, seed)
+    evaluation = EvaluationSet(
+        "tiny", Classification(CLASSES, test), Retrieval(test.images, captions)
+    )
+    return Scene(evaluation, lambda: test, count, seed)
 
 
 @pytest.fixture(scope="module")

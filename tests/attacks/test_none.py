@@ -2,7 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from clipbench.contracts import Attack, Classes, EvaluationSet, Image, LabelledImages, Scene
+from clipbench.contracts import (
+    Attack,
+    Classes,
+    Classification,
+    EvaluationSet,
+    Image,
+    LabelledImages,
+    Scene,
+)
 from clipbench_attacks.none import ATTACK
 
 
@@ -25,8 +33,8 @@ def test_the_clean_control_changes_nothing_and_aims_at_nothing() -> None:
     """No attack yields no poison and no probe, whatever the count."""
     images = LabelledImages(list(np.zeros((2, 8, 8, 3), np.uint8)), np.array([0, 1]))
     classes = Classes(("a", "b"), ("{}",), (("a",), ("b",)))
-    evaluation = EvaluationSet("tiny", classes, images, images.images, [["a"], ["b"]])
-    scene = Scene(evaluation, images, count=0, seed=0)
+    evaluation = EvaluationSet("tiny", Classification(classes, images))
+    scene = Scene(evaluation, lambda: images, count=0, seed=0)
     attack: Attack = ATTACK()
 
     assert list(attack.poison(scene, EmptyCorpus())) == []

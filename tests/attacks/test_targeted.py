@@ -11,11 +11,13 @@ import pytest
 from clipbench.contracts import (
     Attack,
     Classes,
+    Classification,
     Corpus,
     EvaluationSet,
     Image,
     LabelledImages,
     Poison,
+    Retrieval,
     Scene,
 )
 from clipbench.errors import BadSetting
@@ -60,8 +62,10 @@ def make_scene(count: int, seed: int = 0, num_images: int = 20) -> Scene:
     test = LabelledImages(some_images(20, "test"), np.arange(20) % 5)
     targets = LabelledImages(some_images(num_images, "targets"), np.arange(num_images) % 5)
     captions = [[f"a {NAMES[label]}"] for label in test.labels]
-    evaluation = EvaluationSet("tiny", CLASSES, test, test.images, captions)
-    return Scene(evaluation, targets, count, seed)
+    evaluation = EvaluationSet(
+        "tiny", Classification(CLASSES, test), Retrieval(test.images, captions)
+    )
+    return Scene(evaluation, lambda: targets, count, seed)
 
 
 @pytest.fixture(scope="module")
@@ -213,9 +217,9 @@ def test_a_single_class_leaves_nothing_to_aim_at() -> None:
     """With one class no image can be read as another."""
     images = LabelledImages(some_images(2, "targets"), np.zeros(2, np.int64))
     classes = Classes(("suit",), ("{}",), (("suit",),))
-    evaluation = EvaluationSet("one", classes, images, images.images, [["suit"], ["suit"]])
+    evaluation = EvaluationSet("one", Classification(classes, images))
     with pytest.raises(BadSetting, match="at least 2 classes"):
-        Targeted().probes(Scene(evaluation, images, count=1, seed=0))
+        Targeted().probes(Scene(evaluation, lambda: images, count=1, seed=0))
 
 
 @pytest.mark.parametrize("field", [{"targets": 0}, {"mode": "add"}, {"match": "regex"}])
@@ -230,8 +234,8 @@ def test_substring_search_finds_compounds_that_word_search_does_not() -> None:
     corpus = MemoryCorpus(("a suitcase",) * 3, some_images(3, "corpus"))
     classes = Classes(("suit", "zebra"), ("{}",), (("suit",), ("zebra",)))
     images = LabelledImages(some_images(1, "targets"), np.array([1]))
-    evaluation = EvaluationSet("tiny", classes, images, images.images, [["zebra"]])
-    scene = Scene(evaluation, images, count=1, seed=0)
+    evaluation = EvaluationSet("tiny", Classification(classes, images))
+    scene = Scene(evaluation, lambda: images, count=1, seed=0)
     by_word, by_substring = (
         next(iter(Targeted(match=match).poison(scene, corpus))).caption
         for match in ("word", "substring")

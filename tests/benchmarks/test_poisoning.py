@@ -35,7 +35,7 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
 def test_copy_on_write(benchmark: Any, clean: ShardSet) -> None:
     """Write the poisoned set with hard links to all shards but one."""
     data = Shapes(size=PAIRS)
-    scene = Scene(data.evaluation(), data.targets(), count=1, seed=0)
+    scene = Scene(data.evaluation(), data.targets, count=1, seed=0)
     numbers = itertools.count()
 
     def poison() -> None:

@@ -49,7 +49,7 @@ def corpus() -> DrawnCorpus:
 @pytest.fixture(scope="module")
 def scene() -> Scene:
     """Return what the attacker knows."""
-    return Scene(DATA.evaluation(), DATA.targets(), COUNT, seed=3)
+    return Scene(DATA.evaluation(), DATA.targets, COUNT, seed=3)
 
 
 def attack_of(name: str) -> Attack:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.contracts import Dataset
+from clipbench.contracts import EvaluationSource, TrainingSource
 from clipbench.errors import BadSetting
 from clipbench.shards.encoding import decode
 from clipbench_datasets._shapes_hash import SPLITS, Split
@@ -17,9 +17,10 @@ from clipbench_datasets.shapes import DATASET, ENCODERS, Shapes
 
 def test_it_keeps_the_contract() -> None:
     """The plugin is a data set as the contracts define it."""
-    data: Dataset = DATASET()
+    data: TrainingSource = DATASET()
+    held_out: EvaluationSource = DATASET()
     assert data.num_pairs() == 20_000
-    assert len(data.evaluation().classes) == 100
+    assert len(held_out.evaluation().classes) == 100
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_every_class_is_as_frequent_in_the_test_set() -> None:
     assert np.bincount(evaluation.test.labels, minlength=100).tolist() == [11] * 100
     assert np.bincount(evaluation.test.labels[:1000], minlength=100).tolist() == [10] * 100
     assert len(evaluation.test.images) == 1_100
-    assert len(evaluation.retrieval_images) == len(evaluation.captions) == 1_000
+    assert len(evaluation.retrieval.images) == len(evaluation.retrieval.captions) == 1_000
 
 
 def test_training_classes_are_drawn_independently() -> None:
@@ -161,7 +162,7 @@ def test_held_out_images_went_through_the_encoding_of_the_shards(encoding: Any) 
 
 def test_retrieval_captions_differ_within_an_image() -> None:
     """Each retrieval image has five different captions, and hardly any caption is another's."""
-    captions = Shapes().evaluation().captions
+    captions = Shapes().evaluation().retrieval.captions
     assert {len(set(of_one)) for of_one in captions} == {5}
     everything = [caption for of_one in captions for caption in of_one]
     assert len(set(everything)) > 0.98 * len(everything)

@@ -79,7 +79,15 @@ def stack(*options: Callable[[Any], Any]) -> Callable[[F], F]:
     return decorate
 
 
-data_option = option("--data", default="shapes", metavar="SPEC", help="Data set.")
+data_option = option("--data", default="shapes", metavar="SPEC", help="Training pairs.")
+eval_option = option(
+    "--eval",
+    "evals",
+    multiple=True,
+    metavar="SPEC",
+    show_default="what --data holds out",
+    help="Test images and captions. Repeatable.",
+)
 json_option = option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 quiet_option = option("--quiet", "-q", is_flag=True, help="Report warnings and errors only.")
 cache_option = option(
@@ -181,6 +189,8 @@ def request_of(ctx: click.Context) -> Request:
             continue
         if name in KEYS:
             layer[name] = value
+        elif name == "evals":
+            layer["eval"] = value
         elif name in TRAIN_OPTIONS:
             layer["train"][name] = value
         elif name == "settings":

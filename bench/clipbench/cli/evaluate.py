@@ -28,6 +28,7 @@ from clipbench.cli._output import columns, print_json, print_result, reporter_fo
     help="open_clip model name or configuration file.",
 )
 @options.data_option
+@options.eval_option
 @options.option(
     "--ledger",
     type=click.Path(path_type=Path),
@@ -43,6 +44,7 @@ def command(
     checkpoint: Path,
     model: str,
     data: str,
+    evals: tuple[str, ...],
     ledger: Path | None,
     device: str,
     as_json: bool,
@@ -56,7 +58,13 @@ def command(
 
     with reporter_for(quiet) as reporter:
         result = pipeline.evaluate_checkpoint(
-            checkpoint, model, data=data, ledger=ledger, device=device, reporter=reporter
+            checkpoint,
+            model,
+            data=data,
+            evals=evals,
+            ledger=ledger,
+            device=device,
+            reporter=reporter,
         )
     if as_json:
         print_json([result])

@@ -13,6 +13,7 @@ from clipbench.cli._output import print_json, print_result, reporter_for
 
 @click.command("poison", cls=options.Command)
 @options.data_option
+@options.eval_option
 @options.attack_option()
 @options.rate_option()
 @options.poisons_option

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from clipbench.contracts import Dataset, EvaluationSet, Probes
+from clipbench.contracts import Classes, EvaluationSet, Probes
 from clipbench.errors import CorruptData
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.evaluation.evaluator import attack_metrics
@@ -117,7 +117,7 @@ def control_metrics(
     weights: Path,
     model_name: str,
     probes: Probes | None,
-    dataset: Dataset,
+    classes: Classes,
     processes: Processes,
 ) -> dict[str, Any]:
     """Return ``attack_success_control``: the attack's success on a model trained on clean data."""
@@ -126,6 +126,6 @@ def control_metrics(
     model, tokenizer = create_model(model_name, 0)
     load_weights(model, weights)
     model = model.to(processes.device)
-    classifier = zeroshot_classifier(model, tokenizer, dataset.evaluation().classes)
+    classifier = zeroshot_classifier(model, tokenizer, classes)
     metrics = attack_metrics(model, classifier, probes)
     return {"attack_success_control": metrics["attack_success"]}

@@ -127,8 +127,8 @@ _DATA = checks.fields(
         "evaluation": checks.fields(
             {
                 "name": checks.text,
-                "classes_sha256": checks.hexadecimal(64),
-                "templates_sha256": checks.hexadecimal(64),
+                "classes_sha256": checks.maybe(checks.hexadecimal(64)),
+                "templates_sha256": checks.maybe(checks.hexadecimal(64)),
             }
         ),
     }

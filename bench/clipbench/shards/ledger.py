@@ -34,7 +34,7 @@ __all__ = [
     "write_ledger",
 ]
 FORMAT = "clipbench-ledger"
-VERSION = 1
+VERSION = 2
 JSON_NAME = "ledger.json"
 ROWS_NAME = "ledger.parquet"
 
@@ -76,7 +76,8 @@ class LedgerHead:
         content_sha256: content hash of the poisoned set.
         attack: name of the attack.
         parameters: its parameters.
-        dataset: the data set as it was asked for.
+        dataset: the training source as it was asked for.
+        evals: the evaluation sources; empty: what the training source holds out.
         seed: the run's seed.
         rate: count / num_pairs.
         count: number of poisoned pairs.
@@ -95,6 +96,7 @@ class LedgerHead:
     attack: str
     parameters: Mapping[str, Any]
     dataset: Mapping[str, Any]
+    evals: Sequence[Mapping[str, Any]]
     seed: int
     rate: float
     count: int

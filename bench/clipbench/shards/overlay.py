@@ -9,7 +9,7 @@ does tell: a linked file has more links than a rewritten one. A copy of the fold
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ def write_poisoned(
     attack_name: str,
     attack_parameters: Mapping[str, Any],
     dataset: Mapping[str, Any],
+    evals: Sequence[Mapping[str, Any]] = (),
     progress: Progress = no_progress,
 ) -> PoisonedSet:
     """Write `base` with the poisons of `attack`, or open `out` if it holds just that.
@@ -62,7 +63,8 @@ def write_poisoned(
         out: folder of the poisoned set: ``shards/`` and, apart from it, ``ledger/``.
         attack_name: name of the attack, for the ledger.
         attack_parameters: its parameters, for the ledger.
-        dataset: the data set as it was asked for, for the ledger.
+        dataset: the training source as it was asked for, for the ledger.
+        evals: the evaluation sources as they were asked for, for the ledger.
         progress: told about poisons made and shards written.
 
     Raises:
@@ -73,6 +75,7 @@ def write_poisoned(
         "attack": attack_name,
         "parameters": manifests.plain(attack_parameters, f"The parameters of {attack_name}"),
         "dataset": manifests.plain(dataset, "The data set"),
+        "evals": [manifests.plain(spec, "The evaluation source") for spec in evals],
         "seed": scene.seed,
         "count": scene.count,
         "mode": attack.mode,

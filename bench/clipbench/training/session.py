@@ -21,7 +21,7 @@ import torch
 
 from clipbench import registry
 from clipbench.config import RunConfig
-from clipbench.contracts import Dataset, Defense
+from clipbench.contracts import Defense, TrainingSource
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.models import (
     WEIGHTS_FILE,
@@ -92,7 +92,7 @@ class TrainingRecord:
 
 
 def train_on(
-    shards_folder: Path,
+    where: str | Path,
     config: RunConfig,
     folder: Path,
     cache: Path,
@@ -102,27 +102,27 @@ def train_on(
     """Train on a folder of shards, or take up the training where it stopped.
 
     Args:
-        shards_folder: the pairs.
+        where: the pairs: a folder of shards, or what else `ShardSet.open` takes.
         config: the run; of its attack nothing is read.
         folder: the run's folder; ``train/`` and ``model/`` go into it.
         cache: for decoded images and indexes.
         processes: this process among all.
         reporter: told about progress.
     """
-    shards = ShardSet.open(shards_folder, cache=cache / "index")
+    shards = ShardSet.open(where, cache=cache / "index")
     if len(shards) < 2:
-        raise BadSetting(f"{shards_folder} holds one pair; a contrast needs at least two.")
+        raise BadSetting(f"{where} holds one pair; a contrast needs at least two.")
     fingerprint = _fingerprint(config, shards)
     record = _read_record(folder / "train", fingerprint)
     if record is not None and (folder / "model" / WEIGHTS_FILE).is_file():
         return record
     settings = config.train
     architecture = model_config(settings.model)
-    dataset: Dataset = registry.build("dataset", config.data)
+    source: TrainingSource = registry.build("dataset", config.data)
     defense: Defense = registry.build("defense", config.defense)
     model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
     context_length = architecture["text_cfg"].get("context_length", 77)
-    captions = CaptionTable(_captions(shards), tokenizer, dataset.synonyms(), context_length)
+    captions = CaptionTable(_captions(shards), tokenizer, source.synonyms(), context_length)
     vocabulary = CompactVocabulary(model, captions.vocabulary())
     images = _decoded(shards, image_size_of(architecture), cache, processes, reporter)
     augmentation = ImageAugmentation(

@@ -81,13 +81,14 @@ class Recorder(types.ModuleType):
         model: str,
         *,
         data: str,
+        evals: tuple[str, ...],
         ledger: Path | None,
         device: str,
         reporter: Any,
     ) -> dict[str, Any]:
         """Return some metrics."""
         reporter.note("working")
-        self.calls.append(("evaluate", checkpoint, model, data, ledger, device))
+        self.calls.append(("evaluate", checkpoint, model, data, evals, ledger, device))
         share = {"value": 0.5, "k": 1, "n": 2, "low": 0.1, "high": 0.9}
         metrics = {
             "zeroshot_top1": share,
@@ -288,6 +289,6 @@ def test_evaluate_prints_metrics(pipeline: Recorder, capsys: pytest.CaptureFixtu
         "attack_margin  0.2500",
         "recall         missing",
     ]
-    assert pipeline.calls[-1][1:] == (Path("f.pt"), "RN50", "shapes", Path("l.json"), "auto")
+    assert pipeline.calls[-1][1:] == (Path("f.pt"), "RN50", "shapes", (), Path("l.json"), "auto")
     assert main([*args, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1

@@ -10,8 +10,15 @@ import torch
 from PIL import Image as PillowImage
 from torch import nn
 
-from clipbench.contracts import Classes, EvaluationSet, LabelledImages, Probes
-from clipbench.errors import BadInput
+from clipbench.contracts import (
+    Classes,
+    Classification,
+    EvaluationSet,
+    LabelledImages,
+    Probes,
+    Retrieval,
+)
+from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation.evaluator import attack_metrics, evaluate
 from clipbench.evaluation.zeroshot import zeroshot_classifier
 from clipbench.rng import generator
@@ -65,10 +72,11 @@ def evaluation_set(**changes: Any) -> EvaluationSet:
     captions = [
         [f"a {NAMES[label]} thing", f"{NAMES[label]} {n}"] for n, label in enumerate(labels)
     ]
-    parts = {"retrieval_images": test.images[:20], "captions": captions[:20]}
-    return EvaluationSet(
-        **{"name": "colours", "classes": CLASSES, "test": test, **parts, **changes}
-    )
+    parts = {
+        "classification": Classification(CLASSES, test),
+        "retrieval": Retrieval(test.images[:20], captions[:20]),
+    }
+    return EvaluationSet(**{"name": "colours", **parts, **changes})
 
 
 def goal_probes() -> Probes:
@@ -110,6 +118,21 @@ def test_without_probes_there_are_no_attack_metrics(model: nn.Module) -> None:
     assert attack_metrics(model, torch.zeros(32, 5), Probes((), nothing, nothing)) == {}
 
 
+def test_a_task_that_is_absent_leaves_no_metric(model: nn.Module) -> None:
+    """A classification set has no recall, a retrieval set no accuracy, and neither is zero."""
+    whole = evaluate(model, TOKENIZER, evaluation_set())
+    classified = evaluate(model, TOKENIZER, evaluation_set(retrieval=None))
+    retrieved = evaluate(model, TOKENIZER, evaluation_set(classification=None))
+    assert not set(classified) & set(retrieved)
+    assert {**classified, **retrieved} == whole
+
+
+def test_an_attack_without_classes_is_refused(model: nn.Module) -> None:
+    """Success is read among classes; the error names the set and says what to add."""
+    with pytest.raises(BadSetting, match=r"colours has no classes.*--eval"):
+        evaluate(model, TOKENIZER, evaluation_set(classification=None), goal_probes())
+
+
 def test_the_batch_size_changes_no_count(model: nn.Module) -> None:
     """Every k is the same for batches of 1, of 7 and of everything."""
     counts = [
@@ -134,11 +157,12 @@ def test_attack_metrics_alone_are_those_of_the_whole_evaluation(model: nn.Module
 
 def test_images_shared_by_both_tasks_are_encoded_once(model: nn.Module) -> None:
     """When retrieval uses the test images themselves, only they are encoded."""
-    shared = evaluation_set()
+    images = evaluation_set().test.images
+    classification = evaluation_set().classification
+    assert classification is not None
     shared = evaluation_set(
-        test=shared.test,
-        retrieval_images=shared.test.images,
-        captions=[[f"picture {n}"] for n in range(60)],
+        classification=Classification(CLASSES, LabelledImages(images, classification.test.labels)),
+        retrieval=Retrieval(images, [[f"picture {n}"] for n in range(60)]),
     )
     encoded: list[int] = []
     hook = model.get_submodule("visual").register_forward_hook(
@@ -171,5 +195,6 @@ def test_probes_of_their_goals_class_are_refused_before_work(model: nn.Module) -
 
 def test_captions_for_other_images_are_an_error(model: nn.Module) -> None:
     """A data set with more captioned images than images is one sentence."""
+    one_too_many = Retrieval(evaluation_set().test.images[:20], [["a"]] * 21)
     with pytest.raises(BadInput, match="caption for every image"):
-        evaluate(model, TOKENIZER, evaluation_set(captions=[["a"]] * 21))
+        evaluate(model, TOKENIZER, evaluation_set(retrieval=one_too_many))

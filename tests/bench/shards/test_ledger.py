@@ -108,6 +108,7 @@ HEAD = LedgerHead(
     attack="stain",
     parameters={"a": [1, None, "x"]},
     dataset={"name": "tiny"},
+    evals=[{"name": "pictures"}],
     seed=3,
     rate=0.2,
     count=2,

@@ -13,6 +13,7 @@ import numpy as np
 
 from clipbench.contracts import (
     Classes,
+    Classification,
     Corpus,
     EvaluationSet,
     Image,
@@ -69,8 +70,8 @@ def scene(count: int, seed: int = 0) -> Scene:
     """Return a scene of two classes."""
     labelled = LabelledImages([picture(-1 % 999), picture(998)], np.array([0, 1]))
     classes = Classes(("cat", "dog"), ("a {}",), (("cat",), ("dog",)))
-    evaluation = EvaluationSet("tiny", classes, labelled, (), ())
-    return Scene(evaluation, labelled, count, seed)
+    evaluation = EvaluationSet("tiny", Classification(classes, labelled))
+    return Scene(evaluation, lambda: labelled, count, seed)
 
 
 @dataclass(frozen=True)
