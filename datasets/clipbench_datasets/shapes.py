@@ -46,7 +46,7 @@ from ._shapes_hash import Split
 Encoding = Literal["jpg", "png"]
 Images = npt.NDArray[np.uint8]  # (n, H, W, 3)
 
-GENERATOR_VERSION = 1  # raise it with every change that moves a pixel or a word
+GENERATOR_VERSION = 2  # raise it with every change that moves a pixel or a word
 DEFAULT_SIZE = 20_000
 PAIRS_PER_SHARD = 10_000
 RETRIEVAL_IMAGES = 1_000
