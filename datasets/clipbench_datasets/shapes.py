@@ -65,15 +65,15 @@ TRAIN = {
     "crop_scale": 0.75,
     "flip": 0.5,
 }
-EPOCHS = 15
-SAFECLIP_EPOCHS = 24
+EPOCHS = 10
+SAFECLIP_EPOCHS = 14
 SAFECLIP = {
     "unimodal_epochs": 1,
-    "cross_modal_epochs": 2,
+    "cross_modal_epochs": 1,
     "cross_modal_lr_scale": 0.5,
     "unimodal_lr_scale": 0.2,
     "first_ratio": 0.5,
-    "growth": 0.05,
+    "growth": 0.08,
     "cap": 0.97,
     "pool_size": 4096,
 }
