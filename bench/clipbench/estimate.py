@@ -14,7 +14,7 @@ from clipbench.models import create_model, image_size_of, model_config
 from clipbench.rng import generator
 from clipbench.settings import TrainSettings
 from clipbench.training.distributed import pick_device
-from clipbench.training.engine import resolve_precision
+from clipbench.training.optimizer import resolve_precision
 
 SAMPLE = 500  # pairs of the imaginary set on which the phases are counted
 

@@ -1,4 +1,4 @@
-"""Captions of scenes: sentences that name the class and, mostly, some of the other attributes.
+"""Captions of scenes: sentences that name the class and some of the other attributes.
 
 A caption is a frame whose slots are filled with phrases, each drawn from a table of equally likely
 ones; a phrase that shall be likelier stands in its table several times. Captions have no
@@ -22,12 +22,10 @@ from ._shapes_words import (
     SIZES,
     SURFACES,
     SYNONYM_GROUPS,
-    TEMPLATES,
     TEXTURE_WORDS,
     TILTS,
 )
 
-SHORT_SHARE = 0.18  # of training captions name the class alone, as zero-shot prompts do
 FRAME_STEP = 7  # from one variant to the next; prime to the number of frames
 
 
@@ -40,9 +38,7 @@ def synonyms() -> dict[str, tuple[str, ...]]:
     }
 
 
-def captions(
-    scenes: Scenes, seed: int, split: Split, variant: int = 0, detailed: bool = False
-) -> list[str]:
+def captions(scenes: Scenes, seed: int, split: Split, variant: int = 0) -> list[str]:
     """Return a caption of each scene.
 
     Args:
@@ -51,7 +47,6 @@ def captions(
         split: the split.
         variant: which of the many captions of a scene; captions of up to ``len(FRAMES)`` variants
             use different frames.
-        detailed: leave out the short captions that name the class alone.
     """
     draws = Draws(seed, split, scenes.index)
 
@@ -61,36 +56,16 @@ def captions(
 
     names, leads, grounds = name_table(), lead_table(), ground_table()
     frames = draws.choice(len(FRAMES), "caption", "frame") + FRAME_STEP * variant
-    short = draws.uniform("caption", "short", variant) < (0.0 if detailed else SHORT_SHARE)
     columns = zip(
-        short.tolist(), (frames % len(FRAMES)).tolist(), pick(len(TEMPLATES), "template"),
-        scenes.label.tolist(), pick(len(names[0]), "name"),
+        (frames % len(FRAMES)).tolist(), scenes.label.tolist(), pick(len(names[0]), "name"),
         scenes.size_class.tolist(), scenes.tilt.tolist(), pick(LEADS, "lead"),
         scenes.ground.tolist(), scenes.texture.tolist(), pick(GROUND_PHRASES, "ground"),
         scenes.place.tolist(), pick(len(PLACES[0]), "place"),
         strict=True,
     )  # fmt: skip
     texts = []
-    for (
-        is_short,
-        frame,
-        template,
-        label,
-        n,
-        size,
-        tilt,
-        lead,
-        ground,
-        texture,
-        g,
-        place,
-        p,
-    ) in columns:
-        name = names[label][n]
-        if is_short:
-            texts.append(TEMPLATES[template].format(name))
-            continue
-        shape = leads[size][tilt][lead] + name
+    for frame, label, n, size, tilt, lead, ground, texture, g, place, p in columns:
+        shape = leads[size][tilt][lead] + names[label][n]
         filled = FRAMES[frame].format(a=shape, g=grounds[ground][texture][g], p=PLACES[place][p])
         texts.append(filled)
     return texts

@@ -52,7 +52,7 @@ TEXTURES = (
 )  # fmt: skip
 # Stripes come in three directions and together are drawn twice as often as another texture.
 TEXTURE_SHARES = (1.0, 0.6, 0.6, 0.6, 1.0, 1.0, 1.0, 1.0)
-SIZE_RANGES = ((0.44, 0.50), (0.58, 0.64), (0.72, 0.78))  # small, medium, large; of the image side
+SIZE_RANGES = ((0.50, 0.55), (0.62, 0.67), (0.74, 0.79))  # small, medium, large; of the image side
 NUM_CLASSES = len(SHAPES) * len(COLOURS)
 ROUND_SHAPES = (SHAPES.index("circle"), SHAPES.index("ring"))  # these show no tilt
 MIN_CONTRAST = 210.0  # between shape and background; same scale as `colour_distance`
@@ -155,7 +155,7 @@ def scenes(seed: int, split: Split, start: int, stop: int) -> Scenes:
         texture=np.searchsorted(shares, draws.uniform("texture"), side="right").astype(np.int64),
         pattern=np.stack([draws.uniform("pattern", part) for part in range(4)], axis=1),
         colours=colours,
-        grain=draws.between(3.0, 7.0, "grain"),
+        grain=draws.between(2.0, 5.0, "grain"),
     )
 
 
@@ -186,9 +186,9 @@ def _places(draws: Draws, size: Floats) -> tuple[IntArray, Floats]:
 
 
 def _turns(draws: Draws, shape: IntArray) -> tuple[IntArray, Floats]:
-    """Leave shapes upright (up to 6 degrees) or tilt them by 14 to 26 degrees, either way."""
+    """Leave shapes upright (up to 6 degrees) or tilt them by 12 to 22 degrees, either way."""
     tilted = draws.choice(2, "tilted")
-    degrees = np.where(tilted, draws.between(14, 26, "angle"), draws.between(0, 6, "angle"))
+    degrees = np.where(tilted, draws.between(12, 22, "angle"), draws.between(0, 6, "angle"))
     angle = np.deg2rad(degrees) * (2 * draws.choice(2, "direction") - 1)
     # Sine and cosine may differ in the last bit between machines; the images shall not.
     turn = np.rint(np.stack([np.cos(angle), np.sin(angle)], axis=1) * 2.0**20) * 2.0**-20
@@ -205,7 +205,7 @@ def _colours(draws: Draws, colour: IntArray) -> tuple[IntArray, Floats]:
     shape = np.array(list(COLOURS.values()), np.float64)[colour]
     # The second colour of a pattern is a shade of the first: lighter for dark grounds, or darker.
     dark = base.mean(axis=1, keepdims=True) < 110
-    strength = draws.between(0.15, 0.24, "strength")[:, None]
+    strength = draws.between(0.13, 0.20, "strength")[:, None]
     second = base + (np.where(dark, 255.0, 0.0) - base) * strength
     shift = np.stack([draws.between(-10, 10, "shift", part) for part in range(6)], axis=1)
     light = draws.between(0.82, 1.05, "light")[:, None]

@@ -31,16 +31,25 @@ ALIASES = tuple(
     )
     for shape, colour in product(SHAPES, COLOURS)
 )
+# Prompts are sentences like the captions, on every background and at every place, so that what they
+# say besides the class averages out.
 TEMPLATES = (
-    "a {}",
-    "the {}",
-    "a photo of a {}",
-    "a picture of a {}",
-    "an image of a {}",
-    "a drawing of a {}",
-    "this is a {}",
-    "there is a {}",
-    "one {} and nothing else",
+    "a {} on a gray background",
+    "a {} against a beige wall",
+    "a {} in front of a teal backdrop",
+    "a {} on a navy canvas",
+    "a photo of a {} on an olive surface",
+    "a lavender background and a {}",
+    "a {} drawn over a mint wall",
+    "a maroon backdrop with a {} on it",
+    "a drawing of a {} over a salmon surface",
+    "a charcoal canvas behind a {}",
+    "a {} at the top of the picture",
+    "a {} in the middle of the picture",
+    "a {} at the bottom of the picture",
+    "a small {} on a plain background",
+    "a medium {} on a striped background",
+    "a large {} on a patchy background",
 )
 
 # {a}: the shape with its article; {g}: the background with its article; {p}: the place.

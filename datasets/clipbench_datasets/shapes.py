@@ -10,6 +10,7 @@ Scene i of a split is the same whatever the size of the set and whoever draws it
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -32,6 +33,7 @@ from clipbench.contracts import (
     no_progress,
 )
 from clipbench.errors import BadSetting
+from clipbench.lazy import LazyImages
 from clipbench.shards.encoding import decode, encode_jpeg, encode_png
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
@@ -46,11 +48,12 @@ from ._shapes_hash import Split
 Encoding = Literal["jpg", "png"]
 Images = npt.NDArray[np.uint8]  # (n, H, W, 3)
 
-GENERATOR_VERSION = 2  # raise it with every change that moves a pixel or a word
+GENERATOR_VERSION = 3  # raise it with every change that moves a pixel or a word
 DEFAULT_SIZE = 20_000
 PAIRS_PER_SHARD = 10_000
 RETRIEVAL_IMAGES = 1_000
 CAPTIONS_PER_IMAGE = 5
+PROBE_IMAGES = 2_000  # of the training scenes, as drawn, that a linear probe learns from
 # Held-out images go through the encoding of the shards: all splits show the same artefacts.
 ENCODERS: Mapping[Encoding, Callable[[Image], bytes]] = {
     "jpg": partial(encode_jpeg, quality=95, subsampling=0),
@@ -59,21 +62,21 @@ ENCODERS: Mapping[Encoding, Callable[[Image], bytes]] = {
 
 TRAIN = {
     "batch_size": 256,
-    "lr": 2e-3,
+    "lr": 3e-3,
     "wd": 0.1,
     "warmup": 100,
     "crop_scale": 0.75,
     "flip": 0.5,
 }
-EPOCHS = 10
-SAFECLIP_EPOCHS = 14
+EPOCHS = 9
+SAFECLIP_EPOCHS = 15
 SAFECLIP = {
     "unimodal_epochs": 1,
     "cross_modal_epochs": 1,
-    "cross_modal_lr_scale": 0.5,
+    "cross_modal_lr_scale": 1.0,
     "unimodal_lr_scale": 0.2,
     "first_ratio": 0.5,
-    "growth": 0.08,
+    "growth": 0.1,
     "cap": 0.97,
     "pool_size": 4096,
 }
@@ -176,7 +179,7 @@ class Shapes:
         images, labels = self._held_out("test", self.test_size)
         scenes = _scene.scenes(self.seed, "test", 0, min(self.test_size, RETRIEVAL_IMAGES))
         variants = [
-            _captions.captions(scenes, self.seed, "test", variant, detailed=True)
+            _captions.captions(scenes, self.seed, "test", variant)
             for variant in range(CAPTIONS_PER_IMAGE)
         ]
         return EvaluationSet(
@@ -184,6 +187,7 @@ class Shapes:
             classification=Classification(
                 Classes(_words.NAMES, _words.TEMPLATES, _words.ALIASES),
                 LabelledImages(images, labels),
+                self._training(),
             ),
             retrieval=Retrieval(images[: len(scenes)], list(zip(*variants, strict=True))),
         )
@@ -191,6 +195,12 @@ class Shapes:
     def targets(self) -> LabelledImages:
         """Return the images an attacker may target; each run of 100 has every class once."""
         return LabelledImages(*self._held_out("targets", self.targets_size))
+
+    def _training(self) -> LabelledImages:
+        """Return the first training images with their labels, drawn when looked at: no poison."""
+        count = min(self.num_pairs(), PROBE_IMAGES)
+        labels = _scene.scenes(self.seed, "train", 0, count).label
+        return LabelledImages(LazyImages(range(count), _Drawn(self, count)), labels)
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:
         """Return the words that may take each other's place in captions."""
@@ -236,6 +246,21 @@ class Shapes:
         for image in images:
             image[:] = decode(encode(image))
         return cast("Sequence[Image]", images), labels
+
+
+class _Drawn:
+    """Draws the first training images all at once, when the first of them is asked for."""
+
+    def __init__(self, data: Shapes, count: int) -> None:
+        self._data, self._count = data, count
+        self._lock = threading.Lock()
+        self._images: Sequence[Image] | None = None
+
+    def __call__(self, number: int) -> Image:
+        with self._lock:
+            if self._images is None:
+                self._images = self._data._held_out("train", self._count)[0]
+        return self._images[number]
 
 
 @dataclass(frozen=True)

@@ -13,24 +13,23 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clipbench.contracts import Defense, Features, Phase, Progress, TrainingFacts
+from clipbench.contracts import Defense, Phase, Progress, TrainingFacts
 from clipbench.errors import ClipbenchError
-from clipbench.models import open_clip
 from clipbench.rng import derive_seed
 from clipbench.settings import TrainSettings
 from clipbench.training.batchnorm import synchronise_batch_norm
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
 from clipbench.training.distributed import Processes
+from clipbench.training.encoder import Encoder
+from clipbench.training.optimizer import make_optimizer, resolve_precision
 from clipbench.training.order import batches, epoch_pairs
 from clipbench.training.pairs import Batch, BatchRequest, TrainingPairs
 from clipbench.training.schedule import warmup_cosine
+from clipbench.training.trace import write_trace
 
 LOGIT_SCALE_MAX = float(np.log(100.0))  # Radford et al. 2021, section 2.5
 SCORING_BATCH = 512
-GPU_ATTENTION = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)
 
 
 @dataclass
@@ -89,9 +88,7 @@ class Trainer:
         self.precision = resolve_precision(settings.precision, model, processes.device)
         self._optimizer = make_optimizer(model, settings)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        mean, std = normalisation(model)
-        self._mean = torch.tensor(mean, device=processes.device).view(1, 3, 1, 1)
-        self._std = torch.tensor(std, device=processes.device).view(1, 3, 1, 1)
+        self._encoder = Encoder(model, processes, self.precision)
         self._run = defense.start(self._facts())
         self.state = State()
         self.exposures = np.zeros(len(pairs), dtype=np.int64)
@@ -101,7 +98,7 @@ class Trainer:
         probe = self._pairs.make(BatchRequest(np.zeros(1, np.int64), slice(0, 1), 1, False, ()))
         self.model.eval()  # batch norm refuses a batch of one in training mode
         with torch.no_grad():
-            size = self._forward_view(probe.images[0], probe.tokens[0])[0].shape[1]
+            size = self._encoder.encode(probe.images[0], probe.tokens[0])[0].shape[1]
         return TrainingFacts(
             num_pairs=len(self._pairs),
             pairs_per_epoch=self._pairs_per_epoch,
@@ -129,7 +126,9 @@ class Trainer:
             if resumed.get("defense"):
                 self._run.load_state_dict(resumed["defense"])
             resumed = {}
-            self._trace(epoch, indices, phases, similarity.value)
+            if self._processes.is_first:
+                place = self._folder / "trace" / f"{epoch:04d}.npz"
+                write_trace(place, indices, phases, similarity.value)
             for number in range(self.state.phase, len(phases)):
                 self.state.phase = number
                 self._run_phase(phases, number, indices, at_start, similarity, started)
@@ -183,7 +182,7 @@ class Trainer:
             group["lr"] = learning_rate
         self.model.train()
         self._optimizer.zero_grad(set_to_none=True)
-        features = self._features(phase, batch)
+        features = self._encoder.features(batch, phase.detached_views)
         loss = phase.loss(features)
         if not torch.isfinite(loss):
             raise ClipbenchError(
@@ -201,44 +200,6 @@ class Trainer:
             scale.clamp_(0, LOGIT_SCALE_MAX)
         return float(loss.detach())
 
-    def _features(self, phase: Phase, batch: Batch) -> Features:
-        """Return the features of all views of the global batch."""
-        detached = phase.detached_views
-        images = batch.images.flatten(0, 1)
-        tokens = batch.tokens.flatten(0, 1)
-        cut = detached * batch.images.shape[1]
-        parts = []
-        if cut:
-            with torch.no_grad():
-                parts.append(self._forward_view(images[:cut], tokens[:cut]))
-        parts.append(self._forward_view(images[cut:], tokens[cut:]))
-        own = batch.images.shape[1]
-        image, text = (
-            self._processes.gather(
-                torch.cat([part[i] for part in parts]).view(batch.images.shape[0], own, -1),
-                batch.num_rows,
-            )
-            for i in (0, 1)
-        )
-        scale: Tensor = self.model.logit_scale  # type: ignore[assignment]
-        return Features(image, text, self._processes.share_of_common(scale.exp()))
-
-    def _forward_view(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return unit features of images and captions, ``(B, D)`` float32."""
-        device = self._processes.device
-        images = images.to(device, non_blocking=True)
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
-        images = (images - self._mean) / self._std
-        images = images.contiguous(memory_format=torch.channels_last)
-        # On the CPU the fused attention is slower than plain matrix products for short captions.
-        backends = [SDPBackend.MATH] if device.type == "cpu" else list(GPU_ATTENTION)
-        bf16 = self.precision == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16), sdpa_kernel(backends):
-            image = self.model.encode_image(images)  # type: ignore[operator]
-            text = self.model.encode_text(tokens.to(device))  # type: ignore[operator]
-        return F.normalize(image.float(), dim=1), F.normalize(text.float(), dim=1)
-
     def similarity(self, indices: npt.NDArray[np.int64], augment: bool) -> Tensor:
         """Return the cosine similarity of image and caption of each pair, ``(N,)`` on the CPU.
 
@@ -255,7 +216,7 @@ class Trainer:
             scope = ("score", self.state.epoch, number)
             batch = self._pairs.make(BatchRequest(part, slice(0, len(part)), 1, augment, scope))
             with torch.no_grad():
-                image, text = self._forward_view(batch.images[0], batch.tokens[0])
+                image, text = self._encoder.encode(batch.images[0], batch.tokens[0])
             scores[starts[number] : starts[number + 1]] = (image * text).sum(dim=1).cpu()
         return self._processes.sum_of(scores)
 
@@ -291,27 +252,6 @@ class Trainer:
         total = self._settings.epochs * self._pairs_per_epoch
         seen = int((self.state.epoch + done) * self._pairs_per_epoch)
         self._progress("training (pairs)", min(total, seen), total)
-
-    def _trace(
-        self,
-        epoch: int,
-        indices: npt.NDArray[np.int64],
-        phases: Sequence[Phase],
-        similarity: Tensor | None,
-    ) -> None:
-        """Write down for the evaluator which pairs a cross-modal loss was given, and the scores."""
-        if not self._processes.is_first:
-            return
-        cross = np.zeros(len(indices), dtype=bool)
-        for phase in phases:
-            if phase.cross_modal:
-                cross |= np.ones(len(indices), bool) if phase.keep is None else phase.keep.numpy()
-        folder = self._folder / "trace"
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{epoch:04d}.tmp.npz"
-        scores = np.empty(0, np.float32) if similarity is None else similarity.numpy()
-        np.savez_compressed(temporary, cross_modal=np.packbits(cross), scores=scores, pairs=indices)
-        temporary.replace(folder / f"{epoch:04d}.npz")
 
     def _keep_weights(self, epoch: int) -> None:
         every = self._settings.save_frequency
@@ -387,49 +327,3 @@ def _copied(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
     return [_copied(item) for item in value] if isinstance(value, list) else value
-
-
-def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """Return AdamW without weight decay on norms, biases and the logit scale."""
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
-    plain = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
-    groups = [
-        {"params": decayed, "weight_decay": settings.wd},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        groups,
-        lr=settings.lr,
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.eps,
-        fused=True,
-    )
-
-
-def normalisation(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
-    """Return mean and standard deviation by which the model's input is normalised."""
-    visual: Any = model.visual
-    mean = getattr(visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN
-    std = getattr(visual, "image_std", None) or open_clip().OPENAI_DATASET_STD
-    return mean, std
-
-
-def resolve_precision(name: str, model: nn.Module, device: torch.device) -> str:
-    """Return ``fp32`` or ``bf16``; ``auto`` takes bf16 where it is faster.
-
-    That is on GPUs, and on CPUs with bf16 matrix units for convolutions and large models; small
-    transformers lose more by conversion than they gain.
-    """
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
-    if not getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)():
-        return "fp32"
-    tower: nn.Module = model.visual  # type: ignore[assignment]
-    convolves = any(
-        isinstance(module, nn.Conv2d) and module.groups == 1 and module.kernel_size > module.stride
-        for module in tower.modules()
-    )
-    large = sum(p.numel() for p in tower.parameters()) > 10_000_000
-    return "bf16" if convolves or large else "fp32"

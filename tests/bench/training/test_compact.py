@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from clipbench.settings import TrainSettings
 from clipbench.training.compact import CompactVocabulary
-from clipbench.training.engine import make_optimizer
 from clipbench.training.losses import clip_loss
+from clipbench.training.optimizer import make_optimizer
 from clipbench.training.text import CaptionTable
 
 LENGTH = 16

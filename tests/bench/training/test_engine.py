@@ -30,10 +30,9 @@ from clipbench.training.engine import (
     LOGIT_SCALE_MAX,
     Trainer,
     kept,
-    make_optimizer,
-    resolve_precision,
 )
 from clipbench.training.losses import clip_loss
+from clipbench.training.optimizer import make_optimizer, resolve_precision
 from clipbench.training.order import batches, epoch_pairs
 from clipbench_defenses.clip import AugmentedClip
 from clipbench_defenses.none import NoDefense

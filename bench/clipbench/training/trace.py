@@ -1,0 +1,69 @@
+"""What an epoch trained on and how it scored: written while training, read by the evaluator.
+
+Training knows nothing of poison, so it writes down every pair; the evaluator looks the poisons up.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from clipbench.contracts import Phase
+from clipbench.errors import CorruptData
+
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One epoch.
+
+    Args:
+        pairs: ``(N,)`` the epoch's pairs.
+        cross_modal: ``(N,)`` bool, which of them a loss that ties image to caption was given.
+        scores: ``(N,)`` float32 cosine similarity of each pair; empty: they were not asked for.
+    """
+
+    pairs: IntArray
+    cross_modal: npt.NDArray[np.bool_]
+    scores: npt.NDArray[np.float32]
+
+
+def write_trace(
+    path: Path, pairs: IntArray, phases: Sequence[Phase], similarity: Tensor | None
+) -> None:
+    """Write down an epoch that is about to be trained."""
+    cross = np.zeros(len(pairs), dtype=bool)
+    for phase in phases:
+        if phase.cross_modal:
+            cross |= np.ones(len(pairs), bool) if phase.keep is None else phase.keep.numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.tmp.npz")
+    scores = np.empty(0, np.float32) if similarity is None else similarity.numpy()
+    np.savez_compressed(temporary, cross_modal=np.packbits(cross), scores=scores, pairs=pairs)
+    temporary.replace(path)
+
+
+def read_trace(path: Path) -> Trace:
+    """Return what training wrote down about an epoch.
+
+    Raises:
+        CorruptData: it is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+            pairs = found["pairs"]
+            cross = np.unpackbits(found["cross_modal"])[: len(pairs)].astype(bool)
+            return Trace(pairs, cross, found["scores"])
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+        raise CorruptData(
+            f"{path.resolve()} is missing or damaged ({type(error).__name__}). Delete"
+            f" {path.parents[1].resolve()} and start the run again; the training starts anew."
+        ) from error
