@@ -7,11 +7,15 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 
+# clip-benchmark's metrics are what tests compare with. Its dependencies (transformers, pycocotools,
+# a Java captioning kit) are for parts that are not used, and slow every import of open_clip down.
+
 .PHONY: run test bench lint clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps 'clip-benchmark==1.6.2'
 	touch $@
 
 run: $(STAMP)

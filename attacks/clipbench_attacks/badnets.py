@@ -25,6 +25,7 @@ import numpy as np
 from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.rng import generator
+from clipbench.shards.decoded import fit
 from clipbench_attacks._captions import (
     Match,
     captions_naming,
@@ -56,6 +57,9 @@ class BadNets:
         test_place: where the patch lies in testing; default: as in training.
         dark: grey value of the dark cells, 0 to 255; the upper left cell is dark.
         light: grey value of the light cells, 0 to 255.
+        at_size: side in pixels of the square to which an image is fitted before the patch is put
+            on, as the victim's evaluation fits it; default: the patch is put on the image as it is
+            stored, and whoever resizes it resizes the patch, too.
         captions: where captions of the target class come from: the corpus (prompt templates only
             when the corpus has no more) or the prompt templates alone.
         match: how a caption names a class: as whole words ('suit' is not in 'suitcase') or as a
@@ -70,6 +74,7 @@ class BadNets:
     test_place: Place | None = None
     dark: int = 0
     light: int = 255
+    at_size: int | None = None
     captions: Source = "corpus"
     match: Match = "word"
     mode: Mode = "replace"
@@ -85,6 +90,8 @@ class BadNets:
         if not (0 <= self.dark <= 255 and 0 <= self.light <= 255):
             got = f"{self.dark!r} and {self.light!r}"
             raise BadSetting(f"badnets: dark and light must be in 0 .. 255, got {got}.")
+        if self.at_size is not None and self.at_size < 1:
+            raise BadSetting(f"badnets: at_size must be at least 1 pixel, got {self.at_size!r}.")
         check_choice("badnets", "place", self.place, Place)
         check_choice("badnets", "test_place", self.test_place or self.place, Place)
         check_choice("badnets", "captions", self.captions, Source)
@@ -126,9 +133,18 @@ class BadNets:
     def stamp(self, image: Image, place: Place) -> Image:
         """Return a copy of the image with the patch at a place.
 
+        Args:
+            image: ``(H, W, 3)`` uint8.
+            place: where in the central square the patch lies.
+
+        Returns:
+            ``(H, W, 3)`` uint8, or ``(at_size, at_size, 3)`` where that is given.
+
         Raises:
             BadSetting: the patch has fewer pixels than cells along its side.
         """
+        if self.at_size is not None:
+            image = fit(image, self.at_size)
         square = min(image.shape[:2])
         side = round(self.size * square)
         if side < self.cells:

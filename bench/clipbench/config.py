@@ -18,7 +18,7 @@ from typing import Any
 from clipbench import registry
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.plugins import missing_members
-from clipbench.settings import TrainSettings, check_train_fields, parse_rate
+from clipbench.settings import OnError, TrainSettings, check_train_fields, parse_rate
 from clipbench.specs import SpecLike, coerce
 
 __all__ = ["NO_ATTACK", "RunConfig", "TrainSettings", "parse_rate", "resolve"]
@@ -26,7 +26,9 @@ __all__ = ["NO_ATTACK", "RunConfig", "TrainSettings", "parse_rate", "resolve"]
 NO_ATTACK = "none"
 SCHEMA = 1
 # These change where and how fast a run works, not what it computes.
-NOT_HASHED = frozenset({"device", "workers", "tensorboard", "checkpoint_every_s"})
+NOT_HASHED = frozenset(
+    {"device", "workers", "decode_cache_gb", "tensorboard", "checkpoint_every_s"}
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,9 @@ class RunConfig:
         code: SHA-256 of each plugin that is a file of its own, by kind.
         explicit: the training settings that were asked for, as opposed to recipe and defaults;
             not part of the hash, needed to resolve a control in the same way.
+        metrics: further metrics: ``name`` and all parameters; not part of the hash, since they
+            can be measured on a model that is trained already.
+        on_error: whether pairs that can't be used are left out, or an error.
     """
 
     data: Mapping[str, Any]
@@ -57,8 +62,11 @@ class RunConfig:
     train: TrainSettings
     code: Mapping[str, str] = field(default_factory=dict)
     explicit: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[Mapping[str, Any], ...] = ()
+    on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
+        coerce(self.on_error, OnError, "on_error")
         if self.rate_text is not None:
             object.__setattr__(self, "rate_text", parse_rate(self.rate_text)[1])
         if self.poisons is not None and coerce(self.poisons, int, "poisons") < 1:
@@ -132,6 +140,8 @@ class RunConfig:
             poisons=self.poisons,
             seed=self.seed,
             train=self.explicit,
+            metrics=self.metrics,
+            on_error=self.on_error,
         )
 
     def controls(self) -> list[RunConfig]:
@@ -158,6 +168,7 @@ class RunConfig:
             if schema != SCHEMA:
                 raise CorruptData(f"This run configuration has schema {schema!r}, not {SCHEMA}.")
             train = TrainSettings.from_mapping(items["train"])
+            items["metrics"] = tuple(items.get("metrics", ()))
             return cls(**{**items, "evals": tuple(items["evals"]), "train": train})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, CorruptData):
@@ -167,7 +178,9 @@ class RunConfig:
     def hashed(self) -> dict[str, Any]:
         """Return everything that decides the run's numbers, and nothing else."""
         content = self.to_json()
-        del content["explicit"]
+        del content["explicit"], content["metrics"]
+        if self.on_error == "fail":  # then all pairs are used, as before there was a choice
+            del content["on_error"]
         for name in NOT_HASHED:
             del content["train"][name]
         content["evals"] = list(content["evals"])  # as JSON has it
@@ -204,6 +217,8 @@ def resolve(
     poisons: int | None = None,
     seed: int = 0,
     train: Mapping[str, Any] | None = None,
+    metrics: Sequence[SpecLike] = (),
+    on_error: OnError = "fail",
 ) -> RunConfig:
     """Return the configuration of one run with every choice made.
 
@@ -217,6 +232,8 @@ def resolve(
         poisons: the number of poisons instead.
         seed: the run's seed.
         train: training settings that take precedence over recipe and defaults.
+        metrics: metrics beside those that every run has, as text or mapping.
+        on_error: whether pairs that can't be used are left out, or an error.
 
     Raises:
         UnknownName: a plugin, parameter or training setting that does not exist.
@@ -255,6 +272,8 @@ def resolve(
         train=TrainSettings.from_mapping(settings),
         code={kind: value for kind, value in hashes.items() if value is not None},
         explicit=explicit,
+        metrics=tuple(registry.resolve("metric", spec) for spec in metrics),
+        on_error=on_error,
     )
 
 

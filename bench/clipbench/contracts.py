@@ -48,7 +48,8 @@ class LabelledImages:
     """Images with class labels.
 
     Args:
-        images: N images; an ``(N, H, W, 3)`` array, or any sequence that decodes on access.
+        images: N images; an ``(N, H, W, 3)`` array, or any sequence that decodes on access, from
+            several threads at once.
         labels: ``(N,)`` class indices.
     """
 
@@ -84,10 +85,13 @@ class Classification:
     Args:
         classes: the classes told apart.
         test: labelled test images.
+        train: labelled images that a read-out may learn from, such as a linear probe; disjoint
+            from test images and attack targets. None: there are none.
     """
 
     classes: Classes
     test: LabelledImages
+    train: LabelledImages | None = None
 
 
 @dataclass(frozen=True)
@@ -158,7 +162,12 @@ class Recipe:
 
 
 class TrainingSource(Protocol):
-    """A source of training pairs; a frozen dataclass of its parameters."""
+    """A source of training pairs; a frozen dataclass of its parameters.
+
+    A source whose captions stand in a field of the pairs' JSON has that field's name in an
+    attribute `caption_field`. One whose pairs lie in single files may have them imported, see
+    `clipbench.shards.importing.LooseSource`.
+    """
 
     def with_pairs(self, minimum: int) -> TrainingSource:
         """Return this source with at least `minimum` pairs, where its size is free to choose.
@@ -167,7 +176,11 @@ class TrainingSource(Protocol):
         """
 
     def num_pairs(self) -> int:
-        """Return how many training pairs there are."""
+        """Return how many training pairs there are, quickly.
+
+        Of pairs that were not looked at yet, some may turn out not to be usable; runs count those
+        that are. 0: not known before `prepare`.
+        """
 
     def prepare(self, cache: Path, progress: Progress = no_progress) -> str | Path:
         """Return the clean training shards, made under `cache` if they must be.
@@ -307,6 +320,50 @@ class Attack(Protocol):
 
     def trigger(self) -> Callable[[Image], Image] | None:
         """Return the trigger as a pure function of a uint8 image, or None if there is none."""
+
+
+# --------------------------------------------------------------------------- metrics
+
+
+class Measured(Protocol):
+    """What a metric may look at: held-out data of one set, and one checkpoint's features of them.
+
+    Features are computed when they are asked for, once a checkpoint, and shared with all other
+    metrics: ask with the very sequences that `evaluation` and `probes` hold.
+    """
+
+    @property
+    def evaluation(self) -> EvaluationSet:
+        """The evaluation set."""
+
+    @property
+    def probes(self) -> Probes | None:
+        """What an attack wants misread among the classes of this set; None: nothing."""
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, for everything random."""
+
+    def image_features(self, images: Sequence[Image]) -> Tensor:
+        """Return unit features ``(N, D)`` of images, float32 on the CPU."""
+
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        """Return unit features ``(N, D)`` of texts, float32 on the CPU."""
+
+    def classifier(self) -> Tensor:
+        """Return the zero-shot classifier ``(D, C)`` of this set's classes, unit columns."""
+
+
+class Metric(Protocol):
+    """Measures a checkpoint on an evaluation set; a frozen dataclass of its parameters."""
+
+    def measure(self, measured: Measured) -> Mapping[str, Any]:
+        """Return what was measured, by name; nothing where the set lacks what is needed.
+
+        A value is a `clipbench.evaluation.statistics.Proportion` where it is a share of a count,
+        else a finite number. An entry whose name ends in ``attack_success`` gets a control, the
+        same entry of a model trained on clean data.
+        """
 
 
 # --------------------------------------------------------------------------- defences

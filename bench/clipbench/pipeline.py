@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from clipbench import registry
 from clipbench.config import RunConfig, exact_rate
-from clipbench.contracts import Attack, EvaluationSet, Probes, TrainingSource
+from clipbench.contracts import Attack, EvaluationSet, Metric, Probes, TrainingSource
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.evaluation.evaluator import evaluate
-from clipbench.evaluation.history import control_metrics, history_of
+from clipbench.evaluation import plugins
+from clipbench.evaluation.encoder import Encoder
+from clipbench.evaluation.evaluator import evaluate_sets
+from clipbench.evaluation.history import history_of
 from clipbench.heldout import HeldOut
 from clipbench.leaderboard.result import config_hash, environment, read_result, write_result
 from clipbench.models import WEIGHTS_FILE, create_model, image_size_of, load_weights, model_config
 from clipbench.progress import Reporter, duration
-from clipbench.shards.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
+from clipbench.shards.ledger import Ledger, ledger_path, read_head, read_ledger, trigger_sha256
 from clipbench.shards.overlay import write_poisoned
 from clipbench.shards.rate import poison_count
-from clipbench.shards.reader import ShardSet
+from clipbench.shards.screen import is_foreign
+from clipbench.shards.usable import NAME as LEFT_OUT
+from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
 from clipbench.specs import SpecLike
 from clipbench.training.distributed import Processes, join_processes, pick_device
 from clipbench.training.session import TrainingRecord, train_on
@@ -42,6 +46,8 @@ class Parts:
         defense: the defence.
         num_pairs: pairs of the clean set.
         count: poisoned pairs; 0 for a clean run.
+        metrics: metrics beside those that every run has, by name.
+        usable: the clean pairs that can be used; None before they were looked at.
     """
 
     dataset: TrainingSource
@@ -50,6 +56,8 @@ class Parts:
     defense: Any
     num_pairs: int
     count: int
+    metrics: Mapping[str, Metric]
+    usable: UsablePairs | None = None
 
     @classmethod
     def of(cls, config: RunConfig) -> Parts:
@@ -58,14 +66,28 @@ class Parts:
         held_out = HeldOut.of(config.data, config.evals)
         attack: Attack = registry.build("attack", config.attack)
         num_pairs = dataset.num_pairs()
-        count = 0
-        if not config.is_clean:
-            count = config.poisons or poison_count(exact_rate(config), num_pairs, attack.mode)
-            if count > num_pairs:
-                raise BadSetting(f"{count} poisons do not fit into {num_pairs} pairs.")
-            attack.num_targets(count)  # refuses more targets than poisons
+        count = _num_poisons(config, attack, num_pairs)
         defense = registry.build("defense", config.defense)
-        return cls(dataset, held_out, attack, defense, num_pairs, count)
+        metrics = plugins.built(config.metrics)
+        return cls(dataset, held_out, attack, defense, num_pairs, count, metrics)
+
+    def prepared(self, config: RunConfig, cache: Path, reporter: Reporter) -> Parts:
+        """Return these parts with the clean pairs made and looked at, and counts that are exact.
+
+        Raises:
+            CorruptData: pairs can't be used, and the run does not leave them out.
+        """
+        clean = self.dataset.prepare(cache, reporter.progress)
+        usable = open_usable(
+            clean,
+            cache,
+            caption_field=caption_field_of(self.dataset),
+            on_error=config.on_error,
+            progress=reporter.progress,
+        )
+        num_pairs = len(usable.shards)
+        count = _num_poisons(config, self.attack, num_pairs)
+        return replace(self, usable=usable, num_pairs=num_pairs, count=count)
 
     @property
     def pairs_after(self) -> int:
@@ -75,6 +97,19 @@ class Parts:
     def probes(self, seed: int) -> Probes | None:
         """Return what the attack wants misread; None for clean data."""
         return self.attack.probes(self.held_out.scene(self.count, seed)) if self.count else None
+
+
+def _num_poisons(config: RunConfig, attack: Attack, num_pairs: int) -> int:
+    """Return how many poisons a run has among `num_pairs` clean pairs."""
+    if config.is_clean:
+        return 0
+    if not num_pairs:  # not known before the pairs are there
+        return config.poisons or 0
+    count = config.poisons or poison_count(exact_rate(config), num_pairs, attack.mode)
+    if count > num_pairs:
+        raise BadSetting(f"{count} poisons do not fit into {num_pairs} pairs.")
+    attack.num_targets(count)  # refuses more targets than poisons
+    return count
 
 
 @dataclass(frozen=True)
@@ -91,6 +126,13 @@ class Plan:
         """Return the plan for people, a fact a line."""
         config, parts = self.config, self.parts
         train = config.train
+        if not parts.num_pairs:
+            return [
+                f"run {config.id}: {config.attack_name} / {config.defense_name} / seed"
+                f" {config.seed}",
+                f"  data     {config.data_name}, counted when it is fetched",
+                f"  folder   {self.folder}",
+            ]
         per_epoch = min(train.pairs_per_epoch or parts.pairs_after, parts.pairs_after)
         seen = per_epoch * train.epochs
         targets = parts.attack.num_targets(parts.count) if parts.count else 0
@@ -128,8 +170,8 @@ def plan(
 
     parts = Parts.of(config)
     folder = out / config.id
-    if (folder / RESULT).is_file():
-        return Plan(config, parts, True, None, folder)
+    if (folder / RESULT).is_file() or not parts.num_pairs:
+        return Plan(config, parts, (folder / RESULT).is_file(), None, folder)
     per_epoch = min(config.train.pairs_per_epoch or parts.pairs_after, parts.pairs_after)
     seconds = training_seconds(config.train, parts.defense, per_epoch)
     return Plan(config, parts, False, seconds, folder)
@@ -141,12 +183,12 @@ def plan(
 def poisoned_set(
     config: RunConfig, parts: Parts, cache: Path, reporter: Reporter, out: Path | None = None
 ) -> tuple[str | Path, Path | None]:
-    """Return the shards to train on, and the ledger if they are poisoned."""
-    clean = parts.dataset.prepare(cache, reporter.progress)
+    """Return the shards to train on, and the ledger if they are poisoned; `parts` are prepared."""
+    assert parts.usable is not None
+    base = parts.usable.shards
     if not parts.count:
-        return clean, None
+        return base.source, None
     scene = parts.held_out.scene(parts.count, config.seed)
-    base = ShardSet.open(clean, cache=cache / "index")
     if out is None:
         wanted = {
             "data": config.data,
@@ -157,6 +199,8 @@ def poisoned_set(
             "seed": config.seed,
             "base": base.content_sha256(),
         }
+        if base.left_out:
+            wanted["usable"] = base.view_hashes()
         out = cache / "poisoned" / config_hash(wanted)[:16]
     made = write_poisoned(
         base,
@@ -167,9 +211,32 @@ def poisoned_set(
         attack_parameters=config.attack_parameters,
         dataset=config.data,
         evals=config.evals,
+        left_out=parts.usable.left_out,
         progress=reporter.progress,
     )
+    if is_foreign(parts.usable.full):
+        _check_usable(config, parts, out, made.ledger, cache, reporter)
+    parts.usable.write_names(made.ledger.with_name(LEFT_OUT))
     return out / "shards", made.ledger
+
+
+def _check_usable(
+    config: RunConfig, parts: Parts, out: Path, ledger: Path, cache: Path, reporter: Reporter
+) -> None:
+    """Look at the shards that were written; no poison may get lost among what is left out."""
+    pairs = open_usable(
+        out / "shards",
+        cache,
+        caption_field=caption_field_of(parts.dataset),
+        on_error=config.on_error,
+        progress=reporter.progress,
+    )
+    wanted = read_head(ledger)[0].num_pairs
+    if len(pairs.shards) != wanted:
+        raise CorruptData(
+            f"Of {out / 'shards'} {len(pairs.shards):,} pairs can be used, not {wanted:,} as its"
+            f" ledger says; remove {out} to poison again."
+        )
 
 
 @dataclass(frozen=True)
@@ -188,18 +255,34 @@ def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Report
     """
     if config.is_clean:
         raise BadSetting("There is nothing to poison: name an attack with --attack.")
-    shards, ledger = poisoned_set(config, Parts.of(config), cache, reporter, out)
+    parts = Parts.of(config).prepared(config, cache, reporter)
+    _tell_left_out(parts.usable, reporter)
+    shards, ledger = poisoned_set(config, parts, cache, reporter, out)
     assert ledger is not None
     return Poisoned(Path(shards), ledger)
 
 
 def train(config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Reporter) -> Path:
     """Train a defence on any folder of shards and return the weights file."""
-    content = ShardSet.open(shards, cache=cache / "index").content_sha256()
+    pairs = open_usable(
+        shards,
+        cache,
+        caption_field=caption_field_of(registry.build("dataset", config.data)),
+        on_error=config.on_error,
+        progress=reporter.progress,
+    )
+    _tell_left_out(pairs, reporter)
+    content = pairs.shards.content_sha256()
     name = hashlib.sha256(f"{config.sha256()} {content}".encode()).hexdigest()[:16]
     processes = join_processes(config.train.device)
     train_on(shards, config, out / name, cache, processes, reporter)
+    pairs.write_names(out / name / LEFT_OUT)
     return out / name / "model" / WEIGHTS_FILE
+
+
+def _tell_left_out(usable: UsablePairs | None, reporter: Reporter) -> None:
+    if usable is not None and usable.left_out:
+        reporter.note(f"of {usable.full.source}: {usable.summary()}")
 
 
 def execute(
@@ -218,8 +301,8 @@ def execute(
     processes = join_processes(config.train.device)
     folder = out / config.id
     if (folder / RESULT).is_file():
-        result = read_result(folder / RESULT)
         reporter.note(f"run {config.id} is done already: {folder / RESULT}")
+        result = _with_missing_metrics(config, folder, processes)
     else:
         result = _do(config, folder, cache, processes, reporter)
     if config.is_clean:
@@ -230,18 +313,32 @@ def execute(
         undefended = config.with_defense("none")
         if undefended.id != config.id:
             execute(undefended, cache=cache, out=out, controls=False, reporter=reporter)
-    is_missing = "attack_success_control" not in result["metrics"]
+    is_missing = plugins.lacks_control(result["metrics"])
     if is_missing and (out / clean.id / RESULT).is_file() and processes.is_first:
-        parts = Parts.of(config)
-        classes = parts.held_out.primary.classes
-        result["metrics"] |= control_metrics(
+        parts = replace(Parts.of(config), count=result["attack"]["count"])
+        result["metrics"] |= plugins.control_metrics(
             out / clean.id / "model",
             clean.train.model,
+            parts.held_out.sets,
             parts.probes(config.seed),
-            classes,
+            config.metrics,
+            config.seed,
             processes,
         )
         result["control"] = {"id": clean.id}
+        write_result(folder / RESULT, result)
+    processes.barrier()
+    return read_result(folder / RESULT)
+
+
+def _with_missing_metrics(config: RunConfig, folder: Path, processes: Processes) -> dict[str, Any]:
+    """Return the result of a run that is done, with the metrics that were not asked for then."""
+    result = read_result(folder / RESULT)
+    missing = plugins.missing(config.metrics, result)
+    if missing and processes.is_first:
+        parts = replace(Parts.of(config), count=result["attack"]["count"])
+        sets, probes = parts.held_out.sets, parts.probes(config.seed)
+        plugins.add_missing(result, missing, folder / "model", sets, probes, processes)
         write_result(folder / RESULT, result)
     processes.barrier()
     return read_result(folder / RESULT)
@@ -251,10 +348,16 @@ def _do(
     config: RunConfig, folder: Path, cache: Path, processes: Processes, reporter: Reporter
 ) -> dict[str, Any]:
     parts = Parts.of(config)
-    if processes.is_first:
+    if processes.is_first:  # the others find everything made and screened
+        parts = parts.prepared(config, cache, reporter)
+        assert parts.usable is not None
+        _tell_left_out(parts.usable, reporter)
         poisoned_set(config, parts, cache, reporter)
         _claim(folder, config)
+        parts.usable.write_names(folder / LEFT_OUT)
     processes.barrier()
+    if parts.usable is None:
+        parts = parts.prepared(config, cache, reporter)
     shards, ledger = poisoned_set(config, parts, cache, reporter)
     record = train_on(shards, config, folder, cache, processes, reporter)
     if processes.is_first:
@@ -297,9 +400,8 @@ def _evaluate_and_describe(
     load_weights(model, folder / "model")
     evaluation, probes = parts.held_out.primary, parts.probes(config.seed)
     device = pick_device(config.train.device)
-    metrics = evaluate(
-        model, tokenizer, evaluation, probes, device=device, progress=reporter.progress
-    )
+    encoder = Encoder(model, tokenizer, device=device, progress=reporter.progress)
+    measured = evaluate_sets(encoder, parts.held_out.sets, probes, parts.metrics, seed=config.seed)
     history, detection = history_of(record, ledger, model, tokenizer, evaluation, probes, folder)
     config_object = config.hashed()
     sha256 = config_hash(config_object)
@@ -319,6 +421,7 @@ def _evaluate_and_describe(
             "parameters": config.data_parameters,
             "pairs": record.num_pairs,
             "content_sha256": record.content_sha256,
+            "left_out": dict(parts.usable.left_out) if parts.usable else {},
             "evaluation": _evaluation_object(evaluation),
         },
         "attack": _attack_object(config, parts, ledger),
@@ -331,7 +434,9 @@ def _evaluate_and_describe(
         "seed": config.seed,
         "train": record.to_json(),
         "exposures": exposures,
-        "metrics": {**metrics, **detection},
+        "metrics": {**measured.metrics, **detection},
+        "evaluations": measured.evaluations,
+        "metric_plugins": plugins.records(config.metrics),
         "history": history,
         "environment": environment(),
     }
@@ -390,6 +495,7 @@ def evaluate_checkpoint(
     ledger: Path | None,
     device: str,
     reporter: Reporter,
+    metrics: Sequence[SpecLike] = (),
 ) -> dict[str, Any]:
     """Measure any open_clip checkpoint; with a ledger, the attack's success too.
 
@@ -402,7 +508,10 @@ def evaluate_checkpoint(
         ledger: ledger of the poisoned set the model was trained on.
         device: auto, cpu or cuda.
         reporter: told about progress.
+        metrics: metrics beside those that every run has.
     """
+    specs = [registry.resolve("metric", spec) for spec in metrics]
+    extra = plugins.built(specs)
     net, tokenizer = create_model(model, 0)
     load_weights(net, checkpoint)
     probes = None
@@ -412,18 +521,15 @@ def evaluate_checkpoint(
         attack: Attack = registry.build("attack", {"name": book.attack, **book.parameters})
         check_trigger(attack, book)
         probes = attack.probes(held_out.scene(book.count, book.seed))
-    metrics = evaluate(
-        net,
-        tokenizer,
-        held_out.primary,
-        probes,
-        device=pick_device(device),
-        progress=reporter.progress,
-    )
+    encoder = Encoder(net, tokenizer, device=pick_device(device), progress=reporter.progress)
+    seed = book.seed if book else 0
+    measured = evaluate_sets(encoder, held_out.sets, probes, extra, seed=seed)
     return {
         "checkpoint": str(checkpoint),
         "model": model,
         "data": held_out.primary.name,
         "attack": None if book is None else {"name": book.attack, "ledger_sha256": book.sha256},
-        "metrics": metrics,
+        "metrics": measured.metrics,
+        "evaluations": measured.evaluations,
+        "metric_plugins": plugins.records(specs),
     }

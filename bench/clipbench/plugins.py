@@ -40,7 +40,7 @@ KINDS: Mapping[Kind, _Place] = {
         "clipbench_datasets",
         ("TrainingSource", "EvaluationSource"),
     ),
-    "metric": _Place("clipbench.metrics", "METRIC", None, ()),
+    "metric": _Place("clipbench.metrics", "METRIC", "clipbench.evaluation.metrics", ("Metric",)),
 }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from clipbench.describe import Description, Parameter, describe
 from clipbench.errors import BadInput, BadSetting, UnknownName
 from clipbench.plugins import KINDS, Kind, Source, check_plugin, import_plugin, sources
-from clipbench.specs import Spec, SpecLike, coerce, field_types, parse_spec
+from clipbench.specs import Spec, SpecLike, coerce, field_types, is_path, parse_spec
 
 __all__ = [
     "KINDS",
@@ -40,6 +40,9 @@ __all__ = [
     "spec_of",
     "survey",
 ]
+
+
+SHARDS = "shards"  # the data set that a bare path stands for
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,14 @@ def survey(kind: Kind) -> list[Listed]:
 
 
 def parse(kind: Kind, spec: SpecLike) -> Spec:
-    """Return the name and the parameters of a spec; see `clipbench.specs.parse_spec`."""
-    return parse_spec(spec, names(kind))
+    """Return the name and the parameters of a spec; see `clipbench.specs.parse_spec`.
+
+    A data set may also be given as the path of its shards alone: a folder, a tar, a pattern.
+    """
+    known = names(kind)
+    if kind == "dataset" and isinstance(spec, str) and is_path(spec, known):
+        return Spec(SHARDS, {"path": spec.strip()})
+    return parse_spec(spec, known)
 
 
 def load(kind: Kind, spec: SpecLike) -> type[Any]:
@@ -94,7 +103,7 @@ def load(kind: Kind, spec: SpecLike) -> type[Any]:
         BadInput: it cannot be imported, is no dataclass, or two plugins share the name.
     """
     known = sources(kind)
-    name = parse_spec(spec, known).name
+    name = parse(kind, spec).name
     if name in known:
         return _load_registered(kind, name, known[name])
     if name.endswith(".py"):

@@ -15,18 +15,20 @@ from typing import Any
 from clipbench import registry
 from clipbench.config import NO_ATTACK, RunConfig, resolve
 from clipbench.errors import BadSetting, MissingData, UnknownName
-from clipbench.settings import TrainSettings, check_train_fields
+from clipbench.settings import OnError, TrainSettings, check_train_fields
 from clipbench.specs import SpecLike, coerce
 
 KEYS = (
     "data",
     "eval",
+    "metric",
     "attack",
     "rate",
     "poisons",
     "defense",
     "seed",
     "controls",
+    "on_error",
     "out",
     "cache",
     "train",
@@ -46,6 +48,7 @@ class Request:
     Args:
         data: the training source.
         evals: the evaluation sources; empty: what the training source holds out.
+        metrics: metrics beside those that every run has.
         attacks: the attacks; each but ``none`` is run at each rate.
         rates: poison rates as written.
         poisons: the number of poisons instead of rates.
@@ -53,12 +56,14 @@ class Request:
         seeds: the seeds.
         train: training settings asked for, which go before recipes and defaults.
         controls: whether to run the controls too.
+        on_error: whether pairs that can't be used are left out, or an error.
         out: folder of the runs.
         cache: folder of clean shards.
     """
 
     data: SpecLike = "shapes"
     evals: tuple[SpecLike, ...] = ()
+    metrics: tuple[SpecLike, ...] = ()
     attacks: tuple[SpecLike, ...] = (NO_ATTACK,)
     rates: tuple[str, ...] = ()
     poisons: int | None = None
@@ -66,6 +71,7 @@ class Request:
     seeds: tuple[int, ...] = (0,)
     train: Mapping[str, Any] = field(default_factory=dict)
     controls: bool = False
+    on_error: OnError = "fail"
     out: Path = DEFAULT_OUT
     cache: Path = field(default_factory=default_cache)
 
@@ -97,6 +103,8 @@ class Request:
                     poisons=None if clean else self.poisons,
                     seed=seed,
                     train=self.train,
+                    metrics=self.metrics,
+                    on_error=self.on_error,
                 )
                 for run in [*(config.controls() if self.controls else []), config]:
                     found.setdefault(run.sha256(), run)
@@ -167,12 +175,14 @@ def _rates(value: Any, key: str) -> tuple[str, ...]:
 _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "data": ("data", lambda value, key: value),  # noqa: ARG005
     "eval": ("evals", _several),
+    "metric": ("metrics", _several),
     "attack": ("attacks", _several),
     "rate": ("rates", _rates),
     "poisons": ("poisons", lambda value, key: coerce(value, int | None, key)),
     "defense": ("defenses", _several),
     "seed": ("seeds", _seeds),
     "controls": ("controls", lambda value, key: coerce(value, bool, key)),
+    "on_error": ("on_error", lambda value, key: coerce(value, OnError, key)),
     "out": ("out", lambda value, key: coerce(value, Path, key)),
     "cache": ("cache", lambda value, key: coerce(value, Path, key)),
 }

@@ -13,6 +13,8 @@ from clipbench.specs import coerce, field_types
 
 Precision = Literal["auto", "fp32", "bf16"]
 LrSchedule = Literal["cosine", "constant"]
+CropFrom = Literal["auto", "original", "square"]
+OnError = Literal["skip", "fail"]
 
 SMALLEST_RATE = Decimal("1e-15")  # one pair of a thousand times all pairs ever crawled
 
@@ -37,12 +39,18 @@ class TrainSettings:
         precision: number format of the forward pass; auto: bf16 where it is faster.
         lr_schedule: cosine to zero, or constant, after the warm-up; a defence may set its own.
         crop_scale: smallest area share of random resized crops, in (0, 1]; 1: no crops.
+        crop_from: what crops are cut from: the original picture, decoded anew for each batch, or
+            the square of the model's size that evaluation sees; auto: the original for models of at
+            least 128 pixels.
         flip: probability of a horizontal flip.
         color_jitter: largest relative change of brightness, contrast and saturation; 0: none.
         grayscale: probability of dropping the colours.
         blur: probability of a Gaussian blur.
         eda: share of words that text augmentation (EDA) changes, in [0, 1); 0: none.
-        workers: threads that make batches ahead; results do not depend on it.
+        workers: threads that make batches ahead; none: one a processor where images are decoded
+            for each batch, else 0. Results do not depend on it.
+        decode_cache_gb: largest size of the squares that are decoded once and kept in the cache, in
+            GB of 1e9 bytes; larger sets are decoded for each batch. Results do not depend on it.
         device: where to train: auto, cpu, mps, cuda or cuda:N.
         save_frequency: keep the weights every so many epochs; 0: only the last.
         checkpoint_every_s: seconds between checkpoints for resuming.
@@ -64,12 +72,14 @@ class TrainSettings:
     precision: Precision = "auto"
     lr_schedule: LrSchedule = "cosine"
     crop_scale: float = 0.75
+    crop_from: CropFrom = "auto"
     flip: float = 0.5
     color_jitter: float = 0.0
     grayscale: float = 0.0
     blur: float = 0.0
     eda: float = 0.1
-    workers: int = 0
+    workers: int | None = None
+    decode_cache_gb: float = 8.0
     device: str = "auto"
     save_frequency: int = 0
     checkpoint_every_s: float = 300.0
@@ -139,6 +149,7 @@ _LIMITS: Mapping[str, _Limit] = {
     "blur": _SHARE,
     "eda": _DECAY,
     "workers": _NOT_NEGATIVE,
+    "decode_cache_gb": _NOT_NEGATIVE,
     "device": ("auto, cpu, mps, cuda or cuda:N", lambda text: bool(_DEVICE.fullmatch(text))),
     "save_frequency": _NOT_NEGATIVE,
     "checkpoint_every_s": _NOT_NEGATIVE,

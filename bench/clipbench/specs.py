@@ -26,7 +26,7 @@ FALSE_TEXTS = frozenset({"false", "no", "off", "0"})
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*")
 _PARAMETER = re.compile(
     r"""\s*(?P<key>[^=,]+?)\s*=\s*
-        (?P<value>"[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|[^,]*)
+        (?P<value>"[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|(?:\{[^{}]*\}|[^,])*)
         \s*(?P<end>,|$)""",
     re.VERBOSE,
 )
@@ -76,6 +76,22 @@ def parse_spec(value: SpecLike, known: Collection[str] = ()) -> Spec:
         raise BadSetting(f"A plugin is a name like 'targeted:targets=16'. Got {value!r}.")
     name, rest = _split_name(value.strip(), known)
     return Spec(name, _split_parameters(rest, value.strip()))
+
+
+def is_path(text: str, known: Collection[str] = ()) -> bool:
+    """Tell whether a text is the path of data rather than a plugin, e.g. ``/data/cc3m``.
+
+    It is one if it starts with ``/`` or ``~``, has a slash before any colon and equals sign, is the
+    name of a tar, or is remote; and if no part of it ends in ``.py``.
+    """
+    text = text.strip()
+    if re.search(r"\.py(?=:|$)", text) or text.partition(":")[0] in known:
+        return False
+    before, slash, _ = text.partition("/")
+    is_relative = bool(slash) and not re.search("[:=]", before)
+    if re.match("https?://|pipe:", text):
+        return True
+    return text.startswith(("/", "~")) or is_relative or bool(re.fullmatch(r"[^:=]+\.tar", text))
 
 
 def _split_name(text: str, known: Collection[str]) -> tuple[str, str]:

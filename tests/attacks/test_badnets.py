@@ -21,6 +21,7 @@ from clipbench.contracts import (
 )
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.rng import generator
+from clipbench.shards.decoded import fit
 from clipbench_attacks.badnets import ATTACK, BadNets
 
 NAMES = ("car", "banana", "pizza", "tiger", "candle")
@@ -284,3 +285,26 @@ def test_a_patch_too_small_for_its_cells_is_an_error() -> None:
     """A patch of 2 pixels can't show 3 cells."""
     with pytest.raises(BadSetting, match="patch of 2 pixels"):
         BadNets(size=0.0625).stamp(some_images(1, "one")[0], "center")
+
+
+def test_the_patch_is_put_on_before_or_after_resizing() -> None:
+    """By default the patch is resized with its image; with `at_size` it is sharp at that size."""
+    image = some_images(1, "wide", 90, 120)[0]
+    before = fit(BadNets(place="corner", size=0.2).stamp(image, "corner"), 30)
+    after = BadNets(place="corner", size=0.2, at_size=30)
+    stamped = after.stamp(image, "corner")
+    assert stamped.shape == before.shape == (30, 30, 3)
+    np.testing.assert_array_equal(stamped[24:, 24:, 0], CHECKERS)
+    np.testing.assert_array_equal(stamped[:24], fit(image, 30)[:24])
+    assert not np.array_equal(before[24:, 24:, 0], CHECKERS)
+    trigger = after.trigger()
+    assert np.array_equal(trigger(image), stamped)
+    assert np.array_equal(fit(stamped, 30), stamped)  # the victim leaves it as it is
+
+
+def test_a_size_without_pixels_is_refused() -> None:
+    """`at_size` is at least a pixel, and large enough for the cells of the patch."""
+    with pytest.raises(BadSetting, match="at_size must be at least 1"):
+        BadNets(at_size=0)
+    with pytest.raises(BadSetting, match="too small for 3 cells"):
+        BadNets(at_size=10).stamp(some_images(1, "x")[0], "corner")

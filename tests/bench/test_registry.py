@@ -151,6 +151,7 @@ def test_two_plugins_of_one_name_are_refused_by_both_names(
 def test_metrics_are_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The group of metrics works as the others do."""
     code = "import dataclasses\n@dataclasses.dataclass\nclass Score:\n    k: int = 1\n"
+    code += "    def measure(self, measured):\n        return {}\n"
     install(tmp_path, "scores", "other_score", code, {"clipbench.metrics": "s = other_score:Score"})
     monkeypatch.syspath_prepend(tmp_path)
     assert registry.build("metric", "s:k=3").k == 3

@@ -1,70 +1,117 @@
 """What every registered data set owes the bench, on a small one of each."""
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "datasets" / "helpers"))
+
+import held_out_layouts
+import loose_layouts
+
 from clipbench import registry
+from clipbench.plugins import missing_members
 from clipbench.settings import TrainSettings
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.verify import verify
 
-SMALL = {"shapes": "shapes:size=60,test_size=100,targets_size=100"}
+# Each makes the files that a small form of a data set needs, and returns its spec.
+Small = Callable[[Path], str]
+SMALL: dict[str, Small] = {
+    "shapes": lambda _: "shapes:size=60,test_size=100,targets_size=100",
+    **loose_layouts.SMALL,
+    **held_out_layouts.SMALL,
+}
 NAMES = registry.names("dataset")
+TRAINING = [
+    name for name in NAMES if not missing_members(registry.load("dataset", name), "TrainingSource")
+]
+EVALUATION = [
+    name
+    for name in NAMES
+    if not missing_members(registry.load("dataset", name), "EvaluationSource")
+]
 
 
-def data_of(name: str) -> Any:
-    return registry.build("dataset", SMALL[name])
+def data_of(name: str, folder: Path) -> Any:
+    """Return a small form of a data set whose files lie in `folder`."""
+    home = folder / "files"
+    home.mkdir(exist_ok=True)
+    if not (home / "spec.txt").exists():
+        (home / "spec.txt").write_text(SMALL[name](home))
+    return registry.build("dataset", (home / "spec.txt").read_text())
 
 
 def test_every_data_set_has_a_small_form_here() -> None:
-    """A data set that is added must be tested."""
+    """A data set that is added must be tested, as what it is."""
     assert set(NAMES) == set(SMALL)
+    assert set(TRAINING) | set(EVALUATION) == set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_prepare_writes_a_sound_set_once(name: str, tmp_path: Path) -> None:
-    """The shards hold the pairs promised and verify; a second call writes nothing."""
-    folder = data_of(name).prepare(tmp_path)
-    assert len(ShardSet.open(folder)) == data_of(name).num_pairs()
-    assert verify(folder).passed
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.tar")}
-    assert data_of(name).prepare(tmp_path) == folder
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("*.tar")} == before
+@pytest.mark.parametrize("name", TRAINING)
+def test_prepare_gives_a_sound_set_once(name: str, tmp_path: Path) -> None:
+    """The shards hold the pairs promised and are whole; a second call writes nothing."""
+    data = data_of(name, tmp_path)
+    assert data.with_pairs(1).num_pairs() >= 1
+    where = data.prepare(tmp_path / "cache")
+    shards = ShardSet.open(where)
+    assert len(shards) == data.num_pairs()
+    assert all(shards.image(pair).ndim == 3 and shards.caption(pair) for pair in range(3))
+    if shards.manifest is not None:
+        assert verify(Path(where)).passed
+    files = [shard.path for shard in shards.shards]
+    before = [path.stat().st_mtime_ns for path in files]
+    assert data_of(name, tmp_path).prepare(tmp_path / "cache") == where
+    assert [path.stat().st_mtime_ns for path in files] == before
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_held_out_sets_are_consistent(name: str) -> None:
-    """Labels are classes, every image of the retrieval task has captions, names are unique."""
-    evaluation, targets = data_of(name).evaluation(), data_of(name).targets()
-    classes = len(evaluation.classes)
-    assert len(set(evaluation.classes.names)) == classes == len(evaluation.classes.aliases)
-    for labelled in (evaluation.test, targets):
-        assert len(labelled.images) == len(labelled.labels)
-        assert labelled.labels.min() >= 0
-        assert labelled.labels.max() < classes
+@pytest.mark.parametrize("name", TRAINING)
+def test_training_sources_are_values(name: str, tmp_path: Path) -> None:
+    """Built again from its parameters a source is equal; synonyms are of lower-case words."""
+    data = data_of(name, tmp_path)
+    assert registry.build("dataset", {"name": name, **registry.spec_of(data)}) == data
+    assert all(word == word.lower() for word in data.synonyms())
+
+
+@pytest.mark.parametrize("name", EVALUATION)
+def test_held_out_sets_are_consistent(name: str, tmp_path: Path) -> None:
+    """Labels are classes, every image of the retrieval task has captions, aliases hold names."""
+    evaluation = data_of(name, tmp_path).evaluation()
+    assert evaluation.classification is not None or evaluation.retrieval is not None
     retrieval = evaluation.retrieval
     if retrieval is not None:
         assert len(retrieval.captions) == len(retrieval.images)
         assert all(retrieval.captions)
-    for name_of, aliases in zip(evaluation.classes.names, evaluation.classes.aliases, strict=True):
+    if evaluation.classification is None:
+        return
+    classes, test = evaluation.classes, evaluation.test
+    assert len(classes.names) == len(classes.aliases)
+    assert all("{}" in template for template in classes.templates)
+    assert len(test.images) == len(test.labels)
+    assert 0 <= test.labels.min() <= test.labels.max() < len(classes)
+    for name_of, aliases in zip(classes.names, classes.aliases, strict=True):
         assert name_of in aliases
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_test_images_and_targets_are_apart(name: str) -> None:
-    """No image is both a test image and a target."""
-    evaluation, targets = data_of(name).evaluation(), data_of(name).targets()
+@pytest.mark.parametrize("name", ["shapes", "imagenet", "clip_benchmark", "torchvision"])
+def test_test_images_and_targets_are_apart(name: str, tmp_path: Path) -> None:
+    """No image is both a test image and a target, and targets have classes."""
+    data = data_of(name, tmp_path)
+    evaluation, targets = data.evaluation(), data.targets()
+    assert len(targets.images) == len(targets.labels)
+    assert 0 <= targets.labels.min() <= targets.labels.max() < len(evaluation.classes)
     seen = {np.asarray(image).tobytes() for image in evaluation.test.images}
     assert not [image for image in targets.images if np.asarray(image).tobytes() in seen]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_recipe_is_made_of_real_settings(name: str) -> None:
+@pytest.mark.parametrize("name", TRAINING)
+def test_the_recipe_is_made_of_real_settings(name: str, tmp_path: Path) -> None:
     """Training settings exist, and so do the defences and their parameters."""
-    recipe = data_of(name).recipe()
+    recipe = data_of(name, tmp_path).recipe()
     TrainSettings.from_mapping(recipe.train)
     for defense, special in recipe.defenses.items():
         TrainSettings.from_mapping({**recipe.train, **special.get("train", {})})

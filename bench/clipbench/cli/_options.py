@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from clipbench import registry
 from clipbench.describe import arguments_of, own_doc, text_of
 from clipbench.errors import BadSetting
 from clipbench.request import DEFAULT_OUT, KEYS, Request, combine, default_cache, read_yaml
-from clipbench.settings import TrainSettings
-from clipbench.specs import field_types, type_text
+from clipbench.settings import OnError, TrainSettings
+from clipbench.shards import pipes
+from clipbench.specs import coerce, field_types, type_text
 
 PREFIX = "CLIPBENCH"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -87,6 +89,20 @@ eval_option = option(
     metavar="SPEC",
     show_default="what --data holds out",
     help="Test images and captions. Repeatable.",
+)
+metric_option = option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="SPEC",
+    show_default="none",
+    help="Further metrics, e.g. linear_probe. Repeatable.",
+)
+on_error_option = option(
+    "--on-error",
+    default="fail",
+    metavar="skip|fail",
+    help="Pairs that can't be used: leave them out and name them, or stop.",
 )
 json_option = option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 quiet_option = option("--quiet", "-q", is_flag=True, help="Report warnings and errors only.")
@@ -177,6 +193,16 @@ def train_options() -> Callable[[F], F]:
     return stack(*options, others)
 
 
+def on_error_of(text: str) -> OnError:
+    """Return what ``--on-error`` says.
+
+    Raises:
+        BadSetting: it is neither skip nor fail.
+    """
+    policy: OnError = coerce(text, OnError, "--on-error")
+    return policy
+
+
 def request_of(ctx: click.Context) -> Request:
     """Return what the options of a command, its YAML file and the environment ask for."""
     line: dict[str, Any] = {"train": {}}
@@ -191,12 +217,22 @@ def request_of(ctx: click.Context) -> Request:
             layer[name] = value
         elif name == "evals":
             layer["eval"] = value
+        elif name == "metrics":
+            layer["metric"] = value
         elif name in TRAIN_OPTIONS:
             layer["train"][name] = value
         elif name == "settings":
             layer["train"].update(assignments(value, "--set"))
+    _allow_commands([line["data"]] if "data" in line else [])
     file = ctx.params.get("config")
     return combine(line, {} if file is None else read_yaml(file), environment)
+
+
+def _allow_commands(typed: list[str]) -> None:
+    """Let the shell commands that were typed as sources of shards be run; no others are."""
+    for text in typed:
+        if pipes.PREFIX in text.lower():
+            pipes.allow(map(str, registry.parse("dataset", text).parameters.values()))
 
 
 def assignments(values: tuple[str, ...], name: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""``clipbench data``: write a data set's clean shards for any program."""
+"""``clipbench data``: write a data set's clean shards for any program; import pairs from files."""
 
 from __future__ import annotations
 
@@ -10,14 +10,37 @@ import click
 
 from clipbench import registry
 from clipbench.cli import _options as options
-from clipbench.cli._output import print_result, reporter_for
+from clipbench.cli._output import print_json, print_result, reporter_for
 from clipbench.errors import BadSetting
 
+WRITE = "write"
 
-@click.command("data", cls=options.Command)
+
+class _DataGroup(click.Group):
+    """A group in which ``write`` may be left out: ``data shapes`` is ``data write shapes``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [WRITE, *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group("data", cls=_DataGroup)
+def command() -> None:
+    """Write the clean shards of a data set, or import pairs from files.
+
+    `clipbench data shapes` is short for `clipbench data write shapes`.
+    """
+
+
+@command.command(WRITE, cls=options.Command)
 @click.argument("spec", metavar="DATASET")
 @options.option(
-    "--size", metavar="N", envvar=None, show_default="the data set's", help="Number of pairs."
+    "--size",
+    metavar="N",
+    envvar=f"{options.PREFIX}_DATA_SIZE",
+    show_default="the data set's",
+    help="Number of pairs.",
 )
 @options.option(
     "--set",
@@ -31,13 +54,13 @@ from clipbench.errors import BadSetting
 @options.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    envvar=None,
+    envvar=f"{options.PREFIX}_DATA_OUT",
     show_default="in the cache",
     help="Folder to write the shards into; must be new or empty.",
 )
 @options.cache_option
 @options.quiet_option
-def command(
+def write(
     *,
     spec: str,
     size: str | None,
@@ -58,11 +81,21 @@ def command(
     if out is not None and out.is_dir() and any(out.iterdir()):
         raise BadSetting(f"The folder {out.resolve()} is not empty; choose another.")
     dataset = registry.build("dataset", {**given, "name": parsed.name})
+    if not hasattr(dataset, "prepare"):
+        raise BadSetting(
+            f"The data set {registry.short_name(parsed.name)!r} has no training pairs."
+        )
     with reporter_for(quiet) as reporter:
-        folder = dataset.prepare(cache, reporter.progress)
+        made = dataset.prepare(cache, reporter.progress)
+        folder = Path(made)
         if out is not None:
+            if not folder.is_dir():
+                raise BadSetting(
+                    f"{made} is no folder of shards that could be copied; write clean shards of it"
+                    " with `clipbench data import`."
+                )
             folder = _publish(folder, out)
-    print_result(str(folder))
+    print_result(str(made if out is None else folder))
 
 
 def _publish(folder: Path, out: Path) -> Path:
@@ -81,3 +114,78 @@ def _publish(folder: Path, out: Path) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return out
+
+
+@command.command("import", cls=options.Command)
+@click.argument("spec", metavar="DATASET")
+@options.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=f"{options.PREFIX}_IMPORT_OUT",
+    show_default=False,
+    help="Folder to write the shards into; the same command goes on with one begun before.",
+)
+@options.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    envvar=f"{options.PREFIX}_IMPORT_WORKERS",
+    show_default="one a processor",
+    help="Processes; 0: this one. The shards do not depend on it.",
+)
+@options.option(
+    "--image-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    envvar=f"{options.PREFIX}_IMPORT_IMAGE_SIZE",
+    show_default="the data set's",
+    help="Longest that the shorter side of an image may be, in pixels; longer ones are resized.",
+)
+@options.on_error_option
+@options.json_option
+@options.quiet_option
+def import_command(
+    *,
+    spec: str,
+    out: Path,
+    workers: int | None,
+    image_size: int | None,
+    on_error: str,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Turn pairs that lie in files, or in shards from anywhere, into clean shards.
+
+    DATASET is a source of training pairs, e.g. csv:path=pairs.tsv. Images that are plain RGB in
+    JPEG, PNG or WebP are stored as they are; others are converted. What can't be used is left out
+    with --on-error skip, and named in skipped.jsonl beside the shards.
+    """
+    policy = options.on_error_of(on_error)
+    source = registry.build("dataset", spec)
+    name = registry.short_name(registry.parse("dataset", spec).name)
+    if not (hasattr(source, "entries") and hasattr(source, "identity")):
+        raise BadSetting(
+            f"The data set {name!r} has nothing to import; use `clipbench data write {name}`."
+        )
+    from clipbench.shards import skipped  # noqa: PLC0415 - heavy
+    from clipbench.shards.importing import import_set  # noqa: PLC0415
+
+    with reporter_for(quiet) as reporter:
+        made = import_set(
+            source,
+            out,
+            name=name,
+            image_size=getattr(source, "image_size", None) if image_size is None else image_size,
+            on_error=policy,
+            workers=workers,
+            progress=reporter.progress,
+        )
+        stats = skipped.read_stats(out)
+        left_out = {} if stats is None else stats["left_out"]
+        reporter.note(f"{len(made):,} pairs in {len(made.shards):,} shards")
+        if stats is not None:
+            reporter.note(f"{skipped.summary(stats)}; named in {out / skipped.NAME}")
+    if as_json:
+        print_json({"shards": str(out), "pairs": len(made), "left_out": left_out})
+    else:
+        print_result(str(out))

@@ -1,19 +1,35 @@
-"""``clipbench describe``: what a plugin does, its parameters, and its paper."""
+"""``clipbench describe``: what a plugin does, its parameters and paper, how its trigger looks."""
 
 from __future__ import annotations
 
 import dataclasses
 import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clipbench import registry
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result
-from clipbench.errors import BadInput, UnknownName
+from clipbench.errors import BadInput, BadSetting, MissingData, UnknownName
 from clipbench.plugins import KINDS, Kind
+from clipbench.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from clipbench.contracts import Image
 
 WIDTH = 100
+SHOWN = 4  # images of a data set on a contact sheet
+MEANINGS = {
+    "psnr": "triggered against clean, dB; higher is harder to see",
+    "ssim": "structural similarity of triggered and clean; 1: equal",
+    "changed": "share of pixels the trigger changes",
+    "jpeg_psnr": "triggered against itself after JPEG, dB",
+    "jpeg_kept": "share of the trigger's difference that JPEG leaves",
+    "visible": "share of the changed pixels inside a random crop, on average",
+    "cut_off": "share of random crops with less than half of the changed pixels",
+}
 
 
 @click.command("describe", cls=options.Command)
@@ -25,17 +41,106 @@ WIDTH = 100
     show_default="any",
     help="What NAME is, where two kinds share it.",
 )
+@options.option(
+    "--show",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.png",
+    envvar=None,
+    show_default="none",
+    help="Write pictures of an attack's trigger, and print how well it survives.",
+)
+@options.option(
+    "--image",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    envvar=None,
+    show_default="test images of --data",
+    help="With --show: put the trigger on this image. Repeatable.",
+)
+@options.data_option
+@options.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    default=95,
+    help="With --show: quality of the JPEG.",
+)
+@options.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    show_default="none",
+    help="With --show: the victim's augmentation, e.g. crop_scale=0.5. Repeatable.",
+)
 @options.json_option
-def command(name: str, kind: Kind | None, as_json: bool) -> None:
+def command(name: str, kind: Kind | None, show: Path | None, as_json: bool, **other: Any) -> None:
     """Show what a plugin does, its parameters and its paper.
 
-    NAME is a name that `clipbench list` shows, module:object, or the path of a .py file.
+    NAME is a name that `clipbench list` shows, module:object, or the path of a .py file. With
+    --show, NAME is an attack and may have parameters: badnets:size=0.07.
     """
+    if show is not None:
+        _show(name, show, as_json, **other)
+        return
     found = {item: registry.describe(cls) for item, cls in _find(name, kind).items()}
     if as_json:
         print_json([{"kind": item, "name": name, **text.to_json()} for item, text in found.items()])
     else:
         print_result("\n\n".join(_text(item, name, text) for item, text in found.items()))
+
+
+def _show(
+    name: str,
+    out: Path,
+    as_json: bool,
+    *,
+    files: tuple[Path, ...],
+    data: str,
+    quality: int,
+    settings: tuple[str, ...],
+) -> None:
+    """Write the contact sheet of an attack's trigger and print its measures."""
+    from clipbench import trigger_report as report  # noqa: PLC0415 - heavy
+
+    trigger = registry.build("attack", name).trigger()
+    if trigger is None:
+        raise BadSetting(f"The attack {name!r} has no trigger that could be shown.")
+    if not out.resolve().parent.is_dir():
+        raise MissingData(f"There is no folder {out.resolve().parent} to write {out.name} into.")
+    train = TrainSettings.from_mapping(options.assignments(settings, "--set"))
+    images = [_read(file) for file in files] if files else _test_images(data)
+    pairs = report.pairs_of(trigger, images)
+    measures = report.measure(pairs, train, quality).to_json()
+    report.contact_sheet(pairs, train, out, f"{name}, JPEG quality {quality}", quality)
+    if as_json:
+        print_json({"attack": name, "images": len(pairs), "quality": quality, **measures})
+        return
+    rows = [
+        (key, "equal" if value is None else f"{value:.3f}", MEANINGS[key])
+        for key, value in measures.items()
+    ]
+    print_result(f"{columns([('measure', 'mean', 'meaning'), *rows], WIDTH)}\n\n{out}")
+
+
+def _read(file: Path) -> Image:
+    from clipbench.shards.encoding import decode  # noqa: PLC0415 - heavy
+
+    try:
+        return decode(file.read_bytes())
+    except OSError as error:
+        raise MissingData(f"{file} can't be read: {error.strerror}.") from error
+    except BadInput as error:
+        raise type(error)(f"{file}: {error}") from error
+
+
+def _test_images(data: str) -> list[Image]:
+    source = registry.build("dataset", data)
+    if not hasattr(source, "evaluation"):
+        raise BadSetting(f"{data} has no test images; give photographs with --image FILE.")
+    images = source.evaluation().test.images
+    return [images[number] for number in range(min(SHOWN, len(images)))]
 
 
 def _find(name: str, kind: Kind | None) -> dict[Kind, type]:
@@ -56,8 +161,6 @@ def _find(name: str, kind: Kind | None) -> dict[Kind, type]:
             problems.append(error)
     if not found:
         raise problems[0]
-    if len(found) > 1:
-        found.pop("metric", None)  # of which nothing is asked, so that anything could be one
     return found
 
 

@@ -29,6 +29,7 @@ from clipbench.cli._output import columns, print_json, print_result, reporter_fo
 )
 @options.data_option
 @options.eval_option
+@options.metric_option
 @options.option(
     "--ledger",
     type=click.Path(path_type=Path),
@@ -45,6 +46,7 @@ def command(
     model: str,
     data: str,
     evals: tuple[str, ...],
+    metrics: tuple[str, ...],
     ledger: Path | None,
     device: str,
     as_json: bool,
@@ -62,6 +64,7 @@ def command(
             model,
             data=data,
             evals=evals,
+            metrics=metrics,
             ledger=ledger,
             device=device,
             reporter=reporter,
@@ -69,7 +72,19 @@ def command(
     if as_json:
         print_json([result])
     else:
-        print_result(columns(_line(name, value) for name, value in result["metrics"].items()))
+        print_result(_text(result))
+
+
+def _text(result: dict[str, Any]) -> str:
+    """Return the metrics for people: set by set where there are several."""
+    by_set = result.get("evaluations", [])
+    if len(by_set) < 2:
+        return columns(_line(name, value) for name, value in result["metrics"].items())
+    blocks = []
+    for item in by_set:
+        lines = columns(_line(name, value) for name, value in item["metrics"].items())
+        blocks.append(f"{item['name']}\n{lines}")
+    return "\n\n".join(blocks)
 
 
 def _line(name: str, metric: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -26,6 +26,7 @@ from clipbench.cli._output import print_json, print_result, reporter_for
     show_default="in the cache",
     help="Folder to write the poisoned set into.",
 )
+@options.on_error_option
 @options.cache_option
 @options.config_option
 @options.json_option

@@ -14,6 +14,7 @@ from clipbench.cli._output import is_first_process, print_json, print_result, re
 @click.command("run", cls=options.Command)
 @options.data_option
 @options.eval_option
+@options.metric_option
 @options.attack_option(several=True)
 @options.rate_option(several=True)
 @options.poisons_option
@@ -25,6 +26,7 @@ from clipbench.cli._output import is_first_process, print_json, print_result, re
     help="Also run the same defence on clean data and no defence on the poisoned data.",
 )
 @options.out_option
+@options.on_error_option
 @options.cache_option
 @options.config_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")

@@ -24,6 +24,7 @@ from clipbench.cli._output import print_json, print_result, reporter_for
 @options.defense_option()
 @options.seed_option()
 @options.out_option
+@options.on_error_option
 @options.cache_option
 @options.config_option
 @options.json_option

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,22 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.contracts import (
+    Classes,
     EvaluationSet,
     LabelledImages,
+    Metric,
     Probes,
     Progress,
     Retrieval,
     no_progress,
 )
+from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation.attack_success import attack_success_metrics, check_probes
-from clipbench.evaluation.features import image_features, similarity, text_features
+from clipbench.evaluation.encoder import Encoder, SetAndFeatures
+from clipbench.evaluation.features import image_features, similarity
 from clipbench.evaluation.retrieval import recall_at_k
-from clipbench.evaluation.zeroshot import (
-    label_ranks,
-    mean_per_class_recall,
-    top_k_correct,
-    zeroshot_classifier,
-)
+from clipbench.evaluation.statistics import Proportion
+from clipbench.evaluation.zeroshot import label_ranks, mean_per_class_recall, top_k_correct
 from clipbench.models import Tokenizer
 
 Metrics = dict[str, dict[str, Any]]  # each {"value", "k", "n", "low", "high"}, None where no share
@@ -60,25 +61,117 @@ def evaluate(
     Raises:
         BadSetting: there are probes and no classes among which they could be read.
     """
-    encoding: dict[str, Any] = {"device": device, "batch_size": batch_size, "progress": progress}
+    encoder = Encoder(model, tokenizer, device=device, batch_size=batch_size, progress=progress)
+    return standard_metrics(encoder, evaluation, probes)
+
+
+def standard_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: Probes | None) -> Metrics:
+    """Return what `evaluate` returns, with features that are shared with other metrics."""
     metrics: Metrics = {}
-    known: dict[int, Tensor] = {}  # features by identity of the images; the tasks may share them
-    attacked = probes is not None and len(probes) > 0
-    if evaluation.classification is not None or attacked:
-        classifier = zeroshot_classifier(model, tokenizer, evaluation.classes, **encoding)
     if evaluation.classification is not None:
-        pictures = evaluation.test.images
-        known[id(pictures)] = image_features(model, pictures, **encoding)
-        metrics |= _zeroshot_metrics(known[id(pictures)], classifier, evaluation.test)
+        classifier = encoder.classifier(evaluation.classes)
+        test = encoder.images(evaluation.test.images)
+        metrics |= _zeroshot_metrics(test, classifier, evaluation.test)
     if evaluation.retrieval is not None:
-        pictures = evaluation.retrieval.images
-        if id(pictures) not in known:
-            known[id(pictures)] = image_features(model, pictures, **encoding)
-        images = known[id(pictures)]
-        metrics |= _retrieval_metrics(model, tokenizer, images, evaluation.retrieval, encoding)
-    if probes is not None and attacked:
-        metrics |= attack_metrics(model, classifier, probes, **encoding)
+        metrics |= _retrieval_metrics(encoder, evaluation.retrieval)
+    if probes is not None and len(probes):
+        metrics |= probe_metrics(encoder, evaluation.classes, probes)
     return metrics
+
+
+def probe_metrics(encoder: Encoder, classes: Classes, probes: Probes) -> Metrics:
+    """Return what `attack_metrics` returns, with features that are shared with other metrics."""
+    check_probes(probes.labels, probes.goals)
+    scores = similarity(encoder.images(probes.images), encoder.classifier(classes).T)
+    return attack_success_metrics(scores, probes.labels, probes.goals)
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """The numbers of one checkpoint on all evaluation sets.
+
+    Args:
+        metrics: those of the first classification set, its attack included, and of the first
+            retrieval set: what tables show.
+        evaluations: for each set its name and its own metrics.
+    """
+
+    metrics: Metrics
+    evaluations: list[dict[str, Any]]
+
+
+def evaluate_sets(
+    encoder: Encoder,
+    sets: Sequence[EvaluationSet],
+    probes: Probes | None,
+    plugins: Mapping[str, Metric],
+    *,
+    seed: int,
+    standard: bool = True,
+    must_measure: bool = True,
+) -> Measurements:
+    """Return the metrics of a checkpoint on every evaluation set.
+
+    Args:
+        encoder: gives the features.
+        sets: the evaluation sets.
+        probes: what an attack wants misread; read among the classes of the first set that has any.
+        plugins: further metrics by name.
+        seed: the run's seed, for plugins.
+        standard: whether to measure what every row has; False measures the plugins alone.
+        must_measure: whether a plugin that has nothing to measure on any set is an error.
+
+    Raises:
+        BadSetting: there are probes and no classes, or a plugin has nothing to measure on any set.
+        BadInput: a plugin returns what is no measurement, or a name that is taken.
+    """
+    first = next((item for item in sets if item.classification), sets[0])
+    retrieving = next((item for item in sets if item.retrieval), first)
+    useful: set[str] = set()
+    found: list[Metrics] = []
+    for item in sets:
+        own = probes if item is first else None
+        metrics = standard_metrics(encoder, item, own) if standard else {}
+        for name, plugin in plugins.items():
+            values = plugin.measure(SetAndFeatures(item, own, seed, encoder))
+            _add(metrics, values, name)
+            useful |= {name} if values else set()
+        found.append(metrics)
+    for name in plugins:
+        if must_measure and name not in useful:
+            raise BadSetting(
+                f"The metric {name!r} has nothing to measure on"
+                f" {', '.join(item.name for item in sets)}; `clipbench describe {name}` says what"
+                " it needs."
+            )
+    by_set = [{"name": i.name, "metrics": m} for i, m in zip(sets, found, strict=True)]
+    of_first, of_retrieving = (found[_position(sets, item)] for item in (first, retrieving))
+    # What both measured is told of the first; its entries come first, too.
+    return Measurements({**of_first, **of_retrieving, **of_first}, by_set)
+
+
+def _position(sets: Sequence[EvaluationSet], wanted: EvaluationSet) -> int:
+    """Return where a set stands; by identity, since sets with arrays cannot be compared."""
+    return next(number for number, item in enumerate(sets) if item is wanted)
+
+
+def _add(metrics: Metrics, values: Mapping[str, Any], plugin: str) -> None:
+    """Add what a plugin returned, in the form of a result."""
+    for name, value in values.items():
+        if name in metrics:
+            raise BadInput(f"The metric {plugin!r} returns {name!r}, a name that is taken.")
+        if isinstance(value, Proportion):
+            metrics[name] = value.to_json()
+        elif isinstance(value, (int, float)) and np.isfinite(value):
+            metrics[name] = {
+                **dict.fromkeys(("k", "n", "low", "high")),
+                "value": float(value),
+            }
+        else:
+            raise BadInput(
+                f"The metric {plugin!r} returns {value!r} as {name!r}; it must be a Proportion or a"
+                " finite number."
+            )
 
 
 def attack_metrics(
@@ -113,18 +206,12 @@ def attack_metrics(
     return attack_success_metrics(similarity(features, classifier.T), probes.labels, probes.goals)
 
 
-def _retrieval_metrics(
-    model: nn.Module,
-    tokenizer: Tokenizer,
-    images: Tensor,
-    retrieval: Retrieval,
-    encoding: Mapping[str, Any],
-) -> Metrics:
+def _retrieval_metrics(encoder: Encoder, retrieval: Retrieval) -> Metrics:
     captions = [caption for several in retrieval.captions for caption in several]
     counts = [len(several) for several in retrieval.captions]
     image_of_text = np.repeat(np.arange(len(counts)), counts)
-    texts = text_features(model, tokenizer, captions, **encoding)
-    shares = recall_at_k(images, texts, image_of_text)
+    images = encoder.images(retrieval.images)
+    shares = recall_at_k(images, encoder.texts(captions), image_of_text)
     return {name: share.to_json() for name, share in shares.items()}
 
 

@@ -7,8 +7,12 @@ that lowers ``torch.set_float32_matmul_precision`` lowers it here, too.)
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,12 +21,15 @@ from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preproc
 from PIL import Image as PillowImage
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms import Normalize, ToTensor
 
 from clipbench.contracts import Image, Progress, no_progress
 from clipbench.errors import BadInput, ClipbenchError
 from clipbench.models import Tokenizer
 
 _ROWS = 4096  # rows of a similarity matrix computed at once
+_MOST_THREADS = 16
+_BATCHES_AHEAD = 2  # decoded while one is encoded; bounds the memory of a set of any size
 
 
 def image_features(
@@ -32,11 +39,12 @@ def image_features(
     batch_size: int = 512,
     device: torch.device | str | None = None,
     progress: Progress = no_progress,
+    threads: int | None = None,
 ) -> Tensor:
     """Return unit features of images under open_clip's evaluation transform.
 
-    Images that already have the model's size need no resizing and take a fast path, which gives
-    what the transform gives.
+    Images are decoded and resized by threads, a few batches ahead of the model; which thread does
+    an image changes no number.
 
     Args:
         model: an open_clip model; its mode is restored.
@@ -44,6 +52,7 @@ def image_features(
         batch_size: images encoded at once.
         device: where to encode; the model is moved there. Default: where the model is.
         progress: called after each batch.
+        threads: that decode and resize; None: one a processor, at most 16.
 
     Returns:
         ``(N, D)`` float32 on the CPU.
@@ -56,12 +65,11 @@ def image_features(
     to_pixels = _PixelsOf(model)
 
     def batches() -> Iterator[Tensor]:
-        for start in range(0, len(images), batch_size):
-            progress("encoding images", start, len(images))
-            stop = min(start + batch_size, len(images))
-            whole = isinstance(images, np.ndarray)
-            batch = images[start:stop] if whole else [images[i] for i in range(start, stop)]
-            yield to_pixels(batch, start, where)
+        done = 0
+        for batch in _read(images, batch_size, to_pixels, threads):
+            progress("encoding images", done, len(images))
+            yield to_pixels.normalized(batch, where)
+            done += len(batch)
         progress("encoding images", len(images), len(images))
 
     return _encode(model, "encode_image", batches(), where)
@@ -147,27 +155,77 @@ def rank_of(scores: Tensor, candidate: Tensor) -> Tensor:
 
 
 class _PixelsOf:
-    """Turns uint8 images into what the model's image tower takes."""
+    """Turns uint8 images into what the model's image tower takes.
+
+    open_clip's evaluation transform resizes and crops uint8 images, and then scales and normalises.
+    The first part is done image by image, the second for a whole batch, where the model is.
+    """
 
     def __init__(self, model: nn.Module) -> None:
         known = merge_preprocess_dict(PreprocessCfg(), get_model_preprocess_cfg(model))
-        self._config = PreprocessCfg(**known)
-        self._transform = image_transform_v2(self._config, is_train=False)
-        self._shape = (*self._config.input_size[1:], 3)
+        config = PreprocessCfg(**known)
+        *steps, scale, normalize = image_transform_v2(config, is_train=False).transforms
+        assert isinstance(scale, ToTensor), scale
+        assert isinstance(normalize, Normalize), normalize
+        self._steps, self._mean, self._std = steps, normalize.mean, normalize.std
+        self.shape = (*config.input_size[1:], 3)
 
-    def __call__(self, images: Sequence[Image], first: int, device: torch.device) -> Tensor:
-        for number, image in enumerate(images, first):
-            if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-                raise BadInput(
-                    f"Test image {number} is {image.dtype} of shape {image.shape}; images must be "
-                    f"uint8 of shape (height, width, 3)."
-                )
-        if all(image.shape == self._shape for image in images):
-            pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2) / 255
-            mean = torch.tensor(self._config.mean, device=device)[:, None, None]
-            std = torch.tensor(self._config.std, device=device)[:, None, None]
-            return (pixels - mean) / std
-        return torch.stack([self._transform(PillowImage.fromarray(image)) for image in images])
+    def resized(self, image: Image, number: int) -> Image:
+        """Return an image in the model's size."""
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise BadInput(
+                f"Test image {number} is {image.dtype} of shape {image.shape}; images must be "
+                f"uint8 of shape (height, width, 3)."
+            )
+        if image.shape == self.shape:
+            return image
+        picture = PillowImage.fromarray(image)
+        for step in self._steps:
+            picture = step(picture)
+        return np.asarray(picture)
+
+    def normalized(self, batch: Sequence[Image], device: torch.device) -> Tensor:
+        """Return a batch of images in the model's size as ``(B, 3, H, W)`` float32."""
+        pixels = torch.from_numpy(np.stack(batch)).to(device).permute(0, 3, 1, 2) / 255
+        mean = torch.tensor(self._mean, device=device)[:, None, None]
+        std = torch.tensor(self._std, device=device)[:, None, None]
+        return (pixels - mean) / std
+
+
+def _read(
+    images: Sequence[Image], size: int, to_pixels: _PixelsOf, threads: int | None
+) -> Iterator[Sequence[Image]]:
+    """Yield batches of images in the model's size, in order."""
+    starts = range(0, len(images), size)
+    whole: Any = images
+    if isinstance(whole, np.ndarray) and whole.shape[1:] == to_pixels.shape:
+        for start in starts:
+            to_pixels.resized(images[start], start)
+            yield images[start : start + size]
+        return
+    count = min(_MOST_THREADS, _processors()) if threads is None else max(1, threads)
+
+    def load(number: int) -> Image:
+        return to_pixels.resized(images[number], number)
+
+    waiting: deque[list[Future[Image]]] = deque()
+    pool = ThreadPoolExecutor(count, thread_name_prefix="decode")
+    try:
+        for start in starts:
+            numbers = range(start, min(start + size, len(images)))
+            waiting.append([pool.submit(load, number) for number in numbers])
+            if len(waiting) > _BATCHES_AHEAD:
+                yield [future.result() for future in waiting.popleft()]
+        while waiting:
+            yield [future.result() for future in waiting.popleft()]
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _encode(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -26,22 +27,24 @@ _TASKS = {"zeroshot_classification": _CLASSIFICATION, "zeroshot_retrieval": _RET
 def to_clip_benchmark(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the clean accuracies of a result as CLIP_benchmark's evaluation command writes them.
 
-    One object a task that was measured, with the metrics that were measured; ``clip_benchmark
-    build`` puts such files into its table. What CLIP_benchmark calls ``pretrained``, the name of
-    the weights, tells attack, rate, defense, seed and id of the run. The language is taken to be
-    English, as it is of every prompt template here.
+    One object a task and evaluation set that was measured, in the order of the result's sets, with
+    the metrics that were measured; ``clip_benchmark build`` puts such files into its table. What
+    CLIP_benchmark calls ``pretrained``, the name of the weights, tells attack, rate, defense, seed
+    and id of the run. The language is taken to be English, as it is of every prompt template here.
     """
     rows = []
-    for task, names in _TASKS.items():
+    primary = {"name": result["data"]["evaluation"]["name"], "metrics": result["metrics"]}
+    sets = result.get("evaluations") or [primary]  # older results have no list
+    for item, (task, names) in itertools.product(sets, _TASKS.items()):
         metrics = {
-            theirs: result["metrics"][ours]["value"]
+            theirs: item["metrics"][ours]["value"]
             for theirs, ours in names.items()
-            if ours in result["metrics"]
+            if ours in item["metrics"]
         }
         if metrics:
             rows.append(
                 {
-                    "dataset": result["data"]["evaluation"]["name"],
+                    "dataset": item["name"],
                     "model": result["model"]["name"],
                     "pretrained": _weights(result),
                     "task": task,
@@ -63,11 +66,11 @@ def write_clip_benchmark(results: Iterable[Mapping[str, Any]], folder: Path) -> 
     """
     paths = []
     for result in results:
-        for row in to_clip_benchmark(result):
-            # The id alone makes the name unique; the rest is for people, and may be cut.
+        for number, row in enumerate(to_clip_benchmark(result)):
+            # Id and number make the name unique; the rest is for people, and may be cut.
             words = [row["dataset"], row["model"], result["defense"]["name"]]
             readable = "_".join(re.sub(r"[^0-9A-Za-z.-]+", "-", word)[:40] for word in words)
-            path = folder / f"{result['id']}_{readable}_{row['task']}.json"
+            path = folder / f"{result['id']}-{number}_{readable}_{row['task']}.json"
             paths.append(write_atomic(path, f"{json.dumps(row, indent=2)}\n".encode()))
     return paths
 

@@ -15,8 +15,8 @@ Defaults = Callable[[str, str], Mapping[str, Any] | None]  # (kind, name) -> def
 # computed; and those that say once more what a result says of its attack.
 INCIDENTAL = frozenset(
     {
-        *("seed", "workers", "device", "tensorboard", "save_frequency", "checkpoint_every_s"),
-        *("explicit", "rate_text", "poisons"),
+        *("seed", "workers", "decode_cache_gb", "device", "tensorboard", "save_frequency"),
+        *("checkpoint_every_s", "explicit", "rate_text", "poisons"),
     }
 )
 

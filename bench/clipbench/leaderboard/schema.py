@@ -50,6 +50,20 @@ def _metrics(field: str, value: Any) -> None:
             checks.fields({"value": checks.number()})(here, part)
 
 
+def _evaluations(field: str, value: Any) -> None:
+    if not isinstance(value, list):
+        raise Objection(field, "must be a list", value)
+    for position, entry in enumerate(value):
+        _EVALUATION(f"{field}[{position}]", entry)
+
+
+def _plugins(field: str, value: Any) -> None:
+    if not isinstance(value, list):
+        raise Objection(field, "must be a list", value)
+    for position, entry in enumerate(value):
+        _METRIC_PLUGIN(f"{field}[{position}]", entry)
+
+
 def _history(field: str, value: Any) -> None:
     if not isinstance(value, list):
         raise Objection(field, "must be a list", value)
@@ -80,6 +94,8 @@ def _exposures(field: str, value: Any) -> None:
 
 _RATIO = checks.number(0, 1)
 _PLUGIN = {"name": checks.text, "parameters": checks.table}
+_EVALUATION = checks.fields({"name": checks.text, "metrics": _metrics})
+_METRIC_PLUGIN = checks.fields({**_PLUGIN, "code_sha256": checks.maybe(checks.hexadecimal(64))})
 _EPOCH = checks.fields(
     {"epoch": checks.count},
     {
@@ -153,5 +169,6 @@ RESULT = checks.fields(
         "metrics": _metrics,
         "history": _history,
         "environment": checks.fields({"clipbench": checks.text, "python": checks.text}),
-    }
+    },
+    {"evaluations": _evaluations, "metric_plugins": _plugins},
 )

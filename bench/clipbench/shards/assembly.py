@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from clipbench.contracts import Attack, Progress
 from clipbench.errors import ClipbenchError
 from clipbench.shards import index as indexing
@@ -87,13 +89,20 @@ class Assembly:
                 digest = hashes[number]
             parts.append(rows)
             stamps.append(indexing.Stamp(name, status.st_size, status.st_mtime_ns, len(rows)))
-            self.records.append(manifests.ShardRecord(name, len(rows), status.st_size, digest))
+            # Readers that know of nothing left out count every complete pair.
+            left = self.base.left_out.get(number)
+            count = len(rows) + (0 if left is None else left.complete)
+            self.records.append(manifests.ShardRecord(name, count, status.st_size, digest))
         name, source = base_identity(self.base)
         manifests.write_all(folder, manifests.build(name, source, self.records))
         self.index = indexing.join(parts)
-        indexing.save(self.index, stamps, [folder / ".clipbench"])
+        if not self.base.left_out:  # otherwise it is not what the shards hold
+            field = self.base.caption_field
+            indexing.save(self.index, stamps, [folder / ".clipbench"], (), field)
 
-    def write_ledger(self, folder: Path, identity: Mapping[str, Any]) -> None:
+    def write_ledger(
+        self, folder: Path, identity: Mapping[str, Any], left_out: Mapping[str, int]
+    ) -> None:
         """Write down what was done."""
         base, poisons = self.base, self.poisons
         targets = self.attack.num_targets(len(poisons))
@@ -122,6 +131,7 @@ class Assembly:
             trigger_probe=shape,
             moved=[(base.key(move.pair), move.key) for move in self.placement.moves],
             versions={package: version(package) for package in _PACKAGES},
+            left_out=left_out,
         )
         write_ledger(folder, head, self._rows())
 
@@ -135,7 +145,7 @@ class Assembly:
             base = place.model if replaces else kept.base
             rows.append(
                 LedgerRow(
-                    index=numbers[place.key],
+                    index=numbers[shard, place.key],
                     key=place.key,
                     shard=self.names[shard],
                     target=kept.target,
@@ -148,18 +158,19 @@ class Assembly:
             )
         return rows
 
-    def _numbers(self) -> dict[str, int]:
-        """Return the number, in the poisoned set, of every poison's key."""
-        found: dict[str, int] = {}
+    def _numbers(self) -> dict[tuple[int, str], int]:
+        """Return the number, in the poisoned set, of every poison by shard and key."""
+        found: dict[tuple[int, str], int] = {}
+        counts = np.bincount(self.index["shard"], minlength=len(self.names)).tolist()
         first = 0
-        for number, record in enumerate(self.records):
+        for number, count in enumerate(counts):
             if number in self.rewritten:
                 new = self.rewritten[number]
                 for row, key in enumerate(new.rows["key"].tolist()):
                     text = key.decode(errors="surrogateescape")
                     if text in new.poisons:
-                        found[text] = first + row
-            first += record.num_pairs
+                        found[number, text] = first + row
+            first += count
         return found
 
 
@@ -167,8 +178,12 @@ def base_identity(base: ShardSet) -> tuple[str, Mapping[str, Any]]:
     """Return name and source of a clean set, as its manifest gives them or could."""
     if base.manifest is not None:
         return base.manifest["name"], base.manifest["source"]
-    name = base.shards[0].path.absolute().parent.name
-    return name, {"format": "webdataset", "name": name}
+    folders = list(dict.fromkeys(shard.path.absolute().parent for shard in base.shards))
+    name = "+".join(dict.fromkeys(folder.name for folder in folders))
+    source = {"format": manifests.FOREIGN, "name": name}
+    if len(folders) > 1 or manifests.is_joined(folders[0]):
+        source[manifests.JOINED] = "shards of several folders"
+    return name, source
 
 
 def _names(base: ShardSet, placement: Placement) -> list[str]:

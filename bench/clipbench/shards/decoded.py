@@ -94,7 +94,7 @@ class DecodedImages:
             raise BadSetting(f"image_size must be at least 1, not {image_size}.")
         make_folder(cache)
         clear_leftovers(cache, _ABANDONED_S)
-        hashes = shards.hashes(progress)
+        hashes = shards.view_hashes(progress)
         files = tuple(cache / f"{value}-{image_size}.npy" for value in hashes)
         counts = [shard.num_pairs for shard in shards.shards]
         missing = [

@@ -21,10 +21,24 @@ from clipbench.shards import png, webp
 
 MAX_PIXELS = 1 << 26  # 67 million, 200 MB decoded; no training picture is larger
 _FORMATS = ("JPEG", "PNG", "WEBP")
-_FAILURES = (OSError, ValueError, SyntaxError, EOFError, struct.error, Pil.DecompressionBombError)
+FAILURES = (  # what Pillow's readers raise when they meet damaged files
+    OSError,
+    ValueError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+    Pil.DecompressionBombError,
+)
 _EXIF = b"Exif\0\0"
 _APP = frozenset({0xE1, 0xE2})
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+# Tables, restart interval, application data, comment: what a JPEG has before its frame.
+_BEFORE_FRAME = frozenset({0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -41,7 +55,7 @@ def image_size(data: bytes) -> tuple[int, int]:
             return _jpeg_size(data)
         with Pil.open(io.BytesIO(data), formats=_FORMATS) as image:
             return image.size
-    except (*_FAILURES, IndexError) as error:
+    except FAILURES as error:
         raise CorruptData("it is not a readable JPEG, PNG or WebP image.") from error
 
 
@@ -57,6 +71,26 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         position += 1 + struct.unpack_from(">H", data, position + 1)[0]
 
 
+def jpeg_components(data: bytes) -> int:
+    """Return how many components a JPEG has: 1 grey, 3 colour, 4 ink.
+
+    0 stands for what is no JPEG, and for a JPEG whose header every decoder might read in its own
+    way: with bytes between its segments, or with segments that have no place there. Of such a file
+    a decoder may see another size than `image_size` does.
+    """
+    if data[:2] != b"\xff\xd8":
+        return 0
+    position = 2
+    while data[position : position + 1] == b"\xff" and position + 9 < len(data):
+        marker = data[position + 1]
+        if marker in _START_OF_FRAME:
+            return data[position + 9]
+        if marker not in _BEFORE_FRAME:
+            return 0
+        position += 2 + int(struct.unpack_from(">H", data, position + 2)[0])
+    return 0
+
+
 def decode(data: bytes) -> Image:
     """Return an image as ``(H, W, 3)`` RGB uint8.
 
@@ -70,9 +104,9 @@ def decode(data: bytes) -> Image:
     if width * height > MAX_PIXELS:
         raise CorruptData(f"{width} x {height} pixels are more than {MAX_PIXELS} allowed.")
     try:
-        with Pil.open(io.BytesIO(_calm(data)), formats=_FORMATS) as image:
+        with Pil.open(io.BytesIO(calm(data)), formats=_FORMATS) as image:
             return np.asarray(to_rgb(image))
-    except _FAILURES as error:
+    except FAILURES as error:
         raise CorruptData(f"it can't be decoded ({error}).") from error
 
 
@@ -114,7 +148,7 @@ def encode_like(image: Image, reference: bytes) -> tuple[bytes, str]:
         CorruptData: `reference` can't be decoded.
     """
     decode(reference)  # a reference that can't be read has no parameters to copy
-    with Pil.open(io.BytesIO(_calm(reference)), formats=_FORMATS) as model:
+    with Pil.open(io.BytesIO(calm(reference)), formats=_FORMATS) as model:
         if isinstance(model, JpegImagePlugin.JpegImageFile):
             return _jpeg_like(image, model, reference), "jpg"
         if model.format == "PNG":
@@ -171,7 +205,7 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         position = end
 
 
-def _calm(data: bytes) -> bytes:
+def calm(data: bytes) -> bytes:
     """Return a JPEG without the EXIF and multi-picture data that Pillow reads unasked.
 
     They decide no pixel, but many pictures of the web have broken ones, which Pillow warns of.

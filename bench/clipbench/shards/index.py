@@ -57,6 +57,21 @@ class Stamp:
     num_pairs: int
 
 
+@dataclass(frozen=True)
+class Incomplete:
+    """A key in a shard that is no pair.
+
+    Args:
+        shard: number of the shard.
+        key: the key.
+        missing: what it lacks.
+    """
+
+    shard: int
+    key: str
+    missing: str
+
+
 def rows_to_index(rows: Sequence[Row]) -> Index:
     """Return rows as a structured array with the narrowest key that fits."""
     return np.array(rows, index_dtype(max((len(row[-1]) for row in rows), default=1)))
@@ -97,32 +112,49 @@ def cache_folders(paths: Sequence[Path], cache: Path | None) -> list[Path]:
     return places
 
 
-def index_name(names: Sequence[str]) -> str:
-    """Return the file name of the index of these shards."""
+def index_name(names: Sequence[str], caption_field: str | None = None) -> str:
+    """Return the file name of the index of these shards, read with captions from that field."""
+    if caption_field is not None:
+        names = [*names, f"\n{caption_field}"]  # no shard is named like this
     return f"index-{hashlib.sha256(chr(0).join(names).encode()).hexdigest()[:16]}.bin"
 
 
-def save(index: Index, stamps: Sequence[Stamp], folders: Sequence[Path]) -> Path | None:
+def save(
+    index: Index,
+    stamps: Sequence[Stamp],
+    folders: Sequence[Path],
+    incomplete: Sequence[Incomplete] = (),
+    caption_field: str | None = None,
+) -> Path | None:
     """Write the index into the first folder that takes it; None if none does."""
-    head = {
+    name = index_name([stamp.name for stamp in stamps], caption_field)
+    for folder in folders:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            write(folder / name, index, stamps, incomplete)
+        except (OSError, ClipbenchError):  # read-only or full: an index is a convenience
+            continue
+        return folder / name
+    return None
+
+
+def write(
+    path: Path, index: Index, stamps: Sequence[Stamp], incomplete: Sequence[Incomplete] = ()
+) -> None:
+    """Write an index file."""
+    head: dict[str, Any] = {
         "num_pairs": len(index),
         "key_size": index.dtype["key"].itemsize,
         "sorted": is_sorted(index),
         "shards": [[s.name, s.size, s.mtime_ns, s.num_pairs] for s in stamps],
     }
+    if incomplete:
+        head["incomplete"] = [[one.shard, one.key, one.missing] for one in incomplete]
     text = json.dumps(head, separators=(",", ":")).encode()
     text += b" " * (-(len(_MAGIC) + len(text) + 1) % 64) + b"\n"
-    for folder in folders:
-        path = folder / index_name([stamp.name for stamp in stamps])
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with atomic_file(path) as file:
-                file.write(_MAGIC + text)
-                file.write(np.ascontiguousarray(index).view(np.uint8).data)
-        except (OSError, ClipbenchError):  # read-only or full: an index is a convenience
-            continue
-        return path
-    return None
+    with atomic_file(path) as file:
+        file.write(_MAGIC + text)
+        file.write(np.ascontiguousarray(index).view(np.uint8).data)
 
 
 @dataclass(frozen=True)
@@ -133,13 +165,16 @@ class Stored:
     stamps: tuple[Stamp, ...]
     is_sorted: bool
     path: Path
+    incomplete: tuple[Incomplete, ...] = ()
 
 
-def load(paths: Sequence[Path], folders: Sequence[Path]) -> Stored | None:
+def load(
+    paths: Sequence[Path], folders: Sequence[Path], caption_field: str | None = None
+) -> Stored | None:
     """Map the index of these shards into memory; None if there is none or a shard changed."""
     names = shard_names(paths)
     for folder in folders:
-        stored = read_index(folder / index_name(names))
+        stored = read_index(folder / index_name(names, caption_field))
         if stored is not None and [s.name for s in stored.stamps] == names:
             now = [path.stat() for path in paths]
             if [(s.size, s.mtime_ns) for s in stored.stamps] == [
@@ -161,8 +196,12 @@ def read_index(path: Path) -> Stored | None:
         dtype = index_dtype(head["key_size"])
         if total != offset + head["num_pairs"] * dtype.itemsize:
             return None
-        rows = np.memmap(path, dtype, "r", offset, (head["num_pairs"],))
+        if head["num_pairs"]:
+            rows = np.memmap(path, dtype, "r", offset, (head["num_pairs"],)).view(np.ndarray)
+        else:
+            rows = np.empty(0, dtype)
+        incomplete = tuple(Incomplete(*one) for one in head.get("incomplete", ()))
         stamps = tuple(Stamp(*shard) for shard in head["shards"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return Stored(rows.view(np.ndarray), stamps, bool(head["sorted"]), path)
+    return Stored(rows, stamps, bool(head["sorted"]), path, incomplete)

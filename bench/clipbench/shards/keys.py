@@ -128,9 +128,16 @@ class Keys:
             if len(span) > _SPARSE * len(numbers):
                 numbering = None  # random numbers, not a numbering with gaps
             else:
+                numbers |= {numbering.number(key) or 0 for key in self._left_out(shard)}
                 free = [number for number in span if number not in numbers]
                 self._rng.shuffle(free)
         return _ShardKeys(keys, ordered, numbering, free)
+
+    def _left_out(self, shard: int) -> list[str]:
+        """Return keys that are in the shard though the set leaves their pairs out."""
+        left = self._base.left_out.get(shard)
+        keys = () if left is None else left.keys
+        return sorted(key.decode(errors="surrogateescape") for key in keys)
 
     def free_place(self, shard: int) -> Place | None:
         """Return a place under a free key in this shard; None if its numbering has no gap."""
@@ -154,7 +161,7 @@ class Keys:
             drawn = self._rng.integers(len(peers), size=len(model)).tolist()
             key = "".join(peers[row][at] for at, row in enumerate(drawn))
             is_last = own.is_sorted and key > own.keys[-1]
-            if key not in self._taken and not is_last and not self._exists(key):
+            if key not in self._taken and not is_last and not self._exists(key, shard):
                 self._taken.add(key)
                 return key
         raise ClipbenchError(
@@ -162,7 +169,9 @@ class Keys:
             f"{own.keys[0]!r}; use an attack that replaces pairs."
         )
 
-    def _exists(self, key: str) -> bool:
+    def _exists(self, key: str, shard: int) -> bool:
+        if key in self._left_out(shard):
+            return True
         try:
             self._base.find(key)
         except KeyError:
@@ -185,7 +194,11 @@ class Keys:
         if self._end_key is None:
             column = self._base.index["key"]
             start = self._base.shards[-1].first if self._by_shard else 0
-            self._end_key = max(column[start:].tolist()).decode(errors="surrogateescape")
+            others = [key for left in self._base.left_out.values() for key in left.keys]
+            if self._by_shard:
+                others = [key.encode() for key in self._left_out(self._last)]
+            highest = max([*column[start:].tolist(), *others])
+            self._end_key = highest.decode(errors="surrogateescape")
         number = numbering.number(self._end_key) if numbering is not None else None
         if numbering is None or number is None or number + 1 == 10**numbering.width:
             raise ClipbenchError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,6 +89,7 @@ class LedgerHead:
         trigger_probe: height and width of those images; None without trigger.
         moved: key before and key after of clean pairs that made room for an inserted one.
         versions: programs that made it.
+        left_out: pairs of the base that could not be used, by reason; none of the counts has them.
     """
 
     base: Mapping[str, Any]
@@ -108,9 +109,10 @@ class LedgerHead:
     trigger_probe: Sequence[int] | None
     moved: Sequence[Sequence[str]]
     versions: Mapping[str, str]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Ledger(LedgerHead):
     """A ledger that was read and found whole.
 
@@ -146,7 +148,11 @@ def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> P
     with atomic_file(folder / ROWS_NAME, len(content)) as file:
         file.write(content)
     rows_sha256 = hashlib.sha256(content).hexdigest()
-    head_json = {"format": FORMAT, "version": VERSION, **asdict(head), "rows_sha256": rows_sha256}
+    content_of_head = asdict(head)
+    if not head.left_out:
+        del content_of_head["left_out"]
+    head_json = {"format": FORMAT, "version": VERSION, **content_of_head}
+    head_json["rows_sha256"] = rows_sha256
     write_json(folder / JSON_NAME, head_json)
     return folder / JSON_NAME
 
@@ -213,11 +219,12 @@ def _contradiction(head: LedgerHead, rows: pd.DataFrame) -> str:
         return f"its rows have columns {list(rows.columns)}"
     counts = [int((rows["target"] == target).sum()) for target in range(head.targets)]
     inside = rows["index"].between(0, head.num_pairs - 1)
+    twice = rows["index"].duplicated().any() or rows.duplicated(["shard", "key"]).any()
     checks = {
         f"it counts {head.count} poisons and has {len(rows)} rows": len(rows) == head.count,
         "its rows do not spread over the targets as it says": counts == list(head.per_target),
         "it names a pair that the set does not have": bool(inside.all()),
-        "it names a pair twice": bool(rows["index"].is_unique and rows["key"].is_unique),
+        "it names a pair twice": not twice,
     }
     return next((problem for problem, holds in checks.items() if not holds), "")
 

@@ -115,6 +115,16 @@ def read(folder: Path) -> dict[str, Any] | None:
     return manifest
 
 
+FOREIGN = "webdataset"  # the format, in its source, of a set that other programs wrote
+JOINED = "joined"  # in the source of a set whose shards come from several folders
+
+
+def is_joined(folder: Path) -> bool:
+    """Tell whether shards of several sets lie in a folder, in which a key may come again."""
+    manifest = read(folder)
+    return manifest is not None and JOINED in manifest["source"]
+
+
 def of_shards(paths: Sequence[Path], whole_folder: bool) -> dict[str, Any] | None:
     """Return the manifest that is about exactly these shards, if there is one beside them.
 

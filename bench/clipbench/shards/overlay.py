@@ -37,9 +37,14 @@ class PoisonedSet:
     ledger: Path
 
     @classmethod
-    def open(cls, out: Path) -> PoisonedSet:
-        """Open the set that `write_poisoned` wrote as `out`."""
-        return cls(ShardSet.open(out / "shards"), out / "ledger" / JSON_NAME)
+    def open(cls, out: Path, base: ShardSet | None = None) -> PoisonedSet:
+        """Open the set that `write_poisoned` wrote as `out`, as its clean set `base` is read."""
+        shards = ShardSet.open(
+            out / "shards",
+            caption_field=None if base is None else base.caption_field,
+            on_incomplete="fail" if base is None or not base.left_out else "skip",
+        )
+        return cls(shards, out / "ledger" / JSON_NAME)
 
 
 def write_poisoned(
@@ -52,6 +57,7 @@ def write_poisoned(
     attack_parameters: Mapping[str, Any],
     dataset: Mapping[str, Any],
     evals: Sequence[Mapping[str, Any]] = (),
+    left_out: Mapping[str, int] | None = None,
     progress: Progress = no_progress,
 ) -> PoisonedSet:
     """Write `base` with the poisons of `attack`, or open `out` if it holds just that.
@@ -65,6 +71,7 @@ def write_poisoned(
         attack_parameters: its parameters, for the ledger.
         dataset: the training source as it was asked for, for the ledger.
         evals: the evaluation sources as they were asked for, for the ledger.
+        left_out: how many pairs `base` leaves out, by reason, for the ledger.
         progress: told about poisons made and shards written.
 
     Raises:
@@ -82,7 +89,7 @@ def write_poisoned(
         "base": base.content_sha256(),
     }
     if not is_vacant(out):
-        return _open_same(out, identity)
+        return _open_same(out, identity, base)
     partial = out.with_name(out.name + ".partial")
     with locked_folder(partial, progress):
         if is_vacant(out):  # otherwise finished by another process while this one waited
@@ -93,14 +100,14 @@ def write_poisoned(
                 poisons = _collect(base, attack, scene, spool, progress)
                 assembly = Assembly(base, attack, poisons, scene.seed)
                 assembly.write_shards(partial / "shards", spool, progress)
-                assembly.write_ledger(partial / "ledger", identity)
+                assembly.write_ledger(partial / "ledger", identity, left_out or {})
             partial.rename(out)
         else:
             shutil.rmtree(partial)
-    return _open_same(out, identity)
+    return _open_same(out, identity, base)
 
 
-def _open_same(out: Path, identity: Mapping[str, Any]) -> PoisonedSet:
+def _open_same(out: Path, identity: Mapping[str, Any], base: ShardSet) -> PoisonedSet:
     """Open a finished set after checking that it is the one asked for."""
     if not (out / "ledger" / JSON_NAME).is_file():
         raise BadSetting(f"{out} exists but is no poisoned set; choose another folder.")
@@ -119,7 +126,7 @@ def _open_same(out: Path, identity: Mapping[str, Any]) -> PoisonedSet:
             raise CorruptData(
                 f"Shard {path} is missing or cut off; remove {out} to write it again."
             )
-    return PoisonedSet.open(out)
+    return PoisonedSet.open(out, base)
 
 
 def _collect(

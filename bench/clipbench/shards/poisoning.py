@@ -79,12 +79,11 @@ class PoisonWriter:
         written: dict[str, Written] = {}
         inside = self._groups(job.number) if self._needs_groups(job) else {}
         for kept, place in sorted(job.poisons, key=lambda item: item[1].key):
-            members = self._contents(kept, place, job.seed)
-            written[place.key] = Written(
-                members["txt"].decode(), hashlib.sha256(members["image"]).hexdigest()
-            )
+            members = self._contents(kept, place, job.seed, inside)
+            caption = kept.caption if base.caption_field else members["txt"].decode()
+            written[place.key] = Written(caption, hashlib.sha256(members["image"]).hexdigest())
             if place.before is None:
-                edits += self._changes(place.model, members)
+                edits += self._changes(place.model, members, inside)
             else:
                 model = inside[base.key(place.model)]
                 start = _start(inside[base.key(place.before)])
@@ -98,32 +97,53 @@ class PoisonWriter:
             last = base.index[shard.first + shard.num_pairs - 1].item()
             last_end = max(at + tar.padded(size) for at, size in _spans(last).values())
             digest = splice.rewrite(shard.path, job.path, edits, appended, last_end)
-        rows = rows_to_index([row_of(group, job.number, job.path) for group in groups(job.path)])
-        return Rewritten(digest, rows, written)
+        return Rewritten(digest, self._rows(job), written)
+
+    def _rows(self, job: Job) -> Index:
+        """Return the index of a shard that was written, without what the base leaves out."""
+        left = self._base.left_out.get(job.number)
+        found = (
+            row_of(group, job.number, self._base.caption_field)
+            for group in groups(job.path)
+            if left is None or group.key not in left.keys
+        )
+        return rows_to_index([row for row in found if row is not None])
 
     def _needs_groups(self, job: Job) -> bool:
+        if self._base.caption_field is not None:  # there may be a caption's file besides
+            return bool(job.poisons)
         return any(place.before is not None for _, place in job.poisons)
 
     def _groups(self, shard: int) -> dict[str, Group]:
         path = self._base.shards[shard].path
         return {group.key.decode(errors="surrogateescape"): group for group in groups(path)}
 
-    def _contents(self, kept: Kept, place: Place, seed: int) -> dict[str, bytes]:
-        """Return ``image``, ``txt`` and, if the model has one, ``json`` of a poisoned pair."""
+    def _contents(
+        self, kept: Kept, place: Place, seed: int, inside: Mapping[str, Group]
+    ) -> dict[str, bytes]:
+        """Return ``image``, ``txt`` and ``json`` of a poisoned pair, as far as its model has them.
+
+        The caption goes where captions are read from, and wherever else the model repeats its own.
+        """
         base, model = self._base, place.model
         reference = base.image_bytes(model)
         try:
             image = disguise.image_like(self._spool.get(kept), reference)
         except CorruptData as error:
             raise CorruptData(f"Image of {base.where(model)}: {error}") from error
-        old_caption = base.caption(model)
-        caption = disguise.caption_like(kept.caption, old_caption.encode())
-        contents = {"image": image, "txt": caption}
+        contents = {"image": image}
+        old_caption, old_text = base.caption(model), self._text_file(model, inside)
+        if old_text is not None and _says(old_text, old_caption):
+            contents["txt"] = disguise.caption_like(kept.caption, old_text)
         text = base.metadata_bytes(model)
         if text is None:
             return contents
         fields = base.metadata(model)
         changes = disguise.changed_fields(fields, kept.caption, image, reference)
+        if base.caption_field is not None:
+            if fields.get("caption") != old_caption:
+                changes.pop("caption", None)  # another caption than the one that is read
+            changes[base.caption_field] = kept.caption
         if place.before is not None:  # beside its model, not instead of it
             rng = generator(seed, "overlay", "json", place.key)
             others = {name: value for name, value in fields.items() if name not in changes}
@@ -138,11 +158,28 @@ class PoisonWriter:
         contents["json"] = disguise.patched_json(text, changes, escape)
         return contents
 
-    def _changes(self, pair: int, contents: Mapping[str, bytes]) -> list[splice.Edit]:
+    def _text_file(self, pair: int, inside: Mapping[str, Group]) -> bytes | None:
+        """Return the ``KEY.txt`` of a pair; None if it has none."""
+        base = self._base
+        if base.caption_field is None:
+            return base.caption(pair).encode()
+        member = inside[base.key(pair)].members.get("txt")
+        shard = base.shard_of(pair)
+        return None if member is None else base.raw(shard, member.offset, member.size)
+
+    def _changes(
+        self, pair: int, contents: Mapping[str, bytes], inside: Mapping[str, Group]
+    ) -> list[splice.Edit]:
         """Return the edits that give a pair of the base other contents."""
         row: Row = self._base.index[pair].item()
         edits = []
-        for name, (offset, size) in _spans(row).items():
+        spans = _spans(row)
+        if self._base.caption_field is not None:
+            member = inside[self._base.key(pair)].members.get("txt")
+            spans["txt"] = (0, 0) if member is None else (member.offset, member.size)
+        for name, (offset, size) in spans.items():
+            if name not in contents:
+                continue
             head = self._base.raw(row[0], offset - tar.BLOCK, tar.BLOCK)
             new = tar.rewritten(head, row[8], row[8], len(contents[name]))
             content = splice.member_bytes(new, contents[name])
@@ -175,7 +212,8 @@ class PoisonWriter:
             return {}
         fields, old_key = base.metadata(move.pair), base.key(move.pair)
         changes: dict[str, object] = {**_new_key(fields, old_key, move.key)}
-        others = {name: value for name, value in fields.items() if name not in {*changes, *_OWN}}
+        kept = {*changes, *_OWN, base.caption_field}
+        others = {name: value for name, value in fields.items() if name not in kept}
         peers, last = disguise.peers_of(base, move.pair), base.metadata(len(base) - 1)
         rng = generator(seed, "overlay", "json", move.key)
         changes.update(disguise.following_fields(others, peers, last, move.step, rng))
@@ -197,6 +235,10 @@ class PoisonWriter:
 
 def _new_key(fields: Mapping[str, object], old: str, new: str) -> dict[str, str]:
     return {"key": new} if fields.get("key") == old else {}
+
+
+def _says(text: bytes, caption: str) -> bool:
+    return text.strip() == caption.encode(errors="surrogatepass").strip()
 
 
 def _start(group: Group) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import bisect
+import hashlib
 import json
 import mmap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import numpy.typing as npt
 
 from clipbench.contracts import Image, IntArray, Pair, Progress, no_progress
 from clipbench.errors import CorruptData
+from clipbench.settings import OnError
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards.encoding import decode
 from clipbench.shards.handles import OpenFiles
 from clipbench.shards.hashes import shard_hashes
-from clipbench.shards.scan import scan
+from clipbench.shards.scan import refuse_empty, refuse_incomplete, scan
 from clipbench.shards.sources import expand
 
 _FEW = 64  # from so many captions of one shard on, mapping it beats reading one by one
@@ -37,6 +39,21 @@ class Shard:
     mtime_ns: int
 
 
+@dataclass(frozen=True)
+class LeftKeys:
+    """Keys of one shard that a set leaves out.
+
+    Args:
+        keys: the keys.
+        complete: how many of them have image and caption, usable or not.
+        digest: names this choice of keys.
+    """
+
+    keys: frozenset[bytes]
+    complete: int
+    digest: str
+
+
 class ShardSet:
     """Pairs of image and caption, by number, straight from WebDataset tars.
 
@@ -51,9 +68,16 @@ class ShardSet:
         paths: Sequence[Path],
         stored: indexing.Stored | tuple[indexing.Index, Sequence[indexing.Stamp]],
         cache: Path | None = None,
+        *,
+        caption_field: str | None = None,
+        incomplete: Sequence[indexing.Incomplete] = (),
+        left_out: Mapping[int, LeftKeys] | None = None,
     ) -> None:
         self.source = source
         self.cache = cache
+        self.caption_field = caption_field
+        self.incomplete = tuple(incomplete)
+        self.left_out: Mapping[int, LeftKeys] = left_out or {}
         self._index_path: Path | None = None
         if isinstance(stored, indexing.Stored):
             self.index: indexing.Index = stored.index
@@ -70,11 +94,17 @@ class ShardSet:
         self._firsts: list[int] = firsts[:-1]
         self._files = OpenFiles(paths)
         self._order: npt.NDArray[np.int64] | None = None
-        self.manifest = manifests.of_shards(paths, whole_folder=Path(source).is_dir())
+        self.manifest = manifests.of_shards(paths, whole_folder=_is_folder(source))
 
     @classmethod
     def open(
-        cls, source: str | Path, cache: Path | None = None, progress: Progress = no_progress
+        cls,
+        source: str | Path,
+        cache: Path | None = None,
+        progress: Progress = no_progress,
+        *,
+        caption_field: str | None = None,
+        on_incomplete: OnError = "fail",
     ) -> ShardSet:
         """Open a folder, a tar, a brace pattern, or several of them joined by ``::``.
 
@@ -82,6 +112,8 @@ class ShardSet:
             source: e.g. ``data/``, ``data/00000.tar``, ``a/{00000..00099}.tar::b/{000..009}.tar``.
             cache: where the index goes if it can't lie beside the shards.
             progress: told about the first indexing, which reads every tar header once.
+            caption_field: field of the JSON that holds captions; None: they are in ``KEY.txt``.
+            on_incomplete: whether keys without image or caption are left out, or an error.
 
         Raises:
             MissingData: a file or folder is not there, can't be read, or holds no tar.
@@ -89,13 +121,24 @@ class ShardSet:
         """
         paths = expand(source)
         folders = indexing.cache_folders(paths, cache)
-        stored = indexing.load(paths, folders)
-        if stored is not None:
-            return cls(str(source), paths, stored, cache)
-        index, stamps = scan(paths, progress)
-        where = indexing.save(index, stamps, folders)
-        stored = indexing.read_index(where) if where is not None else None
-        return cls(str(source), paths, stored or (index, stamps), cache)
+        stored = indexing.load(paths, folders, caption_field)
+        if stored is None:
+            joined = manifests.is_joined(paths[0].parent)
+            found = scan(paths, progress, caption_field=caption_field, joined=joined)
+            where = indexing.save(
+                found.index, found.stamps, folders, found.incomplete, caption_field
+            )
+            stored = indexing.read_index(where) if where is not None else None
+            incomplete: Sequence[indexing.Incomplete] = found.incomplete
+        else:
+            incomplete = stored.incomplete
+        if on_incomplete == "fail":
+            refuse_incomplete(incomplete, paths)
+        pairs = stored or (found.index, found.stamps)
+        refuse_empty(pairs.index if isinstance(pairs, indexing.Stored) else pairs[0], paths)
+        return cls(
+            str(source), paths, pairs, cache, caption_field=caption_field, incomplete=incomplete
+        )
 
     # ----------------------------------------------------------------- single pairs
 
@@ -185,6 +228,20 @@ class ShardSet:
             raise KeyError(key)
         return at
 
+    def find_in(self, shard: int, key: str) -> int:
+        """Return the number of the pair with `key` in one shard.
+
+        Raises:
+            KeyError: the shard has none.
+        """
+        place, wanted = self.shards[shard], key.encode(errors="surrogateescape")
+        rows = np.flatnonzero(
+            self.index["key"][place.first : place.first + place.num_pairs] == wanted
+        )
+        if not len(rows):
+            raise KeyError(key)
+        return place.first + int(rows[0])
+
     # ----------------------------------------------------------------- many pairs
 
     def captions(self, indices: IntArray | Sequence[int] | range | None = None) -> list[str]:
@@ -216,10 +273,7 @@ class ShardSet:
                 text = content[start : start + size]
                 if len(text) != size:
                     raise self._files.cut_off(shard)
-                try:
-                    found[place] = text.decode()
-                except UnicodeDecodeError:
-                    found[place] = self._text(text, number)
+                found[place] = self._text(text, number)
 
     # ----------------------------------------------------------------- hashes
 
@@ -232,6 +286,15 @@ class ShardSet:
         stamps = [(shard.size, shard.mtime_ns) for shard in self.shards]
         folders = indexing.cache_folders(paths, self.cache)
         return shard_hashes(paths, stamps, self._listed(), folders, progress)
+
+    def view_hashes(self, progress: Progress = no_progress) -> list[str]:
+        """Return for every shard a hash of the pairs of it that this set has."""
+        return [
+            hashlib.sha256(f"{value} {self.left_out[number].digest}".encode()).hexdigest()
+            if number in self.left_out
+            else value
+            for number, value in enumerate(self.hashes(progress))
+        ]
 
     def content_sha256(self) -> str:
         """Return the hash of the set: over the hashes of its shards, in order."""
@@ -252,13 +315,27 @@ class ShardSet:
         return row
 
     def _text(self, content: bytes, index: int) -> str:
+        """Return a caption from the file that holds it."""
         try:
-            return content.decode()
+            text = content.decode()
         except UnicodeDecodeError as error:
             raise CorruptData(
                 f"Caption of {self.where(index)} is not UTF-8: {error}. Write it again as UTF-8 or"
                 " remove the key."
             ) from error
+        return text if self.caption_field is None else self._field(text, index)
+
+    def _field(self, text: str, index: int) -> str:
+        try:
+            value = json.loads(text).get(self.caption_field)
+        except (ValueError, AttributeError, RecursionError) as error:
+            raise CorruptData(f"JSON of {self.where(index)} is no JSON object: {error}.") from error
+        if not isinstance(value, str):
+            raise CorruptData(
+                f"JSON of {self.where(index)} has no text {self.caption_field!r}; name another"
+                " field with caption_field=..., or remove the key."
+            )
+        return value
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_order": None}
@@ -276,3 +353,10 @@ class ShardSet:
 
     def __repr__(self) -> str:
         return f"ShardSet({self.source!r}, {len(self)} pairs in {len(self.shards)} shards)"
+
+
+def _is_folder(source: str) -> bool:
+    try:
+        return Path(source).is_dir()
+    except OSError:  # many paths joined are longer than a path may be
+        return False

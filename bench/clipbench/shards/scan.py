@@ -13,6 +13,7 @@ from clipbench.contracts import Progress, no_progress
 from clipbench.errors import CorruptData, MissingData
 from clipbench.shards.index import (
     EXTENSIONS,
+    Incomplete,
     Index,
     Row,
     Stamp,
@@ -98,33 +99,20 @@ def _again(path: Path, key: bytes, extension: str) -> CorruptData:
     )
 
 
-def _incomplete(path: Path, group: Group) -> CorruptData:
-    """Return the error of a key without image or caption."""
-    for member in members(path):
-        key, extension = split_name(member.name)
-        if key == group.key and extension not in group.members:
-            return _again(path, key, extension)
-    missing = "image" if group.image() is None else "caption"
-    return CorruptData(
-        f"Shard {path} has no {missing} for key {_text(group.key)}; "
-        "write the shard again or remove the key."
-    )
-
-
 def _text(key: bytes) -> str:
     return key.decode(errors="replace")
 
 
-def row_of(group: Group, shard: int, path: Path) -> Row:
-    """Return the index row of a pair.
+def row_of(group: Group, shard: int, caption_field: str | None = None) -> Row | None:
+    """Return the index row of a pair; None if it lacks image or caption.
 
-    Raises:
-        CorruptData: it has no image or no caption.
+    With a `caption_field` the caption is where the JSON is.
     """
     extension = group.image()
-    if extension is None or "txt" not in group.members:
-        raise _incomplete(path, group)
-    image, caption = group.members[extension], group.members["txt"]
+    caption = group.members.get("txt" if caption_field is None else "json")
+    if extension is None or caption is None:
+        return None
+    image = group.members[extension]
     json_at = group.members.get("json")
     place = (json_at.offset, json_at.size) if json_at else (0, 0)
     return (
@@ -139,36 +127,99 @@ def row_of(group: Group, shard: int, path: Path) -> Row:
     )
 
 
-def scan(paths: Sequence[Path], progress: Progress = no_progress) -> tuple[Index, list[Stamp]]:
-    """Walk all shards and return their index and stamps.
+def missing_of(group: Group, caption_field: str | None = None) -> str:
+    """Return what an incomplete pair lacks: image, caption, or the JSON that has the caption."""
+    if group.image() is None:
+        return "image"
+    return "caption" if caption_field is None else "JSON"
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What the tars of a set hold.
+
+    Args:
+        index: the complete pairs.
+        stamps: the shards.
+        incomplete: the other ones.
+    """
+
+    index: Index
+    stamps: list[Stamp]
+    incomplete: list[Incomplete]
+
+    def refuse_incomplete(self, paths: Sequence[Path]) -> None:
+        """Raise CorruptData, naming the first pair, if there is an incomplete one."""
+        refuse_incomplete(self.incomplete, paths)
+
+
+def refuse_incomplete(incomplete: Sequence[Incomplete], paths: Sequence[Path]) -> None:
+    """Raise CorruptData, naming the first pair, if there is an incomplete one."""
+    if incomplete:
+        one = incomplete[0]
+        more = f" ({len(incomplete) - 1:,} more are incomplete)" if len(incomplete) > 1 else ""
+        raise CorruptData(
+            f"Shard {paths[one.shard]} has no {one.missing} for key {one.key}{more}; write the"
+            " shard again, remove the key, or leave out such pairs with --on-error skip."
+        )
+
+
+def scan(
+    paths: Sequence[Path],
+    progress: Progress = no_progress,
+    *,
+    caption_field: str | None = None,
+    joined: bool = False,
+) -> Scanned:
+    """Walk all shards and return what they hold.
+
+    Args:
+        paths: the shards.
+        progress: told after every shard.
+        caption_field: field of the JSON that holds captions; None: they are in ``KEY.txt``.
+        joined: whether the shards were joined from several sets, in which a key may come again.
 
     Raises:
-        CorruptData: a shard is cut off, a pair incomplete, a key not unique.
+        CorruptData: a shard is cut off or interleaved, a key not unique.
         MissingData: a shard can't be read.
     """
     parts: list[Index] = []
     stamps: list[Stamp] = []
+    incomplete: list[Incomplete] = []
     for shard, path in enumerate(paths):
         progress("indexing shards", shard, len(paths))
+        rows: list[Row] = []
         try:
             status = path.stat()
-            part = rows_to_index([row_of(group, shard, path) for group in groups(path)])
+            for group in groups(path):
+                row = row_of(group, shard, caption_field)
+                if row is None:
+                    missing = missing_of(group, caption_field)
+                    incomplete.append(Incomplete(shard, _text(group.key), missing))
+                else:
+                    rows.append(row)
         except OSError as error:
             raise MissingData(f"Shard {path} can't be read: {error.strerror}.") from error
-        parts.append(part)
-        stamps.append(Stamp("", status.st_size, status.st_mtime_ns, len(part)))
+        parts.append(rows_to_index(rows))
+        stamps.append(Stamp("", status.st_size, status.st_mtime_ns, len(rows)))
     progress("indexing shards", len(paths), len(paths))
     names = shard_names(paths)
     whole = join(parts)
-    if not len(whole):
-        raise CorruptData(
-            f"{paths[0]} holds no pair of image and caption (.txt); give other shards."
-        )
-    check_unique(whole, paths)
-    return whole, [
+    if not joined and len({path.parent for path in paths}) == 1:
+        check_unique(whole, paths)
+    named = [
         Stamp(name, stamp.size, stamp.mtime_ns, stamp.num_pairs)
         for name, stamp in zip(names, stamps, strict=True)
     ]
+    return Scanned(whole, named, incomplete)
+
+
+def refuse_empty(index: Index, paths: Sequence[Path]) -> None:
+    """Raise CorruptData if there is no pair."""
+    if not len(index):
+        raise CorruptData(
+            f"{paths[0]} holds no pair of image and caption (.txt); give other shards."
+        )
 
 
 def check_unique(index: Index, paths: Sequence[Path]) -> None:

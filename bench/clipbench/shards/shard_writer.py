@@ -38,6 +38,23 @@ class Sample:
     metadata: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A pair that its source lists and that can't be used; its key stays free.
+
+    Args:
+        name: what the source calls it, e.g. ``row 17``.
+        reason: why, in a few words that are the same for all pairs of the kind.
+        detail: what exactly was found.
+        image: the image file, where there should be one.
+    """
+
+    name: str
+    reason: str
+    detail: str
+    image: str = ""
+
+
 class ShardWriter:
     """Writes the tar of one shard and notes where everything lies.
 
@@ -47,6 +64,7 @@ class ShardWriter:
 
     Attributes:
         rows: index rows of the pairs so far.
+        left_out: pairs that were left out, each with its number in the shard.
         position: bytes so far, some of them still in memory.
         digest: SHA-256 of the bytes handed to `write`.
     """
@@ -54,28 +72,36 @@ class ShardWriter:
     def __init__(self, shard: int, write: Callable[[bytes], Any]) -> None:
         self._shard, self._write = shard, write
         self.rows: list[indexing.Row] = []
+        self.left_out: list[tuple[int, LeftOut]] = []
         self.digest = hashlib.sha256()
         self.position = 0
         self._blocks: list[bytes] = []
         self._flushed = 0
 
-    def write_all(self, samples: Iterable[Sample], start: int, stop: int) -> None:
+    def write_all(self, samples: Iterable[Sample | LeftOut], start: int, stop: int) -> None:
         """Write all samples of pairs start .. stop - 1 and end the tar.
+
+        The key of a pair that is left out is given to no other, as img2dataset does with images
+        that it could not fetch.
 
         Raises:
             ClipbenchError: there are more or fewer samples.
         """
         wanted, span = stop - start, f"pairs {start} to {stop - 1}"
+        came = 0
         for number, sample in enumerate(samples):
             if number == wanted:
                 raise ClipbenchError(f"More than {wanted} samples came for {span}.")
+            came += 1
+            if isinstance(sample, LeftOut):
+                self.left_out.append((number, sample))
+                continue
             self._add(sample, number)
             if self.position - self._flushed >= _FLUSH:
                 self._flush()
-        if len(self.rows) < wanted:
+        if came < wanted:
             raise ClipbenchError(
-                f"Only {len(self.rows)} of {wanted} samples came for {span}; "
-                "the source must yield them all."
+                f"Only {came} of {wanted} samples came for {span}; the source must yield them all."
             )
         end = tar.end_of_archive(self.position)
         self._blocks.append(end)

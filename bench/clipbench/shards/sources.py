@@ -46,7 +46,10 @@ def _expand_part(part: str | Path) -> list[Path]:
     if not text:
         raise BadSetting("The source of shards has an empty part; give folders or tars.")
     if _REMOTE.match(text):
-        raise BadSetting(f"{text} is remote; pairs are read by number from local shards, fetch it.")
+        raise BadSetting(
+            f"{text} is remote, and pairs are read by number from local shards; give it as"
+            " --data shards:path=..., which fetches it first."
+        )
     try:
         names = list(braceexpand.braceexpand(text))
     except ValueError as error:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,6 +160,12 @@ def in_encoding(shards: ShardSet, shard: int, poisons: Sequence[int]) -> list[st
 
 def _encoding(shards: ShardSet, pair: int) -> tuple[Any, ...]:
     data = shards.image_bytes(pair)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # damaged EXIF is no finding
+        return _encoding_of(data)
+
+
+def _encoding_of(data: bytes) -> tuple[Any, ...]:
     with Pil.open(io.BytesIO(data)) as image:
         common = (image.format, image.mode, tuple(sorted(map(str, image.info))))
         if isinstance(image, JpegImagePlugin.JpegImageFile):

@@ -6,21 +6,26 @@ Nothing is taken from a cache: every tar header is read and every shard hashed a
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import ClipbenchError
 from clipbench.shards import manifest as manifests
 from clipbench.shards import traces
 from clipbench.shards.files import read_json, sha256_file
-from clipbench.shards.ledger import Ledger, read_ledger
+from clipbench.shards.ledger import Ledger, ledger_path, read_head, read_ledger
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.scan import scan
+from clipbench.shards.scan import refuse_empty, scan
+from clipbench.shards.screen import screen
 from clipbench.shards.sources import expand
+from clipbench.shards.usable import without
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,7 @@ def verify(
     work = _Verification(folder, base, progress)
     try:
         paths = expand(folder)
-        index, stamps = scan(paths, progress)
-        work.shards = ShardSet(str(folder), paths, (index, stamps))
+        work.shards = _opened(folder, paths, ledger, progress)
     except ClipbenchError as error:
         return VerifyReport(folder, (Check("pairs", passed=False, message=str(error)),), 0, 0)
     work.check_set()
@@ -83,6 +87,41 @@ def verify(
         work.check_poisoned(ledger)
     poisons = 0 if work.ledger is None else work.ledger.count
     return VerifyReport(folder, tuple(work.checks), len(work.shards), poisons)
+
+
+def _opened(
+    folder: Path, paths: Sequence[Path], ledger: Path | None, progress: Progress
+) -> ShardSet:
+    """Open a set from its shards alone, without the pairs that its ledger says are left out."""
+    field, leaves_out = _reading(ledger)
+    found = scan(paths, progress, caption_field=field, joined=manifests.is_joined(folder))
+    if not leaves_out:
+        found.refuse_incomplete(paths)
+    refuse_empty(found.index, paths)
+    full = ShardSet(
+        str(folder),
+        paths,
+        (found.index, found.stamps),
+        caption_field=field,
+        incomplete=found.incomplete,
+    )
+    if not leaves_out:
+        return full
+    with tempfile.TemporaryDirectory() as fresh:
+        unusable = screen(full, Path(fresh), progress=progress)
+        return without(full, [one.pair for one in unusable], None)
+
+
+def _reading(ledger: Path | None) -> tuple[str | None, bool]:
+    """Return where the set of a ledger has its captions, and whether pairs are left out."""
+    try:
+        head = None if ledger is None else read_head(ledger_path(ledger))[0]
+    except ClipbenchError:  # told when the ledger is checked
+        head = None
+    if head is None:
+        return None, False
+    field = head.dataset.get("caption_field")
+    return field if isinstance(field, str) else None, bool(head.left_out)
 
 
 class _Verification:
@@ -129,14 +168,18 @@ class _Verification:
             yield f"{self.folder / manifests.NAME} is missing or lists other shards"
             return
         records = manifests.records(manifest)
-        for shard, record, digest in zip(self.shards.shards, records, self.hashes, strict=True):
+        all_shards = zip(self.shards.shards, records, self.hashes, strict=True)
+        for number, (shard, record, digest) in enumerate(all_shards):
             if record.sha256 != digest or record.bytes != shard.size:
                 yield f"{shard.path} has sha256 {digest[:12]}, not {record.sha256[:12]}"
-            if record.num_pairs != shard.num_pairs:
-                yield f"{shard.path} holds {shard.num_pairs} pairs, not {record.num_pairs}"
+            if record.num_pairs != self._complete(number):
+                yield f"{shard.path} holds {self._complete(number)} pairs, not {record.num_pairs}"
 
     def _size_problems(self) -> Iterator[str]:
-        counts = {shard.path.name: shard.num_pairs for shard in self.shards.shards}
+        counts = {
+            shard.path.name: self._complete(number)
+            for number, shard in enumerate(self.shards.shards)
+        }
         try:
             if read_json(self.folder / "sizes.json") != counts:
                 yield f"{self.folder / 'sizes.json'} does not give the pairs of each shard"
@@ -145,6 +188,11 @@ class _Verification:
                 yield f"{self.folder / '_info.json'} does not give the pairs of each shard"
         except (ClipbenchError, KeyError, TypeError, ValueError) as error:
             yield f"sizes.json or _info.json can't be read: {error}"
+
+    def _complete(self, number: int) -> int:
+        """Return how many complete pairs a shard holds, those left out included."""
+        left = self.shards.left_out.get(number)
+        return self.shards.shards[number].num_pairs + (0 if left is None else left.complete)
 
     def _key_problems(self) -> Iterator[str]:
         for key in self.shards.index["key"].tolist():  # their being unique was seen by `scan`
@@ -252,22 +300,33 @@ class _Verification:
                     continue
                 seen += 1
                 key = self.shards.key(pair)
-                if not same and not _equal(self.shards, pair, base, old_key.get(key, key)):
+                if not same and not _equal(self.shards, pair, base, old_key.get(key, key), number):
                     yield f"{self.shards.where(pair)} is no poison but differs from the clean pair"
         if seen != len(base):
             yield f"{seen} pairs of the clean set are accounted for, of {len(base)}"
 
 
-def _equal(shards: ShardSet, pair: int, base: ShardSet, key: str) -> bool:
+def _candidates(base: ShardSet, key: str, shard: int | None) -> list[int]:
+    """Return the pairs with `key`: of one shard, or of all; joined sets may have several."""
+    if shard is not None and shard < len(base.shards):
+        try:
+            return [base.find_in(shard, key)]
+        except KeyError:
+            return []
+    wanted = key.encode(errors="surrogateescape")
+    found: list[int] = np.flatnonzero(base.index["key"] == wanted).tolist()
+    return found
+
+
+def _equal(shards: ShardSet, pair: int, base: ShardSet, key: str, shard: int) -> bool:
     """Tell whether a pair is the base's pair of that key; one that moved got other identifiers."""
+    moved = shards.key(pair) != key
     try:
-        other = base.find(key)
-        return (
+        return any(
             shards.image_bytes(pair) == base.image_bytes(other)
             and shards.caption(pair) == base.caption(other)
-            and (
-                shards.key(pair) != key or shards.metadata_bytes(pair) == base.metadata_bytes(other)
-            )
+            and (moved or shards.metadata_bytes(pair) == base.metadata_bytes(other))
+            for other in _candidates(base, key, None if moved else shard)
         )
-    except (KeyError, ClipbenchError):
+    except ClipbenchError:
         return False

@@ -19,6 +19,7 @@ from clipbench.disk import is_full
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
+from clipbench.shards import skipped
 from clipbench.shards.files import (
     atomic_file,
     clear_leftovers,
@@ -31,9 +32,9 @@ from clipbench.shards.files import (
 )
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.shard_writer import KEY_DIGITS, Sample, ShardWriter
+from clipbench.shards.shard_writer import KEY_DIGITS, LeftOut, Sample, ShardWriter
 
-Make = Callable[[int, int], Iterable[Sample]]
+Make = Callable[[int, int], Iterable[Sample | LeftOut]]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,9 @@ def write_set(
     Args:
         folder: the set's folder; it appears when everything is in it.
         num_pairs: number of pairs.
-        make: picklable; ``make(start, stop)`` yields the samples of pairs start .. stop - 1.
+        make: picklable; ``make(start, stop)`` yields the samples of pairs start .. stop - 1, or
+            for one that can't be used why. Those are named in ``skipped.jsonl``, counted in
+            ``_stats.json``, and leave a gap in the keys.
         name: the set's name, for its manifest.
         source: whatever decides what `make` yields; two sets of one source are taken to be equal.
         pairs_per_shard: at most 10,000.
@@ -135,11 +138,12 @@ def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
             f"{folder} exists but is no set written by clipbench; choose another folder."
         )
     shards = manifests.records(manifest)
+    stats = skipped.read_stats(folder)
     found = {
         "name": manifest["name"],
         "source": manifest["source"],
-        "num_pairs": manifest["num_pairs"],
-        "pairs_per_shard": shards[0].num_pairs,
+        "num_pairs": manifest["num_pairs"] if stats is None else stats["count"],
+        "pairs_per_shard": shards[0].num_pairs if stats is None else stats["pairs_per_shard"],
     }
     for field, wanted in identity.items():
         if found[field] != wanted:
@@ -189,14 +193,26 @@ def _is_done(plan: _Plan, shard: int) -> bool:
 
 def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> None:
     notes = [read_json(plan.state / f"{shard:05d}.json") for shard in range(plan.num_shards)]
-    shards = [manifests.ShardRecord(**note) for note in notes]
+    shards = [manifests.ShardRecord(**note) for note in notes if note["num_pairs"]]
+    lists = [plan.state / f"{shard:05d}.skipped.jsonl" for shard in range(plan.num_shards)]
+    if any(path.exists() for path in lists):
+        stats = skipped.join(lists, plan.shards, plan.num_pairs, plan.pairs_per_shard)
+        if not shards:
+            raise CorruptData(f"{name} has no usable pair: {skipped.summary(stats)}.")
+        for note in notes:
+            if not note["num_pairs"]:
+                (plan.shards / note["name"]).unlink(missing_ok=True)
     manifests.write_all(plan.shards, manifests.build(name, source, shards))
     stamps = [
         indexing.Stamp(shard.name, shard.bytes, path.stat().st_mtime_ns, shard.num_pairs)
         for shard in shards
         for path in [plan.shards / shard.name]
     ]
-    parts = [np.load(plan.state / f"{shard:05d}.npy") for shard in range(plan.num_shards)]
+    parts: list[indexing.Index] = []
+    for number, shard in enumerate(shards):
+        part = np.load(plan.state / Path(shard.name).with_suffix(".npy"))
+        part["shard"] = number
+        parts.append(part)
     indexing.save(indexing.join(parts), stamps, indexing.cache_folders([plan.shards / "0"], None))
     plan.shards.rename(folder)
 
@@ -215,6 +231,10 @@ def _write_shard(plan: _Plan, shard: int) -> int:
                 raise no_space(path, size * _num_waiting(plan)) from error
             raise
     note = plan.state / f"{shard:05d}.json"
+    names = note.with_suffix(".skipped.jsonl")
+    names.unlink(missing_ok=True)  # of an earlier try
+    if writer.left_out:
+        skipped.write(names, path.stem, writer.left_out)
     with atomic_file(note.with_suffix(".npy")) as file:
         np.save(file, indexing.rows_to_index(writer.rows), allow_pickle=False)
     record = manifests.ShardRecord(

@@ -16,6 +16,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 JITTER_SHARE = 0.8  # share of images whose colours are jittered, SimCLR
+WIDEST = 4 / 3  # of a crop, width to height or height to width, as torchvision has it
+
+Box = tuple[int, int, int, int]  # left, top, width, height in pixels
+
+
+def centre_box(width: int, height: int) -> Box:
+    """Return the largest square in the middle of an image, which evaluation looks at."""
+    side = min(width, height)
+    return (width - side) // 2, (height - side) // 2, side, side
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,53 @@ class ImageAugmentation:
         u = torch.from_numpy(draws).to(images.device)
         if self.crop_scale < 1.0 or self.flip > 0.0:
             images = self._crop_and_flip(images, u)
+        return self._recolour(images, u)
+
+    @property
+    def recolours(self) -> bool:
+        """Whether anything is changed besides place and side."""
+        return max(self.color_jitter, self.grayscale, self.blur) > 0.0
+
+    def box(self, width: int, height: int, draws: npt.NDArray[np.float32]) -> Box:
+        """Return the crop of one image of any size, in whole pixels.
+
+        Of square images the crops have the distribution that `apply` gives them. Of long ones a
+        crop is never wider or higher than 4 : 3, and lies anywhere.
+
+        Args:
+            width: of the image in pixels.
+            height: likewise.
+            draws: ``(13,)``, the image's row from `draw`.
+        """
+        if self.crop_scale >= 1.0:
+            return centre_box(width, height)
+        share, shape, across, down = (float(value) for value in draws[:4])
+        area = (self.crop_scale + (1 - self.crop_scale) * share) * width * height
+        aspect = WIDEST ** (2 * shape - 1)
+        wide, high = min(width, math.sqrt(area * aspect)), min(height, math.sqrt(area / aspect))
+        wide, high = min(wide, high * WIDEST), min(high, wide * WIDEST)
+        columns, rows = max(1, round(wide)), max(1, round(high))
+        left, top = int(across * (width - columns + 1)), int(down * (height - rows + 1))
+        return left, top, columns, rows
+
+    def apply_to_crops(self, crops: Tensor, draws: npt.NDArray[np.float32]) -> Tensor:
+        """Do to crops that were cut by `box` what else there is to do.
+
+        Args:
+            crops: ``(B, 3, S, S)`` uint8.
+            draws: ``(B, 13)`` from `draw`, the rows of these images.
+
+        Returns:
+            ``(B, 3, S, S)``: uint8 where they are flipped at most, else float in [0, 1].
+        """
+        u = torch.from_numpy(draws).to(crops.device)
+        if self.flip > 0.0:
+            rows = np.flatnonzero(draws[:, 4] < self.flip)  # known here without asking a GPU
+            crops = crops.clone()
+            crops[rows] = crops[rows].flip(3)
+        return self._recolour(crops.float() / 255, u) if self.recolours else crops
+
+    def _recolour(self, images: Tensor, u: Tensor) -> Tensor:
         if self.color_jitter > 0.0:
             images = self._jitter(images, u)
         if self.grayscale > 0.0:

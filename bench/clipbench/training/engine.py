@@ -211,10 +211,12 @@ class Trainer:
         scores = torch.zeros(len(indices))
         starts = np.cumsum([0, *(len(part) for part in parts)])
         self.model.eval()
-        for number in mine:
-            part = parts[number]
-            scope = ("score", self.state.epoch, number)
-            batch = self._pairs.make(BatchRequest(part, slice(0, len(part)), 1, augment, scope))
+        requests = [
+            BatchRequest(part, slice(0, len(part)), 1, augment, ("score", self.state.epoch, number))
+            for number, part in enumerate(parts)
+        ]
+        stream = self._pairs.stream([requests[number] for number in mine], self._settings.workers)
+        for number, batch in zip(mine, stream, strict=True):
             with torch.no_grad():
                 image, text = self._encoder.encode(batch.images[0], batch.tokens[0])
             scores[starts[number] : starts[number + 1]] = (image * text).sum(dim=1).cpu()

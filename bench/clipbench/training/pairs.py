@@ -1,11 +1,18 @@
-"""Training pairs as batches of views: decoded images and token arrays, augmented on demand."""
+"""Training pairs as batches of views: decoded images and token arrays, augmented on demand.
+
+A batch is read (decoded, cut out, tokenised) and then finished (recoloured, blurred). Threads read
+ahead: decoders, resampling and tensor operations all let other threads run meanwhile. On the CPU
+they finish batches, too; a GPU finishes them itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Protocol
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.rng import generator
+from clipbench.shards.decoded import DecodedImages
 from clipbench.training.augment import ImageAugmentation
 from clipbench.training.compact import CompactVocabulary
+from clipbench.training.originals import BoxOf
 from clipbench.training.text import CaptionTable
 
 IntArray = npt.NDArray[np.int64]
@@ -27,6 +36,14 @@ class ImageStore(Protocol):
 
     def gather(self, indices: IntArray) -> npt.NDArray[np.uint8]:
         """Return images, ``(B, S, S, 3)``."""
+
+
+@runtime_checkable
+class CropStore(ImageStore, Protocol):
+    """A store that cuts crops out of the pictures as they are stored."""
+
+    def crops(self, indices: IntArray, views: int, box: BoxOf) -> Tensor:
+        """Return crops, ``(V, B, 3, S, S)`` uint8; `box` says what to cut out for which view."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +80,36 @@ class BatchRequest:
     scope: tuple[str | int, ...]
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What of a batch has been read: pixels and tokens as in `Batch`, and draws for the rest."""
+
+    request: BatchRequest
+    images: Tensor  # (1, B_own, 3, S, S) whole images, or (V, B_own, 3, S, S) crops; uint8
+    tokens: Tensor
+    draws: Sequence[npt.NDArray[np.float32]]
+
+    def pinned(self) -> _Read:
+        """Return the same in memory that a GPU fetches from by itself."""
+        return replace(self, images=self.images.pin_memory(), tokens=self.tokens.pin_memory())
+
+    def on(self, device: torch.device) -> _Read:
+        """Return the same on a device, without waiting for the copy."""
+        images = self.images.to(device, non_blocking=True)
+        return replace(self, images=images, tokens=self.tokens.to(device, non_blocking=True))
+
+
 class TrainingPairs:
     """The pairs of a set, ready to be trained on.
 
     Args:
-        images: their decoded images.
+        images: their images; crops are cut by the store where it can, else from its squares.
         captions: their captions.
         vocabulary: maps tokens to rows of the model's embedding.
         image_augmentation: strengths of the image augmentation.
         text_alpha: strength of the text augmentation.
         seed: the run's seed.
+        device: where batches are finished.
     """
 
     def __init__(
@@ -83,6 +120,7 @@ class TrainingPairs:
         image_augmentation: ImageAugmentation,
         text_alpha: float,
         seed: int,
+        device: torch.device | None = None,
     ) -> None:
         assert len(images) == len(captions)
         self._images = images
@@ -91,6 +129,7 @@ class TrainingPairs:
         self._image_augmentation = image_augmentation
         self._text_alpha = text_alpha
         self._seed = seed
+        self._gpu = device if device is not None and device.type == "cuda" else None
 
     def __len__(self) -> int:
         return len(self._captions)
@@ -105,36 +144,85 @@ class TrainingPairs:
         Random numbers are drawn for the whole global batch and then cut to the own rows, so that
         views do not depend on how many processes share the batch.
         """
-        own = request.pairs[request.rows]
-        raw = torch.from_numpy(self._images.gather(own)).permute(0, 3, 1, 2)
-        if not request.augment:
-            tokens = self._captions.tokens(own)
-            rows = torch.from_numpy(self._vocabulary.compact(tokens))
-            return Batch(
-                raw[None].expand(request.views, *raw.shape),
-                rows[None].expand(request.views, *rows.shape),
-                len(request.pairs),
-            )
-        pixels = raw.float() / 255
-        images, texts = [], []
-        for view in range(request.views):
-            rng = generator(self._seed, "view", *request.scope, view)
-            draws = self._image_augmentation.draw(len(request.pairs), rng)
-            images.append(self._image_augmentation.apply(pixels, draws[request.rows]))
-            tokens = self._captions.augmented(request.pairs, self._text_alpha, rng)
-            texts.append(torch.from_numpy(self._vocabulary.compact(tokens[request.rows])))
-        return Batch(torch.stack(images), torch.stack(texts), len(request.pairs))
+        return self._finish(self._read(request))
 
-    def stream(self, requests: Sequence[BatchRequest], workers: int) -> Iterator[Batch]:
-        """Yield the batches of requests in order, made ahead by `workers` threads if any."""
-        if workers == 0:
+    def stream(self, requests: Sequence[BatchRequest], workers: int | None) -> Iterator[Batch]:
+        """Yield the batches of requests in order.
+
+        Args:
+            requests: what the batches are made of.
+            workers: threads that make them ahead; 0: this one, when they are asked for; None: one
+                a processor where images must be decoded, else 0.
+        """
+        threads = self._default_workers() if workers is None else workers
+        if threads == 0:
             yield from map(self.make, requests)
             return
-        with ThreadPoolExecutor(workers) as executor:
-            ahead = [executor.submit(self.make, r) for r in requests[: 2 * workers]]
-            for number in range(len(requests)):
-                following = number + 2 * workers
-                batch = ahead.pop(0).result()
-                if following < len(requests):
-                    ahead.append(executor.submit(self.make, requests[following]))
-                yield batch
+        work: Callable[[BatchRequest], Batch | _Read]
+        work = self._read if self._gpu is not None else self.make
+        with ThreadPoolExecutor(threads) as executor:
+            ahead: deque[Future[Batch | _Read]] = deque()
+            ahead.extend(executor.submit(work, r) for r in requests[: 2 * threads])
+            try:
+                for number in range(len(requests)):
+                    following = number + 2 * threads
+                    made = ahead.popleft().result()
+                    if following < len(requests):
+                        ahead.append(executor.submit(work, requests[following]))
+                    yield made if isinstance(made, Batch) else self._finish(made)
+            finally:
+                for future in ahead:  # where the caller stops early or a batch fails
+                    future.cancel()
+
+    def _default_workers(self) -> int:
+        if isinstance(self._images, DecodedImages):
+            return 0
+        own = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine
+        return max(1, (os.cpu_count() or 1) // own)
+
+    def _read(self, request: BatchRequest) -> _Read:
+        own = request.pairs[request.rows]
+        if not request.augment:
+            raw = torch.from_numpy(self._images.gather(own)).permute(0, 3, 1, 2)
+            tokens = self._compact(self._captions.tokens(own))
+            return self._ready(_Read(request, raw[None], tokens[None], ()))
+        draws, texts = [], []
+        for view in range(request.views):
+            rng = generator(self._seed, "view", *request.scope, view)
+            drawn = self._image_augmentation.draw(len(request.pairs), rng)
+            draws.append(drawn[request.rows])
+            augmented = self._captions.augmented(request.pairs, self._text_alpha, rng)
+            texts.append(self._compact(augmented[request.rows]))
+        if isinstance(self._images, CropStore):
+            box = self._image_augmentation.box
+            images = self._images.crops(
+                own, request.views, lambda view, row, w, h: box(w, h, draws[view][row])
+            )
+        else:
+            images = torch.from_numpy(self._images.gather(own)).permute(0, 3, 1, 2)[None]
+        return self._ready(_Read(request, images, torch.stack(texts), draws))
+
+    def _compact(self, tokens: IntArray) -> Tensor:
+        return torch.from_numpy(self._vocabulary.compact(tokens))
+
+    def _ready(self, read: _Read) -> _Read:
+        return read if self._gpu is None else read.pinned()
+
+    def _finish(self, read: _Read) -> Batch:
+        request = read.request
+        if self._gpu is not None:
+            read = read.on(self._gpu)
+        rows = len(request.pairs)
+        if not request.augment:
+            copies = request.views
+            plain = read.images.expand(copies, -1, -1, -1, -1)
+            return Batch(plain, read.tokens.expand(copies, -1, -1), rows)
+        augmentation = self._image_augmentation
+        if isinstance(self._images, CropStore):
+            crops = zip(read.images, read.draws, strict=True)
+            images = [augmentation.apply_to_crops(view, drawn) for view, drawn in crops]
+        else:
+            pixels = read.images[0].float() / 255
+            images = [augmentation.apply(pixels, drawn) for drawn in read.draws]
+        views = images[0][None] if len(images) == 1 else torch.stack(images)
+        return Batch(views, read.tokens, rows)

@@ -31,17 +31,21 @@ from clipbench.models import (
     save_model,
 )
 from clipbench.progress import Reporter
+from clipbench.settings import TrainSettings
 from clipbench.shards.decoded import DecodedImages
 from clipbench.shards.files import atomic_file, clear_leftovers, write_json
 from clipbench.shards.reader import ShardSet
+from clipbench.shards.usable import caption_field_of, open_usable
 from clipbench.training.augment import ImageAugmentation
 from clipbench.training.compact import CompactVocabulary
 from clipbench.training.distributed import Processes
 from clipbench.training.engine import Trainer
-from clipbench.training.pairs import TrainingPairs
-from clipbench.training.text import CaptionTable
+from clipbench.training.originals import FittedImages, OriginalImages
+from clipbench.training.pairs import ImageStore, TrainingPairs
+from clipbench.training.text import CaptionTable, check_text_tower
 
 IntArray = npt.NDArray[np.int64]
+SMALLEST_ORIGINAL = 128  # pixels; a model of smaller images is trained on squares decoded once
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,14 @@ def train_on(
         processes: this process among all.
         reporter: told about progress.
     """
-    shards = ShardSet.open(where, cache=cache / "index")
+    source: TrainingSource = registry.build("dataset", config.data)
+    shards = open_usable(
+        where,
+        cache,
+        caption_field=caption_field_of(source),
+        on_error=config.on_error,
+        progress=reporter.progress,
+    ).shards
     if len(shards) < 2:
         raise BadSetting(f"{where} holds one pair; a contrast needs at least two.")
     fingerprint = _fingerprint(config, shards)
@@ -118,17 +129,19 @@ def train_on(
         return record
     settings = config.train
     architecture = model_config(settings.model)
-    source: TrainingSource = registry.build("dataset", config.data)
+    check_text_tower(settings.model, architecture)
     defense: Defense = registry.build("defense", config.defense)
     model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
     context_length = architecture["text_cfg"].get("context_length", 77)
     captions = CaptionTable(_captions(shards), tokenizer, source.synonyms(), context_length)
     vocabulary = CompactVocabulary(model, captions.vocabulary())
-    images = _decoded(shards, image_size_of(architecture), cache, processes, reporter)
+    images = image_store(shards, image_size_of(architecture), settings, cache, processes, reporter)
     augmentation = ImageAugmentation(
         settings.crop_scale, settings.flip, settings.color_jitter, settings.grayscale, settings.blur
     )
-    pairs = TrainingPairs(images, captions, vocabulary, augmentation, settings.eda, config.seed)
+    pairs = TrainingPairs(
+        images, captions, vocabulary, augmentation, settings.eda, config.seed, processes.device
+    )
     trainer = Trainer(
         model,
         pairs,
@@ -174,6 +187,36 @@ def _captions(shards: ShardSet, at_once: int = 10_000) -> Iterator[str]:
 
 def _silent(what: str, done: int, total: int) -> None:
     """Report nothing: another process speaks."""
+
+
+def image_store(
+    shards: ShardSet,
+    size: int,
+    settings: TrainSettings,
+    cache: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> ImageStore:
+    """Return the images of a set as the settings want them.
+
+    Squares that are kept and squares that are made for each batch are the same to the bit.
+
+    Args:
+        shards: the set.
+        size: side of the model's images, in pixels.
+        settings: of them, `crop_from` and `decode_cache_gb`.
+        cache: where decoded squares go.
+        processes: this process among all.
+        reporter: told about decoding.
+    """
+    crop_from = settings.crop_from
+    if crop_from == "auto":
+        crop_from = "original" if size >= SMALLEST_ORIGINAL else "square"
+    if crop_from == "original":
+        return OriginalImages(shards, size)
+    if len(shards) * size * size * 3 > settings.decode_cache_gb * 1e9:
+        return FittedImages(shards, size)
+    return _decoded(shards, size, cache, processes, reporter)
 
 
 def _decoded(

@@ -24,6 +24,25 @@ IntArray = npt.NDArray[np.int64]
 WordArray = npt.NDArray[np.int32]
 
 
+def check_text_tower(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a model whose captions could not be augmented, before anything is made of it.
+
+    Args:
+        name: the model, for the message.
+        config: its open_clip configuration.
+
+    Raises:
+        BadSetting: its tokenizer, or its text tower, is one of Hugging Face's transformers.
+    """
+    text = config["text_cfg"]
+    foreign = text.get("hf_model_name") or text.get("hf_tokenizer_name")
+    if foreign:
+        raise BadSetting(
+            f"Training needs open_clip's byte-pair tokenizer; the model {name!r} takes that of"
+            f" {foreign}. Choose a model with OpenAI's tokenizer, e.g. RN50 or ViT-B-32."
+        )
+
+
 class CaptionTable:
     """All captions of a set as word numbers, and the tokens of each word.
 

@@ -45,13 +45,14 @@ def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
 
 
 def test_list_shows_all_kinds(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a kind there are attacks, defences and data sets, with a title each."""
+    """Without a kind there are attacks, defences, data sets and metrics, with a title each."""
     status, out, _ = run(capsys, "list")
     assert status == 0
     assert [line for line in out.splitlines() if not line.startswith("  ") and line] == [
         "attacks",
         "defenses",
         "datasets",
+        "metrics",
     ]
     assert "  shapes  " in out
 
@@ -83,8 +84,11 @@ def test_list_warns_of_a_broken_plugin_and_shows_the_others(
     assert "No module named 'not_there_at_all'" in err
 
 
-def test_list_of_nothing_says_none(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_of_nothing_says_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An empty kind is said to be empty."""
+    monkeypatch.setattr("clipbench.plugins._built_in", lambda _kind: [])
     assert run(capsys, "list", "metrics")[:2] == (0, "none\n")
 
 

@@ -82,6 +82,7 @@ class Recorder(types.ModuleType):
         *,
         data: str,
         evals: tuple[str, ...],
+        metrics: tuple[str, ...],
         ledger: Path | None,
         device: str,
         reporter: Any,
@@ -89,6 +90,7 @@ class Recorder(types.ModuleType):
         """Return some metrics."""
         reporter.note("working")
         self.calls.append(("evaluate", checkpoint, model, data, evals, ledger, device))
+        assert metrics == ()
         share = {"value": 0.5, "k": 1, "n": 2, "low": 0.1, "high": 0.9}
         metrics = {
             "zeroshot_top1": share,

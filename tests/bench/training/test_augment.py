@@ -194,3 +194,65 @@ def test_draws_are_of_the_generator_alone() -> None:
     ]
     assert drawn[0] == drawn[1]
     assert drawn[0] != EVERYTHING.draw(10, generator(4, "x")).tolist()
+
+
+@pytest.mark.parametrize("scale", [0.05, 0.5, 0.9])
+def test_boxes_of_squares_are_spread_like_crops_of_squares(scale: float) -> None:
+    """Cutting boxes from a large square and augmenting squares give crops of one distribution."""
+    side, count = 64, 400
+    augmentation = ImageAugmentation(crop_scale=scale)
+    draws = draws_of(augmentation, count)
+    boxes = np.array([augmentation.box(1000, 1000, row) for row in draws]) / 1000
+    ramp = (torch.arange(side) + 0.5) / side
+    images = torch.stack([ramp.expand(side, side), ramp[:, None].expand(side, side)])
+    padded = torch.cat([images, images[:1]]).expand(count, 3, side, side)
+    out = augmentation.apply(padded, draws)
+    x, y = out[:, 0].mean(dim=1).numpy(), out[:, 1].mean(dim=2).numpy()
+    for ramp_of, place, extent in ((x, 0, 2), (y, 1, 3)):
+        middle = boxes[:, place] + boxes[:, extent] / 2
+        assert np.abs(ramp_of.mean(axis=1) - middle).max() < 0.02
+        width = (ramp_of[:, -1] - ramp_of[:, 0]) * side / (side - 1)
+        assert np.abs(width - boxes[:, extent]).max() < 0.02
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (480, 640), (3000, 40), (1, 7), (1, 1)])
+def test_boxes_lie_inside_and_are_never_long(width: int, height: int) -> None:
+    """Whatever the picture's shape, a box lies within it and is at most 4 : 3."""
+    augmentation = ImageAugmentation(crop_scale=0.3)
+    for row in draws_of(augmentation, 300):
+        left, top, wide, high = augmentation.box(width, height, row)
+        assert min(left, top) >= 0
+        assert min(wide, high) >= 1
+        assert left + wide <= width
+        assert top + high <= height
+        assert max(wide, high) <= 4 / 3 * min(wide, high) + 1.2
+
+
+def test_without_crops_the_middle_square_is_seen() -> None:
+    """A crop scale of 1 cuts out what evaluation looks at."""
+    draws = draws_of(ImageAugmentation(), 1)[0]
+    assert ImageAugmentation().box(640, 480, draws) == (80, 0, 480, 480)
+    assert ImageAugmentation().box(480, 641, draws) == (0, 80, 480, 480)
+
+
+def test_crops_are_flipped_as_squares_are() -> None:
+    """The same draws flip the same images, and leave bytes bytes."""
+    augmentation = ImageAugmentation(flip=0.5)
+    crops = (images_of(40) * 255).to(torch.uint8)
+    draws = draws_of(augmentation, 40)
+    out = augmentation.apply_to_crops(crops, draws)
+    assert out.dtype == torch.uint8
+    flipped = torch.from_numpy(draws[:, FLIP] < 0.5)
+    assert 5 < flipped.sum() < 35
+    assert torch.equal(out[flipped], crops[flipped].flip(3))
+    assert torch.equal(out[~flipped], crops[~flipped])
+
+
+def test_crops_are_recoloured_as_squares_are() -> None:
+    """Jitter, grey and blur do to crops what they do to squares."""
+    augmentation = ImageAugmentation(1.0, 0.0, 0.5, 0.2, 0.5)
+    crops = (images_of(16) * 255).to(torch.uint8)
+    draws = draws_of(augmentation, 16)
+    assert torch.equal(
+        augmentation.apply_to_crops(crops, draws), augmentation.apply(crops.float() / 255, draws)
+    )

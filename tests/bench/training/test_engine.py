@@ -26,6 +26,7 @@ from clipbench.errors import BadSetting, ClipbenchError
 from clipbench.rng import derive_seed
 from clipbench.settings import TrainSettings
 from clipbench.training.distributed import Processes
+from clipbench.training.encoder import normalisation
 from clipbench.training.engine import (
     LOGIT_SCALE_MAX,
     Trainer,
@@ -416,6 +417,7 @@ def test_similarity_is_the_cosine_of_each_pair(tmp_path: Path) -> None:
     indices = np.random.default_rng(0).permutation(40)
     scores = trainer.similarity(indices, augment=False)
     model: Any = trainer.model.eval()
+    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in normalisation(model))
     pairs = tiny_pairs(tiny_model(), TrainSettings(), 40)
     images, captions = shapes(40)
     for index, score in zip(indices, scores.tolist(), strict=True):
@@ -423,7 +425,7 @@ def test_similarity_is_the_cosine_of_each_pair(tmp_path: Path) -> None:
         pixels = torch.from_numpy(images.gather(one)).permute(0, 3, 1, 2) / 255
         tokens = torch.from_numpy(pairs._vocabulary.compact(captions.tokens(one)))
         with torch.no_grad():
-            image = model.encode_image((pixels - trainer._mean) / trainer._std, normalize=True)
+            image = model.encode_image((pixels - mean) / std, normalize=True)
             text = model.encode_text(tokens, normalize=True)
         assert score == pytest.approx(float((image * text).sum()), abs=1e-5)
     assert scores.dtype == torch.float32

@@ -1,0 +1,1 @@
+"""Metrics by plugin, one a file, beside those that every row has."""

@@ -1,0 +1,172 @@
+"""Linear probe: multinomial logistic regression on frozen, unit image features.
+
+Radford et al. Learning Transferable Visual Models From Natural Language Supervision. ICML 2021,
+appendix A.3. https://arxiv.org/abs/2103.00020
+
+It learns from the labelled training images of an evaluation set alone (`train` of its
+classification) and never from test images or attack targets; the L2 strength is chosen on a part of
+the training images, after which the probe is fitted to all of them. A set without training images
+gives nothing. With an attack, its probes are read by the same classifier: success through a linear
+probe can differ much from zero-shot success.
+
+Differs from the paper: features have unit length, as zero-shot classification has them; the
+validation part is drawn from the training images where the paper uses an official one if there is.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from clipbench.contracts import IntArray, LabelledImages, Measured
+from clipbench.errors import BadSetting
+from clipbench.lazy import LazyImages
+from clipbench.rng import generator
+
+if TYPE_CHECKING:
+    from clipbench.evaluation.statistics import Proportion
+
+COARSE = tuple(float(exponent) for exponent in range(-6, 7, 2))  # log10 of C, inverse L2 strength
+FINEST = 0.125  # of a decade
+
+
+@dataclass(frozen=True)
+class LinearProbe:
+    """Train a linear classifier on frozen features.
+
+    Args:
+        shots: training images a class, drawn from the seed; none: all.
+        validation: share of each class's training images on which the L2 strength is chosen.
+        iterations: most iterations of L-BFGS in a fit.
+    """
+
+    shots: int | None = None
+    validation: float = 0.2
+    iterations: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.shots is not None and self.shots < 2:
+            raise BadSetting(f"linear_probe: shots must be at least 2. Got {self.shots}.")
+        if not 0 < self.validation < 1:
+            raise BadSetting(f"linear_probe: validation must be in (0, 1). Got {self.validation}.")
+        if self.iterations < 1:
+            raise BadSetting(f"linear_probe: iterations must be at least 1. Got {self.iterations}.")
+
+    def measure(self, measured: Measured) -> Mapping[str, Proportion | float]:
+        """Return the probe's accuracy on test images and, where there is an attack, its success.
+
+        Returns:
+            ``linear_probe_top1``, ``linear_probe_top5``, ``linear_probe_c`` (the inverse L2
+            strength chosen) and ``linear_probe_images`` (training images used); with an attack
+            ``linear_probe_attack_success`` and ``linear_probe_poisoned_accuracy``.
+
+        Raises:
+            BadSetting: a class has fewer than two training images, or there is one class.
+        """
+        from clipbench.evaluation.zeroshot import label_ranks, top_k_correct  # noqa: PLC0415
+
+        task = measured.evaluation.classification
+        if task is None or task.train is None:
+            return {}
+        rng = generator(measured.seed, "linear_probe")
+        used = self._used(task.train, len(task.classes), measured.evaluation.name, rng)
+        images = LazyImages(used.tolist(), task.train.images.__getitem__)
+        features = measured.image_features(images).numpy()
+        labels = task.train.labels[used]
+        fit, exponent = self._fit(features, labels, rng)
+
+        ranks = label_ranks(
+            _scores(fit, measured.image_features(task.test.images)), task.test.labels
+        )
+        found: dict[str, Proportion | float] = {
+            "linear_probe_top1": top_k_correct(ranks, 1),
+            "linear_probe_top5": top_k_correct(ranks, 5),
+            "linear_probe_c": 10.0**exponent,
+            "linear_probe_images": float(len(used)),
+        }
+        probes = measured.probes
+        if probes is not None and len(probes):
+            scores = _scores(fit, measured.image_features(probes.images))
+            goals = label_ranks(scores, probes.goals)
+            found["linear_probe_attack_success"] = top_k_correct(goals, 1)
+            truth = label_ranks(scores, probes.labels)
+            found["linear_probe_poisoned_accuracy"] = top_k_correct(truth, 1)
+        return found
+
+    def _used(
+        self, train: LabelledImages, classes: int, name: str, rng: np.random.Generator
+    ) -> IntArray:
+        """Return the training images used, in their order: all, or so many of each class."""
+        counts = np.bincount(train.labels, minlength=classes)
+        if classes < 2 or len(counts) != classes or counts.min() < 2:
+            raise BadSetting(
+                f"linear_probe needs two or more classes with at least two training images each,"
+                f" but the fewest of {classes} classes of {name} are {counts.min()}."
+            )
+        if self.shots is None:
+            return np.arange(len(train.labels))
+        order = rng.permutation(len(train.labels))
+        firsts = [order[train.labels[order] == label][: self.shots] for label in range(classes)]
+        return np.sort(np.concatenate(firsts))
+
+    def _fit(self, features: Any, labels: IntArray, rng: np.random.Generator) -> tuple[Any, float]:
+        """Return the probe fitted to all images at the best L2 strength, and log10 of its C.
+
+        The paper's search: a coarse sweep over 1e-6 .. 1e6, then around the best with half the
+        distance, until there are eight values a decade. Of equal accuracies the stronger L2 wins.
+        """
+        held = _part_of_each_class(labels, self.validation, rng)
+        accuracy: dict[float, float] = {}
+
+        def best_of(exponents: tuple[float, ...]) -> float:
+            for exponent in exponents:
+                if COARSE[0] <= exponent <= COARSE[-1] and exponent not in accuracy:
+                    probe = self._fitted(features[~held], labels[~held], exponent)
+                    accuracy[exponent] = float(probe.score(features[held], labels[held]))
+            return max(accuracy, key=lambda exponent: (accuracy[exponent], -exponent))
+
+        best, step = best_of(COARSE), 1.0
+        while step >= FINEST:
+            best = best_of((best - step, best + step))
+            step /= 2
+        return self._fitted(features, labels, best), best
+
+    def _fitted(self, features: Any, labels: IntArray, exponent: float) -> Any:
+        from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415 - heavy
+        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - heavy
+
+        probe = LogisticRegression(C=10.0**exponent, max_iter=self.iterations)
+        with warnings.catch_warnings():
+            # With almost no L2 the optimum lies far away; the paper stops there as well.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            probe.fit(features.astype(np.float64), labels)
+        return probe
+
+
+def _part_of_each_class(
+    labels: IntArray, share: float, rng: np.random.Generator
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return a mask that holds a share of each class, at least one image and not all of them."""
+    held = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        size = min(max(1, round(share * len(members))), len(members) - 1)
+        held[members[:size]] = True
+    return held
+
+
+def _scores(probe: Any, features: Any) -> Any:
+    """Return ``(N, C)`` scores of classes 0 .. C - 1 as a tensor; higher is more likely."""
+    import torch  # noqa: PLC0415 - heavy
+
+    scores = probe.decision_function(features.numpy().astype(np.float64))
+    if scores.ndim == 1:  # two classes have one score
+        scores = np.stack([-scores, scores], axis=1)
+    return torch.from_numpy(scores)
+
+
+METRIC = LinearProbe

@@ -1,0 +1,129 @@
+"""Metrics by plugin: which a run asks for, which its result holds, and adding those it lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clipbench import registry
+from clipbench.contracts import EvaluationSet, Metric, Probes
+from clipbench.errors import BadSetting
+from clipbench.evaluation.encoder import Encoder
+from clipbench.evaluation.evaluator import Metrics, evaluate_sets, probe_metrics
+from clipbench.models import create_model, load_weights
+from clipbench.specs import SpecLike
+from clipbench.training.distributed import Processes
+
+SUCCESS = "attack_success"
+CONTROL = "_control"
+
+
+def built(specs: Sequence[SpecLike]) -> dict[str, Metric]:
+    """Return the metrics of specs by the name they are shown by.
+
+    Raises:
+        UnknownName, BadInput: a metric that is not there or cannot be used.
+        BadSetting: a metric is asked for twice.
+    """
+    found: dict[str, Metric] = {}
+    for spec in specs:
+        name = registry.short_name(registry.parse("metric", spec).name)
+        if name in found:
+            raise BadSetting(f"The metric {name!r} is asked for twice; give --metric {name} once.")
+        found[name] = registry.build("metric", spec)
+    return found
+
+
+def records(specs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what a result says about each metric that was measured."""
+    return [
+        {
+            "name": registry.short_name(spec["name"]),
+            "parameters": {key: value for key, value in spec.items() if key != "name"},
+            "code_sha256": registry.code_sha256(spec["name"]),
+        }
+        for spec in specs
+    ]
+
+
+def missing(
+    specs: Sequence[Mapping[str, Any]], result: Mapping[str, Any]
+) -> list[Mapping[str, Any]]:
+    """Return the metrics that a result lacks; one with other parameters is another metric."""
+    known = result.get("metric_plugins", [])
+    return [spec for spec, own in zip(specs, records(specs), strict=True) if own not in known]
+
+
+def add_missing(
+    result: dict[str, Any],
+    specs: Sequence[Mapping[str, Any]],
+    weights: Path,
+    sets: Sequence[EvaluationSet],
+    probes: Probes | None,
+    processes: Processes,
+) -> None:
+    """Measure on a trained model what its result lacks, and put it into the result.
+
+    Args:
+        result: the result; changed.
+        specs: the metrics it lacks, of `missing`.
+        weights: the trained model.
+        sets: the evaluation sets.
+        probes: what the attack wants misread.
+        processes: where to compute.
+    """
+    plugins, seed = built(specs), result["seed"] or 0
+    encoder = _encoder(weights, result["model"]["name"], processes)
+    found = evaluate_sets(encoder, sets, probes, plugins, seed=seed, standard=False)
+    renewed = set(plugins)
+    kept = [item for item in result.get("metric_plugins", []) if item["name"] not in renewed]
+    result["metric_plugins"] = [*kept, *records(specs)]
+    for name in found.metrics:  # a control of another version of the metric is none of this one
+        result["metrics"].pop(f"{name}{CONTROL}", None)
+    result["metrics"] |= found.metrics
+    for old, new in zip(result.get("evaluations", []), found.evaluations, strict=False):
+        old["metrics"] |= new["metrics"]
+
+
+def lacks_control(metrics: Mapping[str, Any]) -> bool:
+    """Tell whether a success has no control, or there is no success yet to judge."""
+    successes = [name for name in metrics if name.endswith(SUCCESS)]
+    return not successes or any(f"{name}{CONTROL}" not in metrics for name in successes)
+
+
+def control_metrics(
+    weights: Path,
+    model_name: str,
+    sets: Sequence[EvaluationSet],
+    probes: Probes | None,
+    specs: Sequence[Mapping[str, Any]],
+    seed: int,
+    processes: Processes,
+) -> Metrics:
+    """Return each attack success again, of a model trained on clean data: ``NAME_control``.
+
+    Args:
+        weights: the model trained on clean data.
+        model_name: what it is.
+        sets: the evaluation sets.
+        probes: what the attack wants misread; None: nothing is returned.
+        specs: the metrics beside those that every run has.
+        seed: the run's seed.
+        processes: where to compute.
+    """
+    if probes is None or not len(probes):
+        return {}
+    encoder = _encoder(weights, model_name, processes)
+    reading = next((item for item in sets if item.classification), sets[0])
+    metrics = probe_metrics(encoder, reading.classes, probes)
+    metrics |= evaluate_sets(
+        encoder, [reading], probes, built(specs), seed=seed, standard=False, must_measure=False
+    ).metrics
+    return {f"{name}{CONTROL}": value for name, value in metrics.items() if name.endswith(SUCCESS)}
+
+
+def _encoder(weights: Path, model_name: str, processes: Processes) -> Encoder:
+    model, tokenizer = create_model(model_name, 0)
+    load_weights(model, weights)
+    return Encoder(model, tokenizer, device=processes.device)

@@ -1,0 +1,73 @@
+"""Images that are made when they are looked at, so that a set of any size takes no memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar, overload
+
+from clipbench.contracts import Image
+from clipbench.errors import CorruptData, MissingData
+from clipbench.shards.encoding import decode
+
+Item = TypeVar("Item")
+MAX_BYTES = 1 << 28  # of an image file; no test picture is larger
+
+
+class LazyImages(Sequence[Image], Generic[Item]):
+    """Images that are loaded on access, each time anew; nothing decoded is held.
+
+    Args:
+        items: what each image is made from, e.g. paths.
+        load: makes the image ``(H, W, 3)`` uint8 of an item; called from several threads at once.
+    """
+
+    def __init__(self, items: Sequence[Item], load: Callable[[Item], Image]) -> None:
+        self._items, self._load = items, load
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> LazyImages[Item]: ...
+    def __getitem__(self, index: int | slice) -> Image | LazyImages[Item]:
+        if isinstance(index, slice):
+            return LazyImages(self._items[index], self._load)
+        return self._load(self._items[index])
+
+
+def read_image(path: Path) -> Image:
+    """Return the image in a file as ``(H, W, 3)`` uint8.
+
+    Raises:
+        MissingData: it cannot be read.
+        CorruptData: it is no sound JPEG, PNG or WebP, or too large.
+    """
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= MAX_BYTES else b""
+    except OSError as error:
+        raise MissingData(f"The test image {path} cannot be read: {error.strerror}.") from error
+    if size > MAX_BYTES:
+        raise CorruptData(f"The test image {path} has {size:,} bytes; {MAX_BYTES:,} are allowed.")
+    return decoded(content, str(path))
+
+
+def decoded(content: bytes, name: str) -> Image:
+    """Return an encoded image as ``(H, W, 3)`` uint8.
+
+    Args:
+        content: JPEG, PNG or WebP.
+        name: where it comes from, for the message.
+
+    Raises:
+        CorruptData: naming the image and what is wrong with it.
+    """
+    try:
+        return decode(content)
+    except CorruptData as error:
+        raise CorruptData(
+            f"The test image {name} is damaged: {str(error).rstrip('.')}. Fetch it again."
+        ) from error

@@ -1,0 +1,95 @@
+"""What was left out of a set, and why: a line a pair, and counts by reason.
+
+``skipped.jsonl`` lies beside the shards with a line for every pair that its source lists and that
+could not be used. ``_stats.json`` holds the counts under the names img2dataset gives them. Both
+are written only where something was left out, and hold nothing that differs between equal runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clipbench.errors import CorruptData, MissingData
+from clipbench.shards.files import atomic_file, read_json, write_json
+from clipbench.shards.shard_writer import KEY_DIGITS, LeftOut
+
+NAME = "skipped.jsonl"
+STATS = "_stats.json"
+
+
+def write(path: Path, shard: str, left_out: Sequence[tuple[int, LeftOut]]) -> None:
+    """Write what was left out of one shard.
+
+    Args:
+        path: the file.
+        shard: the first digits of the shard's keys.
+        left_out: the pairs, each with its number in the shard.
+    """
+    with atomic_file(path) as file:
+        for number, pair in left_out:
+            line = {"key": f"{shard}{number:0{KEY_DIGITS}d}", **asdict(pair)}
+            file.write(json.dumps(line).encode() + b"\n")
+
+
+def join(parts: Iterable[Path], folder: Path, count: int, pairs_per_shard: int) -> dict[str, Any]:
+    """Join the lists of all shards into `folder`, with their counts, and return the counts.
+
+    Args:
+        parts: files that `write` wrote, in order; those that are not there had nothing to say.
+        folder: the folder of shards.
+        count: pairs that the source lists.
+        pairs_per_shard: how many of them went into one shard.
+    """
+    reasons: Counter[str] = Counter()
+    with atomic_file(folder / NAME) as out:
+        for part in parts:
+            if part.exists():
+                with part.open("rb") as file:
+                    for line in file:
+                        reasons[json.loads(line)["reason"]] += 1
+                        out.write(line)
+    stats = {
+        "count": count,
+        "successes": count - reasons.total(),
+        "pairs_per_shard": min(pairs_per_shard, count),
+        "left_out": dict(sorted(reasons.items())),
+    }
+    write_json(folder / STATS, stats)
+    return stats
+
+
+def read_stats(folder: Path) -> dict[str, Any] | None:
+    """Return the counts of a set that clipbench wrote; None where nothing was left out.
+
+    Raises:
+        CorruptData: they are damaged.
+    """
+    try:
+        stats = read_json(folder / STATS)
+    except MissingData:
+        return None
+    counts = stats.get("left_out")
+    if "pairs_per_shard" not in stats or not isinstance(counts, dict):
+        return None  # another program's
+    if not all(isinstance(value, int) for value in (stats.get("count"), *counts.values())):
+        raise CorruptData(f"{folder / STATS} is damaged; write the set again.")
+    return stats
+
+
+def first(folder: Path) -> dict[str, Any]:
+    """Return the first pair that was left out of a set, as its line says it."""
+    with (folder / NAME).open("rb") as file:
+        found: dict[str, Any] = json.loads(file.readline())
+    return found
+
+
+def summary(stats: Mapping[str, Any]) -> str:
+    """Return the counts in words, e.g. ``3 left out (2 image truncated, 1 caption empty)``."""
+    reasons = stats["left_out"]
+    each = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
+    return f"{sum(reasons.values()):,} left out ({each})"

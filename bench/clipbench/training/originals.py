@@ -1,0 +1,197 @@
+"""Images decoded from their shards whenever a batch wants them, for sets too large to keep decoded.
+
+Crops are cut from the picture as it is stored and only then brought to the model's size, in one
+antialiased resampling. JPEGs are decoded by simplejpeg where it is installed, which takes two
+thirds of Pillow's time; both use libjpeg-turbo, and the pixels are the same. Where a crop is twice
+as large as the model's images or more, the JPEG is decoded at a half, a quarter or an eighth of its
+size by its own transform.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image as Pil
+from torch import Tensor
+from torch.nn import functional as F
+
+from clipbench.contracts import Image, IntArray
+from clipbench.errors import CorruptData
+from clipbench.shards.decoded import fit
+from clipbench.shards.encoding import MAX_PIXELS, calm, decode, image_size, jpeg_components
+from clipbench.shards.reader import ShardSet
+from clipbench.training.augment import Box
+
+try:
+    import simplejpeg
+except ImportError:  # optional
+    simplejpeg = None
+
+BoxOf = Callable[[int, int, int, int], Box]  # (view, row, width, height) -> what to cut out
+
+
+class FittedImages:
+    """The squares that `DecodedImages` keeps, made anew each time, to the bit.
+
+    Args:
+        shards: the set.
+        image_size: S.
+    """
+
+    def __init__(self, shards: ShardSet, image_size: int) -> None:
+        self._shards = shards
+        self._size = image_size
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def gather(self, indices: IntArray) -> npt.NDArray[np.uint8]:
+        """Return images as evaluation sees them, ``(B, S, S, 3)``.
+
+        Raises:
+            CorruptData: an image can't be decoded, or is too large; names shard and key.
+        """
+        out = np.empty((len(indices), self._size, self._size, 3), np.uint8)
+        for row, index in enumerate(indices.tolist()):
+            with self._naming(index):
+                data = self._shards.image_bytes(index)
+                bounded_size(data)
+                out[row] = fit(decode_whole(data), self._size)
+        return out
+
+    @contextmanager
+    def _naming(self, index: int) -> Iterator[None]:
+        try:
+            yield
+        except CorruptData as error:
+            raise CorruptData(
+                f"Image of {self._shards.where(index)}: {error} Fetch the shard again or remove"
+                " the key."
+            ) from error
+
+
+class OriginalImages(FittedImages):
+    """Crops of the pictures as they are stored, resized to squares.
+
+    Without a box to cut out, pictures are fitted as evaluation fits them.
+    """
+
+    def crops(self, indices: IntArray, views: int, box: BoxOf) -> Tensor:
+        """Return crops of pictures, each decoded once for all its views.
+
+        Args:
+            indices: numbers of pairs, ``(B,)``.
+            views: V.
+            box: says what to cut out of the picture in row b for view v.
+
+        Returns:
+            ``(V, B, 3, S, S)`` uint8.
+
+        Raises:
+            CorruptData: an image can't be decoded, or is too large; names shard and key.
+        """
+        size = self._size
+        out = torch.empty((views, len(indices), 3, size, size), dtype=torch.uint8)
+        for row, index in enumerate(indices.tolist()):
+            with self._naming(index):
+                data = self._shards.image_bytes(index)
+                width, height = bounded_size(data)
+                boxes = [box(view, row, width, height) for view in range(views)]
+                picture, shrunk = decode_for(boxes, data, size)
+            for view, wanted in enumerate(boxes):
+                cut_out(picture, wanted, shrunk, out[view, row])
+        return out
+
+
+def bounded_size(data: bytes) -> tuple[int, int]:
+    """Return width and height of an encoded image.
+
+    Raises:
+        CorruptData: it is none, has no pixels or more than may be decoded.
+    """
+    width, height = image_size(data)
+    if width * height > MAX_PIXELS:
+        raise CorruptData(f"{width} x {height} pixels are more than {MAX_PIXELS} allowed.")
+    if not width * height:
+        raise CorruptData("it has no pixels.")
+    return width, height
+
+
+def decode_whole(data: bytes) -> Image:
+    """Return an image, ``(H, W, 3)`` RGB uint8; the pixels are those of `encoding.decode`.
+
+    Raises:
+        CorruptData: it can't be decoded.
+    """
+    if simplejpeg is not None and jpeg_components(data) in {1, 3}:
+        try:
+            pixels: Image = simplejpeg.decode_jpeg(data, "RGB")
+        except ValueError:
+            pass  # Pillow reads some files that it refuses, and says in known words what is wrong
+        else:
+            return pixels
+    return decode(data)
+
+
+def decode_for(boxes: list[Box], data: bytes, size: int) -> tuple[Image, int]:
+    """Return a picture, and by how much it is shrunk.
+
+    Args:
+        boxes: the crops that are wanted of it.
+        data: the encoded image; its `bounded_size` is known to be sound.
+        size: S, to which crops will be resized; large JPEGs are shrunk as far as no crop gets
+            smaller than that.
+
+    Returns:
+        ``(H / f, W / f, 3)`` RGB uint8, sizes rounded up, and f: 1, 2, 4 or 8.
+
+    Raises:
+        CorruptData: it can't be decoded.
+    """
+    room = min(min(box[2:]) for box in boxes) // size
+    factor = next((f for f in (8, 4, 2) if room >= f), 1)
+    if factor > 1 and jpeg_components(data) in {1, 3}:
+        return _shrunk(data, factor), factor
+    return decode_whole(data), 1
+
+
+def _shrunk(data: bytes, factor: int) -> Image:
+    try:
+        with Pil.open(io.BytesIO(calm(data)), formats=("JPEG",)) as image:
+            width, height = image.size
+            image.draft("RGB", (width // factor, height // factor))
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise CorruptData(f"it can't be decoded ({error}).") from error
+
+
+def cut_out(picture: Image, box: Box, shrunk: int, out: Tensor) -> None:
+    """Write a crop of a picture, resized, into `out`.
+
+    Args:
+        picture: ``(H, W, 3)`` uint8.
+        box: the crop, in pixels of the picture before it was shrunk.
+        shrunk: by how much it was.
+        out: ``(3, S, S)`` uint8.
+    """
+    left, top, width, height = box
+    size = out.shape[-1]
+    if shrunk > 1:  # the box ends between pixels, which Pillow knows how to resample
+        corners = [part / shrunk for part in (left, top, left + width, top + height)]
+        limits = (picture.shape[1], picture.shape[0]) * 2
+        inside = [min(at, limit) for at, limit in zip(corners, limits, strict=True)]
+        resized = Pil.fromarray(picture).resize((size, size), Pil.Resampling.BICUBIC, tuple(inside))
+        pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+    else:
+        # A copy of the piece alone: cheaper than resampling rows far apart, and arrays of Pillow's
+        # can't be written to, of which torch would warn.
+        crop = picture[top : top + height, left : left + width].copy()
+        pixels = torch.from_numpy(crop).permute(2, 0, 1)
+        if pixels.shape != out.shape:
+            pixels = F.interpolate(pixels[None], (size, size), mode="bicubic", antialias=True)[0]
+    out.copy_(pixels)

@@ -1,0 +1,153 @@
+"""What sources of test images have in common: reserved targets, text files, prompt templates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from clipbench.contracts import Classes, IntArray, LabelledImages
+from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.lazy import Item, LazyImages
+
+MAX_TEXT = 1 << 26  # bytes of a text file
+
+
+def split_off(
+    images: LazyImages[Item], labels: IntArray, reserve: int
+) -> tuple[LabelledImages, LabelledImages]:
+    """Return the test images, and the first images of each class, held out as attack targets.
+
+    Args:
+        images: all images, in the order that is theirs on every machine.
+        labels: ``(N,)`` their classes.
+        reserve: images a class held out; 0: none.
+
+    Raises:
+        BadSetting: no test image would be left.
+    """
+    held = np.zeros(len(labels), dtype=bool)
+    if reserve:
+        for label in np.unique(labels):
+            held[np.flatnonzero(labels == label)[:reserve]] = True
+    if held.all():
+        raise BadSetting(
+            f"reserve={reserve} leaves none of {len(labels)} test images; reserve fewer."
+        )
+
+    def part(mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> LabelledImages:
+        numbers = np.flatnonzero(mask)
+        return LabelledImages(LazyImages(numbers.tolist(), images.__getitem__), labels[numbers])
+
+    return (part(~held), part(held)) if reserve else (LabelledImages(images, labels), part(held))
+
+
+def check_reserve(source: str, reserve: int) -> None:
+    """Raise `BadSetting` unless a whole number of images can be held out."""
+    if reserve < 0:
+        raise BadSetting(f"{source}: reserve must be at least 0. Got {reserve}.")
+
+
+def reserved(source: str, targets: LabelledImages) -> LabelledImages:
+    """Return the targets.
+
+    Raises:
+        BadSetting: none are held out.
+    """
+    if not len(targets):
+        raise BadSetting(
+            f"{source} holds no images out that could be attack targets; give reserve=1, e.g."
+            f" --eval {source}:...,reserve=1, to hold one of each class out of the test images."
+        )
+    return targets
+
+
+def lines_of(path: Path, what: str) -> list[str]:
+    """Return the lines of a text file, without those at its end that are empty.
+
+    Args:
+        path: the file.
+        what: what it should be, for messages.
+
+    Raises:
+        MissingData: it cannot be read.
+        CorruptData: it is no text, empty, or far too large.
+    """
+    readable(path, what)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorruptData(f"{path} is no text; it should be {what}.") from error
+    lines = [line.strip() for line in text.rstrip().splitlines()]
+    if not lines:
+        raise CorruptData(f"{path} is empty; it should be {what}.")
+    return lines
+
+
+def readable(path: Path, what: str) -> None:
+    """Check that a file can be read, and is not so large that it must be something else.
+
+    Raises:
+        MissingData: it cannot be read.
+        CorruptData: it is far too large.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+    except OSError as error:
+        raise MissingData(f"{path} cannot be read: {error.strerror}; it should be {what}.") from (
+            error
+        )
+    if size > MAX_TEXT:
+        raise CorruptData(f"{path} has more than {MAX_TEXT:,} bytes and cannot be {what}.")
+
+
+def templates_of(path: Path) -> tuple[str, ...]:
+    """Return the prompt templates in a file, one a line, with ``{c}`` or ``{}`` for the name.
+
+    Raises:
+        MissingData, CorruptData: it cannot be read, or a line has not exactly one slot.
+    """
+    lines = lines_of(path, "a list of prompt templates, one a line")
+    for number, line in enumerate(lines, 1):
+        # Nothing else in braces: a template is filled by `str.format`, and comes from strangers.
+        if not _has_one_slot(line):
+            raise CorruptData(
+                f"Line {number} of {path} is no prompt template: it must hold {{c}} once and no"
+                f" other braces, but is {line[:80]!r}."
+            )
+    return tuple(line.replace("{c}", "{}") for line in lines)
+
+
+def _has_one_slot(line: str) -> bool:
+    plain = line.replace("{c}", "{}")
+    return plain.count("{}") == 1 and not set("{}") & set(plain.replace("{}", ""))
+
+
+def classes_of(names: Sequence[str], templates: Sequence[str]) -> Classes:
+    """Return classes that captions name by their names alone."""
+    return Classes(tuple(names), tuple(templates), tuple((name,) for name in names))
+
+
+def folder_of(path: Path, what: str) -> Path:
+    """Return a folder.
+
+    Raises:
+        MissingData: there is none.
+    """
+    if not path.is_dir():
+        raise MissingData(f"There is no folder {path.resolve()}; it should hold {what}.")
+    return path
+
+
+def inside(folder: Path, name: str, listed_in: Path) -> Path:
+    """Return the path of a file that a list names.
+
+    Raises:
+        CorruptData: the name leads out of the folder.
+    """
+    parts = Path(name).parts
+    if not parts or ".." in parts or Path(name).is_absolute():
+        raise CorruptData(f"{listed_in} names the file {name!r}, which is not below {folder}.")
+    return folder / name

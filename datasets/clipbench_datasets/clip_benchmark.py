@@ -1,0 +1,215 @@
+"""Evaluation sets in CLIP_benchmark's webdataset layout, classification and retrieval.
+
+CLIP_benchmark, LAION. https://github.com/LAION-AI/CLIP_benchmark
+
+A folder holds ``test/nshards.txt``, ``test/0.tar`` and so on; for classification ``classnames.txt``
+and ``zeroshot_classification_templates.txt`` with ``{c}`` where the name goes; for retrieval
+``dataset_type.txt`` that says so. Members are an image and ``cls`` (the class) or ``txt`` (a
+caption a line). ``train/`` of the same form, where it is there, is what a linear probe learns from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from clipbench.contracts import (
+    Classification,
+    EvaluationSet,
+    Image,
+    IntArray,
+    LabelledImages,
+    Retrieval,
+)
+from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.lazy import LazyImages, decoded
+from clipbench.shards.handles import OpenFiles
+from clipbench.shards.scan import groups
+from clipbench.shards.tar import Member
+
+from . import _held_out as held_out
+
+NAMES = "classnames.txt"
+TEMPLATES = "zeroshot_classification_templates.txt"
+TYPE = "dataset_type.txt"
+MOST_SHARDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class ClipBenchmark:
+    """Test images in CLIP_benchmark's layout.
+
+    Args:
+        root: the folder with test/nshards.txt in it.
+        split: the split that is measured on.
+        reserve: images a class held out of the test images as attack targets.
+    """
+
+    root: Path
+    split: str = "test"
+    reserve: int = 0
+
+    def __post_init__(self) -> None:
+        held_out.check_reserve("clip_benchmark", self.reserve)
+        if not self.split or Path(self.split).name != self.split:
+            raise BadSetting(f"clip_benchmark: split is a folder's name. Got {self.split!r}.")
+
+    def evaluation(self) -> EvaluationSet:
+        """Return the classification or the retrieval task of the split; images decode on access.
+
+        Raises:
+            MissingData, CorruptData: a file of the layout is missing or damaged.
+            BadSetting: the set has several labels an image.
+        """
+        name = self.root.resolve().name.removeprefix("wds_")
+        kind = self._kind()
+        if kind == "retrieval":
+            images, captions = self._captions(_Split(self.root / self.split))
+            return EvaluationSet(name, retrieval=Retrieval(images, captions))
+        test = self._test[0]
+        classes = held_out.classes_of(
+            held_out.lines_of(self.root / NAMES, "a list of class names, one a line"),
+            held_out.templates_of(self.root / TEMPLATES),
+        )
+        train = None
+        if self.split != "train" and (self.root / "train" / "nshards.txt").is_file():
+            split = _Split(self.root / "train")
+            train = LabelledImages(split.images, split.labels(len(classes)))
+        return EvaluationSet(name, Classification(classes, test, train))
+
+    def targets(self) -> LabelledImages:
+        """Return the reserved images.
+
+        Raises:
+            BadSetting: none are reserved, or the set has no classes.
+        """
+        if self._kind() == "retrieval":
+            raise BadSetting(f"{self.root} is a retrieval set: its images have no classes.")
+        return held_out.reserved("clip_benchmark", self._test[1])
+
+    @cached_property
+    def _test(self) -> tuple[LabelledImages, LabelledImages]:
+        split = _Split(self.root / self.split)
+        names = held_out.lines_of(self.root / NAMES, "a list of class names, one a line")
+        return held_out.split_off(split.images, split.labels(len(names)), self.reserve)
+
+    def _kind(self) -> str:
+        held_out.folder_of(self.root, f"{self.split}/nshards.txt and {NAMES}")
+        path = self.root / TYPE
+        kind = held_out.lines_of(path, "a type")[0] if path.is_file() else "classification"
+        if kind not in ("classification", "retrieval"):
+            raise BadSetting(
+                f"{path} says {kind!r}; only classification with one label an image and retrieval"
+                " can be measured."
+            )
+        return kind
+
+    def _captions(self, split: _Split) -> tuple[LazyImages[_Place], list[list[str]]]:
+        captions = []
+        for place in split.places:
+            lines = [line.strip() for line in split.text(place, "txt").splitlines()]
+            captions.append([line for line in lines if line])
+            if not captions[-1]:
+                raise CorruptData(f"{split.name(place)}.txt holds no caption.")
+        return split.images, captions
+
+
+class _Place(NamedTuple):
+    """Where an image lies: its shard's number, its key, and its members by extension."""
+
+    shard: int
+    key: bytes
+    image: str
+    members: dict[str, Member]
+
+
+class _Split:
+    """The shards of one split, listed.
+
+    Args:
+        folder: with ``nshards.txt`` and ``0.tar`` and so on.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.shards = _shards(folder)
+        self._files = OpenFiles(self.shards)
+        self.places = [place for number in range(len(self.shards)) for place in self._scan(number)]
+        if not self.places:
+            raise CorruptData(f"{folder.resolve()} has shards without images; fetch it again.")
+        self.images = LazyImages(self.places, self._load)
+
+    def _scan(self, number: int) -> list[_Place]:
+        found = []
+        try:
+            for group in groups(self.shards[number]):
+                image = group.image()
+                if image is None:
+                    key = group.key.decode(errors="replace")
+                    raise CorruptData(f"Shard {self.shards[number]} has no image for key {key}.")
+                found.append(_Place(number, group.key, image, group.members))
+        except OSError as error:
+            raise MissingData(
+                f"Shard {self.shards[number]} cannot be read: {error.strerror}; nshards.txt counts"
+                " it."
+            ) from error
+        return found
+
+    def _load(self, place: _Place) -> Image:
+        return decoded(self._read(place, place.image), f"{self.name(place)}.{place.image}")
+
+    def _read(self, place: _Place, extension: str) -> bytes:
+        if extension not in place.members:
+            raise CorruptData(
+                f"{self.name(place)} has no member .{extension}; it has"
+                f" {', '.join('.' + item for item in place.members)}."
+            )
+        member = place.members[extension]
+        return self._files.read(place.shard, member.offset, member.size)
+
+    def text(self, place: _Place, extension: str) -> str:
+        """Return a text member of a sample."""
+        try:
+            return self._read(place, extension).decode()
+        except UnicodeDecodeError as error:
+            raise CorruptData(f"{self.name(place)}.{extension} is no UTF-8 text.") from error
+
+    def name(self, place: _Place) -> str:
+        """Return a sample's name for messages."""
+        return f"{self.shards[place.shard]}/{place.key.decode(errors='replace')}"
+
+    def labels(self, classes: int) -> IntArray:
+        """Return the class of each image ``(N,)``.
+
+        Raises:
+            CorruptData: one is no class.
+        """
+        found = np.empty(len(self.places), np.int64)
+        for number, place in enumerate(self.places):
+            text = self.text(place, "cls").strip()
+            if not (text.isascii() and text.isdigit() and int(text) < classes):
+                raise CorruptData(
+                    f"{self.name(place)}.cls is {text[:40]!r}; it must be a class number from 0 to"
+                    f" {classes - 1}, as {NAMES} has {classes} names."
+                )
+            found[number] = int(text)
+        return found
+
+
+def _shards(folder: Path) -> list[Path]:
+    path = folder / "nshards.txt"
+    if not path.is_file():
+        raise MissingData(
+            f"There is no {path.resolve()}; root must be a folder in CLIP_benchmark's webdataset"
+            " layout, and split one of its folders."
+        )
+    text = held_out.lines_of(path, "the number of shards")[0]
+    if not (text.isascii() and text.isdigit() and 0 < int(text) <= MOST_SHARDS):
+        raise CorruptData(f"{path} says {text[:40]!r}; it must be the number of shards.")
+    return [folder / f"{number}.tar" for number in range(int(text))]
+
+
+DATASET = ClipBenchmark

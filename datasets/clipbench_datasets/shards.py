@@ -1,0 +1,148 @@
+"""WebDataset shards as img2dataset writes them: CC3M, CC12M or any other crawl, as they are.
+
+``path`` is a folder, a tar, a brace pattern such as ``cc3m-train-{0000..0575}.tar``, or several of
+these joined by ``::``. A path alone means the same: ``--data /data/cc3m``. Images are jpg, jpeg,
+png or webp; captions are read from ``KEY.txt``, or from a field of ``KEY.json``. Shards at a URL or
+behind a command (``pipe:``) are fetched into the cache before anything else.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipbench.contracts import Progress, Recipe, no_progress
+from clipbench.errors import BadSetting, ClipbenchError, CorruptData
+from clipbench.shards.files import read_json
+from clipbench.shards.importing import Entry
+from clipbench.shards.reader import ShardSet
+from clipbench.shards.remote import fetch, is_remote
+from clipbench.shards.sources import expand
+
+from . import _training as training
+
+_OF_THE_PAIR = frozenset({"caption", "key", "status", "sha256", "width", "height"})
+
+
+@dataclass(frozen=True)
+class Shards:
+    """Pairs in WebDataset tars.
+
+    Args:
+        path: folder, tar, brace pattern, or several of these joined by ``::``.
+        caption_field: field of the JSON that holds captions; none: they are in KEY.txt.
+    """
+
+    path: str
+    caption_field: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.path.strip():
+            raise BadSetting("shards.path must name a folder, a tar or a pattern of tars.")
+
+    @property
+    def source(self) -> str:
+        """The path with the home folder in place of ``~``."""
+        parts = self.path.split("::")
+        return "::".join(str(Path(p).expanduser()) if p.startswith("~") else p for p in parts)
+
+    def with_pairs(self, minimum: int) -> Shards:  # noqa: ARG002
+        """Return this source: its size is given."""
+        return self
+
+    def num_pairs(self) -> int:
+        """Return how many complete pairs there are, whether all can be used or not.
+
+        Taken from ``sizes.json`` where it lists every shard, else from the index. 0 for remote
+        shards, which are counted when they are fetched.
+        """
+        if is_remote(self.source):
+            return 0
+        paths = tuple(expand(self.source))
+        stamps = tuple((path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+        return _count(self.source, self.caption_field, paths, stamps)
+
+    def prepare(self, cache: Path, progress: Progress = no_progress) -> str:
+        """Return the shards themselves; remote ones are fetched into `cache` first."""
+        if is_remote(self.source):
+            return "::".join(map(str, fetch(self.source, cache / "remote", progress)))
+        expand(self.source)  # tells what is not there
+        return self.source
+
+    def synonyms(self) -> Mapping[str, Sequence[str]]:
+        """Return none; text augmentation then swaps, drops and repeats words."""
+        return {}
+
+    def recipe(self) -> Recipe:
+        """Return the settings of SafeCLIP's authors."""
+        return training.RECIPE
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return what decides the pairs: the content of the shards, and where captions are."""
+        shards = self._opened()
+        return {
+            "format": "shards",
+            "content_sha256": shards.content_sha256(),
+            "caption_field": self.caption_field,
+        }
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the pairs, for an import that writes clean shards of them."""
+        shards = self._opened()
+        for number, shard in enumerate(shards.shards):
+            for one in shards.incomplete:
+                if one.shard == number:
+                    name = f"key {one.key} in shard {shard.path}"
+                    problem = (f"{one.missing} missing", "the key is incomplete")
+                    yield Entry(name, str(shard.path), None, problem=problem)
+            for pair in range(shard.first, shard.first + shard.num_pairs):
+                yield _entry(shards, pair, str(shard.path))
+
+    def _opened(self) -> ShardSet:
+        if is_remote(self.source):
+            raise BadSetting("Remote shards can't be imported; fetch them, and give their folder.")
+        return ShardSet.open(self.source, caption_field=self.caption_field, on_incomplete="skip")
+
+
+def _entry(shards: ShardSet, pair: int, path: str) -> Entry:
+    name, row = shards.where(pair), shards.index[pair]
+    span = (int(row["image_offset"]), int(row["image_size"]))
+    try:
+        caption = shards.caption(pair)
+    except CorruptData as error:
+        return Entry(name, path, None, problem=("caption unreadable", str(error)))
+    try:
+        fields = shards.metadata(pair)
+    except (CorruptData, RecursionError):
+        fields = {}  # the import writes a JSON of its own
+    plain = {key: value for key, value in fields.items() if key not in _OF_THE_PAIR}
+    return Entry(name, path, caption, span=span, metadata=plain)
+
+
+@functools.lru_cache(maxsize=16)
+def _count(
+    source: str,
+    caption_field: str | None,
+    paths: tuple[Path, ...],
+    stamps: object,  # noqa: ARG001 - makes a changed set another one
+) -> int:
+    sizes = {folder: _sizes(folder) for folder in {path.parent for path in paths}}
+    counts = [sizes[path.parent].get(path.name) for path in paths]
+    known: list[int] = [count for count in counts if type(count) is int]
+    total = sum(known)
+    if caption_field is None and len(known) == len(counts) and total > 0:
+        return total
+    return len(ShardSet.open(source, caption_field=caption_field, on_incomplete="skip"))
+
+
+def _sizes(folder: Path) -> Mapping[str, Any]:
+    try:
+        return read_json(folder / "sizes.json")
+    except ClipbenchError:  # not there or damaged: the shards themselves tell
+        return {}
+
+
+DATASET = Shards

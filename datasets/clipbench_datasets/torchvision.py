@@ -1,0 +1,255 @@
+"""Classification sets of torchvision from a local folder, in the layout torchvision reads.
+
+torchvision datasets. https://pytorch.org/vision/stable/datasets.html
+
+Nothing is downloaded. The test split is measured on and the training split is what a linear probe
+learns from; EuroSAT, SUN397 and Caltech101 have no splits, so all their images are test images.
+``ImageFolder`` reads ``ROOT/test`` or ``ROOT/val``, and ``ROOT/train``, with a folder a class, or
+such folders in ROOT itself.
+
+Class names are those of the files, with spaces for underscores, and prompts are the seven short
+ones that open_clip has for ImageNet: published numbers need the prompts they were made with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from clipbench.contracts import (
+    Classes,
+    Classification,
+    EvaluationSet,
+    Image,
+    IntArray,
+    LabelledImages,
+)
+from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.lazy import LazyImages
+from clipbench.shards.encoding import MAX_PIXELS, to_rgb
+
+from . import _held_out as held_out
+
+Name = Literal[
+    "CIFAR10",
+    "CIFAR100",
+    "Caltech101",
+    "Country211",
+    "DTD",
+    "EuroSAT",
+    "FGVCAircraft",
+    "FashionMNIST",
+    "Flowers102",
+    "Food101",
+    "GTSRB",
+    "ImageFolder",
+    "KMNIST",
+    "MNIST",
+    "OxfordIIITPet",
+    "PCAM",
+    "RenderedSST2",
+    "STL10",
+    "SUN397",
+    "SVHN",
+    "StanfordCars",
+]
+
+
+class _Form(NamedTuple):
+    """How a set is opened: the arguments that choose test and training split; None: no splits."""
+
+    test: Mapping[str, Any]
+    train: Mapping[str, Any] | None
+
+
+_FLAG = _Form({"train": False}, {"train": True})
+_SPLIT = _Form({"split": "test"}, {"split": "train"})
+_WITH_VALIDATION = _Form({"split": "test"}, {"split": "trainval"})
+_WHOLE = _Form({}, None)
+_FORMS: Mapping[str, _Form] = {
+    **dict.fromkeys(("CIFAR10", "CIFAR100", "FashionMNIST", "KMNIST", "MNIST"), _FLAG),
+    **dict.fromkeys(("FGVCAircraft", "OxfordIIITPet"), _WITH_VALIDATION),
+    **dict.fromkeys(("Caltech101", "EuroSAT", "SUN397"), _WHOLE),
+}
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NAMES: Mapping[str, Sequence[str]] = {
+    "MNIST": _DIGITS,
+    "SVHN": _DIGITS,
+    "PCAM": ("lymph node", "lymph node containing metastatic tumor tissue"),
+    "RenderedSST2": ("negative", "positive"),
+}
+
+
+@dataclass(frozen=True)
+class Torchvision:
+    """A classification set of torchvision.
+
+    Args:
+        dataset: torchvision's name of it.
+        root: the folder that torchvision is given as root.
+        classnames: a file with a class name a line, in the order of the classes; none: the names
+            that the set's files have.
+        templates: a file with a prompt template a line, {} or {c} where the name goes; none: seven
+            short ones.
+        reserve: images a class held out of the test images as attack targets.
+    """
+
+    dataset: Name
+    root: Path
+    classnames: Path | None = None
+    templates: Path | None = None
+    reserve: int = 0
+
+    def __post_init__(self) -> None:
+        held_out.check_reserve("torchvision", self.reserve)
+
+    def evaluation(self) -> EvaluationSet:
+        """Return the task; images decode on access.
+
+        Raises:
+            MissingData: torchvision does not find the set under root.
+            CorruptData: labels and class names do not fit.
+            BadSetting: the set's files have no class names and none are given.
+        """
+        classes = self._classes(self._opened[0])
+        train = self._opened[1]
+        return EvaluationSet(
+            self.dataset.lower(),
+            Classification(
+                classes,
+                self._test[0],
+                None if train is None else LabelledImages(*self._images(train)),
+            ),
+        )
+
+    def targets(self) -> LabelledImages:
+        """Return the reserved images.
+
+        Raises:
+            BadSetting: none are reserved.
+        """
+        return held_out.reserved("torchvision", self._test[1])
+
+    @cached_property
+    def _opened(self) -> tuple[Any, Any]:
+        """The test split, and the training split if there is one."""
+        held_out.folder_of(self.root, f"torchvision's {self.dataset}")
+        if self.dataset == "ImageFolder":
+            root, train = _folders(self.root)
+            return self._open(root, {}), None if train is None else self._open(train, {})
+        form = _FORMS.get(self.dataset, _SPLIT)
+        test = self._open(self.root, form.test)
+        if form.train is None:
+            return test, None
+        try:
+            return test, self._open(self.root, form.train)
+        except MissingData:  # only a linear probe needs it, and says so
+            return test, None
+
+    def _open(self, root: Path, arguments: Mapping[str, Any]) -> Any:
+        from torchvision import datasets  # noqa: PLC0415 - heavy
+
+        try:
+            return getattr(datasets, self.dataset)(root=str(root), **arguments)
+        except ImportError as error:
+            raise MissingData(
+                f"torchvision needs a further package for {self.dataset}: {error}."
+            ) from error
+        except (RuntimeError, OSError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split()).partition(" You can use download")[0].rstrip(".")
+            raise MissingData(
+                f"torchvision finds no {self.dataset} in {root.resolve()} ({reason[:200]}); fetch"
+                " it there and unpack it, as torchvision's documentation says."
+            ) from error
+
+    @cached_property
+    def _test(self) -> tuple[LabelledImages, LabelledImages]:
+        images, labels = self._images(self._opened[0])
+        return held_out.split_off(images, labels, self.reserve)
+
+    def _images(self, opened: Any) -> tuple[LazyImages[int], IntArray]:
+        """Return images and labels of a split, in an order that every machine has."""
+        labels = _labels(opened)
+        numbers = list(range(len(labels)))
+        if self.dataset == "SUN397":  # torchvision lists its files in the order of the disk
+            numbers.sort(key=lambda number: str(opened._image_files[number]))
+        count = len(self._classes(opened))
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < count:
+            raise CorruptData(
+                f"{self.dataset} in {self.root} has labels from {labels.min()} to {labels.max()},"
+                f" but {count} class names; give a file with one a class with classnames=FILE."
+            )
+        return LazyImages(numbers, partial(_load, opened, self.dataset)), labels[numbers]
+
+    def _classes(self, opened: Any) -> Classes:
+        names: Sequence[str]
+        if self.classnames is not None:
+            names = held_out.lines_of(self.classnames, "a list of class names, one a line")
+        else:
+            found = getattr(opened, "categories", None) or getattr(opened, "classes", None)
+            names = _NAMES.get(self.dataset) or [str(n).replace("_", " ") for n in found or ()]
+        if not names:
+            raise BadSetting(
+                f"The files of {self.dataset} have no class names; give a file with one a line, in"
+                " the order of the classes, with classnames=FILE."
+            )
+        if self.templates is not None:
+            return held_out.classes_of(names, held_out.templates_of(self.templates))
+        from open_clip import zero_shot_metadata as prompts  # noqa: PLC0415 - heavy
+
+        short = [fill("{}") for fill in prompts.SIMPLE_IMAGENET_TEMPLATES]
+        return held_out.classes_of(names, short)
+
+
+def _folders(root: Path) -> tuple[Path, Path | None]:
+    """Return the folders of test and training images of an ImageFolder."""
+    test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
+    if test is None:
+        return root, None
+    return test, root / "train" if (root / "train").is_dir() else None
+
+
+def _labels(opened: Any) -> IntArray:
+    """Return the labels without decoding images, where the set has them apart."""
+    for name in ("targets", "labels", "_labels", "y"):
+        found = getattr(opened, name, None)
+        if found is not None and len(found) == len(opened):
+            return np.asarray(found, dtype=np.int64)
+    samples = getattr(opened, "_samples", None)
+    if samples is not None and len(samples) == len(opened):
+        return np.array([label for _, label in samples], dtype=np.int64)
+    return np.array([int(opened[number][1]) for number in range(len(opened))], dtype=np.int64)
+
+
+def _load(opened: Any, name: str, number: int) -> Image:
+    """Return image `number` as ``(H, W, 3)`` uint8."""
+    try:
+        picture = opened[number][0]
+        if picture.width * picture.height > MAX_PIXELS:
+            raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
+        return np.asarray(to_rgb(picture))
+    except Exception as error:  # files of many formats fail in many ways
+        where = _file(opened, number)
+        reason = " ".join(str(error).split())[:160]
+        raise CorruptData(
+            f"Test image {number} of {name}{where} cannot be read ({type(error).__name__}:"
+            f" {reason}). Fetch it again."
+        ) from error
+
+
+def _file(opened: Any, number: int) -> str:
+    """Return which file an image is, for messages, where the set says it."""
+    for name in ("samples", "_samples", "_image_files", "_images"):
+        found = getattr(opened, name, None)
+        if found is not None and len(found) == len(opened):
+            item = found[number]
+            return f", {item[0] if isinstance(item, tuple) else item},"
+    return ""
+
+
+DATASET = Torchvision

@@ -1,0 +1,92 @@
+"""Visual Genome: regions of images with a phrase each.
+
+Krishna et al. Visual Genome: Connecting Language and Vision Using Crowdsourced Dense Image
+Annotations. IJCV 2017. https://arxiv.org/abs/1602.07332
+
+A region makes a pair of its phrase with the part of the image it describes (``regions=crop``) or
+with the whole image (``whole``). Images are looked for in the folders in which they are published,
+``VG_100K`` and ``VG_100K_2``, and in ``images`` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from clipbench.errors import CorruptData
+from clipbench.shards.importing import Entry
+
+from . import _json as streams
+from . import _training as training
+
+FOLDERS = ("VG_100K", "VG_100K_2", "")
+
+
+@dataclass(frozen=True)
+class VisualGenome(training.LooseTraining):
+    """Regions of Visual Genome with their phrases.
+
+    Args:
+        annotations: region_descriptions.json.
+        images: folder that holds VG_100K and VG_100K_2, or the images.
+        regions: crop, the region alone; whole, the image it lies in.
+        image_size: the longest that the shorter side of a stored image may be; none: any.
+    """
+
+    annotations: Path
+    images: Path
+    regions: Literal["crop", "whole"] = "crop"
+    image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        training.check_image_size("visual_genome", self.image_size)
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return what decides the pairs: the annotations' content, and what of the image counts."""
+        return {
+            "format": "visual_genome",
+            **training.annotation(self.annotations, "annotation file"),
+            "images": str(self.images.absolute()),
+            "regions": self.regions,
+        }
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield a pair for every region, in the order of the file.
+
+        Raises:
+            MissingData: the annotations or the folder are not there.
+            CorruptData: the annotations are not in Visual Genome's form.
+        """
+        training.require_file(self.annotations, "annotation file")
+        training.require_folder(self.images, "folder of images")
+        folders = [self.images / name for name in FOLDERS if (self.images / name).is_dir()]
+        for image in streams.items(self.annotations, "", "Visual Genome's region descriptions"):
+            number = streams.whole(image, "id", self.annotations)
+            regions = image.get("regions")
+            if not isinstance(regions, list):
+                raise CorruptData(f"{self.annotations} has no regions for image {number}.")
+            paths = (folder / f"{number}.jpg" for folder in folders)
+            path = str(next((path for path in paths if path.is_file()), ""))
+            missing = None if path else ("image missing", f"no {number}.jpg in {self.images}")
+            for region in regions:
+                if not isinstance(region, dict):
+                    raise CorruptData(f"{self.annotations} has no regions for image {number}.")
+                region_id = streams.whole(region, "region_id", self.annotations)
+                yield Entry(
+                    f"region {region_id} of image {number}",
+                    path,
+                    streams.text(region, "phrase", self.annotations),
+                    box=self._box(region) if self.regions == "crop" else None,
+                    problem=missing,
+                )
+
+    def _box(self, region: Mapping[str, Any]) -> tuple[int, int, int, int]:
+        left, top, width, height = (
+            streams.whole(region, name, self.annotations) for name in ("x", "y", "width", "height")
+        )
+        return left, top, width, height
+
+
+DATASET = VisualGenome

@@ -1,0 +1,171 @@
+"""The linear probe: what it learns from, what it says, and what it refuses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from clipbench import registry
+from clipbench.contracts import (
+    Classes,
+    Classification,
+    EvaluationSet,
+    Image,
+    LabelledImages,
+    Probes,
+)
+from clipbench.errors import BadSetting
+from clipbench.evaluation.encoder import Encoder, SetAndFeatures
+from clipbench.evaluation.metrics.linear_probe import LinearProbe
+from clipbench.lazy import LazyImages
+from clipbench.models import create_model
+from clipbench.rng import generator
+
+NAMES = ("red", "green", "blue")
+COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]])
+CLASSES = Classes(NAMES, ("{}",), tuple((name,) for name in NAMES))
+SHARP = 40  # noise at which every image shows its colour
+HARD = 230  # noise at which some do not
+
+
+def coloured(labels: Any, noise: int, seed: int = 0) -> Any:
+    """Images of one colour a class; the colour as a whole is off by noise, pixels by a little."""
+    rng = generator(seed, "noise")
+    whole = rng.integers(-noise, noise + 1, (len(labels), 1, 1, 3))
+    single = rng.integers(-20, 21, (len(labels), 32, 32, 3))
+    colours = COLOURS[labels][:, None, None, :]
+    return np.clip(colours + whole + single, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model() -> tuple[nn.Module, Any]:
+    """A model whose features are random functions of the image, which tell colours apart."""
+    return create_model("shapes-32", 0)
+
+
+def measured(
+    model: tuple[nn.Module, Any],
+    *,
+    train: LabelledImages | None,
+    test_noise: int = SHARP,
+    probes: Probes | None = None,
+    classes: Classes = CLASSES,
+) -> SetAndFeatures:
+    """Return what a metric is given: 30 test images, and the training images."""
+    labels = np.arange(30) % len(classes)
+    test = LabelledImages(coloured(labels, test_noise, seed=1), labels)
+    return SetAndFeatures(
+        EvaluationSet("colours", Classification(classes, test, train)),
+        probes,
+        0,
+        Encoder(*model),
+    )
+
+
+def training(count: int = 36, noise: int = SHARP, classes: int = 3) -> LabelledImages:
+    """Return labelled training images."""
+    labels = np.arange(count) % classes
+    return LabelledImages(coloured(labels, noise), labels)
+
+
+def test_colours_can_be_told_apart(model: tuple[nn.Module, Any]) -> None:
+    """On features that separate the classes the probe is right on every test image."""
+    found = LinearProbe().measure(measured(model, train=training()))
+    top1: Any = found["linear_probe_top1"]
+    assert (top1.k, top1.n) == (30, 30)
+    assert found["linear_probe_images"] == 36
+    assert "linear_probe_attack_success" not in found
+
+
+def test_the_probe_is_scikit_learns_at_the_strength_that_is_named(
+    model: tuple[nn.Module, Any],
+) -> None:
+    """Fitted to all training images at the C of the result, scikit-learn gets the same accuracy."""
+    given = measured(model, train=training(60, HARD), test_noise=HARD)
+    found: Any = LinearProbe().measure(given)
+    task = given.evaluation.classification
+    assert task is not None
+    assert task.train is not None
+    fit = LogisticRegression(C=found["linear_probe_c"], max_iter=1000)
+    fit.fit(given.image_features(task.train.images).numpy().astype(float), task.train.labels)
+    read = fit.predict(given.image_features(task.test.images).numpy().astype(float))
+    assert found["linear_probe_top1"].k == int((read == task.test.labels).sum())
+    assert 10 < found["linear_probe_top1"].k < 30  # neither chance nor everything
+    assert 1e-6 <= found["linear_probe_c"] <= 1e6
+
+
+def test_it_learns_from_training_images_alone(model: tuple[nn.Module, Any]) -> None:
+    """Other test images change neither the strength chosen nor how other images are read."""
+    goals = np.arange(24) % 3
+    probes = Probes(coloured(goals, HARD, seed=2), (goals + 1) % 3, goals)
+    runs: list[Any] = [
+        LinearProbe().measure(
+            measured(model, train=training(60, HARD), test_noise=noise, probes=probes)
+        )
+        for noise in (SHARP, HARD)
+    ]
+    assert runs[0]["linear_probe_top1"] != runs[1]["linear_probe_top1"]
+    for name in ("linear_probe_c", "linear_probe_attack_success", "linear_probe_poisoned_accuracy"):
+        assert runs[0][name] == runs[1][name]
+
+
+def test_attack_success_is_read_through_the_probe(model: tuple[nn.Module, Any]) -> None:
+    """Images of the goal's colour are successes, all of them over all probes."""
+    goals = np.arange(9) % 3
+    probes = Probes(coloured(goals, SHARP, seed=3), (goals + 1) % 3, goals)
+    found: Any = LinearProbe().measure(measured(model, train=training(), probes=probes))
+    assert (found["linear_probe_attack_success"].k, found["linear_probe_attack_success"].n) == (
+        9,
+        9,
+    )
+    assert found["linear_probe_poisoned_accuracy"].k == 0
+
+
+def test_shots_take_so_many_images_of_each_class(model: tuple[nn.Module, Any]) -> None:
+    """Only the images that are learnt from are looked at, the same ones every time."""
+    whole = training(90)
+    seen: list[int] = []
+
+    def look(number: int) -> Image:
+        seen.append(number)
+        return whole.images[number]
+
+    lazy = LabelledImages(LazyImages(range(90), look), whole.labels)
+    runs = []
+    for _ in range(2):
+        seen.clear()
+        found = LinearProbe(shots=4).measure(measured(model, train=lazy))
+        runs.append((sorted(seen), found))
+    assert runs[0] == runs[1]
+    assert np.bincount(whole.labels[runs[0][0]]).tolist() == [4, 4, 4]
+    assert runs[0][1]["linear_probe_images"] == 12
+
+
+def test_two_classes_are_enough(model: tuple[nn.Module, Any]) -> None:
+    """Two classes, of which scikit-learn gives one score, are read as any other number is."""
+    two = Classes(NAMES[:2], ("{}",), CLASSES.aliases[:2])
+    found: Any = LinearProbe().measure(measured(model, train=training(20, classes=2), classes=two))
+    assert (found["linear_probe_top1"].k, found["linear_probe_top1"].n) == (30, 30)
+
+
+def test_without_training_images_nothing_is_measured(model: tuple[nn.Module, Any]) -> None:
+    """There is no number where nothing can be learnt from."""
+    assert LinearProbe().measure(measured(model, train=None)) == {}
+
+
+def test_a_class_without_training_images_is_refused(model: tuple[nn.Module, Any]) -> None:
+    """A class the probe cannot answer would be counted as wrong; the set and the class say so."""
+    few = training(20, classes=2)
+    with pytest.raises(BadSetting, match="the fewest of 3 classes of colours are 0"):
+        LinearProbe().measure(measured(model, train=few))
+
+
+@pytest.mark.parametrize("parameter", ["shots=1", "validation=1", "validation=0", "iterations=0"])
+def test_parameters_out_of_range_are_refused(parameter: str) -> None:
+    """Each by name."""
+    with pytest.raises(BadSetting, match=f"linear_probe: {parameter.partition('=')[0]} must be"):
+        registry.build("metric", f"linear_probe:{parameter}")

@@ -1,0 +1,186 @@
+"""Batches of pairs of photographs: what they are made of, and what they do not depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from photographs import write_photographs
+from tiny_training import tiny_model
+
+from clipbench.config import RunConfig, resolve
+from clipbench.errors import BadSetting, CorruptData
+from clipbench.progress import Reporter
+from clipbench.settings import TrainSettings
+from clipbench.shards.decoded import DecodedImages
+from clipbench.shards.reader import ShardSet
+from clipbench.training.augment import ImageAugmentation
+from clipbench.training.compact import CompactVocabulary
+from clipbench.training.distributed import Processes
+from clipbench.training.originals import FittedImages, OriginalImages
+from clipbench.training.pairs import Batch, BatchRequest, ImageStore, TrainingPairs
+from clipbench.training.session import image_store
+from clipbench.training.text import CaptionTable
+
+SIDE, COUNT = 32, 18
+PLAIN = ImageAugmentation(0.5, 0.5)
+FULL = ImageAugmentation(0.5, 0.5, 0.4, 0.2, 0.5)
+LENGTH = 24
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
+    """Eighteen photographs in four shards."""
+    return write_photographs(tmp_path_factory.mktemp("pairs") / "set", COUNT, 72)
+
+
+def pairs_of(
+    shards: ShardSet, augmentation: ImageAugmentation = FULL, images: ImageStore | None = None
+) -> TrainingPairs:
+    tokenizer = open_clip.SimpleTokenizer(context_length=LENGTH)
+    captions = CaptionTable(shards.captions(), tokenizer, {"garden": ["park"]}, LENGTH)
+    vocabulary = CompactVocabulary(tiny_model(), captions.vocabulary())
+    store = images or OriginalImages(shards, SIDE)
+    return TrainingPairs(store, captions, vocabulary, augmentation, 0.2, seed=7)
+
+
+def requests(views: int = 2, rows: slice = slice(0, 6)) -> list[BatchRequest]:
+    order = np.random.default_rng(0).permutation(COUNT).reshape(3, 6)
+    return [BatchRequest(part, rows, views, True, (0, n)) for n, part in enumerate(order)]
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return torch.equal(one.images, other.images) and torch.equal(one.tokens, other.tokens)
+
+
+@pytest.mark.parametrize("augmentation", [PLAIN, FULL], ids=["crops", "everything"])
+@pytest.mark.parametrize("workers", [0, 1, 2, 4, None])
+def test_batches_do_not_depend_on_workers(
+    shards: ShardSet, augmentation: ImageAugmentation, workers: int | None
+) -> None:
+    """Whoever makes them, the batches come in order and are the same to the bit."""
+    pairs = pairs_of(shards, augmentation)
+    expected = [pairs.make(request) for request in requests()]
+    streamed = list(pairs.stream(requests(), workers))
+    assert len(streamed) == 3
+    assert all(same(*both) for both in zip(streamed, expected, strict=True))
+    assert not same(expected[0], expected[1])
+
+
+def test_batches_do_not_depend_on_how_pairs_are_spread_over_shards(
+    shards: ShardSet, tmp_path: Path
+) -> None:
+    """The same pairs in one shard give the same batches, and more workers than shards do, too."""
+    single = write_photographs(tmp_path / "set", COUNT, 72, pairs_per_shard=COUNT)
+    assert (len(single.shards), len(shards.shards)) == (1, 4)
+    both = zip(
+        pairs_of(single).stream(requests(), 4), pairs_of(shards).stream(requests(), 0), strict=True
+    )
+    assert all(same(*batches) for batches in both)
+
+
+def test_a_part_of_a_batch_is_the_part_of_the_batch(shards: ShardSet) -> None:
+    """A process that makes some rows makes what it would be among all rows."""
+    pairs = pairs_of(shards)
+    whole = pairs.make(requests()[0])
+    part = pairs.make(requests(rows=slice(2, 5))[0])
+    assert part.num_rows == whole.num_rows == 6
+    assert torch.equal(part.images, whole.images[:, 2:5])
+    assert torch.equal(part.tokens, whole.tokens[:, 2:5])
+
+
+def test_crops_stay_bytes_until_colours_change(shards: ShardSet) -> None:
+    """Crops and flips are made of bytes, a quarter of the memory of floating-point numbers."""
+    cropped = pairs_of(shards, PLAIN).make(requests()[0]).images
+    assert (cropped.shape, cropped.dtype) == ((2, 6, 3, SIDE, SIDE), torch.uint8)
+    recoloured = pairs_of(shards).make(requests()[0]).images
+    assert recoloured.dtype == torch.float32
+    assert 0 <= recoloured.min() < recoloured.max() <= 1
+
+
+def test_views_and_epochs_are_drawn_anew(shards: ShardSet) -> None:
+    """Two views of a pair differ, and so do the views of two steps; captions are varied, too."""
+    pairs = pairs_of(shards, PLAIN)
+    first = pairs.make(requests()[0])
+    again = pairs.make(BatchRequest(requests()[0].pairs, slice(0, 6), 2, True, (1, 0)))
+    for row in range(6):
+        assert not torch.equal(first.images[0, row], first.images[1, row])
+        assert not torch.equal(first.images[0, row], again.images[0, row])
+
+
+def test_plain_views_are_what_evaluation_sees(shards: ShardSet, tmp_path: Path) -> None:
+    """Without augmentation, originals and squares give the same batches."""
+    request = BatchRequest(np.arange(5), slice(0, 5), 2, False, ())
+    squares = DecodedImages.open(shards, SIDE, tmp_path, workers=0)
+    assert same(pairs_of(shards).make(request), pairs_of(shards, images=squares).make(request))
+
+
+def test_squares_are_augmented_alike_whether_kept_or_made_anew(
+    shards: ShardSet, tmp_path: Path
+) -> None:
+    """Where crops are cut from squares, a full cache changes nothing but the time."""
+    kept = pairs_of(shards, images=DecodedImages.open(shards, SIDE, tmp_path, workers=0))
+    anew = pairs_of(shards, images=FittedImages(shards, SIDE))
+    assert all(
+        same(*both)
+        for both in zip(kept.stream(requests(), 0), anew.stream(requests(), 2), strict=True)
+    )
+
+
+def test_a_damaged_image_ends_the_stream_and_its_threads(tmp_path: Path) -> None:
+    """The batch with the damaged image raises, in its turn; batches before it are given."""
+    shards = write_photographs(tmp_path / "set", COUNT, 72)
+    row = shards.index[requests()[1].pairs[3]]
+    path = shards.shards[int(row["shard"])].path
+    content = bytearray(path.read_bytes())
+    start = int(row["image_offset"])
+    content[start : start + 40] = bytes(40)
+    path.write_bytes(content)
+    stream = pairs_of(shards).stream(requests(), 2)
+    assert isinstance(next(stream), Batch)
+    with pytest.raises(CorruptData, match=r"key \d+ in shard"):
+        next(stream)
+
+
+# ------------------------------------------------------------------------ which store
+
+
+def store(shards: ShardSet, cache: Path, size: int, **settings: object) -> ImageStore:
+    quiet = Reporter(quiet=True)
+    return image_store(shards, size, TrainSettings(**settings), cache, Processes(), quiet)  # type: ignore[arg-type]
+
+
+def test_large_models_crop_originals_and_small_ones_squares(
+    shards: ShardSet, tmp_path: Path
+) -> None:
+    """By default a model of 224 pixels has its crops cut from the pictures as they are."""
+    assert isinstance(store(shards, tmp_path, 224), OriginalImages)
+    assert isinstance(store(shards, tmp_path, 64), DecodedImages)
+    assert isinstance(store(shards, tmp_path, 64, crop_from="original"), OriginalImages)
+    assert isinstance(store(shards, tmp_path, 224, crop_from="square"), DecodedImages)
+
+
+def test_squares_above_the_limit_are_not_kept(shards: ShardSet, tmp_path: Path) -> None:
+    """A set whose squares are larger than the limit leaves nothing in the cache."""
+    size = COUNT * 64 * 64 * 3 / 1e9
+    squares = store(shards, tmp_path / "cache", 64, decode_cache_gb=size * 0.99)
+    assert type(squares) is FittedImages
+    assert not (tmp_path / "cache").exists()
+    assert isinstance(store(shards, tmp_path, 64, decode_cache_gb=size), DecodedImages)
+
+
+def configurations() -> Iterator[RunConfig]:
+    for train in ({}, {"workers": 3}, {"decode_cache_gb": 0}, {"crop_from": "original"}):
+        yield resolve(data="shapes", train=train)
+
+
+def test_only_what_crops_are_cut_from_decides_the_run() -> None:
+    """Neither workers nor the limit of the cache make another run; the place of crops does."""
+    base, workers, cached, original = configurations()
+    assert base.id == workers.id == cached.id != original.id
+    with pytest.raises(BadSetting, match="crop_from"):
+        resolve(data="shapes", train={"crop_from": "elsewhere"})

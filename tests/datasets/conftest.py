@@ -1,0 +1,61 @@
+"""Makes the helpers of this folder importable, and measures a checkpoint on held-out data."""
+
+import contextlib
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+
+from clipbench.cli import main
+from clipbench.models import create_model, model_config, save_model
+
+# Small enough that the 80,000 prompts of ImageNet take seconds.
+TINY = {
+    "embed_dim": 32,
+    "vision_cfg": {
+        "image_size": 32,
+        "patch_size": 16,
+        "width": 32,
+        "head_width": 16,
+        "layers": 1,
+    },
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return the weights of a tiny open_clip model, and the file of its configuration."""
+    folder = tmp_path_factory.mktemp("model")
+    config = folder / "tiny.json"
+    config.write_text(json.dumps(TINY), encoding="utf-8")
+    model, _ = create_model(str(config), 0)
+    return save_model(model, model_config(str(config)), folder / "weights"), config
+
+
+@pytest.fixture
+def evaluate(checkpoint: tuple[Path, Path]) -> Callable[..., Any]:
+    """Return a function that runs ``clipbench evaluate`` with a ``--eval`` and further options.
+
+    It returns the result, or the exit status and the error, which must be one line.
+    """
+    weights, config = checkpoint
+
+    def run(spec: str, *options: object) -> Any:
+        out, err = io.StringIO(), io.StringIO()
+        line = ["evaluate", "--checkpoint", weights, "--model", config, "--json", "--quiet"]
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main([str(word) for word in (*line, "--eval", spec, *options)])
+        if status:
+            (error,) = err.getvalue().splitlines()
+            return status, error
+        (result,) = json.loads(out.getvalue())
+        return result
+
+    return run

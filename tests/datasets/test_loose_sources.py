@@ -1,0 +1,314 @@
+"""Training pairs in the formats in which they are published, from their files to shards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import loose_layouts as layouts
+import numpy as np
+import pytest
+
+from clipbench import registry
+from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
+from clipbench.shards import skipped
+from clipbench.shards.importing import import_set
+from clipbench.shards.reader import ShardSet
+
+
+def imported(spec: str, folder: Path, **options: Any) -> ShardSet:
+    """Import a source in this process."""
+    return import_set(registry.build("dataset", spec), folder, name="tiny", workers=0, **options)
+
+
+def reasons(folder: Path) -> dict[str, int]:
+    """Return what was left out of a set, by reason."""
+    stats = skipped.read_stats(folder)
+    return {} if stats is None else stats["left_out"]
+
+
+# --------------------------------------------------------------------------- csv
+
+
+@pytest.mark.parametrize(("separator", "option"), [("\t", ""), (",", ",separator=comma")])
+def test_csv_gives_each_row_a_pair(tmp_path: Path, separator: str, option: str) -> None:
+    """Images are stored byte for byte, captions as they stand between the quotes."""
+    path = layouts.csv_file(tmp_path, separator)
+    shards = imported(f"csv:path={path}{option}", tmp_path / "out")
+    assert shards.captions() == [f'a "flower", number {n}' for n in range(layouts.COUNT)]
+    assert [shards.image_bytes(n) for n in range(len(shards))] == [
+        layouts.jpeg(n) for n in range(layouts.COUNT)
+    ]
+    assert shards.metadata(0)["width"] == 40
+    assert not (tmp_path / "out" / skipped.NAME).exists()
+
+
+def test_csv_columns_and_folder_can_be_named(tmp_path: Path) -> None:
+    """Other columns, and images in another folder than the CSV."""
+    layouts.write_images(tmp_path / "pictures", ["a.jpg"])
+    path = tmp_path / "lists" / "pairs.tsv"
+    path.parent.mkdir()
+    path.write_text("\ufeffid\talt\timage\n7\tone flower\ta.jpg\n", encoding="utf-8")
+    keys = "img_key=image,caption_key=alt"
+    shards = imported(f"csv:path={path},images={tmp_path / 'pictures'},{keys}", tmp_path / "out")
+    assert shards.captions() == ["one flower"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("filepath\ttitle\nimages/0.jpg\n", "row too short"),
+        ("filepath\ttitle\n../../secret.jpg\tx\n", "image outside the folder"),
+        ("filepath\ttitle\nimages/none.jpg\tx\n", "image missing"),
+        ("filepath\ttitle\nimages\tx\n", "image unreadable"),
+    ],
+)
+def test_a_csv_row_that_cannot_be_used_is_named(tmp_path: Path, content: str, reason: str) -> None:
+    """One wrong row is the error, or is left out with its number and a reason."""
+    path = layouts.csv_file(tmp_path)
+    path.write_text(content + "images/1.jpg\tfine\n")
+    with pytest.raises(CorruptData, match=f"row 1 of pairs.csv can't be used, {reason}"):
+        imported(f"csv:path={path}", tmp_path / "strict", on_error="fail")
+    shards = imported(f"csv:path={path}", tmp_path / "out")
+    assert (shards.captions(), shards.key(0)) == (["fine"], "000000001")
+    assert reasons(tmp_path / "out") == {reason: 1}
+    assert skipped.first(tmp_path / "out")["name"] == "row 1 of pairs.csv"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"path\ttitle\n", "no column 'filepath'; its columns are 'path', 'title'"),
+        (b"filepath,title\nx,y\n", "separator=comma"),
+        (b"", "its columns are none"),
+        (b"filepath\ttitle\n", "lists no pair"),
+        (b"filepath\ttitle\na\t\xff\xfe\n", "is not UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_such_csv_is_refused(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    """The error says what is there instead, and nothing is left behind."""
+    (tmp_path / "pairs.csv").write_bytes(content)
+    with pytest.raises(BadInput, match=message):
+        imported(f"csv:path={tmp_path / 'pairs.csv'}", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
+
+
+# --------------------------------------------------------------------------- coco
+
+
+@pytest.mark.parametrize(("captions", "count"), [("all", 15), ("first", 3), ("random", 3)])
+def test_coco_pairs_images_with_captions(tmp_path: Path, captions: str, count: int) -> None:
+    """Each of five captions makes a pair, or one does: that of the lowest id, or one drawn."""
+    spec = f"coco:annotations={layouts.coco(tmp_path)},images={tmp_path / 'train2017'}"
+    shards = imported(f"{spec},captions={captions}", tmp_path / "out")
+    assert len(shards) == registry.build("dataset", f"{spec},captions={captions}").num_pairs()
+    assert len(shards) == count
+    per_image = count // 3
+    for pair in range(count):
+        assert shards.image_bytes(pair) == layouts.jpeg(pair // per_image)
+    if captions == "all":
+        assert sorted(shards.captions(range(5))) == [f"view {view}" for view in range(5)]
+    if captions == "first":
+        assert set(shards.captions()) == {"view 0"}
+
+
+def test_the_random_caption_depends_on_seed_and_image_alone(tmp_path: Path) -> None:
+    """Another seed draws other captions; another image in the file changes none."""
+    path, images = layouts.coco(tmp_path), tmp_path / "train2017"
+    spec = f"coco:annotations={path},images={images},captions=random"
+    found = {seed: _captions_of(f"{spec},seed={seed}") for seed in range(6)}
+    assert len({tuple(captions) for captions in found.values()}) > 1
+    content = json.loads(path.read_text())
+    del content["images"][0]
+    content["annotations"] = [a for a in content["annotations"] if a["image_id"] != 9]
+    path.write_text(json.dumps(content))
+    assert _captions_of(f"{spec},seed=3") == found[3][1:]
+
+
+def _captions_of(spec: str) -> list[str | None]:
+    return [entry.caption for entry in registry.build("dataset", spec).entries()]
+
+
+def _without_image(content: dict[str, Any]) -> None:
+    del content["images"][1]
+
+
+def _without_list(content: dict[str, Any]) -> None:
+    del content["annotations"]
+
+
+def _without_caption(content: dict[str, Any]) -> None:
+    del content["annotations"][3]["caption"]
+
+
+def test_captions_of_an_image_that_is_not_listed_are_left_out(tmp_path: Path) -> None:
+    """They are counted and named by annotation and image."""
+    path = layouts.coco(tmp_path)
+    content = json.loads(path.read_text())
+    _without_image(content)
+    path.write_text(json.dumps(content))
+    imported(f"coco:annotations={path},images={tmp_path / 'train2017'}", tmp_path / "out")
+    assert reasons(tmp_path / "out") == {"image not listed": 5}
+    assert skipped.first(tmp_path / "out")["name"].endswith("of image 25")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_without_list, "has no list 'annotations'"),
+        (_without_caption, "an item whose 'caption' is None, no text"),
+    ],
+)
+def test_annotations_of_another_form_are_refused(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    """A file that is not COCO's captions is told by what it lacks."""
+    path = layouts.coco(tmp_path)
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(CorruptData, match=message):
+        imported(f"coco:annotations={path},images={tmp_path / 'train2017'}", tmp_path / "out")
+
+
+def test_annotations_that_broke_off_are_refused(tmp_path: Path) -> None:
+    """Half a download is no annotation file."""
+    path = layouts.coco(tmp_path)
+    path.write_text(path.read_text()[:-30])
+    with pytest.raises(CorruptData, match=r"is no whole JSON file .* fetch it again"):
+        imported(f"coco:annotations={path},images={tmp_path / 'train2017'}", tmp_path / "out")
+
+
+# --------------------------------------------------------------------------- visual genome
+
+
+@pytest.mark.parametrize("regions", ["crop", "whole"])
+def test_visual_genome_pairs_regions_with_phrases(tmp_path: Path, regions: str) -> None:
+    """A phrase goes with the pixels of its region, or with the whole image."""
+    spec = f"visual_genome:annotations={layouts.visual_genome(tmp_path)},images={tmp_path}"
+    shards = imported(f"{spec},regions={regions}", tmp_path / "out")
+    assert shards.captions()[:2] == ["petal 0 of flower 1", "petal 1 of flower 1"]
+    assert len(shards) == 6
+    if regions == "whole":
+        assert shards.image_bytes(4) == layouts.jpeg(1)
+        return
+    whole = np.asarray(layouts.photograph(0))
+    assert layouts.same_pixels(shards.image(1), whole[3:18, 4:24], within=6)
+    assert not layouts.same_pixels(shards.image(1), whole[0:15, 0:20], within=6)
+
+
+def test_regions_beyond_the_image_are_cut_or_left_out(tmp_path: Path) -> None:
+    """A region that reaches over the border is cut there; one without pixels is left out."""
+    path = layouts.visual_genome(tmp_path)
+    content = json.loads(path.read_text())
+    content[0]["regions"][0] |= {"x": 30, "y": 20, "width": 500, "height": 500}
+    content[0]["regions"][1] |= {"x": 400, "y": 0}
+    content[0]["regions"][2] |= {"x": -5, "y": -5}
+    path.write_text(json.dumps(content))
+    shards = imported(f"visual_genome:annotations={path},images={tmp_path}", tmp_path / "out")
+    assert shards.image(0).shape == (10, 10, 3)
+    assert shards.image(1).shape == (10, 15, 3)
+    assert reasons(tmp_path / "out") == {"region outside the image": 1}
+
+
+def test_images_of_visual_genome_that_are_not_there_are_left_out(tmp_path: Path) -> None:
+    """Without the second folder half of the regions are named."""
+    path = layouts.visual_genome(tmp_path)
+    shutil.rmtree(tmp_path / "VG_100K_2")
+    imported(f"visual_genome:annotations={path},images={tmp_path}", tmp_path / "out")
+    assert reasons(tmp_path / "out") == {"image missing": 3}
+    assert skipped.first(tmp_path / "out")["name"] == "region 20 of image 2"
+
+
+# --------------------------------------------------------------------------- cc3m
+
+
+def test_cc3m_images_are_found_by_row(tmp_path: Path) -> None:
+    """A file named by the row's number, in whatever folder, is the row's image."""
+    path = layouts.cc3m(tmp_path)
+    (tmp_path / "images" / "1" / "0000003.jpg").unlink()
+    (tmp_path / "images" / "notes.txt").write_text("no image")
+    shards = imported(f"cc3m:path={path},images={tmp_path / 'images'}", tmp_path / "out")
+    wanted = [n for n in range(layouts.COUNT) if n != 3]
+    assert shards.captions() == [f'a "red" flower {n}' for n in wanted]
+    assert [shards.image_bytes(pair) for pair in range(6)] == [layouts.jpeg(n) for n in wanted]
+    assert shards.metadata(5)["url"] == "http://example.org/6.jpg"
+    assert reasons(tmp_path / "out") == {"image missing": 1}
+    assert skipped.first(tmp_path / "out")["detail"] == "no file for http://example.org/3.jpg"
+
+
+def test_cc3m_images_are_found_by_address(tmp_path: Path) -> None:
+    """A mapping names the file of each address, and none outside the folder."""
+    path = layouts.cc3m(tmp_path, count=3)
+    layouts.write_images(tmp_path / "images", ["b.jpg", "a.jpg"])
+    lines = ["http://example.org/1.jpg\ta.jpg", "http://example.org/0.jpg\tb.jpg"]
+    mapping = tmp_path / "mapping.tsv"
+    mapping.write_text("\n".join([*lines, "http://example.org/2.jpg\t/etc/passwd"]) + "\n")
+    spec = f"cc3m:path={path},images={tmp_path / 'images'},mapping={mapping}"
+    shards = imported(spec, tmp_path / "out")
+    assert [shards.image_bytes(pair) for pair in range(2)] == [layouts.jpeg(0), layouts.jpeg(1)]
+    assert reasons(tmp_path / "out") == {"image outside the folder": 1}
+
+
+@pytest.mark.parametrize(
+    ("files", "lines", "message"),
+    [
+        (["0.jpg", "a/00.png"], "x\thttp://e.org\n", "Row 0 has two images"),
+        (["cat.jpg"], "x\thttp://e.org\n", "named by a row of the TSV"),
+        (["0.jpg"], "no tab here\n", "Row 0 of .* has no tab"),
+    ],
+)
+def test_a_wrong_cc3m_is_refused(
+    tmp_path: Path, files: list[str], lines: str, message: str
+) -> None:
+    """Two files for a row, none for any, and lines that are no TSV end in one line."""
+    layouts.write_images(tmp_path / "images", files)
+    (tmp_path / "train.tsv").write_text(lines)
+    with pytest.raises(BadInput, match=message):
+        imported(
+            f"cc3m:path={tmp_path / 'train.tsv'},images={tmp_path / 'images'}", tmp_path / "out"
+        )
+
+
+# --------------------------------------------------------------------------- all
+
+
+@pytest.mark.parametrize("name", ["csv", "coco", "visual_genome", "cc3m"])
+def test_what_is_not_there_is_named(name: str, tmp_path: Path) -> None:
+    """Missing annotations and missing folders of images end in an error that names them."""
+    spec = layouts.SMALL[name](tmp_path)
+    source = registry.build("dataset", spec)
+    file = source.path if name in ("csv", "cc3m") else source.annotations
+    file.rename(tmp_path / "elsewhere")
+    with pytest.raises(MissingData, match=f"There is no .* {file}; check the path"):
+        source.num_pairs()
+    (tmp_path / "elsewhere").rename(file)
+    gone = registry.build("dataset", {"name": name, **registry.spec_of(source), "images": "gone"})
+    with pytest.raises(MissingData, match=r"There is no folder of images .*gone; check the path"):
+        gone.num_pairs()
+
+
+@pytest.mark.parametrize("name", ["csv", "coco", "visual_genome", "cc3m"])
+def test_image_size_must_be_a_size(name: str, tmp_path: Path) -> None:
+    """An image size of nothing is refused by name."""
+    with pytest.raises(BadSetting, match=f"{name}.image_size must be at least 1"):
+        registry.build("dataset", f"{layouts.SMALL[name](tmp_path)},image_size=0")
+
+
+def test_prepare_names_the_set_after_all_that_decides_it(tmp_path: Path) -> None:
+    """Other captions in the file, or another size, are another set in the cache."""
+    path = layouts.csv_file(tmp_path)
+    folders = [registry.build("dataset", f"csv:path={path}").prepare(tmp_path / "cache")]
+    folders.append(
+        registry.build("dataset", f"csv:path={path},image_size=16").prepare(tmp_path / "cache")
+    )
+    path.write_text(path.read_text().replace("number 0", "number nought"))
+    folders.append(registry.build("dataset", f"csv:path={path}").prepare(tmp_path / "cache"))
+    assert len(set(folders)) == 3
+    assert ShardSet.open(folders[1]).image(0).shape == (16, 21, 3)
+    assert ShardSet.open(folders[2]).caption(0) == 'a "flower", number nought'
