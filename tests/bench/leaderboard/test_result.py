@@ -92,7 +92,7 @@ def test_results_are_valid(result: Result, make_result: MakeResult) -> None:
         ("data.pairs", 20000.0),
         ("data.pairs", -1),
         ("data.content_sha256", "XYZ"),
-        ("data.evaluation.classes_sha256", None),
+        ("data.evaluation.classes_sha256", 3),
         ("data.evaluation", ...),
         ("attack.name", 3),
         ("attack.rate", 1.5),
