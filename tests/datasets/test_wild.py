@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import wild
-from test_shards_source import poisoned
+from staining import poisoned
 
 from clipbench import registry
 from clipbench.cli import main

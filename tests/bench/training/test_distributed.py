@@ -25,7 +25,7 @@ RUN = [
     # Rounding differs between one process and two. A step of Adam turns a gradient of rounding
     # noise into a change of weights, and the choice of a nearest neighbour is a jump; a low rate
     # keeps single precision's noise below what is compared.
-    *("--lr", "1e-5", "--warmup", "0", "--device", "cpu", "--workers", "0"),
+    *("--lr", "5e-6", "--warmup", "0", "--device", "cpu", "--workers", "0"),
 ]
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
 ENDPOINT = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]

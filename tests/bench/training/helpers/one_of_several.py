@@ -139,7 +139,8 @@ def train_in_double(folder: Path, processes: Processes) -> None:
             folder / name, defense, count=71, batch_size=18, epochs=epochs, processes=processes
         )
         trainer.model.double()
-        trainer._mean, trainer._std = trainer._mean.double(), trainer._std.double()
+        encoder = trainer._encoder
+        encoder._mean, encoder._std = encoder._mean.double(), encoder._std.double()
         trainer.train()
         if processes.is_first:
             found = {
