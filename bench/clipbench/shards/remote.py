@@ -18,6 +18,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -111,7 +112,7 @@ def _shards_of(part: str) -> list[_Shard | Path]:
 
 
 @dataclass(frozen=True)
-class _Shard:
+class _Shard(ABC):
     """One shard from elsewhere, under a name in the cache that is made from where it comes from."""
 
     text: str
@@ -161,8 +162,9 @@ class _Shard:
             partial.replace(self.path(cache))
             write_json(self._record(cache), record)
 
+    @abstractmethod
     def _fill(self, partial: Path) -> None:
-        raise NotImplementedError
+        """Write all of the shard into `partial`, or go on where it ends."""
 
     def _check(self, partial: Path, digest: str) -> None:
         with partial.open("rb") as file:
