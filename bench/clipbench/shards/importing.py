@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from clipbench.contracts import Progress, no_progress
-from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.errors import BadSetting, CorruptData
 from clipbench.settings import OnError
 from clipbench.shards import manifest as manifests
 from clipbench.shards import skipped
@@ -264,14 +264,3 @@ def _with_caption(entry: Entry, image: Sample) -> Sample | UnusableImage:
     return Sample(
         image.image, image.extension, caption, {**dict(entry.metadata), **dict(image.metadata)}
     )
-
-
-def check_annotation(path: Path, what: str) -> Path:
-    """Return `path` if it is a file.
-
-    Raises:
-        MissingData: it is not.
-    """
-    if not path.is_file():
-        raise MissingData(f"There is no {what} {path.absolute()}; check the path.")
-    return path

@@ -36,7 +36,7 @@ class Stain:
 
     def probes(self, scene: Scene) -> None:
         """Refuse: no test asks for probes."""
-        raise NotImplementedError(str(scene))
+        raise NotImplementedError(f"no test asks for probes of {scene}")
 
     def trigger(self) -> Any:
         """Return the inversion."""
