@@ -24,7 +24,6 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench" / "training" / "helpers"))
 
@@ -36,6 +35,7 @@ from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
 from clipbench.training.augment import ImageAugmentation
 from clipbench.training.compact import CompactVocabulary
+from clipbench.training.encoder import Normalisation
 from clipbench.training.originals import OriginalImages
 from clipbench.training.pairs import BatchRequest, TrainingPairs
 from clipbench.training.text import CaptionTable
@@ -47,10 +47,6 @@ KINDS = {
     "shorter side 256": (256, False),
     "shorter side 512": (512, False),
 }
-MEAN, STD = (
-    torch.tensor(part).view(1, 3, 1, 1)
-    for part in (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
-)
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -107,6 +103,8 @@ def test_clipbench(benchmark: Any, shards: ShardSet) -> None:
     vocabulary = CompactVocabulary(model, captions.vocabulary())
     augmentation = ImageAugmentation(crop_scale=0.75, flip=0.5)
     pairs = TrainingPairs(OriginalImages(shards, SIZE), captions, vocabulary, augmentation, 0.0, 0)
+    normalise = Normalisation(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    images = torch.empty(BATCH, 3, SIZE, SIZE)
     order = np.random.default_rng(0).permutation(PAIRS).reshape(-1, BATCH)
     requests = [
         BatchRequest(part, slice(0, BATCH), 1, True, (0, n)) for n, part in enumerate(order)
@@ -115,8 +113,7 @@ def test_clipbench(benchmark: Any, shards: ShardSet) -> None:
     def epoch() -> int:
         count = 0
         for batch in pairs.stream(requests, CORES):
-            images: Tensor = batch.images[0].float().div_(255).sub_(MEAN).div_(STD)
-            count += len(images)
+            count += len(normalise(batch.images[0], images))
         return count
 
     assert benchmark.pedantic(epoch, rounds=3, warmup_rounds=1) == PAIRS

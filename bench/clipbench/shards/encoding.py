@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import simplejpeg
 from PIL import Image as Pil
 from PIL import JpegImagePlugin
 
@@ -95,7 +96,9 @@ def decode(data: bytes) -> Image:
     """Return an image as ``(H, W, 3)`` RGB uint8.
 
     The pixels are those of ``PIL.Image.open(...).convert("RGB")``, as open_clip reads them: an EXIF
-    orientation is not applied, and EXIF data, sound or not, is not looked at.
+    orientation is not applied, and EXIF data, sound or not, is not looked at. JPEGs in grey or
+    colour are decoded by simplejpeg, which takes a fifth (32 pixels) to two thirds (224 pixels) of
+    Pillow's time; both use libjpeg-turbo.
 
     Raises:
         CorruptData: it can't be decoded, or has more than `MAX_PIXELS` pixels.
@@ -103,6 +106,13 @@ def decode(data: bytes) -> Image:
     width, height = image_size(data)
     if width * height > MAX_PIXELS:
         raise CorruptData(f"{width} x {height} pixels are more than {MAX_PIXELS} allowed.")
+    if jpeg_components(data) in {1, 3}:
+        try:
+            pixels: Image = simplejpeg.decode_jpeg(data, "RGB")
+        except ValueError:
+            pass  # Pillow reads some files that it refuses, and says in known words what is wrong
+        else:
+            return pixels
     try:
         with Pil.open(io.BytesIO(calm(data)), formats=_FORMATS) as image:
             return np.asarray(to_rgb(image))

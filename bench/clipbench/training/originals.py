@@ -1,10 +1,8 @@
 """Images decoded from their shards whenever a batch wants them, for sets too large to keep decoded.
 
 Crops are cut from the picture as it is stored and only then brought to the model's size, in one
-antialiased resampling. JPEGs are decoded by simplejpeg where it is installed, which takes two
-thirds of Pillow's time; both use libjpeg-turbo, and the pixels are the same. Where a crop is twice
-as large as the model's images or more, the JPEG is decoded at a half, a quarter or an eighth of its
-size by its own transform.
+antialiased resampling. Where a crop is twice as large as the model's images or more, a JPEG is
+decoded at a half, a quarter or an eighth of its size by its own transform.
 """
 
 from __future__ import annotations
@@ -26,11 +24,6 @@ from clipbench.shards.decoded import fit
 from clipbench.shards.encoding import MAX_PIXELS, calm, decode, image_size, jpeg_components
 from clipbench.shards.reader import ShardSet
 from clipbench.training.augment import Box
-
-try:
-    import simplejpeg
-except ImportError:  # optional
-    simplejpeg = None
 
 BoxOf = Callable[[int, int, int, int], Box]  # (view, row, width, height) -> what to cut out
 
@@ -61,7 +54,7 @@ class FittedImages:
             with self._naming(index):
                 data = self._shards.image_bytes(index)
                 bounded_size(data)
-                out[row] = fit(decode_whole(data), self._size)
+                out[row] = fit(decode(data), self._size)
         return out
 
     @contextmanager
@@ -122,22 +115,6 @@ def bounded_size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
-def decode_whole(data: bytes) -> Image:
-    """Return an image, ``(H, W, 3)`` RGB uint8; the pixels are those of `encoding.decode`.
-
-    Raises:
-        CorruptData: it can't be decoded.
-    """
-    if simplejpeg is not None and jpeg_components(data) in {1, 3}:
-        try:
-            pixels: Image = simplejpeg.decode_jpeg(data, "RGB")
-        except ValueError:
-            pass  # Pillow reads some files that it refuses, and says in known words what is wrong
-        else:
-            return pixels
-    return decode(data)
-
-
 def decode_for(boxes: list[Box], data: bytes, size: int) -> tuple[Image, int]:
     """Return a picture, and by how much it is shrunk.
 
@@ -157,7 +134,7 @@ def decode_for(boxes: list[Box], data: bytes, size: int) -> tuple[Image, int]:
     factor = next((f for f in (8, 4, 2) if room >= f), 1)
     if factor > 1 and jpeg_components(data) in {1, 3}:
         return _shrunk(data, factor), factor
-    return decode_whole(data), 1
+    return decode(data), 1
 
 
 def _shrunk(data: bytes, factor: int) -> Image:
@@ -175,11 +152,12 @@ def cut_out(picture: Image, box: Box, shrunk: int, out: Tensor) -> None:
 
     Args:
         picture: ``(H, W, 3)`` uint8.
-        box: the crop, in pixels of the picture before it was shrunk.
+        box: the crop, in pixels of the picture before it was shrunk; beyond the picture its border
+            is repeated.
         shrunk: by how much it was.
         out: ``(3, S, S)`` uint8.
     """
-    left, top, width, height = box
+    picture, (left, top, width, height) = _bordered(picture, box, shrunk)
     size = out.shape[-1]
     if shrunk > 1:  # the box ends between pixels, which Pillow knows how to resample
         corners = [part / shrunk for part in (left, top, left + width, top + height)]
@@ -195,3 +173,14 @@ def cut_out(picture: Image, box: Box, shrunk: int, out: Tensor) -> None:
         if pixels.shape != out.shape:
             pixels = F.interpolate(pixels[None], (size, size), mode="bicubic", antialias=True)[0]
     out.copy_(pixels)
+
+
+def _bordered(picture: Image, box: Box, shrunk: int) -> tuple[Image, Box]:
+    """Return a picture whose border is repeated as far as a box needs, and the box within it."""
+    left, top, width, height = box
+    ends = (top + height - picture.shape[0] * shrunk, left + width - picture.shape[1] * shrunk)
+    above, before, below, after = (max(0, -(-part // shrunk)) for part in (-top, -left, *ends))
+    if not above + before + below + after:
+        return picture, box
+    wider = np.pad(picture, ((above, below), (before, after), (0, 0)), mode="edge")
+    return wider, (left + before * shrunk, top + above * shrunk, width, height)

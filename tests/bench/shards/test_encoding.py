@@ -33,7 +33,11 @@ def saved(form: str, mode: str = "RGB", **options: Any) -> bytes:
 
 FILES = {
     "jpeg": saved("JPEG"),
-    "progressive": saved("JPEG", progressive=True),
+    "progressive": saved("JPEG", progressive=True, optimize=True, quality=60),
+    "half colour": saved("JPEG", subsampling=1, quality=90),
+    "quarter colour": saved("JPEG", subsampling=2, quality=95),
+    "full colour": saved("JPEG", subsampling=0, quality=95),
+    "rgb jpeg": saved("JPEG", keep_rgb=True),
     "grey jpeg": saved("JPEG", "L"),
     "cmyk": saved("JPEG", "CMYK"),
     "png": saved("PNG"),
