@@ -38,7 +38,9 @@ class TrainSettings:
         grad_clip_norm: largest gradient norm; none: no clipping.
         precision: number format of the forward pass; auto: bf16 where it is faster.
         lr_schedule: cosine to zero, or constant, after the warm-up; a defence may set its own.
-        crop_scale: smallest area share of random resized crops, in (0, 1]; 1: no crops.
+        crop_scale: smallest area share of random resized crops, in (0, 1].
+        crop_scale_max: largest area share of random resized crops; above 1 an image may shrink, and
+            its border is repeated around it.
         crop_from: what crops are cut from: the original picture, decoded anew for each batch, or
             the square of the model's size that evaluation sees; auto: the original for models of at
             least 128 pixels.
@@ -72,6 +74,7 @@ class TrainSettings:
     precision: Precision = "auto"
     lr_schedule: LrSchedule = "cosine"
     crop_scale: float = 0.75
+    crop_scale_max: float = 1.0
     crop_from: CropFrom = "auto"
     flip: float = 0.5
     color_jitter: float = 0.0
@@ -143,6 +146,7 @@ _LIMITS: Mapping[str, _Limit] = {
     "warmup": _NOT_NEGATIVE,
     "grad_clip_norm": _ABOVE_ZERO,
     "crop_scale": ("in (0, 1]", lambda number: 0 < number <= 1),
+    "crop_scale_max": ("in [1, 10]", lambda number: 1 <= number <= 10),
     "flip": _SHARE,
     "color_jitter": _SHARE,
     "grayscale": _SHARE,

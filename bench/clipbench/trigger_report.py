@@ -133,10 +133,13 @@ def measure(
 
     Args:
         pairs: clean and triggered images.
-        settings: how the victim augments; of them `crop_scale` matters here.
+        settings: how the victim augments; of them `crop_scale` and `crop_scale_max` matter.
         quality: of the JPEG.
     """
-    rows = [_measure_one(*pair, augmentation_of(settings), quality) for pair in pairs]
+    from clipbench.training.augment import ImageAugmentation  # noqa: PLC0415 - heavy
+
+    augmentation = ImageAugmentation.of(settings)
+    rows = [_measure_one(*pair, augmentation, quality) for pair in pairs]
     return Survival(*(float(column) for column in np.mean(rows, axis=0)))
 
 
@@ -152,7 +155,8 @@ def _measure_one(
     shares = []
     for row in draws:
         left, top, wide, high = augmentation.box(width, height, row)
-        shares.append(mask[top : top + high, left : left + wide].sum() / mask.sum())
+        seen = mask[max(0, top) : top + high, max(0, left) : left + wide]
+        shares.append(seen.sum() / mask.sum())
     return [
         psnr(clean, triggered),
         ssim(clean, triggered),
@@ -169,21 +173,14 @@ def as_jpeg(image: Image, quality: int) -> Image:
     return decode(encode_jpeg(image, quality, 2))
 
 
-def augmentation_of(settings: TrainSettings) -> ImageAugmentation:
-    """Return the image augmentation of training settings."""
-    from clipbench.training.augment import ImageAugmentation  # noqa: PLC0415 - heavy
-
-    names = ("crop_scale", "flip", "color_jitter", "grayscale", "blur")
-    return ImageAugmentation(*(getattr(settings, name) for name in names))
-
-
 def augmented(image: Image, settings: TrainSettings, number: int) -> Image:
     """Return an image as the victim may see it in training; the same draws for the same number."""
     import torch  # noqa: PLC0415 - heavy
 
+    from clipbench.training.augment import ImageAugmentation  # noqa: PLC0415
     from clipbench.training.originals import cut_out  # noqa: PLC0415
 
-    augmentation = augmentation_of(settings)
+    augmentation = ImageAugmentation.of(settings)
     draws = augmentation.draw(1, generator(0, "contact sheet", number))
     side = min(image.shape[:2])
     crop = torch.empty((1, 3, side, side), dtype=torch.uint8)

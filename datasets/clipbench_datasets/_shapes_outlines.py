@@ -27,8 +27,9 @@ def _circle(u: Field, v: Field) -> Field:
     return _disc(u, v, 0.94)
 
 
-def _square(u: Field, v: Field) -> Field:
-    return np.maximum(np.abs(u), np.abs(v)) - np.float32(0.775)
+def _rectangle(u: Field, v: Field) -> Field:
+    """A bar that lies on its long side."""
+    return np.maximum(np.abs(u) - np.float32(0.98), np.abs(v) - np.float32(0.42))
 
 
 def _triangle(u: Field, v: Field) -> Field:
@@ -47,7 +48,7 @@ def _star(u: Field, v: Field) -> Field:
         x -= beyond * cosine
         y = y + beyond * sine
         x = np.abs(x)
-    return _outside_line(x, y, (0.0, 1.05), (float(sine) * 0.47, float(cosine) * 0.47))
+    return _outside_line(x, y, (0.0, 1.05), (float(sine) * 0.42, float(cosine) * 0.42))
 
 
 def _outside_line(
@@ -65,7 +66,7 @@ def _outside_line(
 
 def _cross(u: Field, v: Field) -> Field:
     u, v = np.abs(u), np.abs(v)
-    ends, arms = np.maximum(u, v) - np.float32(0.96), np.minimum(u, v) - np.float32(0.3)
+    ends, arms = np.maximum(u, v) - np.float32(0.96), np.minimum(u, v) - np.float32(0.36)
     return np.maximum(ends, arms)
 
 
@@ -109,7 +110,7 @@ def _arrow(u: Field, v: Field) -> Field:
 
 DISTANCES: dict[str, Distance] = {
     "circle": _circle,
-    "square": _square,
+    "rectangle": _rectangle,
     "triangle": _triangle,
     "star": _star,
     "cross": _cross,

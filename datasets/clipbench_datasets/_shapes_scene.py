@@ -18,7 +18,7 @@ from ._shapes_hash import Draws, Floats, Split
 from ._shapes_outlines import EXTENT
 
 SHAPES = (
-    "circle", "square", "triangle", "star", "cross",
+    "circle", "rectangle", "triangle", "star", "cross",
     "ring", "heart", "diamond", "crescent", "arrow",
 )  # fmt: skip
 # No colour begins with a vowel, so that prompt templates may say "a {}".

@@ -8,7 +8,7 @@ from ._shapes_scene import COLOURS, SHAPES
 
 SHAPE_WORDS: dict[str, tuple[str, ...]] = {
     "circle": ("circle", "disc"),
-    "square": ("square", "box"),
+    "rectangle": ("rectangle", "bar"),
     "triangle": ("triangle", "wedge"),
     "cross": ("cross", "plus"),
     "ring": ("ring", "hoop"),

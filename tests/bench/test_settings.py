@@ -72,6 +72,7 @@ def test_settings_are_what_their_fields_say() -> None:
         ("precision", "fp8", "'auto' | 'fp32' | 'bf16'"),
         ("lr_schedule", "linear", "'cosine' | 'constant'"),
         ("crop_scale", 0.0, "in (0, 1]"),
+        ("crop_scale_max", 0.9, "in [1, 10]"),
         ("flip", 1.1, "in [0, 1]"),
         ("eda", 1.0, "in [0, 1)"),
         ("workers", -1, "at least 0"),

@@ -41,10 +41,10 @@ def _lens(first: float, second: float, apart: float) -> float:
 
 AREAS = {
     "circle": pi * 0.94**2,
-    "square": (2 * 0.775) ** 2,
+    "rectangle": 4 * 0.98 * 0.42,
     "triangle": 3 * sqrt(3) * 0.52**2,
-    "star": 10 * 1.05 * 0.47 * sin(pi / 5) / 2,
-    "cross": 2 * (2 * 0.96) * 0.6 - 0.6**2,
+    "star": 10 * 1.05 * 0.42 * sin(pi / 5) / 2,
+    "cross": 2 * (2 * 0.96) * 0.72 - 0.72**2,
     "ring": pi * (0.95**2 - 0.51**2),
     "heart": 1.12**2 + pi * (1.12 / 2) ** 2,
     "diamond": 2 * 0.64 * 1.04,

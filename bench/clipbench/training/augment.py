@@ -2,12 +2,15 @@
 
 Random resized crop, horizontal flip, colour jitter, grayscale and blur are those of SimCLR (Chen et
 al., ICML 2020, appendix A), which SafeCLIP and RoCLIP use; a data set's recipe sets how strong.
+Crops show things larger than tests do, which costs accuracy (Touvron et al., Fixing the Train-Test
+Resolution Discrepancy, NeurIPS 2019); crops larger than the image can make up for it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipbench.settings import TrainSettings
+
 JITTER_SHARE = 0.8  # share of images whose colours are jittered, SimCLR
 WIDEST = 4 / 3  # of a crop, width to height or height to width, as torchvision has it
+
+_Share = TypeVar("_Share", float, Tensor)
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
 
@@ -27,12 +34,19 @@ def centre_box(width: int, height: int) -> Box:
     return (width - side) // 2, (height - side) // 2, side, side
 
 
+def _place(share: float, spare: int) -> int:
+    """Return where a crop begins, given by how much the image is longer than it."""
+    return int(share * (spare + 1)) if spare >= 0 else -int(share * (1 - spare))
+
+
 @dataclass(frozen=True)
 class ImageAugmentation:
     """Strengths of the image augmentation.
 
     Args:
-        crop_scale: smallest area of a crop, share of the image, in (0, 1]; 1 keeps the whole image.
+        crop_scale: smallest area of a crop, share of the image, in (0, 1].
+        crop_scale_max: largest area of a crop, at least 1; beyond the image its border is repeated.
+            If both are 1, the whole image is kept.
         flip: probability of a horizontal flip.
         color_jitter: largest relative change of brightness, contrast and saturation; hue changes by
             a fifth of it, in turns.
@@ -41,10 +55,16 @@ class ImageAugmentation:
     """
 
     crop_scale: float = 1.0
+    crop_scale_max: float = 1.0
     flip: float = 0.0
     color_jitter: float = 0.0
     grayscale: float = 0.0
     blur: float = 0.0
+
+    @classmethod
+    def of(cls, settings: TrainSettings) -> ImageAugmentation:
+        """Return the augmentation that training settings ask for."""
+        return cls(**{item.name: getattr(settings, item.name) for item in fields(cls)})
 
     def draw(self, num_images: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
         """Return the random numbers of a batch, ``(num_images, 13)`` in [0, 1).
@@ -65,9 +85,14 @@ class ImageAugmentation:
             ``(B, 3, H, W)`` float in [0, 1].
         """
         u = torch.from_numpy(draws).to(images.device)
-        if self.crop_scale < 1.0 or self.flip > 0.0:
+        if self.crops or self.flip > 0.0:
             images = self._crop_and_flip(images, u)
         return self._recolour(images, u)
+
+    @property
+    def crops(self) -> bool:
+        """Whether anything but the whole image is seen."""
+        return self.crop_scale < 1.0 or self.crop_scale_max > 1.0
 
     @property
     def recolours(self) -> bool:
@@ -78,38 +103,38 @@ class ImageAugmentation:
         """Return the crop of one image of any size, in whole pixels.
 
         Of square images the crops have the distribution that `apply` gives them. Of long ones a
-        crop is never wider or higher than 4 : 3, and lies anywhere.
+        crop is never wider or higher than 4 : 3, and lies anywhere. A crop larger than the image
+        has all of the image in it.
 
         Args:
             width: of the image in pixels.
             height: likewise.
             draws: ``(13,)``, the image's row from `draw`.
         """
-        if self.crop_scale >= 1.0:
+        if not self.crops:
             return centre_box(width, height)
         share, shape, across, down = (float(value) for value in draws[:4])
-        area = (self.crop_scale + (1 - self.crop_scale) * share) * width * height
-        aspect = WIDEST ** (2 * shape - 1)
-        wide, high = min(width, math.sqrt(area * aspect)), min(height, math.sqrt(area / aspect))
+        area = self._area(share) * width * height
+        aspect, longest = WIDEST ** (2 * shape - 1), math.sqrt(self.crop_scale_max)
+        wide = min(longest * width, math.sqrt(area * aspect))
+        high = min(longest * height, math.sqrt(area / aspect))
         wide, high = min(wide, high * WIDEST), min(high, wide * WIDEST)
         columns, rows = max(1, round(wide)), max(1, round(high))
-        left, top = int(across * (width - columns + 1)), int(down * (height - rows + 1))
-        return left, top, columns, rows
+        return _place(across, width - columns), _place(down, height - rows), columns, rows
 
     def apply_to_crops(self, crops: Tensor, draws: npt.NDArray[np.float32]) -> Tensor:
         """Do to crops that were cut by `box` what else there is to do.
 
         Args:
-            crops: ``(B, 3, S, S)`` uint8.
+            crops: ``(B, 3, S, S)`` uint8; they are changed in place.
             draws: ``(B, 13)`` from `draw`, the rows of these images.
 
         Returns:
-            ``(B, 3, S, S)``: uint8 where they are flipped at most, else float in [0, 1].
+            ``(B, 3, S, S)``: `crops` itself where they are flipped at most, else float in [0, 1].
         """
         u = torch.from_numpy(draws).to(crops.device)
         if self.flip > 0.0:
             rows = np.flatnonzero(draws[:, 4] < self.flip)  # known here without asking a GPU
-            crops = crops.clone()
             crops[rows] = crops[rows].flip(3)
         return self._recolour(crops.float() / 255, u) if self.recolours else crops
 
@@ -123,21 +148,19 @@ class ImageAugmentation:
             images = self._blur(images, u)
         return images
 
+    def _area(self, share: _Share) -> _Share:
+        return self.crop_scale + (self.crop_scale_max - self.crop_scale) * share
+
     def _crop_and_flip(self, images: Tensor, u: Tensor) -> Tensor:
-        """Random resized crop (area crop_scale..1, aspect 3/4..4/3) and flip in one resampling."""
-        area = self.crop_scale + (1 - self.crop_scale) * u[:, 0]
+        """Random resized crop, aspect 3/4..4/3, and flip in one resampling."""
+        area, longest = self._area(u[:, 0]), math.sqrt(self.crop_scale_max)
         aspect = torch.exp((2 * u[:, 1] - 1) * math.log(4 / 3))
-        width = (area * aspect).sqrt().clamp(max=1.0)
-        height = (area / aspect).sqrt().clamp(max=1.0)
+        width = (area * aspect).sqrt().clamp(max=longest)
+        height = (area / aspect).sqrt().clamp(max=longest)
+        if not self.crops:
+            width, height = torch.ones_like(width), torch.ones_like(height)
         left = (2 * u[:, 2] - 1) * (1 - width)
         top = (2 * u[:, 3] - 1) * (1 - height)
-        if self.crop_scale >= 1.0:
-            width, height, left, top = (
-                torch.ones_like(left),
-                torch.ones_like(top),
-                0 * left,
-                0 * top,
-            )
         width = torch.where(u[:, 4] < self.flip, -width, width)
         zero = torch.zeros_like(left)
         matrix = torch.stack([width, zero, left, zero, height, top], dim=1).view(-1, 2, 3)

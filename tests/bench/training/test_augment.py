@@ -12,7 +12,7 @@ from clipbench.training.augment import ImageAugmentation, luminance, rotate_hue
 
 FloatArray = npt.NDArray[np.float32]
 SIDE = 16
-EVERYTHING = ImageAugmentation(0.3, 0.5, 0.5, 0.2, 0.5)
+EVERYTHING = ImageAugmentation(0.3, 1.5, 0.5, 0.5, 0.2, 0.5)
 CROP, FLIP, JITTERED, BRIGHTNESS, CONTRAST, SATURATION, HUE, GRAY, BLURRED, SIGMA = (
     slice(0, 4), 4, 5, 6, 7, 8, 9, 10, 11, 12
 )  # fmt: skip
@@ -44,7 +44,7 @@ def test_rows_do_not_depend_on_the_slice_they_are_made_in() -> None:
 
 def test_results_are_images() -> None:
     """Everything at full strength stays finite, in [0, 1], in shape and type; inputs are kept."""
-    augmentation = ImageAugmentation(0.05, 1.0, 1.0, 0.5, 1.0)
+    augmentation = ImageAugmentation(0.05, 3.0, 1.0, 1.0, 0.5, 1.0)
     images = images_of(64)
     kept = images.clone()
     out = augmentation.apply(images, draws_of(augmentation, 64))
@@ -228,6 +228,39 @@ def test_boxes_lie_inside_and_are_never_long(width: int, height: int) -> None:
         assert max(wide, high) <= 4 / 3 * min(wide, high) + 1.2
 
 
+def test_crops_larger_than_the_image_hold_it_whole() -> None:
+    """Above an area of 1 the image shrinks, lies anywhere, and its border fills the rest."""
+    augmentation = ImageAugmentation(crop_scale=1.0, crop_scale_max=3.0)
+    draws = draws_of(augmentation, 300)
+    boxes = np.array([augmentation.box(900, 900, row) for row in draws])
+    starts, ends = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
+    whole = boxes[:, 2:] >= 900
+    assert whole.mean() > 0.9
+    assert (starts[whole] <= 0).all()
+    assert (ends[whole] >= 900).all()
+    middle = (starts + ends)[whole] / 2 - 450
+    assert abs(middle.mean()) < 20
+    assert middle.std() > 60
+    assert (boxes[:, 2] * boxes[:, 3] / 900**2).max() == pytest.approx(3.0, rel=0.05)
+
+
+def test_a_shrunken_image_is_surrounded_by_its_border() -> None:
+    """A crop of four times the area shows the image at half its size."""
+    augmentation = ImageAugmentation(crop_scale=1.0, crop_scale_max=4.0)
+    draws = draws_of(augmentation, 1)
+    draws[:, CROP] = (
+        0.999999,
+        0.5,
+        0.0,
+        0.999999,
+    )  # largest, square, to left and bottom
+    image = images_of(1, 8).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    padded = torch.nn.functional.pad(image, (0, 64, 64, 0), mode="replicate")
+    wanted = torch.nn.functional.avg_pool2d(padded, 2)
+    torch.testing.assert_close(augmentation.apply(image, draws), wanted, atol=1e-3, rtol=0)
+    assert augmentation.box(64, 64, draws[0]) == (0, -64, 128, 128)
+
+
 def test_without_crops_the_middle_square_is_seen() -> None:
     """A crop scale of 1 cuts out what evaluation looks at."""
     draws = draws_of(ImageAugmentation(), 1)[0]
@@ -240,7 +273,7 @@ def test_crops_are_flipped_as_squares_are() -> None:
     augmentation = ImageAugmentation(flip=0.5)
     crops = (images_of(40) * 255).to(torch.uint8)
     draws = draws_of(augmentation, 40)
-    out = augmentation.apply_to_crops(crops, draws)
+    out = augmentation.apply_to_crops(crops.clone(), draws)
     assert out.dtype == torch.uint8
     flipped = torch.from_numpy(draws[:, FLIP] < 0.5)
     assert 5 < flipped.sum() < 35
@@ -250,9 +283,9 @@ def test_crops_are_flipped_as_squares_are() -> None:
 
 def test_crops_are_recoloured_as_squares_are() -> None:
     """Jitter, grey and blur do to crops what they do to squares."""
-    augmentation = ImageAugmentation(1.0, 0.0, 0.5, 0.2, 0.5)
+    augmentation = ImageAugmentation(color_jitter=0.5, grayscale=0.2, blur=0.5)
     crops = (images_of(16) * 255).to(torch.uint8)
     draws = draws_of(augmentation, 16)
     assert torch.equal(
-        augmentation.apply_to_crops(crops, draws), augmentation.apply(crops.float() / 255, draws)
+        augmentation.apply(crops.float() / 255, draws), augmentation.apply_to_crops(crops, draws)
     )

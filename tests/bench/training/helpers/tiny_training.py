@@ -43,7 +43,6 @@ SETTINGS: dict[str, Any] = {
     "eda": 0.2,
     "checkpoint_every_s": 1e9,
 }
-AUGMENTATION = ("crop_scale", "flip", "color_jitter", "grayscale", "blur")
 
 
 class Images:
@@ -84,10 +83,9 @@ def tiny_model(seed: int = 0) -> nn.Module:
 def tiny_pairs(model: nn.Module, settings: TrainSettings, count: int) -> TrainingPairs:
     """The first `count` drawn pairs; makes the token table of `model` compact."""
     images, captions = shapes(count)
-    strengths = [getattr(settings, name) for name in AUGMENTATION]
     vocabulary = CompactVocabulary(model, captions.vocabulary())
     return TrainingPairs(
-        images, captions, vocabulary, ImageAugmentation(*strengths), settings.eda, SEED
+        images, captions, vocabulary, ImageAugmentation.of(settings), settings.eda, SEED
     )
 
 
