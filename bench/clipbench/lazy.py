@@ -9,6 +9,7 @@ from typing import Generic, TypeVar, overload
 from clipbench.contracts import Image
 from clipbench.errors import CorruptData, MissingData
 from clipbench.shards.encoding import decode
+from clipbench.shards.normalise import UnusableImage, check_size
 
 Item = TypeVar("Item")
 MAX_BYTES = 1 << 28  # of an image file; no test picture is larger
@@ -43,7 +44,7 @@ def read_image(path: Path) -> Image:
 
     Raises:
         MissingData: it cannot be read.
-        CorruptData: it is no sound JPEG, PNG or WebP, or too large.
+        CorruptData: it is no sound JPEG, PNG or WebP, too large or too narrow.
     """
     try:
         size = path.stat().st_size
@@ -66,8 +67,12 @@ def decoded(content: bytes, name: str) -> Image:
         CorruptData: naming the image and what is wrong with it.
     """
     try:
-        return decode(content)
+        image = decode(content)
+        check_size(image.shape[1], image.shape[0])
+    except UnusableImage as error:
+        raise CorruptData(f"The test image {name} can't be used, {error}. Remove it.") from error
     except CorruptData as error:
         raise CorruptData(
             f"The test image {name} is damaged: {str(error).rstrip('.')}. Fetch it again."
         ) from error
+    return image

@@ -89,7 +89,7 @@ def is_path(text: str, known: Collection[str] = ()) -> bool:
         return False
     before, slash, _ = text.partition("/")
     is_relative = bool(slash) and not re.search("[:=]", before)
-    if re.match("https?://|pipe:", text):
+    if re.match(r"[a-z][a-z0-9+.-]*://|pipe:", text):
         return True
     return text.startswith(("/", "~")) or is_relative or bool(re.fullmatch(r"[^:=]+\.tar", text))
 

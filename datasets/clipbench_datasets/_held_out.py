@@ -11,6 +11,8 @@ from clipbench.contracts import Classes, IntArray, LabelledImages
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.lazy import Item, LazyImages
 
+from . import _files as files
+
 MAX_TEXT = 1 << 26  # bytes of a text file
 
 
@@ -130,24 +132,13 @@ def classes_of(names: Sequence[str], templates: Sequence[str]) -> Classes:
     return Classes(tuple(names), tuple(templates), tuple((name,) for name in names))
 
 
-def folder_of(path: Path, what: str) -> Path:
-    """Return a folder.
-
-    Raises:
-        MissingData: there is none.
-    """
-    if not path.is_dir():
-        raise MissingData(f"There is no folder {path.resolve()}; it should hold {what}.")
-    return path
-
-
 def inside(folder: Path, name: str, listed_in: Path) -> Path:
     """Return the path of a file that a list names.
 
     Raises:
         CorruptData: the name leads out of the folder.
     """
-    parts = Path(name).parts
-    if not parts or ".." in parts or Path(name).is_absolute():
+    path = files.path_in(folder, name)
+    if path is None:
         raise CorruptData(f"{listed_in} names the file {name!r}, which is not below {folder}.")
-    return folder / name
+    return Path(path)

@@ -86,6 +86,12 @@ def _of_list(
         raise CorruptData(
             f"{path} has no class for {len(missing):,} of {len(files):,} images, e.g. {missing[0]}."
         )
+    absent = sorted(class_of.keys() - {Path(name).stem for name in files})
+    if absent:
+        raise CorruptData(
+            f"{path} lists images that are not there ({len(absent):,}, e.g. {absent[0]}); fetch"
+            " them, or give a list of the images that are there."
+        )
     return [class_of[Path(name).stem] for name in files]
 
 

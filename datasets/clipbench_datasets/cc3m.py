@@ -19,9 +19,10 @@ from typing import Any
 from clipbench.errors import CorruptData, MissingData
 from clipbench.shards.importing import Entry
 
+from . import _files as files
 from . import _training as training
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ""})
+_SUFFIXES = files.IMAGES | {""}
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,8 @@ class CC3M(training.LooseTraining):
             MissingData: the TSV, the mapping or the folder is not there, or no file fits a row.
             CorruptData: a line has no tab, or the file is not UTF-8.
         """
-        training.require_file(self.path, "TSV")
-        training.require_folder(self.images, "folder of images")
+        files.require_file(self.path, "TSV")
+        files.require_folder(self.images, "folder of images")
         by_url = None if self.mapping is None else _read_mapping(self.mapping)
         by_row = _files_by_row(self.images) if by_url is None else {}
         for number, (caption, url) in enumerate(_lines(self.path)):
@@ -90,7 +91,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _read_mapping(path: Path) -> dict[str, str]:
-    training.require_file(path, "mapping")
+    files.require_file(path, "mapping")
     return dict(_lines(path))
 
 

@@ -31,6 +31,7 @@ from clipbench.shards.handles import OpenFiles
 from clipbench.shards.scan import groups
 from clipbench.shards.tar import Member
 
+from . import _files as files
 from . import _held_out as held_out
 
 NAMES = "classnames.txt"
@@ -98,7 +99,7 @@ class ClipBenchmark:
         return held_out.split_off(split.images, split.labels(len(names)), self.reserve)
 
     def _kind(self) -> str:
-        held_out.folder_of(self.root, f"{self.split}/nshards.txt and {NAMES}")
+        files.require_folder(self.root, f"folder with {self.split}/nshards.txt in it")
         path = self.root / TYPE
         kind = held_out.lines_of(path, "a type")[0] if path.is_file() else "classification"
         if kind not in ("classification", "retrieval"):

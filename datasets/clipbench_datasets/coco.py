@@ -17,6 +17,7 @@ from typing import Any, Literal
 from clipbench.rng import generator
 from clipbench.shards.importing import Entry
 
+from . import _files as files
 from . import _json as streams
 from . import _training as training
 
@@ -59,14 +60,17 @@ class Coco(training.LooseTraining):
             MissingData: the annotations or the folder are not there.
             CorruptData: the annotations are not in COCO's form.
         """
-        training.require_file(self.annotations, "annotation file")
-        training.require_folder(self.images, "folder of images")
+        files.require_file(self.annotations, "annotation file")
+        files.require_folder(self.images, "folder of images")
         captions = self._captions()
-        for image in streams.items(self.annotations, "images", "COCO's captions"):
+        listed = streams.items(self.annotations, "images", "COCO's captions")
+        for position, image in enumerate(listed):
             number = streams.whole(image, "id", self.annotations)
             path, wrong = training.inside(
                 self.images, streams.text(image, "file_name", self.annotations)
             )
+            if position == 0 and wrong is None and not Path(path).is_file():
+                files.require_images(self.images, "folder of images")
             for caption_id, caption in self._chosen(number, sorted(captions.pop(number, []))):
                 name = f"annotation {caption_id} of image {number}"
                 yield Entry(name, path, caption, problem=wrong)

@@ -22,6 +22,7 @@ from clipbench.contracts import EvaluationSet, LabelledImages, Retrieval
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.lazy import LazyImages, read_image
 
+from . import _files as files
 from . import _held_out as held_out
 from . import _json
 
@@ -52,7 +53,7 @@ class CocoRetrieval:
             MissingData, CorruptData: a file is missing or is not what it should be.
             BadSetting: the split has no image.
         """
-        held_out.folder_of(self.images, "COCO's images, e.g. val2014/COCO_val2014_*.jpg")
+        files.require_folder(self.images, "folder of COCO's images, which has val2014 in it")
         entries = list(self._entries())
         if not entries:
             raise BadSetting(f"{self.karpathy} has no image of split {self.split!r}.")
@@ -77,8 +78,7 @@ class CocoRetrieval:
 
     def _entries(self) -> Iterator[tuple[str, int, list[str]]]:
         """Yield file, COCO's number of the image and captions of the split's images, in order."""
-        if not self.karpathy.is_file():
-            raise MissingData(f"There is no file {self.karpathy.resolve()}; give {SPLIT_FILE}.")
+        files.require_file(self.karpathy, "file of COCO's split (dataset_coco.json)")
         with self.karpathy.open("rb") as file:
             is_list = file.read(64).lstrip()[:1] == b"["
         if is_list:
@@ -134,8 +134,7 @@ def _number(name: str, path: Path) -> int:
 
 def _of_annotations(path: Path, numbers: list[int]) -> list[list[str]]:
     """Return the captions of images from COCO's annotations, in the order of their numbers."""
-    if not path.is_file():
-        raise MissingData(f"There is no file {path.resolve()}; give captions_val2014.json.")
+    files.require_file(path, "file of COCO's captions (captions_val2014.json)")
     found: dict[int, list[tuple[int, str]]] = {number: [] for number in numbers}
     for item in _json.items(path, "annotations", "COCO's captions, like captions_val2014.json"):
         number = _json.whole(item, "image_id", path)

@@ -15,6 +15,7 @@ from typing import Any
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards.importing import Entry
 
+from . import _files as files
 from . import _training as training
 
 _NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
@@ -75,8 +76,8 @@ class Csv(training.LooseTraining):
             MissingData: the file or the folder of images is not there.
             CorruptData: the file is no UTF-8, or lacks a column.
         """
-        training.require_file(self.path, "CSV file")
-        training.require_folder(self._folder, "folder of images")
+        files.require_file(self.path, "CSV file")
+        files.require_folder(self._folder, "folder of images")
         csv.field_size_limit(_MOST)
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:

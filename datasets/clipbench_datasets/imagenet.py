@@ -19,6 +19,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ from clipbench.contracts import Classes, Classification, EvaluationSet, Labelled
 from clipbench.errors import CorruptData, MissingData
 from clipbench.lazy import LazyImages, read_image
 
+from . import _files as files
 from . import _held_out as held_out
 from . import _imagenet_labels as imagenet_labels
 
 SYNSET = re.compile(r"n\d{8}")
-SUFFIXES = frozenset({".jpeg", ".jpg", ".png", ".webp"})
+UNREAD = frozenset({".avif", ".bmp", ".gif", ".heic", ".jp2", ".ppm", ".tif", ".tiff"})
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class ImageNet:
         """
         train = None
         if self.train is not None:
-            paths, labels = _of_folders(held_out.folder_of(self.train, "a folder for each synset"))
+            root = files.require_folder(self.train, "folder of ImageNet's training images")
+            paths, labels = _of_folders(root)
             train = LabelledImages(LazyImages(paths, read_image), np.array(labels, np.int64))
         return EvaluationSet("imagenet", Classification(_classes(), self._test[0], train))
 
@@ -81,13 +84,13 @@ class ImageNet:
 
     @cached_property
     def _test(self) -> tuple[LabelledImages, LabelledImages]:
-        folder = held_out.folder_of(self.root, "ImageNet's validation images")
+        folder = files.require_folder(self.root, "folder of ImageNet's validation images")
         if self.labels is None:
             paths, labels = _of_folders(folder)
         else:
-            files = _files(folder)
-            labels = imagenet_labels.labels_of(files, self.labels, self.synsets, synsets_in_order())
-            paths = [folder / name for name in files]
+            names = _images_in(folder)
+            labels = imagenet_labels.labels_of(names, self.labels, self.synsets, synsets_in_order())
+            paths = [folder / name for name in names]
         images = LazyImages(paths, read_image)
         return held_out.split_off(images, np.array(labels, np.int64), self.reserve)
 
@@ -121,7 +124,7 @@ def _of_folders(root: Path) -> tuple[list[Path], list[int]]:
     number_of = {synset: number for number, synset in enumerate(synsets_in_order())}
     folders = sorted(path.name for path in root.iterdir() if SYNSET.fullmatch(path.name))
     if not folders:
-        flat = next((True for path in root.iterdir() if path.suffix.lower() in SUFFIXES), False)
+        flat = any(path.suffix.lower() in files.READ for path in root.iterdir())
         needed = (
             "; its images lie in one folder, so give their classes with labels=FILE"
             if flat
@@ -135,18 +138,40 @@ def _of_folders(root: Path) -> tuple[list[Path], list[int]]:
             raise CorruptData(
                 f"{root / name} is named after a synset that is none of ImageNet's 1,000 classes."
             )
-        files = _files(root / name)
-        paths += [root / name / file for file in files]
-        labels += [number_of[name]] * len(files)
+        images = _images_in(root / name)
+        paths += [root / name / image for image in images]
+        labels += [number_of[name]] * len(images)
     return paths, labels
 
 
-def _files(folder: Path) -> Sequence[str]:
-    """Return the names of the images in a folder, sorted."""
-    names = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+def _images_in(folder: Path) -> Sequence[str]:
+    """Return the names of the images in a folder, sorted; hidden files are none.
+
+    Raises:
+        MissingData: there is no image.
+        CorruptData: some are of a kind that is not read, or one is there twice: none may be left
+            out or counted twice without a word.
+    """
+    found = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    others = [name for name in found if Path(name).suffix.lower() in UNREAD]
+    if others:
+        raise CorruptData(
+            f"{folder.resolve()} has images that are no JPEG, PNG or WebP ({len(others):,}, e.g."
+            f" {others[0]}); convert them or take them away."
+        )
+    names = [name for name in found if Path(name).suffix.lower() in files.READ]
     if not names:
         raise MissingData(f"{folder.resolve()} has no images (.JPEG).")
+    for one, two in pairwise(sorted(names, key=_stem)):
+        if _stem(one) == _stem(two):
+            raise CorruptData(
+                f"{folder.resolve()} has the same image twice, {one} and {two}; remove one."
+            )
     return names
+
+
+def _stem(name: str) -> str:
+    return Path(name).stem
 
 
 DATASET = ImageNet

@@ -29,11 +29,14 @@ from clipbench.contracts import (
     IntArray,
     LabelledImages,
 )
-from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
 from clipbench.lazy import LazyImages
-from clipbench.shards.encoding import MAX_PIXELS, to_rgb
+from clipbench.shards.encoding import to_rgb
+from clipbench.shards.normalise import check_size
 
+from . import _files as files
 from . import _held_out as held_out
+from . import _image_folder as image_folder
 
 Name = Literal[
     "CIFAR10",
@@ -138,10 +141,11 @@ class Torchvision:
     @cached_property
     def _opened(self) -> tuple[Any, Any]:
         """The test split, and the training split if there is one."""
-        held_out.folder_of(self.root, f"torchvision's {self.dataset}")
+        files.require_folder(self.root, f"folder of torchvision's {self.dataset}")
         if self.dataset == "ImageFolder":
-            root, train = _folders(self.root)
-            return self._open(root, {}), None if train is None else self._open(train, {})
+            root, train = image_folder.splits(self.root)
+            how = {"loader": image_folder.read}
+            return self._open(root, how), None if train is None else self._open(train, how)
         form = _FORMS.get(self.dataset, _SPLIT)
         test = self._open(self.root, form.test)
         if form.train is None:
@@ -206,14 +210,6 @@ class Torchvision:
         return held_out.classes_of(names, short)
 
 
-def _folders(root: Path) -> tuple[Path, Path | None]:
-    """Return the folders of test and training images of an ImageFolder."""
-    test = next((root / name for name in ("test", "val") if (root / name).is_dir()), None)
-    if test is None:
-        return root, None
-    return test, root / "train" if (root / "train").is_dir() else None
-
-
 def _labels(opened: Any) -> IntArray:
     """Return the labels without decoding images, where the set has them apart."""
     for name in ("targets", "labels", "_labels", "y"):
@@ -230,9 +226,10 @@ def _load(opened: Any, name: str, number: int) -> Image:
     """Return image `number` as ``(H, W, 3)`` uint8."""
     try:
         picture = opened[number][0]
-        if picture.width * picture.height > MAX_PIXELS:
-            raise ValueError(f"{picture.width} x {picture.height} pixels are too many")
+        check_size(picture.width, picture.height)
         return np.asarray(to_rgb(picture))
+    except BadInput:
+        raise
     except Exception as error:  # files of many formats fail in many ways
         where = _file(opened, number)
         reason = " ".join(str(error).split())[:160]

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from clipbench.errors import CorruptData
 from clipbench.shards.importing import Entry
 
+from . import _files as files
 from . import _json as streams
 from . import _training as training
 
@@ -59,16 +60,18 @@ class VisualGenome(training.LooseTraining):
             MissingData: the annotations or the folder are not there.
             CorruptData: the annotations are not in Visual Genome's form.
         """
-        training.require_file(self.annotations, "annotation file")
-        training.require_folder(self.images, "folder of images")
+        files.require_file(self.annotations, "annotation file")
+        files.require_folder(self.images, "folder of images")
         folders = [self.images / name for name in FOLDERS if (self.images / name).is_dir()]
+        if len(folders) == 1:  # neither of those in which images are published
+            files.require_images(self.images, "folder of images (with VG_100K in it)")
         for image in streams.items(self.annotations, "", "Visual Genome's region descriptions"):
             number = streams.whole(image, "id", self.annotations)
             regions = image.get("regions")
             if not isinstance(regions, list):
                 raise CorruptData(f"{self.annotations} has no regions for image {number}.")
-            paths = (folder / f"{number}.jpg" for folder in folders)
-            path = str(next((path for path in paths if path.is_file()), ""))
+            paths = [folder / f"{number}.jpg" for folder in folders]
+            path = next((path for path in paths if path.is_file()), None)
             missing = None if path else ("image missing", f"no {number}.jpg in {self.images}")
             for region in regions:
                 if not isinstance(region, dict):
@@ -76,7 +79,7 @@ class VisualGenome(training.LooseTraining):
                 region_id = streams.whole(region, "region_id", self.annotations)
                 yield Entry(
                     f"region {region_id} of image {number}",
-                    path,
+                    str(path or paths[0]),
                     streams.text(region, "phrase", self.annotations),
                     box=self._box(region) if self.regions == "crop" else None,
                     problem=missing,

@@ -1,10 +1,8 @@
 """Makes the helpers of this folder importable, and measures a checkpoint on held-out data."""
 
-import contextlib
-import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 
-from clipbench.cli import main
+from commands import Bench, command
+
 from clipbench.models import create_model, model_config, save_model
 
 # Small enough that the 80,000 prompts of ImageNet take seconds.
@@ -48,14 +47,21 @@ def evaluate(checkpoint: tuple[Path, Path]) -> Callable[..., Any]:
     weights, config = checkpoint
 
     def run(spec: str, *options: object) -> Any:
-        out, err = io.StringIO(), io.StringIO()
         line = ["evaluate", "--checkpoint", weights, "--model", config, "--json", "--quiet"]
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = main([str(word) for word in (*line, "--eval", spec, *options)])
-        if status:
-            (error,) = err.getvalue().splitlines()
-            return status, error
-        (result,) = json.loads(out.getvalue())
-        return result
+        done = command(*line, "--eval", spec, *options)
+        return (done.status, done.error) if done.status else done.result
 
     return run
+
+
+@pytest.fixture(scope="module")
+def bench(
+    tmp_path_factory: pytest.TempPathFactory, checkpoint: tuple[Path, Path]
+) -> Iterator[Bench]:
+    """Return a folder for runs of the tiny model; a file's tests share its cache.
+
+    Work is done in this process: results do not depend on it, and starting others takes seconds.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.cpu_count", lambda: 1)
+        yield Bench(tmp_path_factory.mktemp("bench"), checkpoint[1])

@@ -46,16 +46,6 @@ def labels_of(**parameters: Any) -> list[int]:
     return labels
 
 
-def test_evaluating_a_checkpoint_on_class_folders(tmp_path: Path, evaluate: Any) -> None:
-    """The whole way: a folder a synset is named, and all its images are counted."""
-    result = evaluate(f"imagenet:root={imagenet_folders(tmp_path)}")
-    assert result["data"] == "imagenet"
-    top1 = result["metrics"]["zeroshot_top1"]
-    assert top1["n"] == 8
-    assert result["metrics"]["mean_per_class_recall"]["n"] == 4
-    assert result["evaluations"] == [{"name": "imagenet", "metrics": result["metrics"]}]
-
-
 def test_names_templates_and_aliases_are_the_published_ones(tmp_path: Path) -> None:
     """1,000 names of CLIP in the order of synsets, 80 templates, and WordNet's other words."""
     classes = ImageNet(imagenet_folders(tmp_path)).evaluation().classes

@@ -155,5 +155,4 @@ def test_a_broken_image_is_named(tmp_path: Path, evaluate: Any) -> None:
     (root / "test" / "hen" / "1.jpg").write_bytes(b"\xff\xd8\xff no image")
     status, error = evaluate(f"torchvision:dataset=ImageFolder,root={root}")
     assert status == 2
-    assert "Test image 3 of ImageFolder" in error
-    assert "hen/1.jpg" in error
+    assert "hen/1.jpg is damaged" in error

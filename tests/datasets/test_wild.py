@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
+import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -12,11 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "bench" / "training" / "helpers"))
+
 import wild
+from commands import Bench, command
+from processes import finish, start
 from staining import poisoned
 
 from clipbench import registry
-from clipbench.cli import main
 from clipbench.errors import CorruptData
 from clipbench.shards import skipped
 from clipbench.shards.importing import import_set
@@ -45,14 +49,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lines_of(path: Path) -> list[dict[str, Any]]:
     """Return what was left out, as a file names it."""
     return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def command(*words: object) -> tuple[int, str, str]:
-    """Run a command line; return exit status, output and messages."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = main([str(word) for word in words])
-    return status, out.getvalue(), err.getvalue()
 
 
 def test_the_corpus_is_wild_enough() -> None:
@@ -150,13 +146,8 @@ def test_a_run_on_wild_shards_counts_on_what_is_usable(foreign: Path, tmp_path: 
     where = ("--data", foreign, "--eval", HELD_OUT, "--cache", tmp_path / "cache")
     attack = ("--attack", "targeted:targets=2", "--rate", "10%")
     line = ("run", *where, *attack, *RUN, "--out", tmp_path / "runs", "--json", "-q")
-    status, out, err = command(*line)
-    assert (status, out) == (2, "")
-    assert "can't be used" in err
-    assert err.count("\n") == 1
-    status, out, err = command(*line, "--on-error", "skip")
-    assert status == 0, err
-    (result,) = json.loads(out)
+    assert "can't be used" in command(*line).error
+    result = command(*line, "--on-error", "skip").result
     wanted = Counter(pair.screened for pair in wild.WILD if pair.screened)
     usable = len(wild.WILD) - wanted.total()
     assert result["data"]["left_out"] == dict(wanted)
@@ -169,3 +160,40 @@ def test_a_run_on_wild_shards_counts_on_what_is_usable(foreign: Path, tmp_path: 
     report = verify(poisoned_folder)
     broken = {check.name for check in report.checks if not check.passed}
     assert broken <= {"no trace in encoding", "no trace in JSON"}  # each wild file is of its own
+
+
+def test_wild_files_go_all_the_way(bench: Bench, tmp_path: Path) -> None:
+    """Import, poison, train and evaluate, on wild test images, too, by one command.
+
+    Every pair is trained on or named with its reason, and no poison is lost. Two processes under
+    torchrun count and name the same, once.
+    """
+    spec = f"csv:path={wild.write_loose(tmp_path)}"
+    tests = wild.write_classes(tmp_path / "classes")
+    held_out = f"torchvision:dataset=ImageFolder,root={tmp_path / 'classes'},reserve=1"
+    options = ("--eval", held_out, "--attack", "targeted:targets=2", "--poisons", 12)
+    number = next(n for n, pair in enumerate(wild.WILD, 1) if pair.imported)
+    assert f"row {number} of pairs.tsv" in bench.do(spec, *options).error
+    options = (*options, "--on-error", "skip")
+    two = Bench(tmp_path / "two", bench.model)
+    both = start(["-m", "clipbench", *map(str, two.line(spec, *options))], 2)
+    try:
+        result = bench.run(spec, *options)
+    finally:
+        finish(both)
+    wanted = {n: pair.imported for n, pair in enumerate(wild.WILD, 1) if pair.imported}
+    assert result["data"]["left_out"] == dict(Counter(wanted.values()))
+    assert result["data"]["pairs"] == len(wild.WILD) - len(wanted)
+    named = lines_of(bench.runs / result["id"] / "left_out.jsonl")
+    assert {int(item["name"].split()[1]): item["reason"] for item in named} == wanted
+    assert (result["attack"]["count"], result["exposures"]["min"]) == (12, 1)
+    assert result["exposures"]["max"] == 1
+    assert result["metrics"]["zeroshot_top1"]["n"] == tests - 2
+    (made,) = (bench.cache / "poisoned").iterdir()
+    assert [check for check in verify(made).checks if not check.passed] == []
+    (folder,) = two.runs.iterdir()
+    again = json.loads((folder / "result.json").read_text())
+    assert again["train"]["processes"] == 2
+    for key in ("id", "data", "attack", "exposures"):
+        assert again[key] == result[key]
+    assert lines_of(folder / "left_out.jsonl") == named

@@ -37,9 +37,13 @@ def image_like(image: Image, reference: bytes) -> bytes:
 
 def caption_like(caption: str, reference: bytes) -> bytes:
     """Return a caption's file; it ends in a new line if the `reference` caption does."""
-    if reference.endswith(b"\n") and not caption.endswith("\n"):
-        caption += "\n"
-    return caption.encode()
+    return text_like(caption, "\n" if reference.endswith(b"\n") else "").encode()
+
+
+def text_like(caption: str, reference: object) -> str:
+    """Return a caption as JSON holds it; it ends in a new line if the `reference` caption does."""
+    ends = isinstance(reference, str) and reference.endswith("\n")
+    return f"{caption}\n" if ends and not caption.endswith("\n") else caption
 
 
 def changed_fields(
@@ -56,7 +60,9 @@ def changed_fields(
         image: the new image file.
         reference: the model's image file.
     """
-    changes: dict[str, Any] = {"caption": caption} if "caption" in fields else {}
+    changes: dict[str, Any] = {}
+    if "caption" in fields:
+        changes["caption"] = text_like(caption, fields["caption"])
     size = ("width", "height")
     for name, old, new in zip(size, image_size(reference), image_size(image), strict=True):
         if fields.get(name) == old:

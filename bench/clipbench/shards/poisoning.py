@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,8 @@ class PoisonWriter:
         inside = self._groups(job.number) if self._needs_groups(job) else {}
         for kept, place in sorted(job.poisons, key=lambda item: item[1].key):
             members = self._contents(kept, place, job.seed, inside)
-            caption = kept.caption if base.caption_field else members["txt"].decode()
+            field = base.caption_field
+            caption = json.loads(members["json"])[field] if field else members["txt"].decode()
             written[place.key] = Written(caption, hashlib.sha256(members["image"]).hexdigest())
             if place.before is None:
                 edits += self._changes(place.model, members, inside)
@@ -143,7 +145,7 @@ class PoisonWriter:
         if base.caption_field is not None:
             if fields.get("caption") != old_caption:
                 changes.pop("caption", None)  # another caption than the one that is read
-            changes[base.caption_field] = kept.caption
+            changes[base.caption_field] = disguise.text_like(kept.caption, old_caption)
         if place.before is not None:  # beside its model, not instead of it
             rng = generator(seed, "overlay", "json", place.key)
             others = {name: value for name, value in fields.items() if name not in changes}

@@ -135,7 +135,8 @@ class ShardSet:
         if on_incomplete == "fail":
             refuse_incomplete(incomplete, paths)
         pairs = stored or (found.index, found.stamps)
-        refuse_empty(pairs.index if isinstance(pairs, indexing.Stored) else pairs[0], paths)
+        index = pairs.index if isinstance(pairs, indexing.Stored) else pairs[0]
+        refuse_empty(index, paths, incomplete)
         return cls(
             str(source), paths, pairs, cache, caption_field=caption_field, incomplete=incomplete
         )

@@ -214,12 +214,18 @@ def scan(
     return Scanned(whole, named, incomplete)
 
 
-def refuse_empty(index: Index, paths: Sequence[Path]) -> None:
-    """Raise CorruptData if there is no pair."""
-    if not len(index):
-        raise CorruptData(
-            f"{paths[0]} holds no pair of image and caption (.txt); give other shards."
-        )
+def refuse_empty(
+    index: Index, paths: Sequence[Path], incomplete: Sequence[Incomplete] = ()
+) -> None:
+    """Raise CorruptData if there is no pair, and say what the first key lacks."""
+    if len(index):
+        return
+    lack, advice = "", "give other shards"
+    if incomplete:
+        lack = f": key {incomplete[0].key} has no {incomplete[0].missing}"
+        if incomplete[0].missing == "caption":
+            advice += ", or name the JSON's field with captions, caption_field=..."
+    raise CorruptData(f"{paths[0]} holds no pair of image and caption (.txt){lack}; {advice}.")
 
 
 def check_unique(index: Index, paths: Sequence[Path]) -> None:

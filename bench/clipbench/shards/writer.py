@@ -198,7 +198,12 @@ def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> 
     if any(path.exists() for path in lists):
         stats = skipped.join(lists, plan.shards, plan.num_pairs, plan.pairs_per_shard)
         if not shards:
-            raise CorruptData(f"{name} has no usable pair: {skipped.summary(stats)}.")
+            one = skipped.first(plan.shards)
+            shutil.rmtree(plan.state)  # the same command starts anew, perhaps on mended files
+            raise CorruptData(
+                f"{name} has no usable pair: {skipped.summary(stats)}; the first is {one['name']}:"
+                f" {one['detail']}. Check that it names the files that are meant."
+            )
         for note in notes:
             if not note["num_pairs"]:
                 (plan.shards / note["name"]).unlink(missing_ok=True)

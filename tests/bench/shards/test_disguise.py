@@ -112,3 +112,6 @@ def test_caption_ends_as_the_neighbours_end() -> None:
     assert disguise.caption_like("a dog", b"a cat\n") == b"a dog\n"
     assert disguise.caption_like("a dog\n", b"a cat\n") == b"a dog\n"
     assert disguise.caption_like("a dog", b"a cat") == b"a dog"
+    png = encode_png(np.zeros((2, 3, 3), np.uint8))
+    for old, new in (("a cat\n", "a dog\n"), ("a cat", "a dog")):  # and so where JSON repeats it
+        assert disguise.changed_fields({"caption": old}, "a dog", png, png) == {"caption": new}

@@ -1,0 +1,90 @@
+"""A training source whose pairs lie in single files: all that such sources have in common.
+
+A data set derives from `LooseTraining` and says what its pairs are, `entries`, and what decides
+them, `identity`. Then ``clipbench data import`` takes it, and so does every command as ``--data``.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from clipbench import registry
+from clipbench.contracts import Progress, Recipe, no_progress
+from clipbench.shards import skipped
+from clipbench.shards.importing import Entry, import_set
+
+Self = TypeVar("Self")
+
+
+class _Listed(Protocol):
+    """What `LooseTraining` needs of the dataclass that derives from it."""
+
+    def __hash__(self) -> int: ...
+
+    def entries(self) -> Iterable[Entry]: ...
+
+    def identity(self) -> Mapping[str, Any]: ...
+
+
+class LooseTraining:
+    """A training source whose pairs lie in single files; a frozen dataclass derives from it.
+
+    It must have the methods of `clipbench.shards.importing.LooseSource`, and may have a field
+    ``image_size``, the longest that the shorter side of a stored image may be.
+    """
+
+    def with_pairs(self: Self, minimum: int) -> Self:  # noqa: ARG002
+        """Return this source: its size is given."""
+        return self
+
+    def num_pairs(self: _Listed) -> int:
+        """Return how many pairs are listed; what can't be used is found only when it is read."""
+        return _count(self, _stamp(self))
+
+    def prepare(self: _Listed, cache: Path, progress: Progress = no_progress) -> Path:
+        """Return the folder of shards under `cache`, made if it is not there yet.
+
+        What can't be used is left out, and named in ``skipped.jsonl``; the caller decides whether
+        that is an error. Once such a file was mended, the set is made anew.
+        """
+        name, image_size = _name_of(self), getattr(self, "image_size", None)
+        text = repr(sorted({**self.identity(), "image_size": image_size}.items()))
+        folder = cache / name / hashlib.sha256(text.encode()).hexdigest()[:16]
+        if skipped.is_mended(folder):
+            shutil.rmtree(folder)
+        import_set(self, folder, name=name, image_size=image_size, progress=progress)
+        return folder
+
+    def synonyms(self) -> Mapping[str, Sequence[str]]:
+        """Return none; text augmentation then swaps, drops and repeats words."""
+        return {}
+
+    def recipe(self) -> Recipe:
+        """Return nothing: the defaults of all settings hold."""
+        return Recipe()
+
+
+def _name_of(source: object) -> str:
+    """Return the name of a source's sets: that of its file, as the plugin's is."""
+    return Path(inspect.getfile(type(source))).stem
+
+
+def _stamp(source: object) -> tuple[tuple[str, int, int], ...]:
+    """Return what changes when a file or folder that a source's parameters name does."""
+    stamps = []
+    for value in registry.spec_of(source).values():
+        if isinstance(value, str) and Path(value).exists():
+            status = Path(value).stat()
+            stamps.append((value, status.st_size, status.st_mtime_ns))
+    return tuple(stamps)
+
+
+@functools.lru_cache(maxsize=16)
+def _count(source: _Listed, stamp: object) -> int:  # noqa: ARG001
+    return sum(1 for _ in source.entries())
