@@ -58,8 +58,9 @@ class HeldOut:
             retrieving.retrieval if retrieving else None,
         )
 
+    @cached_property
     def targets(self) -> LabelledImages:
-        """Return the images an attacker may target, labelled with the primary's classes."""
+        """The images an attacker may target, labelled with the primary's classes."""
         for source, item in zip(self.sources, self.sets, strict=True):
             if item.classification is not None:
                 return source.targets()
@@ -67,7 +68,7 @@ class HeldOut:
 
     def scene(self, count: int, seed: int) -> Scene:
         """Return what an attacker with `count` poisons knows."""
-        return Scene(self.primary, self.targets, count, seed)
+        return Scene(self.primary, lambda: self.targets, count, seed)
 
 
 def _evaluation_source(spec: SpecLike, hint: str) -> EvaluationSource:

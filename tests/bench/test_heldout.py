@@ -57,7 +57,14 @@ def test_without_eval_the_training_source_holds_out() -> None:
     """Shapes alone has classes, captions and targets."""
     held_out = HeldOut.of(SHAPES, [])
     assert held_out.primary.name == "shapes"
-    assert len(held_out.targets()) == 100
+    assert len(held_out.targets) == 100
+
+
+def test_targets_are_made_once_for_all_scenes() -> None:
+    """An attack looks at them again and again, to poison and to probe; drawing takes time."""
+    held_out = HeldOut.of(SHAPES, [])
+    one, other = held_out.scene(3, 0), held_out.scene(5, 1)
+    assert one.targets is one.targets is other.targets
 
 
 def test_the_first_fit_source_serves_each_task(sources: dict[str, str]) -> None:
@@ -68,7 +75,7 @@ def test_the_first_fit_source_serves_each_task(sources: dict[str, str]) -> None:
     assert primary.classes.names == ("cat", "dog")
     assert primary.retrieval is not None
     assert len(primary.retrieval.captions) == 3
-    assert int(np.asarray(held_out.targets().images[0]).max()) == 7
+    assert int(np.asarray(held_out.targets.images[0]).max()) == 7
 
 
 def test_a_set_without_classes_says_what_to_add(sources: dict[str, str]) -> None:

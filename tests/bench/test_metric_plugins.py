@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from clipbench import pipeline
 from clipbench.config import RunConfig, resolve
 from clipbench.errors import BadSetting
 from clipbench.leaderboard.export import to_clip_benchmark
+from clipbench.pipeline.execute import execute as do
+from clipbench.pipeline.parts import Parts
 from clipbench.progress import Reporter
 
 DATA = "shapes:size=200,test_size=100,targets_size=50"
@@ -64,13 +65,8 @@ def config_of(*metrics: str, attack: str = "badnets") -> RunConfig:
 
 def execute(config: RunConfig, folder: Path) -> dict[str, Any]:
     """Do a run."""
-    return pipeline.execute(
-        config,
-        cache=folder / "cache",
-        out=folder / "runs",
-        controls=False,
-        reporter=Reporter(quiet=True),
-    )
+    quiet = Reporter(quiet=True)
+    return do(config, cache=folder / "cache", out=folder / "runs", reporter=quiet)
 
 
 def test_a_metric_is_no_other_run(metric: Path) -> None:
@@ -85,7 +81,7 @@ def test_a_metric_is_no_other_run(metric: Path) -> None:
 def test_the_same_metric_twice_is_refused(metric: Path) -> None:
     """Its entries would have the same names."""
     with pytest.raises(BadSetting, match="'first' is asked for twice"):
-        pipeline.Parts.of(config_of(str(metric), f"{metric}:scale=2"))
+        Parts.of(config_of(str(metric), f"{metric}:scale=2"))
 
 
 def test_a_metric_is_added_to_a_run_that_is_done(
@@ -99,7 +95,7 @@ def test_a_metric_is_added_to_a_run_that_is_done(
     assert plain["metric_plugins"] == []
     clean = execute(config_of(attack="none"), tmp_path)
     trained: list[object] = []
-    monkeypatch.setattr(pipeline, "train_on", lambda *_: trained.append(1))
+    monkeypatch.setattr("clipbench.pipeline.execute.train_on", lambda *_: trained.append(1))
 
     result = execute(config_of(str(metric)), tmp_path)
     added = {name for name in result["metrics"] if name not in plain["metrics"]}

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from tiny_runs import SAFECLIP, Place, numbers
 
-from clipbench import pipeline
 from clipbench.models import WEIGHTS_FILE
+from clipbench.pipeline import execute
 
 Grid = tuple[Place, list[dict[str, Any]]]
 ResultOf = Callable[[str, str], dict[str, Any]]
@@ -61,7 +61,7 @@ def test_training_opens_no_ledger(
 ) -> None:
     """With the ledger gone while it trains, a run trains as ever, and never asks for a ledger."""
     away = tmp_path_factory.mktemp("away") / "hidden"
-    real, seen = pipeline.train_on, list[str]()
+    real, seen = execute.train_on, list[str]()
 
     def train_without_ledger(*args: Any) -> Any:
         ledger = place.only("cache/poisoned/*/ledger")
@@ -72,7 +72,7 @@ def test_training_opens_no_ledger(
         shutil.move(away, ledger)
         return record
 
-    monkeypatch.setattr(pipeline, "train_on", train_without_ledger)
+    monkeypatch.setattr(execute, "train_on", train_without_ledger)
     (result,) = place.run(*RUN)
     assert numbers(result) == numbers(result_of("targeted", "safeclip"))
     poisoned = place.only("cache/poisoned/*")

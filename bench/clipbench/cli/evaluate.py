@@ -56,10 +56,10 @@ def command(
 
     Clean accuracy and retrieval; with a ledger attack success, too.
     """
-    from clipbench import pipeline  # noqa: PLC0415 - heavy
+    from clipbench.pipeline.evaluate import evaluate_checkpoint  # noqa: PLC0415 - heavy
 
     with reporter_for(quiet) as reporter:
-        result = pipeline.evaluate_checkpoint(
+        result = evaluate_checkpoint(
             checkpoint,
             model,
             data=data,

@@ -41,10 +41,10 @@ def command(
     """
     request = options.request_of(ctx)
     config = request.config()
-    from clipbench import pipeline  # noqa: PLC0415 - heavy
+    from clipbench.pipeline.poison import poison  # noqa: PLC0415 - heavy
 
     with reporter_for(quiet) as reporter:
-        made = pipeline.poison(config, cache=request.cache, out=folder, reporter=reporter)
+        made = poison(config, cache=request.cache, out=folder, reporter=reporter)
     if as_json:
         print_json({"shards": str(made.shards_folder), "ledger": str(made.ledger)})
     else:

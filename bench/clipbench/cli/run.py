@@ -45,22 +45,20 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, quiet: bool, **
     if dry_run and as_json:
         print_json([config.to_json() for config in configs])
         return
-    from clipbench import pipeline  # noqa: PLC0415 - heavy
+    from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
+    from clipbench.pipeline.plan import plan  # noqa: PLC0415 - heavy
 
     cache, out = request.cache, request.out
     with reporter_for(quiet) as reporter:
         for config in configs:  # controls are among them
-            for line in pipeline.plan(config, cache=cache, out=out, controls=False).lines():
+            for line in plan(config, out).lines():
                 if dry_run:
                     print_result(line)
                 else:
                     reporter.note(line)
         if dry_run:
             return
-        results = [
-            pipeline.execute(config, cache=cache, out=out, controls=False, reporter=reporter)
-            for config in configs
-        ]
+        results = [execute(config, cache=cache, out=out, reporter=reporter) for config in configs]
     if as_json:
         print_json(results)
     elif is_first_process():

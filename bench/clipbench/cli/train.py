@@ -39,12 +39,10 @@ def command(ctx: click.Context, /, shards: Path, as_json: bool, quiet: bool, **_
     """
     request = options.request_of(ctx)
     config = request.config()
-    from clipbench import pipeline  # noqa: PLC0415 - heavy
+    from clipbench.pipeline.train import train  # noqa: PLC0415 - heavy
 
     with reporter_for(quiet) as reporter:
-        weights = pipeline.train(
-            config, shards, request.out, cache=request.cache, reporter=reporter
-        )
+        weights = train(config, shards, request.out, cache=request.cache, reporter=reporter)
     if as_json:
         print_json({"checkpoint": str(weights)})
     else:

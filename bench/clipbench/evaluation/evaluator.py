@@ -23,7 +23,7 @@ from clipbench.contracts import (
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation.attack_success import attack_success_metrics, check_probes
 from clipbench.evaluation.encoder import Encoder, SetAndFeatures
-from clipbench.evaluation.features import image_features, similarity
+from clipbench.evaluation.features import similarity
 from clipbench.evaluation.retrieval import recall_at_k
 from clipbench.evaluation.statistics import Proportion
 from clipbench.evaluation.zeroshot import label_ranks, mean_per_class_recall, top_k_correct
@@ -56,7 +56,7 @@ def evaluate(
     Returns:
         Of a classification ``zeroshot_top1``, ``zeroshot_top5`` and ``mean_per_class_recall``, of
         a retrieval ``image_to_text_r1`` and ``text_to_image_r1`` (also ``r5`` and ``r10``), of
-        probes those of `attack_metrics`.
+        probes those of `attack_success_metrics`.
 
     Raises:
         BadSetting: there are probes and no classes among which they could be read.
@@ -80,7 +80,13 @@ def standard_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: Probes
 
 
 def probe_metrics(encoder: Encoder, classes: Classes, probes: Probes) -> Metrics:
-    """Return what `attack_metrics` returns, with features that are shared with other metrics."""
+    """Return an attack's metrics alone, see `attack_success_metrics`; for controls, for a history.
+
+    Args:
+        encoder: gives the features, and shares them with other metrics.
+        classes: the classes among which probes are read.
+        probes: what the attack wants misread; at least one.
+    """
     check_probes(probes.labels, probes.goals)
     scores = similarity(encoder.images(probes.images), encoder.classifier(classes).T)
     return attack_success_metrics(scores, probes.labels, probes.goals)
@@ -172,38 +178,6 @@ def _add(metrics: Metrics, values: Mapping[str, Any], plugin: str) -> None:
                 f"The metric {plugin!r} returns {value!r} as {name!r}; it must be a Proportion or a"
                 " finite number."
             )
-
-
-def attack_metrics(
-    model: nn.Module,
-    classifier: Tensor,
-    probes: Probes,
-    *,
-    device: torch.device | str | None = None,
-    batch_size: int = 512,
-    progress: Progress = no_progress,
-) -> Metrics:
-    """Return an attack's metrics alone, for controls and for a history by epoch.
-
-    Args:
-        model: an open_clip model; its mode is restored.
-        classifier: ``(D, C)``, of `zeroshot_classifier` for the same model.
-        probes: what the attack wants misread.
-        device: where to encode; the model is moved there. Default: where the model is.
-        batch_size: images encoded at once.
-        progress: called after each batch.
-
-    Returns:
-        ``attack_success``, ``attack_success_top5``, ``attack_margin`` and ``poisoned_accuracy``;
-        nothing without probes.
-    """
-    if not len(probes):
-        return {}
-    check_probes(probes.labels, probes.goals)
-    features = image_features(
-        model, probes.images, device=device, batch_size=batch_size, progress=progress
-    )
-    return attack_success_metrics(similarity(features, classifier.T), probes.labels, probes.goals)
 
 
 def _retrieval_metrics(encoder: Encoder, retrieval: Retrieval) -> Metrics:

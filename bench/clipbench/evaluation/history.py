@@ -11,8 +11,8 @@ from torch import nn
 
 from clipbench.contracts import EvaluationSet, Probes
 from clipbench.evaluation.detection import detection_metrics
-from clipbench.evaluation.evaluator import attack_metrics
-from clipbench.evaluation.zeroshot import zeroshot_classifier
+from clipbench.evaluation.encoder import Encoder
+from clipbench.evaluation.evaluator import probe_metrics
 from clipbench.models import Tokenizer
 from clipbench.shards.ledger import Ledger
 from clipbench.training.session import TrainingRecord
@@ -89,5 +89,5 @@ def _success(
 ) -> Entry:
     state = torch.load(weights, map_location="cpu", weights_only=True)["model"]
     model.load_state_dict(state)
-    classifier = zeroshot_classifier(model, tokenizer, evaluation.classes)
-    return {"attack_success": attack_metrics(model, classifier, probes)["attack_success"]}
+    found = probe_metrics(Encoder(model, tokenizer), evaluation.classes, probes)
+    return {"attack_success": found["attack_success"]}

@@ -9,6 +9,8 @@ Differs from the code of SafeCLIP and RoCLIP: every view is drawn afresh, not on
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,11 +18,27 @@ IntArray = npt.NDArray[np.int64]
 WordArray = npt.NDArray[np.int32]
 
 
+class Synonyms(NamedTuple):
+    """What may stand for each word.
+
+    Args:
+        words: synonyms of each word, ``(words, S)``, padded beyond its count.
+        counts: how many each word has, ``(words,)``.
+    """
+
+    words: WordArray
+    counts: npt.NDArray[np.int32]
+
+    def drawn(self, words: WordArray, draw: npt.NDArray[np.float64]) -> WordArray:
+        """Return a synonym of each word, chosen by numbers in [0, 1)."""
+        which = (draw * self.counts[words]).astype(np.int64)
+        return np.asarray(self.words[words, which])
+
+
 def augment_words(
     words: WordArray,
     counts: IntArray,
-    synonyms: WordArray,
-    synonym_counts: npt.NDArray[np.int32],
+    synonyms: Synonyms,
     alpha: float,
     rng: np.random.Generator,
 ) -> tuple[WordArray, IntArray]:
@@ -29,8 +47,7 @@ def augment_words(
     Args:
         words: word numbers, ``(B, W)``, padded beyond each row's count.
         counts: words of each row, ``(B,)``.
-        synonyms: synonyms of each word, ``(words, S)``, padded beyond its count.
-        synonym_counts: ``(words,)``.
+        synonyms: those of each word.
         alpha: share of words changed by replacement, insertion and swap, at least one word; and
             the probability with which deletion drops a word.
         rng: decides everything.
@@ -45,8 +62,8 @@ def augment_words(
     counts = counts.copy()
     for step in range(spare):
         active = (changes > step) & (counts > 0)
-        _replace(words, counts, synonyms, synonym_counts, active & (operation == 0), rng)
-        _insert(words, counts, synonyms, synonym_counts, active & (operation == 1), rng)
+        _replace(words, counts, synonyms, active & (operation == 0), rng)
+        _insert(words, counts, synonyms, active & (operation == 1), rng)
         _swap(words, counts, active & (operation == 2), rng)
     _delete(words, counts, operation == 3, alpha, rng)
     return words, counts
@@ -55,41 +72,30 @@ def augment_words(
 def _pick_word(
     words: WordArray,
     counts: IntArray,
-    synonym_counts: npt.NDArray[np.int32],
+    synonyms: Synonyms,
     rows: npt.NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> tuple[IntArray, IntArray]:
     """Return the rows that have a word with synonyms, and the column of a random one in each."""
     chance = rng.random(words.shape)
-    able = (np.arange(words.shape[1]) < counts[:, None]) & (synonym_counts[words] > 0)
+    able = (np.arange(words.shape[1]) < counts[:, None]) & (synonyms.counts[words] > 0)
     chance[~able] = -1.0
     chosen = np.nonzero(rows & able.any(axis=1))[0]
     return chosen, chance[chosen].argmax(axis=1)
 
 
-def _synonym(
-    word: WordArray,
-    synonyms: WordArray,
-    synonym_counts: npt.NDArray[np.int32],
-    draw: npt.NDArray[np.float64],
-) -> WordArray:
-    which = (draw * synonym_counts[word]).astype(np.int64)
-    return np.asarray(synonyms[word, which])
-
-
 def _replace(
     words: WordArray,
     counts: IntArray,
-    synonyms: WordArray,
-    synonym_counts: npt.NDArray[np.int32],
+    synonyms: Synonyms,
     rows: npt.NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> None:
     """Replace a random word that has synonyms, wherever it stands in the caption."""
-    row, column = _pick_word(words, counts, synonym_counts, rows, rng)
+    row, column = _pick_word(words, counts, synonyms, rows, rng)
     draw = rng.random(len(words))[row]
     old = words[row, column]
-    new = _synonym(old, synonyms, synonym_counts, draw)
+    new = synonyms.drawn(old, draw)
     inside = np.arange(words.shape[1]) < counts[row][:, None]
     words[row] = np.where((words[row] == old[:, None]) & inside, new[:, None], words[row])
 
@@ -97,15 +103,14 @@ def _replace(
 def _insert(
     words: WordArray,
     counts: IntArray,
-    synonyms: WordArray,
-    synonym_counts: npt.NDArray[np.int32],
+    synonyms: Synonyms,
     rows: npt.NDArray[np.bool_],
     rng: np.random.Generator,
 ) -> None:
     """Insert a synonym of a random word at a random place."""
-    row, column = _pick_word(words, counts, synonym_counts, rows, rng)
+    row, column = _pick_word(words, counts, synonyms, rows, rng)
     draw, where = rng.random((2, len(words)))[:, row]
-    new = _synonym(words[row, column], synonyms, synonym_counts, draw)
+    new = synonyms.drawn(words[row, column], draw)
     place = (where * (counts[row] + 1)).astype(np.int64)
     columns = np.arange(words.shape[1])
     source = np.where(columns > place[:, None], columns - 1, columns)

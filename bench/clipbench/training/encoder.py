@@ -31,9 +31,7 @@ class Encoder:
         self._model = model
         self._processes = processes
         self._precision = precision
-        mean, std = normalisation(model)
-        self._mean = torch.tensor(mean, device=processes.device).view(1, 3, 1, 1)
-        self._std = torch.tensor(std, device=processes.device).view(1, 3, 1, 1)
+        self._normalise = Normalisation(*mean_and_std(model), processes.device)
 
     def features(self, batch: Batch, detached_views: int) -> Features:
         """Return the features of all views of the global batch.
@@ -64,11 +62,7 @@ class Encoder:
     def encode(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return unit features of images and captions, ``(B, D)`` float32."""
         device = self._processes.device
-        images = images.to(device, non_blocking=True)
-        if images.dtype == torch.uint8:
-            images = images.float() / 255
-        images = (images - self._mean) / self._std
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = self._normalise(images.to(device, non_blocking=True))
         # On the CPU the fused attention is slower than plain matrix products for short captions.
         backends = [SDPBackend.MATH] if device.type == "cpu" else list(GPU_ATTENTION)
         bf16 = self._precision == "bf16"
@@ -78,7 +72,45 @@ class Encoder:
         return F.normalize(image.float(), dim=1), F.normalize(text.float(), dim=1)
 
 
-def normalisation(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
+class Normalisation:
+    """Brings pixels to the mean and standard deviation that a model expects.
+
+    Args:
+        mean: of each channel, of pixels in [0, 1].
+        std: likewise.
+        device: where images will be.
+    """
+
+    def __init__(
+        self, mean: Sequence[float], std: Sequence[float], device: torch.device | None = None
+    ) -> None:
+        centre = torch.tensor(mean, dtype=torch.float64).view(3, 1, 1)
+        spread = torch.tensor(std, dtype=torch.float64).view(3, 1, 1)
+        self._offset = (-centre / spread).float().to(device)
+        self._scale = {
+            torch.uint8: (1 / (255 * spread)).float().to(device),
+            torch.float32: (1 / spread).float().to(device),
+        }
+
+    def __call__(self, images: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return normalised images, float32, channels last unless `out` says otherwise.
+
+        Args:
+            images: ``(B, 3, H, W)``, uint8 or float32 in [0, 1].
+            out: where to write them; memory that is used again saves its first touch, which on the
+                CPU takes longer than the arithmetic.
+        """
+        if out is None:
+            out = torch.empty(
+                images.shape,
+                dtype=torch.float32,
+                device=images.device,
+                memory_format=torch.channels_last,
+            )
+        return out.copy_(images).mul_(self._scale[images.dtype]).add_(self._offset)
+
+
+def mean_and_std(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
     """Return mean and standard deviation by which the model's input is normalised."""
     visual: Any = model.visual
     mean = getattr(visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN

@@ -15,21 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.contracts import Defense, Phase, Progress, TrainingFacts
-from clipbench.errors import ClipbenchError
 from clipbench.rng import derive_seed
 from clipbench.settings import TrainSettings
-from clipbench.training.batchnorm import synchronise_batch_norm
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
 from clipbench.training.distributed import Processes
-from clipbench.training.encoder import Encoder
-from clipbench.training.optimizer import make_optimizer, resolve_precision
+from clipbench.training.learner import Learner
 from clipbench.training.order import batches, epoch_pairs
-from clipbench.training.pairs import Batch, BatchRequest, TrainingPairs
+from clipbench.training.pairs import BatchRequest, TrainingPairs
 from clipbench.training.schedule import warmup_cosine
 from clipbench.training.trace import write_trace
-
-LOGIT_SCALE_MAX = float(np.log(100.0))  # Radford et al. 2021, section 2.5
-SCORING_BATCH = 512
 
 
 @dataclass
@@ -73,10 +67,6 @@ class Trainer:
         processes: Processes,
         progress: Progress,
     ) -> None:
-        # Convolutions are several times faster with channels last, above all in bf16.
-        self.model = model.to(processes.device).to(memory_format=torch.channels_last)
-        if processes.count > 1:
-            synchronise_batch_norm(self.model)
         self._pairs = pairs
         self._settings = settings
         self._seed = seed
@@ -85,26 +75,19 @@ class Trainer:
         self._processes = processes
         self._progress = progress
         self._pairs_per_epoch = min(settings.pairs_per_epoch or len(pairs), len(pairs))
-        self.precision = resolve_precision(settings.precision, model, processes.device)
-        self._optimizer = make_optimizer(model, settings)
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._encoder = Encoder(model, processes, self.precision)
+        self.learner = Learner(model, pairs, settings, processes)
         self._run = defense.start(self._facts())
         self.state = State()
         self.exposures = np.zeros(len(pairs), dtype=np.int64)
         self._checkpointed = time.monotonic()
 
     def _facts(self) -> TrainingFacts:
-        probe = self._pairs.make(BatchRequest(np.zeros(1, np.int64), slice(0, 1), 1, False, ()))
-        self.model.eval()  # batch norm refuses a batch of one in training mode
-        with torch.no_grad():
-            size = self._encoder.encode(probe.images[0], probe.tokens[0])[0].shape[1]
         return TrainingFacts(
             num_pairs=len(self._pairs),
             pairs_per_epoch=self._pairs_per_epoch,
             epochs=self._settings.epochs,
             batch_size=self._settings.batch_size,
-            feature_size=size,
+            feature_size=self.learner.feature_size(),
             device=self._processes.device,
             # Not the run's seed itself: from that one the attack drew, too.
             seed=derive_seed(self._seed, "defense"),
@@ -119,7 +102,7 @@ class Trainer:
         for epoch in range(self.state.epoch, self._settings.epochs):
             self.state.epoch = epoch
             indices = epoch_pairs(len(self._pairs), self._pairs_per_epoch, epoch, self._seed)
-            similarity = _Remembered(self, indices, resumed.get("similarity"))
+            similarity = _Remembered(self.learner, epoch, indices, resumed.get("similarity"))
             at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
             at_start = _copied(at_start)
             phases = list(self._run.phases(epoch, similarity))
@@ -162,7 +145,8 @@ class Trainer:
         for step, batch in enumerate(stream, start=state.step):
             done = (sum(sizes[:number]) + sizes[number] * step / len(parts)) / max(1, sum(sizes))
             rate = self._learning_rate(phase, step, len(parts), done)
-            losses.append(self._step(phase, batch, rate))
+            where = f"epoch {state.epoch + 1}, step {step + 1}"
+            losses.append(self.learner.step(phase, batch, rate, where))
             state.step, state.total_steps = step + 1, state.total_steps + 1
             state.samples_seen += batch.num_rows
             state.seconds = time.perf_counter() - started
@@ -175,52 +159,6 @@ class Trainer:
         if phase.cross_modal:
             # An epoch that crosses from one pass into the next can hold a pair twice.
             np.add.at(self.exposures, np.concatenate([indices[:0], *parts]), 1)
-
-    def _step(self, phase: Phase, batch: Batch, learning_rate: float) -> float:
-        """Do one optimiser step and return its loss."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.model.train()
-        self._optimizer.zero_grad(set_to_none=True)
-        features = self._encoder.features(batch, phase.detached_views)
-        loss = phase.loss(features)
-        if not torch.isfinite(loss):
-            raise ClipbenchError(
-                f"The loss of phase {phase.name!r} is {loss.item()} in epoch"
-                f" {self.state.epoch + 1}, step {self.state.step + 1}."
-                " Lower --lr or use --precision fp32."
-            )
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._processes.sum_gradients(self._parameters)
-        if self._settings.grad_clip_norm:
-            nn.utils.clip_grad_norm_(self._parameters, self._settings.grad_clip_norm)
-        self._optimizer.step()
-        with torch.no_grad():
-            scale: Tensor = self.model.logit_scale  # type: ignore[assignment]
-            scale.clamp_(0, LOGIT_SCALE_MAX)
-        return float(loss.detach())
-
-    def similarity(self, indices: npt.NDArray[np.int64], augment: bool) -> Tensor:
-        """Return the cosine similarity of image and caption of each pair, ``(N,)`` on the CPU.
-
-        Batches are fixed and dealt out to processes whole, so that the numbers do not depend on
-        how many processes there are.
-        """
-        parts = np.array_split(indices, -(-len(indices) // SCORING_BATCH))
-        mine = range(self._processes.rank, len(parts), self._processes.count)
-        scores = torch.zeros(len(indices))
-        starts = np.cumsum([0, *(len(part) for part in parts)])
-        self.model.eval()
-        requests = [
-            BatchRequest(part, slice(0, len(part)), 1, augment, ("score", self.state.epoch, number))
-            for number, part in enumerate(parts)
-        ]
-        stream = self._pairs.stream([requests[number] for number in mine], self._settings.workers)
-        for number, batch in zip(mine, stream, strict=True):
-            with torch.no_grad():
-                image, text = self._encoder.encode(batch.images[0], batch.tokens[0])
-            scores[starts[number] : starts[number + 1]] = (image * text).sum(dim=1).cpu()
-        return self._processes.sum_of(scores)
 
     # ------------------------------------------------------------------ small parts
 
@@ -258,7 +196,8 @@ class Trainer:
     def _keep_weights(self, epoch: int) -> None:
         every = self._settings.save_frequency
         if every and epoch % every == 0 and self._processes.is_first:
-            state = {key: value.cpu() for key, value in self._pairs.full_state(self.model).items()}
+            full = self._pairs.full_state(self.learner.model)
+            state = {key: value.cpu() for key, value in full.items()}
             save_checkpoint(self._folder / "epochs" / f"{epoch:04d}.pt", {"model": state})
 
     # ------------------------------------------------------------------ checkpoints
@@ -278,8 +217,8 @@ class Trainer:
             return
         content = {
             "fingerprint": self._fingerprint,
-            "model": self.model.state_dict(),
-            "optimizer": self._optimizer.state_dict(),
+            "model": self.learner.model.state_dict(),
+            "optimizer": self.learner.optimizer.state_dict(),
             "state": json.dumps(vars(self.state)),
             "exposures": torch.from_numpy(self.exposures),
             "defense": defense if midway else None,
@@ -293,8 +232,8 @@ class Trainer:
         content = load_checkpoint(self._folder / "checkpoint.pt", self._fingerprint)
         if content is None:
             return {}
-        self.model.load_state_dict(content["model"])
-        self._optimizer.load_state_dict(content["optimizer"])
+        self.learner.model.load_state_dict(content["model"])
+        self.learner.optimizer.load_state_dict(content["optimizer"])
         self.state = State(**json.loads(content["state"]))
         self.exposures = content["exposures"].numpy()
         self._run.load_state_dict(content["defense_at_epoch_start"])
@@ -305,15 +244,16 @@ class _Remembered:
     """The similarity of an epoch, computed at most once, or taken from a checkpoint."""
 
     def __init__(
-        self, trainer: Trainer, indices: npt.NDArray[np.int64], value: Tensor | None
+        self, learner: Learner, epoch: int, indices: npt.NDArray[np.int64], value: Tensor | None
     ) -> None:
-        self._trainer = trainer
+        self._learner = learner
+        self._epoch = epoch
         self._indices = indices
         self.value = value
 
     def __call__(self, augment: bool = False) -> Tensor:
         if self.value is None:
-            self.value = self._trainer.similarity(self._indices, augment)
+            self.value = self._learner.similarity(self._indices, augment, self._epoch)
         return self.value
 
 

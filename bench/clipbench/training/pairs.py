@@ -125,7 +125,7 @@ class TrainingPairs:
         assert len(images) == len(captions)
         self._images = images
         self._captions = captions
-        self._vocabulary = vocabulary
+        self.vocabulary = vocabulary
         self._image_augmentation = image_augmentation
         self._text_alpha = text_alpha
         self._seed = seed
@@ -136,7 +136,7 @@ class TrainingPairs:
 
     def full_state(self, model: nn.Module) -> dict[str, Tensor]:
         """Return the weights of a model trained on these pairs, with its whole token table."""
-        return self._vocabulary.full_state(model)
+        return self.vocabulary.full_state(model)
 
     def make(self, request: BatchRequest) -> Batch:
         """Return one batch; a function of the request and the seed alone.
@@ -203,7 +203,7 @@ class TrainingPairs:
         return self._ready(_Read(request, images, torch.stack(texts), draws))
 
     def _compact(self, tokens: IntArray) -> Tensor:
-        return torch.from_numpy(self._vocabulary.compact(tokens))
+        return torch.from_numpy(self.vocabulary.compact(tokens))
 
     def _ready(self, read: _Read) -> _Read:
         return read if self._gpu is None else read.pinned()

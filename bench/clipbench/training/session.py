@@ -10,7 +10,6 @@ import json
 import resource
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,29 +22,17 @@ from clipbench import registry
 from clipbench.config import RunConfig
 from clipbench.contracts import Defense, TrainingSource
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.models import (
-    WEIGHTS_FILE,
-    create_model,
-    image_size_of,
-    model_config,
-    save_model,
-)
+from clipbench.models import WEIGHTS_FILE, create_model, model_config, save_model
 from clipbench.progress import Reporter
-from clipbench.settings import TrainSettings
-from clipbench.shards.decoded import DecodedImages
 from clipbench.shards.files import atomic_file, clear_leftovers, write_json
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.usable import caption_field_of, open_usable
-from clipbench.training.augment import ImageAugmentation
-from clipbench.training.compact import CompactVocabulary
 from clipbench.training.distributed import Processes
 from clipbench.training.engine import Trainer
-from clipbench.training.originals import FittedImages, OriginalImages
-from clipbench.training.pairs import ImageStore, TrainingPairs
-from clipbench.training.text import CaptionTable, check_text_tower
+from clipbench.training.inputs import training_pairs
+from clipbench.training.text import check_text_tower
 
 IntArray = npt.NDArray[np.int64]
-SMALLEST_ORIGINAL = 128  # pixels; a model of smaller images is trained on squares decoded once
 
 
 @dataclass(frozen=True)
@@ -132,15 +119,8 @@ def train_on(
     check_text_tower(settings.model, architecture)
     defense: Defense = registry.build("defense", config.defense)
     model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
-    context_length = architecture["text_cfg"].get("context_length", 77)
-    captions = CaptionTable(_captions(shards), tokenizer, source.synonyms(), context_length)
-    vocabulary = CompactVocabulary(model, captions.vocabulary())
-    images = image_store(shards, image_size_of(architecture), settings, cache, processes, reporter)
-    augmentation = ImageAugmentation(
-        settings.crop_scale, settings.flip, settings.color_jitter, settings.grayscale, settings.blur
-    )
-    pairs = TrainingPairs(
-        images, captions, vocabulary, augmentation, settings.eda, config.seed, processes.device
+    pairs = training_pairs(
+        shards, source.synonyms(), model, tokenizer, config, cache, processes, reporter
     )
     trainer = Trainer(
         model,
@@ -163,13 +143,13 @@ def train_on(
         seconds=state.seconds,
         peak_memory_bytes=peak_memory(processes.device),
         device=device_name(processes.device),
-        precision=trainer.precision,
+        precision=trainer.learner.precision,
         processes=processes.count,
         history=state.history,
         exposures=trainer.exposures,
     )
     if processes.is_first:
-        vocabulary.expand(model)
+        pairs.vocabulary.expand(model)
         save_model(model, architecture, folder / "model")
         if settings.tensorboard:
             write_tensorboard(folder / "tensorboard", record)
@@ -179,54 +159,8 @@ def train_on(
     return record
 
 
-def _captions(shards: ShardSet, at_once: int = 10_000) -> Iterator[str]:
-    """Yield all captions without holding them all."""
-    for start in range(0, len(shards), at_once):
-        yield from shards.captions(range(start, min(start + at_once, len(shards))))
-
-
 def _silent(what: str, done: int, total: int) -> None:
     """Report nothing: another process speaks."""
-
-
-def image_store(
-    shards: ShardSet,
-    size: int,
-    settings: TrainSettings,
-    cache: Path,
-    processes: Processes,
-    reporter: Reporter,
-) -> ImageStore:
-    """Return the images of a set as the settings want them.
-
-    Squares that are kept and squares that are made for each batch are the same to the bit.
-
-    Args:
-        shards: the set.
-        size: side of the model's images, in pixels.
-        settings: of them, `crop_from` and `decode_cache_gb`.
-        cache: where decoded squares go.
-        processes: this process among all.
-        reporter: told about decoding.
-    """
-    crop_from = settings.crop_from
-    if crop_from == "auto":
-        crop_from = "original" if size >= SMALLEST_ORIGINAL else "square"
-    if crop_from == "original":
-        return OriginalImages(shards, size)
-    if len(shards) * size * size * 3 > settings.decode_cache_gb * 1e9:
-        return FittedImages(shards, size)
-    return _decoded(shards, size, cache, processes, reporter)
-
-
-def _decoded(
-    shards: ShardSet, size: int, cache: Path, processes: Processes, reporter: Reporter
-) -> DecodedImages:
-    """Open the decoded images; the first process makes them, the others wait."""
-    if processes.is_first:
-        DecodedImages.open(shards, size, cache / "decoded", progress=reporter.progress)
-    processes.barrier()
-    return DecodedImages.open(shards, size, cache / "decoded")
 
 
 def _fingerprint(config: RunConfig, shards: ShardSet) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from clipbench.errors import BadSetting
 from clipbench.models import Tokenizer
-from clipbench.training.eda import augment_words
+from clipbench.training.eda import Synonyms, augment_words
 
 IntArray = npt.NDArray[np.int64]
 WordArray = npt.NDArray[np.int32]
@@ -79,7 +79,7 @@ class CaptionTable:
         self._numbers: dict[str, int] = {"": 0}  # stands for padding, and has no tokens
         self._tokens: list[list[int]] = [[]]
         self._read(captions)
-        self._synonyms, self._synonym_counts = self._synonym_table(synonyms)
+        self._synonyms = self._synonym_table(synonyms)
         self._pack()
 
     def __len__(self) -> int:
@@ -107,9 +107,7 @@ class CaptionTable:
             self._tokens.append(self._splitter.encode(word)[: self.context_length])
         return number
 
-    def _synonym_table(
-        self, synonyms: Mapping[str, Sequence[str]]
-    ) -> tuple[WordArray, npt.NDArray[np.int32]]:
+    def _synonym_table(self, synonyms: Mapping[str, Sequence[str]]) -> Synonyms:
         numbered = {
             self._number(self._clean(word)): [self._number(self._clean(other)) for other in others]
             for word, others in sorted(synonyms.items())
@@ -121,7 +119,7 @@ class CaptionTable:
         for word, others in numbered.items():
             table[word, : len(others)] = others
             counts[word] = len(others)
-        return table, counts
+        return Synonyms(table, counts)
 
     def _pack(self) -> None:
         counts = [len(tokens) for tokens in self._tokens]
@@ -160,9 +158,7 @@ class CaptionTable:
         """
         words, counts = self.words(indices)
         if alpha > 0:
-            words, counts = augment_words(
-                words, counts, self._synonyms, self._synonym_counts, alpha, rng
-            )
+            words, counts = augment_words(words, counts, self._synonyms, alpha, rng)
         return self._encode(words, counts)
 
     def _encode(self, words: WordArray, counts: IntArray) -> IntArray:

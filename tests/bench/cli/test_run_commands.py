@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import clipbench
 from clipbench.cli import main
 from clipbench.config import RunConfig
 
@@ -45,17 +44,17 @@ class Recorder(types.ModuleType):
         super().__init__("clipbench.pipeline")
         self.calls: list[tuple[Any, ...]] = []
 
-    def plan(self, config: RunConfig, cache: Path, out: Path, controls: bool) -> Plan:
+    def plan(self, config: RunConfig, out: Path) -> Plan:
         """Return the plan of a run."""
-        self.calls.append(("plan", config, cache, out, controls))
+        self.calls.append(("plan", config, out))
         return Plan(config)
 
     def execute(
-        self, config: RunConfig, *, cache: Path, out: Path, controls: bool, reporter: Any
+        self, config: RunConfig, *, cache: Path, out: Path, reporter: Any
     ) -> dict[str, Any]:
         """Return a result that names the run."""
         reporter.note("working")
-        self.calls.append(("execute", config, cache, out, controls))
+        self.calls.append(("execute", config, cache, out))
         return {"id": config.id}
 
     def poison(
@@ -108,8 +107,8 @@ class Recorder(types.ModuleType):
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """A recording pipeline in the place of the real one."""
     recorder = Recorder()
-    monkeypatch.setitem(sys.modules, "clipbench.pipeline", recorder)
-    monkeypatch.setattr(clipbench, "pipeline", recorder, raising=False)
+    for stage in ("plan", "execute", "poison", "train", "evaluate"):
+        monkeypatch.setitem(sys.modules, f"clipbench.pipeline.{stage}", recorder)
     return recorder
 
 
@@ -128,7 +127,7 @@ def test_run_makes_the_product_and_prints_json_alone(
     assert len(configs) == 2 * 2 + 2 * 2 * 2
     assert json.loads(captured.out) == [{"id": config.id} for config in configs]
     assert captured.err.startswith("plan none none\nplan none clip\n")
-    assert pipeline.calls[-1][2:] == (tmp_path / "c", tmp_path / "o", False)
+    assert pipeline.calls[-1][2:] == (tmp_path / "c", tmp_path / "o")
     assert [call[0] for call in pipeline.calls] == ["plan"] * 12 + ["execute"] * 12
 
 

@@ -19,8 +19,8 @@ from clipbench.contracts import (
     Retrieval,
 )
 from clipbench.errors import BadInput, BadSetting
-from clipbench.evaluation.evaluator import attack_metrics, evaluate
-from clipbench.evaluation.zeroshot import zeroshot_classifier
+from clipbench.evaluation.encoder import Encoder
+from clipbench.evaluation.evaluator import evaluate, probe_metrics
 from clipbench.rng import generator
 
 TOKENIZER = open_clip.SimpleTokenizer(context_length=24)
@@ -115,7 +115,6 @@ def test_without_probes_there_are_no_attack_metrics(model: nn.Module) -> None:
     for probes in (None, Probes((), nothing, nothing)):
         metrics = evaluate(model, TOKENIZER, evaluation_set(), probes)
         assert not set(metrics) & ATTACK_METRICS
-    assert attack_metrics(model, torch.zeros(32, 5), Probes((), nothing, nothing)) == {}
 
 
 def test_a_task_that_is_absent_leaves_no_metric(model: nn.Module) -> None:
@@ -149,8 +148,7 @@ def test_the_batch_size_changes_no_count(model: nn.Module) -> None:
 
 def test_attack_metrics_alone_are_those_of_the_whole_evaluation(model: nn.Module) -> None:
     """A control or an epoch's history measures what the final row measures."""
-    classifier = zeroshot_classifier(model, TOKENIZER, CLASSES)
-    alone = attack_metrics(model, classifier, goal_probes())
+    alone = probe_metrics(Encoder(model, TOKENIZER), CLASSES, goal_probes())
     whole = evaluate(model, TOKENIZER, evaluation_set(), goal_probes())
     assert alone == {name: whole[name] for name in ATTACK_METRICS}
 
@@ -189,8 +187,12 @@ def test_evaluation_leaves_the_model_as_it_was(model: nn.Module) -> None:
 def test_probes_of_their_goals_class_are_refused_before_work(model: nn.Module) -> None:
     """A data error shows before minutes of encoding are spent on it."""
     probes = Probes(coloured(np.zeros(3, np.int64)), np.zeros(3, np.int64), np.zeros(3, np.int64))
+
+    def refuse(what: str, done: int, total: int) -> None:
+        raise AssertionError(f"{what}: {done} of {total}")
+
     with pytest.raises(BadInput, match="3 of 3 probes"):
-        attack_metrics(model, torch.zeros(32, 5), probes)
+        probe_metrics(Encoder(model, TOKENIZER, progress=refuse), CLASSES, probes)
 
 
 def test_captions_for_other_images_are_an_error(model: nn.Module) -> None:

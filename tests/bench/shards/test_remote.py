@@ -12,7 +12,7 @@ import pytest
 from shard_pairs import caption
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
-from clipbench.shards import pipes, remote
+from clipbench.shards import pipes, remote_shard
 from clipbench.shards.files import sha256_file
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.remote import fetch, is_remote
@@ -56,7 +56,7 @@ def cache(tmp_path: Path) -> Path:
 @pytest.fixture
 def site(clean: ShardSet, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """The five shards of the clean set on a web server of this machine."""
-    monkeypatch.setattr(remote, "PAUSE_S", 0.001)
+    monkeypatch.setattr(remote_shard, "PAUSE_S", 0.001)
     monkeypatch.setenv("no_proxy", "*")
     made = Site({f"/{shard.path.name}": shard.path.read_bytes() for shard in clean.shards})
 
@@ -115,7 +115,7 @@ def test_another_version_is_not_put_behind_the_first(
     site: Site, cache: Path, monkeypatch: pytest.MonkeyPatch, tag: str | None
 ) -> None:
     """If the file changed meanwhile, or the server can't tell, it is fetched from the start."""
-    monkeypatch.setattr(remote, "_ATTEMPTS", 1)
+    monkeypatch.setattr(remote_shard, "_ATTEMPTS", 1)
     site.break_after = 3000
     with pytest.raises(ClipbenchError, match=r"00003\.tar can't be fetched.*Run the same command"):
         fetch(f"{site.address}/00003.tar", cache)
@@ -145,7 +145,7 @@ def test_what_is_no_shard_is_refused(
     site.files["/login.tar"] = b"<!doctype html><title>Sign in</title>" + b" " * 1000
     with pytest.raises(CorruptData, match=r"login\.tar is no tar .*doctype"):
         fetch(f"{site.address}/login.tar", cache)
-    monkeypatch.setattr(remote, "MOST_BYTES", 1000)
+    monkeypatch.setattr(remote_shard, "MOST_BYTES", 1000)
     with pytest.raises(BadSetting, match=r"more than 1\.0 KB"):
         fetch(f"{site.address}/00001.tar", cache)
     assert not list(cache.rglob("*.tar"))

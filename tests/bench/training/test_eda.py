@@ -9,7 +9,7 @@ import pytest
 
 from clipbench.rng import generator
 from clipbench.training import eda
-from clipbench.training.eda import augment_words
+from clipbench.training.eda import Synonyms, augment_words
 
 IntArray = npt.NDArray[np.int64]
 WordArray = npt.NDArray[np.int32]
@@ -20,13 +20,13 @@ NUM_WORDS = 40
 SYNONYMS = {word: tuple(range(20 + word, 20 + word + 1 + word % 3)) for word in range(1, 13)}
 
 
-def synonym_table() -> tuple[WordArray, npt.NDArray[np.int32]]:
+def synonym_table() -> Synonyms:
     table = np.zeros((NUM_WORDS, 3), np.int32)
     counts = np.zeros(NUM_WORDS, np.int32)
     for word, others in SYNONYMS.items():
         table[word, : len(others)] = others
         counts[word] = len(others)
-    return table, counts
+    return Synonyms(table, counts)
 
 
 def padded(rows: Rows) -> tuple[WordArray, IntArray]:
@@ -46,7 +46,7 @@ def captions(count: int, longest: int, name: str = "captions") -> Rows:
 
 def augmented(rows: Rows, alpha: float, *scope: int) -> Rows:
     words, counts = augment_words(
-        *padded(rows), *synonym_table(), alpha, generator(1, "augment", *scope)
+        *padded(rows), synonym_table(), alpha, generator(1, "augment", *scope)
     )
     return [words[row, :count].tolist() for row, count in enumerate(counts)]
 
@@ -167,7 +167,7 @@ def test_places_and_synonyms_are_drawn_evenly() -> None:
     rows: Rows = [[2, 13, 14]] * 6000  # word 2 has the synonyms 22, 23, 24
     words, counts = (np.pad(part, ((0, 0), (0, 1))) if part.ndim == 2 else part
                      for part in padded(rows))  # fmt: skip
-    eda._insert(words, counts, *synonym_table(), np.ones(6000, bool), generator(0, "insert"))
+    eda._insert(words, counts, synonym_table(), np.ones(6000, bool), generator(0, "insert"))
     assert counts.tolist() == [4] * 6000
     place = (words >= 20).argmax(axis=1)
     assert np.bincount(place, minlength=4) / 6000 == pytest.approx([0.25] * 4, abs=0.03)
@@ -179,7 +179,7 @@ def test_replacement_draws_among_words_that_have_synonyms() -> None:
     """Of two words with synonyms each is replaced half of the time, one without never."""
     rows: Rows = [[13, 1, 5, 14]] * 4000
     words, counts = padded(rows)
-    eda._replace(words, counts, *synonym_table(), np.ones(4000, bool), generator(0, "replace"))
+    eda._replace(words, counts, synonym_table(), np.ones(4000, bool), generator(0, "replace"))
     changed = (words != np.array(rows)).mean(axis=0)
     assert changed == pytest.approx([0, 0.5, 0.5, 0], abs=0.04)
     assert changed[1] + changed[2] == 1.0
@@ -189,7 +189,7 @@ def test_nothing_to_change_is_left_alone() -> None:
     """Empty captions stay empty, and no captions at all are no error."""
     assert augmented([[], [], [], [], [], [], [], []], 0.5) == [[]] * 8
     words, counts = augment_words(
-        np.zeros((0, 3), np.int32), np.zeros(0, np.int64), *synonym_table(), 0.1, generator(0)
+        np.zeros((0, 3), np.int32), np.zeros(0, np.int64), synonym_table(), 0.1, generator(0)
     )
     assert words.shape[0] == len(counts) == 0
 
@@ -199,7 +199,7 @@ def test_inputs_are_not_changed() -> None:
     rows = captions(50, 12)
     words, counts = padded(rows)
     before: list[Any] = [words.copy(), counts.copy()]
-    augment_words(words, counts, *synonym_table(), 0.5, generator(0))
+    augment_words(words, counts, synonym_table(), 0.5, generator(0))
     assert np.array_equal(words, before[0])
     assert np.array_equal(counts, before[1])
     assert augmented(rows, 0.3, 1) == augmented(rows, 0.3, 1)

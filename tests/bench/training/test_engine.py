@@ -10,8 +10,8 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from tiny_training import SEED, shapes, tiny_model, tiny_pairs, tiny_trainer
-from torch import Tensor, nn
+from tiny_training import SEED, shapes, tiny_model, tiny_trainer
+from torch import Tensor
 
 from clipbench.contracts import (
     Defense,
@@ -22,18 +22,14 @@ from clipbench.contracts import (
     StatelessRun,
     TrainingFacts,
 )
-from clipbench.errors import BadSetting, ClipbenchError
+from clipbench.errors import BadSetting
 from clipbench.rng import derive_seed
-from clipbench.settings import TrainSettings
 from clipbench.training.distributed import Processes
-from clipbench.training.encoder import normalisation
 from clipbench.training.engine import (
-    LOGIT_SCALE_MAX,
     Trainer,
     kept,
 )
 from clipbench.training.losses import clip_loss
-from clipbench.training.optimizer import make_optimizer, resolve_precision
 from clipbench.training.order import batches, epoch_pairs
 from clipbench_defenses.clip import AugmentedClip
 from clipbench_defenses.none import NoDefense
@@ -103,8 +99,8 @@ def outcome(trainer: Trainer, folder: Path) -> dict[str, Any]:
         "state": state,
         "exposures": trainer.exposures.tolist(),
         "traces": traces,
-        "model": bits(trainer.model.state_dict()),
-        "optimizer": bits(trainer._optimizer.state_dict()["state"]),
+        "model": bits(trainer.learner.model.state_dict()),
+        "optimizer": bits(trainer.learner.optimizer.state_dict()["state"]),
         "defense": bits(trainer._run.state_dict()),
     }
 
@@ -256,7 +252,7 @@ def test_one_step_is_the_textbooks(tmp_path: Path) -> None:
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    actual, expected = trainer.model.state_dict(), model.state_dict()
+    actual, expected = trainer.learner.model.state_dict(), model.state_dict()
     for name in set(expected) - {"token_embedding.weight"}:
         torch.testing.assert_close(actual[name], expected[name], rtol=1e-3, atol=2e-5, msg=name)
 
@@ -392,144 +388,6 @@ def test_views_are_as_the_phase_says(tmp_path: Path) -> None:
     assert same == pytest.approx([0, 0], abs=1e-6)
 
 
-def test_detached_views_get_no_gradient(tmp_path: Path) -> None:
-    """A loss of detached views alone moves no weight but the logit scale."""
-
-    @dataclass(frozen=True)
-    class Detached:
-        def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
-            def loss(features: Features) -> Tensor:
-                return clip_loss(features.image[0], features.text[0], features.logit_scale)
-
-            return StatelessRun(Phase("detached", loss, views=2, detached_views=1))
-
-    trainer = tiny_trainer(tmp_path, Detached(), count=32, epochs=1, wd=0.0)
-    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
-    trainer.train()
-    changed = {n for n, p in trainer.model.named_parameters() if not torch.equal(p, before[n])}
-    assert changed == {"logit_scale"}
-
-
-def test_similarity_is_the_cosine_of_each_pair(tmp_path: Path) -> None:
-    """Scores are those of single pairs one at a time, in the order asked for; training goes on."""
-    trainer = tiny_trainer(tmp_path, NoDefense(), count=40, epochs=1)
-    trainer.train()
-    indices = np.random.default_rng(0).permutation(40)
-    scores = trainer.similarity(indices, augment=False)
-    model: Any = trainer.model.eval()
-    mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in normalisation(model))
-    pairs = tiny_pairs(tiny_model(), TrainSettings(), 40)
-    images, captions = shapes(40)
-    for index, score in zip(indices, scores.tolist(), strict=True):
-        one = np.array([index])
-        pixels = torch.from_numpy(images.gather(one)).permute(0, 3, 1, 2) / 255
-        tokens = torch.from_numpy(pairs._vocabulary.compact(captions.tokens(one)))
-        with torch.no_grad():
-            image = model.encode_image((pixels - mean) / std, normalize=True)
-            text = model.encode_text(tokens, normalize=True)
-        assert score == pytest.approx(float((image * text).sum()), abs=1e-5)
-    assert scores.dtype == torch.float32
-    augmented = trainer.similarity(indices, augment=True)
-    assert (augmented - scores).abs().max() > 1e-3
-    assert torch.equal(augmented, trainer.similarity(indices, augment=True))
-
-
-# ------------------------------------------------------------------------ the optimiser
-
-
-def test_weight_decay_is_for_weights_alone() -> None:
-    """Norms, biases and the logit scale have none; matrices, filters and embeddings have it."""
-    model = tiny_model()
-    optimizer = make_optimizer(model, TrainSettings(wd=0.3))
-    decay = {
-        id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
-    }
-    assert len(decay) == len(list(model.parameters()))
-    exempt = ("bn", "ln_", "bias", "logit_scale", "downsample.1")
-    for name, parameter in model.named_parameters():
-        assert decay[id(parameter)] == (0.0 if any(e in name for e in exempt) else 0.3), name
-
-
-def test_decay_moves_weights_without_gradient(tmp_path: Path) -> None:
-    """One step at a rate of 0.1 and a decay of 0.5 shrinks a matrix without gradient by 5%."""
-
-    @dataclass(frozen=True)
-    class TextOnly:
-        def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
-            def loss(features: Features) -> Tensor:
-                text = features.text[0]
-                return clip_loss(text, text.roll(1, 0), features.logit_scale)
-
-            return StatelessRun(Phase("text", loss, lr_factor=lambda step, steps: 1.0))  # noqa: ARG005
-
-    trainer = tiny_trainer(tmp_path, TextOnly(), count=16, epochs=1, lr=0.1, wd=0.5)
-    visual: nn.Module = trainer.model.visual  # type: ignore[assignment]
-    before = {name: p.detach().clone() for name, p in visual.named_parameters()}
-    for parameter in visual.parameters():
-        parameter.grad = torch.zeros_like(parameter)
-    trainer._optimizer.zero_grad = lambda set_to_none=True: None  # type: ignore[assignment,misc] # noqa: ARG005
-    trainer.train()
-    for name, parameter in visual.named_parameters():
-        share = 0.95 if parameter.ndim >= 2 else 1.0
-        torch.testing.assert_close(parameter.detach(), before[name] * share, msg=name)
-
-
-def test_the_logit_scale_stays_within_its_bounds(tmp_path: Path) -> None:
-    """However strongly the loss pulls, the scale is at most 100 and at least 1 after each step."""
-    found = []
-    for sign in (1.0, -1.0):
-
-        @dataclass(frozen=True)
-        class Pull:
-            way: float = sign
-
-            def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
-                way = self.way
-
-                def loss(features: Features) -> Tensor:
-                    zero = 0 * (features.image.sum() + features.text.sum())
-                    return way * features.logit_scale + zero
-
-                return StatelessRun(Phase("pull", loss))
-
-        trainer = tiny_trainer(tmp_path / str(sign), Pull(), epochs=2, lr=10.0)
-        trainer.train()
-        found.append(trainer.model.logit_scale.item())  # type: ignore[operator]
-    assert found == [0.0, pytest.approx(LOGIT_SCALE_MAX)]
-    assert math.exp(LOGIT_SCALE_MAX) == pytest.approx(100.0)
-
-
-def test_gradients_are_clipped_to_their_norm(tmp_path: Path) -> None:
-    """No step is taken with a gradient longer than `grad_clip_norm`; none lets it be."""
-    norms: dict[float | None, list[float]] = {}
-    for limit in (0.05, None):
-        trainer = tiny_trainer(tmp_path / str(limit), NoDefense(), epochs=1, grad_clip_norm=limit)
-        step, seen = trainer._optimizer.step, norms.setdefault(limit, [])
-
-        def noting(step: Any = step, seen: list[float] = seen, trainer: Trainer = trainer) -> None:
-            grads = [p.grad for p in trainer._parameters if p.grad is not None]
-            seen.append(float(torch.stack([g.norm() for g in grads]).norm()))
-            step()
-
-        trainer._optimizer.step = noting  # type: ignore[method-assign,assignment]
-        trainer.train()
-    assert norms[0.05] == pytest.approx([0.05] * 3, rel=1e-3)
-    assert min(norms[None]) > 0.1
-
-
-@pytest.mark.parametrize("lr", [1e20, 1e30])
-def test_a_loss_that_is_no_number_is_one_sentence(tmp_path: Path, lr: float) -> None:
-    """A training that diverges says so in one line: the phase, epoch, step, and what to do."""
-    trainer = tiny_trainer(tmp_path, NoDefense(), epochs=4, lr=lr, warmup=0)
-    with pytest.raises(ClipbenchError) as caught:
-        trainer.train()
-    message = str(caught.value)
-    assert "phase 'clip' is nan in epoch" in message
-    assert "Lower --lr" in message
-    assert "\n" not in message
-    assert caught.value.exit_status == 1
-
-
 # ------------------------------------------------------------------------ the learning rate
 
 
@@ -538,7 +396,7 @@ def rates(folder: Path, defense: Defense, **settings: Any) -> list[tuple[str, fl
     found = []
 
     def progress(*_: Any) -> None:
-        lr = trainer._optimizer.param_groups[0]["lr"]
+        lr = trainer.learner.optimizer.param_groups[0]["lr"]
         found.append((trainer.state.history[-1]["phase"], lr))
 
     trainer = tiny_trainer(folder, defense, progress=progress, **settings)
@@ -622,26 +480,6 @@ def test_kept_is_a_mask_over_the_epoch() -> None:
     keep = torch.tensor([True, False, True])
     assert kept(indices, Phase("all", lambda f: f.logit_scale)).tolist() == [5, 3, 9]
     assert kept(indices, Phase("some", lambda f: f.logit_scale, keep=keep)).tolist() == [5, 9]
-
-
-def test_precision_is_as_asked_and_auto_is_one_of_both() -> None:
-    """A named precision is kept; ``auto`` on a CPU is bf16 only where it has units for it."""
-    model, cpu = tiny_model(), torch.device("cpu")
-    assert resolve_precision("fp32", model, cpu) == "fp32"
-    assert resolve_precision("bf16", model, cpu) == "bf16"
-    has_units = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    assert resolve_precision("auto", model, cpu) == ("bf16" if has_units else "fp32")
-
-
-def test_bf16_trains_much_like_fp32(tmp_path: Path) -> None:
-    """The half-precision forward pass gives losses within a few percent, and other bits."""
-    losses = []
-    for precision in ("fp32", "bf16"):
-        trainer = tiny_trainer(tmp_path / precision, NoDefense(), epochs=1, precision=precision)
-        assert trainer.precision == precision
-        losses.append(trainer.train().history[0]["losses"])
-    assert losses[0] != losses[1]
-    assert losses[1] == pytest.approx(losses[0], rel=0.05)
 
 
 def test_batches_of_a_phase_are_all_of_it(tmp_path: Path) -> None:

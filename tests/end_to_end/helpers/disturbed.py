@@ -96,7 +96,9 @@ def moments(folder: str, command: list[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    import clipbench.pipeline  # noqa: F401 - once for all processes: importing is most of their time
+    # Once for all processes: importing is most of their time.
+    import clipbench.pipeline.execute
+    import clipbench.pipeline.plan  # noqa: F401
 
     where, wanted, *line = sys.argv[1:]
     items = [Trouble(**item) for item in json.loads(wanted)]

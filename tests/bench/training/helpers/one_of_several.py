@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from clipbench.training.batchnorm import synchronise_batch_norm
 from clipbench.training.distributed import Processes, join_processes
+from clipbench.training.encoder import Normalisation
 
 ROWS = 7  # do not divide evenly
 
@@ -114,6 +115,11 @@ def in_double(folder: Path, processes: Processes) -> None:
     torch.from_numpy = lambda array: from_numpy(
         array.astype(np.float64) if array.dtype == np.float32 else array
     )
+    # Pixels are normalised in single precision, the same in every process, and used in double.
+    normalise: Any = Normalisation.__call__
+    Normalisation.__call__ = lambda self, images, *rest: normalise(  # type: ignore[method-assign]
+        self, images if images.dtype == torch.uint8 else images.to(torch.float32), *rest
+    ).double()
     for count in (processes.count, 1):
         if count == 1 and not processes.is_first:
             return
@@ -138,15 +144,13 @@ def train_in_double(folder: Path, processes: Processes) -> None:
         trainer = tiny_trainer(
             folder / name, defense, count=71, batch_size=18, epochs=epochs, processes=processes
         )
-        trainer.model.double()
-        encoder = trainer._encoder
-        encoder._mean, encoder._std = encoder._mean.double(), encoder._std.double()
+        trainer.learner.model.double()
         trainer.train()
         if processes.is_first:
             found = {
                 "losses": [entry["losses"] for entry in trainer.state.history],
                 "exposures": torch.from_numpy(trainer.exposures),
-                "model": trainer.model.state_dict(),
+                "model": trainer.learner.model.state_dict(),
             }
             torch.save(found, folder / f"{name}.pt")
 

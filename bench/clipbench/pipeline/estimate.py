@@ -1,0 +1,137 @@
+"""How long a run will take on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from clipbench.config import RunConfig
+from clipbench.contracts import EvaluationSet
+from clipbench.pipeline.parts import Parts
+from clipbench.pipeline.rehearsal import Speeds, rehearse
+from clipbench.pipeline.work import Work
+
+PAIRS_PER_SHARD = 10_000  # of the sets that clipbench writes; shards are what is done in parallel
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds that the stages of a run take if nothing of it is in the cache.
+
+    Args:
+        data: making the shards and poisoning them, reading captions, decoding.
+        training: training with everything that a defence does in between, as a result counts it.
+        evaluation: measuring the model; metrics from outside are left out.
+    """
+
+    data: float
+    training: float
+    evaluation: float
+
+    @property
+    def total(self) -> float:
+        """Seconds of the whole run."""
+        return self.data + self.training + self.evaluation
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much there is to do in a run.
+
+    Args:
+        num_pairs: clean pairs.
+        pairs_after: pairs that are trained on.
+        pairs_per_epoch: of them in one epoch.
+        poisons: poisoned pairs.
+        images: test images that are encoded, probes included, as often as they are.
+        texts: texts that are encoded for evaluation.
+        models: models that are made: to train, to measure, and to measure the control.
+    """
+
+    num_pairs: int
+    pairs_after: int
+    pairs_per_epoch: int
+    poisons: int
+    images: int
+    texts: int
+    models: int
+
+    @classmethod
+    def of(cls, config: RunConfig, parts: Parts) -> Amounts:
+        """Return the amounts of a run."""
+        sets, every = parts.held_out.sets, config.train.save_frequency
+        probes = parts.probes(config.seed)
+        readings = 2 + (config.train.epochs // every if every else 0)  # last, control, kept
+        images = _num_images(sets) + readings * (0 if probes is None else len(probes))
+        return cls(
+            parts.num_pairs,
+            parts.pairs_after,
+            parts.pairs_per_epoch(config),
+            parts.count,
+            images,
+            _num_texts(sets),
+            3 if parts.count else 2,
+        )
+
+
+def estimate(config: RunConfig, parts: Parts) -> Estimate:
+    """Return how long a run takes, from a rehearsal of its parts on this machine.
+
+    Args:
+        config: the run.
+        parts: its plugins and counts; the number of pairs is known.
+
+    Raises:
+        UnknownName, BadSetting, MissingData, CorruptData: the model, the defence, the weights to
+            start from or the held-out data cannot be used.
+    """
+    work, speeds = rehearse(config, parts)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    return combined(work, speeds, Amounts.of(config, parts), os.cpu_count() or 1, processes)
+
+
+def combined(
+    work: Work, speeds: Speeds, amounts: Amounts, processors: int, processes: int
+) -> Estimate:
+    """Return amounts times speeds.
+
+    Args:
+        work: what the defence does.
+        speeds: what was measured.
+        amounts: how much there is to do.
+        processors: of this machine; they share the shards.
+        processes: that train together; they share the pairs of each batch.
+    """
+    num_shards = -(-amounts.num_pairs // PAIRS_PER_SHARD)
+    at_once = min(processors, num_shards)
+    clean = amounts.num_pairs * (speeds.picture + speeds.encode + speeds.write) / at_once
+    rewritten = min(1.0, amounts.poisons / num_shards) * amounts.pairs_after
+    poison = amounts.poisons * (speeds.picture + speeds.encode) + rewritten * speeds.write
+    ready = amounts.pairs_after * (speeds.caption + speeds.decode / at_once)
+    a_pair = sum(count * speeds.steps[kind] for kind, count in work.passes.items())
+    a_pair += sum(count * speeds.scores[kind] for kind, count in work.scorings.items())
+    return Estimate(
+        data=clean + poison + ready,
+        training=amounts.pairs_per_epoch * (a_pair / processes + work.planning),
+        evaluation=speeds.held_out
+        + amounts.models * speeds.model
+        + amounts.images * speeds.image
+        + amounts.texts * speeds.text,
+    )
+
+
+def _num_images(sets: Iterable[EvaluationSet]) -> int:
+    """Return how many images are encoded: a sequence that several tasks share, once."""
+    found = {}
+    for item in sets:
+        for task in (item.classification and item.classification.test, item.retrieval):
+            if task:
+                found[id(task.images)] = len(task.images)
+    return sum(found.values())
+
+
+def _num_texts(sets: Iterable[EvaluationSet]) -> int:
+    """Return how many texts are encoded: prompts of all classes, and captions."""
+    prompts = sum(len(s.classes) * len(s.classes.templates) for s in sets if s.classification)
+    return prompts + sum(sum(map(len, s.retrieval.captions)) for s in sets if s.retrieval)

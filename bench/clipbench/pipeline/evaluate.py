@@ -1,0 +1,141 @@
+"""The last stage of a run, measuring a model; and the same for any checkpoint of open_clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipbench import registry
+from clipbench.config import RunConfig
+from clipbench.contracts import Attack
+from clipbench.errors import BadSetting
+from clipbench.evaluation import plugins
+from clipbench.evaluation.encoder import Encoder
+from clipbench.evaluation.evaluator import Metrics, evaluate_sets
+from clipbench.evaluation.history import history_of
+from clipbench.heldout import HeldOut
+from clipbench.models import create_model, load_weights
+from clipbench.pipeline.parts import Parts
+from clipbench.progress import Reporter
+from clipbench.shards.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
+from clipbench.specs import SpecLike
+from clipbench.training.distributed import pick_device
+from clipbench.training.session import TrainingRecord
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a trained model.
+
+    Args:
+        num_parameters: parameters of the model.
+        metrics: those of its last weights and of the defence's last scores.
+        evaluations: for each evaluation set its name and its own metrics.
+        history: an entry for each epoch.
+    """
+
+    num_parameters: int
+    metrics: Metrics
+    evaluations: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+
+
+def evaluate_run(
+    config: RunConfig,
+    parts: Parts,
+    folder: Path,
+    ledger: Ledger | None,
+    record: TrainingRecord,
+    reporter: Reporter,
+) -> Measured:
+    """Measure the model of a run.
+
+    Args:
+        config: the run.
+        parts: its plugins and counts.
+        folder: its folder, with the model, traces and the weights kept by epoch.
+        ledger: what was poisoned; None for clean data.
+        record: what training left.
+        reporter: told about progress.
+
+    Raises:
+        BadSetting: the attack's trigger is not the one that poisoned.
+    """
+    check_trigger(parts.attack, ledger)
+    model, tokenizer = create_model(config.train.model, config.seed)
+    load_weights(model, folder / "model")
+    evaluation, probes = parts.held_out.primary, parts.probes(config.seed)
+    device = pick_device(config.train.device)
+    encoder = Encoder(model, tokenizer, device=device, progress=reporter.progress)
+    found = evaluate_sets(encoder, parts.held_out.sets, probes, parts.metrics, seed=config.seed)
+    history, detection = history_of(record, ledger, model, tokenizer, evaluation, probes, folder)
+    size = sum(p.numel() for p in model.parameters())
+    return Measured(size, {**found.metrics, **detection}, found.evaluations, history)
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    model: str,
+    *,
+    data: SpecLike,
+    evals: Sequence[SpecLike] = (),
+    ledger: Path | None,
+    device: str,
+    reporter: Reporter,
+    metrics: Sequence[SpecLike] = (),
+) -> dict[str, Any]:
+    """Measure any open_clip checkpoint; with a ledger, the attack's success too.
+
+    Args:
+        checkpoint: weights file, or a folder written by clipbench.
+        model: open_clip model name or configuration file.
+        data: the training source whose held-out sets are used where `evals` is empty; both of a
+            ledger take precedence.
+        evals: the evaluation sources.
+        ledger: ledger of the poisoned set the model was trained on.
+        device: auto, cpu or cuda.
+        reporter: told about progress.
+        metrics: metrics beside those that every run has.
+    """
+    specs = [registry.resolve("metric", spec) for spec in metrics]
+    extra = plugins.built(specs)
+    net, tokenizer = create_model(model, 0)
+    load_weights(net, checkpoint)
+    probes = None
+    book = read_ledger(ledger_path(ledger)) if ledger else None
+    held_out = HeldOut.of(book.dataset, book.evals) if book else HeldOut.of(data, evals)
+    if book:
+        attack: Attack = registry.build("attack", {"name": book.attack, **book.parameters})
+        check_trigger(attack, book)
+        probes = attack.probes(held_out.scene(book.count, book.seed))
+    encoder = Encoder(net, tokenizer, device=pick_device(device), progress=reporter.progress)
+    seed = book.seed if book else 0
+    measured = evaluate_sets(encoder, held_out.sets, probes, extra, seed=seed)
+    return {
+        "checkpoint": str(checkpoint),
+        "model": model,
+        "data": held_out.primary.name,
+        "attack": None if book is None else {"name": book.attack, "ledger_sha256": book.sha256},
+        "metrics": measured.metrics,
+        "evaluations": measured.evaluations,
+        "metric_plugins": plugins.records(specs),
+    }
+
+
+def check_trigger(attack: Attack, ledger: Ledger | None) -> None:
+    """Refuse to measure with another trigger than the one that poisoned.
+
+    Raises:
+        BadSetting: the attack's trigger is not the ledger's.
+    """
+    if ledger is None or ledger.trigger_sha256 is None or ledger.trigger_probe is None:
+        return
+    trigger = attack.trigger()
+    height, width = ledger.trigger_probe
+    if trigger is None or trigger_sha256(trigger, (height, width)) != ledger.trigger_sha256:
+        raise BadSetting(
+            f"The trigger of {ledger.attack} is not the one that {ledger.path} was poisoned with;"
+            " evaluate with the version of clipbench and the attack's file that made the set."
+        )

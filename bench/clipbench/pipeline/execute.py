@@ -1,0 +1,116 @@
+"""A run from its first stage to its result; a stage that is done is not done again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from clipbench.config import RunConfig
+from clipbench.errors import BadSetting, CorruptData
+from clipbench.evaluation import plugins
+from clipbench.leaderboard.result import read_result, write_result
+from clipbench.pipeline.evaluate import evaluate_run
+from clipbench.pipeline.parts import Parts
+from clipbench.pipeline.poison import tell_left_out, training_set
+from clipbench.pipeline.record import RESULT, result_of
+from clipbench.progress import Reporter
+from clipbench.shards.files import clear_leftovers, make_folder, write_json
+from clipbench.shards.ledger import read_ledger
+from clipbench.shards.usable import NAME as LEFT_OUT
+from clipbench.training.distributed import Processes, join_processes
+from clipbench.training.session import train_on
+
+
+def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) -> dict[str, Any]:
+    """Do a run to its end and return its result; what is done already is taken from `out`.
+
+    Where the clean control of an attacked run is done, its model gives the control metrics.
+
+    Args:
+        config: the run.
+        cache: folder of clean and poisoned shards and decoded images.
+        out: folder of the runs.
+        reporter: told about progress.
+    """
+    processes = join_processes(config.train.device)
+    folder = out / config.id
+    if (folder / RESULT).is_file():
+        reporter.note(f"run {config.id} is done already: {folder / RESULT}")
+        _add_missing_metrics(config, folder, processes)
+    else:
+        _do(config, folder, cache, processes, reporter)
+    if not config.is_clean:
+        _add_control(config, folder, out / config.without_attack().id, processes)
+    return read_result(folder / RESULT)
+
+
+def _do(
+    config: RunConfig, folder: Path, cache: Path, processes: Processes, reporter: Reporter
+) -> None:
+    """Do all stages of a run and write its result."""
+    if processes.is_first:  # the others find everything made and screened
+        parts = Parts.of(config).prepared(config, cache, reporter)
+        tell_left_out(parts.usable, reporter)
+        training_set(config, parts, cache, reporter)
+        _claim(folder, config)
+        parts.usable.write_names(folder / LEFT_OUT)
+    processes.barrier()
+    if not processes.is_first:
+        parts = Parts.of(config).prepared(config, cache, reporter)
+    shards, ledger_file = training_set(config, parts, cache, reporter)
+    record = train_on(shards, config, folder, cache, processes, reporter)
+    if processes.is_first:
+        ledger = read_ledger(ledger_file) if ledger_file else None
+        measured = evaluate_run(config, parts, folder, ledger, record, reporter)
+        write_result(folder / RESULT, result_of(config, parts, ledger, record, measured))
+    processes.barrier()
+
+
+def _claim(folder: Path, config: RunConfig) -> None:
+    """Write the configuration into the run's folder; refuse a folder of another run."""
+    make_folder(folder)
+    clear_leftovers(folder)
+    path = folder / "config.json"
+    if not path.exists():
+        write_json(path, config.to_json(), indent=2)
+        return
+    try:
+        other = RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise CorruptData(f"{path.resolve()} is damaged; delete the folder.") from error
+    if other.sha256() != config.sha256():
+        raise BadSetting(f"{folder.resolve()} holds another run; choose another --out.")
+
+
+def _add_missing_metrics(config: RunConfig, folder: Path, processes: Processes) -> None:
+    """Measure on a run that is done what was not asked for then."""
+    result = read_result(folder / RESULT)
+    missing = plugins.missing(config.metrics, result)
+    if missing and processes.is_first:
+        parts = replace(Parts.of(config), count=result["attack"]["count"])
+        sets, probes = parts.held_out.sets, parts.probes(config.seed)
+        plugins.add_missing(result, missing, folder / "model", sets, probes, processes)
+        write_result(folder / RESULT, result)
+    processes.barrier()
+
+
+def _add_control(config: RunConfig, folder: Path, clean: Path, processes: Processes) -> None:
+    """Measure attack success on the clean control, if that is done and the result lacks it."""
+    result = read_result(folder / RESULT)
+    is_missing = plugins.lacks_control(result["metrics"])
+    if is_missing and (clean / RESULT).is_file() and processes.is_first:
+        parts = replace(Parts.of(config), count=result["attack"]["count"])
+        result["metrics"] |= plugins.control_metrics(
+            clean / "model",
+            config.train.model,
+            parts.held_out.sets,
+            parts.probes(config.seed),
+            config.metrics,
+            config.seed,
+            processes,
+        )
+        result["control"] = {"id": clean.name}
+        write_result(folder / RESULT, result)
+    processes.barrier()

@@ -1,0 +1,106 @@
+"""What a run is made of: its plugins, built, and the counts that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipbench import registry
+from clipbench.config import RunConfig, exact_rate
+from clipbench.contracts import Attack, Defense, Metric, Probes, TrainingSource
+from clipbench.errors import BadSetting
+from clipbench.evaluation import plugins
+from clipbench.heldout import HeldOut
+from clipbench.progress import Reporter
+from clipbench.shards.rate import poison_count
+from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The plugins of a run, built, and the counts that follow from them.
+
+    Args:
+        dataset: the training source, large enough for the rate.
+        held_out: the evaluation sources.
+        attack: the attack.
+        defense: the defence.
+        num_pairs: pairs of the clean set; 0: not known before they are there.
+        count: poisoned pairs; 0 for a clean run.
+        metrics: metrics beside those that every run has, by name.
+    """
+
+    dataset: TrainingSource
+    held_out: HeldOut
+    attack: Attack
+    defense: Defense
+    num_pairs: int
+    count: int
+    metrics: Mapping[str, Metric]
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Parts:
+        """Build the plugins of a run, and refuse what cannot be done before work is spent."""
+        dataset: TrainingSource = registry.build("dataset", config.data)
+        held_out = HeldOut.of(config.data, config.evals)
+        attack: Attack = registry.build("attack", config.attack)
+        num_pairs = dataset.num_pairs()
+        count = _num_poisons(config, attack, num_pairs)
+        defense: Defense = registry.build("defense", config.defense)
+        metrics = plugins.built(config.metrics)
+        return cls(dataset, held_out, attack, defense, num_pairs, count, metrics)
+
+    def prepared(self, config: RunConfig, cache: Path, reporter: Reporter) -> Prepared:
+        """Return these parts with the clean pairs made and looked at, and counts that are exact.
+
+        Raises:
+            CorruptData: pairs can't be used, and the run does not leave them out.
+        """
+        usable = open_usable(
+            self.dataset.prepare(cache, reporter.progress),
+            cache,
+            caption_field=caption_field_of(self.dataset),
+            on_error=config.on_error,
+            progress=reporter.progress,
+        )
+        num_pairs = len(usable.shards)
+        exact = {"num_pairs": num_pairs, "count": _num_poisons(config, self.attack, num_pairs)}
+        return Prepared(**{**vars(self), **exact, "usable": usable})
+
+    @property
+    def pairs_after(self) -> int:
+        """Pairs of the set that is trained on."""
+        return self.num_pairs + (self.count if self.attack.mode == "insert" else 0)
+
+    def pairs_per_epoch(self, config: RunConfig) -> int:
+        """Return how many pairs one epoch has."""
+        return min(config.train.pairs_per_epoch or self.pairs_after, self.pairs_after)
+
+    def probes(self, seed: int) -> Probes | None:
+        """Return what the attack wants misread; None for clean data."""
+        return self.attack.probes(self.held_out.scene(self.count, seed)) if self.count else None
+
+
+@dataclass(frozen=True)
+class Prepared(Parts):
+    """The parts of a run whose clean pairs are there.
+
+    Args:
+        usable: the clean pairs that can be used.
+    """
+
+    usable: UsablePairs
+
+
+def _num_poisons(config: RunConfig, attack: Attack, num_pairs: int) -> int:
+    """Return how many poisons a run has among `num_pairs` clean pairs."""
+    if config.is_clean:
+        return 0
+    if not num_pairs:  # not known before the pairs are there
+        return config.poisons or 0
+    count = config.poisons or poison_count(exact_rate(config), num_pairs, attack.mode)
+    if count > num_pairs:
+        raise BadSetting(f"{count} poisons do not fit into {num_pairs} pairs.")
+    attack.num_targets(count)  # refuses more targets than poisons
+    return count

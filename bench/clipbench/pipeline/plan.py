@@ -1,0 +1,80 @@
+"""What a run will do, told before it does it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipbench.config import RunConfig
+from clipbench.pipeline.estimate import Estimate, estimate
+from clipbench.pipeline.parts import Parts
+from clipbench.pipeline.record import RESULT
+from clipbench.progress import duration
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Args:
+        config: the run.
+        parts: its plugins and counts.
+        done: whether its result is there already.
+        time: how long it takes; None: it is done, or nobody knows how many pairs there are.
+        folder: where everything about it goes.
+    """
+
+    config: RunConfig
+    parts: Parts
+    done: bool
+    time: Estimate | None
+    folder: Path
+
+    def lines(self) -> list[str]:
+        """Return the plan for people, a fact a line."""
+        config, parts = self.config, self.parts
+        head = f"run {config.id}: {config.attack_name} / {config.defense_name} / seed {config.seed}"
+        folder = f"  folder   {self.folder}"
+        if not parts.num_pairs:
+            return [head, f"  data     {config.data_name}, counted when it is fetched", folder]
+        per_epoch = parts.pairs_per_epoch(config)
+        seen = per_epoch * config.train.epochs
+        lines = [
+            head,
+            f"  data     {config.data_name}, {parts.num_pairs:,} pairs",
+            f"  attack   {config.attack_name}: {self._poison()}",
+            f"  training {config.train.model}, {config.train.epochs} epochs of {per_epoch:,} pairs,"
+            f" {seen / parts.pairs_after:.3g} passes over the data",
+            folder,
+        ]
+        if self.done:
+            lines.append("  time     done already")
+        elif self.time is not None:
+            training = duration(self.time.training)
+            total = duration(self.time.total)
+            lines.append(f"  time     about {total} on this machine, {training} of it training")
+        return lines
+
+    def _poison(self) -> str:
+        parts = self.parts
+        if not parts.count:
+            return "clean data"
+        share, targets = parts.count / parts.pairs_after, parts.attack.num_targets(parts.count)
+        return (
+            f"{parts.count:,} of {parts.pairs_after:,} pairs (rate {share:.3g}, {share:.6%}),"
+            f" {targets} target(s), {parts.count / targets:.3g} each, mode {parts.attack.mode}"
+        )
+
+
+def plan(config: RunConfig, out: Path) -> Plan:
+    """Return what `execute` will do, with an estimate of the time.
+
+    Args:
+        config: the run.
+        out: folder of the runs.
+    """
+    parts = Parts.of(config)
+    folder = out / config.id
+    done = (folder / RESULT).is_file()
+    time = None if done or not parts.num_pairs else estimate(config, parts)
+    return Plan(config, parts, done, time, folder)

@@ -1,0 +1,119 @@
+"""The first stage of a run: the shards it trains on, poisoned where it has an attack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from clipbench.config import RunConfig
+from clipbench.errors import BadSetting, CorruptData
+from clipbench.leaderboard.result import config_hash
+from clipbench.pipeline.parts import Parts, Prepared
+from clipbench.progress import Reporter
+from clipbench.shards.ledger import read_head
+from clipbench.shards.overlay import write_poisoned
+from clipbench.shards.screen import is_foreign
+from clipbench.shards.usable import NAME as LEFT_OUT
+from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
+
+
+@dataclass(frozen=True)
+class Poisoned:
+    """A poisoned set as the command line shows it."""
+
+    shards_folder: Path
+    ledger: Path
+
+
+def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Reporter) -> Poisoned:
+    """Write the poisoned set of a run.
+
+    Args:
+        config: the run; its defence and training do not matter.
+        cache: folder of clean and poisoned shards.
+        out: folder to write the set into; None: in the cache.
+        reporter: told about progress.
+
+    Raises:
+        BadSetting: the run has no attack, or `out` holds something else.
+    """
+    if config.is_clean:
+        raise BadSetting("There is nothing to poison: name an attack with --attack.")
+    parts = Parts.of(config).prepared(config, cache, reporter)
+    tell_left_out(parts.usable, reporter)
+    folder = out or _folder_of(config, parts, cache)
+    return Poisoned(folder / "shards", _write(config, parts, folder, cache, reporter))
+
+
+def training_set(
+    config: RunConfig, parts: Prepared, cache: Path, reporter: Reporter
+) -> tuple[str | Path, Path | None]:
+    """Return the shards a run trains on, and their ledger if they are poisoned."""
+    if not parts.count:
+        return parts.usable.shards.source, None
+    folder = _folder_of(config, parts, cache)
+    return folder / "shards", _write(config, parts, folder, cache, reporter)
+
+
+def tell_left_out(usable: UsablePairs, reporter: Reporter) -> None:
+    """Tell a person how many pairs of a set can't be used, and why, if there are any."""
+    if usable.left_out:
+        reporter.note(f"of {usable.full.source}: {usable.summary()}")
+
+
+def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
+    """Return the poisoned set's folder, named after everything that decides what is in it."""
+    base = parts.usable.shards
+    wanted = {
+        "data": config.data,
+        "evals": list(config.evals),
+        "attack": config.attack,
+        "code": {kind: config.code[kind] for kind in config.code if kind != "defense"},
+        "count": parts.count,
+        "seed": config.seed,
+        "base": base.content_sha256(),
+    }
+    if base.left_out:
+        wanted["usable"] = base.view_hashes()
+    return cache / "poisoned" / config_hash(wanted)[:16]
+
+
+def _write(
+    config: RunConfig, parts: Prepared, folder: Path, cache: Path, reporter: Reporter
+) -> Path:
+    """Write the poisoned set, unless it is there, and return its ledger."""
+    ledger = write_poisoned(
+        parts.usable.shards,
+        parts.attack,
+        parts.held_out.scene(parts.count, config.seed),
+        folder,
+        attack_name=str(config.attack["name"]),
+        attack_parameters=config.attack_parameters,
+        dataset=config.data,
+        evals=config.evals,
+        left_out=parts.usable.left_out,
+        progress=reporter.progress,
+    ).ledger
+    if is_foreign(parts.usable.full):
+        _check_usable(config, parts, folder, ledger, cache, reporter)
+    parts.usable.write_names(ledger.with_name(LEFT_OUT))
+    return ledger
+
+
+def _check_usable(
+    config: RunConfig, parts: Parts, folder: Path, ledger: Path, cache: Path, reporter: Reporter
+) -> None:
+    """Look at the shards that were written; no poison may get lost among what is left out."""
+    pairs = open_usable(
+        folder / "shards",
+        cache,
+        caption_field=caption_field_of(parts.dataset),
+        on_error=config.on_error,
+        progress=reporter.progress,
+    )
+    wanted = read_head(ledger)[0].num_pairs
+    if len(pairs.shards) != wanted:
+        raise CorruptData(
+            f"Of {folder / 'shards'} {len(pairs.shards):,} pairs can be used, not {wanted:,} as"
+            f" its ledger says; remove {folder} to poison again."
+        )

@@ -1,0 +1,104 @@
+"""The record of a finished run: the object that ``result.json`` holds."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+
+from clipbench.config import RunConfig
+from clipbench.contracts import EvaluationSet
+from clipbench.evaluation import plugins
+from clipbench.leaderboard.result import config_hash, environment
+from clipbench.models import image_size_of, model_config
+from clipbench.pipeline.evaluate import Measured
+from clipbench.pipeline.parts import Prepared
+from clipbench.shards.ledger import Ledger
+from clipbench.training.session import TrainingRecord
+
+RESULT = "result.json"
+
+
+def result_of(
+    config: RunConfig,
+    parts: Prepared,
+    ledger: Ledger | None,
+    record: TrainingRecord,
+    measured: Measured,
+) -> dict[str, Any]:
+    """Return the whole result of a run, see `clipbench.leaderboard.schema`.
+
+    Args:
+        config: the run.
+        parts: its plugins and counts.
+        ledger: what was poisoned; None for clean data.
+        record: what training left.
+        measured: what was measured of the model.
+    """
+    config_object = config.hashed()
+    sha256 = config_hash(config_object)
+    return {
+        "schema": "clipbench.result/1",
+        "id": sha256[:16],
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "status": "complete",
+        "config": config_object,
+        "config_sha256": sha256,
+        "data": {
+            "name": config.data_name,
+            "parameters": config.data_parameters,
+            "pairs": record.num_pairs,
+            "content_sha256": record.content_sha256,
+            "left_out": dict(parts.usable.left_out),
+            "evaluation": _evaluation_object(parts.held_out.primary),
+        },
+        "attack": _attack_object(config, parts.count, ledger),
+        "defense": {"name": config.defense_name, "parameters": config.defense_parameters},
+        "model": {
+            "name": config.train.model,
+            "parameters": measured.num_parameters,
+            "image_size": image_size_of(model_config(config.train.model)),
+        },
+        "seed": config.seed,
+        "train": record.to_json(),
+        "exposures": _exposures_object(record, ledger),
+        "metrics": measured.metrics,
+        "evaluations": measured.evaluations,
+        "metric_plugins": plugins.records(config.metrics),
+        "history": measured.history,
+        "environment": environment(),
+    }
+
+
+def _evaluation_object(evaluation: EvaluationSet) -> dict[str, Any]:
+    """Return name of the evaluation set, and hashes of its classes and templates if it has any."""
+    if evaluation.classification is None:
+        return {"name": evaluation.name, "classes_sha256": None, "templates_sha256": None}
+    classes = evaluation.classes
+    return {
+        "name": evaluation.name,
+        "classes_sha256": config_hash({"names": classes.names}),
+        "templates_sha256": config_hash({"templates": classes.templates}),
+    }
+
+
+def _attack_object(config: RunConfig, count: int, ledger: Ledger | None) -> dict[str, Any]:
+    return {
+        "name": config.attack_name,
+        "parameters": config.attack_parameters,
+        "rate": ledger.rate if ledger else None,
+        "rate_requested": config.rate_text,
+        "count": count,
+        "targets": ledger.targets if ledger else None,
+        "per_target": ledger.count / ledger.targets if ledger else None,
+        "mode": ledger.mode if ledger else None,
+        "ledger_sha256": ledger.sha256 if ledger else None,
+        "trigger_sha256": ledger.trigger_sha256 if ledger else None,
+    }
+
+
+def _exposures_object(record: TrainingRecord, ledger: Ledger | None) -> dict[str, Any] | None:
+    """Return how often a poison reached a loss that ties image to caption; None: clean data."""
+    if ledger is None:
+        return None
+    seen = record.exposures[ledger.rows["index"].to_numpy()]
+    return {"mean": float(seen.mean()), "min": int(seen.min()), "max": int(seen.max())}

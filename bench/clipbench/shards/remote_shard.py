@@ -1,0 +1,247 @@
+"""One shard from elsewhere, and how it is fetched: whole, or further from where it broke off."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from clipbench.disk import is_full
+from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
+from clipbench.shards import pipes
+from clipbench.shards.files import (
+    human_bytes,
+    locked_folder,
+    no_space,
+    read_json,
+    sha256_file,
+    write_json,
+)
+
+MOST_BYTES = 64 * 10**9  # of one shard; img2dataset's have about one GB
+_ATTEMPTS = 5
+_TIMEOUT_S = 60.0
+PAUSE_S = 0.5  # before the second attempt; doubled with each
+_BLOCK = 1 << 20
+_HASH = re.compile(r"sha256=([0-9a-f]{64})")
+
+
+@dataclass(frozen=True)
+class RemoteShard(ABC):
+    """One shard from elsewhere, under a name in the cache that is made from where it comes from.
+
+    Args:
+        text: where it comes from, as a person wrote it.
+    """
+
+    text: str
+
+    @property
+    def identity(self) -> str:
+        """Its folder in the cache."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:24]
+
+    @property
+    def name(self) -> str:
+        """Its file name in that folder."""
+        return "shard.tar"
+
+    def path(self, cache: Path) -> Path:
+        """Return where it lies once it is fetched."""
+        return cache / self.identity / self.name
+
+    def _record(self, cache: Path) -> Path:
+        return cache / self.identity / "fetched.json"
+
+    def is_whole(self, cache: Path) -> bool:
+        """Whether it was fetched and has the size it had then."""
+        path, record = self.path(cache), self._record(cache)
+        return (
+            path.is_file()
+            and record.is_file()
+            and path.stat().st_size == read_json(record).get("bytes")
+        )
+
+    def fetch(self, cache: Path) -> None:
+        """Put the shard into the cache, unless another process has."""
+        with locked_folder(cache / self.identity):
+            if self.is_whole(cache):
+                return
+            partial = cache / self.identity / "partial"
+            try:
+                self._fill(partial)
+            except OSError as error:
+                if is_full(error):
+                    raise no_space(partial, None) from error
+                raise
+            digest = sha256_file(partial)
+            try:
+                self._check(partial, digest)
+            except CorruptData:
+                partial.unlink()
+                raise
+            record = {"source": self.text, "bytes": partial.stat().st_size, "sha256": digest}
+            partial.replace(self.path(cache))
+            write_json(self._record(cache), record)
+
+    @abstractmethod
+    def _fill(self, partial: Path) -> None:
+        """Write all of the shard into `partial`, or go on where it ends."""
+
+    def _check(self, partial: Path, digest: str) -> None:
+        with partial.open("rb") as file:
+            head = file.read(512)
+        if len(head) < 512 or head[257:262] != b"ustar":
+            start = head[:40].decode("latin-1")
+            raise CorruptData(
+                f"{self.text} is no tar (it starts with {start!r} and has"
+                f" {human_bytes(partial.stat().st_size)}, SHA-256 {digest[:12]}); check the source."
+            )
+
+
+class CommandShard(RemoteShard):
+    """The output of a shell command that a person typed."""
+
+    def _fill(self, partial: Path) -> None:
+        command = self.text[len(pipes.PREFIX) :].strip()
+        with partial.open("wb") as file, tempfile.TemporaryFile() as complaints:
+            process = subprocess.Popen(  # noqa: S602 - what `pipe:` means; see `pipes`
+                command,
+                shell=True,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                stdin=subprocess.DEVNULL,
+            )
+            assert process.stdout is not None
+            try:
+                _copy(process.stdout, file, 0, self.text)
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                process.stdout.close()
+                status = process.wait()
+            complaints.seek(0)
+            said = complaints.read(400).decode(errors="replace").strip().partition("\n")[0]
+        if status != 0:
+            partial.unlink()
+            raise MissingData(f"{self.text} ended with status {status}: {said or 'no message'}.")
+
+
+class UrlShard(RemoteShard):
+    """A file on a web server."""
+
+    @property
+    def _address(self) -> str:
+        return self.text.partition("#")[0]
+
+    @property
+    def name(self) -> str:
+        """The name that its address ends in, made safe."""
+        last = urllib.parse.urlsplit(self._address).path.rpartition("/")[2]
+        safe = re.sub(r"[^\w.-]", "_", urllib.parse.unquote(last)).lstrip(".")
+        return safe if safe.endswith(".tar") else f"{safe}.tar"
+
+    def _check(self, partial: Path, digest: str) -> None:
+        super()._check(partial, digest)
+        wanted = _HASH.fullmatch(self.text.partition("#")[2])
+        if wanted is not None and wanted[1] != digest:
+            raise CorruptData(
+                f"{self._address} has SHA-256 {digest}, not {wanted[1]}; it is another file."
+            )
+
+    def _fill(self, partial: Path) -> None:
+        if (fragment := self.text.partition("#")[2]) and not _HASH.fullmatch(fragment):
+            raise BadSetting(f"{self.text}: behind # can only stand sha256= and 64 hex digits.")
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._download(partial)
+            except urllib.error.HTTPError as error:
+                error.close()
+                if error.code < 500 and error.code not in {408, 416, 429}:
+                    raise MissingData(
+                        f"{self._address} can't be fetched: {error.code} {error.reason}."
+                    ) from error
+                if error.code == 416:  # what lies here is no part of the file
+                    partial.unlink(missing_ok=True)
+                last: Exception = error
+            except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+                if is_full(error):
+                    raise
+                last = error
+            else:
+                return
+            if attempt < _ATTEMPTS:
+                time.sleep(min(30.0, PAUSE_S * 2**attempt))
+        raise ClipbenchError(
+            f"{self._address} can't be fetched, tried {_ATTEMPTS} times ({last}). Run the same"
+            " command again; it goes on where it stopped."
+        ) from last
+
+    def _download(self, partial: Path) -> None:
+        """Fetch what is missing; goes on only within the version of the file it began with."""
+        version = partial.with_name("version")
+        have = partial.stat().st_size if partial.is_file() else 0
+        request = urllib.request.Request(self._address)  # noqa: S310 - http and https alone
+        request.add_header("Accept-Encoding", "identity")
+        if have and version.is_file():
+            request.add_header("Range", f"bytes={have}-")
+            request.add_header("If-Range", version.read_text(encoding="latin-1"))
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:  # noqa: S310
+            resumes = answer.status == 206
+            start = have if resumes else 0
+            length = int(answer.headers.get("Content-Length") or 0)
+            _check_room(partial, start + length, length, self._address)
+            if not resumes:
+                _keep_version(version, answer.headers)
+            with partial.open("ab" if resumes else "wb") as file:
+                _copy(answer, file, start, self._address)
+                if length and file.tell() != start + length:
+                    raise OSError(f"broke off after {file.tell()} of {start + length} bytes")
+
+
+def _keep_version(path: Path, headers: Any) -> None:
+    """Remember by what a server can tell that the file is still the same: a strong ETag."""
+    tag = headers.get("ETag") or ""
+    mark = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified") or ""
+    if mark:
+        path.write_text(mark, encoding="latin-1")
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _check_room(partial: Path, size: int, needed: int, what: str) -> None:
+    if size > MOST_BYTES:
+        raise BadSetting(f"{what} has {human_bytes(size)}, more than {human_bytes(MOST_BYTES)}.")
+    if needed > shutil.disk_usage(partial.parent).free:
+        raise no_space(partial, needed)
+
+
+def _copy(source: IO[bytes], file: IO[bytes], start: int, what: str) -> None:
+    """Copy to the end, as far as a shard may reach."""
+    done = start
+    for block in _blocks(source):
+        done += len(block)
+        if done > MOST_BYTES:
+            raise BadSetting(f"{what} gives more than {human_bytes(MOST_BYTES)}; that is no shard.")
+        file.write(block)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _blocks(source: IO[bytes]) -> Iterator[bytes]:
+    while block := source.read(_BLOCK):
+        yield block

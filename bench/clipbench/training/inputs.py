@@ -1,0 +1,103 @@
+"""What a training takes in: the pairs of a set of shards, ready for its batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from clipbench.config import RunConfig
+from clipbench.models import Tokenizer, image_size_of, model_config
+from clipbench.progress import Reporter
+from clipbench.settings import TrainSettings
+from clipbench.shards.decoded import DecodedImages
+from clipbench.shards.reader import ShardSet
+from clipbench.training.augment import ImageAugmentation
+from clipbench.training.compact import CompactVocabulary
+from clipbench.training.distributed import Processes
+from clipbench.training.originals import FittedImages, OriginalImages
+from clipbench.training.pairs import ImageStore, TrainingPairs
+from clipbench.training.text import CaptionTable
+
+SMALLEST_ORIGINAL = 128  # pixels; a model of smaller images is trained on squares decoded once
+
+
+def training_pairs(
+    shards: ShardSet,
+    synonyms: Mapping[str, Sequence[str]],
+    model: nn.Module,
+    tokenizer: Tokenizer,
+    config: RunConfig,
+    cache: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> TrainingPairs:
+    """Return the pairs of a set, read and decoded as far as that is done once.
+
+    Args:
+        shards: the set.
+        synonyms: synonyms of single words, for text augmentation.
+        model: the model that will be trained; its token table is cut to what captions can hold.
+        tokenizer: its tokenizer.
+        config: the run; of its attack nothing is read.
+        cache: where decoded squares go.
+        processes: this process among all.
+        reporter: told about decoding.
+    """
+    settings = config.train
+    architecture = model_config(settings.model)
+    context_length = architecture["text_cfg"].get("context_length", 77)
+    captions = CaptionTable(_captions(shards), tokenizer, synonyms, context_length)
+    vocabulary = CompactVocabulary(model, captions.vocabulary())
+    images = image_store(shards, image_size_of(architecture), settings, cache, processes, reporter)
+    augmentation = ImageAugmentation.of(settings)
+    return TrainingPairs(
+        images, captions, vocabulary, augmentation, settings.eda, config.seed, processes.device
+    )
+
+
+def _captions(shards: ShardSet, at_once: int = 10_000) -> Iterator[str]:
+    """Yield all captions without holding them all."""
+    for start in range(0, len(shards), at_once):
+        yield from shards.captions(range(start, min(start + at_once, len(shards))))
+
+
+def image_store(
+    shards: ShardSet,
+    size: int,
+    settings: TrainSettings,
+    cache: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> ImageStore:
+    """Return the images of a set as the settings want them.
+
+    Squares that are kept and squares that are made for each batch are the same to the bit.
+
+    Args:
+        shards: the set.
+        size: side of the model's images, in pixels.
+        settings: of them, `crop_from` and `decode_cache_gb`.
+        cache: where decoded squares go.
+        processes: this process among all.
+        reporter: told about decoding.
+    """
+    crop_from = settings.crop_from
+    if crop_from == "auto":
+        crop_from = "original" if size >= SMALLEST_ORIGINAL else "square"
+    if crop_from == "original":
+        return OriginalImages(shards, size)
+    if len(shards) * size * size * 3 > settings.decode_cache_gb * 1e9:
+        return FittedImages(shards, size)
+    return _decoded(shards, size, cache, processes, reporter)
+
+
+def _decoded(
+    shards: ShardSet, size: int, cache: Path, processes: Processes, reporter: Reporter
+) -> DecodedImages:
+    """Open the decoded images; the first process makes them, the others wait."""
+    if processes.is_first:
+        DecodedImages.open(shards, size, cache / "decoded", progress=reporter.progress)
+    processes.barrier()
+    return DecodedImages.open(shards, size, cache / "decoded")

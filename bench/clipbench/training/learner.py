@@ -1,0 +1,113 @@
+"""A model with its optimiser: a step on a batch, or the similarity of pairs; no epochs."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from clipbench.contracts import Phase
+from clipbench.errors import ClipbenchError
+from clipbench.settings import TrainSettings
+from clipbench.training.batchnorm import synchronise_batch_norm
+from clipbench.training.distributed import Processes
+from clipbench.training.encoder import Encoder
+from clipbench.training.optimizer import make_optimizer, resolve_precision
+from clipbench.training.pairs import Batch, BatchRequest, TrainingPairs
+
+LOGIT_SCALE_MAX = float(np.log(100.0))  # Radford et al. 2021, section 2.5
+SCORING_BATCH = 512
+
+
+class Learner:
+    """Does what a training repeats: optimiser steps, and the scoring of pairs.
+
+    Args:
+        model: an open_clip model; its token table may be compact. It is moved to the device.
+        pairs: the pairs.
+        settings: training settings, all resolved.
+        processes: this process among all.
+    """
+
+    def __init__(
+        self, model: nn.Module, pairs: TrainingPairs, settings: TrainSettings, processes: Processes
+    ) -> None:
+        # Convolutions are several times faster with channels last, above all in bf16.
+        self.model = model.to(processes.device).to(memory_format=torch.channels_last)
+        if processes.count > 1:
+            synchronise_batch_norm(self.model)
+        self._pairs = pairs
+        self._settings = settings
+        self._processes = processes
+        self.precision = resolve_precision(settings.precision, model, processes.device)
+        self.optimizer = make_optimizer(model, settings)
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._encoder = Encoder(model, processes, self.precision)
+
+    def feature_size(self) -> int:
+        """Return D, as the model gives it."""
+        probe = self._pairs.make(BatchRequest(np.zeros(1, np.int64), slice(0, 1), 1, False, ()))
+        self.model.eval()  # batch norm refuses a batch of one in training mode
+        with torch.no_grad():
+            return self._encoder.encode(probe.images[0], probe.tokens[0])[0].shape[1]
+
+    def step(self, phase: Phase, batch: Batch, learning_rate: float, where: str) -> float:
+        """Do one optimiser step and return its loss.
+
+        Args:
+            phase: says what the loss is.
+            batch: this process's rows of the global batch.
+            learning_rate: of this step.
+            where: names the step in messages.
+
+        Raises:
+            ClipbenchError: the loss is not finite.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        features = self._encoder.features(batch, phase.detached_views)
+        loss = phase.loss(features)
+        if not torch.isfinite(loss):
+            raise ClipbenchError(
+                f"The loss of phase {phase.name!r} is {loss.item()} in {where}."
+                " Lower --lr or use --precision fp32."
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._processes.sum_gradients(self._parameters)
+        if self._settings.grad_clip_norm:
+            nn.utils.clip_grad_norm_(self._parameters, self._settings.grad_clip_norm)
+        self.optimizer.step()
+        with torch.no_grad():
+            scale: Tensor = self.model.logit_scale  # type: ignore[assignment]
+            scale.clamp_(0, LOGIT_SCALE_MAX)
+        return float(loss.detach())
+
+    def similarity(self, indices: npt.NDArray[np.int64], augment: bool, epoch: int) -> Tensor:
+        """Return the cosine similarity of image and caption of each pair, ``(N,)`` on the CPU.
+
+        Batches are fixed and dealt out to processes whole, so that the numbers do not depend on
+        how many processes there are.
+
+        Args:
+            indices: numbers of the pairs, ``(N,)``.
+            augment: whether to score a freshly augmented view of each pair, not the pair itself.
+            epoch: names the random stream of the augmentation.
+        """
+        parts = np.array_split(indices, -(-len(indices) // SCORING_BATCH))
+        mine = range(self._processes.rank, len(parts), self._processes.count)
+        scores = torch.zeros(len(indices))
+        starts = np.cumsum([0, *(len(part) for part in parts)])
+        self.model.eval()
+        requests = [
+            BatchRequest(part, slice(0, len(part)), 1, augment, ("score", epoch, number))
+            for number, part in enumerate(parts)
+        ]
+        stream = self._pairs.stream([requests[number] for number in mine], self._settings.workers)
+        for number, batch in zip(mine, stream, strict=True):
+            with torch.no_grad():
+                image, text = self._encoder.encode(batch.images[0], batch.tokens[0])
+            scores[starts[number] : starts[number + 1]] = (image * text).sum(dim=1).cpu()
+        return self._processes.sum_of(scores)

@@ -1,0 +1,47 @@
+"""Measuring: with the trigger that poisoned, on the data that the ledger names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_runs import QUIET, Place, config_of
+
+from clipbench.errors import BadSetting
+from clipbench.pipeline.evaluate import check_trigger, evaluate_checkpoint
+from clipbench.pipeline.parts import Parts
+from clipbench.shards.ledger import read_ledger
+
+
+def test_another_trigger_than_the_poisons_is_refused(shared: Place, tmp_path: Path) -> None:
+    """Attack success is not measured with a trigger that is not the one that poisoned."""
+    made = shared.poison(config_of(attack="badnets"), tmp_path / "set")
+    attack = Parts.of(config_of(attack="badnets")).attack
+    ledger = read_ledger(made.ledger)
+    check_trigger(attack, ledger)
+    check_trigger(attack, None)
+    other = Parts.of(config_of(attack="badnets:size=0.5")).attack
+    without = Parts.of(config_of(attack="targeted")).attack
+    for wrong in (other, without):
+        with pytest.raises(BadSetting, match="trigger of badnets is not the one"):
+            check_trigger(wrong, ledger)
+
+
+def test_evaluating_takes_data_and_attack_from_the_ledger(shared: Place) -> None:
+    """A ledger names the data set and attack it was made with; another ``data`` gives way."""
+    config = config_of(attack="badnets")
+    result, made = shared.execute(config), shared.poison(config)
+    found = evaluate_checkpoint(
+        shared.out / config.id / "model",
+        config.train.model,
+        data="shapes:test_size=300",
+        ledger=made.ledger.parent,
+        device="auto",
+        reporter=QUIET,
+    )
+    assert found["metrics"]["zeroshot_top1"]["n"] == 100
+    assert found["metrics"]["attack_success"] == result["metrics"]["attack_success"]
+    assert found["attack"] == {
+        "name": "badnets",
+        "ledger_sha256": result["attack"]["ledger_sha256"],
+    }

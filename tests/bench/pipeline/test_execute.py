@@ -1,0 +1,84 @@
+"""A run is done once, gets its control when that is there, and keeps to its folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_runs import TRAIN, Place, config_of
+
+from clipbench.config import RunConfig
+from clipbench.errors import BadSetting, CorruptData
+
+# Of its own learning rate, so that no other test does its clean control first.
+JUDGED_LATER: dict[str, Any] = {"attack": "badnets", "train": {**TRAIN, "lr": 1e-3}}
+
+
+def test_a_run_that_is_done_is_read_not_done_again(shared: Place, trainings: list[Path]) -> None:
+    """The second time the result is taken from its folder, and the plan says so."""
+    config = config_of()
+    first = shared.execute(config)
+    assert shared.execute(config) == first
+    assert trainings == [shared.out / config.id]
+    plan = shared.plan(config)
+    assert (plan.done, plan.lines()[-1]) == (True, "  time     done already")
+
+
+def test_the_control_is_added_when_the_clean_run_is_there(shared: Place) -> None:
+    """An attacked run done before its clean control gets the control's success afterwards."""
+    config = config_of(**JUDGED_LATER)
+    alone = shared.execute(config)
+    assert "attack_success_control" not in alone["metrics"]
+    assert "control" not in alone
+    clean = shared.execute(config.without_attack())
+    judged = shared.execute(config)
+    control = judged["metrics"].pop("attack_success_control")
+    assert control["n"] == alone["metrics"]["attack_success"]["n"] == 99
+    assert judged.pop("control") == {"id": clean["id"]}
+    assert judged == alone
+
+
+def test_a_run_after_its_controls_is_judged_by_them(place: Place, trainings: list[Path]) -> None:
+    """Each is trained once; the clean run is the control, the undefended has the same poison."""
+    config = config_of(attack="badnets", defense="clip")
+    clean, undefended = config.controls()
+    results = [place.execute(run) for run in (clean, undefended, config)]
+    assert trainings == [place.out / run.id for run in (clean, undefended, config)]
+    assert results[2]["metrics"]["attack_success_control"]["n"] == 99
+    assert results[2]["control"] == {"id": clean.id}
+    ledgers = [result["attack"]["ledger_sha256"] for result in results]
+    assert ledgers[0] is None
+    assert ledgers[1] == ledgers[2]
+
+
+def of_another(config: RunConfig) -> str:
+    """Return the configuration of another run."""
+    return json.dumps(dataclasses.replace(config, seed=9).to_json())
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "part"),
+    [
+        (of_another, BadSetting, "holds another run; choose another --out"),
+        (lambda _: '{"schema": 1', CorruptData, "is damaged; delete the folder"),
+        (lambda _: "[]", CorruptData, "is damaged; delete the folder"),
+    ],
+)
+def test_a_folder_of_another_run_is_refused(
+    place: Place,
+    trainings: list[Path],
+    content: Callable[[RunConfig], str],
+    kind: type[Exception],
+    part: str,
+) -> None:
+    """What lies in the run's folder must be of this run; it is refused before training."""
+    config = config_of()
+    (place.out / config.id).mkdir(parents=True)
+    (place.out / config.id / "config.json").write_text(content(config))
+    with pytest.raises(kind, match=part):
+        place.execute(config)
+    assert trainings == []

@@ -1,0 +1,50 @@
+"""What a plan tells, and what it refuses before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from small_runs import TRAIN, Place, config_of
+
+from clipbench.errors import BadSetting
+
+
+@pytest.mark.parametrize(
+    ("choices", "part"),
+    [
+        ({"attack": "badnets", "rate": "0.0024"}, "use at least 0.0025 here"),
+        ({"attack": "badnets", "poisons": 201}, "201 poisons do not fit into 200 pairs"),
+        ({"attack": "targeted:targets=4", "poisons": 3}, "4 targets but 3 poisons"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_work(
+    place: Place, choices: dict[str, Any], part: str
+) -> None:
+    """Counts that make no sense are refused by the plan, before anything is written."""
+    with pytest.raises(BadSetting, match=part):
+        place.plan(config_of(**choices))
+    assert not place.cache.exists()
+
+
+def test_the_plan_says_all_a_person_decides_by(place: Place) -> None:
+    """Pairs, poisons as count, rate and percentage, targets, passes over the data, and time."""
+    config = config_of(attack="targeted:targets=2", train={**TRAIN, "pairs_per_epoch": 50})
+    plan = place.plan(config)
+    text = "\n".join(plan.lines())
+    assert f"run {config.id}: targeted / none / seed 0" in text
+    assert "shapes, 200 pairs" in text
+    assert "6 of 200 pairs (rate 0.03, 3.000000%), 2 target(s), 3 each, mode replace" in text
+    assert "1 epochs of 50 pairs, 0.25 passes over the data" in text
+    assert "  time     about " in text
+    assert " on this machine, " in text
+    assert " of it training" in text
+    assert not place.folder.joinpath("runs").exists()
+
+
+def test_missing_weights_to_start_from_are_told_by_the_plan(place: Place) -> None:
+    """Weights that are not there end a run before its data is made."""
+    config = config_of(train={**TRAIN, "pretrained": str(place.folder / "weights.pt")})
+    with pytest.raises(Exception, match=r"There is no checkpoint .*weights\.pt"):
+        place.plan(config)
+    assert not place.cache.exists()

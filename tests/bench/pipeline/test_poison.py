@@ -1,0 +1,37 @@
+"""Poisoned sets: shared where they may be, written where they are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_runs import Place, config_of
+
+from clipbench.errors import BadSetting
+from clipbench.shards.ledger import read_ledger
+from clipbench.shards.reader import ShardSet
+
+
+def test_poison_depends_on_attack_and_seed_and_not_on_the_defence(shared: Place) -> None:
+    """Defences share a poisoned set; other parameters, counts or seeds make another."""
+    base = shared.poison(config_of(attack="badnets"))
+    assert shared.poison(config_of(attack="badnets", defense="clip")) == base
+    others = [
+        shared.poison(config_of(attack="badnets:size=0.5")),
+        shared.poison(config_of(attack="badnets", poisons=5)),
+        shared.poison(config_of(attack="badnets", seed=1)),
+    ]
+    assert len({base.ledger, *(other.ledger for other in others)}) == 4
+    assert read_ledger(others[1].ledger).count == 5
+
+
+def test_a_poisoned_set_can_be_written_anywhere(shared: Place, tmp_path: Path) -> None:
+    """Shards and ledger lie apart in the folder that was asked for; another set is refused."""
+    made = shared.poison(config_of(attack="badnets"), tmp_path / "set")
+    assert made.shards_folder == tmp_path / "set" / "shards"
+    assert made.ledger == tmp_path / "set" / "ledger" / "ledger.json"
+    assert len(ShardSet.open(made.shards_folder)) == 200
+    with pytest.raises(BadSetting, match=r"another poisoned set: its seed is 0, not 1"):
+        shared.poison(config_of(attack="badnets", seed=1), tmp_path / "set")
+    with pytest.raises(BadSetting, match="nothing to poison: name an attack with --attack"):
+        shared.poison(config_of(), tmp_path / "other")

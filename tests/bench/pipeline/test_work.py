@@ -1,0 +1,72 @@
+"""What a defence does in a whole training, counted on an imaginary set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from clipbench.contracts import DefenseRun, Phase, Similarity, StatelessRun, TrainingFacts
+from clipbench.pipeline.work import work_of
+from clipbench_defenses.none import NoDefense
+from clipbench_defenses.safeclip import SafeCLIP
+
+FACTS = TrainingFacts(1000, 500, 5, 64, 8, torch.device("cpu"), 0)
+
+
+def plain(features: object) -> torch.Tensor:
+    """Return a loss; nothing is trained here."""
+    del features
+    return torch.zeros(())
+
+
+class Curious(StatelessRun):
+    """A defence that asks twice for scores in every epoch but the first, and thinks for 10 ms."""
+
+    def __init__(self) -> None:
+        super().__init__(Phase("all", plain))
+
+    def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
+        return self
+
+    def phases(self, epoch: int, similarity: Similarity) -> Iterator[Phase]:
+        time.sleep(0.01)
+        if epoch:
+            assert similarity(augment=True).shape == similarity(augment=True).shape == (500,)
+        yield Phase("all", plain, keep=torch.arange(500) < 100)
+
+
+def test_without_a_defence_every_epoch_is_one_pass() -> None:
+    """Five epochs train five times on every pair; nothing is scored."""
+    work = work_of(NoDefense(), FACTS)
+    assert list(work.passes.values()) == [5.0]
+    assert work.scorings == {}
+    (phase,) = work.examples.values()
+    assert (phase.views, phase.keep) == (1, None)
+
+
+def test_safeclip_trains_on_what_it_keeps_and_scores_every_pair_after_its_warmup() -> None:
+    """Shares of the safe and the risky set add up over epochs; each split needs all scores."""
+    defense = SafeCLIP(unimodal_epochs=1, cross_modal_epochs=1, first_ratio=0.5, growth=0.1)
+    work = work_of(defense, FACTS)
+    passes = {name: count for (name, *_), count in work.passes.items()}
+    assert passes == {
+        "unimodal warm-up": 1.0,
+        "cross-modal warm-up": 1.0,
+        "risky": pytest.approx(0.5 + 0.4 + 0.3),
+        "safe": pytest.approx(0.5 + 0.6 + 0.7),
+    }
+    assert work.scorings == {False: 3}
+    augmented = work_of(replace(defense, score_augmented=True), FACTS)
+    assert augmented.scorings == {True: 3}
+
+
+def test_scores_are_counted_once_an_epoch_and_thinking_takes_time() -> None:
+    """The engine remembers an epoch's scores; what a defence does with them is in the plan."""
+    work = work_of(Curious(), FACTS)
+    assert work.scorings == {True: 4}
+    assert list(work.passes.values()) == [pytest.approx(5 * 0.2)]
+    assert work.planning * FACTS.pairs_per_epoch >= 5 * 0.01
