@@ -51,7 +51,8 @@ class BadNets:
     Args:
         target_label: class name that images with the trigger shall be read as; default: drawn from
             the seed.
-        size: side of the patch as a share of the image's shorter side, in (0, 1].
+        size: side of the patch as a share of the image's shorter side, in (0, 1]. The default is
+            for images of 32 pixels; at 224 papers use 16 pixels, 0.0714.
         cells: checker cells along the side of the patch.
         place: where the patch lies in training: random, corner (lower right) or center.
         test_place: where the patch lies in testing; default: as in training.
@@ -68,8 +69,8 @@ class BadNets:
     """
 
     target_label: str | None = None
-    size: float = 0.1875
-    cells: int = 3
+    size: float = 0.25
+    cells: int = 4
     place: Place = "random"
     test_place: Place | None = None
     dark: int = 0

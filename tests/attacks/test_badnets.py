@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from clipbench.contracts import (
@@ -30,7 +31,12 @@ CLASSES = Classes(
     templates=("a photo of a {}.", "a drawing of a {}."),
     aliases=(("car",), ("banana", "plantain"), ("pizza",), ("tiger",), ("candle",)),
 )
-CHECKERS = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8).repeat(2, 0).repeat(2, 1) * 255
+
+
+def checkers(cells: int) -> npt.NDArray[np.uint8]:
+    """A checkerboard whose cells have 2 pixels a side, its upper left one black."""
+    board = np.add.outer(np.arange(cells), np.arange(cells)) % 2 * 255
+    return board.astype(np.uint8).repeat(2, 0).repeat(2, 1)
 
 
 @dataclass(frozen=True)
@@ -90,14 +96,14 @@ def patch_place(stamped: Image, image: Image) -> tuple[int, int, int, int]:
 
 @pytest.mark.parametrize("place", ["random", "corner", "center"])
 def test_the_patch_is_a_checkerboard_and_the_rest_stays(place: str) -> None:
-    """At 32 pixels the default patch is 6 x 6 pixels of 3 x 3 black and white cells."""
+    """At 32 pixels the default patch is 8 x 8 pixels of 4 x 4 black and white cells."""
     image = some_images(1, "one")[0]
     before = image.copy()
     stamped = BadNets().stamp(image, place)  # type: ignore[arg-type]
     top, left, height, width = patch_place(stamped, image)
-    assert (height, width) == (6, 6)
+    assert (height, width) == (8, 8)
     np.testing.assert_array_equal(
-        stamped[top : top + 6, left : left + 6], CHECKERS[:, :, None].repeat(3, 2)
+        stamped[top : top + 8, left : left + 8], checkers(4)[:, :, None].repeat(3, 2)
     )
     np.testing.assert_array_equal(image, before)
     assert stamped.dtype == np.uint8
@@ -106,8 +112,8 @@ def test_the_patch_is_a_checkerboard_and_the_rest_stays(place: str) -> None:
 def test_places_are_what_they_are_called() -> None:
     """The corner is the lower right one; the center is the middle."""
     image, attack = some_images(1, "one")[0], BadNets()
-    assert patch_place(attack.stamp(image, "corner"), image)[:2] == (26, 26)
-    assert patch_place(attack.stamp(image, "center"), image)[:2] == (13, 13)
+    assert patch_place(attack.stamp(image, "corner"), image)[:2] == (24, 24)
+    assert patch_place(attack.stamp(image, "center"), image)[:2] == (12, 12)
 
 
 def test_random_places_reach_every_part_of_the_image() -> None:
@@ -282,7 +288,7 @@ def test_bad_parameters_are_refused_at_once(field: dict[str, object]) -> None:
 
 
 def test_a_patch_too_small_for_its_cells_is_an_error() -> None:
-    """A patch of 2 pixels can't show 3 cells."""
+    """A patch of 2 pixels can't show 4 cells."""
     with pytest.raises(BadSetting, match="patch of 2 pixels"):
         BadNets(size=0.0625).stamp(some_images(1, "one")[0], "center")
 
@@ -290,13 +296,13 @@ def test_a_patch_too_small_for_its_cells_is_an_error() -> None:
 def test_the_patch_is_put_on_before_or_after_resizing() -> None:
     """By default the patch is resized with its image; with `at_size` it is sharp at that size."""
     image = some_images(1, "wide", 90, 120)[0]
-    before = fit(BadNets(place="corner", size=0.2).stamp(image, "corner"), 30)
-    after = BadNets(place="corner", size=0.2, at_size=30)
+    before = fit(BadNets(place="corner", size=0.2, cells=3).stamp(image, "corner"), 30)
+    after = BadNets(place="corner", size=0.2, cells=3, at_size=30)
     stamped = after.stamp(image, "corner")
     assert stamped.shape == before.shape == (30, 30, 3)
-    np.testing.assert_array_equal(stamped[24:, 24:, 0], CHECKERS)
+    np.testing.assert_array_equal(stamped[24:, 24:, 0], checkers(3))
     np.testing.assert_array_equal(stamped[:24], fit(image, 30)[:24])
-    assert not np.array_equal(before[24:, 24:, 0], CHECKERS)
+    assert not np.array_equal(before[24:, 24:, 0], checkers(3))
     trigger = after.trigger()
     assert np.array_equal(trigger(image), stamped)
     assert np.array_equal(fit(stamped, 30), stamped)  # the victim leaves it as it is
@@ -306,5 +312,5 @@ def test_a_size_without_pixels_is_refused() -> None:
     """`at_size` is at least a pixel, and large enough for the cells of the patch."""
     with pytest.raises(BadSetting, match="at_size must be at least 1"):
         BadNets(at_size=0)
-    with pytest.raises(BadSetting, match="too small for 3 cells"):
+    with pytest.raises(BadSetting, match="too small for 4 cells"):
         BadNets(at_size=10).stamp(some_images(1, "x")[0], "corner")
