@@ -22,11 +22,7 @@ def require_file(path: Path, what: str) -> Path:
         MissingData: there is nothing.
         BadSetting: it is something else.
     """
-    if path.is_file():
-        return path
-    if path.exists():
-        raise BadSetting(f"{path.absolute()} is no file; it must be the {what}.")
-    raise MissingData(f"There is no {what} {path.absolute()}; check the path.")
+    return _require(path, what, "file", path.is_file())
 
 
 def require_folder(path: Path, what: str) -> Path:
@@ -40,10 +36,14 @@ def require_folder(path: Path, what: str) -> Path:
         MissingData: there is nothing.
         BadSetting: it is something else.
     """
-    if path.is_dir():
+    return _require(path, what, "folder", path.is_dir())
+
+
+def _require(path: Path, what: str, kind: str, is_so: bool) -> Path:
+    if is_so:
         return path
     if path.exists():
-        raise BadSetting(f"{path.absolute()} is no folder; it must be the {what}.")
+        raise BadSetting(f"{path.absolute()} is no {kind}; it must be the {what}.")
     raise MissingData(f"There is no {what} {path.absolute()}; check the path.")
 
 

@@ -4,8 +4,7 @@
 
 Each command runs as a user would start it. Its memory is what it and all its processes hold for
 themselves (`Pss_Anon` of the kernel: pages of files are not counted, for the kernel may drop them),
-looked at ten times a second, the interpreter included.
-The folder needs about 5 KB a pair to import and 3 KB a pair to index. Linux only.
+looked at ten times a second, the interpreter included. Linux only.
 """
 
 from __future__ import annotations
