@@ -1,6 +1,7 @@
 """The same pairs through other people's programs."""
 
 import argparse
+import gc
 import io
 import json
 from collections.abc import Iterator
@@ -25,6 +26,13 @@ pytestmark = [
 ]
 
 Read = list[tuple[str, str, np.ndarray]]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Let the files go here, where their warning is expected, and not in a later test."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(params=["png", "jpg"])
@@ -129,6 +137,8 @@ def test_open_clips_whole_pipeline_trains_on_our_shards(shards: ShardSet) -> Non
         batches = list(info.dataloader)
     except KeyError as error:
         assert error.args[0] == "fname", "webdataset 1.x ends shards with an empty sample"  # noqa: PT017
+        batches = None
+    if batches is None:  # outside, so that the error holds no open file
         pytest.skip("open_clip's pipeline fails on webdataset 1.x; it needs webdataset<=0.2.86")
     seen = np.concatenate([np.asarray(numbers) for _, numbers in batches])
     assert sorted(seen.tolist()) == list(range(25))
