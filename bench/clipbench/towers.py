@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 LAYERS = (
     (32, 5, 2),
-    (64, 3, 2),
-    (64, 3, 1),
-    (128, 3, 2),
-    (128, 3, 1),
+    (48, 3, 2),
+    (48, 3, 1),
+    (96, 3, 2),
+    (96, 3, 1),
 )  # (channels, kernel size, stride) of convolutions
 
 
@@ -51,7 +51,7 @@ class SmallTower(nn.Module):
         assert num_classes == 0, "SmallTower has no classifier"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``(B, 128)`` of images ``(B, 3, H, W)``."""
+        """Return features ``(B, 96)`` of images ``(B, 3, H, W)``."""
         return self.body(images).amax(dim=(2, 3))  # type: ignore[no-any-return]
 
 

@@ -134,8 +134,7 @@ class ImageAugmentation:
         """
         u = torch.from_numpy(draws).to(crops.device)
         if self.flip > 0.0:
-            rows = np.flatnonzero(draws[:, 4] < self.flip)  # known here without asking a GPU
-            crops[rows] = crops[rows].flip(3)
+            _flip(crops, np.flatnonzero(draws[:, 4] < self.flip))  # known without asking a GPU
         return self._recolour(crops.float() / 255, u) if self.recolours else crops
 
     def _recolour(self, images: Tensor, u: Tensor) -> Tensor:
@@ -195,6 +194,16 @@ class ImageAugmentation:
         both = F.conv2d(rows, weights[:, None, None, :], groups=batch * channels)
         blurred = both.reshape(images.shape)
         return torch.where((u[:, 11] < self.blur)[:, None, None, None], blurred, images)
+
+
+def _flip(images: Tensor, rows: npt.NDArray[np.int64]) -> None:
+    """Flip some of ``(B, 3, H, W)`` images, in place."""
+    if images.device.type != "cpu":
+        images[rows] = images[rows].flip(3)
+        return
+    # Rows picked by number are copied a value at a time; single images a line at a time.
+    for row in rows.tolist():
+        images[row].copy_(images[row].flip(2))
 
 
 def luminance(images: Tensor) -> Tensor:
