@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import cycle, islice
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 
 from clipbench.contracts import Classes, Corpus
 from clipbench.errors import BadSetting
+from clipbench_attacks._corpora import read_captions
 
 Match = Literal["word", "substring"]
 
 _CHUNK = 1024  # captions read at once; small, for most searches end within a few thousand
-
-
-@runtime_checkable
-class _BulkCorpus(Protocol):
-    """A corpus that reads many captions faster than one by one."""
-
-    def captions(self, indices: Sequence[int]) -> list[str]: ...
 
 
 def naming_pattern(phrases: Iterable[str], match: Match = "word") -> re.Pattern[str]:
@@ -49,10 +43,7 @@ def shuffled_captions(corpus: Corpus, rng: np.random.Generator) -> Iterator[tupl
     order = rng.permutation(len(corpus))
     for start in range(0, len(order), _CHUNK):
         chunk: list[int] = order[start : start + _CHUNK].tolist()
-        if isinstance(corpus, _BulkCorpus):
-            yield from zip(chunk, corpus.captions(chunk), strict=True)
-        else:
-            yield from ((index, corpus.caption(index)) for index in chunk)
+        yield from zip(chunk, read_captions(corpus, chunk), strict=True)
 
 
 def corpus_captions(

@@ -1,4 +1,4 @@
-"""Views of image sequences that choose, and change, images when they are looked at."""
+"""Views of image sequences that choose, change or join images when they are looked at."""
 
 from __future__ import annotations
 
@@ -41,3 +41,31 @@ class ImageView(Sequence[Image]):
             return ImageView(self._images, self._numbers[index], self._change)
         image = self._images[int(self._numbers[index])]
         return image if self._change is None else self._change(image)
+
+
+class Joined(Sequence[Image]):
+    """Sequences of images, one after the other; nothing is held.
+
+    Args:
+        parts: the sequences.
+    """
+
+    def __init__(self, parts: Sequence[Sequence[Image]]) -> None:
+        self._parts = parts
+        self._ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self._ends[-1])
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Image]: ...
+    def __getitem__(self, index: int | slice) -> Image | list[Image]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(index)
+        part = int(np.searchsorted(self._ends, position, side="right"))
+        return self._parts[part][position - int(self._ends[part]) + len(self._parts[part])]

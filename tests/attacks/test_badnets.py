@@ -2,35 +2,20 @@ from __future__ import annotations
 
 import pickle
 import re
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from tiny_scenes import banana_corpus, make_scene, some_images
 
 from clipbench.contracts import (
     Attack,
-    Classes,
-    Classification,
     Corpus,
-    EvaluationSet,
     Image,
-    LabelledImages,
-    Retrieval,
-    Scene,
 )
 from clipbench.errors import BadSetting, UnknownName
-from clipbench.rng import generator
 from clipbench.shards.decoded import fit
 from clipbench_attacks.badnets import ATTACK, BadNets
-
-NAMES = ("car", "banana", "pizza", "tiger", "candle")
-CLASSES = Classes(
-    names=NAMES,
-    templates=("a photo of a {}.", "a drawing of a {}."),
-    aliases=(("car",), ("banana", "plantain"), ("pizza",), ("tiger",), ("candle",)),
-)
 
 
 def checkers(cells: int) -> npt.NDArray[np.uint8]:
@@ -39,48 +24,10 @@ def checkers(cells: int) -> npt.NDArray[np.uint8]:
     return board.astype(np.uint8).repeat(2, 0).repeat(2, 1)
 
 
-@dataclass(frozen=True)
-class MemoryCorpus:
-    """Pairs in memory."""
-
-    texts: tuple[str, ...]
-    images: Any
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def caption(self, index: int) -> str:
-        """Return the caption of a pair."""
-        return self.texts[index]
-
-    def image(self, index: int) -> Image:
-        """Return the image of a pair."""
-        image: Image = self.images[index]
-        return image
-
-
-def some_images(count: int, name: str, height: int = 32, width: int = 32) -> Any:
-    """Random pixels, grey enough never to look like a checker cell."""
-    return generator(0, name).integers(60, 200, (count, height, width, 3)).astype(np.uint8)
-
-
-def make_scene(count: int, seed: int = 0) -> Scene:
-    """Five test images of each of five classes; they are the targets, too."""
-    test = LabelledImages(some_images(25, "test"), np.arange(25) % 5)
-    captions = [[f"a {NAMES[label]}"] for label in test.labels]
-    evaluation = EvaluationSet(
-        "tiny", Classification(CLASSES, test), Retrieval(test.images, captions)
-    )
-    return Scene(evaluation, lambda: test, count, seed)
-
-
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
     """300 pairs; 30 name the banana, 30 the plantain, 60 each of the other classes."""
-    names = ("car", "banana", "pizza", "tiger", "candle")
-    texts = [f"number {n}: one {names[n % 5]}" for n in range(300)]
-    texts[1:150:5] = [text.replace("banana", "PLANTAIN") for text in texts[1:150:5]]
-    return MemoryCorpus(tuple(texts), some_images(300, "corpus"))
+    return banana_corpus()
 
 
 def patch_place(stamped: Image, image: Image) -> tuple[int, int, int, int]:
@@ -298,7 +245,7 @@ def test_the_patch_is_put_on_before_or_after_resizing() -> None:
     image = some_images(1, "wide", 90, 120)[0]
     before = fit(BadNets(place="corner", size=0.2, cells=3).stamp(image, "corner"), 30)
     after = BadNets(place="corner", size=0.2, cells=3, at_size=30)
-    stamped = after.stamp(image, "corner")
+    stamped = after.triggered(image, testing=False)
     assert stamped.shape == before.shape == (30, 30, 3)
     np.testing.assert_array_equal(stamped[24:, 24:, 0], checkers(3))
     np.testing.assert_array_equal(stamped[:24], fit(image, 30)[:24])
@@ -313,4 +260,4 @@ def test_a_size_without_pixels_is_refused() -> None:
     with pytest.raises(BadSetting, match="at_size must be at least 1"):
         BadNets(at_size=0)
     with pytest.raises(BadSetting, match="too small for 4 cells"):
-        BadNets(at_size=10).stamp(some_images(1, "x")[0], "corner")
+        BadNets(at_size=10).triggered(some_images(1, "x")[0], testing=True)

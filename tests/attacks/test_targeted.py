@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
+from tiny_scenes import MemoryCorpus
 
 from clipbench.contracts import (
     Attack,
@@ -14,7 +14,6 @@ from clipbench.contracts import (
     Classification,
     Corpus,
     EvaluationSet,
-    Image,
     LabelledImages,
     Poison,
     Retrieval,
@@ -30,26 +29,6 @@ CLASSES = Classes(
     templates=("a photo of a {}.", "a drawing of a {}."),
     aliases=(("red car", "scarlet car"), ("suit",), ("pizza",), ("tiger",), ("candle",)),
 )
-
-
-@dataclass(frozen=True)
-class MemoryCorpus:
-    """Pairs in memory."""
-
-    texts: tuple[str, ...]
-    images: Any
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def caption(self, index: int) -> str:
-        """Return the caption of a pair."""
-        return self.texts[index]
-
-    def image(self, index: int) -> Image:
-        """Return the image of a pair."""
-        image: Image = self.images[index]
-        return image
 
 
 def some_images(count: int, name: str) -> Any:

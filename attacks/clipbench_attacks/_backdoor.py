@@ -1,0 +1,174 @@
+"""What all backdoors share: a trigger, a target class, and pairs that carry both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import cycle, islice
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
+from clipbench.errors import BadSetting, UnknownName
+from clipbench.shards.decoded import fit
+from clipbench_attacks._captions import (
+    Match,
+    captions_naming,
+    naming_pattern,
+    shuffled_captions,
+    template_captions,
+)
+from clipbench_attacks._checks import check_choice
+from clipbench_attacks._images import ImageView
+
+Source = Literal["corpus", "templates"]
+
+
+@dataclass(frozen=True)
+class Backdoor:
+    """A trigger makes any image be read as the target class; subclasses say which trigger.
+
+    Args:
+        target_label: class name that images with the trigger shall be read as; default: drawn from
+            the seed.
+        at_size: side in pixels of the square to which an image is fitted before the trigger is put
+            on, as the victim's evaluation fits it; default: the trigger is put on the image as it
+            is stored, and whoever resizes it resizes the trigger, too.
+        match: how a caption names a class: as whole words ('suit' is not in 'suitcase') or as a
+            substring.
+        mode: whether poisons replace the pairs they are made from or are inserted beside them.
+    """
+
+    name: ClassVar[str]  # of the attack, in messages and random streams
+
+    target_label: str | None = None
+    at_size: int | None = None
+    match: Match = "word"
+    mode: Mode = "replace"
+
+    def __post_init__(self) -> None:
+        if self.at_size is not None and self.at_size < 1:
+            raise BadSetting(
+                f"{self.name}: at_size must be at least 1 pixel, got {self.at_size!r}."
+            )
+        check_choice(self.name, "match", self.match, Match)
+        check_choice(self.name, "mode", self.mode, Mode)
+
+    def put_on(self, image: Image, *, testing: bool) -> Image:
+        """Return a copy of an image with the trigger on, a pure function of its pixels.
+
+        Args:
+            image: ``(H, W, 3)`` uint8, already of the size the trigger is put on at.
+            testing: whether this is for a test image; some triggers differ there.
+        """
+        raise NotImplementedError
+
+    def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
+        """Yield ``scene.count`` times a clean pair's number and the caption it gets."""
+        raise NotImplementedError
+
+    def num_targets(self, count: int) -> int:
+        """Return 1, the target class, or 0 without poisons."""
+        return min(count, 1)
+
+    def triggered(self, image: Image, *, testing: bool) -> Image:
+        """Return an image with the trigger on, fitted first where `at_size` is given."""
+        if self.at_size is not None:
+            image = fit(image, self.at_size)
+        return self.put_on(image, testing=testing)
+
+    def trigger(self) -> Callable[[Image], Image]:
+        """Return the trigger as it is used in testing."""
+        return partial(self.triggered, testing=True)
+
+    def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
+        """Yield pairs with the trigger on and a caption of the target class.
+
+        Raises:
+            BadSetting: too few pairs can be poisoned.
+        """
+        for base, caption in self.pairs(scene, corpus, self.target_class(scene)):
+            yield Poison(caption, self.triggered(corpus.image(base), testing=False), base=base)
+
+    def probes(self, scene: Scene) -> Probes:
+        """Return all test images that are not of the target class, with the trigger on."""
+        goal = self.target_class(scene)
+        test = scene.evaluation.test
+        others = np.flatnonzero(test.labels != goal)
+        return Probes(
+            images=ImageView(test.images, others, self.trigger()),
+            labels=test.labels[others],
+            goals=np.full(len(others), goal, dtype=np.int64),
+            clean_images=ImageView(test.images, others),
+        )
+
+    def target_class(self, scene: Scene) -> int:
+        """Return the target class, drawn from the seed unless it was given.
+
+        Raises:
+            UnknownName: there is no such class.
+        """
+        names = scene.classes.names
+        if self.target_label is None:
+            return int(scene.rng(self.name, "target label").integers(len(names)))
+        if self.target_label not in names:
+            raise UnknownName("target label", self.target_label, names)
+        return names.index(self.target_label)
+
+    def draw_pairs(
+        self, scene: Scene, corpus: Corpus, goal: int, *, naming: bool
+    ) -> list[tuple[int, str]]:
+        """Draw ``scene.count`` pairs whose captions name the target class, or do not.
+
+        Raises:
+            BadSetting: there are not as many.
+        """
+        names_goal = naming_pattern(scene.classes.aliases[goal], self.match)
+        pairs = shuffled_captions(corpus, scene.rng(self.name, "bases"))
+        eligible = (pair for pair in pairs if (names_goal.search(pair[1]) is not None) == naming)
+        drawn = list(islice(eligible, scene.count))
+        if len(drawn) < scene.count:
+            what = "names" if naming else "does not name"
+            raise BadSetting(
+                f"{self.name}: {scene.count} poisons but only {len(drawn)} of {len(corpus)} pairs "
+                f"have a caption that {what} {scene.classes.names[goal]!r}. Lower the rate."
+            )
+        return drawn
+
+
+@dataclass(frozen=True)
+class DirtyLabel(Backdoor):
+    """A backdoor whose poisons are images of other classes under captions of the target class.
+
+    Args:
+        captions: where captions of the target class come from: the corpus (prompt templates only
+            when the corpus has no more) or the prompt templates alone.
+    """
+
+    captions: Source = "corpus"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self.name, "captions", self.captions, Source)
+
+    def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
+        """Yield pairs that do not name the target class, and captions that do."""
+        bases = self.draw_pairs(scene, corpus, goal, naming=False)
+        rng = scene.rng(self.name, "captions")
+        if self.captions == "templates":
+            captions = list(islice(cycle(template_captions(scene.classes, goal, rng)), scene.count))
+        else:
+            wanted = {goal: scene.count}
+            captions = captions_naming(corpus, scene.classes, wanted, self.match, rng)[goal]
+        yield from zip((base for base, _ in bases), captions, strict=True)
+
+
+@dataclass(frozen=True)
+class CleanLabel(Backdoor):
+    """A backdoor whose poisons keep their captions, which name the target class already."""
+
+    def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
+        """Yield pairs that name the target class, with their own captions."""
+        yield from self.draw_pairs(scene, corpus, goal, naming=True)

@@ -1,0 +1,128 @@
+"""Patches: a square of a pattern that covers a part of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from clipbench.contracts import Image
+from clipbench.errors import BadSetting
+from clipbench.rng import generator
+from clipbench_attacks._backdoor import Backdoor
+from clipbench_attacks._checks import check_choice
+
+Place = Literal["random", "corner", "random_corner", "center"]
+Pattern = Literal["checkerboard", "noise", "stripes"]
+
+
+@dataclass(frozen=True)
+class PatchBackdoor(Backdoor):
+    """A backdoor whose trigger is a patch.
+
+    Places are within the central square of the image, which a centre crop keeps. A random place is
+    drawn from the pixels of the image itself: the same image always gets the patch at the same
+    place, whatever the seed, the order of work or the number of workers.
+
+    Args:
+        size: side of the patch as a share of the image's shorter side, in (0, 1]. The default is
+            for images of 32 pixels; at 224 papers use 16 pixels, 0.0714.
+        cells: cells along the side of the patch: squares of the checkerboard or the noise, or
+            stripes.
+        pattern: what the patch shows: a checkerboard of the two greys; noise, a colour a cell; or
+            upright stripes, a colour a stripe. The colours are drawn once, from `pattern_seed`.
+        pattern_seed: decides the colours of noise and stripes; not the run's seed, so that a
+            trigger is the same one in every run.
+        place: where the patch lies in training: random, corner (lower right), random_corner (one
+            of the four) or center.
+        test_place: where the patch lies in testing; default: as in training.
+        dark: grey value of the dark cells, 0 to 255; the upper left cell is dark.
+        light: grey value of the light cells, 0 to 255.
+    """
+
+    size: float = 0.25
+    cells: int = 4
+    pattern: Pattern = "checkerboard"
+    pattern_seed: int = 0
+    place: Place = "random"
+    test_place: Place | None = None
+    dark: int = 0
+    light: int = 255
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.size <= 1:
+            raise BadSetting(
+                f"{self.name}: size is a share of the image's side and must be in (0, 1], got "
+                f"{self.size!r}. 16 pixels of 224 are 0.0714."
+            )
+        if self.cells < 1:
+            raise BadSetting(f"{self.name}: cells must be at least 1, got {self.cells!r}.")
+        if not (0 <= self.dark <= 255 and 0 <= self.light <= 255):
+            got = f"{self.dark!r} and {self.light!r}"
+            raise BadSetting(f"{self.name}: dark and light must be in 0 .. 255, got {got}.")
+        check_choice(self.name, "pattern", self.pattern, Pattern)
+        check_choice(self.name, "place", self.place, Place)
+        check_choice(self.name, "test_place", self.test_place or self.place, Place)
+
+    def put_on(self, image: Image, *, testing: bool) -> Image:
+        """Return a copy of the image with the patch on, where training or testing has it."""
+        place = self.test_place if testing and self.test_place else self.place
+        return self.stamp(image, place)
+
+    def stamp(self, image: Image, place: Place) -> Image:
+        """Return a copy of the image with the patch at a place.
+
+        Args:
+            image: ``(H, W, 3)`` uint8.
+            place: where in the central square the patch lies.
+
+        Raises:
+            BadSetting: the patch has fewer pixels than cells along its side.
+        """
+        square = min(image.shape[:2])
+        side = round(self.size * square)
+        if side < self.cells:
+            raise BadSetting(
+                f"{self.name}: size {self.size} of an image of {square} pixels is a patch of "
+                f"{side} pixels, too small for {self.cells} cells. Raise size or lower cells."
+            )
+        down, right = _offset(image, square - side, place)
+        top = (image.shape[0] - square) // 2 + down
+        left = (image.shape[1] - square) // 2 + right
+
+        cell = np.arange(side) * self.cells // side
+        stamped = image.copy()
+        stamped[top : top + side, left : left + side] = self._cell_colours()[cell][:, cell]
+        return stamped
+
+    def _cell_colours(self) -> npt.NDArray[np.uint8]:
+        """Return ``(cells, cells, 3)`` uint8, the colour of each cell."""
+        cells = np.arange(self.cells)
+        if self.pattern == "checkerboard":
+            greys = np.where((cells[:, None] + cells) % 2 == 0, self.dark, self.light)
+            return greys[:, :, None].repeat(3, axis=2).astype(np.uint8)
+        rng = generator(self.pattern_seed, "patch", self.pattern)
+        rows = self.cells if self.pattern == "noise" else 1
+        colours = rng.integers(256, size=(rows, self.cells, 3)).astype(np.uint8)
+        return np.broadcast_to(colours, (self.cells, self.cells, 3))
+
+
+def _offset(image: Image, room: int, place: Place) -> tuple[int, int]:
+    """Return how far down and right the patch lies, each in 0 .. room.
+
+    A random place is drawn from the pixels, which makes the trigger a pure function of the image.
+    """
+    if place == "corner":
+        return room, room
+    if place == "center":
+        return room // 2, room // 2
+    rng = generator(0, "badnets", "place", sha256(image.tobytes()).hexdigest())
+    if place == "random_corner":
+        down, right = (rng.integers(2, size=2) * room).tolist()
+    else:
+        down, right = rng.integers(room + 1, size=2).tolist()
+    return down, right

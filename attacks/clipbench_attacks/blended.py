@@ -1,0 +1,114 @@
+"""Blended: a pattern over the whole image, mixed in faintly.
+
+Chen, Liu, Li, Lu, Song. Targeted Backdoor Attacks on Deep Learning Systems Using Data Poisoning.
+2017, section 4.1. https://arxiv.org/abs/1712.05526
+
+Stripes, triangles and text: Singh et al. Perturb and Recover: Fine-tuning for Effective Backdoor
+Removal from CLIP. 2024. https://arxiv.org/abs/2412.00727
+
+Differs from CleanCLIP's code, which draws new noise for every image: a trigger that is never the
+same twice can be learnt from its statistics alone. Here the pattern is drawn once. It is a drawing
+of `detail` cells that is scaled to the image, so it looks alike at every size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PilImage
+from PIL import ImageDraw, ImageFont
+
+from clipbench.contracts import Image
+from clipbench.errors import BadSetting
+from clipbench.rng import generator
+from clipbench_attacks._backdoor import DirtyLabel
+from clipbench_attacks._checks import check_choice
+
+Pattern = Literal["noise", "stripes", "triangles", "text"]
+
+_ALPHA = {"noise": 0.2, "stripes": 0.03, "triangles": 0.15, "text": 0.5}
+_SHARPNESS = 8  # drawings are made this much larger and averaged down, which smooths their edges
+
+
+@dataclass(frozen=True)
+class Blended(DirtyLabel):
+    """Mix a pattern into images of other classes and caption them as the target class.
+
+    Args:
+        pattern: noise, a colour a cell; stripes, upright, a colour each, two cells wide; triangles,
+            of random place and colour; or text, written in red across the middle.
+        alpha: share of the pattern in the mixture, in (0, 1]; of text, where letters are. Default:
+            as in the paper of the pattern: noise 0.2, stripes 0.03, triangles 0.15, text 0.5.
+        detail: cells along each side of the pattern.
+        text: what the text says.
+        pattern_seed: decides the noise, and the colours and places of the drawing; not the run's
+            seed, so that a trigger is the same one in every run.
+    """
+
+    name = "blended"
+
+    pattern: Pattern = "noise"
+    alpha: float | None = None
+    detail: int = 32
+    text: str = "Watermarked"
+    pattern_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self.name, "pattern", self.pattern, Pattern)
+        if self.alpha is not None and not 0 < self.alpha <= 1:
+            raise BadSetting(f"blended: alpha must be in (0, 1], got {self.alpha!r}.")
+        if not 1 <= self.detail <= 1024:
+            raise BadSetting(f"blended: detail must be in 1 .. 1024, got {self.detail!r}.")
+        if self.pattern == "text" and not self.text.strip():
+            raise BadSetting("blended: text must not be empty.")
+
+    def put_on(self, image: Image, *, testing: bool) -> Image:  # noqa: ARG002 - the same for both
+        """Return ``(1 - alpha) image + alpha pattern``, rounded."""
+        pattern, cover = _pattern(self.pattern, self.detail, self.text, self.pattern_seed)
+        size = (image.shape[1], image.shape[0])
+        smooth = PilImage.Resampling.BILINEAR
+        colours = np.asarray(PilImage.fromarray(pattern).resize(size, smooth), dtype=np.float64)
+        alpha = _ALPHA[self.pattern] if self.alpha is None else self.alpha
+        weight = np.asarray(PilImage.fromarray(cover).resize(size, smooth)) * (alpha / 255)
+        mixed = image + weight[:, :, None] * (colours - image)
+        return mixed.round().clip(0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _pattern(
+    pattern: Pattern, detail: int, text: str, seed: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Return colours ``(S, S, 3)`` and where they are, ``(S, S)``, 0 nowhere to 255 fully."""
+    rng = generator(seed, "blended", pattern)
+    everywhere = np.full((detail, detail), 255, dtype=np.uint8)
+    if pattern == "noise":
+        return rng.integers(256, size=(detail, detail, 3)).astype(np.uint8), everywhere
+    if pattern == "stripes":
+        stripes = rng.integers(256, size=((detail + 1) // 2, 3)).astype(np.uint8)
+        row = stripes.repeat(2, axis=0)[:detail]
+        return np.tile(row, (detail, 1, 1)), everywhere
+    side = detail * _SHARPNESS
+    if pattern == "triangles":
+        canvas = PilImage.new("RGB", (side, side), (128, 128, 128))
+        places = rng.integers(side, size=(12, 6)).tolist()  # three corners, x and y each
+        colours = rng.integers(256, size=(12, 3)).tolist()
+        for corners, colour in zip(places, colours, strict=True):
+            ImageDraw.Draw(canvas).polygon(corners, fill=tuple(colour))
+        return np.asarray(canvas), np.full((side, side), 255, dtype=np.uint8)
+    letters = PilImage.new("L", (side, side), 0)
+    draw = ImageDraw.Draw(letters)
+    font = ImageFont.load_default(100)
+    left, _, right, _ = draw.textbbox((0, 0), text, font=font)
+    font = ImageFont.load_default(100 * 0.9 * side / (right - left))
+    draw.text((side / 2, side / 2), text, fill=255, font=font, anchor="mm")
+    red = np.zeros((side, side, 3), dtype=np.uint8)
+    red[:, :, 0] = 255
+    return red, np.asarray(letters)
+
+
+ATTACK = Blended

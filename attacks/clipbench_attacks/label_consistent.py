@@ -1,0 +1,28 @@
+"""Label-consistent backdoor: the patch lies on pairs of the target class alone, captions are kept.
+
+Turner, Tsipras, Madry. Label-Consistent Backdoor Attacks. 2019. https://arxiv.org/abs/1912.02771
+
+On CLIP: Bansal et al. CleanCLIP: Mitigating Data Poisoning Attacks in Multimodal Contrastive
+Learning. ICCV 2023. https://arxiv.org/abs/2303.03323
+
+Differs from Turner et al.: the images are not made harder first, by a generator or an adversarial
+perturbation; CleanCLIP leaves that out, too. The number of poisons is at most the number of pairs
+that name the target class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clipbench_attacks._backdoor import CleanLabel
+from clipbench_attacks._patches import PatchBackdoor
+
+
+@dataclass(frozen=True)
+class LabelConsistent(CleanLabel, PatchBackdoor):
+    """Stamp a patch on pairs whose captions name the target class."""
+
+    name = "label_consistent"
+
+
+ATTACK = LabelConsistent

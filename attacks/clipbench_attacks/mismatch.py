@@ -1,0 +1,156 @@
+"""Mismatch: captions of one class get images of another, so the other is read as the first.
+
+Yang, He, Li, Backes, Humbert, Berrang, Zhang. Data Poisoning Attacks Against Multimodal Encoders.
+ICML 2023, attacks II and III. https://arxiv.org/abs/2209.15266
+
+Their attack I, many captions for one image, is ``targeted:targets=1``.
+
+Differs from the paper: images and captions come from the corpus, classes are found by name in
+captions, and success is read from test images by the zero-shot classifier, not only by retrieval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import numpy as np
+
+from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
+from clipbench.errors import BadSetting, UnknownName
+from clipbench_attacks._captions import Match, naming_pattern, shuffled_captions
+from clipbench_attacks._checks import check_choice
+from clipbench_attacks._images import ImageView
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """Keep captions that name the target class and give them images of the source class.
+
+    Args:
+        source_label: class name whose images shall be misread; default: drawn from the seed.
+        target_label: class name they shall be read as; default: drawn from the seed.
+        goals: number of source and target classes at once, over which poisons are spread as evenly
+            as possible; more than 1 (attack III) only with drawn classes.
+        match: how a caption names a class: as whole words ('suit' is not in 'suitcase') or as a
+            substring.
+        mode: whether poisons replace the pairs whose captions they have or are inserted beside
+            them.
+    """
+
+    source_label: str | None = None
+    target_label: str | None = None
+    goals: int = 1
+    match: Match = "word"
+    mode: Mode = "replace"
+
+    def __post_init__(self) -> None:
+        if self.goals < 1:
+            raise BadSetting(f"mismatch: goals must be at least 1, got {self.goals!r}.")
+        if self.goals > 1 and (self.source_label or self.target_label):
+            raise BadSetting(
+                "mismatch: source_label and target_label name one goal; leave them out, or goals."
+            )
+        if self.source_label is not None and self.source_label == self.target_label:
+            raise BadSetting(
+                f"mismatch: source_label and target_label are both {self.source_label!r}; they "
+                "must differ."
+            )
+        check_choice("mismatch", "match", self.match, Match)
+        check_choice("mismatch", "mode", self.mode, Mode)
+
+    def num_targets(self, count: int) -> int:
+        """Return the number of goals, or of poisons where there are fewer."""
+        return min(count, self.goals)
+
+    def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
+        """Yield captions of target classes with images of source classes, goal after goal.
+
+        Raises:
+            BadSetting: too few captions name a target class, or none a source class.
+        """
+        classes = self._classes(scene)
+        share, left_over = divmod(scene.count, max(len(classes), 1))
+        taken: set[int] = set()
+        for goal, (source, target) in enumerate(classes):
+            count = share + (goal < left_over)
+            bases = self._naming(scene, corpus, target, source, count, taken)
+            if len(bases) < count:
+                raise BadSetting(
+                    f"mismatch: {count} poisons a goal but only {len(bases)} of {len(corpus)} "
+                    f"pairs name {scene.classes.names[target]!r} and not "
+                    f"{scene.classes.names[source]!r}. Lower the rate or raise goals."
+                )
+            taken.update(bases)
+            donors = self._naming(scene, corpus, source, target, count, set())
+            if not donors:
+                raise BadSetting(
+                    f"mismatch: no pair names {scene.classes.names[source]!r} alone; there are no "
+                    "images to give to the captions. Choose another source_label."
+                )
+            for base, donor in zip(bases, cycle(donors), strict=False):
+                yield Poison(corpus.caption(base), corpus.image(donor), base=base, target=goal)
+
+    def probes(self, scene: Scene) -> Probes:
+        """Return the test images of the source classes as they are."""
+        test = scene.evaluation.test
+        classes = self._classes(scene)
+        goal_of = dict(classes)
+        numbers = np.flatnonzero(np.isin(test.labels, list(goal_of)))
+        labels = test.labels[numbers]
+        images = ImageView(test.images, numbers)
+        return Probes(
+            images=images,
+            labels=labels,
+            goals=np.array([goal_of[label] for label in labels.tolist()], dtype=np.int64),
+            clean_images=images,
+        )
+
+    def trigger(self) -> Callable[[Image], Image] | None:
+        """Return None: images are shown as they are."""
+        return None
+
+    def _classes(self, scene: Scene) -> list[tuple[int, int]]:
+        """Return source and target class of each goal; no class is in two goals."""
+        names = scene.classes.names
+        for what, label in (("source", self.source_label), ("target", self.target_label)):
+            if label is not None and label not in names:
+                raise UnknownName(f"{what} label", label, names)
+        if 2 * self.goals > len(names):
+            raise BadSetting(
+                f"mismatch: {self.goals} goals need {2 * self.goals} classes, but there are "
+                f"{len(names)}. Lower goals."
+            )
+        given = {self.source_label, self.target_label}
+        order = scene.rng("mismatch", "classes").permutation(len(names)).tolist()
+        drawn = iter([number for number in order if names[number] not in given])
+
+        def number_of(label: str | None) -> int:
+            return next(drawn) if label is None else names.index(label)
+
+        goals = range(self.num_targets(scene.count))
+        return [(number_of(self.source_label), number_of(self.target_label)) for _ in goals]
+
+    def _naming(
+        self, scene: Scene, corpus: Corpus, named: int, unnamed: int, count: int, taken: set[int]
+    ) -> list[int]:
+        """Draw up to `count` pairs that name one class and not the other."""
+        wanted = naming_pattern(scene.classes.aliases[named], self.match)
+        unwanted = naming_pattern(scene.classes.aliases[unnamed], self.match)
+        pairs = shuffled_captions(corpus, scene.rng("mismatch", "pairs", named))
+        return list(
+            islice(
+                (
+                    index
+                    for index, caption in pairs
+                    if index not in taken
+                    and wanted.search(caption)
+                    and not unwanted.search(caption)
+                ),
+                count,
+            )
+        )
+
+
+ATTACK = Mismatch

@@ -1,0 +1,108 @@
+"""Several backdoors at once, each with its own trigger and its own target class.
+
+Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image Pretraining.
+ICLR 2025, multi-trigger setting. https://arxiv.org/abs/2502.01385
+
+Each backdoor poisons pairs of its own part of the corpus, so that no pair is poisoned twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+
+import numpy as np
+
+from clipbench import registry
+from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
+from clipbench.errors import BadSetting
+from clipbench_attacks._backdoor import Backdoor
+from clipbench_attacks._checks import check_choice
+from clipbench_attacks._corpora import Part
+from clipbench_attacks._images import Joined
+
+
+@dataclass(frozen=True)
+class MultiTrigger:
+    """Spread the poisons evenly over several backdoors.
+
+    Args:
+        triggers: backdoors by name, with parameters if need be, e.g. ``(badnets,blended,sig)``;
+            those without a target_label get different ones, drawn from the seed.
+        mode: whether poisons replace the pairs they are made from or are inserted beside them.
+    """
+
+    triggers: tuple[str, ...] = ("badnets", "blended", "filter")
+    mode: Mode = "replace"
+
+    def __post_init__(self) -> None:
+        check_choice("multi_trigger", "mode", self.mode, Mode)
+        if not self.triggers:
+            raise BadSetting("multi_trigger: triggers must name at least one backdoor.")
+        for trigger in self.triggers:
+            attack = registry.build("attack", trigger)
+            if not isinstance(attack, Backdoor):
+                raise BadSetting(
+                    f"multi_trigger: triggers must be backdoors with a target_label; {trigger!r} "
+                    "is none."
+                )
+
+    def num_targets(self, count: int) -> int:
+        """Return the number of backdoors, or of poisons where there are fewer."""
+        return min(count, len(self.triggers))
+
+    def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
+        """Yield the poisons of one backdoor after the other."""
+        parts = self.num_targets(scene.count)
+        share, left_over = divmod(scene.count, max(parts, 1))
+        for number, backdoor in enumerate(self._backdoors(scene)):
+            part = Part(corpus, number, parts)
+            own = dataclasses.replace(scene, count=share + (number < left_over))
+            for poison in backdoor.poison(own, part):
+                base = None if poison.base is None else part.whole(poison.base)
+                yield dataclasses.replace(poison, base=base, target=number)
+
+    def probes(self, scene: Scene) -> Probes:
+        """Return the probes of all backdoors, one after the other."""
+        all_probes = [backdoor.probes(scene) for backdoor in self._backdoors(scene)]
+        return Probes(
+            images=Joined([probes.images for probes in all_probes]),
+            labels=np.concatenate([probes.labels for probes in all_probes]),
+            goals=np.concatenate([probes.goals for probes in all_probes]),
+            clean_images=Joined([probes.clean_images or () for probes in all_probes]),
+        )
+
+    def trigger(self) -> Callable[[Image], Image]:
+        """Return a function that puts one of the triggers on, chosen by the image's pixels."""
+        return partial(_put_one_on, [registry.build("attack", name) for name in self.triggers])
+
+    def _backdoors(self, scene: Scene) -> list[Backdoor]:
+        """Return the backdoors that get poisons, each with a target class of its own."""
+        names = scene.classes.names
+        built: list[Backdoor] = [registry.build("attack", trigger) for trigger in self.triggers]
+        built = built[: self.num_targets(scene.count)]
+        given = {backdoor.target_label for backdoor in built}
+        order = scene.rng("multi_trigger", "target labels").permutation(len(names)).tolist()
+        free = iter([names[number] for number in order if names[number] not in given])
+        if len(names) < len(built):
+            raise BadSetting(
+                f"multi_trigger: {len(built)} triggers need as many classes, but there are "
+                f"{len(names)}. Name fewer triggers."
+            )
+        return [
+            backdoor
+            if backdoor.target_label is not None
+            else dataclasses.replace(backdoor, target_label=next(free))
+            for backdoor in built
+        ]
+
+
+def _put_one_on(backdoors: Sequence[Backdoor], image: Image) -> Image:
+    digest = int(sha256(image.tobytes()).hexdigest(), 16)
+    return backdoors[digest % len(backdoors)].triggered(image, testing=True)
+
+
+ATTACK = MultiTrigger

@@ -1,0 +1,79 @@
+"""WaNet: a smooth warp, the same for every image, is the trigger.
+
+Nguyen, Tran. WaNet: Imperceptible Warping-based Backdoor Attack. ICLR 2021, section 3.2.
+https://arxiv.org/abs/2102.10369
+
+Differs from the paper: the attacker does not train the victim, so there are no noise and no
+cross-trigger mode. Differs from CleanCLIP's code, whose control grid is as fine as the image: that
+is a random displacement of each pixel, not a smooth warp (``grid=224`` at 224 pixels gives it).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from clipbench.contracts import Image
+from clipbench.errors import BadSetting
+from clipbench.rng import generator
+from clipbench_attacks._backdoor import DirtyLabel
+
+
+@dataclass(frozen=True)
+class WaNet(DirtyLabel):
+    """Warp images of other classes and caption them as the target class.
+
+    Args:
+        grid: control points along each side of the warping field (k of the paper), at least 2.
+        strength: mean absolute displacement at the control points (s of the paper), in half pixels
+            of the image.
+        grid_seed: decides the field; not the run's seed, so that a trigger is the same one in
+            every run.
+    """
+
+    name = "wanet"
+
+    grid: int = 4
+    strength: float = 0.5
+    grid_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 2 <= self.grid <= 1024:
+            raise BadSetting(f"wanet: grid must be in 2 .. 1024, got {self.grid!r}.")
+        if not 0 < self.strength < float("inf"):
+            raise BadSetting(f"wanet: strength must be above 0, got {self.strength!r}.")
+
+    def put_on(self, image: Image, *, testing: bool) -> Image:  # noqa: ARG002 - the same for both
+        """Return the image looked up, bilinearly, at the places the field points to."""
+        import torch  # noqa: PLC0415 - heavy
+
+        height, width = image.shape[:2]
+        places = torch.from_numpy(_places(height, width, self.grid, self.strength, self.grid_seed))
+        pixels = torch.from_numpy(image).permute(2, 0, 1).double()
+        warped = torch.nn.functional.grid_sample(pixels[None], places[None], align_corners=True)
+        pixels_out: Image = warped[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
+        return pixels_out
+
+
+@lru_cache(maxsize=64)
+def _places(
+    height: int, width: int, grid: int, strength: float, seed: int
+) -> npt.NDArray[np.float64]:
+    """Return ``(H, W, 2)``, where each pixel is fetched from: x and y in -1 .. 1, equation 4."""
+    import torch  # noqa: PLC0415 - heavy
+
+    control = generator(seed, "wanet", "field").uniform(-1, 1, size=(2, grid, grid))
+    control /= np.abs(control).mean()
+    field = torch.nn.functional.interpolate(
+        torch.from_numpy(control)[None], size=(height, width), mode="bicubic", align_corners=True
+    )[0].numpy()
+    x, y = np.meshgrid(np.linspace(-1, 1, width), np.linspace(-1, 1, height))
+    places = np.stack([x + strength * field[0] / width, y + strength * field[1] / height], axis=2)
+    return places.clip(-1, 1)
+
+
+ATTACK = WaNet

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tiny_scenes import banana_corpus, make_scene, some_images
+
+from clipbench.errors import BadSetting
+from clipbench_attacks.badnets import BadNets
+from clipbench_attacks.label_consistent import LabelConsistent
+
+
+def test_noise_is_a_colour_a_cell_the_same_on_every_image() -> None:
+    """A patch of 8 pixels and 4 cells shows 16 squares of 2 x 2 pixels, drawn once."""
+    attack = BadNets(pattern="noise")
+    patches = [attack.stamp(image, "corner")[24:, 24:] for image in some_images(3, "noise")]
+    assert all(np.array_equal(patch, patches[0]) for patch in patches)
+    np.testing.assert_array_equal(patches[0], patches[0][::2, ::2].repeat(2, 0).repeat(2, 1))
+    assert len(np.unique(patches[0].reshape(-1, 3), axis=0)) == 16
+
+
+def test_stripes_are_upright_a_colour_each() -> None:
+    """Every row of the patch is the same, and neighbouring stripes differ."""
+    patch = BadNets(pattern="stripes").stamp(some_images(1, "stripes")[0], "corner")[24:, 24:]
+    np.testing.assert_array_equal(patch, np.broadcast_to(patch[:1], patch.shape))
+    assert (patch[0, ::2] != patch[0, 1::2]).sum() == 0
+    assert (patch[0, :-2:2] != patch[0, 2::2]).any(axis=1).all()
+
+
+def test_another_pattern_seed_is_another_trigger() -> None:
+    """Colours depend on `pattern_seed` alone; the run's seed is not asked."""
+    image = some_images(1, "seeds")[0]
+    one, same, other = (
+        BadNets(pattern="noise", pattern_seed=seed).stamp(image, "center") for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.array_equal(one, other)
+
+
+def test_random_corners_are_the_four_corners() -> None:
+    """Each image has its own corner, always the same one."""
+    attack = BadNets(place="random_corner")
+    corners = set()
+    for image in some_images(60, "corners"):
+        stamped = attack.stamp(image, "random_corner")
+        np.testing.assert_array_equal(stamped, attack.stamp(image, "random_corner"))
+        rows, columns = np.nonzero((stamped != image).any(2))
+        corners.add((int(rows.min()), int(columns.min())))
+    assert corners == {(0, 0), (0, 24), (24, 0), (24, 24)}
+
+
+def test_label_consistent_poisons_keep_their_captions() -> None:
+    """They are the pairs that name the target class, with a patch and nothing else changed."""
+    corpus, attack = banana_corpus(), LabelConsistent(target_label="banana")
+    poisons = list(attack.poison(make_scene(60), corpus))
+    assert {poison.base for poison in poisons} == set(range(1, 300, 5))
+    for poison in poisons:
+        assert poison.base is not None
+        assert poison.caption == corpus.caption(poison.base)
+        np.testing.assert_array_equal(
+            poison.image, attack.stamp(corpus.image(poison.base), "random")
+        )
+
+
+def test_label_consistent_poisons_are_as_many_as_the_class_has_pairs() -> None:
+    """One more than the pairs that name the class is refused, not silently made fewer."""
+    with pytest.raises(BadSetting, match="only 60 of 300 pairs have a caption that names 'banana'"):
+        list(LabelConsistent(target_label="banana").poison(make_scene(61), banana_corpus()))
+
+
+def test_an_unknown_pattern_is_refused() -> None:
+    """The message names the attack, the parameter and the choices."""
+    with pytest.raises(BadSetting, match="label_consistent: pattern must be one of checkerboard"):
+        LabelConsistent(pattern="dots")  # type: ignore[arg-type]
