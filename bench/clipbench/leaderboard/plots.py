@@ -148,8 +148,7 @@ def _draw_safe_set(axis: Any, panel: Panel, looks: Mapping[str, Mapping[str, str
     if curves:
         axis.legend(loc="best")
     else:
-        axis.text(0.5, 0.5, "no defense here\nhas a safe set", ha="center", va="center",
-                  color="0.4", transform=axis.transAxes)  # fmt: skip
+        _say(axis, "no defense here\nhas a safe set")
     _finish(axis, panel, "share in the safe set (%)")
 
 
@@ -175,7 +174,14 @@ def _draw_success(axis: Any, panel: Panel, looks: Mapping[str, Mapping[str, str]
             alpha=min(0.15, 0.6 / len(panel.curves)),
             linewidth=0,
         )
+    if not any(curve.success for curve in panel.curves):
+        _say(axis, "not measured by epoch:\ntrain with save_frequency=1")
     _finish(axis, panel, "attack success (%)")
+
+
+def _say(axis: Any, text: str) -> None:
+    """Write in the middle of an empty panel why it is empty."""
+    axis.text(0.5, 0.5, text, ha="center", va="center", color="0.4", transform=axis.transAxes)
 
 
 def _finish(axis: Any, panel: Panel, what: str) -> None:

@@ -111,8 +111,9 @@ class Normalisation:
         scale = self._scale[images.dtype]
         # A processor makes three passes over what still lies in its cache.
         rows = len(images) if images.is_cuda else max(1, CACHED // images.shape[1:].numel())
-        for pixels, values in zip(images.split(rows), out.split(rows), strict=True):
-            values.copy_(pixels).mul_(scale).add_(self._offset)
+        for start in range(0, len(images), rows):
+            part = slice(start, start + rows)
+            out[part].copy_(images[part]).mul_(scale).add_(self._offset)
         return out
 
 

@@ -101,6 +101,15 @@ def test_a_single_epoch_and_no_safe_set_can_be_drawn(
     assert "<svg" in paths[0].read_text()
 
 
+def test_an_empty_panel_says_what_fills_it(tmp_path: Path, make_result: MakeResult) -> None:
+    """A safe set by epoch without success by epoch: the plot says how to get the latter."""
+    unmeasured = make_result(history=epochs([None, None], [0, 1]))
+    measured = make_result(seed=1, history=epochs([0, 1], [0, 1]))
+    for results, told in (([unmeasured], True), ([measured], False)):
+        paths = plot_history(results, tmp_path / "history", ("svg",))
+        assert ("train with save_frequency=1" in paths[0].read_text()) is told
+
+
 def test_success_against_accuracy(tmp_path: Path, bench: list[Result]) -> None:
     """One panel an attack is drawn from the leaderboard, the same bytes each time."""
     frame = leaderboard(bench)
