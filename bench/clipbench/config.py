@@ -16,6 +16,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from clipbench import registry
+from clipbench.contracts import HasTrusted, trusted_size
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.plugins import missing_members
 from clipbench.settings import OnError, TrainSettings, check_train_fields, parse_rate
@@ -50,6 +51,8 @@ class RunConfig:
         metrics: further metrics: ``name`` and all parameters; not part of the hash, since they
             can be measured on a model that is trained already.
         on_error: whether pairs that can't be used are left out, or an error.
+        trusted: the source of the pairs known to be clean that the defence is given; none: it
+            needs none, or gets those that the training source holds out.
     """
 
     data: Mapping[str, Any]
@@ -64,6 +67,7 @@ class RunConfig:
     explicit: Mapping[str, Any] = field(default_factory=dict)
     metrics: tuple[Mapping[str, Any], ...] = ()
     on_error: OnError = "fail"
+    trusted: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         coerce(self.on_error, OnError, "on_error")
@@ -142,6 +146,7 @@ class RunConfig:
             train=self.explicit,
             metrics=self.metrics,
             on_error=self.on_error,
+            trusted=self.trusted,
         )
 
     def controls(self) -> list[RunConfig]:
@@ -181,12 +186,16 @@ class RunConfig:
         del content["explicit"], content["metrics"]
         if self.on_error == "fail":  # then all pairs are used, as before there was a choice
             del content["on_error"]
+        if self.trusted is None:
+            del content["trusted"]
         for name in NOT_HASHED:
             del content["train"][name]
         content["evals"] = list(content["evals"])  # as JSON has it
         parts = {"dataset": "data", "attack": "attack", "defense": "defense"}
         specs = {kind: content[key] for kind, key in parts.items()}
         specs |= {f"evals[{number}]": spec for number, spec in enumerate(content["evals"])}
+        if self.trusted is not None:
+            specs["trusted"] = content["trusted"]
         for kind, spec in specs.items():
             if kind in self.code:  # the content of the file counts, not the path to it
                 spec["name"] = registry.short_name(spec["name"])
@@ -219,6 +228,7 @@ def resolve(
     train: Mapping[str, Any] | None = None,
     metrics: Sequence[SpecLike] = (),
     on_error: OnError = "fail",
+    trusted: SpecLike | None = None,
 ) -> RunConfig:
     """Return the configuration of one run with every choice made.
 
@@ -234,6 +244,8 @@ def resolve(
         train: training settings that take precedence over recipe and defaults.
         metrics: metrics beside those that every run has, as text or mapping.
         on_error: whether pairs that can't be used are left out, or an error.
+        trusted: source of pairs known to be clean, as text or mapping; none: what the training
+            source holds out. Only of defences that need some.
 
     Raises:
         UnknownName: a plugin, parameter or training setting that does not exist.
@@ -242,11 +254,7 @@ def resolve(
     rate_text = None if rate is None else parse_rate(rate)[1]
     count = None if poisons is None else coerce(poisons, int, "poisons")
     data_name = registry.parse("dataset", data).name
-    if missing_members(registry.load("dataset", data), "TrainingSource"):
-        raise BadSetting(
-            f"The data set {registry.short_name(data_name)!r} has test images and no training"
-            " pairs; give it with --eval, and training pairs with --data."
-        )
+    _check_training_source(data, "--data")
     dataset = _sized(registry.build("dataset", data), rate_text, count)
     name = registry.parse("defense", defense).name
     recipe = dataset.recipe()
@@ -259,7 +267,10 @@ def resolve(
         "defense": registry.resolve("defense", defense, special),
     }
     held_out = tuple(registry.resolve("dataset", spec) for spec in evals)
+    clean = _trusted(trusted, dataset, specs)
     coded = {**specs, **{f"evals[{number}]": spec for number, spec in enumerate(held_out)}}
+    if clean is not None:
+        coded["trusted"] = clean
     hashes = {kind: registry.code_sha256(spec["name"]) for kind, spec in coded.items()}
     return RunConfig(
         data=specs["dataset"],
@@ -274,7 +285,42 @@ def resolve(
         explicit=explicit,
         metrics=tuple(registry.resolve("metric", spec) for spec in metrics),
         on_error=on_error,
+        trusted=clean,
     )
+
+
+def _check_training_source(spec: SpecLike, option: str) -> None:
+    """Refuse a source of test images alone."""
+    if missing_members(registry.load("dataset", spec), "TrainingSource"):
+        name = registry.short_name(registry.parse("dataset", spec).name)
+        raise BadSetting(
+            f"The data set {name!r} has test images and no training pairs; give it with --eval,"
+            f" and training pairs with {option}."
+        )
+
+
+def _trusted(
+    trusted: SpecLike | None, dataset: Any, specs: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """Return the source of trusted pairs, where the defence needs one and one was given.
+
+    Raises:
+        BadSetting: the defence needs trusted pairs, and there are none.
+    """
+    size = trusted_size(registry.build("defense", specs["defense"]))
+    if not size:
+        return None
+    if trusted is not None:
+        _check_training_source(trusted, "--trusted")
+        found: dict[str, Any] = registry.resolve("dataset", trusted)
+        return found
+    if not isinstance(dataset, HasTrusted):
+        name, data = (registry.short_name(specs[kind]["name"]) for kind in ("defense", "dataset"))
+        raise BadSetting(
+            f"The defence {name!r} needs {size:,} pairs that are known to be clean, and the data"
+            f" set {data!r} holds none out; give some with --trusted, e.g. --trusted clean-shards/."
+        )
+    return None
 
 
 def exact_rate(config: RunConfig) -> str:

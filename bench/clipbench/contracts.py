@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -193,6 +193,14 @@ class TrainingSource(Protocol):
 
     def recipe(self) -> Recipe:
         """Return how this source is trained on."""
+
+
+@runtime_checkable
+class HasTrusted(Protocol):
+    """A training source that can tell pairs it trusts, none of which is in the set."""
+
+    def trusted(self, size: int) -> TrainingSource:
+        """Return a source of `size` pairs of the same kind, held out and never poisoned."""
 
 
 class EvaluationSource(Protocol):
@@ -410,11 +418,49 @@ class Phase:
     lr_factor: Callable[[int, int], float] | None = None
 
 
-class Similarity(Protocol):
-    """Cosine similarity of image and caption of all pairs of the epoch, computed when asked."""
+Score = Callable[["Tensor", "Tensor"], "Tensor"]  # (images (N, D), texts (N, D)) -> (N,)
 
-    def __call__(self, augment: bool = False) -> Tensor:
-        """Return ``(num_pairs,)`` float32 on the CPU; of plain or of freshly augmented pairs."""
+
+class EpochPairs(Protocol):
+    """The pairs of an epoch, and what the model as it stands makes of them, computed when asked."""
+
+    @property
+    def numbers(self) -> IntArray:
+        """Which pairs of the set the epoch has, in its order, ``(num_pairs,)``."""
+
+    def similarity(self, augment: bool = False) -> Tensor:
+        """Return the cosine similarity of image and caption of each of the epoch's pairs.
+
+        ``(num_pairs,)`` float32 on the CPU; of plain or of freshly augmented pairs. It is computed
+        once an epoch.
+        """
+
+    def score_set(self, score: Score) -> Tensor:
+        """Return a score of all pairs of the set, in the order of the set, the lower the worse.
+
+        It is computed once an epoch.
+
+        Args:
+            score: gets the unit features of images and captions of all pairs, ``(N, D)`` each, on
+                the CPU, and returns ``(N,)`` float32.
+        """
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some epochs of a training, with a learning-rate schedule and an optimiser of their own.
+
+    Args:
+        epochs: how many.
+        trusted: train on the trusted pairs of the defence, not on the set.
+        fresh: go back to the weights that the training started from.
+        lr_scale: factor on the learning rate.
+    """
+
+    epochs: int
+    trusted: bool = False
+    fresh: bool = False
+    lr_scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -424,11 +470,12 @@ class TrainingFacts:
     Args:
         num_pairs: pairs in the set.
         pairs_per_epoch: pairs in one epoch; fewer than `num_pairs` when epochs are parts of a pass.
-        epochs: number of epochs.
+        epochs: number of epochs that the settings ask for; stages may make it more.
         batch_size: global batch size.
         feature_size: D.
         device: where features live.
         seed: for the defence's own generators; tells nothing of those the attack drew from.
+        trusted_pairs: pairs that are known to be clean, which a stage may train on; 0: none.
     """
 
     num_pairs: int
@@ -438,12 +485,13 @@ class TrainingFacts:
     feature_size: int
     device: torch.device
     seed: int
+    trusted_pairs: int = 0
 
 
 class DefenseRun(Protocol):
     """A defence at work in one training: its phases and what it has learnt."""
 
-    def phases(self, epoch: int, similarity: Similarity) -> Iterable[Phase]:
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterable[Phase]:
         """Return the phases of epoch 0, 1, ...; called once an epoch, in order."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -453,11 +501,34 @@ class DefenseRun(Protocol):
         """Continue from what `state_dict` returned, as if never stopped."""
 
 
+@runtime_checkable
+class StagedRun(Protocol):
+    """A run of several stages; any other run is one stage, as long as the settings say."""
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """The stages, known from the start; epochs are counted through all of them."""
+
+
+@runtime_checkable
+class NeedsTrusted(Protocol):
+    """A defence that is given pairs that are known to be clean, from outside the set."""
+
+    @property
+    def trusted_size(self) -> int:
+        """How many."""
+
+
 class Defense(Protocol):
     """Pre-trains on poisoned pairs without being told which; a frozen dataclass of parameters."""
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
         """Return the defence at work in one training."""
+
+
+def trusted_size(defense: Defense) -> int:
+    """Return how many trusted pairs a defence is given."""
+    return defense.trusted_size if isinstance(defense, NeedsTrusted) else 0
 
 
 class StatelessRun:
@@ -466,7 +537,7 @@ class StatelessRun:
     def __init__(self, *phases: Phase) -> None:
         self._phases = phases
 
-    def phases(self, epoch: int, similarity: Similarity) -> Iterable[Phase]:  # noqa: ARG002
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterable[Phase]:  # noqa: ARG002
         """Return the given phases, whatever the epoch."""
         return self._phases
 

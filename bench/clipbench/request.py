@@ -22,6 +22,7 @@ KEYS = (
     "data",
     "eval",
     "metric",
+    "trusted",
     "attack",
     "rate",
     "poisons",
@@ -49,6 +50,7 @@ class Request:
         data: the training source.
         evals: the evaluation sources; empty: what the training source holds out.
         metrics: metrics beside those that every run has.
+        trusted: the source of pairs known to be clean; none: what the training source holds out.
         attacks: the attacks; each but ``none`` is run at each rate.
         rates: poison rates as written.
         poisons: the number of poisons instead of rates.
@@ -64,6 +66,7 @@ class Request:
     data: SpecLike = "shapes"
     evals: tuple[SpecLike, ...] = ()
     metrics: tuple[SpecLike, ...] = ()
+    trusted: SpecLike | None = None
     attacks: tuple[SpecLike, ...] = (NO_ATTACK,)
     rates: tuple[str, ...] = ()
     poisons: int | None = None
@@ -104,6 +107,7 @@ class Request:
                     seed=seed,
                     train=self.train,
                     metrics=self.metrics,
+                    trusted=self.trusted,
                     on_error=self.on_error,
                 )
                 for run in [*(config.controls() if self.controls else []), config]:
@@ -176,6 +180,7 @@ _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "data": ("data", lambda value, key: value),  # noqa: ARG005
     "eval": ("evals", _several),
     "metric": ("metrics", _several),
+    "trusted": ("trusted", lambda value, key: value),  # noqa: ARG005
     "attack": ("attacks", _several),
     "rate": ("rates", _rates),
     "poisons": ("poisons", lambda value, key: coerce(value, int | None, key)),

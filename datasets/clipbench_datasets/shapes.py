@@ -34,6 +34,7 @@ from clipbench.contracts import (
 )
 from clipbench.errors import BadSetting
 from clipbench.lazy import LazyImages
+from clipbench.rng import derive_seed
 from clipbench.shards.encoding import decode, encode_jpeg, encode_png
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
@@ -204,6 +205,11 @@ class Shapes:
         count = min(self.num_pairs(), PROBE_IMAGES)
         labels = _scene.scenes(self.seed, "train", 0, count).label
         return LabelledImages(LazyImages(range(count), _Drawn(self, count)), labels)
+
+    def trusted(self, size: int) -> Shapes:
+        """Return pairs of scenes that are in no split of this set: those of another seed."""
+        seed = derive_seed(self.seed, "shapes", "trusted") % 2**63
+        return replace(self, size=size, seed=seed)
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:
         """Return the words that may take each other's place in captions."""

@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clipbench.contracts import DefenseRun, Features, Phase, Similarity, TrainingFacts
+from clipbench.contracts import DefenseRun, EpochPairs, Features, Phase, TrainingFacts
 from clipbench.errors import BadSetting
 from clipbench.training.losses import clip_loss, info_nce
 from clipbench.training.mixture import Mixture, fit_mixture
@@ -121,7 +121,7 @@ class SafeCLIPRun:
         self._ratio: float | None = None  # of the next safe set; None before the first split
         self._first_safe_batches = 0  # known to the official schedule alone
 
-    def phases(self, epoch: int, similarity: Similarity) -> Iterator[Phase]:
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:
         """Yield the phases of an epoch."""
         config = self._config
         if epoch < config.unimodal_epochs:
@@ -129,7 +129,7 @@ class SafeCLIPRun:
         elif epoch < config.unimodal_epochs + config.cross_modal_epochs:
             yield self._cross_modal("cross-modal warm-up", epoch, config.cross_modal_lr_scale)
         else:
-            safe = self._split(similarity(augment=config.score_augmented).numpy())
+            safe = self._split(pairs.similarity(augment=config.score_augmented).numpy())
             yield self._unimodal("risky", epoch, ~safe, config.unimodal_lr_scale)
             yield self._cross_modal("safe", epoch, 1.0, safe)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from clipbench import registry
 from clipbench.config import RunConfig, resolve
 from clipbench.errors import BadSetting, CorruptData, UnknownName
 
@@ -309,3 +310,28 @@ def test_configurations_are_frozen(plugins: dict[str, Any]) -> None:
     config = resolve(**plugins, rate="0.01")
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.seed = 3  # type: ignore[misc]
+
+
+# --------------------------------------------------------------------------- trusted pairs
+
+
+def test_trusted_pairs_are_of_the_defences_that_need_some() -> None:
+    """What is given is resolved and hashed for a defence that needs it, and ignored for others."""
+    given = "shapes:size=50,seed=9"
+    own, other = (resolve(defense="cleanclip", trusted=trusted) for trusted in (None, given))
+    assert own.trusted is None
+    assert other.trusted == registry.resolve("dataset", given)
+    assert own.sha256() != other.sha256()
+    plain = [resolve(defense="clip", trusted=trusted) for trusted in (None, given)]
+    assert plain[0].sha256() == plain[1].sha256()
+    assert RunConfig.from_json(json.loads(json.dumps(other.to_json()))).trusted == other.trusted
+    assert other.without_attack().trusted == other.trusted
+    assert other.with_defense("none").trusted is None
+
+
+def test_a_data_set_that_holds_no_trusted_pairs_out_needs_some(tmp_path: Path) -> None:
+    """One sentence names the defence, the data set and the option; test images are no pairs."""
+    with pytest.raises(BadSetting, match=r"'clipscore' needs 2,000 pairs .*'shards'.*--trusted"):
+        resolve(data=f"shards:path={tmp_path}", defense="clipscore")
+    with pytest.raises(BadSetting, match=r"'imagenet' has test images .* with --trusted"):
+        resolve(defense="finetune", trusted=f"imagenet:root={tmp_path}")

@@ -185,3 +185,15 @@ def test_a_linear_probe_learns_from_clean_training_images() -> None:
     images, labels, _ = data.arrays("train", 0, 30)
     assert task.train.labels.tolist() == labels.tolist()
     assert (np.stack(list(task.train.images)) == images).all()
+
+
+def test_trusted_pairs_are_other_scenes_of_the_same_kind() -> None:
+    """As many as asked for, none of them a training scene, and others for another data seed."""
+    data = Shapes(size=300)
+    trusted = data.trusted(40)
+    images, _, captions = trusted.arrays("train", 0, 40)
+    assert trusted.num_pairs() == len(captions) == 40
+    own = {image.tobytes() for image in data.arrays("train", 0, 300)[0]}
+    assert not own & {image.tobytes() for image in images}
+    assert trusted == data.trusted(40)
+    assert Shapes(size=300, seed=1).trusted(40).seed != trusted.seed

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from known_pairs import KnownPairs
 from torch.nn import functional as F
 
-from clipbench.contracts import Features, Phase, Similarity, TrainingFacts
+from clipbench.contracts import Features, Phase, TrainingFacts
 from clipbench.errors import BadSetting
 from clipbench_defenses.safeclip import SafeCLIP
 
@@ -27,11 +28,8 @@ def scores(low_share: float, seed: int = 0) -> npt.NDArray[np.float32]:
     return rng.normal(means, 0.05).astype(np.float32)
 
 
-def similarity_of(values: npt.NDArray[np.float32]) -> Similarity:
-    def similarity(augment: bool = False) -> torch.Tensor:  # noqa: ARG001
-        return torch.from_numpy(values)
-
-    return similarity
+def similarity_of(values: npt.NDArray[np.float32]) -> KnownPairs:
+    return KnownPairs(similarities=torch.from_numpy(values))
 
 
 def epochs_of(config: SafeCLIP, similarity: npt.NDArray[np.float32]) -> list[list[Phase]]:
@@ -60,13 +58,11 @@ def test_pairs_are_not_scored_before_the_split() -> None:
     """The warm-up asks for no similarity; plain training never pays for one."""
     run = SafeCLIP(**CONFIG).start(facts())
 
-    def refuse(augment: bool = False) -> torch.Tensor:  # noqa: ARG001
-        raise AssertionError("asked for similarities")
-
+    unknown = KnownPairs()
     for epoch in range(3):
-        list(run.phases(epoch, refuse))
-    with pytest.raises(AssertionError, match="asked"):
-        list(run.phases(3, refuse))
+        list(run.phases(epoch, unknown))
+    with pytest.raises(AssertionError, match="asked for similarities"):
+        list(run.phases(3, unknown))
 
 
 def test_the_first_split_takes_the_upper_component() -> None:

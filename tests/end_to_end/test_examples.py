@@ -78,10 +78,10 @@ def test_the_defense_example_trains_on_a_random_share(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A third of the pairs is trained on each epoch, another third each time."""
-    defense = f"{EXAMPLES / 'random_removal.py'}:share=0.34"
+    defense = f"{EXAMPLES / 'random_subset.py'}:share=0.34"
     arguments = ["--data", SHAPES, "--attack", "badnets", "--poisons", "60", "--defense", defense]
     result = run(tmp_path, capsys, *arguments)
-    assert result["defense"] == {"name": "random_removal", "parameters": {"share": 0.34}}
+    assert result["defense"] == {"name": "random_subset", "parameters": {"share": 0.34}}
     assert [epoch["cross_modal_pairs"] for epoch in result["history"]] == [102] * EPOCHS
     assert result["train"]["samples_seen"] == 102 * EPOCHS
     exposures = np.load(tmp_path / "runs" / result["id"] / "train" / "exposures.npy")
@@ -154,7 +154,7 @@ def test_the_example_of_paired_files_imports_and_names_what_it_cannot(
     assert used.read_bytes() == (tmp_path / "shards" / "00000.tar").read_bytes()
 
 
-@pytest.mark.parametrize("name", ["solid_patch", "random_removal", "tiny_folder", "paired_files"])
+@pytest.mark.parametrize("name", ["solid_patch", "random_subset", "tiny_folder", "paired_files"])
 def test_examples_are_short(name: str) -> None:
     """An example has fewer than sixty lines, blank ones aside."""
     lines = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()

@@ -90,6 +90,12 @@ eval_option = option(
     show_default="what --data holds out",
     help="Test images and captions. Repeatable.",
 )
+trusted_option = option(
+    "--trusted",
+    metavar="SPEC",
+    show_default="what --data holds out",
+    help="Pairs known to be clean, for defenses that need some.",
+)
 metric_option = option(
     "--metric",
     "metrics",
@@ -223,7 +229,7 @@ def request_of(ctx: click.Context) -> Request:
             layer["train"][name] = value
         elif name == "settings":
             layer["train"].update(assignments(value, "--set"))
-    _allow_commands([line["data"]] if "data" in line else [])
+    _allow_commands([line[key] for key in ("data", "trusted") if key in line])
     file = ctx.params.get("config")
     return combine(line, {} if file is None else read_yaml(file), environment)
 

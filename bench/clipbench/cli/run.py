@@ -13,6 +13,7 @@ from clipbench.cli._output import is_first_process, print_json, print_result, re
 
 @click.command("run", cls=options.Command)
 @options.data_option
+@options.trusted_option
 @options.eval_option
 @options.metric_option
 @options.attack_option(several=True)

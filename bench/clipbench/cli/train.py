@@ -21,6 +21,7 @@ from clipbench.cli._output import print_json, print_result, reporter_for
     help="WebDataset shards, as img2dataset writes them; no ledger is needed or read.",
 )
 @options.data_option
+@options.trusted_option
 @options.defense_option()
 @options.seed_option()
 @options.out_option

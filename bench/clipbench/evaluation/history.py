@@ -67,12 +67,14 @@ def _of_trace(trace: Trace, poisoned: np.ndarray[Any, np.dtype[np.bool_]]) -> En
     pairs, kept = trace.pairs, trace.cross_modal
     marked = poisoned[pairs]
     entry: Entry = {"pairs": len(pairs), "cross_modal_pairs": int(kept.sum())}
-    if len(trace.scores) == 0:
+    is_scored = len(trace.scores) > 0
+    if not is_scored and (kept.all() or not kept.any()):
         return entry
     entry["safe_set_size"] = int(kept.sum())
     if poisoned.any():
         entry["poisons_in_safe_set"] = int(kept[marked].sum())
         entry["poisons_in_epoch"] = int(marked.sum())
+    if poisoned.any() and is_scored:
         found = detection_metrics(trace.scores, marked, kept)
         names = {"auroc": "score_auroc", "auprc": "score_auprc"}
         entry["detection"] = {names.get(name, name): value for name, value in found.items()}

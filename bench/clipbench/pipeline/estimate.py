@@ -23,11 +23,13 @@ class Estimate:
         data: making the shards and poisoning them, reading captions, decoding.
         training: training with everything that a defence does in between, as a result counts it.
         evaluation: measuring the model; metrics from outside are left out.
+        epochs: of all stages of the training together.
     """
 
     data: float
     training: float
     evaluation: float
+    epochs: int
 
     @property
     def total(self) -> float:
@@ -58,11 +60,11 @@ class Amounts:
     models: int
 
     @classmethod
-    def of(cls, config: RunConfig, parts: Parts) -> Amounts:
-        """Return the amounts of a run."""
+    def of(cls, config: RunConfig, parts: Parts, epochs: int) -> Amounts:
+        """Return the amounts of a run whose training has so many epochs."""
         sets, every = parts.held_out.sets, config.train.save_frequency
         probes = parts.probes(config.seed)
-        readings = 2 + (config.train.epochs // every if every else 0)  # last, control, kept
+        readings = 2 + (epochs // every if every else 0)  # last, control, kept
         images = _num_images(sets) + readings * (0 if probes is None else len(probes))
         return cls(
             parts.num_pairs,
@@ -88,7 +90,9 @@ def estimate(config: RunConfig, parts: Parts) -> Estimate:
     """
     work, speeds = rehearse(config, parts)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return combined(work, speeds, Amounts.of(config, parts), os.cpu_count() or 1, processes)
+    return combined(
+        work, speeds, Amounts.of(config, parts, work.epochs), os.cpu_count() or 1, processes
+    )
 
 
 def combined(
@@ -118,6 +122,7 @@ def combined(
         + amounts.models * speeds.model
         + amounts.images * speeds.image
         + amounts.texts * speeds.text,
+        epochs=work.epochs,
     )
 
 

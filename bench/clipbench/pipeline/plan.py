@@ -44,7 +44,7 @@ class Plan:
             f"  data     {config.data_name}, {parts.num_pairs:,} pairs",
             f"  attack   {config.attack_name}: {self._poison()}",
             f"  training {config.train.model}, {config.train.epochs} epochs of {per_epoch:,} pairs,"
-            f" {seen / parts.pairs_after:.3g} passes over the data",
+            f" {seen / parts.pairs_after:.3g} passes over the data{self._stages()}",
             folder,
         ]
         if self.done:
@@ -54,6 +54,12 @@ class Plan:
             total = duration(self.time.total)
             lines.append(f"  time     about {total} on this machine, {training} of it training")
         return lines
+
+    def _stages(self) -> str:
+        """Say how long the training is where the defence adds stages to it."""
+        if self.time is None or self.time.epochs == self.config.train.epochs:
+            return ""
+        return f"; {self.time.epochs} epochs with all stages of {self.config.defense_name}"
 
     def _poison(self) -> str:
         parts = self.parts

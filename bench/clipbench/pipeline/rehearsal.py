@@ -25,6 +25,7 @@ from clipbench.contracts import (
     Image,
     Phase,
     TrainingFacts,
+    trusted_size,
 )
 from clipbench.evaluation.features import image_features, text_features
 from clipbench.models import Tokenizer, create_model, image_size_of, model_config
@@ -120,7 +121,8 @@ class _Rehearsal:
         pairs = self._ready(shards, model, tokenizer)
         learner = Learner(model, pairs, train, self._processes)
         pace = _Pace(learner, pairs, train, self._device)
-        work = work_of(self._parts.defense, self._facts(learner.feature_size()))
+        whole = self._parts.pairs_after / self._parts.pairs_per_epoch(self._config)
+        work = work_of(self._parts.defense, self._facts(learner.feature_size()), whole)
         steps = {kind: pace.step(phase) for kind, phase in work.examples.items()}
         scores = {augment: pace.score(augment) for augment in work.scorings}
         pairs.vocabulary.expand(model)
@@ -166,13 +168,16 @@ class _Rehearsal:
         synonyms = self._parts.dataset.synonyms()
         where = (self._folder, self._processes, quiet)
         with self._noting("caption", len(shards)):
-            return training_pairs(shards, synonyms, model, tokenizer, config, *where)
+            return training_pairs([shards], synonyms, model, tokenizer, config, *where)[0]
 
     def _facts(self, feature_size: int) -> TrainingFacts:
         settings, pairs = self._config.train, self._parts.pairs_per_epoch(self._config)
+        imagined = min(pairs, IMAGINARY)
+        trusted = trusted_size(self._parts.defense)
         return TrainingFacts(
             num_pairs=self._parts.pairs_after,  # pools may grow with it
-            pairs_per_epoch=min(pairs, IMAGINARY),
+            pairs_per_epoch=imagined,
+            trusted_pairs=-(-trusted * imagined // pairs),
             epochs=settings.epochs,
             batch_size=settings.batch_size,
             feature_size=feature_size,
@@ -222,7 +227,7 @@ class _Pace:
         indices = self._indices(min(len(self._pairs), self._batch_size))
 
         def score() -> None:
-            self._learner.similarity(indices, augment, 0)
+            self._learner.similarity(self._pairs, indices, augment, 0)
             self._finish()
 
         return timed(score)[1] / len(indices)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 import torch
 
-from clipbench.contracts import Defense, DefenseRun, Phase, TrainingFacts
+from clipbench.contracts import Defense, DefenseRun, EpochPairs, Phase, Score, TrainingFacts
 from clipbench.rng import generator
+from clipbench.training.engine import stages_of
 
 IMAGINARY = 2_000  # pairs, at most, of that set
 
@@ -28,61 +29,99 @@ class Work:
 
     Args:
         passes: for each kind of phase, how often it trains on all pairs.
-        scorings: how often all pairs are scored, by whether they are augmented.
+        scorings: how often they are scored, by whether they are augmented.
         planning: seconds it takes to plan all epochs, a pair.
         examples: a phase of each kind.
+        epochs: of all stages together.
     """
 
     passes: Mapping[Kind, float]
-    scorings: Mapping[bool, int]
+    scorings: Mapping[bool, float]
     planning: float
     examples: Mapping[Kind, Phase]
+    epochs: int
 
 
-def work_of(defense: Defense, facts: TrainingFacts) -> Work:
+def work_of(defense: Defense, facts: TrainingFacts, whole: float = 1.0) -> Work:
     """Return what a defence does, planned on an imaginary set.
 
     A tenth of its pairs do not match.
+
+    Args:
+        defense: the defence.
+        facts: what it is told.
+        whole: pairs of the set over pairs of an epoch.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a guess about an imaginary set is no news
+        _planned(defense, facts, whole)  # the first time, libraries are loaded
+        return _planned(defense, facts, whole)
+
+
+def _planned(defense: Defense, facts: TrainingFacts, whole: float) -> Work:
     run = defense.start(facts)
     passes: dict[Kind, float] = defaultdict(float)
-    scorings: dict[bool, int] = defaultdict(int)
+    scorings: dict[bool, float] = defaultdict(float)
     examples: dict[Kind, Phase] = {}
-    planning = []
-    for epoch in range(facts.epochs):
-        phases, asked, seconds = _planned(run, epoch, facts.pairs_per_epoch)
-        planning.append(seconds)
-        for augment in asked:
-            scorings[augment] += 1
-        for phase in phases:
-            kind = kind_of(phase)
-            passes[kind] += 1.0 if phase.keep is None else float(phase.keep.float().mean())
-            examples[kind] = phase
-    # The first time, libraries are loaded; the median epoch knows nothing of that.
-    plan = statistics.median(planning) * facts.epochs / facts.pairs_per_epoch
-    return Work(passes, scorings, plan, examples)
+    planning = 0.0
+    epoch = 0
+    for stage in stages_of(run, facts.epochs):
+        size = facts.trusted_pairs if stage.trusted else facts.pairs_per_epoch
+        share = size / facts.pairs_per_epoch
+        for _ in range(stage.epochs):
+            pairs = _Imaginary(facts, epoch, size, share if stage.trusted else whole)
+            phases, seconds = timed(partial(_listed, run, epoch, pairs))
+            planning += seconds
+            for augment, times in pairs.asked.items():
+                scorings[augment] += times
+            for phase in phases:
+                kind = kind_of(phase)
+                kept = 1.0 if phase.keep is None else float(phase.keep.float().mean())
+                passes[kind] += kept * share
+                examples[kind] = phase
+            epoch += 1
+    return Work(passes, scorings, planning / facts.pairs_per_epoch, examples, epoch)
+
+
+def _listed(run: DefenseRun, epoch: int, pairs: EpochPairs) -> list[Phase]:
+    return list(run.phases(epoch, pairs))
+
+
+class _Imaginary:
+    """Pairs of an epoch that are nowhere, a tenth of which do not match.
+
+    Args:
+        facts: what the defence was told.
+        epoch: names the random stream.
+        size: of the epoch, in pairs.
+        whole: pairs of the set over the usual pairs of an epoch.
+    """
+
+    def __init__(self, facts: TrainingFacts, epoch: int, size: int, whole: float) -> None:
+        self._facts, self._size, self._whole = facts, size, whole
+        self._rng = generator(0, "imaginary", epoch)
+        self.numbers = np.arange(size, dtype=np.int64)
+        self.asked: dict[bool, float] = {}  # passes over an epoch's pairs, by augmentation
+
+    def similarity(self, augment: bool = False) -> torch.Tensor:
+        """Return scores; the engine computes them once, so they count once."""
+        self.asked[augment] = self._size / self._facts.pairs_per_epoch
+        means = np.where(np.arange(self._size) % 10 == 0, 0.1, 0.5)
+        return torch.from_numpy(self._rng.normal(means, 0.1).astype(np.float32))
+
+    def score_set(self, score: Score) -> torch.Tensor:
+        """Return scores of random features, repeated where the set is larger than the epoch."""
+        self.asked[False] = self.asked.get(False, 0.0) + self._whole
+        shape = (2, self._size, self._facts.feature_size)
+        features = torch.from_numpy(self._rng.standard_normal(shape).astype(np.float32))
+        scores = score(*torch.nn.functional.normalize(features, dim=2))
+        times = -(-self._facts.num_pairs // self._size)
+        return scores.repeat(times)[: max(self._facts.num_pairs, self._size)]
 
 
 def kind_of(phase: Phase) -> Kind:
     """Return what decides how long a pair takes in a phase."""
     return phase.name, phase.views, phase.detached_views, phase.augment
-
-
-def _planned(run: DefenseRun, epoch: int, num_pairs: int) -> tuple[list[Phase], list[bool], float]:
-    """Return the phases of an epoch, how it was asked for scores, and the seconds it took."""
-    rng = generator(0, "rehearsal", epoch)
-    means = np.where(np.arange(num_pairs) < num_pairs // 10, 0.0, 0.5)
-    scores = torch.from_numpy(rng.normal(means, 0.1).astype(np.float32))
-    asked: list[bool] = []
-
-    def similarity(augment: bool = False) -> torch.Tensor:
-        asked[:] = asked or [augment]  # the engine remembers it for the epoch
-        return scores
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a guess about an imaginary set is no news
-        phases, seconds = timed(lambda: list(run.phases(epoch, similarity)))
-    return phases, asked, seconds
 
 
 def timed(action: Callable[[], Result]) -> tuple[Result, float]:

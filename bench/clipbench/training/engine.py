@@ -14,7 +14,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from clipbench.contracts import Defense, Phase, Progress, TrainingFacts
+from clipbench.contracts import (
+    Defense,
+    IntArray,
+    Phase,
+    Progress,
+    Score,
+    Stage,
+    StagedRun,
+    TrainingFacts,
+)
+from clipbench.errors import BadSetting
 from clipbench.rng import derive_seed
 from clipbench.settings import TrainSettings
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
@@ -33,6 +43,7 @@ class State:
     epoch: int = 0
     phase: int = 0
     step: int = 0  # batches done of the current phase
+    stage_steps: int = 0  # steps of the current stage
     total_steps: int = 0
     samples_seen: int = 0
     seconds: float = 0.0
@@ -52,6 +63,7 @@ class Trainer:
         fingerprint: identifies data, defence and settings; guards the checkpoint.
         processes: this process among all.
         progress: told about steps.
+        trusted: pairs that are known to be clean, where the defence needs some.
     """
 
     def __init__(
@@ -66,8 +78,10 @@ class Trainer:
         fingerprint: str,
         processes: Processes,
         progress: Progress,
+        trusted: TrainingPairs | None = None,
     ) -> None:
         self._pairs = pairs
+        self._trusted = trusted
         self._settings = settings
         self._seed = seed
         self._folder = folder
@@ -77,6 +91,12 @@ class Trainer:
         self._pairs_per_epoch = min(settings.pairs_per_epoch or len(pairs), len(pairs))
         self.learner = Learner(model, pairs, settings, processes)
         self._run = defense.start(self._facts())
+        self._stages = stages_of(self._run, settings.epochs)
+        if any(stage.trusted for stage in self._stages) and trusted is None:
+            raise BadSetting("The defence has a stage on trusted pairs, but there are none.")
+        self._start: dict[str, Tensor] | None = None
+        if any(stage.fresh for stage in self._stages[1:]):
+            self._start = _copied(self.learner.model.state_dict())
         self.state = State()
         self.exposures = np.zeros(len(pairs), dtype=np.int64)
         self._checkpointed = time.monotonic()
@@ -91,6 +111,7 @@ class Trainer:
             device=self._processes.device,
             # Not the run's seed itself: from that one the attack drew, too.
             seed=derive_seed(self._seed, "defense"),
+            trusted_pairs=0 if self._trusted is None else len(self._trusted),
         )
 
     # ------------------------------------------------------------------ the loop
@@ -99,22 +120,31 @@ class Trainer:
         """Train to the end, from the checkpoint if there is one."""
         resumed = self._load()
         started = time.perf_counter() - self.state.seconds
-        for epoch in range(self.state.epoch, self._settings.epochs):
+        for epoch in range(self.state.epoch, sum(stage.epochs for stage in self._stages)):
             self.state.epoch = epoch
-            indices = epoch_pairs(len(self._pairs), self._pairs_per_epoch, epoch, self._seed)
-            similarity = _Remembered(self.learner, epoch, indices, resumed.get("similarity"))
+            place = _Place.of(epoch, self._stages)
+            pairs = self._set_of(place.stage)
+            size = self._epoch_size(place.stage)
+            indices = epoch_pairs(len(pairs), size, epoch, self._seed)
+            seen = _Remembered(self.learner, pairs, epoch, indices, resumed.get("scores"))
             at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
             at_start = _copied(at_start)
-            phases = list(self._run.phases(epoch, similarity))
+            phases = list(self._run.phases(epoch, seen))
             if resumed.get("defense"):
                 self._run.load_state_dict(resumed["defense"])
             resumed = {}
             if self._processes.is_first:
-                place = self._folder / "trace" / f"{epoch:04d}.npz"
-                write_trace(place, indices, phases, similarity.value)
+                path = self._folder / "trace" / f"{epoch:04d}.npz"
+                if place.stage.trusted:  # the trace tells of the set, and nothing happens to it
+                    write_trace(path, indices[:0], (), None)
+                else:
+                    write_trace(path, indices, phases, seen.for_trace())
+            if place.is_new_stage and self.state.phase == self.state.step == 0:
+                self.learner.restart(self._start if place.stage.fresh else None)
+                self.state.stage_steps = 0
             for number in range(self.state.phase, len(phases)):
                 self.state.phase = number
-                self._run_phase(phases, number, indices, at_start, similarity, started)
+                self._run_phase(phases, number, place, indices, at_start, seen, started)
                 self.state.step = 0
             self.state.phase = 0
             self.state.epoch = epoch + 1
@@ -123,13 +153,24 @@ class Trainer:
             self._save(self._run.state_dict(), None)
         return self.state
 
+    def _set_of(self, stage: Stage) -> TrainingPairs:
+        """Return the pairs a stage trains on."""
+        if stage.trusted:
+            assert self._trusted is not None  # looked at in the constructor
+            return self._trusted
+        return self._pairs
+
+    def _epoch_size(self, stage: Stage) -> int:
+        return len(self._set_of(stage)) if stage.trusted else self._pairs_per_epoch
+
     def _run_phase(
         self,
         phases: Sequence[Phase],
         number: int,
+        place: _Place,
         indices: npt.NDArray[np.int64],
         at_start: dict[str, Any],
-        similarity: _Remembered,
+        seen: _Remembered,
         started: float,
     ) -> None:
         """Train once on the pairs of one phase."""
@@ -139,24 +180,26 @@ class Trainer:
         parts = [part for part in batches(pairs, self._settings.batch_size) if len(part) > 1]
         losses = list(state.history[-1]["losses"]) if state.step else []
         if not state.step:
-            state.history.append(self._entry(phase, len(pairs)))
+            state.history.append(self._entry(phase, place.stage, len(pairs)))
         requests = [self._request(phase, part, number, i) for i, part in enumerate(parts)]
-        stream = self._pairs.stream(requests[state.step :], self._settings.workers)
+        own = self._set_of(place.stage)
+        stream = own.stream(requests[state.step :], self._settings.workers)
         for step, batch in enumerate(stream, start=state.step):
             done = (sum(sizes[:number]) + sizes[number] * step / len(parts)) / max(1, sum(sizes))
-            rate = self._learning_rate(phase, step, len(parts), done)
+            rate = self._learning_rate(phase, place, step, len(parts), done)
             where = f"epoch {state.epoch + 1}, step {step + 1}"
             losses.append(self.learner.step(phase, batch, rate, where))
             state.step, state.total_steps = step + 1, state.total_steps + 1
+            state.stage_steps += 1
             state.samples_seen += batch.num_rows
             state.seconds = time.perf_counter() - started
             state.history[-1].update(lr=rate, losses=losses, seconds=state.seconds)
             self._report(done)
             if self._checkpoint_is_due():
-                self._save(self._run.state_dict(), (at_start, similarity.value))
+                self._save(self._run.state_dict(), (at_start, seen.values))
         state.history[-1]["loss"] = float(np.mean(losses)) if losses else None
         state.history[-1]["losses"] = losses[:20]
-        if phase.cross_modal:
+        if phase.cross_modal and not place.stage.trusted:
             # An epoch that crosses from one pass into the next can hold a pair twice.
             np.add.at(self.exposures, np.concatenate([indices[:0], *parts]), 1)
 
@@ -169,29 +212,34 @@ class Trainer:
         scope = (self.state.epoch, number, step)
         return BatchRequest(part, rows, phase.views, phase.augment, scope)
 
-    def _learning_rate(self, phase: Phase, step: int, steps: int, done: float) -> float:
+    def _learning_rate(
+        self, phase: Phase, place: _Place, step: int, steps: int, done: float
+    ) -> float:
         """Return the learning rate of a step; `done` is the share of the epoch done before it."""
-        base = self._settings.lr * phase.lr_scale
+        base = self._settings.lr * place.stage.lr_scale * phase.lr_scale
         if phase.lr_factor is not None:
             return base * phase.lr_factor(step, steps)
+        before, warmup = self.state.stage_steps, self._settings.warmup
         if self._settings.lr_schedule == "constant":
-            return base * min(1.0, (self.state.total_steps + 1) / max(1, self._settings.warmup))
-        progress = (self.state.epoch + done) / self._settings.epochs
-        return base * warmup_cosine(self.state.total_steps, progress, self._settings.warmup)
+            return base * min(1.0, (before + 1) / max(1, warmup))
+        progress = (place.epoch + done) / place.stage.epochs
+        return base * warmup_cosine(before, progress, warmup)
 
-    def _entry(self, phase: Phase, num_pairs: int) -> dict[str, Any]:
+    def _entry(self, phase: Phase, stage: Stage, num_pairs: int) -> dict[str, Any]:
         return {
             "epoch": self.state.epoch + 1,
             "phase": phase.name,
             "pairs": num_pairs,
             "cross_modal": phase.cross_modal,
+            "trusted": stage.trusted,
             "losses": [],
         }
 
     def _report(self, done: float) -> None:
-        total = self._settings.epochs * self._pairs_per_epoch
-        seen = int((self.state.epoch + done) * self._pairs_per_epoch)
-        self._progress("training (pairs)", min(total, seen), total)
+        sizes = [self._epoch_size(stage) for stage in self._stages for _ in range(stage.epochs)]
+        epoch = self.state.epoch
+        seen = int(sum(sizes[:epoch]) + done * sizes[epoch])
+        self._progress("training (pairs)", min(sum(sizes), seen), sum(sizes))
 
     def _keep_weights(self, epoch: int) -> None:
         every = self._settings.save_frequency
@@ -223,7 +271,7 @@ class Trainer:
             "exposures": torch.from_numpy(self.exposures),
             "defense": defense if midway else None,
             "defense_at_epoch_start": midway[0] if midway else defense,
-            "similarity": midway[1] if midway else None,
+            "scores": midway[1] if midway else None,
         }
         save_checkpoint(self._folder / "checkpoint.pt", content)
 
@@ -240,21 +288,69 @@ class Trainer:
         return content
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where an epoch lies: its stage, its number in it."""
+
+    stage: Stage
+    epoch: int
+    is_new_stage: bool  # and not the first
+
+    @classmethod
+    def of(cls, epoch: int, stages: Sequence[Stage]) -> _Place:
+        within = epoch
+        for stage in stages:
+            if within < stage.epochs:
+                return cls(stage, within, within == 0 and epoch > 0)
+            within -= stage.epochs
+        raise IndexError(epoch)
+
+
+def stages_of(run: object, epochs: int) -> tuple[Stage, ...]:
+    """Return the stages of a defence at work; one of `epochs` epochs where it names none.
+
+    Raises:
+        BadSetting: a stage has no epoch, or a learning rate that is not positive.
+    """
+    stages = tuple(run.stages) if isinstance(run, StagedRun) else (Stage(epochs),)
+    if not stages or any(stage.epochs < 1 or stage.lr_scale <= 0 for stage in stages):
+        raise BadSetting("A defence needs stages of at least 1 epoch and a positive lr_scale each.")
+    return stages
+
+
 class _Remembered:
-    """The similarity of an epoch, computed at most once, or taken from a checkpoint."""
+    """What a defence was told of an epoch's pairs, computed at most once, or from a checkpoint."""
 
     def __init__(
-        self, learner: Learner, epoch: int, indices: npt.NDArray[np.int64], value: Tensor | None
+        self,
+        learner: Learner,
+        pairs: TrainingPairs,
+        epoch: int,
+        numbers: IntArray,
+        values: dict[str, Tensor] | None,
     ) -> None:
         self._learner = learner
+        self._pairs = pairs
         self._epoch = epoch
-        self._indices = indices
-        self.value = value
+        self.numbers = numbers
+        self.values = dict(values or {})
 
-    def __call__(self, augment: bool = False) -> Tensor:
-        if self.value is None:
-            self.value = self._learner.similarity(self._indices, augment, self._epoch)
-        return self.value
+    def similarity(self, augment: bool = False) -> Tensor:
+        if "similarity" not in self.values:
+            found = self._learner.similarity(self._pairs, self.numbers, augment, self._epoch)
+            self.values["similarity"] = found
+        return self.values["similarity"]
+
+    def score_set(self, score: Score) -> Tensor:
+        if "set" not in self.values:
+            self.values["set"] = score(*self._learner.features(self._pairs, self._epoch)).float()
+        return self.values["set"]
+
+    def for_trace(self) -> Tensor | None:
+        """Return the scores of the epoch's pairs, if any were asked for; the lower the worse."""
+        if "set" in self.values:
+            return self.values["set"][torch.from_numpy(self.numbers)]
+        return self.values.get("similarity")
 
 
 def kept(indices: npt.NDArray[np.int64], phase: Phase) -> npt.NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from torch import nn
 
 from clipbench.config import RunConfig
@@ -24,7 +25,7 @@ SMALLEST_ORIGINAL = 128  # pixels; a model of smaller images is trained on squar
 
 
 def training_pairs(
-    shards: ShardSet,
+    sets: Sequence[ShardSet],
     synonyms: Mapping[str, Sequence[str]],
     model: nn.Module,
     tokenizer: Tokenizer,
@@ -32,11 +33,11 @@ def training_pairs(
     cache: Path,
     processes: Processes,
     reporter: Reporter,
-) -> TrainingPairs:
-    """Return the pairs of a set, read and decoded as far as that is done once.
+) -> list[TrainingPairs]:
+    """Return the pairs of each set, read and decoded as far as that is done once.
 
     Args:
-        shards: the set.
+        sets: the sets; one model is trained on all of them.
         synonyms: synonyms of single words, for text augmentation.
         model: the model that will be trained; its token table is cut to what captions can hold.
         tokenizer: its tokenizer.
@@ -48,13 +49,18 @@ def training_pairs(
     settings = config.train
     architecture = model_config(settings.model)
     context_length = architecture["text_cfg"].get("context_length", 77)
-    captions = CaptionTable(_captions(shards), tokenizer, synonyms, context_length)
-    vocabulary = CompactVocabulary(model, captions.vocabulary())
-    images = image_store(shards, image_size_of(architecture), settings, cache, processes, reporter)
-    augmentation = ImageAugmentation.of(settings)
-    return TrainingPairs(
-        images, captions, vocabulary, augmentation, settings.eda, config.seed, processes.device
-    )
+    tables = [
+        CaptionTable(_captions(shards), tokenizer, synonyms, context_length) for shards in sets
+    ]
+    used = np.unique(np.concatenate([table.vocabulary() for table in tables]))
+    vocabulary = CompactVocabulary(model, used)
+    size, augmentation = image_size_of(architecture), ImageAugmentation.of(settings)
+    found = []
+    for shards, table in zip(sets, tables, strict=True):
+        images = image_store(shards, size, settings, cache, processes, reporter)
+        more = (augmentation, settings.eda, config.seed, processes.device)
+        found.append(TrainingPairs(images, table, vocabulary, *more))
+    return found
 
 
 def _captions(shards: ShardSet, at_once: int = 10_000) -> Iterator[str]:

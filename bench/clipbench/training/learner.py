@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -85,29 +87,59 @@ class Learner:
             scale.clamp_(0, LOGIT_SCALE_MAX)
         return float(loss.detach())
 
-    def similarity(self, indices: npt.NDArray[np.int64], augment: bool, epoch: int) -> Tensor:
+    def restart(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Begin with a new optimiser, and from other weights where they are given."""
+        if weights is not None:
+            self.model.load_state_dict(weights)
+        self.optimizer = make_optimizer(self.model, self._settings)
+
+    def similarity(
+        self, pairs: TrainingPairs, indices: npt.NDArray[np.int64], augment: bool, epoch: int
+    ) -> Tensor:
         """Return the cosine similarity of image and caption of each pair, ``(N,)`` on the CPU.
 
         Batches are fixed and dealt out to processes whole, so that the numbers do not depend on
         how many processes there are.
 
         Args:
+            pairs: the set.
             indices: numbers of the pairs, ``(N,)``.
             augment: whether to score a freshly augmented view of each pair, not the pair itself.
             epoch: names the random stream of the augmentation.
         """
+        scores = torch.zeros(len(indices))
+        for rows, image, text in self._encoded(pairs, indices, augment, epoch):
+            scores[rows] = (image * text).sum(dim=1).cpu()
+        return self._processes.sum_of(scores)
+
+    def features(self, pairs: TrainingPairs, epoch: int) -> tuple[Tensor, Tensor]:
+        """Return the unit features of images and captions of all pairs, ``(N, D)`` on the CPU.
+
+        Args:
+            pairs: the set; its pairs are not augmented.
+            epoch: as for `similarity`.
+        """
+        indices = np.arange(len(pairs), dtype=np.int64)
+        size = self.feature_size()
+        images, texts = (torch.zeros(len(pairs), size) for _ in range(2))
+        for rows, image, text in self._encoded(pairs, indices, False, epoch):
+            images[rows], texts[rows] = image.cpu(), text.cpu()
+        return self._processes.sum_of(images), self._processes.sum_of(texts)
+
+    def _encoded(
+        self, pairs: TrainingPairs, indices: npt.NDArray[np.int64], augment: bool, epoch: int
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Yield features of this process's share of the pairs, and which rows they are."""
         parts = np.array_split(indices, -(-len(indices) // SCORING_BATCH))
         mine = range(self._processes.rank, len(parts), self._processes.count)
-        scores = torch.zeros(len(indices))
-        starts = np.cumsum([0, *(len(part) for part in parts)])
+        starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
         self.model.eval()
         requests = [
             BatchRequest(part, slice(0, len(part)), 1, augment, ("score", epoch, number))
             for number, part in enumerate(parts)
         ]
-        stream = self._pairs.stream([requests[number] for number in mine], self._settings.workers)
+        stream = pairs.stream([requests[number] for number in mine], self._settings.workers)
         for number, batch in zip(mine, stream, strict=True):
             with torch.no_grad():
                 image, text = self._encoder.encode(batch.images[0], batch.tokens[0])
-            scores[starts[number] : starts[number + 1]] = (image * text).sum(dim=1).cpu()
-        return self._processes.sum_of(scores)
+            yield slice(starts[number], starts[number + 1]), image, text

@@ -20,7 +20,7 @@ import torch
 
 from clipbench import registry
 from clipbench.config import RunConfig
-from clipbench.contracts import Defense, TrainingSource
+from clipbench.contracts import Defense, HasTrusted, TrainingSource, trusted_size
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.models import WEIGHTS_FILE, create_model, model_config, save_model
 from clipbench.progress import Reporter
@@ -119,8 +119,11 @@ def train_on(
     check_text_tower(settings.model, architecture)
     defense: Defense = registry.build("defense", config.defense)
     model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
-    pairs = training_pairs(
-        shards, source.synonyms(), model, tokenizer, config, cache, processes, reporter
+    sets = [shards]
+    if size := trusted_size(defense):
+        sets.append(_trusted(source, size, config, cache, processes, reporter))
+    pairs, *trusted = training_pairs(
+        sets, source.synonyms(), model, tokenizer, config, cache, processes, reporter
     )
     trainer = Trainer(
         model,
@@ -132,6 +135,7 @@ def train_on(
         fingerprint=fingerprint,
         processes=processes,
         progress=reporter.progress if processes.is_first else _silent,
+        trusted=trusted[0] if trusted else None,
     )
     state = trainer.train()
     record = TrainingRecord(
@@ -157,6 +161,37 @@ def train_on(
         (folder / "train" / "checkpoint.pt").unlink(missing_ok=True)
     processes.barrier()
     return record
+
+
+def _trusted(
+    source: TrainingSource,
+    size: int,
+    config: RunConfig,
+    cache: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> ShardSet:
+    """Return the pairs that are known to be clean: those that were given, or that are held out.
+
+    Raises:
+        BadSetting: there are none.
+    """
+    if config.trusted is not None:
+        given: TrainingSource = registry.build("dataset", config.trusted)
+    elif isinstance(source, HasTrusted):
+        given = source.trusted(size)
+    else:
+        raise BadSetting(f"The defence {config.defense_name!r} needs pairs known to be clean.")
+    if processes.is_first:  # the others find them made
+        given.prepare(cache, reporter.progress)
+    processes.barrier()
+    return open_usable(
+        given.prepare(cache),
+        cache,
+        caption_field=caption_field_of(given),
+        on_error=config.on_error,
+        progress=reporter.progress,
+    ).shards
 
 
 def _silent(what: str, done: int, total: int) -> None:

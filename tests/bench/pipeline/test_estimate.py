@@ -32,7 +32,7 @@ from clipbench.pipeline.work import Work
 from clipbench.training.losses import clip_loss
 
 KIND = ("all", 1, 0, True)
-WORK = Work({KIND: 3.0}, {False: 2}, 0.001, {})
+WORK = Work({KIND: 3.0}, {False: 2}, 0.001, {}, 3)
 SPEEDS = Speeds(
     held_out=0.5,
     model=1.0,
@@ -118,7 +118,7 @@ def test_amounts_are_those_of_the_run() -> None:
     """Test images, probes of the last weights, of the control and of kept weights, and prompts."""
     clean = config_of()
     parts = Parts.of(clean)
-    found = Amounts.of(clean, parts)
+    found = Amounts.of(clean, parts, clean.train.epochs)
     evaluation = parts.held_out.primary
     assert evaluation.retrieval is not None
     texts = sum(map(len, evaluation.retrieval.captions))
@@ -128,7 +128,7 @@ def test_amounts_are_those_of_the_run() -> None:
         attack="badnets:mode=insert",
         train={**TRAIN, "epochs": 4, "save_frequency": 2, "pairs_per_epoch": 50},
     )
-    found = Amounts.of(kept, Parts.of(kept))
+    found = Amounts.of(kept, Parts.of(kept), kept.train.epochs)
     assert found == Amounts(200, 206, 50, 6, images=200 + 4 * 99, texts=texts, models=3)
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from clipbench.contracts import DefenseRun, Phase, Similarity, StatelessRun, TrainingFacts
+from clipbench.contracts import DefenseRun, EpochPairs, Phase, StatelessRun, TrainingFacts
 from clipbench.pipeline.work import work_of
 from clipbench_defenses.none import NoDefense
 from clipbench_defenses.safeclip import SafeCLIP
@@ -32,10 +32,11 @@ class Curious(StatelessRun):
     def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
         return self
 
-    def phases(self, epoch: int, similarity: Similarity) -> Iterator[Phase]:
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:
         time.sleep(0.01)
         if epoch:
-            assert similarity(augment=True).shape == similarity(augment=True).shape == (500,)
+            first, second = (pairs.similarity(augment=True) for _ in range(2))
+            assert first.shape == second.shape == (500,)
         yield Phase("all", plain, keep=torch.arange(500) < 100)
 
 

@@ -16,9 +16,10 @@ from torch import Tensor
 from clipbench.contracts import (
     Defense,
     DefenseRun,
+    EpochPairs,
     Features,
     Phase,
-    Similarity,
+    Stage,
     StatelessRun,
     TrainingFacts,
 )
@@ -31,8 +32,14 @@ from clipbench.training.engine import (
 )
 from clipbench.training.losses import clip_loss
 from clipbench.training.order import batches, epoch_pairs
+from clipbench_defenses.cleanclip import CleanCLIP
 from clipbench_defenses.clip import AugmentedClip
+from clipbench_defenses.clipscore import ClipScore
+from clipbench_defenses.dao import DAO
+from clipbench_defenses.finetune import FineTune
 from clipbench_defenses.none import NoDefense
+from clipbench_defenses.random_removal import RandomRemoval
+from clipbench_defenses.roclip import RoCLIP
 from clipbench_defenses.safeclip import SafeCLIP
 
 SAFECLIP = SafeCLIP(
@@ -58,6 +65,10 @@ DEFENSES: dict[str, tuple[Defense, int]] = {
         ),
         3,
     ),
+    "roclip": (RoCLIP(pool_size=40), 2),
+    "filter": (DAO(scoring_epochs=1, k=4, block=32), 1),
+    "filter by trusted pairs": (ClipScore(trusted_size=40), 1),
+    "clean-up": (CleanCLIP(trusted_size=40, clean_up_epochs=2), 1),
 }
 pytestmark = pytest.mark.filterwarnings("ignore:safeclip. the mixture:UserWarning")
 
@@ -149,13 +160,13 @@ def test_killed_at_every_step_it_ends_the_same(
     assert outcome(trainer, tmp_path) == uninterrupted[name]
 
 
-@pytest.mark.parametrize("name", ["clip", "safeclip"])
+@pytest.mark.parametrize("name", ["clip", "safeclip", "filter", "clean-up"])
 def test_killed_in_every_epoch_it_ends_the_same(
     name: str, tmp_path: Path, uninterrupted: dict[str, Any]
 ) -> None:
     """With checkpoints between epochs alone, a kill in the midst of each epoch changes nothing."""
     defense, epochs = DEFENSES[name]
-    for epoch in range(epochs):
+    for epoch in range(uninterrupted[name]["state"]["epoch"]):
         trainer = tiny_trainer(tmp_path, defense, epochs=epochs)
         kill_in_epoch(trainer, epoch)
         with pytest.raises(Killed):
@@ -265,7 +276,7 @@ class Halves:
     """Even pairs cross-modally, then odd pairs unimodally, then every third again."""
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return a run that needs the similarity, to know the pairs of its epoch."""
+        """Return the run."""
         return HalvesRun(facts)
 
 
@@ -275,9 +286,11 @@ class HalvesRun:
     def __init__(self, facts: TrainingFacts) -> None:
         self._facts = facts
 
-    def phases(self, epoch: int, similarity: Similarity) -> Iterable[Phase]:  # noqa: ARG002
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterable[Phase]:
         facts = self._facts
-        numbers = torch.from_numpy(epoch_pairs(facts.num_pairs, facts.pairs_per_epoch, epoch, SEED))
+        expected = epoch_pairs(facts.num_pairs, facts.pairs_per_epoch, epoch, SEED)
+        np.testing.assert_array_equal(pairs.numbers, expected)
+        numbers = torch.from_numpy(pairs.numbers)
 
         def loss(features: Features) -> Tensor:
             return clip_loss(features.image[0], features.text[0], features.logit_scale)
@@ -502,3 +515,121 @@ def test_batches_of_a_phase_are_all_of_it(tmp_path: Path) -> None:
         together = np.concatenate(parts)
         assert together.tolist() == [pair for pair in epoch if pair in together]
         assert [len(part) for part in parts] == [len(part) for part in batches(together, 32)]
+
+
+# ------------------------------------------------------------------------ stages
+
+
+def test_each_stage_has_a_schedule_of_its_own(tmp_path: Path) -> None:
+    """Two stages of 3 steps: each warms up and falls along its own cosine, the second scaled."""
+    defense = FineTune(trusted_size=96, clean_up_epochs=1, clean_up_lr_scale=0.5)
+    found = [rate for _, rate in rates(tmp_path, defense, epochs=1)]
+    assert len(found) == 6
+    assert found[:3] == [rate for _, rate in rates(tmp_path / "alone", NoDefense(), epochs=1)]
+    assert found[3:] == pytest.approx([rate / 2 for rate in found[:3]])
+
+
+def test_a_fresh_stage_is_a_training_from_the_start(tmp_path: Path) -> None:
+    """Weights and optimiser of the first stage are forgotten: only what it says of pairs is kept.
+
+    The same phases on the same epochs' pairs, without the stage before, give the same weights.
+    """
+    trainer = tiny_trainer(tmp_path, DAO(scoring_epochs=2, k=4, block=32), epochs=1)
+    trainer.train()
+    keep = trainer._run.state_dict()["keep"]
+    assert int((~keep).sum()) == round(0.1 * 96)
+
+    @dataclass(frozen=True)
+    class Waiting:
+        """Trains on nothing for two epochs, then on the kept pairs."""
+
+        def start(self, facts: TrainingFacts) -> DefenseRun:
+            return WaitingRun(facts, keep)
+
+    alone = tiny_trainer(tmp_path / "alone", Waiting(), epochs=1)
+    alone.train()
+    assert bits(alone.learner.model.state_dict()) == bits(trainer.learner.model.state_dict())
+
+
+class WaitingRun(StatelessRun):
+    def __init__(self, facts: TrainingFacts, keep: Tensor) -> None:
+        super().__init__()
+        self._nothing = torch.zeros(facts.pairs_per_epoch, dtype=torch.bool)
+        self._keep = keep
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return Stage(2), Stage(1)
+
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterable[Phase]:
+        def loss(features: Features) -> Tensor:
+            return clip_loss(features.image[0], features.text[0], features.logit_scale)
+
+        keep = self._nothing if epoch < 2 else self._keep[torch.from_numpy(pairs.numbers)]
+        return [Phase("kept", loss, keep=keep)]
+
+
+def test_trusted_pairs_are_no_exposures_and_leave_no_trace_of_pairs(tmp_path: Path) -> None:
+    """Only pairs of the set count as exposed; epochs on trusted pairs trace no pair of the set."""
+    defense = FineTune(trusted_size=40, clean_up_epochs=2)
+    trainer = tiny_trainer(tmp_path, defense, epochs=1)
+    state = trainer.train()
+    assert trainer.exposures.tolist() == [1] * 96
+    assert state.epoch == 3
+    assert state.samples_seen == 96 + 2 * 40
+    assert [entry["trusted"] for entry in state.history] == [False, True, True]
+    assert [entry["pairs"] for entry in state.history] == [96, 40, 40]
+    for epoch, pairs in enumerate([96, 0, 0]):
+        with np.load(tmp_path / "trace" / f"{epoch:04d}.npz") as trace:
+            assert len(trace["pairs"]) == pairs
+
+
+def test_a_filter_is_traced_with_its_scores_and_keeps_the_same_pairs_all_along(
+    tmp_path: Path,
+) -> None:
+    """Scores of the epoch's pairs lie with them; pairs dropped have the lowest and stay dropped."""
+    trainer = tiny_trainer(tmp_path, DAO(scoring_epochs=1, k=4, block=32), epochs=2)
+    trainer.train()
+    dropped = []
+    for epoch in (1, 2):
+        with np.load(tmp_path / "trace" / f"{epoch:04d}.npz") as trace:
+            kept_here = np.unpackbits(trace["cross_modal"])[:96].astype(bool)
+            dropped.append(set(trace["pairs"][~kept_here].tolist()))
+            if epoch == 1:
+                assert trace["scores"][~kept_here].max() <= trace["scores"][kept_here].min()
+            else:
+                assert len(trace["scores"]) == 0
+    assert dropped[0] == dropped[1]
+    assert len(dropped[0]) == 10
+
+
+def test_random_removal_drops_its_share_and_trains_once(tmp_path: Path) -> None:
+    """A quarter of the pairs is never met, whatever the epoch; there is one stage."""
+    trainer = tiny_trainer(tmp_path, RandomRemoval(drop=0.25), epochs=3)
+    trainer.train()
+    assert sorted(set(trainer.exposures.tolist())) == [0, 3]
+    assert int((trainer.exposures == 0).sum()) == 24
+
+
+def test_a_stage_on_trusted_pairs_needs_some(tmp_path: Path) -> None:
+    """Without trusted pairs the training is refused before it starts; so is an empty stage."""
+
+    @dataclass(frozen=True)
+    class Staged:
+        stage: Stage
+
+        def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
+            return StagedRun(self.stage)
+
+    class StagedRun(StatelessRun):
+        def __init__(self, stage: Stage) -> None:
+            super().__init__()
+            self.stages = (stage,)
+
+    for stage, message in (
+        (Stage(1, trusted=True), "there are none"),
+        (Stage(0), "at least 1 epoch"),
+        (Stage(1, lr_scale=0.0), "positive lr_scale"),
+    ):
+        with pytest.raises(BadSetting, match=message):
+            tiny_trainer(tmp_path, Staged(stage))

@@ -48,7 +48,8 @@ def test_similarity_is_the_cosine_of_each_pair(tmp_path: Path) -> None:
     trainer = tiny_trainer(tmp_path, NoDefense(), count=40, epochs=1)
     trainer.train()
     indices = np.random.default_rng(0).permutation(40)
-    scores = trainer.learner.similarity(indices, augment=False, epoch=1)
+    given = trainer._pairs
+    scores = trainer.learner.similarity(given, indices, augment=False, epoch=1)
     model: Any = trainer.learner.model.eval()
     mean, std = (torch.tensor(value).view(1, 3, 1, 1) for value in mean_and_std(model))
     pairs = tiny_pairs(tiny_model(), TrainSettings(), 40)
@@ -62,9 +63,9 @@ def test_similarity_is_the_cosine_of_each_pair(tmp_path: Path) -> None:
             text = model.encode_text(tokens, normalize=True)
         assert score == pytest.approx(float((image * text).sum()), abs=1e-5)
     assert scores.dtype == torch.float32
-    augmented = trainer.learner.similarity(indices, augment=True, epoch=1)
+    augmented = trainer.learner.similarity(given, indices, augment=True, epoch=1)
     assert (augmented - scores).abs().max() > 1e-3
-    assert torch.equal(augmented, trainer.learner.similarity(indices, augment=True, epoch=1))
+    assert torch.equal(augmented, trainer.learner.similarity(given, indices, augment=True, epoch=1))
 
 
 def test_the_logit_scale_stays_within_its_bounds(tmp_path: Path) -> None:

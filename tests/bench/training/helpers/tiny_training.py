@@ -16,7 +16,7 @@ import open_clip
 import torch
 from torch import nn
 
-from clipbench.contracts import Defense, Progress, no_progress
+from clipbench.contracts import Defense, Progress, no_progress, trusted_size
 from clipbench.settings import TrainSettings
 from clipbench.training.augment import ImageAugmentation
 from clipbench.training.compact import CompactVocabulary
@@ -60,9 +60,9 @@ class Images:
 
 
 @cache
-def shapes(count: int) -> tuple[Images, CaptionTable]:
+def shapes(count: int, seed: int = 0) -> tuple[Images, CaptionTable]:
     """Images and captions of the first scenes of the embedded data set."""
-    data = Shapes(size=count, image_size=SIDE)
+    data = Shapes(size=count, image_size=SIDE, seed=seed)
     images, _, captions = data.arrays("train", 0, count)
     tokenizer = open_clip.SimpleTokenizer(context_length=LENGTH)
     return Images(images), CaptionTable(captions, tokenizer, data.synonyms(), LENGTH)
@@ -82,11 +82,21 @@ def tiny_model(seed: int = 0) -> nn.Module:
 
 def tiny_pairs(model: nn.Module, settings: TrainSettings, count: int) -> TrainingPairs:
     """The first `count` drawn pairs; makes the token table of `model` compact."""
-    images, captions = shapes(count)
-    vocabulary = CompactVocabulary(model, captions.vocabulary())
-    return TrainingPairs(
-        images, captions, vocabulary, ImageAugmentation.of(settings), settings.eda, SEED
-    )
+    return tiny_sets(model, settings, count, 0)[0]
+
+
+def tiny_sets(
+    model: nn.Module, settings: TrainSettings, count: int, trusted: int
+) -> list[TrainingPairs]:
+    """The first drawn pairs and, where some are asked for, trusted ones, under one token table."""
+    sets = [shapes(count), *([shapes(trusted, seed=1)] if trusted else [])]
+    used = np.unique(np.concatenate([captions.vocabulary() for _, captions in sets]))
+    vocabulary = CompactVocabulary(model, used)
+    augmentation = ImageAugmentation.of(settings)
+    return [
+        TrainingPairs(images, captions, vocabulary, augmentation, settings.eda, SEED)
+        for images, captions in sets
+    ]
 
 
 def tiny_trainer(
@@ -101,9 +111,10 @@ def tiny_trainer(
     """A trainer at its start, or at the checkpoint that lies in `folder`."""
     chosen = TrainSettings(**{**SETTINGS, **settings})
     model = tiny_model()
+    pairs, *trusted = tiny_sets(model, chosen, count, trusted_size(defense))
     return Trainer(
         model,
-        tiny_pairs(model, chosen, count),
+        pairs,
         defense,
         chosen,
         seed=SEED,
@@ -111,4 +122,5 @@ def tiny_trainer(
         fingerprint="tiny",
         processes=processes or Processes(),
         progress=progress,
+        trusted=trusted[0] if trusted else None,
     )

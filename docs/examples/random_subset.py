@@ -1,4 +1,4 @@
-"""Random removal: train each epoch on a random share of the pairs, so poison is met less often.
+"""Random subset: train each epoch on a random share of the pairs, so poison is met less often.
 
 No paper: a baseline that a defence which chooses its pairs must beat.
 """
@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import torch
 
-from clipbench.contracts import Features, Phase, Similarity, StatelessRun, TrainingFacts
+from clipbench.contracts import EpochPairs, Features, Phase, StatelessRun, TrainingFacts
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
 from clipbench.training.losses import clip_loss
 
 
 @dataclass(frozen=True)
-class RandomRemoval:
+class RandomSubset:
     """Train with the CLIP loss on pairs that are drawn anew every epoch.
 
     Args:
@@ -29,22 +29,22 @@ class RandomRemoval:
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
-            raise BadSetting(f"random_removal: share must be in (0, 1]. Got {self.share}.")
+            raise BadSetting(f"random_subset: share must be in (0, 1]. Got {self.share}.")
 
-    def start(self, facts: TrainingFacts) -> RandomRemovalRun:
-        return RandomRemovalRun(self.share, facts)
+    def start(self, facts: TrainingFacts) -> RandomSubsetRun:
+        return RandomSubsetRun(self.share, facts)
 
 
-class RandomRemovalRun(StatelessRun):
-    """Random removal in one training; it learns nothing, so it has nothing to remember."""
+class RandomSubsetRun(StatelessRun):
+    """Random subset in one training; it learns nothing, so it has nothing to remember."""
 
     def __init__(self, share: float, facts: TrainingFacts) -> None:
         super().__init__()
         self._facts = facts
         self._size = max(2, int(share * facts.pairs_per_epoch))  # a contrast needs two pairs
 
-    def phases(self, epoch: int, similarity: Similarity) -> Iterator[Phase]:  # noqa: ARG002
-        rng = generator(self._facts.seed, "random_removal", epoch)
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002
+        rng = generator(self._facts.seed, "random_subset", epoch)
         keep = torch.zeros(self._facts.pairs_per_epoch, dtype=torch.bool)
         keep[rng.permutation(len(keep))[: self._size]] = True
         yield Phase("kept", self.loss, keep=keep)
@@ -53,4 +53,4 @@ class RandomRemovalRun(StatelessRun):
         return clip_loss(features.image[0], features.text[0], features.logit_scale)
 
 
-DEFENSE = RandomRemoval
+DEFENSE = RandomSubset

@@ -1,0 +1,116 @@
+"""How sparse the neighbourhood of each feature is: scores by which outliers are found.
+
+Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image Pretraining.
+ICLR 2025. https://arxiv.org/abs/2502.01385, with
+k-distance: Ramaswamy et al., SIGMOD 2000; LID: Amsaleg et al., KDD 2015; SLOF: Schubert et al.,
+DMKD 2014; DAO: Anderberg et al., SDM 2024.
+
+All take distances to the k nearest neighbours, ``(N, k)`` in rising order, and, where they look at
+the neighbours' own neighbourhoods, which rows those are, ``(N, k)``. High values are outliers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from clipbench.errors import BadSetting
+from clipbench.rng import generator
+
+SMALLEST = 1e-8  # a distance that is none, of equal features
+LID_OFFSET = 1e-4  # as the authors' code has it
+ROWS = 2048  # of a distance matrix that is computed at once
+
+
+class Neighbors(NamedTuple):
+    """The nearest neighbours of each feature.
+
+    Args:
+        distances: ``(N, k)`` Euclidean, rising.
+        rows: ``(N, k)`` int64, which features they are.
+    """
+
+    distances: Tensor
+    rows: Tensor
+
+
+def nearest(features: Tensor, k: int) -> Neighbors:
+    """Return the exact k nearest neighbours of each feature among all others.
+
+    Memory is that of `ROWS` rows of the distance matrix.
+
+    Args:
+        features: ``(N, D)``.
+        k: neighbours, fewer than N.
+
+    Raises:
+        BadSetting: there are not as many others.
+    """
+    if not 1 <= k < len(features):
+        raise BadSetting(f"{len(features)} features have no {k} neighbours each; k must be lower.")
+    distances = features.new_empty(len(features), k)
+    rows = torch.empty(len(features), k, dtype=torch.int64, device=features.device)
+    for start in range(0, len(features), ROWS):
+        part = features[start : start + ROWS]
+        # Not by the product of matrices, which loses the distances of near duplicates.
+        exact = (
+            "donot_use_mm_for_euclid_dist" if len(features) <= ROWS else "use_mm_for_euclid_dist"
+        )
+        found = torch.cdist(part, features, compute_mode=exact)
+        own = torch.arange(len(part), device=features.device)
+        found[own, own + start] = torch.inf
+        best = found.topk(k, largest=False)
+        distances[start : start + len(part)] = best.values
+        rows[start : start + len(part)] = best.indices
+    return Neighbors(distances, rows)
+
+
+def nearest_in_blocks(features: Tensor, k: int, block: int, seed: int) -> Neighbors:
+    """Return the k nearest neighbours of each feature within a random block of features.
+
+    Poison is rare in a block, whereas the whole set may hold more than k poisons that lie close to
+    each other; that is what makes sparse neighbourhoods of poisons. Blocks are the fewest of at
+    most `block` features, equal in size up to one.
+
+    Args:
+        features: ``(N, D)``.
+        k: neighbours.
+        block: features in a block.
+        seed: decides the blocks.
+    """
+    order = torch.from_numpy(generator(seed, "blocks").permutation(len(features)))
+    distances = features.new_empty(len(features), k)
+    rows = torch.empty(len(features), k, dtype=torch.int64)
+    for members in order.tensor_split(-(-len(features) // block)):
+        found = nearest(features[members], k)
+        distances[members] = found.distances
+        rows[members] = members[found.rows]
+    return Neighbors(distances, rows)
+
+
+def k_distance(neighbors: Neighbors) -> Tensor:
+    """Return the distance to the k-th neighbour, ``(N,)``."""
+    return neighbors.distances[:, -1]
+
+
+def local_intrinsic_dimension(neighbors: Neighbors) -> Tensor:
+    """Return the maximum-likelihood local intrinsic dimension, ``(N,)``."""
+    distances = neighbors.distances
+    ratios = distances / distances[:, -1:].clamp_min(SMALLEST)
+    k = distances.shape[1]
+    return -k / (ratios + LID_OFFSET).log().sum(dim=1)
+
+
+def simplified_lof(neighbors: Neighbors) -> Tensor:
+    """Return SLOF: the k-distance over those of the neighbours, averaged, ``(N,)``."""
+    own = k_distance(neighbors)
+    return (own[:, None] / own[neighbors.rows].clamp_min(SMALLEST)).mean(dim=1)
+
+
+def dimensionality_aware_outlierness(neighbors: Neighbors) -> Tensor:
+    """Return DAO: SLOF's ratios in logarithm, each times its neighbour's dimension, ``(N,)``."""
+    own = k_distance(neighbors).clamp_min(SMALLEST)
+    ratios = (own[:, None] / own[neighbors.rows]).log()
+    return (local_intrinsic_dimension(neighbors)[neighbors.rows] * ratios).mean(dim=1)

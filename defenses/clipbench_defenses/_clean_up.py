@@ -1,0 +1,79 @@
+"""What defences after training share: pre-train on the set, then go on with trusted pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from clipbench.contracts import (
+    DefenseRun,
+    EpochPairs,
+    Features,
+    Phase,
+    Stage,
+    StatelessRun,
+    TrainingFacts,
+)
+from clipbench.errors import BadSetting
+from clipbench_defenses._filters import loss
+
+
+@dataclass(frozen=True)
+class CleanUp:
+    """Pre-train with the CLIP loss on all pairs, then clean up on trusted pairs.
+
+    Args:
+        trusted_size: trusted pairs.
+        clean_up_epochs: epochs of the clean-up, over the trusted pairs.
+        clean_up_lr_scale: learning rate of the clean-up, as a share of that of pre-training.
+    """
+
+    name: ClassVar[str]  # in messages
+    views: ClassVar[int] = 1
+
+    trusted_size: int = 2_000
+    clean_up_epochs: int = 10
+    clean_up_lr_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        for field, least in (("trusted_size", 2), ("clean_up_epochs", 1)):
+            value = getattr(self, field)
+            if value < least:
+                raise BadSetting(f"{self.name}.{field} must be at least {least}. Got {value}.")
+        if not 0 < self.clean_up_lr_scale < float("inf"):
+            raise BadSetting(
+                f"{self.name}.clean_up_lr_scale must be above 0. Got {self.clean_up_lr_scale}."
+            )
+
+    def start(self, facts: TrainingFacts) -> DefenseRun:
+        """Return the defence at work in one training."""
+        return CleanUpRun(self, facts)
+
+    def clean_up_loss(self, features: Features) -> Tensor:
+        """Return the loss of the clean-up."""
+        raise NotImplementedError
+
+
+class CleanUpRun(StatelessRun):
+    """Pre-training and clean-up; it learns nothing but the model."""
+
+    def __init__(self, config: CleanUp, facts: TrainingFacts) -> None:
+        super().__init__()
+        self._config, self._facts = config, facts
+
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """Pre-training on the set, then the clean-up from where that ended."""
+        config = self._config
+        clean_up = Stage(config.clean_up_epochs, trusted=True, lr_scale=config.clean_up_lr_scale)
+        return Stage(self._facts.epochs), clean_up
+
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002
+        """Yield the one phase of an epoch."""
+        if epoch < self._facts.epochs:
+            yield Phase("clip", loss)
+        else:
+            yield Phase("clean-up", self._config.clean_up_loss, views=self._config.views)

@@ -1,0 +1,50 @@
+"""CleanCLIP: fine-tune on trusted pairs while each modality is also contrasted with itself.
+
+Bansal, Singhi, Yang, Yin, Grover, Chang. CleanCLIP: Mitigating Data Poisoning Attacks in Multimodal
+Contrastive Learning. ICCV 2023, section 3. https://arxiv.org/abs/2303.03323
+
+Differs from the paper: both views are augmented, with the augmentation of the data set's recipe;
+the paper contrasts plain images and captions with augmented ones, of AutoAugment and EDA.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from clipbench.contracts import Features
+from clipbench.errors import BadSetting
+from clipbench.training.losses import clip_loss, info_nce
+from clipbench_defenses._clean_up import CleanUp
+
+
+@dataclass(frozen=True)
+class CleanCLIP(CleanUp):
+    """Pre-train on all pairs, then unlearn spurious ties of image and caption on trusted pairs.
+
+    Args:
+        cross_modal_weight: weight of the CLIP loss in the clean-up (lambda 1 of the paper).
+        unimodal_weight: weight of the loss within each modality (lambda 2).
+    """
+
+    name = "cleanclip"
+    views = 2
+
+    cross_modal_weight: float = 1.0
+    unimodal_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.cross_modal_weight >= 0 and self.unimodal_weight >= 0):
+            raise BadSetting("cleanclip: the weights of both losses must not be negative.")
+
+    def clean_up_loss(self, features: Features) -> Tensor:
+        """Return the weighted sum of the losses across and within modalities."""
+        image, text, scale = features
+        across = clip_loss(image[0], text[0], scale)
+        within = info_nce(image[0], image[1], scale) + info_nce(text[0], text[1], scale)
+        return self.cross_modal_weight * across + self.unimodal_weight * within / 2
+
+
+DEFENSE = CleanCLIP

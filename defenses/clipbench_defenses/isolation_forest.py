@@ -1,0 +1,48 @@
+"""Isolation forest: drop pairs whose images are soon told apart by random cuts.
+
+Liu, Ting, Zhou. Isolation Forest. ICDM 2008. https://doi.org/10.1109/ICDM.2008.17
+
+As a filter of poisoned pairs: Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in
+Contrastive Language Image Pretraining. ICLR 2025. https://arxiv.org/abs/2502.01385
+
+Differs from the paper: features are of unit length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clipbench.errors import BadSetting
+from clipbench_defenses._filters import Filter
+
+
+@dataclass(frozen=True)
+class IsolationForestFilter(Filter):
+    """Drop the pairs whose images an isolation forest finds the most anomalous.
+
+    Args:
+        trees: trees of the forest.
+    """
+
+    name = "isolation_forest"
+
+    trees: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trees < 1:
+            raise BadSetting(f"isolation_forest.trees must be at least 1. Got {self.trees}.")
+
+    def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:  # noqa: ARG002
+        """Return scikit-learn's score, which is low where the forest isolates an image soon."""
+        from sklearn.ensemble import IsolationForest  # noqa: PLC0415 - heavy
+
+        forest = IsolationForest(n_estimators=self.trees, random_state=seed % 2**32)
+        pixels = images.numpy()
+        return torch.from_numpy(forest.fit(pixels).score_samples(pixels)).float()
+
+
+DEFENSE = IsolationForestFilter

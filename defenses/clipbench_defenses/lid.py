@@ -1,0 +1,35 @@
+"""LID filter: drop pairs around whose images the data have the highest dimension.
+
+Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image Pretraining.
+ICLR 2025. https://arxiv.org/abs/2502.01385
+
+LID: Amsaleg et al. Estimating Local Intrinsic Dimensionality. KDD 2015.
+https://doi.org/10.1145/2783258.2783405
+
+Differs from the paper: features are of unit length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from clipbench.training.outliers import Neighbors, local_intrinsic_dimension
+from clipbench_defenses._filters import NeighborFilter
+
+
+@dataclass(frozen=True)
+class LID(NeighborFilter):
+    """Drop the pairs whose images have the highest local intrinsic dimension."""
+
+    name = "lid"
+
+    k: int = 64
+
+    def outlierness(self, neighbors: Neighbors) -> Tensor:
+        """Return the local intrinsic dimension of each image, ``(N,)``."""
+        return local_intrinsic_dimension(neighbors)
+
+
+DEFENSE = LID

@@ -1,0 +1,52 @@
+"""Random removal: drop random pairs and train on the rest, the control of every filter.
+
+Not of a paper. A filter is worth its cost if it does better than dropping as many pairs at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from clipbench.contracts import DefenseRun, EpochPairs, Phase, StatelessRun, TrainingFacts
+from clipbench.errors import BadSetting
+from clipbench.rng import generator
+from clipbench_defenses._filters import loss
+
+
+@dataclass(frozen=True)
+class RandomRemoval:
+    """Drop pairs at random, the same ones in every epoch.
+
+    Args:
+        drop: share of all pairs that is dropped, in (0, 1).
+    """
+
+    drop: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.drop < 1:
+            raise BadSetting(f"random_removal.drop must be in (0, 1). Got {self.drop}.")
+
+    def start(self, facts: TrainingFacts) -> DefenseRun:
+        """Return the removal at work in one training."""
+        return RandomRemovalRun(self.drop, facts)
+
+
+class RandomRemovalRun(StatelessRun):
+    """Random removal at work; what is dropped follows from the seed."""
+
+    def __init__(self, drop: float, facts: TrainingFacts) -> None:
+        super().__init__()
+        self._keep = torch.ones(facts.num_pairs, dtype=torch.bool)
+        order = generator(facts.seed, "random removal").permutation(facts.num_pairs)
+        self._keep[order[: round(drop * facts.num_pairs)]] = False
+
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002
+        """Yield the one phase of an epoch."""
+        yield Phase("kept", loss, keep=self._keep[torch.from_numpy(pairs.numbers)])
+
+
+DEFENSE = RandomRemoval

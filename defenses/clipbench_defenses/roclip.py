@@ -1,0 +1,88 @@
+"""RoCLIP: in every other epoch images learn from the most similar caption of a pool, not their own.
+
+Yang, Gao, Mirzasoleiman. Robust Contrastive Language-Image Pretraining against Data Poisoning and
+Backdoor Attacks. NeurIPS 2023. https://arxiv.org/abs/2303.06854
+
+Differs from the authors' code: captions are augmented afresh for every view, and the pool takes in
+the captions of every epoch, so that none of its features is older than one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from clipbench.contracts import DefenseRun, EpochPairs, Features, Phase, TrainingFacts
+from clipbench.errors import BadSetting
+from clipbench.training.losses import clip_loss, info_nce
+from clipbench.training.pool import NearestNeighborPool
+
+
+@dataclass(frozen=True)
+class RoCLIP:
+    """Pre-train with the CLIP loss, every few epochs against captions of a pool.
+
+    Args:
+        match_every: every how many epochs images are matched with captions of the pool (K of the
+            paper), the first time in epoch K; 1: in every epoch.
+        pool_size: caption features in the pool; None: 2% of the pairs, at least 256.
+        cross_aug: in other epochs, CLIP loss between crossed views, as the authors' code does;
+            twice the work.
+    """
+
+    match_every: int = 2
+    pool_size: int | None = None
+    cross_aug: bool = False
+
+    def __post_init__(self) -> None:
+        if self.match_every < 1:
+            raise BadSetting(f"roclip.match_every must be at least 1. Got {self.match_every}.")
+
+    def start(self, facts: TrainingFacts) -> DefenseRun:
+        """Return RoCLIP at work in one training."""
+        return RoCLIPRun(self, facts)
+
+
+class RoCLIPRun:
+    """RoCLIP at work: the pool, and the one phase of each epoch."""
+
+    def __init__(self, config: RoCLIP, facts: TrainingFacts) -> None:
+        self._config = config
+        size = config.pool_size or max(256, facts.num_pairs // 50)
+        self._pool = NearestNeighborPool(size, facts.feature_size, facts.seed, "text", facts.device)
+
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002
+        """Yield the one phase of an epoch."""
+        if (epoch + 1) % self._config.match_every == 0:
+            # The image meets another caption than its own: no exposure to a poisoned pair.
+            yield Phase("matched", self._matched_loss, cross_modal=False)
+        else:
+            yield Phase("own captions", self._own_loss, views=2 if self._config.cross_aug else 1)
+
+    def _matched_loss(self, features: Features) -> Tensor:
+        """CLIP loss of images and the captions of the pool nearest to them; images alone learn."""
+        image = features.image[0]
+        loss = clip_loss(image, self._pool.nearest(image), features.logit_scale)
+        self._pool.push(features.text[0])
+        return loss
+
+    def _own_loss(self, features: Features) -> Tensor:
+        image, text, scale = features
+        self._pool.push(text[0])
+        if self._config.cross_aug:
+            return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2
+        return clip_loss(image[0], text[0], scale)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the pool."""
+        return {"pool": self._pool.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved pool."""
+        self._pool.load_state_dict(state["pool"])
+
+
+DEFENSE = RoCLIP

@@ -1,0 +1,134 @@
+"""Neighbourhood scores against scikit-learn and against their definitions in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from clipbench.errors import BadSetting
+from clipbench.training import outliers
+from clipbench.training.outliers import (
+    Neighbors,
+    dimensionality_aware_outlierness,
+    k_distance,
+    local_intrinsic_dimension,
+    nearest,
+    nearest_in_blocks,
+    simplified_lof,
+)
+
+K = 5
+FloatArray = npt.NDArray[np.float64]
+
+
+def features(count: int = 300, size: int = 8) -> torch.Tensor:
+    drawn = torch.randn(
+        count, size, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    return torch.nn.functional.normalize(drawn, dim=1)
+
+
+@pytest.mark.parametrize("rows", [2048, 64, 7])
+def test_neighbours_are_scikit_learns(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Distances and rows of the k nearest others are exact, however many rows go at once."""
+    monkeypatch.setattr(outliers, "ROWS", rows)
+    given = features()
+    found = nearest(given, K)
+    expected = NearestNeighbors(n_neighbors=K).fit(given.numpy()).kneighbors()
+    np.testing.assert_allclose(found.distances.numpy(), expected[0], atol=1e-6)
+    np.testing.assert_array_equal(found.rows.numpy(), expected[1])
+
+
+def test_within_blocks_neighbours_are_those_of_the_block() -> None:
+    """Each feature's neighbours share its block, and are the nearest of it; blocks are equal."""
+    given = features(100)
+    found = nearest_in_blocks(given, 3, block=30, seed=1)
+    assert found.rows.shape == (100, 3)
+    together = torch.zeros(100, 100, dtype=torch.bool)
+    for row, others in enumerate(found.rows.tolist()):
+        together[row, others] = True
+        distances = (given[others] - given[row]).norm(dim=1)
+        np.testing.assert_allclose(found.distances[row].numpy(), distances.numpy(), atol=1e-9)
+    whole = nearest_in_blocks(given, 3, block=100, seed=1)
+    assert torch.equal(whole.rows, nearest(given, 3).rows)
+    assert (found.distances >= whole.distances - 1e-12).all()
+    again, other = (nearest_in_blocks(given, 3, block=30, seed=seed) for seed in (1, 2))
+    assert torch.equal(found.rows, again.rows)
+    assert not torch.equal(found.rows, other.rows)
+
+
+def neighbourhoods(given: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+    """Distances to, and rows of, the K nearest others, by sorting all distances."""
+    every = np.linalg.norm(given[:, None] - given, axis=2)
+    np.fill_diagonal(every, np.inf)
+    rows = np.argsort(every, axis=1)[:, :K]
+    return np.take_along_axis(every, rows, axis=1), rows
+
+
+def dimension(distances: FloatArray) -> float:
+    return -K / sum(np.log(distances[i] / distances[-1] + 1e-4) for i in range(K))
+
+
+def test_scores_are_their_definitions() -> None:
+    """k-distance, LID, SLOF and DAO, each by a loop over points and neighbours, to 1e-6."""
+    given = features(120)
+    found = nearest(given, K)
+    distances, rows = neighbourhoods(given.numpy())
+    last = distances[:, -1]
+    dimensions = [dimension(own) for own in distances]
+    slof = [np.mean([last[x] / last[o] for o in rows[x]]) for x in range(120)]
+    dao = [
+        np.mean([dimensions[o] * np.log(last[x] / last[o]) for o in rows[x]]) for x in range(120)
+    ]
+    np.testing.assert_allclose(k_distance(found), last, atol=1e-6)
+    np.testing.assert_allclose(local_intrinsic_dimension(found), dimensions, rtol=1e-6)
+    np.testing.assert_allclose(simplified_lof(found), slof, rtol=1e-6)
+    np.testing.assert_allclose(dimensionality_aware_outlierness(found), dao, rtol=1e-6, atol=1e-9)
+
+
+def test_the_dimension_is_that_of_the_data() -> None:
+    """Points spread evenly over a d-dimensional ball have a mean LID near d."""
+    for size in (2, 5):
+        generator = torch.Generator().manual_seed(0)
+        directions = torch.randn(4000, size, generator=generator, dtype=torch.float64)
+        radii = torch.rand(4000, 1, generator=generator, dtype=torch.float64) ** (1 / size)
+        ball = torch.nn.functional.normalize(directions, dim=1) * radii
+        inner = ball.norm(dim=1) < 0.5
+        found = nearest(ball, 50)
+        mean = local_intrinsic_dimension(found)[inner].mean()
+        assert mean == pytest.approx(size, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "score",
+    [k_distance, simplified_lof, dimensionality_aware_outlierness],
+)
+def test_a_lone_point_is_the_outlier(score: object) -> None:
+    """Of a dense cloud and one point far off, the latter scores highest."""
+    assert callable(score)
+    cloud = torch.randn(200, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    cloud[17] = 30.0
+    assert int(score(nearest(cloud, K)).argmax()) == 17
+
+
+@pytest.mark.parametrize(
+    "score",
+    [k_distance, local_intrinsic_dimension, simplified_lof, dimensionality_aware_outlierness],
+)
+def test_copies_of_one_feature_give_finite_scores(score: object) -> None:
+    """Distances of zero, which duplicates make, divide nothing."""
+    assert callable(score)
+    given = features(60).float()
+    given[:20] = given[0]
+    scores = score(nearest(given, K))
+    assert torch.isfinite(scores).all()
+
+
+def test_more_neighbours_than_there_are_is_refused() -> None:
+    """Five features have four others."""
+    assert isinstance(nearest(features(5), 4), Neighbors)
+    with pytest.raises(BadSetting, match="5 features have no 5 neighbours"):
+        nearest(features(5), 5)

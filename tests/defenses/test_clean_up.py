@@ -1,0 +1,76 @@
+"""Fine-tuning and CleanCLIP: pre-training, then trusted pairs under another loss."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from known_pairs import KnownPairs
+from torch.nn import functional as F
+
+from clipbench import registry
+from clipbench.contracts import Features, Stage, StagedRun, TrainingFacts, trusted_size
+from clipbench.errors import BadSetting
+from clipbench.training.losses import clip_loss, info_nce
+from clipbench_defenses._clean_up import CleanUp
+from clipbench_defenses.cleanclip import CleanCLIP
+from clipbench_defenses.finetune import FineTune
+
+FACTS = TrainingFacts(200, 200, 4, 32, 8, torch.device("cpu"), seed=1, trusted_pairs=50)
+
+
+def features(views: int) -> Features:
+    drawn = torch.randn(2, views, 16, 8, generator=torch.Generator().manual_seed(0))
+    image, text = F.normalize(drawn, dim=3)
+    return Features(image, text, torch.tensor(10.0))
+
+
+@pytest.mark.parametrize("name", ["finetune", "cleanclip"])
+def test_the_clean_up_goes_on_from_the_pre_trained_weights(name: str) -> None:
+    """Four epochs on the set, ten on trusted pairs at a tenth of the rate, not from the start."""
+    defense = registry.build("defense", name)
+    run = defense.start(FACTS)
+    assert isinstance(run, StagedRun)
+    assert tuple(run.stages) == (Stage(4), Stage(10, trusted=True, lr_scale=0.1))
+    assert trusted_size(defense) == 2_000
+    names = [[p.name for p in run.phases(epoch, KnownPairs())] for epoch in range(14)]
+    assert names == [["clip"]] * 4 + [["clean-up"]] * 10
+
+
+def test_fine_tuning_is_the_clip_loss_once_more() -> None:
+    """One view, the same loss: the control of what CleanCLIP adds."""
+    given = features(1)
+    loss = FineTune().clean_up_loss(given)
+    torch.testing.assert_close(loss, clip_loss(given.image[0], given.text[0], given.logit_scale))
+
+
+def test_cleanclip_adds_a_contrast_within_each_modality() -> None:
+    """Weighted sum of the CLIP loss and the mean of image and text InfoNCE between views."""
+    image, text, scale = given = features(2)
+    across = clip_loss(image[0], text[0], scale)
+    within = (info_nce(image[0], image[1], scale) + info_nce(text[0], text[1], scale)) / 2
+    torch.testing.assert_close(CleanCLIP().clean_up_loss(given), across + within)
+    heavier = CleanCLIP(cross_modal_weight=0.5, unimodal_weight=4.0).clean_up_loss(given)
+    torch.testing.assert_close(heavier, 0.5 * across + 4.0 * within)
+    run = CleanCLIP().start(FACTS)
+    assert next(iter(run.phases(4, KnownPairs()))).views == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("finetune:trusted_size=1", "finetune.trusted_size must be at least 2"),
+        ("finetune:clean_up_epochs=0", "finetune.clean_up_epochs must be at least 1"),
+        ("cleanclip:clean_up_lr_scale=0", "cleanclip.clean_up_lr_scale must be above 0"),
+        ("cleanclip:unimodal_weight=-1", "weights of both losses"),
+    ],
+)
+def test_bad_parameters_are_refused(spec: str, message: str) -> None:
+    """Each message names the defence and the parameter."""
+    with pytest.raises(BadSetting, match=message):
+        registry.build("defense", spec)
+
+
+def test_the_base_has_no_loss_of_its_own() -> None:
+    """A clean-up without a loss is an error."""
+    with pytest.raises(NotImplementedError):
+        CleanUp().clean_up_loss(features(1))

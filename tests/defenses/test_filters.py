@@ -1,0 +1,133 @@
+"""Filters: two stages, what is dropped, and by which score."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from known_pairs import KnownPairs
+from sklearn.ensemble import IsolationForest
+from torch.nn import functional as F
+
+from clipbench import registry
+from clipbench.contracts import Stage, StagedRun, TrainingFacts, trusted_size
+from clipbench.errors import BadSetting
+from clipbench.training.outliers import k_distance, nearest_in_blocks
+from clipbench_defenses._filters import Filter
+from clipbench_defenses.clipscore import ClipScore
+from clipbench_defenses.isolation_forest import IsolationForestFilter
+from clipbench_defenses.kdist import KDistance
+
+FILTERS = ["dao", "slof", "kdist", "lid", "isolation_forest", "clipscore"]
+PAIRS, EPOCHS = 200, 3
+FACTS = TrainingFacts(PAIRS, PAIRS, EPOCHS, 32, 8, torch.device("cpu"), seed=1, trusted_pairs=50)
+
+
+def pairs(odd: int = 6) -> KnownPairs:
+    """Images in one cloud but for the first `odd`, which lie alone and match no caption."""
+    generator = torch.Generator().manual_seed(0)
+    centre = torch.zeros(8)
+    centre[0] = 4.0
+    images = centre + 0.1 * torch.randn(PAIRS, 8, generator=generator)
+    texts = images.clone()
+    images[:odd] = 4.0 * torch.randn(odd, 8, generator=generator)
+    return KnownPairs(images=F.normalize(images, dim=1), texts=F.normalize(texts, dim=1))
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_a_filter_scores_with_one_model_and_trains_another(name: str) -> None:
+    """First a scoring model, then a fresh one; the length of the first is a parameter."""
+    run = registry.build("defense", name).start(FACTS)
+    assert isinstance(run, StagedRun)
+    trusted = name == "clipscore"
+    assert tuple(run.stages) == (Stage(EPOCHS, trusted=trusted), Stage(EPOCHS, fresh=True))
+    short = registry.build("defense", f"{name}:scoring_epochs=1").start(FACTS)
+    assert [stage.epochs for stage in short.stages] == [1, EPOCHS]
+    given = pairs()
+    names = [[p.name for p in run.phases(epoch, given)] for epoch in range(2 * EPOCHS)]
+    assert names == [["scoring model"]] * EPOCHS + [["kept"]] * EPOCHS
+
+
+@pytest.mark.parametrize("name", [name for name in FILTERS if name != "lid"])
+def test_a_filter_drops_the_pairs_that_stand_out(name: str) -> None:
+    """Of 200 pairs the 6 that lie alone are among the 30 dropped, and stay dropped."""
+    run = registry.build("defense", f"{name}:drop=0.15,scoring_epochs=1").start(FACTS)
+    given = pairs()
+    masks = [next(iter(run.phases(epoch, given))).keep for epoch in range(1 + EPOCHS)]
+    assert masks[0] is None
+    for mask in masks[1:]:
+        assert mask is not None
+        assert int((~mask).sum()) == 30
+        assert int(mask[:6].sum()) == 0
+        assert torch.equal(mask, masks[1])
+
+
+def test_the_mask_follows_the_order_of_the_epoch() -> None:
+    """What is dropped is said of pairs of the set, and an epoch holds them in its own order."""
+
+    class Shuffled(KnownPairs):
+        @property
+        def numbers(self) -> Any:
+            return np.arange(PAIRS)[::-1].copy()
+
+    run = KDistance(scoring_epochs=1).start(FACTS)
+    given = pairs()
+    straight = next(iter(run.phases(1, given))).keep
+    assert straight is not None
+    turned = next(iter(run.phases(2, Shuffled(images=given.images, texts=given.texts)))).keep
+    assert turned is not None
+    assert torch.equal(turned, straight.flip(0))
+
+
+def test_scores_are_those_of_their_papers() -> None:
+    """k-distance within blocks, scikit-learn's forest, and the cosine of image and caption."""
+    given = pairs()
+    assert given.images is not None
+    assert given.texts is not None
+    score = KDistance(k=4, block=64).score(given.images, given.texts, 5)
+    expected = -k_distance(nearest_in_blocks(given.images, 4, 64, 5))
+    torch.testing.assert_close(score, expected)
+    forest = IsolationForest(n_estimators=100, random_state=5).fit(given.images.numpy())
+    found = IsolationForestFilter().score(given.images, given.texts, 5)
+    np.testing.assert_allclose(found, forest.score_samples(given.images.numpy()), atol=1e-6)
+    cosine = ClipScore().score(given.images, given.texts, 5)
+    torch.testing.assert_close(cosine, F.cosine_similarity(given.images, given.texts))
+
+
+def test_only_the_filter_by_trusted_pairs_is_given_some() -> None:
+    """CLIPScore's model is trained on 2,000 trusted pairs unless told otherwise."""
+    assert trusted_size(ClipScore()) == 2_000
+    assert trusted_size(registry.build("defense", "clipscore:trusted_size=50")) == 50
+    assert trusted_size(KDistance()) == 0
+
+
+@pytest.mark.parametrize("name", FILTERS)
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [("drop=0", "drop must be in"), ("drop=1", "drop must be in"), ("scoring_epochs=0", "epochs")],
+)
+def test_bad_parameters_are_refused(name: str, parameters: str, message: str) -> None:
+    """A share that drops nothing or everything, or a model that is not trained."""
+    with pytest.raises(BadSetting, match=rf"{name}\..*{message}"):
+        registry.build("defense", f"{name}:{parameters}")
+
+
+def test_bad_parameters_of_single_filters_are_refused() -> None:
+    """Neighbours must fit the block; a forest has trees; a model needs two pairs."""
+    for spec, message in (
+        ("dao:k=0", "dao.k must"),
+        ("dao:k=16,block=32", "dao.k must"),
+        ("isolation_forest:trees=0", "trees must"),
+        ("clipscore:trusted_size=1", "trusted_size must"),
+        ("random_removal:drop=1", "random_removal.drop must"),
+    ):
+        with pytest.raises(BadSetting, match=message):
+            registry.build("defense", spec)
+
+
+def test_the_base_says_what_a_filter_owes() -> None:
+    """A filter without a score is an error, not a filter that keeps everything."""
+    with pytest.raises(NotImplementedError):
+        Filter().score(torch.zeros(2, 2), torch.zeros(2, 2), 0)
