@@ -16,7 +16,6 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from clipbench import registry
-from clipbench.contracts import HasTrusted, trusted_size
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.plugins import missing_members
 from clipbench.settings import OnError, TrainSettings, check_train_fields, parse_rate
@@ -307,6 +306,8 @@ def _trusted(
     Raises:
         BadSetting: the defence needs trusted pairs, and there are none.
     """
+    from clipbench.contracts import HasTrusted, trusted_size  # noqa: PLC0415 - brings numpy
+
     size = trusted_size(registry.build("defense", specs["defense"]))
     if not size:
         return None

@@ -19,6 +19,7 @@ from PIL import JpegImagePlugin
 from clipbench.contracts import Image
 from clipbench.errors import CorruptData
 from clipbench.shards import png, webp
+from clipbench.shards.memory import Memory
 
 MAX_PIXELS = 1 << 26  # 67 million, 200 MB decoded; no training picture is larger
 _FORMATS = ("JPEG", "PNG", "WEBP")
@@ -92,13 +93,18 @@ def jpeg_components(data: bytes) -> int:
     return 0
 
 
-def decode(data: bytes) -> Image:
+def decode(data: bytes, memory: Memory | None = None) -> Image:
     """Return an image as ``(H, W, 3)`` RGB uint8.
 
     The pixels are those of ``PIL.Image.open(...).convert("RGB")``, as open_clip reads them: an EXIF
     orientation is not applied, and EXIF data, sound or not, is not looked at. JPEGs in grey or
     colour are decoded by simplejpeg, which takes 0.4 to 0.7 of Pillow's time for photographs (see
     docs/performance.md); both use libjpeg-turbo.
+
+    Args:
+        data: the encoded image.
+        memory: where the image may be put, to be overwritten by the next that is put there; None:
+            into memory of its own.
 
     Raises:
         CorruptData: it can't be decoded, or has more than `MAX_PIXELS` pixels.
@@ -108,7 +114,8 @@ def decode(data: bytes) -> Image:
         raise CorruptData(f"{width} x {height} pixels are more than {MAX_PIXELS} allowed.")
     if jpeg_components(data) in {1, 3}:
         try:
-            pixels: Image = simplejpeg.decode_jpeg(data, "RGB")
+            buffer = None if memory is None else memory.of_size(width * height * 3)
+            pixels: Image = simplejpeg.decode_jpeg(data, "RGB", buffer=buffer)
         except ValueError:
             pass  # Pillow reads some files that it refuses, and says in known words what is wrong
         else:

@@ -21,7 +21,14 @@ from torch.nn import functional as F
 from clipbench.contracts import Image, IntArray
 from clipbench.errors import CorruptData
 from clipbench.shards.decoded import fit
-from clipbench.shards.encoding import MAX_PIXELS, calm, decode, image_size, jpeg_components
+from clipbench.shards.encoding import (
+    MAX_PIXELS,
+    calm,
+    decode,
+    image_size,
+    jpeg_components,
+)
+from clipbench.shards.memory import Memory, Recycled
 from clipbench.shards.reader import ShardSet
 from clipbench.training.augment import Box
 
@@ -39,6 +46,8 @@ class FittedImages:
     def __init__(self, shards: ShardSet, image_size: int) -> None:
         self._shards = shards
         self._size = image_size
+        self._memory, self._pieces = Memory(), Memory()  # of pictures, and of what is cut out
+        self._batches = Recycled()
 
     def __len__(self) -> int:
         return len(self._shards)
@@ -49,12 +58,12 @@ class FittedImages:
         Raises:
             CorruptData: an image can't be decoded, or is too large; names shard and key.
         """
-        out = np.empty((len(indices), self._size, self._size, 3), np.uint8)
+        out = self._batches.empty(len(indices), self._size, self._size, 3)
         for row, index in enumerate(indices.tolist()):
             with self._naming(index):
                 data = self._shards.image_bytes(index)
                 bounded_size(data)
-                out[row] = fit(decode(data), self._size)
+                out[row] = fit(decode(data, self._memory), self._size)
         return out
 
     @contextmanager
@@ -89,15 +98,15 @@ class OriginalImages(FittedImages):
             CorruptData: an image can't be decoded, or is too large; names shard and key.
         """
         size = self._size
-        out = torch.empty((views, len(indices), 3, size, size), dtype=torch.uint8)
+        out = torch.from_numpy(self._batches.empty(views, len(indices), 3, size, size))
         for row, index in enumerate(indices.tolist()):
             with self._naming(index):
                 data = self._shards.image_bytes(index)
                 width, height = bounded_size(data)
                 boxes = [box(view, row, width, height) for view in range(views)]
-                picture, shrunk = decode_for(boxes, data, size)
+                picture, shrunk = decode_for(boxes, data, size, self._memory)
             for view, wanted in enumerate(boxes):
-                cut_out(picture, wanted, shrunk, out[view, row])
+                cut_out(picture, wanted, shrunk, out[view, row], self._pieces)
         return out
 
 
@@ -115,7 +124,9 @@ def bounded_size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
-def decode_for(boxes: list[Box], data: bytes, size: int) -> tuple[Image, int]:
+def decode_for(
+    boxes: list[Box], data: bytes, size: int, memory: Memory | None = None
+) -> tuple[Image, int]:
     """Return a picture, and by how much it is shrunk.
 
     Args:
@@ -123,6 +134,7 @@ def decode_for(boxes: list[Box], data: bytes, size: int) -> tuple[Image, int]:
         data: the encoded image; its `bounded_size` is known to be sound.
         size: S, to which crops will be resized; large JPEGs are shrunk as far as no crop gets
             smaller than that.
+        memory: as for `decode`.
 
     Returns:
         ``(H / f, W / f, 3)`` RGB uint8, sizes rounded up, and f: 1, 2, 4 or 8.
@@ -134,7 +146,7 @@ def decode_for(boxes: list[Box], data: bytes, size: int) -> tuple[Image, int]:
     factor = next((f for f in (8, 4, 2) if room >= f), 1)
     if factor > 1 and jpeg_components(data) in {1, 3}:
         return _shrunk(data, factor), factor
-    return decode(data), 1
+    return decode(data, memory), 1
 
 
 def _shrunk(data: bytes, factor: int) -> Image:
@@ -147,7 +159,9 @@ def _shrunk(data: bytes, factor: int) -> Image:
         raise CorruptData(f"it can't be decoded ({error}).") from error
 
 
-def cut_out(picture: Image, box: Box, shrunk: int, out: Tensor) -> None:
+def cut_out(
+    picture: Image, box: Box, shrunk: int, out: Tensor, memory: Memory | None = None
+) -> None:
     """Write a crop of a picture, resized, into `out`.
 
     Args:
@@ -156,6 +170,7 @@ def cut_out(picture: Image, box: Box, shrunk: int, out: Tensor) -> None:
             is repeated.
         shrunk: by how much it was.
         out: ``(3, S, S)`` uint8.
+        memory: for the piece that is cut out; None: it gets memory of its own.
     """
     picture, (left, top, width, height) = _bordered(picture, box, shrunk)
     size = out.shape[-1]
@@ -168,7 +183,9 @@ def cut_out(picture: Image, box: Box, shrunk: int, out: Tensor) -> None:
     else:
         # A copy of the piece alone: cheaper than resampling rows far apart, and arrays of Pillow's
         # can't be written to, of which torch would warn.
-        crop = picture[top : top + height, left : left + width].copy()
+        memory = Memory() if memory is None else memory
+        crop = memory.of_size(height * width * 3).reshape(height, width, 3)
+        crop[:] = picture[top : top + height, left : left + width]
         pixels = torch.from_numpy(crop).permute(2, 0, 1)
         if pixels.shape != out.shape:
             pixels = F.interpolate(pixels[None], (size, size), mode="bicubic", antialias=True)[0]
