@@ -51,7 +51,10 @@ ATTACKED = ("run", "--attack", "targeted")
         ((*ATTACKED, "--poisons", "401"), ["401 poisons do not fit into 400 pairs"]),
         # names that nobody knows
         (("run", "--attack", "targetd", "--rate", "0.1"), ["attack 'targetd'", "'targeted'"]),
-        (("run", "--defense", "saveclip"), ["defense 'saveclip'", "'safeclip'", "Known: cleanclip,"]),
+        (
+            ("run", "--defense", "saveclip"),
+            ["defense 'saveclip'", "'safeclip'", "Known: cleanclip,"],
+        ),
         (("run", "--data", "shape"), ["dataset 'shape'", "'shapes'"]),
         (("run", "--model", "shapes-31"), ["model 'shapes-31'", "'shapes-32'", "are known"]),
         (("run", "--model", "nowhere/x.json"), ["no model configuration", "nowhere/x.json"]),

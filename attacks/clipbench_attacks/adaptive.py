@@ -1,0 +1,149 @@
+"""Adaptive: of many poisons of another attack, keep those that a defence by similarity trusts most.
+
+The attacker knows that the defence takes pairs for safe whose image and caption are similar for a
+model that is trained a little, as SafeCLIP does (Yang, Gao, Mirzasoleiman. Better Safe than Sorry.
+ICML 2024. https://arxiv.org/abs/2310.05862) and CLIPScore filters do. It trains such a model on
+pairs of the same kind, lets the base attack make several times the poisons it needs, and keeps the
+most similar ones. It knows neither the victim's weights nor its seed.
+
+That defences must be tried against attackers who know them: Carlini, Athalye, Papernot et al. On
+Evaluating Adversarial Robustness. 2019. https://arxiv.org/abs/1902.06705
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clipbench import registry
+from clipbench.contracts import Attack, Corpus, Image, Mode, Poison, Probes, Scene
+from clipbench.errors import BadSetting
+from clipbench.surrogate import Surrogate, train_surrogate
+
+_AT_ONCE = 4096  # candidates whose images are held at once
+
+
+@dataclass(frozen=True)
+class Adaptive:
+    """Keep the poisons of a base attack that score highest under a surrogate.
+
+    Args:
+        base: the attack whose poisons are chosen from, with parameters if need be.
+        candidates: poisons that the base attack makes for each that is kept; fewer where the corpus
+            has fewer pairs.
+        surrogate_model: open_clip name of the model that is trained to score them.
+        surrogate_pairs: pairs of the corpus it is trained on, at most.
+        surrogate_epochs: passes over them; few, for SafeCLIP's first split comes early.
+        surrogate_lr: its peak learning rate.
+    """
+
+    base: str = "targeted"
+    candidates: int = 10
+    surrogate_model: str = "shapes-32"
+    surrogate_pairs: int = 20_000
+    surrogate_epochs: int = 2
+    surrogate_lr: float = 3e-3
+
+    def __post_init__(self) -> None:
+        for field, least in (("candidates", 1), ("surrogate_pairs", 2), ("surrogate_epochs", 1)):
+            value = getattr(self, field)
+            if value < least:
+                raise BadSetting(f"adaptive: {field} must be at least {least}, got {value!r}.")
+        if not 0 < self.surrogate_lr < float("inf"):
+            raise BadSetting(f"adaptive: surrogate_lr must be above 0, got {self.surrogate_lr!r}.")
+        if isinstance(self._attack(), Adaptive):
+            raise BadSetting("adaptive: base must be another attack than adaptive itself.")
+
+    @property
+    def mode(self) -> Mode:
+        """That of the base attack."""
+        return self._attack().mode
+
+    def num_targets(self, count: int) -> int:
+        """Return the number of targets of the base attack."""
+        return self._attack().num_targets(count)
+
+    def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
+        """Yield for each target its share of the base attack's poisons, the most similar ones.
+
+        Raises:
+            BadSetting: what the base attack refuses.
+        """
+        attack = self._with_targets(scene.count)
+        wanted = Counter(poison.target for poison in attack.poison(scene, corpus))
+        many = min(scene.count * self.candidates, len(corpus))
+        if attack.num_targets(many) != attack.num_targets(scene.count):
+            raise BadSetting(
+                f"adaptive: {self.base!r} has other targets with {many} poisons than with "
+                f"{scene.count}; give the base attack its number of targets."
+            )
+        surrogate = train_surrogate(
+            corpus,
+            model=self.surrogate_model,
+            pairs=self.surrogate_pairs,
+            epochs=self.surrogate_epochs,
+            lr=self.surrogate_lr,
+            seed=int(scene.rng("adaptive", "surrogate").integers(2**31)),
+        )
+        scores = self._scores(surrogate, attack.poison(_of(scene, many), corpus))
+        order = sorted(range(len(scores)), key=lambda number: (-scores[number][1], number))
+        kept: set[int] = set()
+        left = Counter(wanted)
+        for number in order:
+            target = scores[number][0]
+            if left[target] > 0:
+                left[target] -= 1
+                kept.add(number)
+        for number, poison in enumerate(attack.poison(_of(scene, many), corpus)):
+            if number in kept:
+                yield poison
+
+    def probes(self, scene: Scene) -> Probes:
+        """Return the probes of the base attack."""
+        return self._attack().probes(scene)
+
+    def trigger(self) -> Callable[[Image], Image] | None:
+        """Return the trigger of the base attack."""
+        return self._attack().trigger()
+
+    def _attack(self) -> Attack:
+        attack: Attack = registry.build("attack", self.base)
+        return attack
+
+    def _with_targets(self, count: int) -> Attack:
+        """Return the base attack with the targets it has for so many poisons."""
+        attack: Any = self._attack()
+        if getattr(attack, "targets", 0) is None:  # left open: follows from the count
+            attack = dataclasses.replace(attack, targets=attack.num_targets(count))
+        chosen: Attack = attack
+        return chosen
+
+    def _scores(
+        self, surrogate: Surrogate, candidates: Iterator[Poison]
+    ) -> list[tuple[int, float]]:
+        """Return target and similarity of image and caption of each candidate."""
+        found: list[tuple[int, float]] = []
+        part: list[Poison] = []
+        for poison in candidates:
+            part.append(poison)
+            if len(part) == _AT_ONCE:
+                found += _scored(surrogate, part)
+                part = []
+        return found + (_scored(surrogate, part) if part else [])
+
+
+def _scored(surrogate: Surrogate, part: Sequence[Poison]) -> list[tuple[int, float]]:
+    images = surrogate.image_features([poison.image for poison in part])
+    texts = surrogate.text_features([poison.caption for poison in part])
+    similarities: list[Any] = (images.double() * texts.double()).sum(dim=1).tolist()
+    return [(poison.target, value) for poison, value in zip(part, similarities, strict=True)]
+
+
+def _of(scene: Scene, count: int) -> Scene:
+    return dataclasses.replace(scene, count=count)
+
+
+ATTACK = Adaptive

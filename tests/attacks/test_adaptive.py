@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_scenes import banana_corpus, make_scene
+from torch.nn import functional as F
+
+from clipbench.contracts import Image
+from clipbench.errors import BadSetting
+from clipbench_attacks import adaptive
+from clipbench_attacks.adaptive import Adaptive
+from clipbench_attacks.badnets import BadNets
+from clipbench_attacks.targeted import Targeted
+
+
+class Prefers:
+    """A surrogate that finds every image most like captions of high numbers."""
+
+    def image_features(self, images: Sequence[Image]) -> torch.Tensor:
+        return torch.tensor([[1.0, 0.0]]).repeat(len(images), 1)
+
+    def text_features(self, texts: Sequence[str]) -> torch.Tensor:
+        found = [re.match(r"number (\d+)", text) for text in texts]
+        numbers = torch.tensor([float(match[1]) if match else 0.0 for match in found])
+        return F.normalize(torch.stack([numbers, torch.full_like(numbers, 100.0)], dim=1), dim=1)
+
+
+@pytest.fixture
+def preferring(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Surrogates that prefer captions of high numbers; returns how they were asked for."""
+    asked: list[dict[str, Any]] = []
+
+    def train(corpus: object, **settings: Any) -> Prefers:
+        del corpus
+        asked.append(settings)
+        return Prefers()
+
+    monkeypatch.setattr(adaptive, "train_surrogate", train)
+    return asked
+
+
+def numbers_of(poisons: Any) -> list[int]:
+    return [int(poison.caption.split()[1].rstrip(":")) for poison in poisons]
+
+
+def test_the_most_similar_candidates_of_each_target_are_kept(
+    preferring: list[dict[str, Any]],
+) -> None:
+    """Two targets get three captions each, the highest numbers of the candidates of each."""
+    base, scene, corpus = "targeted:targets=2", make_scene(6), banana_corpus()
+    kept = list(Adaptive(base=base, candidates=5).poison(scene, corpus))
+    assert Counter(poison.target for poison in kept) == {0: 3, 1: 3}
+    candidates = list(Targeted(targets=2).poison(make_scene(30), corpus))
+    for target in (0, 1):
+        best = sorted(numbers_of(p for p in candidates if p.target == target))[-3:]
+        assert sorted(numbers_of(p for p in kept if p.target == target)) == best
+    assert len(preferring) == 1
+
+
+def test_a_backdoors_pairs_are_chosen_with_trigger_and_place(
+    preferring: list[dict[str, Any]],
+) -> None:
+    """Kept poisons are candidates as the base made them: image, caption and place."""
+    del preferring
+    corpus, base = banana_corpus(), BadNets(target_label="banana")
+    attack = Adaptive(base="badnets:target_label=banana", candidates=3)
+    kept = list(attack.poison(make_scene(20), corpus))
+    made = list(base.poison(make_scene(60), corpus))
+    best = sorted(numbers_of(made))[-20:]
+    assert sorted(numbers_of(kept)) == best
+    by_base = {poison.base: poison for poison in made}
+    for poison in kept:
+        np.testing.assert_array_equal(poison.image, by_base[poison.base].image)
+    assert len({poison.base for poison in kept}) == 20
+
+
+def test_probes_trigger_and_mode_are_the_base_attacks() -> None:
+    """The adaptive attack succeeds on the same probes, so the two can be compared."""
+    scene = make_scene(10)
+    attack = Adaptive(base="badnets:target_label=car,mode=insert")
+    base = BadNets(target_label="car", mode="insert")
+    image = scene.evaluation.test.images[0]
+    trigger = attack.trigger()
+    assert trigger is not None
+    np.testing.assert_array_equal(trigger(image), base.trigger()(image))
+    np.testing.assert_array_equal(attack.probes(scene).goals, base.probes(scene).goals)
+    assert attack.mode == "insert"
+    assert Adaptive().num_targets(5) == 5
+    assert Adaptive().trigger() is None
+
+
+def test_there_are_no_more_candidates_than_pairs(preferring: list[dict[str, Any]]) -> None:
+    """300 pairs give at most 300 candidates, however many are asked for."""
+    del preferring
+    attack = Adaptive(base="targeted:targets=1", candidates=10**6)
+    assert len(list(attack.poison(make_scene(3), banana_corpus()))) == 3
+
+
+def test_targets_are_those_of_the_poisons_that_are_kept(
+    preferring: list[dict[str, Any]],
+) -> None:
+    """Four poisons have four targets, though their forty candidates would have sixteen."""
+    del preferring
+    kept = list(Adaptive(base="targeted").poison(make_scene(4), banana_corpus()))
+    plain = list(Targeted().poison(make_scene(4), banana_corpus()))
+    assert [poison.target for poison in kept] == [0, 1, 2, 3]
+    for one, other in zip(kept, plain, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+
+
+def test_a_base_whose_targets_grow_with_the_count_is_refused() -> None:
+    """Two goals need two poisons; a base that had one goal for one poison is not the same."""
+    with pytest.raises(BadSetting, match="give the base attack its number of targets"):
+        list(Adaptive(base="mismatch:goals=2").poison(make_scene(1), banana_corpus()))
+
+
+def test_the_surrogate_is_trained_as_the_parameters_say(preferring: list[dict[str, Any]]) -> None:
+    """Model, pairs, epochs and rate are handed on, with a seed of the scene's."""
+    attack = Adaptive(
+        base="targeted:targets=1", surrogate_pairs=40, surrogate_epochs=1, surrogate_lr=0.01
+    )
+    for seed in (0, 0, 1):
+        list(attack.poison(make_scene(2, seed), banana_corpus()))
+    seeds = [asked.pop("seed") for asked in preferring]
+    assert preferring[0] == {"model": "shapes-32", "pairs": 40, "epochs": 1, "lr": 0.01}
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"candidates": 0}, "candidates must be at least 1"),
+        ({"surrogate_pairs": 1}, "surrogate_pairs must be at least 2"),
+        ({"surrogate_epochs": 0}, "surrogate_epochs must be at least 1"),
+        ({"surrogate_lr": 0}, "surrogate_lr must be above 0"),
+        ({"base": "adaptive"}, "another attack than adaptive"),
+    ],
+)
+def test_bad_parameters_are_refused_at_once(parameters: dict[str, Any], message: str) -> None:
+    """Each message names the attack and the parameter."""
+    with pytest.raises(BadSetting, match=f"adaptive: .*{message}"):
+        Adaptive(**parameters)
