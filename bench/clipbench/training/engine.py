@@ -99,6 +99,7 @@ class Trainer:
             self._start = _copied(self.learner.model.state_dict())
         self.state = State()
         self.exposures = np.zeros(len(pairs), dtype=np.int64)
+        self.set_scores: Tensor | None = None  # of all pairs, the last that were asked for
         self._checkpointed = time.monotonic()
 
     def _facts(self) -> TrainingFacts:
@@ -116,8 +117,13 @@ class Trainer:
 
     # ------------------------------------------------------------------ the loop
 
-    def train(self) -> State:
-        """Train to the end, from the checkpoint if there is one."""
+    def train(self, *, until_scored: bool = False) -> State:
+        """Train to the end, from the checkpoint if there is one.
+
+        Args:
+            until_scored: stop as soon as the defence has scored the whole set, before it trains on
+                what it makes of that; `set_scores` then holds the scores.
+        """
         resumed = self._load()
         started = time.perf_counter() - self.state.seconds
         for epoch in range(self.state.epoch, sum(stage.epochs for stage in self._stages)):
@@ -139,6 +145,9 @@ class Trainer:
                     write_trace(path, indices[:0], (), None)
                 else:
                     write_trace(path, indices, phases, seen.for_trace())
+            self.set_scores = seen.values.get("set", self.set_scores)
+            if until_scored and self.set_scores is not None:
+                break
             if place.is_new_stage and self.state.phase == self.state.step == 0:
                 self.learner.restart(self._start if place.stage.fresh else None)
                 self.state.stage_steps = 0

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from clipbench import registry
 from clipbench.config import RunConfig
@@ -30,7 +31,9 @@ from clipbench.shards.usable import caption_field_of, open_usable
 from clipbench.training.distributed import Processes
 from clipbench.training.engine import Trainer
 from clipbench.training.inputs import training_pairs
+from clipbench.training.pairs import TrainingPairs
 from clipbench.training.text import check_text_tower
+from clipbench.training.trace import read_trace
 
 IntArray = npt.NDArray[np.int64]
 
@@ -82,6 +85,17 @@ class TrainingRecord:
         }
 
 
+@dataclass(frozen=True)
+class _Session:
+    """A training that is set up: what it trains on, and what it is known by."""
+
+    shards: ShardSet
+    pairs: TrainingPairs
+    model: nn.Module
+    architecture: dict[str, Any]
+    trainer: Trainer
+
+
 def train_on(
     where: str | Path,
     config: RunConfig,
@@ -100,21 +114,107 @@ def train_on(
         processes: this process among all.
         reporter: told about progress.
     """
-    source: TrainingSource = registry.build("dataset", config.data)
+    shards = _opened(where, config, cache, reporter)
+    fingerprint = _fingerprint(config, shards)
+    record = _read_record(folder / "train", fingerprint)
+    if record is not None and (folder / "model" / WEIGHTS_FILE).is_file():
+        return record
+    session = _set_up(shards, config, folder, cache, processes, reporter)
+    trainer = session.trainer
+    state = trainer.train()
+    record = TrainingRecord(
+        num_pairs=len(shards),
+        content_sha256=shards.content_sha256(),
+        epochs=state.epoch,
+        samples_seen=state.samples_seen,
+        steps=state.total_steps,
+        seconds=state.seconds,
+        peak_memory_bytes=peak_memory(processes.device),
+        device=device_name(processes.device),
+        precision=trainer.learner.precision,
+        processes=processes.count,
+        history=state.history,
+        exposures=trainer.exposures,
+    )
+    if processes.is_first:
+        session.pairs.vocabulary.expand(session.model)
+        save_model(session.model, session.architecture, folder / "model")
+        if config.train.tensorboard:
+            write_tensorboard(folder / "tensorboard", record)
+        _write_record(folder / "train", record, fingerprint)  # last: it says that all is there
+        (folder / "train" / "checkpoint.pt").unlink(missing_ok=True)
+    processes.barrier()
+    return record
+
+
+def score_on(
+    where: str | Path,
+    config: RunConfig,
+    folder: Path,
+    cache: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> npt.NDArray[np.float32]:
+    """Train as far as the run's defence needs to score the pairs, and return their last scores.
+
+    Args:
+        where: the pairs.
+        config: the run.
+        folder: of the training, which can be taken up again.
+        cache: for decoded images and indexes.
+        processes: this process among all.
+        reporter: told about progress.
+
+    Returns:
+        ``(num_pairs,)``, the lower the more suspicious; NaN where a pair was never scored, for its
+        epochs hold a part of the set only.
+
+    Raises:
+        BadSetting: the defence scores nothing.
+    """
+    shards = _opened(where, config, cache, reporter)
+    trainer = _set_up(shards, config, folder, cache, processes, reporter).trainer
+    state = trainer.train(until_scored=True)
+    if trainer.set_scores is not None:
+        return trainer.set_scores.numpy()
+    scores = np.full(len(shards), np.nan, dtype=np.float32)
+    for epoch in range(state.epoch):
+        trace = read_trace(folder / "train" / "trace" / f"{epoch:04d}.npz")
+        if len(trace.scores):
+            scores[trace.pairs] = trace.scores
+    if np.isnan(scores).all():
+        raise BadSetting(
+            f"The defence {config.defense_name!r} scores no pairs; name one that does, such as"
+            " dao, slof, kdist, lid, isolation_forest, clipscore or safeclip."
+        )
+    return scores
+
+
+def _opened(where: str | Path, config: RunConfig, cache: Path, reporter: Reporter) -> ShardSet:
+    """Return the pairs of a set that can be used."""
     shards = open_usable(
         where,
         cache,
-        caption_field=caption_field_of(source),
+        caption_field=caption_field_of(registry.build("dataset", config.data)),
         on_error=config.on_error,
         progress=reporter.progress,
     ).shards
     if len(shards) < 2:
         raise BadSetting(f"{where} holds one pair; a contrast needs at least two.")
-    fingerprint = _fingerprint(config, shards)
-    record = _read_record(folder / "train", fingerprint)
-    if record is not None and (folder / "model" / WEIGHTS_FILE).is_file():
-        return record
+    return shards
+
+
+def _set_up(
+    shards: ShardSet,
+    config: RunConfig,
+    folder: Path,
+    cache: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> _Session:
+    """Return the training of a set, at its start or where it stopped."""
     settings = config.train
+    source: TrainingSource = registry.build("dataset", config.data)
     architecture = model_config(settings.model)
     check_text_tower(settings.model, architecture)
     defense: Defense = registry.build("defense", config.defense)
@@ -132,35 +232,12 @@ def train_on(
         settings,
         seed=config.seed,
         folder=folder / "train",
-        fingerprint=fingerprint,
+        fingerprint=_fingerprint(config, shards),
         processes=processes,
         progress=reporter.progress if processes.is_first else _silent,
         trusted=trusted[0] if trusted else None,
     )
-    state = trainer.train()
-    record = TrainingRecord(
-        num_pairs=len(shards),
-        content_sha256=shards.content_sha256(),
-        epochs=state.epoch,
-        samples_seen=state.samples_seen,
-        steps=state.total_steps,
-        seconds=state.seconds,
-        peak_memory_bytes=peak_memory(processes.device),
-        device=device_name(processes.device),
-        precision=trainer.learner.precision,
-        processes=processes.count,
-        history=state.history,
-        exposures=trainer.exposures,
-    )
-    if processes.is_first:
-        pairs.vocabulary.expand(model)
-        save_model(model, architecture, folder / "model")
-        if settings.tensorboard:
-            write_tensorboard(folder / "tensorboard", record)
-        _write_record(folder / "train", record, fingerprint)  # last: it says that all is there
-        (folder / "train" / "checkpoint.pt").unlink(missing_ok=True)
-    processes.barrier()
-    return record
+    return _Session(shards, pairs, model, architecture, trainer)
 
 
 def _trusted(

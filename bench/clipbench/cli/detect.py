@@ -1,0 +1,134 @@
+"""``clipbench detect``: score every pair of a set, and show the most suspicious ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.errors import BadSetting
+
+
+@click.command("detect", cls=options.Command)
+@options.data_option
+@options.option(
+    "--shards",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    show_default="the pairs of --data",
+    help="WebDataset shards to score; --data then supplies the recipe alone.",
+)
+@options.option(
+    "--method",
+    "methods",
+    multiple=True,
+    required=True,
+    metavar="SPEC",
+    show_default=False,
+    help="Defense whose scores are wanted, e.g. dao or safeclip. Repeatable; names alone may be"
+    " joined by commas.",
+)
+@options.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    show_default="none",
+    help="Ledger of a poisoned set, to measure the methods by.",
+)
+@options.option(
+    "--drop",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.1,
+    help="With --ledger: share of the pairs that a filter would drop.",
+)
+@options.option(
+    "--show",
+    "shown",
+    type=click.IntRange(1, 1000),
+    default=50,
+    help="Pairs on the page, for each method.",
+)
+@options.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=f"{options.PREFIX}_DETECT_OUT",
+    default=Path("suspects"),
+    help="Folder to write table and page into.",
+)
+@options.trusted_option
+@options.seed_option()
+@options.on_error_option
+@options.cache_option
+@options.config_option
+@options.json_option
+@options.quiet_option
+@options.train_options()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    shards: Path | None,
+    methods: tuple[str, ...],
+    ledger: Path | None,
+    drop: float,
+    shown: int,
+    folder: Path,
+    as_json: bool,
+    quiet: bool,
+    **_: Any,
+) -> None:
+    """Score every pair and write a table, and a page with the most suspicious ones.
+
+    A model is trained for each method, as far as its defense needs to score the pairs. Low scores
+    are suspicious.
+    """
+    request = options.request_of(ctx)
+    from dataclasses import replace  # noqa: PLC0415
+
+    names = tuple(name for method in methods for name in _split(method))
+    configs = replace(request, defenses=names).configs()
+    from clipbench.pipeline.detect import detect  # noqa: PLC0415 - heavy
+
+    with reporter_for(quiet) as reporter:
+        found = detect(
+            configs,
+            folder,
+            cache=request.cache,
+            reporter=reporter,
+            shards=shards,
+            ledger=ledger,
+            drop=drop,
+            shown=shown,
+        )
+    if as_json:
+        print_json({"table": str(found.table), "page": str(found.page), "metrics": found.metrics})
+        return
+    rows = [
+        (
+            name,
+            f"{metrics['auroc']['value']:.4f}",
+            f"{metrics['auprc']['value']:.4f}",
+            _kept(metrics),
+        )
+        for name, metrics in found.metrics.items()
+    ]
+    lines = [columns([("method", "AUROC", "AUPRC", "poison kept"), *rows]), ""] if rows else []
+    print_result("\n".join([*lines, f"table  {found.table}", f"page   {found.page}"]))
+
+
+def _kept(metrics: Mapping[str, Any]) -> str:
+    kept = metrics["poison_kept"]
+    return f"{kept['k']}/{kept['n']}"
+
+
+def _split(method: str) -> list[str]:
+    """Return the methods of a comma-separated list of names; one with parameters is one."""
+    names = [method] if ":" in method else [name.strip() for name in method.split(",")]
+    if not all(names):
+        raise BadSetting(f"--method {method!r} has an empty name in it.")
+    return names

@@ -1,0 +1,173 @@
+"""`clipbench detect`: every pair scored, a table, a page, and how well scores point at poison."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from clipbench.cli import main
+from clipbench.shards.encoding import encode_jpeg
+from clipbench.shards.reader import ShardSet
+from clipbench.shards.shard_writer import Sample
+from clipbench.shards.writer import write_set
+
+DATA = "shapes:size=600,test_size=100,targets_size=100"
+SHORT = ["--epochs", "2", "--warmup", "2", "--quiet"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Any:
+    """Compute with one thread, as OMP_NUM_THREADS=1 does."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def poisoned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set with 30 poisons of a backdoor among 600 pairs, and its ledger."""
+    folder = tmp_path_factory.mktemp("poisoned")
+    line = ["poison", "--data", DATA, "--attack", "badnets", "--rate", "5%", "-q"]
+    assert main([*line, "--cache", str(folder / "cache"), "--out", str(folder / "set")]) == 0
+    return folder
+
+
+def detected(
+    poisoned: Path, out: Path, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> dict[str, Any]:
+    """Run the command on the poisoned set and return what it printed."""
+    capsys.readouterr()
+    line = ["detect", "--data", DATA, "--shards", str(poisoned / "set" / "shards"), "--json"]
+    places = ["--cache", str(poisoned / "cache"), "--out", str(out)]
+    status = main([*line, *places, *SHORT, *arguments])
+    printed = capsys.readouterr()
+    assert status == 0, printed.err
+    found: dict[str, Any] = json.loads(printed.out)
+    return found
+
+
+def test_every_pair_is_scored_by_every_method_and_the_ledger_judges(
+    poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scores are in the table with their ranks; metrics are those of these scores."""
+    ledger = str(poisoned / "set" / "ledger")
+    methods = ["--method", "dao,kdist", "--method", "clipscore:trusted_size=200"]
+    found = detected(poisoned, tmp_path, capsys, *methods, "--ledger", ledger, "--drop", "0.2")
+    table = pd.read_parquet(tmp_path / "scores.parquet")
+    shards = ShardSet.open(poisoned / "set" / "shards")
+    assert table["key"].tolist() == [shards.key(number) for number in range(600)]
+    marked = np.zeros(600, dtype=bool)
+    marked[pd.read_parquet(poisoned / "set" / "ledger" / "ledger.parquet")["index"]] = True
+    assert list(found["metrics"]) == ["dao", "kdist", "clipscore"]
+    for name, metrics in found["metrics"].items():
+        scores, ranks = table[f"{name} score"], table[f"{name} rank"]
+        assert scores.notna().all()
+        assert sorted(ranks) == list(range(1, 601))
+        assert scores[ranks.argmin()] == scores.min()
+        poison, clean = scores[marked].to_numpy()[:, None], scores[~marked].to_numpy()
+        lower = (poison < clean).mean() + (poison == clean).mean() / 2
+        assert metrics["auroc"]["value"] == pytest.approx(lower, abs=1e-6)
+        assert metrics["poison_kept"]["k"] == int((ranks[marked] > 120).sum())
+    assert json.loads((tmp_path / "detection.json").read_text())["metrics"] == found["metrics"]
+
+
+def test_a_training_defence_that_splits_is_a_method_too(
+    poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SafeCLIP's last similarities are its scores; without a ledger there are no metrics."""
+    method = "safeclip:unimodal_epochs=0,cross_modal_epochs=1"
+    found = detected(poisoned, tmp_path, capsys, "--method", method)
+    scores = pd.read_parquet(tmp_path / "scores.parquet")["safeclip score"]
+    assert found["metrics"] == {}
+    assert scores.between(-1, 1).all()
+    assert scores.nunique() > 500
+
+
+def test_a_second_run_gives_the_same_table(
+    poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was trained is taken up where it stopped: nothing changes, to the bit."""
+    tables = []
+    for name in ("one", "two"):
+        detected(poisoned, tmp_path / name, capsys, "--method", "kdist:drop=0.3")
+        tables.append((tmp_path / name / "scores.parquet").read_bytes())
+    assert tables[0] == tables[1]
+
+
+def test_the_page_shows_the_lowest_scores_and_runs_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Captions and keys are text, whatever is in them; pictures are small and made anew."""
+    rng = np.random.default_rng(0)
+
+    def make(start: int, stop: int) -> list[Sample]:
+        hostile = "<script>alert(1)</script> & 'a' \"b\" " + "x" * 1000
+        return [
+            Sample(
+                encode_jpeg(rng.integers(0, 256, (400, 300, 3)).astype(np.uint8)),
+                "jpg",
+                f"{hostile} {number}",
+                {},
+            )
+            for number in range(start, stop)
+        ]
+
+    write_set(tmp_path / "set", 80, make, name="hostile", source={}, workers=0)
+    line = ["detect", "--data", DATA, "--shards", str(tmp_path / "set"), "--method", "kdist"]
+    places = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")]
+    assert main([*line, *places, *SHORT, "--show", "7"]) == 0
+    capsys.readouterr()
+    page = (tmp_path / "out" / "suspicious.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "default-src &#x27;none&#x27;" in page or "default-src 'none'" in page
+    assert max(map(len, re.findall(r"<p>(.*?)</p>", page))) < 500
+    pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", page)
+    assert len(pictures) == 7
+    with Image.open(io.BytesIO(base64.b64decode(pictures[0]))) as picture:
+        assert picture.size == (120, 160)
+    table = pd.read_parquet(tmp_path / "out" / "scores.parquet").sort_values("kdist rank")
+    shown = re.findall(r'"facts">\d+\. (\S+), score', page)
+    assert shown == table["key"].tolist()[:7]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "clip"], "'clip' scores no pairs"),
+        (["--method", "doa"], "Did you mean 'dao'"),
+        (["--method", "dao,,slof"], "empty name"),
+    ],
+)
+def test_what_scores_nothing_is_refused(
+    arguments: list[str], message: str, poisoned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line says what is wrong, with status 2."""
+    line = ["detect", "--data", DATA, "--shards", str(poisoned / "set" / "shards")]
+    places = ["--cache", str(poisoned / "cache"), "--out", str(poisoned / "out")]
+    assert main([*line, *places, *SHORT, *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert not (poisoned / "out").exists()
+
+
+def test_a_ledger_of_another_set_is_refused(
+    poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is trained."""
+    ledger = str(poisoned / "set" / "ledger")
+    line = ["detect", "--data", DATA, "--method", "dao", "--ledger", ledger, *SHORT]
+    places = ["--cache", str(poisoned / "cache"), "--out", str(tmp_path / "out")]
+    assert main([*line, *places]) == 2
+    assert "is of other shards" in capsys.readouterr().err
