@@ -377,6 +377,18 @@ class Metric(Protocol):
 # --------------------------------------------------------------------------- defences
 
 
+class Reference(NamedTuple):
+    """Unit features of a batch under the model as it was when the stage began, without gradient.
+
+    Args:
+        image: ``(V, B, D)``.
+        text: ``(V, B, D)``.
+    """
+
+    image: Tensor
+    text: Tensor
+
+
 class Features(NamedTuple):
     """Unit features of a batch.
 
@@ -384,11 +396,13 @@ class Features(NamedTuple):
         image: ``(V, B, D)``.
         text: ``(V, B, D)``; row b of view v belongs to the same pair as row b of ``image[v]``.
         logit_scale: scalar, already exponentiated.
+        reference: the same views under an earlier model, where the phase asks for them.
     """
 
     image: Tensor
     text: Tensor
     logit_scale: Tensor
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True)
@@ -405,6 +419,8 @@ class Phase:
         augment: whether views are augmented; False gives plain pairs.
         cross_modal: whether the loss ties images to captions; such phases count as exposures.
         lr_factor: replaces the engine's schedule: ``(step, steps of this phase) -> factor of lr``.
+        reference: whether the loss is given features of the model as it was when the stage began,
+            too; said by a phase of the stage's first epoch, or not at all in that stage.
     """
 
     name: str
@@ -416,6 +432,7 @@ class Phase:
     augment: bool = True
     cross_modal: bool = True
     lr_factor: Callable[[int, int], float] | None = None
+    reference: bool = False
 
 
 Score = Callable[["Tensor", "Tensor"], "Tensor"]  # (images (N, D), texts (N, D)) -> (N,)

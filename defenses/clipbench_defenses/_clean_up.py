@@ -33,6 +33,7 @@ class CleanUp:
 
     name: ClassVar[str]  # in messages
     views: ClassVar[int] = 1
+    reference: ClassVar[bool] = False
 
     trusted_size: int = 2_000
     clean_up_epochs: int = 10
@@ -76,4 +77,7 @@ class CleanUpRun(StatelessRun):
         if epoch < self._facts.epochs:
             yield Phase("clip", loss)
         else:
-            yield Phase("clean-up", self._config.clean_up_loss, views=self._config.views)
+            config = self._config
+            yield Phase(
+                "clean-up", config.clean_up_loss, views=config.views, reference=config.reference
+            )

@@ -41,7 +41,7 @@ class CleanCLIP(CleanUp):
 
     def clean_up_loss(self, features: Features) -> Tensor:
         """Return the weighted sum of the losses across and within modalities."""
-        image, text, scale = features
+        image, text, scale, _ = features
         across = clip_loss(image[0], text[0], scale)
         within = info_nce(image[0], image[1], scale) + info_nce(text[0], text[1], scale)
         return self.cross_modal_weight * across + self.unimodal_weight * within / 2

@@ -34,7 +34,7 @@ class AugmentedClip:
 
     def loss(self, features: Features) -> Tensor:
         """Return the CLIP loss; with `cross_aug` view 1 is tied to the other's view 2."""
-        image, text, scale = features
+        image, text, scale, _ = features
         if self.cross_aug:
             return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2
         return clip_loss(image[0], text[0], scale)

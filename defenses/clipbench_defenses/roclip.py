@@ -70,7 +70,7 @@ class RoCLIPRun:
         return loss
 
     def _own_loss(self, features: Features) -> Tensor:
-        image, text, scale = features
+        image, text, scale, _ = features
         self._pool.push(text[0])
         if self._config.cross_aug:
             return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2

@@ -207,7 +207,7 @@ class SafeCLIPRun:
         return loss
 
     def _cross_modal_loss(self, features: Features) -> Tensor:
-        image, text, scale = features
+        image, text, scale, _ = features
         if self._config.cross_aug:
             return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2
         return clip_loss(image[0], text[0], scale)

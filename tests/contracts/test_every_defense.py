@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional as F
 
 from clipbench import registry
-from clipbench.contracts import DefenseRun, Features, Phase, TrainingFacts
+from clipbench.contracts import DefenseRun, Features, Phase, Reference, TrainingFacts
 from clipbench.training.engine import stages_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "defenses" / "helpers"))
@@ -35,11 +35,14 @@ def known() -> KnownPairs:
 
 def features(views: int, step: int) -> Features:
     generator = torch.Generator().manual_seed(step)
-    image, text = torch.randn(2, views, BATCH, SIZE, generator=generator)
+    image, text, *earlier = F.normalize(
+        torch.randn(4, views, BATCH, SIZE, generator=generator), dim=3
+    )
     return Features(
-        F.normalize(image, dim=2).requires_grad_(),
-        F.normalize(text, dim=2).requires_grad_(),
+        image.requires_grad_(),
+        text.requires_grad_(),
         torch.tensor(10.0, requires_grad=True),
+        Reference(*earlier),
     )
 
 

@@ -8,12 +8,20 @@ from known_pairs import KnownPairs
 from torch.nn import functional as F
 
 from clipbench import registry
-from clipbench.contracts import Features, Stage, StagedRun, TrainingFacts, trusted_size
+from clipbench.contracts import (
+    Features,
+    Reference,
+    Stage,
+    StagedRun,
+    TrainingFacts,
+    trusted_size,
+)
 from clipbench.errors import BadSetting
 from clipbench.training.losses import clip_loss, info_nce
 from clipbench_defenses._clean_up import CleanUp
 from clipbench_defenses.cleanclip import CleanCLIP
 from clipbench_defenses.finetune import FineTune
+from clipbench_defenses.par import PAR
 
 FACTS = TrainingFacts(200, 200, 4, 32, 8, torch.device("cpu"), seed=1, trusted_pairs=50)
 
@@ -24,7 +32,7 @@ def features(views: int) -> Features:
     return Features(image, text, torch.tensor(10.0))
 
 
-@pytest.mark.parametrize("name", ["finetune", "cleanclip"])
+@pytest.mark.parametrize("name", ["finetune", "cleanclip", "par"])
 def test_the_clean_up_goes_on_from_the_pre_trained_weights(name: str) -> None:
     """Four epochs on the set, ten on trusted pairs at a tenth of the rate, not from the start."""
     defense = registry.build("defense", name)
@@ -45,7 +53,7 @@ def test_fine_tuning_is_the_clip_loss_once_more() -> None:
 
 def test_cleanclip_adds_a_contrast_within_each_modality() -> None:
     """Weighted sum of the CLIP loss and the mean of image and text InfoNCE between views."""
-    image, text, scale = given = features(2)
+    image, text, scale, _ = given = features(2)
     across = clip_loss(image[0], text[0], scale)
     within = (info_nce(image[0], image[1], scale) + info_nce(text[0], text[1], scale)) / 2
     torch.testing.assert_close(CleanCLIP().clean_up_loss(given), across + within)
@@ -55,6 +63,27 @@ def test_cleanclip_adds_a_contrast_within_each_modality() -> None:
     assert next(iter(run.phases(4, KnownPairs()))).views == 2
 
 
+def test_par_drives_features_from_where_they_were_up_to_tau() -> None:
+    """The CLIP loss less half of the mean squared distances; beyond tau a modality counts no more.
+
+    By hand in float64: unit vectors at a right angle have a squared distance of 2.
+    """
+    given = features(1)
+    image = given.image.double().numpy()[0]
+    before = Reference(given.image.roll(1, dims=2), given.text.clone())
+    moved = float(((image - before.image.double().numpy()[0]) ** 2).sum(axis=1).mean())
+    loss = PAR().clean_up_loss(given._replace(reference=before))
+    across = clip_loss(given.image[0], given.text[0], given.logit_scale)
+    assert 0.5 < moved < 2.15
+    torch.testing.assert_close(loss, across - moved / 2)
+    heavier = PAR(weight=3.0).clean_up_loss(given._replace(reference=before))
+    torch.testing.assert_close(heavier, across - 3 * moved / 2)
+    beyond = PAR(tau=moved - 0.01).clean_up_loss(given._replace(reference=before))
+    torch.testing.assert_close(beyond, across)
+    assert next(iter(PAR().start(FACTS).phases(4, KnownPairs()))).reference
+    assert not next(iter(PAR().start(FACTS).phases(0, KnownPairs()))).reference
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -62,6 +91,8 @@ def test_cleanclip_adds_a_contrast_within_each_modality() -> None:
         ("finetune:clean_up_epochs=0", "finetune.clean_up_epochs must be at least 1"),
         ("cleanclip:clean_up_lr_scale=0", "cleanclip.clean_up_lr_scale must be above 0"),
         ("cleanclip:unimodal_weight=-1", "weights of both losses"),
+        ("par:tau=0", "par.tau must be in"),
+        ("par:weight=0", "par.weight must be above 0"),
     ],
 )
 def test_bad_parameters_are_refused(spec: str, message: str) -> None:

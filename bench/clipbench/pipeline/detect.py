@@ -92,11 +92,12 @@ def detect(
         folder = cache / "scored" / name[:16]
         scores[_label(config, scores)] = score_on(where, config, folder, cache, processes, reporter)
     metrics = {} if poisoned is None else _metrics(scores, poisoned, drop)
+    table, page = out / "scores.parquet", out / "suspicious.html"
+    if not processes.is_first:
+        return Detected(table, page, metrics)
     make_folder(out)
-    table = out / "scores.parquet"
     with atomic_file(table) as file:
         table_of(pairs, scores).to_parquet(file, index=False)
-    page = out / "suspicious.html"
     write_page(page, pairs, scores, shown)
     methods = [{"name": config.defense_name, **config.defense_parameters} for config in configs]
     content = {"pairs": len(pairs), "content_sha256": pairs.content_sha256(), "methods": methods}

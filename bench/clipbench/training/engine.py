@@ -148,9 +148,8 @@ class Trainer:
             self.set_scores = seen.values.get("set", self.set_scores)
             if until_scored and self.set_scores is not None:
                 break
-            if place.is_new_stage and self.state.phase == self.state.step == 0:
-                self.learner.restart(self._start if place.stage.fresh else None)
-                self.state.stage_steps = 0
+            if place.epoch == 0 and self.state.phase == self.state.step == 0:
+                self._begin(place, phases)
             for number in range(self.state.phase, len(phases)):
                 self.state.phase = number
                 self._run_phase(phases, number, place, indices, at_start, seen, started)
@@ -161,6 +160,16 @@ class Trainer:
             self._keep_weights(epoch + 1)
             self._save(self._run.state_dict(), None)
         return self.state
+
+    def _begin(self, place: _Place, phases: Sequence[Phase]) -> None:
+        """Begin a stage: with another optimiser than the stage before, and what its phases need."""
+        if place.is_new_stage:
+            self.learner.restart(self._start if place.stage.fresh else None)
+            self.state.stage_steps = 0
+        if any(phase.reference for phase in phases):
+            self.learner.remember()
+        else:
+            self.learner.forget()
 
     def _set_of(self, stage: Stage) -> TrainingPairs:
         """Return the pairs a stage trains on."""
@@ -278,6 +287,7 @@ class Trainer:
             "optimizer": self.learner.optimizer.state_dict(),
             "state": json.dumps(vars(self.state)),
             "exposures": torch.from_numpy(self.exposures),
+            "reference": self.learner.remembered(),
             "defense": defense if midway else None,
             "defense_at_epoch_start": midway[0] if midway else defense,
             "scores": midway[1] if midway else None,
@@ -291,6 +301,8 @@ class Trainer:
             return {}
         self.learner.model.load_state_dict(content["model"])
         self.learner.optimizer.load_state_dict(content["optimizer"])
+        if content["reference"] is not None:
+            self.learner.remember(content["reference"])
         self.state = State(**json.loads(content["state"]))
         self.exposures = content["exposures"].numpy()
         self._run.load_state_dict(content["defense_at_epoch_start"])

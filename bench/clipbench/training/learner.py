@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from clipbench.contracts import Phase
+from clipbench.contracts import Phase, Reference
 from clipbench.errors import ClipbenchError
 from clipbench.settings import TrainSettings
 from clipbench.training.batchnorm import synchronise_batch_norm
@@ -46,6 +47,7 @@ class Learner:
         self.optimizer = make_optimizer(model, settings)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._encoder = Encoder(model, processes, self.precision)
+        self._earlier: nn.Module | None = None
 
     def feature_size(self) -> int:
         """Return D, as the model gives it."""
@@ -71,6 +73,8 @@ class Learner:
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         features = self._encoder.features(batch, phase.detached_views)
+        if phase.reference:
+            features = features._replace(reference=self._reference(batch))
         loss = phase.loss(features)
         if not torch.isfinite(loss):
             raise ClipbenchError(
@@ -86,6 +90,27 @@ class Learner:
             scale: Tensor = self.model.logit_scale  # type: ignore[assignment]
             scale.clamp_(0, LOGIT_SCALE_MAX)
         return float(loss.detach())
+
+    def remember(self, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Keep the model as it is, or with other weights, as the reference of later steps."""
+        self._earlier = copy.deepcopy(self.model).eval().requires_grad_(False)
+        if weights is not None:
+            self._earlier.load_state_dict(weights)
+
+    def forget(self) -> None:
+        """Keep no reference any longer."""
+        self._earlier = None
+
+    def remembered(self) -> dict[str, Tensor] | None:
+        """Return the weights of the reference; None: there is none."""
+        return None if self._earlier is None else self._earlier.state_dict()
+
+    def _reference(self, batch: Batch) -> Reference:
+        assert self._earlier is not None, "asked for in the first epoch of the stage, or never"
+        encoder = Encoder(self._earlier, self._processes, self.precision)
+        with torch.no_grad():
+            found = encoder.features(batch, 0)
+        return Reference(found.image, found.text)
 
     def restart(self, weights: Mapping[str, Tensor] | None = None) -> None:
         """Begin with a new optimiser, and from other weights where they are given."""

@@ -38,6 +38,7 @@ from clipbench_defenses.clipscore import ClipScore
 from clipbench_defenses.dao import DAO
 from clipbench_defenses.finetune import FineTune
 from clipbench_defenses.none import NoDefense
+from clipbench_defenses.par import PAR
 from clipbench_defenses.random_removal import RandomRemoval
 from clipbench_defenses.roclip import RoCLIP
 from clipbench_defenses.safeclip import SafeCLIP
@@ -69,6 +70,7 @@ DEFENSES: dict[str, tuple[Defense, int]] = {
     "filter": (DAO(scoring_epochs=1, k=4, block=32), 1),
     "filter by trusted pairs": (ClipScore(trusted_size=40), 1),
     "clean-up": (CleanCLIP(trusted_size=40, clean_up_epochs=2), 1),
+    "clean-up with a reference": (PAR(trusted_size=40, clean_up_epochs=2), 1),
 }
 pytestmark = pytest.mark.filterwarnings("ignore:safeclip. the mixture:UserWarning")
 
@@ -160,7 +162,7 @@ def test_killed_at_every_step_it_ends_the_same(
     assert outcome(trainer, tmp_path) == uninterrupted[name]
 
 
-@pytest.mark.parametrize("name", ["clip", "safeclip", "filter", "clean-up"])
+@pytest.mark.parametrize("name", ["clip", "safeclip", "filter", "clean-up with a reference"])
 def test_killed_in_every_epoch_it_ends_the_same(
     name: str, tmp_path: Path, uninterrupted: dict[str, Any]
 ) -> None:
@@ -633,3 +635,23 @@ def test_a_stage_on_trusted_pairs_needs_some(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadSetting, match=message):
             tiny_trainer(tmp_path, Staged(stage))
+
+
+def test_the_reference_is_the_model_as_the_stage_found_it(tmp_path: Path) -> None:
+    """In the first step of the clean-up features equal their reference; later they have moved."""
+    distances: list[float] = []
+
+    @dataclass(frozen=True)
+    class Watching(PAR):
+        def clean_up_loss(self, features: Features) -> Tensor:
+            assert features.reference is not None
+            moved = features.text.detach() - features.reference.text
+            distances.append(float(moved.abs().max()))
+            assert not features.reference.image.requires_grad
+            return super().clean_up_loss(features)
+
+    defense = Watching(trusted_size=64, clean_up_epochs=2, clean_up_lr_scale=1.0)
+    tiny_trainer(tmp_path, defense, epochs=1).train()
+    assert len(distances) == 4
+    assert distances[0] < 1e-5
+    assert distances[-1] > 1e-3

@@ -1,0 +1,58 @@
+"""PAR: drive the model away from its poisoned self on trusted pairs, then let it recover.
+
+Singh, Croce, Hein. Perturb and Recover: Fine-tuning for Effective Backdoor Removal from CLIP. 2024.
+https://arxiv.org/abs/2412.00727
+
+Differs from the paper: images are augmented as the data set's recipe says, not by noise and CutOut;
+the learning rate follows the bench's warm-up and cosine, not a linear fall and a cosine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clipbench.contracts import Features
+from clipbench.errors import BadSetting
+from clipbench_defenses._clean_up import CleanUp
+from clipbench_defenses._filters import loss
+
+
+@dataclass(frozen=True)
+class PAR(CleanUp):
+    """Pre-train on all pairs, then fine-tune on trusted pairs far from what the model was.
+
+    Args:
+        tau: mean squared distance of a modality's features from those before the clean-up, from
+            which on they are not driven any further, in (0, 4].
+        weight: weight of the distance against the CLIP loss.
+    """
+
+    name = "par"
+    reference = True
+
+    tau: float = 2.15
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.tau <= 4:
+            raise BadSetting(f"par.tau must be in (0, 4]. Got {self.tau}.")
+        if not 0 < self.weight < float("inf"):
+            raise BadSetting(f"par.weight must be above 0. Got {self.weight}.")
+
+    def clean_up_loss(self, features: Features) -> Tensor:
+        """Return the CLIP loss less half of both modalities' distances that are below tau."""
+        assert features.reference is not None
+        moved = self._distance(features.image[0], features.reference.image[0])
+        moved = moved + self._distance(features.text[0], features.reference.text[0])
+        return loss(features) - self.weight * moved / 2
+
+    def _distance(self, now: Tensor, before: Tensor) -> Tensor:
+        distance = (now - before).square().sum(dim=1).mean()
+        return torch.where(distance > self.tau, torch.zeros_like(distance), distance)
+
+
+DEFENSE = PAR
