@@ -109,7 +109,8 @@ def test_in_double_precision_they_agree_at_the_full_learning_rate(tmp_path: Path
     for count in ("1", "2"):
         (tmp_path / count).mkdir()
     finish(start([script, "training", str(tmp_path)], 2))
-    for name in ("none", "clip", "safeclip"):
+    names = ("none", "clip", "safeclip", "roclip", "dao", "clipscore", "cleanclip", "par")
+    for name in names:
         one, two = (
             torch.load(tmp_path / count / f"{name}.pt", weights_only=True) for count in ("1", "2")
         )

@@ -130,8 +130,13 @@ def train_in_double(folder: Path, processes: Processes) -> None:
     """Train with each defence and keep the losses, exposures and weights."""
     from tiny_training import tiny_trainer  # noqa: PLC0415 - heavy, and not for the other checks
 
+    from clipbench_defenses.cleanclip import CleanCLIP  # noqa: PLC0415
     from clipbench_defenses.clip import AugmentedClip  # noqa: PLC0415
+    from clipbench_defenses.clipscore import ClipScore  # noqa: PLC0415
+    from clipbench_defenses.dao import DAO  # noqa: PLC0415
     from clipbench_defenses.none import NoDefense  # noqa: PLC0415
+    from clipbench_defenses.par import PAR  # noqa: PLC0415
+    from clipbench_defenses.roclip import RoCLIP  # noqa: PLC0415
     from clipbench_defenses.safeclip import SafeCLIP  # noqa: PLC0415
 
     safeclip = SafeCLIP(unimodal_epochs=1, cross_modal_epochs=1, pool_size=40, first_ratio=0.5)
@@ -139,6 +144,11 @@ def train_in_double(folder: Path, processes: Processes) -> None:
         ("none", NoDefense(), 2),
         ("clip", AugmentedClip(), 2),
         ("safeclip", safeclip, 4),
+        ("roclip", RoCLIP(pool_size=40), 2),
+        ("dao", DAO(scoring_epochs=1, k=4, block=32), 1),
+        ("clipscore", ClipScore(trusted_size=41), 1),
+        ("cleanclip", CleanCLIP(trusted_size=41, clean_up_epochs=2), 1),
+        ("par", PAR(trusted_size=41, clean_up_epochs=2), 1),
     ):
         # 71 pairs in batches of 18: batches and the processes' shares of them are unequal.
         trainer = tiny_trainer(
