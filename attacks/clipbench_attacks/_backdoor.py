@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +28,7 @@ Source = Literal["corpus", "templates"]
 
 
 @dataclass(frozen=True)
-class Backdoor:
+class Backdoor(ABC):
     """A trigger makes any image be read as the target class; subclasses say which trigger.
 
     Args:
@@ -56,6 +57,7 @@ class Backdoor:
         check_choice(self.name, "match", self.match, Match)
         check_choice(self.name, "mode", self.mode, Mode)
 
+    @abstractmethod
     def put_on(self, image: Image, *, testing: bool) -> Image:
         """Return a copy of an image with the trigger on, a pure function of its pixels.
 
@@ -63,11 +65,10 @@ class Backdoor:
             image: ``(H, W, 3)`` uint8, already of the size the trigger is put on at.
             testing: whether this is for a test image; some triggers differ there.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
         """Yield ``scene.count`` times a clean pair's number and the caption it gets."""
-        raise NotImplementedError
 
     def num_targets(self, count: int) -> int:
         """Return 1, the target class, or 0 without poisons."""

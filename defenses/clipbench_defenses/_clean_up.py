@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,7 +23,7 @@ from clipbench_defenses._filters import loss
 
 
 @dataclass(frozen=True)
-class CleanUp:
+class CleanUp(ABC):
     """Pre-train with the CLIP loss on all pairs, then clean up on trusted pairs.
 
     Args:
@@ -53,9 +54,9 @@ class CleanUp:
         """Return the defence at work in one training."""
         return CleanUpRun(self, facts)
 
+    @abstractmethod
     def clean_up_loss(self, features: Features) -> Tensor:
         """Return the loss of the clean-up."""
-        raise NotImplementedError
 
 
 class CleanUpRun(StatelessRun):

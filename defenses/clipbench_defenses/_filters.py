@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ from clipbench.training.outliers import Neighbors, nearest_in_blocks
 
 
 @dataclass(frozen=True)
-class Filter:
+class Filter(ABC):
     """Drop the most suspicious pairs and train on the rest; subclasses say how they are scored.
 
     Args:
@@ -45,9 +46,9 @@ class Filter:
                 f"{self.name}.scoring_epochs must be at least 1. Got {self.scoring_epochs}."
             )
 
+    @abstractmethod
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:
         """Return how much each pair is trusted, ``(N,)``, from unit features ``(N, D)``."""
-        raise NotImplementedError
 
     def scoring_stage(self, epochs: int) -> Stage:
         """Return the stage that trains the model which scores."""
@@ -119,9 +120,9 @@ class NeighborFilter(Filter):
                 f" {self.k}."
             )
 
+    @abstractmethod
     def outlierness(self, neighbors: Neighbors) -> Tensor:
         """Return how much of an outlier each image is, ``(N,)``."""
-        raise NotImplementedError
 
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:  # noqa: ARG002
         """Return the outlierness of each image, negated."""

@@ -128,6 +128,6 @@ def test_bad_parameters_of_single_filters_are_refused() -> None:
 
 
 def test_the_base_says_what_a_filter_owes() -> None:
-    """A filter without a score is an error, not a filter that keeps everything."""
-    with pytest.raises(NotImplementedError):
-        Filter().score(torch.zeros(2, 2), torch.zeros(2, 2), 0)
+    """A filter without a score can't be made, rather than one that keeps everything."""
+    with pytest.raises(TypeError, match=r"abstract.*score"):
+        Filter()  # type: ignore[abstract]

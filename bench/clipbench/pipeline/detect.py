@@ -73,8 +73,9 @@ def detect(
     """
     first = configs[0]
     source: TrainingSource = registry.build("dataset", first.data)
+    where = source.prepare(cache, reporter.progress) if shards is None else shards
     usable = open_usable(
-        source.prepare(cache, reporter.progress) if shards is None else shards,
+        where,
         cache,
         caption_field=caption_field_of(source),
         on_error=first.on_error,
@@ -88,7 +89,6 @@ def detect(
     for config in configs:
         reporter.note(f"scoring {len(pairs):,} pairs by {config.defense_name}")
         name = hashlib.sha256(f"{config.sha256()} {pairs.content_sha256()}".encode()).hexdigest()
-        where = source.prepare(cache) if shards is None else shards
         folder = cache / "scored" / name[:16]
         scores[_label(config, scores)] = score_on(where, config, folder, cache, processes, reporter)
     metrics = {} if poisoned is None else _metrics(scores, poisoned, drop)
