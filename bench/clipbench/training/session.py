@@ -10,6 +10,7 @@ import json
 import resource
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,6 @@ class TrainingRecord:
 class _Session:
     """A training that is set up: what it trains on, and what it is known by."""
 
-    shards: ShardSet
     pairs: TrainingPairs
     model: nn.Module
     architecture: dict[str, Any]
@@ -114,12 +114,12 @@ def train_on(
         processes: this process among all.
         reporter: told about progress.
     """
-    shards = _opened(where, config, cache, reporter)
-    fingerprint = _fingerprint(config, shards)
+    sets = _opened(where, config, cache, processes, reporter)
+    shards, fingerprint = sets[0], _fingerprint(config, sets)
     record = _read_record(folder / "train", fingerprint)
     if record is not None and (folder / "model" / WEIGHTS_FILE).is_file():
         return record
-    session = _set_up(shards, config, folder, cache, processes, reporter)
+    session = _set_up(sets, config, folder, cache, processes, reporter)
     trainer = session.trainer
     state = trainer.train()
     record = TrainingRecord(
@@ -172,12 +172,12 @@ def score_on(
     Raises:
         BadSetting: the defence scores nothing.
     """
-    shards = _opened(where, config, cache, reporter)
-    trainer = _set_up(shards, config, folder, cache, processes, reporter).trainer
+    sets = _opened(where, config, cache, processes, reporter)
+    trainer = _set_up(sets, config, folder, cache, processes, reporter).trainer
     state = trainer.train(until_scored=True)
     if trainer.set_scores is not None:
         return trainer.set_scores.numpy()
-    scores = np.full(len(shards), np.nan, dtype=np.float32)
+    scores = np.full(len(sets[0]), np.nan, dtype=np.float32)
     for epoch in range(state.epoch):
         trace = read_trace(folder / "train" / "trace" / f"{epoch:04d}.npz")
         if len(trace.scores):
@@ -190,22 +190,38 @@ def score_on(
     return scores
 
 
-def _opened(where: str | Path, config: RunConfig, cache: Path, reporter: Reporter) -> ShardSet:
-    """Return the pairs of a set that can be used."""
-    shards = open_usable(
+def _opened(
+    where: str | Path,
+    config: RunConfig,
+    cache: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> list[ShardSet]:
+    """Return the set to train on and, where the defence is given some, the trusted pairs."""
+    source: TrainingSource = registry.build("dataset", config.data)
+    sets = [_usable(where, source, config, cache, reporter)]
+    if len(sets[0]) < 2:
+        raise BadSetting(f"{where} holds one pair; a contrast needs at least two.")
+    if size := trusted_size(registry.build("defense", config.defense)):
+        sets.append(_trusted(source, size, config, cache, processes, reporter))
+    return sets
+
+
+def _usable(
+    where: str | Path, source: TrainingSource, config: RunConfig, cache: Path, reporter: Reporter
+) -> ShardSet:
+    """Return the pairs of a source that can be used."""
+    return open_usable(
         where,
         cache,
-        caption_field=caption_field_of(registry.build("dataset", config.data)),
+        caption_field=caption_field_of(source),
         on_error=config.on_error,
         progress=reporter.progress,
     ).shards
-    if len(shards) < 2:
-        raise BadSetting(f"{where} holds one pair; a contrast needs at least two.")
-    return shards
 
 
 def _set_up(
-    shards: ShardSet,
+    sets: Sequence[ShardSet],
     config: RunConfig,
     folder: Path,
     cache: Path,
@@ -219,9 +235,6 @@ def _set_up(
     check_text_tower(settings.model, architecture)
     defense: Defense = registry.build("defense", config.defense)
     model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
-    sets = [shards]
-    if size := trusted_size(defense):
-        sets.append(_trusted(source, size, config, cache, processes, reporter))
     pairs, *trusted = training_pairs(
         sets, source.synonyms(), model, tokenizer, config, cache, processes, reporter
     )
@@ -232,12 +245,12 @@ def _set_up(
         settings,
         seed=config.seed,
         folder=folder / "train",
-        fingerprint=_fingerprint(config, shards),
+        fingerprint=_fingerprint(config, sets),
         processes=processes,
         progress=reporter.progress if processes.is_first else _silent,
         trusted=trusted[0] if trusted else None,
     )
-    return _Session(shards, pairs, model, architecture, trainer)
+    return _Session(pairs, model, architecture, trainer)
 
 
 def _trusted(
@@ -262,26 +275,20 @@ def _trusted(
     if processes.is_first:  # the others find them made
         given.prepare(cache, reporter.progress)
     processes.barrier()
-    return open_usable(
-        given.prepare(cache),
-        cache,
-        caption_field=caption_field_of(given),
-        on_error=config.on_error,
-        progress=reporter.progress,
-    ).shards
+    return _usable(given.prepare(cache), given, config, cache, reporter)
 
 
 def _silent(what: str, done: int, total: int) -> None:
     """Report nothing: another process speaks."""
 
 
-def _fingerprint(config: RunConfig, shards: ShardSet) -> str:
+def _fingerprint(config: RunConfig, sets: Sequence[ShardSet]) -> str:
     """Return a hash of everything that decides the training's numbers."""
     content = config.hashed()
     for key in ("attack", "rate_text", "poisons"):
         del content[key]
     content["code"] = {kind: code for kind, code in content["code"].items() if kind != "attack"}
-    text = json.dumps([content, shards.content_sha256()], sort_keys=True)
+    text = json.dumps([content, *(shards.content_sha256() for shards in sets)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
