@@ -472,12 +472,15 @@ class Stage:
         trusted: train on the trusted pairs of the defence, not on the set.
         fresh: go back to the weights that the training started from.
         lr_scale: factor on the learning rate.
+        like: name of what is trained, of a first stage that other defences begin with, too: stages
+            of one name and equal fields have the same phases, and are trained once.
     """
 
     epochs: int
     trusted: bool = False
     fresh: bool = False
     lr_scale: float = 1.0
+    like: str | None = None
 
 
 @dataclass(frozen=True)

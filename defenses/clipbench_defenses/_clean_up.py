@@ -19,7 +19,7 @@ from clipbench.contracts import (
     TrainingFacts,
 )
 from clipbench.errors import BadSetting
-from clipbench_defenses._filters import loss
+from clipbench_defenses._plain import clip_phase, clip_stage
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class CleanUpRun(StatelessRun):
         """Pre-training on the set, then the clean-up from where that ended."""
         config = self._config
         clean_up = Stage(config.clean_up_epochs, trusted=True, lr_scale=config.clean_up_lr_scale)
-        return Stage(self._facts.epochs), clean_up
+        return clip_stage(self._facts.epochs), clean_up
 
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002
         """Yield the one phase of an epoch."""
         if epoch < self._facts.epochs:
-            yield Phase("clip", loss)
+            yield clip_phase()
         else:
             config = self._config
             yield Phase(

@@ -13,14 +13,13 @@ from torch import Tensor
 from clipbench.contracts import (
     DefenseRun,
     EpochPairs,
-    Features,
     Phase,
     Stage,
     TrainingFacts,
 )
 from clipbench.errors import BadSetting
-from clipbench.training.losses import clip_loss
 from clipbench.training.outliers import Neighbors, nearest_in_blocks
+from clipbench_defenses._plain import clip_phase, clip_stage, loss
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Filter(ABC):
 
     def scoring_stage(self, epochs: int) -> Stage:
         """Return the stage that trains the model which scores."""
-        return Stage(self.scoring_epochs or epochs)
+        return clip_stage(self.scoring_epochs or epochs)
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
         """Return the filter at work in one training."""
@@ -75,7 +74,7 @@ class FilterRun:
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:
         """Yield the one phase of an epoch; before the first of the second stage, score."""
         if epoch < self._scoring.epochs:
-            yield Phase("scoring model", loss)
+            yield clip_phase()
             return
         if epoch == self._scoring.epochs:
             self._keep = self._split(pairs)
@@ -128,8 +127,3 @@ class NeighborFilter(Filter):
         """Return the outlierness of each image, negated."""
         k = min(self.k, len(images) - 1)
         return -self.outlierness(nearest_in_blocks(images, k, self.block, seed))
-
-
-def loss(features: Features) -> Tensor:
-    """Return the CLIP loss."""
-    return clip_loss(features.image[0], features.text[0], features.logit_scale)

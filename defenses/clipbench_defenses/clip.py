@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, TrainingFacts
-from clipbench.training.losses import clip_loss, info_nce
+from clipbench.training.losses import info_nce
+from clipbench_defenses._plain import clip_phase, clip_stage
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,25 @@ class AugmentedClip:
 
     cross_aug: bool = False
 
-    def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
+    def start(self, facts: TrainingFacts) -> DefenseRun:
         """Return a run of one phase that never changes."""
-        return StatelessRun(Phase("clip", self.loss, views=2 if self.cross_aug else 1))
-
-    def loss(self, features: Features) -> Tensor:
-        """Return the CLIP loss; with `cross_aug` view 1 is tied to the other's view 2."""
-        image, text, scale, _ = features
         if self.cross_aug:
-            return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2
-        return clip_loss(image[0], text[0], scale)
+            return StatelessRun(Phase("clip", crossed_loss, views=2))
+        return PlainRun(facts.epochs)
+
+
+class PlainRun(StatelessRun):
+    """The one stage that other defences begin with, and nothing after it."""
+
+    def __init__(self, epochs: int) -> None:
+        super().__init__(clip_phase())
+        self.stages = (clip_stage(epochs),)
+
+
+def crossed_loss(features: Features) -> Tensor:
+    """Return the CLIP loss of view 1 of either modality and view 2 of the other."""
+    image, text, scale, _ = features
+    return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2
 
 
 DEFENSE = AugmentedClip

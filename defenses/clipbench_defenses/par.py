@@ -17,7 +17,7 @@ from torch import Tensor
 from clipbench.contracts import Features
 from clipbench.errors import BadSetting
 from clipbench_defenses._clean_up import CleanUp
-from clipbench_defenses._filters import loss
+from clipbench_defenses._plain import loss
 
 
 @dataclass(frozen=True)

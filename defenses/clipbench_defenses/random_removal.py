@@ -13,7 +13,7 @@ import torch
 from clipbench.contracts import DefenseRun, EpochPairs, Phase, StatelessRun, TrainingFacts
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
-from clipbench_defenses._filters import loss
+from clipbench_defenses._plain import loss
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from clipbench import registry
 from clipbench.contracts import DefenseRun, Features, Phase, Reference, TrainingFacts
-from clipbench.training.engine import stages_of
+from clipbench.training.stages import stages_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "defenses" / "helpers"))
 from known_pairs import KnownPairs

@@ -38,7 +38,7 @@ def test_the_clean_up_goes_on_from_the_pre_trained_weights(name: str) -> None:
     defense = registry.build("defense", name)
     run = defense.start(FACTS)
     assert isinstance(run, StagedRun)
-    assert tuple(run.stages) == (Stage(4), Stage(10, trusted=True, lr_scale=0.1))
+    assert tuple(run.stages) == (Stage(4, like="clip"), Stage(10, trusted=True, lr_scale=0.1))
     assert trusted_size(defense) == 2_000
     names = [[p.name for p in run.phases(epoch, KnownPairs())] for epoch in range(14)]
     assert names == [["clip"]] * 4 + [["clean-up"]] * 10

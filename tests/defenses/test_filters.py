@@ -41,13 +41,14 @@ def test_a_filter_scores_with_one_model_and_trains_another(name: str) -> None:
     """First a scoring model, then a fresh one; the length of the first is a parameter."""
     run = registry.build("defense", name).start(FACTS)
     assert isinstance(run, StagedRun)
-    trusted = name == "clipscore"
-    assert tuple(run.stages) == (Stage(EPOCHS, trusted=trusted), Stage(EPOCHS, fresh=True))
+    trusted = Stage(EPOCHS, trusted=True)
+    scoring = trusted if name == "clipscore" else Stage(EPOCHS, like="clip")
+    assert tuple(run.stages) == (scoring, Stage(EPOCHS, fresh=True))
     short = registry.build("defense", f"{name}:scoring_epochs=1").start(FACTS)
     assert [stage.epochs for stage in short.stages] == [1, EPOCHS]
     given = pairs()
     names = [[p.name for p in run.phases(epoch, given)] for epoch in range(2 * EPOCHS)]
-    assert names == [["scoring model"]] * EPOCHS + [["kept"]] * EPOCHS
+    assert names == [["clip"]] * EPOCHS + [["kept"]] * EPOCHS
 
 
 @pytest.mark.parametrize("name", [name for name in FILTERS if name != "lid"])

@@ -15,7 +15,7 @@ from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import probe_metrics
 from clipbench.models import Tokenizer
 from clipbench.shards.ledger import Ledger
-from clipbench.training.session import TrainingRecord
+from clipbench.training.record import TrainingRecord
 from clipbench.training.trace import Trace, read_trace
 
 Entry = dict[str, Any]

@@ -133,7 +133,8 @@ _TRAIN = checks.fields(
         "device": checks.text,
         "precision": checks.text,
         "processes": checks.count,
-    }
+    },
+    {"seconds_shared": checks.number(0)},
 )
 _DATA = checks.fields(
     {

@@ -22,7 +22,7 @@ from clipbench.progress import Reporter
 from clipbench.shards.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
 from clipbench.specs import SpecLike
 from clipbench.training.distributed import pick_device
-from clipbench.training.session import TrainingRecord
+from clipbench.training.record import TrainingRecord
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from clipbench.models import image_size_of, model_config
 from clipbench.pipeline.evaluate import Measured
 from clipbench.pipeline.parts import Prepared
 from clipbench.shards.ledger import Ledger
-from clipbench.training.session import TrainingRecord
+from clipbench.training.record import TrainingRecord
 
 RESULT = "result.json"
 

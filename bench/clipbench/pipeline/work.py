@@ -15,7 +15,7 @@ import torch
 
 from clipbench.contracts import Defense, DefenseRun, EpochPairs, Phase, Score, TrainingFacts
 from clipbench.rng import generator
-from clipbench.training.engine import stages_of
+from clipbench.training.stages import stages_of
 
 IMAGINARY = 2_000  # pairs, at most, of that set
 

@@ -50,6 +50,11 @@ class CompactVocabulary:
         embedding.weight.data.copy_(rows)
         self._owner.token_embedding = embedding
 
+    @property
+    def used(self) -> IntArray:
+        """The token numbers that are left, sorted."""
+        return self._used.numpy()
+
     def compact(self, tokens: IntArray) -> IntArray:
         """Return tokens by their row in the shrunken table."""
         rows = self._rank[tokens]

@@ -21,7 +21,6 @@ from clipbench.contracts import (
     Progress,
     Score,
     Stage,
-    StagedRun,
     TrainingFacts,
 )
 from clipbench.errors import BadSetting
@@ -33,6 +32,7 @@ from clipbench.training.learner import Learner
 from clipbench.training.order import batches, epoch_pairs
 from clipbench.training.pairs import BatchRequest, TrainingPairs
 from clipbench.training.schedule import warmup_cosine
+from clipbench.training.stages import Place, SharedStages, stages_of
 from clipbench.training.trace import write_trace
 
 
@@ -47,6 +47,7 @@ class State:
     total_steps: int = 0
     samples_seen: int = 0
     seconds: float = 0.0
+    seconds_shared: float = 0.0  # of these, in a first stage that another training went through
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -64,6 +65,7 @@ class Trainer:
         processes: this process among all.
         progress: told about steps.
         trusted: pairs that are known to be clean, where the defence needs some.
+        shared: first stages that other trainings went through; None: nothing is shared.
     """
 
     def __init__(
@@ -79,7 +81,9 @@ class Trainer:
         processes: Processes,
         progress: Progress,
         trusted: TrainingPairs | None = None,
+        shared: SharedStages | None = None,
     ) -> None:
+        self._shared = shared
         self._pairs = pairs
         self._trusted = trusted
         self._settings = settings
@@ -128,7 +132,7 @@ class Trainer:
         started = time.perf_counter() - self.state.seconds
         for epoch in range(self.state.epoch, sum(stage.epochs for stage in self._stages)):
             self.state.epoch = epoch
-            place = _Place.of(epoch, self._stages)
+            place = Place.of(epoch, self._stages)
             pairs = self._set_of(place.stage)
             size = self._epoch_size(place.stage)
             indices = epoch_pairs(len(pairs), size, epoch, self._seed)
@@ -158,10 +162,12 @@ class Trainer:
             self.state.epoch = epoch + 1
             self.state.seconds = time.perf_counter() - started
             self._keep_weights(epoch + 1)
+            if place.ends_first:
+                self._keep_stage()
             self._save(self._run.state_dict(), None)
         return self.state
 
-    def _begin(self, place: _Place, phases: Sequence[Phase]) -> None:
+    def _begin(self, place: Place, phases: Sequence[Phase]) -> None:
         """Begin a stage: with another optimiser than the stage before, and what its phases need."""
         if place.is_new_stage:
             self.learner.restart(self._start if place.stage.fresh else None)
@@ -185,7 +191,7 @@ class Trainer:
         self,
         phases: Sequence[Phase],
         number: int,
-        place: _Place,
+        place: Place,
         indices: npt.NDArray[np.int64],
         at_start: dict[str, Any],
         seen: _Remembered,
@@ -231,7 +237,7 @@ class Trainer:
         return BatchRequest(part, rows, phase.views, phase.augment, scope)
 
     def _learning_rate(
-        self, phase: Phase, place: _Place, step: int, steps: int, done: float
+        self, phase: Phase, place: Place, step: int, steps: int, done: float
     ) -> float:
         """Return the learning rate of a step; `done` is the share of the epoch done before it."""
         base = self._settings.lr * place.stage.lr_scale * phase.lr_scale
@@ -298,6 +304,7 @@ class Trainer:
         """Continue from the checkpoint; return what the first epoch needs to be replayed."""
         content = load_checkpoint(self._folder / "checkpoint.pt", self._fingerprint)
         if content is None:
+            self._take_stage()
             return {}
         self.learner.model.load_state_dict(content["model"])
         self.learner.optimizer.load_state_dict(content["optimizer"])
@@ -308,35 +315,33 @@ class Trainer:
         self._run.load_state_dict(content["defense_at_epoch_start"])
         return content
 
+    def _keep_stage(self) -> None:
+        """Keep the first stage, just trained, for defences that begin alike."""
+        first = self._stages[0]
+        if self._shared is None or first.like is None or not self._processes.is_first:
+            return
+        content = {
+            "model": self.learner.model.state_dict(),
+            "state": json.dumps(vars(self.state)),
+            "exposures": torch.from_numpy(self.exposures),
+        }
+        self._shared.keep(first, self._folder, content)
 
-@dataclass(frozen=True)
-class _Place:
-    """Where an epoch lies: its stage, its number in it."""
+    def _take_stage(self) -> None:
+        """Begin after the first stage where another training went through the same.
 
-    stage: Stage
-    epoch: int
-    is_new_stage: bool  # and not the first
-
-    @classmethod
-    def of(cls, epoch: int, stages: Sequence[Stage]) -> _Place:
-        within = epoch
-        for stage in stages:
-            if within < stage.epochs:
-                return cls(stage, within, within == 0 and epoch > 0)
-            within -= stage.epochs
-        raise IndexError(epoch)
-
-
-def stages_of(run: object, epochs: int) -> tuple[Stage, ...]:
-    """Return the stages of a defence at work; one of `epochs` epochs where it names none.
-
-    Raises:
-        BadSetting: a stage has no epoch, or a learning rate that is not positive.
-    """
-    stages = tuple(run.stages) if isinstance(run, StagedRun) else (Stage(epochs),)
-    if not stages or any(stage.epochs < 1 or stage.lr_scale <= 0 for stage in stages):
-        raise BadSetting("A defence needs stages of at least 1 epoch and a positive lr_scale each.")
-    return stages
+        Its seconds count as this training's own. Alone, for several processes could disagree on
+        what is there.
+        """
+        first = self._stages[0]
+        if self._shared is None or first.like is None or self._processes.count > 1:
+            return
+        content = self._shared.take(first, self._folder)
+        if content is not None:
+            self.learner.model.load_state_dict(content["model"])
+            self.state = State(**json.loads(content["state"]))
+            self.state.seconds_shared = self.state.seconds
+            self.exposures = content["exposures"].numpy()
 
 
 class _Remembered:

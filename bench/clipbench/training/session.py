@@ -7,11 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
-import shutil
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,67 +20,26 @@ from torch import nn
 from clipbench import registry
 from clipbench.config import RunConfig
 from clipbench.contracts import Defense, HasTrusted, TrainingSource, trusted_size
-from clipbench.errors import BadSetting, CorruptData
+from clipbench.errors import BadSetting
 from clipbench.models import WEIGHTS_FILE, create_model, model_config, save_model
 from clipbench.progress import Reporter
-from clipbench.shards.files import atomic_file, clear_leftovers, write_json
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.usable import caption_field_of, open_usable
 from clipbench.training.distributed import Processes
 from clipbench.training.engine import Trainer
 from clipbench.training.inputs import training_pairs
 from clipbench.training.pairs import TrainingPairs
+from clipbench.training.record import (
+    TrainingRecord,
+    device_name,
+    peak_memory,
+    read_record,
+    write_record,
+    write_tensorboard,
+)
+from clipbench.training.stages import SharedStages
 from clipbench.training.text import check_text_tower
 from clipbench.training.trace import read_trace
-
-IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class TrainingRecord:
-    """What a finished training says of itself.
-
-    Args:
-        num_pairs: pairs of the set.
-        content_sha256: hash of the set.
-        epochs: epochs trained.
-        samples_seen: pairs that went through an optimiser step, counted as often as they did.
-        steps: optimiser steps.
-        seconds: of training, scoring included, over all resumptions.
-        peak_memory_bytes: resident memory of this process at its highest; of the GPU where used.
-        device: where it ran.
-        precision: fp32 or bf16.
-        processes: how many processes trained.
-        history: an entry for each phase of each epoch.
-        exposures: ``(num_pairs,)`` how often each pair reached a loss that ties image to caption.
-    """
-
-    num_pairs: int
-    content_sha256: str
-    epochs: int
-    samples_seen: int
-    steps: int
-    seconds: float
-    peak_memory_bytes: int
-    device: str
-    precision: str
-    processes: int
-    history: list[dict[str, Any]]
-    exposures: IntArray
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields of ``result.json``'s ``train`` object."""
-        return {
-            "epochs": self.epochs,
-            "samples_seen": self.samples_seen,
-            "steps": self.steps,
-            "seconds": round(self.seconds, 3),
-            "pairs_per_second": round(self.samples_seen / max(self.seconds, 1e-9), 1),
-            "peak_memory_bytes": self.peak_memory_bytes,
-            "device": self.device,
-            "precision": self.precision,
-            "processes": self.processes,
-        }
 
 
 @dataclass(frozen=True)
@@ -116,7 +72,7 @@ def train_on(
     """
     sets = _opened(where, config, cache, processes, reporter)
     shards, fingerprint = sets[0], _fingerprint(config, sets)
-    record = _read_record(folder / "train", fingerprint)
+    record = read_record(folder / "train", fingerprint)
     if record is not None and (folder / "model" / WEIGHTS_FILE).is_file():
         return record
     session = _set_up(sets, config, folder, cache, processes, reporter)
@@ -129,6 +85,7 @@ def train_on(
         samples_seen=state.samples_seen,
         steps=state.total_steps,
         seconds=state.seconds,
+        seconds_shared=state.seconds_shared,
         peak_memory_bytes=peak_memory(processes.device),
         device=device_name(processes.device),
         precision=trainer.learner.precision,
@@ -141,7 +98,7 @@ def train_on(
         save_model(session.model, session.architecture, folder / "model")
         if config.train.tensorboard:
             write_tensorboard(folder / "tensorboard", record)
-        _write_record(folder / "train", record, fingerprint)  # last: it says that all is there
+        write_record(folder / "train", record, fingerprint)  # last: it says that all is there
         (folder / "train" / "checkpoint.pt").unlink(missing_ok=True)
     processes.barrier()
     return record
@@ -249,6 +206,7 @@ def _set_up(
         processes=processes,
         progress=reporter.progress if processes.is_first else _silent,
         trusted=trusted[0] if trusted else None,
+        shared=_shared_stages(config, sets[0], pairs, cache, processes),
     )
     return _Session(pairs, model, architecture, trainer)
 
@@ -284,62 +242,38 @@ def _silent(what: str, done: int, total: int) -> None:
 
 def _fingerprint(config: RunConfig, sets: Sequence[ShardSet]) -> str:
     """Return a hash of everything that decides the training's numbers."""
+    return _hash(_decisive(config, "attack"), sets)
+
+
+def _shared_stages(
+    config: RunConfig,
+    shards: ShardSet,
+    pairs: TrainingPairs,
+    cache: Path,
+    processes: Processes,
+) -> SharedStages:
+    """Return the first stages that trainings of the same pairs and settings share.
+
+    Those of another way to compute are not shared, for their bits would differ.
+    """
+    content = _decisive(config, "attack", "defense", "trusted")
+    device = processes.device
+    threads = torch.get_num_threads() if device.type == "cpu" else None
+    content["machine"] = [device_name(device), threads, processes.count, torch.__version__]
+    # Trusted pairs may bring words that the set does not have, and with them rows of the model.
+    content["vocabulary"] = hashlib.sha256(pairs.vocabulary.used.tobytes()).hexdigest()
+    return SharedStages(cache / "stages", _hash(content, [shards]))
+
+
+def _decisive(config: RunConfig, *but: str) -> dict[str, Any]:
+    """Return what decides a training's numbers, without the plugins of some kinds."""
     content = config.hashed()
-    for key in ("attack", "rate_text", "poisons"):
-        del content[key]
-    content["code"] = {kind: code for kind, code in content["code"].items() if kind != "attack"}
+    for key in ("rate_text", "poisons", *but):
+        content.pop(key, None)
+    content["code"] = {kind: code for kind, code in content["code"].items() if kind not in but}
+    return content
+
+
+def _hash(content: dict[str, Any], sets: Sequence[ShardSet]) -> str:
     text = json.dumps([content, *(shards.content_sha256() for shards in sets)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None:
-    """Write the record; its presence says that the training is finished."""
-    clear_leftovers(folder)
-    with atomic_file(folder / "exposures.npy") as file:
-        np.save(file, record.exposures, allow_pickle=False)
-    content = {"fingerprint": fingerprint, **asdict(record)}
-    del content["exposures"]
-    write_json(folder / "record.json", content, indent=None)
-
-
-def _read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
-    """Return the record of this training if it is finished."""
-    path = folder / "record.json"
-    if not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("fingerprint") != fingerprint:
-            return None
-        exposures = np.load(folder / "exposures.npy", allow_pickle=False)
-        return TrainingRecord(**content, exposures=exposures)
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise CorruptData(
-            f"{path.resolve()} is damaged ({error}). Delete its folder; the training starts anew."
-        ) from error
-
-
-def peak_memory(device: torch.device) -> int:
-    """Return the highest memory use so far in bytes: of the GPU, or resident of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def device_name(device: torch.device) -> str:
-    """Return ``cpu``, or the name of the GPU."""
-    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
-
-
-def write_tensorboard(folder: Path, record: TrainingRecord) -> None:
-    """Write the training's curves for TensorBoard, in place of those of a killed process."""
-    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
-
-    shutil.rmtree(folder, ignore_errors=True)
-    with SummaryWriter(str(folder)) as writer:
-        for item in record.history:
-            name = item["phase"].replace(" ", "_")
-            for key in ("loss", "lr", "pairs"):
-                if item.get(key) is not None:
-                    writer.add_scalar(f"train/{name}/{key}", item[key], item["epoch"])

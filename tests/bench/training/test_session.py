@@ -17,7 +17,8 @@ from clipbench.models import model_config
 from clipbench.progress import Reporter
 from clipbench.shards.reader import ShardSet
 from clipbench.training.distributed import Processes
-from clipbench.training.session import TrainingRecord, train_on
+from clipbench.training.record import TrainingRecord
+from clipbench.training.session import train_on
 from clipbench.training.text import check_text_tower
 
 SETTINGS: dict[str, Any] = {

@@ -23,6 +23,7 @@ from clipbench.training.compact import CompactVocabulary
 from clipbench.training.distributed import Processes
 from clipbench.training.engine import Trainer
 from clipbench.training.pairs import TrainingPairs
+from clipbench.training.stages import SharedStages
 from clipbench.training.text import CaptionTable
 from clipbench_datasets.shapes import Shapes
 
@@ -106,6 +107,7 @@ def tiny_trainer(
     count: int = 96,
     progress: Progress = no_progress,
     processes: Processes | None = None,
+    shared: SharedStages | None = None,
     **settings: Any,
 ) -> Trainer:
     """A trainer at its start, or at the checkpoint that lies in `folder`."""
@@ -123,4 +125,5 @@ def tiny_trainer(
         processes=processes or Processes(),
         progress=progress,
         trusted=trusted[0] if trusted else None,
+        shared=shared,
     )

@@ -1,0 +1,121 @@
+"""What a finished training says of itself, and the file that says it."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from clipbench.contracts import IntArray
+from clipbench.errors import CorruptData
+from clipbench.shards.files import atomic_file, clear_leftovers, write_json
+
+
+@dataclass(frozen=True)
+class TrainingRecord:
+    """What a finished training says of itself.
+
+    Args:
+        num_pairs: pairs of the set.
+        content_sha256: hash of the set.
+        epochs: epochs trained.
+        samples_seen: pairs that went through an optimiser step, counted as often as they did.
+        steps: optimiser steps.
+        seconds: of training, scoring included, over all resumptions.
+        seconds_shared: those of them in a first stage that another training went through.
+        peak_memory_bytes: resident memory of this process at its highest; of the GPU where used.
+        device: where it ran.
+        precision: fp32 or bf16.
+        processes: how many processes trained.
+        history: an entry for each phase of each epoch.
+        exposures: ``(num_pairs,)`` how often each pair reached a loss that ties image to caption.
+    """
+
+    num_pairs: int
+    content_sha256: str
+    epochs: int
+    samples_seen: int
+    steps: int
+    seconds: float
+    seconds_shared: float
+    peak_memory_bytes: int
+    device: str
+    precision: str
+    processes: int
+    history: list[dict[str, Any]]
+    exposures: IntArray
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields of ``result.json``'s ``train`` object."""
+        return {
+            "epochs": self.epochs,
+            "samples_seen": self.samples_seen,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 3),
+            "seconds_shared": round(self.seconds_shared, 3),
+            "pairs_per_second": round(self.samples_seen / max(self.seconds, 1e-9), 1),
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "device": self.device,
+            "precision": self.precision,
+            "processes": self.processes,
+        }
+
+
+def write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None:
+    """Write the record; its presence says that the training is finished."""
+    clear_leftovers(folder)
+    with atomic_file(folder / "exposures.npy") as file:
+        np.save(file, record.exposures, allow_pickle=False)
+    content = {"fingerprint": fingerprint, **asdict(record)}
+    del content["exposures"]
+    write_json(folder / "record.json", content, indent=None)
+
+
+def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
+    """Return the record of this training if it is finished."""
+    path = folder / "record.json"
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("fingerprint") != fingerprint:
+            return None
+        exposures = np.load(folder / "exposures.npy", allow_pickle=False)
+        return TrainingRecord(**content, exposures=exposures)
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise CorruptData(
+            f"{path.resolve()} is damaged ({error}). Delete its folder; the training starts anew."
+        ) from error
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the highest memory use so far in bytes: of the GPU, or resident of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def device_name(device: torch.device) -> str:
+    """Return ``cpu``, or the name of the GPU."""
+    return "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+
+
+def write_tensorboard(folder: Path, record: TrainingRecord) -> None:
+    """Write the training's curves for TensorBoard, in place of those of a killed process."""
+    from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - optional
+
+    shutil.rmtree(folder, ignore_errors=True)
+    with SummaryWriter(str(folder)) as writer:
+        for item in record.history:
+            name = item["phase"].replace(" ", "_")
+            for key in ("loss", "lr", "pairs"):
+                if item.get(key) is not None:
+                    writer.add_scalar(f"train/{name}/{key}", item[key], item["epoch"])

@@ -1,0 +1,128 @@
+"""The stages of a training, and those that several defences begin with alike, trained once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from clipbench.contracts import Stage, StagedRun
+from clipbench.errors import BadSetting
+from clipbench.shards.files import link_or_copy
+from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
+
+_PARTS = ("trace", "epochs")  # folders of a training that its later readers need
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an epoch lies: its stage, its number in it.
+
+    Args:
+        stage: the stage.
+        epoch: number of the epoch in its stage.
+        is_new_stage: whether this is the first epoch of a stage, and not of the training.
+        ends_first: whether this is the last epoch of the first stage.
+    """
+
+    stage: Stage
+    epoch: int
+    is_new_stage: bool
+    ends_first: bool
+
+    @classmethod
+    def of(cls, epoch: int, stages: Sequence[Stage]) -> Place:
+        """Return where epoch 0, 1, ... of the training lies."""
+        within = epoch
+        for stage in stages:
+            if within < stage.epochs:
+                return cls(
+                    stage,
+                    within,
+                    is_new_stage=within == 0 and epoch > 0,
+                    ends_first=epoch == stages[0].epochs - 1,
+                )
+            within -= stage.epochs
+        raise IndexError(epoch)
+
+
+def stages_of(run: object, epochs: int) -> tuple[Stage, ...]:
+    """Return the stages of a defence at work; one of `epochs` epochs where it names none.
+
+    Raises:
+        BadSetting: a stage has no epoch, or a learning rate that is not positive; or one that is
+            not the first, or trains on trusted pairs, is `like` others.
+    """
+    stages = tuple(run.stages) if isinstance(run, StagedRun) else (Stage(epochs),)
+    if not stages or any(stage.epochs < 1 or stage.lr_scale <= 0 for stage in stages):
+        raise BadSetting("A defence needs stages of at least 1 epoch and a positive lr_scale each.")
+    if any(stage.like is not None for stage in stages[1:]) or (
+        stages[0].like and stages[0].trusted
+    ):
+        raise BadSetting("Only the first stage of a defence, and on the set, can be like others.")
+    return stages
+
+
+@dataclass(frozen=True)
+class SharedStages:
+    """First stages that were trained, kept for other defences that begin alike.
+
+    Args:
+        folder: where they are kept.
+        base: identifies everything but the stage that decides its numbers: set, seed, settings,
+            and the machine's way of computing.
+    """
+
+    folder: Path
+    base: str
+
+    def key(self, stage: Stage) -> str:
+        """Return what identifies a stage, its place in the training being the first."""
+        text = json.dumps([self.base, asdict(stage)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def take(self, stage: Stage, folder: Path) -> dict[str, Any] | None:
+        """Return what `keep` kept of a stage, or None; its traces are put into `folder`.
+
+        Raises:
+            CorruptData: the file that was kept is damaged.
+        """
+        key = self.key(stage)
+        kept = self.folder / key[:16]
+        content = load_checkpoint(kept / "stage.pt", key)
+        if content is None:
+            return None
+        for name in _PARTS:
+            _link_files(kept / name, folder / name)
+        return content
+
+    def keep(self, stage: Stage, folder: Path, content: Mapping[str, Any]) -> None:
+        """Keep a stage that was trained in `folder`, unless it is kept already."""
+        key = self.key(stage)
+        kept = self.folder / key[:16]
+        if kept.exists():
+            return
+        fresh = kept.with_name(f".{kept.name}.{os.getpid()}.tmp")
+        shutil.rmtree(fresh, ignore_errors=True)
+        for name in _PARTS:
+            _link_files(folder / name, fresh / name)
+        save_checkpoint(fresh / "stage.pt", {"fingerprint": key, **content})
+        try:
+            fresh.rename(kept)
+        except OSError:  # another process kept it meanwhile
+            shutil.rmtree(fresh)
+
+
+def _link_files(source: Path, target: Path) -> None:
+    """Give a folder the files of another, whole and under their names."""
+    for file in sorted(source.glob("*")) if source.is_dir() else ():
+        if file.name.startswith("."):
+            continue
+        target.mkdir(parents=True, exist_ok=True)
+        (target / file.name).unlink(missing_ok=True)
+        link_or_copy(file, target / file.name)
