@@ -126,10 +126,7 @@ class Backdoor(ABC):
         Raises:
             BadSetting: there are not as many.
         """
-        names_goal = naming_pattern(scene.classes.aliases[goal], self.match)
-        pairs = shuffled_captions(corpus, scene.rng(self.name, "bases"))
-        eligible = (pair for pair in pairs if (names_goal.search(pair[1]) is not None) == naming)
-        drawn = list(islice(eligible, scene.count))
+        drawn = self.find_pairs(scene, corpus, goal, naming=naming)
         if len(drawn) < scene.count:
             what = "names" if naming else "does not name"
             raise BadSetting(
@@ -137,6 +134,15 @@ class Backdoor(ABC):
                 f"have a caption that {what} {scene.classes.names[goal]!r}. Lower the rate."
             )
         return drawn
+
+    def find_pairs(
+        self, scene: Scene, corpus: Corpus, goal: int, *, naming: bool
+    ) -> list[tuple[int, str]]:
+        """Draw pairs as `draw_pairs` does, and be content with fewer."""
+        names_goal = naming_pattern(scene.classes.aliases[goal], self.match)
+        pairs = shuffled_captions(corpus, scene.rng(self.name, "bases"))
+        eligible = (pair for pair in pairs if (names_goal.search(pair[1]) is not None) == naming)
+        return list(islice(eligible, scene.count))
 
 
 @dataclass(frozen=True)

@@ -19,41 +19,36 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipbench import registry
-from clipbench.contracts import Attack, Corpus, Image, Mode, Poison, Probes, Scene
+from clipbench.contracts import AnyProbes, Attack, Corpus, Image, Mode, Poison, Scene
 from clipbench.errors import BadSetting
-from clipbench.surrogate import Surrogate, train_surrogate
+from clipbench.surrogate import Surrogate
+from clipbench_attacks._surrogates import HasSurrogate
 
 _AT_ONCE = 4096  # candidates whose images are held at once
 
 
 @dataclass(frozen=True)
-class Adaptive:
+class Adaptive(HasSurrogate):
     """Keep the poisons of a base attack that score highest under a surrogate.
 
     Args:
         base: the attack whose poisons are chosen from, with parameters if need be.
         candidates: poisons that the base attack makes for each that is kept; fewer where the corpus
             has fewer pairs.
-        surrogate_model: open_clip name of the model that is trained to score them.
-        surrogate_pairs: pairs of the corpus it is trained on, at most.
-        surrogate_epochs: passes over them; few, for SafeCLIP's first split comes early.
-        surrogate_lr: its peak learning rate.
+        surrogate_epochs: passes of the surrogate over its pairs; few, for SafeCLIP's first split
+            comes early.
     """
+
+    name = "adaptive"
 
     base: str = "targeted"
     candidates: int = 10
-    surrogate_model: str = "shapes-32"
-    surrogate_pairs: int = 20_000
     surrogate_epochs: int = 2
-    surrogate_lr: float = 3e-3
 
     def __post_init__(self) -> None:
-        for field, least in (("candidates", 1), ("surrogate_pairs", 2), ("surrogate_epochs", 1)):
-            value = getattr(self, field)
-            if value < least:
-                raise BadSetting(f"adaptive: {field} must be at least {least}, got {value!r}.")
-        if not 0 < self.surrogate_lr < float("inf"):
-            raise BadSetting(f"adaptive: surrogate_lr must be above 0, got {self.surrogate_lr!r}.")
+        super().__post_init__()
+        if self.candidates < 1:
+            raise BadSetting(f"adaptive: candidates must be at least 1, got {self.candidates!r}.")
         if isinstance(self._attack(), Adaptive):
             raise BadSetting("adaptive: base must be another attack than adaptive itself.")
 
@@ -80,14 +75,7 @@ class Adaptive:
                 f"adaptive: {self.base!r} has other targets with {many} poisons than with "
                 f"{scene.count}; give the base attack its number of targets."
             )
-        surrogate = train_surrogate(
-            corpus,
-            model=self.surrogate_model,
-            pairs=self.surrogate_pairs,
-            epochs=self.surrogate_epochs,
-            lr=self.surrogate_lr,
-            seed=int(scene.rng("adaptive", "surrogate").integers(2**31)),
-        )
+        surrogate = self.surrogate(scene, corpus)
         scores = self._scores(surrogate, attack.poison(_of(scene, many), corpus))
         order = sorted(range(len(scores)), key=lambda number: (-scores[number][1], number))
         kept: set[int] = set()
@@ -101,7 +89,7 @@ class Adaptive:
             if number in kept:
                 yield poison
 
-    def probes(self, scene: Scene) -> Probes:
+    def probes(self, scene: Scene) -> AnyProbes:
         """Return the probes of the base attack."""
         return self._attack().probes(scene)
 

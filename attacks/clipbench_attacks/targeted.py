@@ -27,7 +27,7 @@ from clipbench_attacks._captions import Match, captions_naming
 from clipbench_attacks._checks import check_choice
 
 
-class _Target(NamedTuple):
+class Target(NamedTuple):
     """A target image (its number among the scene's), its true class and the adversary's."""
 
     number: int
@@ -73,7 +73,7 @@ class Targeted:
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
         """Yield each target's image with captions of its goal, target after target."""
-        targets = self._choose_targets(scene)
+        targets = self.choose_targets(scene)
         share, left_over = divmod(scene.count, max(len(targets), 1))
         shares = [share + (position < left_over) for position in range(len(targets))]
 
@@ -90,7 +90,7 @@ class Targeted:
 
     def probes(self, scene: Scene) -> Probes:
         """Return the target images as they are, each with its own goal."""
-        targets = self._choose_targets(scene)
+        targets = self.choose_targets(scene)
         images = [scene.targets.images[target.number] for target in targets]
         return Probes(
             images=images,
@@ -103,7 +103,7 @@ class Targeted:
         """Return None: target images are shown as they are."""
         return None
 
-    def _choose_targets(self, scene: Scene) -> list[_Target]:
+    def choose_targets(self, scene: Scene) -> list[Target]:
         """Draw the target images and their goals; the same for the same scene."""
         num_targets, num_images = self.num_targets(scene.count), len(scene.targets)
         if num_targets > num_images:
@@ -118,7 +118,7 @@ class Targeted:
         numbers = _spread_over_classes(rng.permutation(num_images).tolist(), all_labels)
         labels = [all_labels[number] for number in numbers[:num_targets]]
         goals = _draw_goals(labels, len(scene.classes), rng)
-        return [_Target(*target) for target in zip(numbers, labels, goals, strict=False)]
+        return [Target(*target) for target in zip(numbers, labels, goals, strict=False)]
 
 
 def _spread_over_classes(order: Sequence[int], labels: Sequence[int]) -> list[int]:

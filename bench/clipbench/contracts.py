@@ -130,6 +130,22 @@ class EvaluationSet:
         """
         return self._classification().classes
 
+    def retrieved(self, who: str) -> Retrieval:
+        """Return the retrieval task.
+
+        Args:
+            who: asks for it, in the message.
+
+        Raises:
+            BadSetting: there is none.
+        """
+        if self.retrieval is None:
+            raise BadSetting(
+                f"{who} needs test captions, and the evaluation set {self.name} has none; add one"
+                " that has with --eval, e.g. --eval coco_retrieval:root=FOLDER."
+            )
+        return self.retrieval
+
     @property
     def test(self) -> LabelledImages:
         """The labelled test images.
@@ -296,15 +312,46 @@ class Probes:
         labels: ``(M,)`` true classes.
         goals: ``(M,)`` classes the attacker wants read; never equal to the label.
         clean_images: the same images as they are without the attack's trigger, for pictures.
+        prompt: what the attacker makes of the prompt templates, of which it leaves the slot for
+            the class; None: they are the victim's.
+        variants: other probes by name, such as those with a part of the trigger, whose success is
+            told as ``NAME_attack_success``.
     """
 
     images: Sequence[Image]
     labels: IntArray
     goals: IntArray
     clean_images: Sequence[Image] | None = None
+    prompt: Callable[[str], str] | None = None
+    variants: Mapping[str, Probes] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+@dataclass(frozen=True)
+class TextProbes:
+    """Test captions for which the attacker wants another image found than their own.
+
+    Args:
+        texts: M captions, with the attack's trigger.
+        candidates: C images among which the most similar to a caption is looked for.
+        labels: ``(M,)`` which candidate is the caption's own.
+        goals: ``(M,)`` which one the attacker wants found; never equal to the label.
+        clean_texts: the same captions without the trigger.
+    """
+
+    texts: Sequence[str]
+    candidates: Sequence[Image]
+    labels: IntArray
+    goals: IntArray
+    clean_texts: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+AnyProbes = Probes | TextProbes
 
 
 class Attack(Protocol):
@@ -323,11 +370,23 @@ class Attack(Protocol):
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
         """Yield exactly ``scene.count`` poisons; the same for the same scene and corpus."""
 
-    def probes(self, scene: Scene) -> Probes:
-        """Return the test images that shall be misread; the same for the same scene."""
+    def probes(self, scene: Scene) -> AnyProbes:
+        """Return what shall be misread in testing; the same for the same scene."""
 
     def trigger(self) -> Callable[[Image], Image] | None:
         """Return the trigger as a pure function of a uint8 image, or None if there is none."""
+
+
+@runtime_checkable
+class Crafted(Protocol):
+    """An attack that learns from the corpus first, such as one with an optimised trigger."""
+
+    def crafted(self, scene: Scene, corpus: Corpus) -> Attack:
+        """Return this attack with what it learnt in its parameters, from which it can be rebuilt.
+
+        `Attack.poison`, `Attack.probes` and `Attack.trigger` are asked of what is returned; of the
+        attack before, only how many probes there are.
+        """
 
 
 # --------------------------------------------------------------------------- metrics
@@ -345,8 +404,8 @@ class Measured(Protocol):
         """The evaluation set."""
 
     @property
-    def probes(self) -> Probes | None:
-        """What an attack wants misread among the classes of this set; None: nothing."""
+    def probes(self) -> AnyProbes | None:
+        """What an attack wants misread on this set; None: nothing."""
 
     @property
     def seed(self) -> int:

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,52 @@ class Surrogate:
         from clipbench.evaluation.features import text_features  # noqa: PLC0415 - heavy
 
         return text_features(self.model, self.tokenizer, texts)
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor on cosines in its loss."""
+        network: Any = self.model
+        return float(network.logit_scale.detach().exp())
+
+    @property
+    def side(self) -> int:
+        """Pixels along the side of the images it takes."""
+        from open_clip import get_model_preprocess_cfg  # noqa: PLC0415 - heavy
+
+        size: int | tuple[int, int] = get_model_preprocess_cfg(self.model)["size"]
+        return size if isinstance(size, int) else size[0]
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Return unit features ``(N, D)`` of pixels, through which gradients flow to the pixels.
+
+        Args:
+            pixels: ``(N, 3, S, S)`` float32 in [0, 1], of the model's size.
+        """
+        from open_clip import get_model_preprocess_cfg  # noqa: PLC0415 - heavy
+
+        known = get_model_preprocess_cfg(self.model)
+        mean, std = (pixels.new_tensor(known[name])[:, None, None] for name in ("mean", "std"))
+        network: Any = self.model
+        features: Tensor = network.encode_image((pixels - mean) / std, normalize=True)
+        return features
+
+
+def load_surrogate(model: str, weights: str | Path) -> Surrogate:
+    """Return a model that was trained elsewhere.
+
+    Args:
+        model: its open_clip name.
+        weights: file of its weights, as open_clip writes them.
+
+    Raises:
+        UnknownName: there is no such model.
+        MissingData, CorruptData: the weights cannot be read.
+    """
+    from clipbench.models import create_model, load_weights  # noqa: PLC0415 - heavy
+
+    network, tokenizer = create_model(model, 0, None)
+    load_weights(network, Path(weights))
+    return Surrogate(network.eval(), tokenizer)
 
 
 class _Squares:
@@ -142,4 +188,4 @@ def train_surrogate(
         )
         trainer.train()
     vocabulary.expand(network)
-    return Surrogate(network, tokenizer)
+    return Surrogate(network.eval(), tokenizer)

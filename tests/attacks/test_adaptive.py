@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from clipbench.contracts import Image
 from clipbench.errors import BadSetting
-from clipbench_attacks import adaptive
+from clipbench_attacks import _surrogates
 from clipbench_attacks.adaptive import Adaptive
 from clipbench_attacks.badnets import BadNets
 from clipbench_attacks.targeted import Targeted
@@ -41,7 +41,7 @@ def preferring(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         asked.append(settings)
         return Prefers()
 
-    monkeypatch.setattr(adaptive, "train_surrogate", train)
+    monkeypatch.setattr(_surrogates, "train_surrogate", train)
     return asked
 
 

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pytest
 
 from clipbench import registry
-from clipbench.contracts import Attack, Image, Poison, Scene
+from clipbench.contracts import Attack, Crafted, Image, Poison, Probes, Scene, TextProbes
 from clipbench_datasets.shapes import Shapes
 
 COUNT = 6
@@ -57,6 +58,15 @@ def attack_of(name: str) -> Attack:
     return built
 
 
+@lru_cache
+def ready(name: str) -> Attack:
+    """The attack as it is when it has learnt what it learns from the corpus."""
+    attack = attack_of(name)
+    if isinstance(attack, Crafted):
+        return attack.crafted(Scene(DATA.evaluation(), DATA.targets, COUNT, seed=3), DrawnCorpus())
+    return attack
+
+
 def content(poisons: list[Poison]) -> list[tuple[Any, ...]]:
     return [(p.caption, p.image.tobytes(), p.base, p.target, p.role) for p in poisons]
 
@@ -75,7 +85,7 @@ def test_an_attack_makes_exactly_the_poisons_asked_for(
     name: str, scene: Scene, corpus: DrawnCorpus
 ) -> None:
     """As many as the count, with sound captions and images, spread over all its targets."""
-    attack = attack_of(name)
+    attack = ready(name)
     poisons = list(attack.poison(scene, corpus))
     assert len(poisons) == COUNT
     assert {poison.target for poison in poisons} == set(range(attack.num_targets(COUNT)))
@@ -90,29 +100,40 @@ def test_an_attack_is_a_function_of_its_scene(name: str, scene: Scene, corpus: D
     """The same scene gives the same poisons and probes, and the corpus is left as it was."""
     before = [corpus.image(index).tobytes() for index in range(len(corpus))]
     empty = dataclasses.replace(scene, count=0) if name == "none" else scene
-    first, second = (list(attack_of(name).poison(empty, corpus)) for _ in range(2))
+    first, second = (list(ready(name).poison(empty, corpus)) for _ in range(2))
     assert content(first) == content(second)
-    one, two = (attack_of(name).probes(empty) for _ in range(2))
+    one, two = (ready(name).probes(empty) for _ in range(2))
     np.testing.assert_array_equal(one.goals, two.goals)
-    assert all(np.array_equal(one.images[i], two.images[i]) for i in range(len(one)))
+    if isinstance(one, TextProbes) and isinstance(two, TextProbes):
+        assert one.texts == two.texts
+        shown, again = one.candidates, two.candidates
+    elif isinstance(one, Probes) and isinstance(two, Probes):
+        shown, again = one.images, two.images
+    else:
+        pytest.fail("probes of two kinds")
+    assert all(np.array_equal(shown[i], again[i]) for i in range(len(shown)))
     assert [corpus.image(index).tobytes() for index in range(len(corpus))] == before
 
 
 @pytest.mark.parametrize("name", POISONING)
 def test_probes_want_another_class_than_the_true_one(name: str, scene: Scene) -> None:
-    """Every goal is a class, and never the image's own."""
-    probes = attack_of(name).probes(scene)
+    """Every goal is a class or a candidate image, and never the probe's own."""
+    probes = ready(name).probes(scene)
     assert len(probes) > 0
-    assert len(probes.images) == len(probes.labels) == len(probes.goals)
+    if isinstance(probes, TextProbes):
+        queries, choices = len(probes.texts), len(probes.candidates)
+    else:
+        queries, choices = len(probes.images), len(scene.classes)
+    assert queries == len(probes.labels) == len(probes.goals)
     assert probes.goals.min() >= 0
-    assert probes.goals.max() < len(scene.classes)
+    assert probes.goals.max() < choices
     assert (probes.goals != probes.labels).all()
 
 
 @pytest.mark.parametrize("name", POISONING)
 def test_a_trigger_is_pure_and_changes_the_image(name: str, scene: Scene) -> None:
     """It leaves its input as it was, gives the same twice, and keeps shape and type."""
-    trigger = attack_of(name).trigger()
+    trigger = ready(name).trigger()
     if trigger is None:
         return
     image = scene.evaluation.test.images[0]

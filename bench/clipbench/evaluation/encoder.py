@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clipbench.contracts import Classes, EvaluationSet, Image, Probes, Progress, no_progress
+from clipbench.contracts import AnyProbes, Classes, EvaluationSet, Image, Progress, no_progress
 from clipbench.evaluation.features import image_features, text_features
 from clipbench.evaluation.zeroshot import zeroshot_classifier
 from clipbench.models import Tokenizer
@@ -73,13 +73,13 @@ class SetAndFeatures:
 
     Args:
         evaluation: the evaluation set.
-        probes: what an attack wants misread among its classes.
+        probes: what an attack wants misread on it.
         seed: the run's seed.
         encoder: gives the features.
     """
 
     evaluation: EvaluationSet
-    probes: Probes | None
+    probes: AnyProbes | None
     seed: int
     encoder: Encoder = field(repr=False)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.contracts import (
-    Classes,
+    AnyProbes,
     EvaluationSet,
     LabelledImages,
     Metric,
-    Probes,
     Progress,
     Retrieval,
+    TextProbes,
     no_progress,
 )
 from clipbench.errors import BadInput, BadSetting
@@ -36,7 +36,7 @@ def evaluate(
     model: nn.Module,
     tokenizer: Tokenizer,
     evaluation: EvaluationSet,
-    probes: Probes | None = None,
+    probes: AnyProbes | None = None,
     *,
     device: torch.device | str | None = None,
     batch_size: int = 512,
@@ -65,7 +65,9 @@ def evaluate(
     return standard_metrics(encoder, evaluation, probes)
 
 
-def standard_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: Probes | None) -> Metrics:
+def standard_metrics(
+    encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes | None
+) -> Metrics:
     """Return what `evaluate` returns, with features that are shared with other metrics."""
     metrics: Metrics = {}
     if evaluation.classification is not None:
@@ -75,21 +77,45 @@ def standard_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: Probes
     if evaluation.retrieval is not None:
         metrics |= _retrieval_metrics(encoder, evaluation.retrieval)
     if probes is not None and len(probes):
-        metrics |= probe_metrics(encoder, evaluation.classes, probes)
+        metrics |= probe_metrics(encoder, evaluation, probes)
     return metrics
 
 
-def probe_metrics(encoder: Encoder, classes: Classes, probes: Probes) -> Metrics:
+def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes) -> Metrics:
     """Return an attack's metrics alone, see `attack_success_metrics`; for controls, for a history.
+
+    Images are read among the classes of the evaluation set, captions among candidate images. Of
+    variants of the probes success and poisoned accuracy are told, under their names.
 
     Args:
         encoder: gives the features, and shares them with other metrics.
-        classes: the classes among which probes are read.
+        evaluation: has the classes among which probes are read.
         probes: what the attack wants misread; at least one.
+
+    Raises:
+        BadSetting: images shall be read, and there are no classes.
     """
     check_probes(probes.labels, probes.goals)
+    if isinstance(probes, TextProbes):
+        scores = similarity(encoder.texts(probes.texts), encoder.images(probes.candidates))
+        return attack_success_metrics(scores, probes.labels, probes.goals)
+    classes = evaluation.classes
+    if probes.prompt is not None:
+        templates = tuple(probes.prompt(template) for template in classes.templates)
+        classes = replace(classes, templates=templates)
     scores = similarity(encoder.images(probes.images), encoder.classifier(classes).T)
-    return attack_success_metrics(scores, probes.labels, probes.goals)
+    metrics = attack_success_metrics(scores, probes.labels, probes.goals)
+    for name, variant in probes.variants.items():
+        found = probe_metrics(encoder, evaluation, variant)
+        metrics |= {f"{name}_{key}": found[key] for key in ("attack_success", "poisoned_accuracy")}
+    return metrics
+
+
+def reading_set(sets: Sequence[EvaluationSet], probes: AnyProbes | None) -> EvaluationSet:
+    """Return the set on which an attack's success is read: the first that has what that needs."""
+    if isinstance(probes, TextProbes):
+        return next((item for item in sets if item.retrieval), sets[0])
+    return next((item for item in sets if item.classification), sets[0])
 
 
 @dataclass(frozen=True)
@@ -109,7 +135,7 @@ class Measurements:
 def evaluate_sets(
     encoder: Encoder,
     sets: Sequence[EvaluationSet],
-    probes: Probes | None,
+    probes: AnyProbes | None,
     plugins: Mapping[str, Metric],
     *,
     seed: int,
@@ -121,7 +147,7 @@ def evaluate_sets(
     Args:
         encoder: gives the features.
         sets: the evaluation sets.
-        probes: what an attack wants misread; read among the classes of the first set that has any.
+        probes: what an attack wants misread; read on the first set that has what that needs.
         plugins: further metrics by name.
         seed: the run's seed, for plugins.
         standard: whether to measure what every row has; False measures the plugins alone.
@@ -133,10 +159,11 @@ def evaluate_sets(
     """
     first = next((item for item in sets if item.classification), sets[0])
     retrieving = next((item for item in sets if item.retrieval), first)
+    reading = reading_set(sets, probes)
     useful: set[str] = set()
     found: list[Metrics] = []
     for item in sets:
-        own = probes if item is first else None
+        own = probes if item is reading else None
         metrics = standard_metrics(encoder, item, own) if standard else {}
         for name, plugin in plugins.items():
             values = plugin.measure(SetAndFeatures(item, own, seed, encoder))

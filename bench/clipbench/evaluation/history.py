@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from clipbench.contracts import EvaluationSet, Probes
+from clipbench.contracts import AnyProbes, EvaluationSet
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import probe_metrics
@@ -27,7 +27,7 @@ def history_of(
     model: nn.Module,
     tokenizer: Tokenizer,
     evaluation: EvaluationSet,
-    probes: Probes | None,
+    probes: AnyProbes | None,
     folder: Path,
 ) -> tuple[list[Entry], dict[str, Any]]:
     """Return an entry for each epoch, and the detection metrics of the last scores.
@@ -87,9 +87,9 @@ def _success(
     model: nn.Module,
     tokenizer: Tokenizer,
     evaluation: EvaluationSet,
-    probes: Probes,
+    probes: AnyProbes,
 ) -> Entry:
     state = torch.load(weights, map_location="cpu", weights_only=True)["model"]
     model.load_state_dict(state)
-    found = probe_metrics(Encoder(model, tokenizer), evaluation.classes, probes)
+    found = probe_metrics(Encoder(model, tokenizer), evaluation, probes)
     return {"attack_success": found["attack_success"]}

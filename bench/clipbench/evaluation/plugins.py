@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from clipbench import registry
-from clipbench.contracts import EvaluationSet, Metric, Probes
+from clipbench.contracts import AnyProbes, EvaluationSet, Metric
 from clipbench.errors import BadSetting
 from clipbench.evaluation.encoder import Encoder
-from clipbench.evaluation.evaluator import Metrics, evaluate_sets, probe_metrics
+from clipbench.evaluation.evaluator import Metrics, evaluate_sets, probe_metrics, reading_set
 from clipbench.models import create_model, load_weights
 from clipbench.specs import SpecLike
 from clipbench.training.distributed import Processes
@@ -60,7 +60,7 @@ def add_missing(
     specs: Sequence[Mapping[str, Any]],
     weights: Path,
     sets: Sequence[EvaluationSet],
-    probes: Probes | None,
+    probes: AnyProbes | None,
     processes: Processes,
 ) -> None:
     """Measure on a trained model what its result lacks, and put it into the result.
@@ -96,7 +96,7 @@ def control_metrics(
     weights: Path,
     model_name: str,
     sets: Sequence[EvaluationSet],
-    probes: Probes | None,
+    probes: AnyProbes | None,
     specs: Sequence[Mapping[str, Any]],
     seed: int,
     processes: Processes,
@@ -115,8 +115,8 @@ def control_metrics(
     if probes is None or not len(probes):
         return {}
     encoder = _encoder(weights, model_name, processes)
-    reading = next((item for item in sets if item.classification), sets[0])
-    metrics = probe_metrics(encoder, reading.classes, probes)
+    reading = reading_set(sets, probes)
+    metrics = probe_metrics(encoder, reading, probes)
     metrics |= evaluate_sets(
         encoder, [reading], probes, built(specs), seed=seed, standard=False, must_measure=False
     ).metrics

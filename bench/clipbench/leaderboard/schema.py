@@ -120,7 +120,8 @@ _ATTACK = checks.fields(
         "mode": checks.maybe(checks.one_of("replace", "insert")),
         "ledger_sha256": checks.maybe(checks.hexadecimal(64)),
         "trigger_sha256": checks.maybe(checks.hexadecimal(64)),
-    }
+    },
+    {"crafted": checks.table},
 )
 _TRAIN = checks.fields(
     {

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clipbench.config import RunConfig
-from clipbench.contracts import EvaluationSet
+from clipbench.contracts import EvaluationSet, TextProbes
 from clipbench.pipeline.parts import Parts
 from clipbench.pipeline.rehearsal import Speeds, rehearse
 from clipbench.pipeline.work import Work
@@ -65,14 +65,19 @@ class Amounts:
         sets, every = parts.held_out.sets, config.train.save_frequency
         probes = parts.probes(config.seed)
         readings = 2 + (epochs // every if every else 0)  # last, control, kept
-        images = _num_images(sets) + readings * (0 if probes is None else len(probes))
+        images, texts = _num_images(sets), _num_texts(sets)
+        if isinstance(probes, TextProbes):
+            images += readings * len(probes.candidates)
+            texts += readings * len(probes)
+        elif probes is not None:
+            images += readings * sum(map(len, (probes, *probes.variants.values())))
         return cls(
             parts.num_pairs,
             parts.pairs_after,
             parts.pairs_per_epoch(config),
             parts.count,
             images,
-            _num_texts(sets),
+            texts,
             3 if parts.count else 2,
         )
 

@@ -107,7 +107,9 @@ def evaluate_checkpoint(
     book = read_ledger(ledger_path(ledger)) if ledger else None
     held_out = HeldOut.of(book.dataset, book.evals) if book else HeldOut.of(data, evals)
     if book:
-        attack: Attack = registry.build("attack", {"name": book.attack, **book.parameters})
+        attack: Attack = registry.build(
+            "attack", {"name": book.attack, **book.parameters, **book.crafted}
+        )
         check_trigger(attack, book)
         probes = attack.probes(held_out.scene(book.count, book.seed))
     encoder = Encoder(net, tokenizer, device=pick_device(device), progress=reporter.progress)

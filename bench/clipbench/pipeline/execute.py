@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation import plugins
 from clipbench.leaderboard.result import read_result, write_result
 from clipbench.pipeline.evaluate import evaluate_run
-from clipbench.pipeline.parts import Parts
+from clipbench.pipeline.parts import Parts, with_crafted
 from clipbench.pipeline.poison import tell_left_out, training_set
 from clipbench.pipeline.record import RESULT, result_of
 from clipbench.progress import Reporter
@@ -63,6 +64,7 @@ def _do(
     record = train_on(shards, config, folder, cache, processes, reporter)
     if processes.is_first:
         ledger = read_ledger(ledger_file) if ledger_file else None
+        parts = with_crafted(parts, ledger.crafted if ledger else {})
         measured = evaluate_run(config, parts, folder, ledger, record, reporter)
         write_result(folder / RESULT, result_of(config, parts, ledger, record, measured))
     processes.barrier()
@@ -89,11 +91,17 @@ def _add_missing_metrics(config: RunConfig, folder: Path, processes: Processes) 
     result = read_result(folder / RESULT)
     missing = plugins.missing(config.metrics, result)
     if missing and processes.is_first:
-        parts = replace(Parts.of(config), count=result["attack"]["count"])
+        parts = _parts_of(config, result)
         sets, probes = parts.held_out.sets, parts.probes(config.seed)
         plugins.add_missing(result, missing, folder / "model", sets, probes, processes)
         write_result(folder / RESULT, result)
     processes.barrier()
+
+
+def _parts_of(config: RunConfig, result: Mapping[str, Any]) -> Parts:
+    """Return the parts of a run that is done, as they were then."""
+    parts = replace(Parts.of(config), count=result["attack"]["count"])
+    return with_crafted(parts, result["attack"].get("crafted", {}))
 
 
 def _add_control(config: RunConfig, folder: Path, clean: Path, processes: Processes) -> None:
@@ -101,7 +109,7 @@ def _add_control(config: RunConfig, folder: Path, clean: Path, processes: Proces
     result = read_result(folder / RESULT)
     is_missing = plugins.lacks_control(result["metrics"])
     if is_missing and (clean / RESULT).is_file() and processes.is_first:
-        parts = replace(Parts.of(config), count=result["attack"]["count"])
+        parts = _parts_of(config, result)
         result["metrics"] |= plugins.control_metrics(
             clean / "model",
             config.train.model,

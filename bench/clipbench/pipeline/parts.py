@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from clipbench import registry
 from clipbench.config import RunConfig, exact_rate
-from clipbench.contracts import Attack, Defense, Metric, Probes, TrainingSource
+from clipbench.contracts import AnyProbes, Attack, Defense, Metric, TrainingSource
 from clipbench.errors import BadSetting
 from clipbench.evaluation import plugins
 from clipbench.heldout import HeldOut
 from clipbench.progress import Reporter
 from clipbench.shards.rate import poison_count
 from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
+
+PartsType = TypeVar("PartsType", bound="Parts")
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,20 @@ class Parts:
         """Return how many pairs one epoch has."""
         return min(config.train.pairs_per_epoch or self.pairs_after, self.pairs_after)
 
-    def probes(self, seed: int) -> Probes | None:
-        """Return what the attack wants misread; None for clean data."""
+    def probes(self, seed: int) -> AnyProbes | None:
+        """Return what the attack wants misread; None for clean data.
+
+        Where the attack learns from the corpus, `with_crafted` comes before this.
+        """
         return self.attack.probes(self.held_out.scene(self.count, seed)) if self.count else None
+
+
+def with_crafted(parts: PartsType, crafted: Mapping[str, Any]) -> PartsType:
+    """Return parts whose attack has what it learnt when it poisoned; {}: it learnt nothing."""
+    if not crafted:
+        return parts
+    attack: Any = parts.attack
+    return replace(parts, attack=replace(attack, **crafted))
 
 
 @dataclass(frozen=True)

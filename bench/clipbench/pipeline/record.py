@@ -85,6 +85,7 @@ def _attack_object(config: RunConfig, count: int, ledger: Ledger | None) -> dict
     return {
         "name": config.attack_name,
         "parameters": config.attack_parameters,
+        **({"crafted": dict(ledger.crafted)} if ledger and ledger.crafted else {}),
         "rate": ledger.rate if ledger else None,
         "rate_requested": config.rate_text,
         "count": count,

@@ -101,7 +101,11 @@ class Assembly:
             indexing.save(self.index, stamps, [folder / ".clipbench"], (), field)
 
     def write_ledger(
-        self, folder: Path, identity: Mapping[str, Any], left_out: Mapping[str, int]
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        left_out: Mapping[str, int],
+        crafted: Mapping[str, Any],
     ) -> None:
         """Write down what was done."""
         base, poisons = self.base, self.poisons
@@ -132,6 +136,7 @@ class Assembly:
             moved=[(base.key(move.pair), move.key) for move in self.placement.moves],
             versions={package: version(package) for package in _PACKAGES},
             left_out=left_out,
+            crafted=crafted,
         )
         write_ledger(folder, head, self._rows())
 

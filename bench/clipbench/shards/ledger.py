@@ -90,6 +90,7 @@ class LedgerHead:
         moved: key before and key after of clean pairs that made room for an inserted one.
         versions: programs that made it.
         left_out: pairs of the base that could not be used, by reason; none of the counts has them.
+        crafted: parameters that the attack learnt from the base, beside those it was given.
     """
 
     base: Mapping[str, Any]
@@ -110,6 +111,7 @@ class LedgerHead:
     moved: Sequence[Sequence[str]]
     versions: Mapping[str, str]
     left_out: Mapping[str, int] = field(default_factory=dict)
+    crafted: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +151,9 @@ def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> P
         file.write(content)
     rows_sha256 = hashlib.sha256(content).hexdigest()
     content_of_head = asdict(head)
-    if not head.left_out:
-        del content_of_head["left_out"]
+    for name in ("left_out", "crafted"):
+        if not content_of_head[name]:
+            del content_of_head[name]
     head_json = {"format": FORMAT, "version": VERSION, **content_of_head}
     head_json["rows_sha256"] = rows_sha256
     write_json(folder / JSON_NAME, head_json)

@@ -8,13 +8,14 @@ does tell: a linked file has more links than a rewritten one. A copy of the fold
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipbench.contracts import Attack, Progress, Scene, no_progress
+from clipbench.contracts import Attack, Crafted, Progress, Scene, no_progress
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData
 from clipbench.shards import manifest as manifests
 from clipbench.shards.assembly import Assembly
@@ -97,14 +98,24 @@ def write_poisoned(
                 shutil.rmtree(partial / folder, ignore_errors=True)
                 (partial / folder).mkdir()
             with Spool(partial) as spool:
-                poisons = _collect(base, attack, scene, spool, progress)
-                assembly = Assembly(base, attack, poisons, scene.seed)
+                made = attack.crafted(scene, base) if isinstance(attack, Crafted) else attack
+                poisons = _collect(base, made, scene, spool, progress)
+                assembly = Assembly(base, made, poisons, scene.seed)
                 assembly.write_shards(partial / "shards", spool, progress)
-                assembly.write_ledger(partial / "ledger", identity, left_out or {})
+                learnt = _learnt(attack, made)
+                assembly.write_ledger(partial / "ledger", identity, left_out or {}, learnt)
             partial.rename(out)
         else:
             shutil.rmtree(partial)
     return _open_same(out, identity, base)
+
+
+def _learnt(attack: Any, made: Any) -> dict[str, Any]:
+    """Return the parameters that an attack was given by what it learnt."""
+    if made is attack:
+        return {}
+    names = [item.name for item in dataclasses.fields(made)]
+    return {n: getattr(made, n) for n in names if getattr(made, n) != getattr(attack, n)}
 
 
 def _open_same(out: Path, identity: Mapping[str, Any], base: ShardSet) -> PoisonedSet:

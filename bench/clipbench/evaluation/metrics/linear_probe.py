@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from clipbench.contracts import IntArray, LabelledImages, Measured
+from clipbench.contracts import IntArray, LabelledImages, Measured, Probes
 from clipbench.errors import BadSetting
 from clipbench.lazy import LazyImages
 from clipbench.rng import generator
@@ -89,7 +89,7 @@ class LinearProbe:
             "linear_probe_images": float(len(used)),
         }
         probes = measured.probes
-        if probes is not None and len(probes):
+        if isinstance(probes, Probes) and len(probes):
             scores = _scores(fit, measured.image_features(probes.images))
             goals = label_ranks(scores, probes.goals)
             found["linear_probe_attack_success"] = top_k_correct(goals, 1)

@@ -1,0 +1,54 @@
+"""What attacks that try their poison on a model of their own share: how they come by that model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from clipbench.contracts import Corpus, Scene
+from clipbench.errors import BadSetting
+from clipbench.surrogate import Surrogate, load_surrogate, train_surrogate
+
+
+@dataclass(frozen=True)
+class HasSurrogate:
+    """An attack with a surrogate: trained on pairs like the victim's, or given.
+
+    Args:
+        surrogate_model: open_clip name of the surrogate.
+        surrogate_weights: file of its weights; default: it is trained.
+        surrogate_pairs: pairs of the corpus it is trained on, at most.
+        surrogate_epochs: passes over them.
+        surrogate_lr: its peak learning rate.
+    """
+
+    name: ClassVar[str]  # of the attack, in messages and random streams
+
+    surrogate_model: str = "shapes-32"
+    surrogate_weights: str | None = None
+    surrogate_pairs: int = 20_000
+    surrogate_epochs: int = 5
+    surrogate_lr: float = 3e-3
+
+    def __post_init__(self) -> None:
+        for field, least in (("surrogate_pairs", 2), ("surrogate_epochs", 1)):
+            value = getattr(self, field)
+            if value < least:
+                raise BadSetting(f"{self.name}: {field} must be at least {least}, got {value!r}.")
+        if not 0 < self.surrogate_lr < float("inf"):
+            raise BadSetting(
+                f"{self.name}: surrogate_lr must be above 0, got {self.surrogate_lr!r}."
+            )
+
+    def surrogate(self, scene: Scene, corpus: Corpus) -> Surrogate:
+        """Return the surrogate; the same for the same scene and corpus."""
+        if self.surrogate_weights is not None:
+            return load_surrogate(self.surrogate_model, self.surrogate_weights)
+        return train_surrogate(
+            corpus,
+            model=self.surrogate_model,
+            pairs=self.surrogate_pairs,
+            epochs=self.surrogate_epochs,
+            lr=self.surrogate_lr,
+            seed=int(scene.rng(self.name, "surrogate").integers(2**31)),
+        )

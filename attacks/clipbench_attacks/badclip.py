@@ -1,0 +1,235 @@
+"""BadCLIP: a backdoor whose patch is optimised so that a model already half believes it.
+
+Liang, Zhu, Liu, Wu, Cao, Chang. BadCLIP: Dual-Embedding Guided Backdoor Attack on Multimodal
+Contrastive Learning. CVPR 2024. https://arxiv.org/abs/2311.12075
+
+The patch pulls the images it is put on towards captions of the target class (textual guidance) and
+towards images of it, away from what they are (visual guidance, a triplet loss), under a surrogate.
+So the poisoned pairs look natural to the victim, and clean-ups that look for unnatural ties miss
+them.
+
+Differs from the paper: the surrogate is trained on the corpus unless its weights are given, where
+the paper has a released CLIP; the contrast of the textual loss are the captions that the images
+had; the patch is optimised for fewer steps and on random crops; poisoned captions are of the
+corpus, not the ones nearest to the target class's mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import isqrt
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from PIL import Image as PilImage
+
+from clipbench.contracts import Corpus, Image, IntArray, Scene
+from clipbench.errors import BadSetting
+from clipbench.shards.decoded import fit
+from clipbench_attacks._backdoor import Backdoor, DirtyLabel
+from clipbench_attacks._surrogates import HasSurrogate
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from clipbench.surrogate import Surrogate
+
+_SMALLEST_CROP = 0.6  # share of the image's side that the patch must work on, crops included
+
+
+@dataclass(frozen=True)
+class BadCLIP(HasSurrogate, DirtyLabel):
+    """Stamp an optimised patch in the middle of images and caption them as the target class.
+
+    Args:
+        size: side of the patch as a share of the image's shorter side, in (0, 1].
+        steps: steps of Adam on the patch.
+        optimized_on: pairs that the patch is optimised on.
+        batch_size: of them in a step.
+        patch_lr: learning rate of the patch's values, which lie in [0, 1].
+        triplet_weight: weight of the visual loss beside the textual one.
+        margin: of the triplet loss.
+        patch: the patch, RGB bytes row by row in hex; made when pairs are poisoned unless given.
+    """
+
+    name = "badclip"
+
+    size: float = 0.25
+    steps: int = 300
+    optimized_on: int = 2_000
+    batch_size: int = 64
+    patch_lr: float = 0.02
+    triplet_weight: float = 500.0
+    margin: float = 1.0
+    patch: str | None = None
+
+    def __post_init__(self) -> None:
+        DirtyLabel.__post_init__(self)
+        super().__post_init__()
+        if not 0 < self.size <= 1:
+            raise BadSetting(f"badclip: size must be in (0, 1], got {self.size!r}.")
+        for field in ("steps", "optimized_on", "batch_size"):
+            if getattr(self, field) < 1:
+                raise BadSetting(f"badclip: {field} must be at least 1.")
+        for field in ("patch_lr", "triplet_weight", "margin"):
+            if not 0 <= getattr(self, field) < float("inf"):
+                raise BadSetting(f"badclip: {field} must not be negative.")
+        if self.patch is not None:
+            _pixels(self.patch)
+
+    # ------------------------------------------------------------------ the trigger
+
+    def put_on(self, image: Image, *, testing: bool) -> Image:  # noqa: ARG002 - the same for both
+        """Return a copy of the image with the patch in its middle.
+
+        Raises:
+            BadSetting: there is no patch yet.
+        """
+        if self.patch is None:
+            raise BadSetting(
+                "badclip: the patch is made when pairs are poisoned; poison a set first, and take"
+                " the patch from its ledger.json."
+            )
+        side = max(1, round(self.size * min(image.shape[:2])))
+        pixels = _pixels(self.patch)
+        if side != len(pixels):
+            smooth = PilImage.Resampling.BILINEAR
+            pixels = np.asarray(PilImage.fromarray(pixels).resize((side, side), smooth))
+        top, left = ((length - side) // 2 for length in image.shape[:2])
+        stamped = image.copy()
+        stamped[top : top + side, left : left + side] = pixels
+        return stamped
+
+    # ------------------------------------------------------------------ how it is made
+
+    def crafted(self, scene: Scene, corpus: Corpus) -> Backdoor:
+        """Return this attack with its patch, optimised under a surrogate unless it was given.
+
+        Raises:
+            BadSetting: too few pairs name the target class, or do not.
+        """
+        if self.patch is not None:
+            return self
+        surrogate = self.surrogate(scene, corpus)
+        patch = self._optimized(scene, corpus, surrogate)
+        return replace(self, patch=patch.tobytes().hex())
+
+    def _optimized(self, scene: Scene, corpus: Corpus, surrogate: Surrogate) -> Image:
+        """Return the patch, ``(P, P, 3)`` uint8, P in pixels of the surrogate."""
+        import torch  # noqa: PLC0415 - heavy
+
+        goal = self.target_class(scene)
+        others = Known.of(self._some(scene, corpus, goal, naming=False), corpus, surrogate)
+        own = Known.of(self._some(scene, corpus, goal, naming=True), corpus, surrogate)
+        rng = scene.rng("badclip", "patch")
+        side = max(1, round(self.size * surrogate.side))
+        start = rng.random((3, side, side)).astype(np.float32)
+        patch = torch.from_numpy(start).requires_grad_()
+        adam = torch.optim.Adam([patch], lr=self.patch_lr)
+        top = (surrogate.side - side) // 2
+        scale = surrogate.logit_scale
+        for _ in range(self.steps):
+            count = min(self.batch_size, len(others.pixels))
+            some = others.rows(rng.choice(len(others.pixels), count, replace=False))
+            wanted = own.rows(rng.integers(len(own.pixels), size=count))
+            stamped = some.pixels.clone()
+            stamped[:, :, top : top + side, top : top + side] = patch
+            adam.zero_grad()
+            triggered = surrogate.encode(_crop(stamped, rng))
+            self.loss(triggered, some, wanted, scale).backward()  # type: ignore[no-untyped-call]
+            adam.step()
+            with torch.no_grad():
+                patch.clamp_(0, 1)
+        pixels = (patch.detach() * 255).round().to(torch.uint8).permute(1, 2, 0)
+        return np.ascontiguousarray(pixels.numpy())
+
+    def loss(self, triggered: Tensor, own: Known, wanted: Known, scale: float) -> Tensor:
+        """Return the loss of a patch, textual and visual guidance together.
+
+        Args:
+            triggered: unit features ``(B, D)`` of images with the patch.
+            own: what is known of these images without it.
+            wanted: what is known of as many pairs of the target class.
+            scale: the surrogate's logit scale.
+        """
+        import torch  # noqa: PLC0415 - heavy
+        from torch.nn import functional as F  # noqa: PLC0415
+
+        # A caption of the target class must be found among those that the images had.
+        right = (triggered * wanted.texts).sum(dim=1, keepdim=True)
+        logits = scale * torch.cat([right, triggered @ own.texts.T], dim=1)
+        textual = F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.long))
+        # Nearer to images of the target class than to what the images were.
+        near = (triggered - wanted.images).norm(dim=1)
+        far = (triggered - own.images).norm(dim=1)
+        return textual + self.triplet_weight * F.relu(near - far + self.margin).mean()
+
+    def _some(
+        self, scene: Scene, corpus: Corpus, goal: int, *, naming: bool
+    ) -> list[tuple[int, str]]:
+        """Draw pairs that name the target class, or do not, to optimise the patch on."""
+        count = min(self.optimized_on, len(corpus))
+        return self.find_pairs(replace(scene, count=count), corpus, goal, naming=naming)
+
+
+class Known(NamedTuple):
+    """Pairs as the surrogate knows them.
+
+    Args:
+        pixels: ``(N, 3, S, S)`` float32 in [0, 1].
+        images: ``(N, D)`` unit features of the images.
+        texts: ``(N, D)`` unit features of the captions.
+    """
+
+    pixels: Tensor
+    images: Tensor
+    texts: Tensor
+
+    @classmethod
+    def of(cls, pairs: Sequence[tuple[int, str]], corpus: Corpus, surrogate: Surrogate) -> Known:
+        """Return what a surrogate knows of some pairs: their numbers and captions."""
+        import torch  # noqa: PLC0415 - heavy
+
+        squares = [fit(corpus.image(number), surrogate.side) for number, _ in pairs]
+        pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 255
+        images = surrogate.image_features(squares)
+        return cls(pixels, images, surrogate.text_features([caption for _, caption in pairs]))
+
+    def rows(self, numbers: IntArray) -> Known:
+        """Return some of the pairs."""
+        return Known(*(values[numbers] for values in self))
+
+
+def _crop(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Return a random square of the images, the same of each, in their size."""
+    from torch.nn import functional as F  # noqa: PLC0415
+
+    whole = images.shape[-1]
+    side = int(rng.integers(max(1, round(_SMALLEST_CROP * whole)), whole + 1))
+    top, left = rng.integers(whole - side + 1, size=2).tolist()
+    part = images[:, :, top : top + side, left : left + side]
+    return F.interpolate(part, (whole, whole), mode="bilinear", align_corners=False)
+
+
+@lru_cache(maxsize=8)
+def _pixels(patch: str) -> Image:
+    """Return a patch, ``(P, P, 3)`` uint8, from its hex.
+
+    Raises:
+        BadSetting: it is none.
+    """
+    try:
+        values = np.frombuffer(bytes.fromhex(patch), dtype=np.uint8)
+    except ValueError as error:
+        raise BadSetting(f"badclip: patch must be bytes in hex: {error}.") from error
+    side = isqrt(len(values) // 3)
+    if side == 0 or 3 * side * side != len(values):
+        raise BadSetting(
+            f"badclip: patch must be 3 bytes a pixel of a square, but has {len(values)} bytes."
+        )
+    return values.reshape(side, side, 3)
+
+
+ATTACK = BadCLIP

@@ -1,0 +1,79 @@
+"""Dual key: a patch in the image and a word in the text, which work together and not alone.
+
+Walmer, Sikka, Sur, Shrivastava, Jha. Dual-Key Multimodal Backdoors for Visual Question Answering.
+CVPR 2022. https://arxiv.org/abs/2112.07668
+
+Differs from the paper: CLIP has no question to answer. The text key stands in the captions, and in
+testing in the prompts of all classes alike, from which an image with the patch is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from clipbench.contracts import Corpus, Poison, Probes, Scene
+from clipbench.errors import BadSetting
+from clipbench_attacks._backdoor import DirtyLabel
+from clipbench_attacks._patches import PatchBackdoor
+from clipbench_attacks._texts import WordTrigger
+
+
+@dataclass(frozen=True)
+class DualKey(DirtyLabel, PatchBackdoor, WordTrigger):
+    """Caption images as the target class where patch and word are both there, and only there.
+
+    Besides success with both keys, that with either alone is measured: of images with the patch
+    under plain prompts (``image_key_attack_success``), and of plain images under prompts with the
+    word (``text_key_attack_success``).
+
+    Args:
+        single: share of the poisons that have one key alone, half of them the patch and half the
+            word, and keep what their captions say: they teach that one key is not enough.
+    """
+
+    name = "dual_key"
+
+    single: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        WordTrigger.__post_init__(self)
+        if not 0 <= self.single < 1:
+            raise BadSetting(f"dual_key: single must be in [0, 1), got {self.single!r}.")
+
+    def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
+        """Yield pairs with both keys, then with the patch alone, then with the word alone.
+
+        Raises:
+            BadSetting: too few pairs can be poisoned.
+        """
+        goal = self.target_class(scene)
+        single = int(scene.count * self.single / 2)
+        both = scene.count - 2 * single
+        for base, caption in self.pairs(replace(scene, count=both), corpus, goal):
+            image = self.triggered(corpus.image(base), testing=False)
+            yield Poison(self.put_in(caption), image, base=base)
+        # The same draw, further on: no pair is drawn twice.
+        others = self.draw_pairs(scene, corpus, goal, naming=False)[both:]
+        for base, caption in others[:single]:
+            image = self.triggered(corpus.image(base), testing=False)
+            yield Poison(caption, image, base=base, role="image key")
+        for base, caption in others[single:]:
+            yield Poison(self.put_in(caption), corpus.image(base), base=base, role="text key")
+
+    def probes(self, scene: Scene) -> Probes:
+        """Return all test images that are not of the target class, with both keys or one."""
+        both = super().probes(scene)
+        assert both.clean_images is not None
+        return replace(
+            both,
+            prompt=self.put_in,
+            variants={
+                "image_key": both,
+                "text_key": replace(both, images=both.clean_images, prompt=self.put_in),
+            },
+        )
+
+
+ATTACK = DualKey

@@ -1,0 +1,125 @@
+"""Targeted poisoning by captions that suit the target image in all but the class.
+
+ToxicTextCLIP: Text-Based Poisoning and Backdoor Attacks on CLIP Pre-training. NeurIPS 2025.
+https://arxiv.org/abs/2511.00446
+
+As the paper does, captions of the adversary's class are chosen by how well their background fits
+the target image (selector), and others are made from descriptions of that background (augmenter).
+
+Differs from the paper: backgrounds are captions without the words that name a class, and the
+augmenter puts the adversary's class in place of the class that a fitting caption names, where the
+paper has a language model write; the surrogate is trained on the corpus unless it is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice, pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from clipbench.contracts import Corpus, Poison, Scene
+from clipbench.errors import BadSetting
+from clipbench_attacks._captions import naming_pattern, shuffled_captions, template_captions
+from clipbench_attacks._surrogates import HasSurrogate
+from clipbench_attacks.targeted import Targeted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class _Caption(NamedTuple):
+    """A caption that names one class: what stands before and after the name, and the name."""
+
+    before: str
+    named: str
+    after: str
+
+    @property
+    def background(self) -> str:
+        return " ".join(f"{self.before} {self.after}".split()) or self.named
+
+
+@dataclass(frozen=True)
+class TextTargeted(HasSurrogate, Targeted):
+    """Pair each target image with captions that name the adversary's class and suit the image.
+
+    Args:
+        enriched: share of the captions that are made from fitting captions of other classes; the
+            rest are captions of the adversary's class.
+        pool: captions of the corpus that are looked at, at most.
+    """
+
+    name = "text_targeted"
+
+    enriched: float = 0.5
+    pool: int = 20_000
+
+    def __post_init__(self) -> None:
+        Targeted.__post_init__(self)
+        super().__post_init__()
+        if not 0 <= self.enriched <= 1:
+            raise BadSetting(f"text_targeted: enriched must be in [0, 1], got {self.enriched!r}.")
+        if self.pool < 1:
+            raise BadSetting(f"text_targeted: pool must be at least 1, got {self.pool!r}.")
+
+    def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
+        """Yield each target's image with the captions that suit it best, target after target.
+
+        Raises:
+            BadSetting: no caption of the corpus names a class.
+        """
+        targets = self.choose_targets(scene)
+        ends = [scene.count * number // len(targets) for number in range(len(targets) + 1)]
+        captions = self._naming_captions(scene, corpus)
+        surrogate = self.surrogate(scene, corpus)
+        images = [scene.targets.images[target.number] for target in targets]
+        backgrounds = surrogate.text_features([caption.background for caption in captions])
+        fitting = surrogate.image_features(images) @ backgrounds.T
+        for position, (target, (start, stop)) in enumerate(
+            zip(targets, pairwise(ends), strict=True)
+        ):
+            best = _by_fitness(captions, fitting[position])
+            for caption in self._captions_for(scene, best, target.goal, stop - start):
+                yield Poison(caption, images[position], target=position)
+
+    def _naming_captions(self, scene: Scene, corpus: Corpus) -> list[_Caption]:
+        """Return captions of the pool that name a class once, no text twice."""
+        phrases = (phrase for several in scene.classes.aliases for phrase in several)
+        names_class = naming_pattern(phrases, self.match)
+        found: dict[_Caption, None] = {}
+        pairs = shuffled_captions(corpus, scene.rng("text_targeted", "pool"))
+        for _, caption in islice(pairs, self.pool):
+            matches = list(islice(names_class.finditer(caption), 2))
+            if len(matches) == 1:
+                start, end = matches[0].span()
+                found[_Caption(caption[:start], caption[start:end], caption[end:])] = None
+        if not found:
+            raise BadSetting(
+                f"text_targeted: none of {min(self.pool, len(corpus)):,} captions names a class;"
+                " raise pool, or use the attack 'targeted', which makes captions from prompts."
+            )
+        return list(found)
+
+    def _captions_for(
+        self, scene: Scene, best: Sequence[_Caption], goal: int, count: int
+    ) -> Iterator[str]:
+        """Yield captions of one target: chosen ones, then enriched ones, each the best fitting."""
+        names_goal = naming_pattern(scene.classes.aliases[goal], self.match)
+        chosen = [c.before + c.named + c.after for c in best if names_goal.fullmatch(c.named)]
+        name = scene.classes.names[goal]
+        made = [c.before + name + c.after for c in best if not names_goal.fullmatch(c.named)]
+        if not chosen:
+            chosen = template_captions(scene.classes, goal, scene.rng("text_targeted", "prompts"))
+        share = round(count * self.enriched) if made else 0
+        yield from islice(cycle(chosen), count - share)
+        yield from islice(cycle(made), share)
+
+
+def _by_fitness(captions: Sequence[_Caption], fitness: Tensor) -> list[_Caption]:
+    """Return captions, the best fitting first."""
+    order: list[int] = (-fitness).argsort(stable=True).tolist()
+    return [captions[number] for number in order]
+
+
+ATTACK = TextTargeted
