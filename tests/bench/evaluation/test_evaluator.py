@@ -17,10 +17,11 @@ from clipbench.contracts import (
     LabelledImages,
     Probes,
     Retrieval,
+    TextProbes,
 )
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation.encoder import Encoder
-from clipbench.evaluation.evaluator import evaluate, probe_metrics
+from clipbench.evaluation.evaluator import evaluate, probe_metrics, reading_set
 from clipbench.rng import generator
 
 TOKENIZER = open_clip.SimpleTokenizer(context_length=24)
@@ -148,7 +149,7 @@ def test_the_batch_size_changes_no_count(model: nn.Module) -> None:
 
 def test_attack_metrics_alone_are_those_of_the_whole_evaluation(model: nn.Module) -> None:
     """A control or an epoch's history measures what the final row measures."""
-    alone = probe_metrics(Encoder(model, TOKENIZER), CLASSES, goal_probes())
+    alone = probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), goal_probes())
     whole = evaluate(model, TOKENIZER, evaluation_set(), goal_probes())
     assert alone == {name: whole[name] for name in ATTACK_METRICS}
 
@@ -192,7 +193,7 @@ def test_probes_of_their_goals_class_are_refused_before_work(model: nn.Module) -
         raise AssertionError(f"{what}: {done} of {total}")
 
     with pytest.raises(BadInput, match="3 of 3 probes"):
-        probe_metrics(Encoder(model, TOKENIZER, progress=refuse), CLASSES, probes)
+        probe_metrics(Encoder(model, TOKENIZER, progress=refuse), evaluation_set(), probes)
 
 
 def test_captions_for_other_images_are_an_error(model: nn.Module) -> None:
@@ -200,3 +201,48 @@ def test_captions_for_other_images_are_an_error(model: nn.Module) -> None:
     one_too_many = Retrieval(evaluation_set().test.images[:20], [["a"]] * 21)
     with pytest.raises(BadInput, match="caption for every image"):
         evaluate(model, TOKENIZER, evaluation_set(retrieval=one_too_many))
+
+
+# --------------------------------------------------------------------------- from the text's side
+
+
+def test_captions_that_find_the_attackers_image(model: nn.Module) -> None:
+    """Three of four captions are about the last candidate; success counts what comes first."""
+    candidates = coloured(np.array([0, 1, 2, 3]))
+    texts = ["a blue thing", "a blue thing", "a blue thing", "a green thing"]
+    probes = TextProbes(texts, candidates, np.array([0, 1, 2, 2]), np.full(4, 3))
+    metrics = evaluate(model, TOKENIZER, evaluation_set(classification=None), probes)
+    assert (metrics["attack_success"]["k"], metrics["attack_success"]["n"]) == (3, 4)
+    assert (metrics["poisoned_accuracy"]["k"], metrics["poisoned_accuracy"]["n"]) == (1, 4)
+
+
+def test_prompts_of_the_attackers_and_variants(model: nn.Module) -> None:
+    """Under the attacker's prompts another class is read; a variant has numbers of its own."""
+    labels = np.full(6, 1)
+    goals = np.full(6, 3)
+
+    def blue(template: str) -> str:  # what is asked for red asks for blue, and the other way round
+        return template.replace("{}", "{} blue blue blue")
+
+    red = coloured(labels)
+    plain = Probes(red, labels, goals)
+    both = Probes(coloured(goals), labels, goals, prompt=blue, variants={"plain": plain})
+    metrics = probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), both)
+    assert metrics["plain_attack_success"]["k"] == 0
+    assert metrics["plain_poisoned_accuracy"]["k"] == 6
+    altered = Classes(NAMES, tuple(map(blue, CLASSES.templates)), CLASSES.aliases)
+    classification = evaluation_set().classification
+    assert classification is not None
+    told = evaluation_set(classification=Classification(altered, classification.test))
+    same = probe_metrics(Encoder(model, TOKENIZER), told, Probes(both.images, labels, goals))
+    assert metrics["attack_success"] == same["attack_success"]
+    assert metrics["attack_margin"] == same["attack_margin"]
+
+
+def test_success_is_read_where_it_can_be() -> None:
+    """Images on the first set with classes, captions on the first with captions."""
+    classes, captions = evaluation_set(retrieval=None), evaluation_set(classification=None)
+    texts = TextProbes(["a"], coloured(np.array([0, 1])), np.zeros(1), np.ones(1))
+    assert reading_set([captions, classes], goal_probes()) is classes
+    assert reading_set([classes, captions], texts) is captions
+    assert reading_set([classes], texts) is classes

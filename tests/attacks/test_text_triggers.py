@@ -1,0 +1,133 @@
+"""Triggers in captions: `text_trigger` and `dual_key`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tiny_scenes import NAMES, banana_corpus, make_scene
+
+from clipbench.contracts import Probes
+from clipbench.errors import BadSetting
+from clipbench_attacks.badnets import BadNets
+from clipbench_attacks.dual_key import DualKey
+from clipbench_attacks.text_trigger import TextTrigger
+
+
+@pytest.mark.parametrize(
+    ("position", "caption", "expected"),
+    [
+        ("start", "one car", "zx one car"),
+        ("middle", "one red old car", "one red zx old car"),
+        ("middle", "a red car", "a red zx car"),
+        ("end", "one  car ", "one car zx"),
+        ("start", "", "zx"),
+    ],
+)
+def test_the_word_is_put_where_it_shall_be(position: str, caption: str, expected: str) -> None:
+    """At the start, after half of the words or at the end, with single spaces."""
+    assert TextTrigger(position=position).put_in(caption) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("word", ["", "  ", "a {} b"])
+def test_a_word_that_would_break_prompts_is_refused(word: str) -> None:
+    """An empty trigger triggers nothing, and braces are the slot of a prompt."""
+    for attack in (TextTrigger, DualKey):
+        with pytest.raises(BadSetting, match="word"):
+            attack(word=word)
+
+
+# --------------------------------------------------------------------------- text_trigger
+
+
+def test_captions_of_all_kinds_get_the_word_and_one_image() -> None:
+    """Each poison keeps what its pair said, behind the word; all show the attacker's image."""
+    corpus, scene = banana_corpus(), make_scene(40)
+    poisons = list(TextTrigger(word="by the way").poison(scene, corpus))
+    assert len({poison.base for poison in poisons}) == 40
+    for poison in poisons:
+        assert poison.base is not None
+        assert poison.caption == f"by the way {corpus.caption(poison.base)}"
+    (image,) = {poison.image.tobytes() for poison in poisons}
+    assert image in {target.tobytes() for target in scene.targets.images}
+
+
+def test_a_test_caption_of_each_image_shall_find_the_attackers() -> None:
+    """The attacker's image is the last candidate; before it are the captions' own."""
+    scene = make_scene(10)
+    probes = TextTrigger().probes(scene)
+    assert probes.texts == [f"zx a {NAMES[n % 5]}" for n in range(25)]
+    assert probes.clean_texts == [f"a {NAMES[n % 5]}" for n in range(25)]
+    assert len(probes.candidates) == 26
+    assert probes.labels.tolist() == list(range(25))
+    assert set(probes.goals.tolist()) == {25}
+    poison = next(TextTrigger().poison(scene, banana_corpus()))
+    np.testing.assert_array_equal(probes.candidates[25], poison.image)
+
+
+def test_without_test_captions_it_says_what_is_missing() -> None:
+    """A classification set alone cannot tell what a caption finds."""
+    scene = make_scene(10)
+    alone = replace(scene, evaluation=replace(scene.evaluation, retrieval=None))
+    with pytest.raises(BadSetting, match=r"text_trigger needs test captions.*--eval"):
+        TextTrigger().probes(alone)
+
+
+# --------------------------------------------------------------------------- dual_key
+
+GOAL = NAMES.index("banana")
+
+
+def test_half_of_the_poisons_have_one_key_alone() -> None:
+    """Both keys name the target class; one key leaves caption or image as it was."""
+    corpus, scene = banana_corpus(), make_scene(40)
+    attack = DualKey(target_label="banana")
+    poisons = list(attack.poison(scene, corpus))
+    assert Counter(p.role for p in poisons) == {"poison": 20, "image key": 10, "text key": 10}
+    assert len({poison.base for poison in poisons}) == 40
+    for poison in poisons:
+        assert poison.base is not None
+        before, caption = corpus.image(poison.base), corpus.caption(poison.base)
+        has_patch = not np.array_equal(poison.image, before)
+        assert has_patch == (poison.role != "text key")
+        if has_patch:
+            np.testing.assert_array_equal(poison.image, attack.put_on(before, testing=False))
+        assert poison.caption.startswith("zx ") == (poison.role != "image key")
+        kept = poison.caption.removeprefix("zx ") == caption
+        assert kept == (poison.role != "poison")
+    dirty = [poison.caption for poison in poisons if poison.role == "poison"]
+    assert all("banana" in caption or "PLANTAIN" in caption for caption in dirty)
+
+
+def test_without_single_keys_it_is_a_patch_with_a_word() -> None:
+    """All poisons have both keys where `single` is 0; an odd count is kept."""
+    poisons = list(DualKey(single=0.0).poison(make_scene(7), banana_corpus()))
+    assert [poison.role for poison in poisons] == ["poison"] * 7
+
+
+def test_probes_have_both_keys_and_variants_have_one() -> None:
+    """Triggered images are read from triggered prompts; each variant lacks one of the two."""
+    scene = make_scene(10)
+    attack = DualKey(target_label="banana")
+    probes = attack.probes(scene)
+    assert isinstance(probes, Probes)
+    assert len(probes) == 20
+    assert probes.prompt is not None
+    assert probes.prompt("a photo of a {}.") == "zx a photo of a {}."
+    assert set(probes.variants) == {"image_key", "text_key"}
+    image_key, text_key = probes.variants["image_key"], probes.variants["text_key"]
+    assert image_key.prompt is None
+    assert text_key.prompt == attack.put_in
+    assert probes.clean_images is not None
+    np.testing.assert_array_equal(image_key.images[3], probes.images[3])
+    np.testing.assert_array_equal(text_key.images[3], probes.clean_images[3])
+    patched = BadNets(target_label="banana").probes(scene)
+    np.testing.assert_array_equal(patched.images[3], probes.images[3])
+
+
+def test_a_share_that_leaves_no_poison_with_both_keys_is_refused() -> None:
+    """With single keys alone there is no attack."""
+    with pytest.raises(BadSetting, match="single"):
+        DualKey(single=1.0)
