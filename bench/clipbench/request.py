@@ -158,7 +158,7 @@ def combine(*layers: Mapping[str, Any]) -> Request:
     return Request(**given)
 
 
-def _several(value: Any, key: str) -> tuple[Any, ...]:
+def several(value: Any, key: str) -> tuple[Any, ...]:
     """Return a list as it is and anything else as a list of one."""
     if not isinstance(value, (list, tuple)):
         return (value,)
@@ -168,23 +168,23 @@ def _several(value: Any, key: str) -> tuple[Any, ...]:
 
 
 def _seeds(value: Any, key: str) -> tuple[int, ...]:
-    return tuple(coerce(seed, int, key) for seed in _several(value, key))
+    return tuple(coerce(seed, int, key) for seed in several(value, key))
 
 
 def _rates(value: Any, key: str) -> tuple[str, ...]:
-    return tuple(str(rate) for rate in _several(value, key))
+    return tuple(str(rate) for rate in several(value, key))
 
 
 # Key of a layer -> field of `Request`, and how its value is read.
 _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "data": ("data", lambda value, key: value),  # noqa: ARG005
-    "eval": ("evals", _several),
-    "metric": ("metrics", _several),
+    "eval": ("evals", several),
+    "metric": ("metrics", several),
     "trusted": ("trusted", lambda value, key: value),  # noqa: ARG005
-    "attack": ("attacks", _several),
+    "attack": ("attacks", several),
     "rate": ("rates", _rates),
     "poisons": ("poisons", lambda value, key: coerce(value, int | None, key)),
-    "defense": ("defenses", _several),
+    "defense": ("defenses", several),
     "seed": ("seeds", _seeds),
     "controls": ("controls", lambda value, key: coerce(value, bool, key)),
     "on_error": ("on_error", lambda value, key: coerce(value, OnError, key)),
@@ -193,8 +193,12 @@ _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
 }
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path, keys: Sequence[str] = KEYS) -> dict[str, Any]:
     """Return the layer that a YAML file holds.
+
+    Args:
+        path: the file.
+        keys: what it may have at its top.
 
     Raises:
         MissingData: there is no such file.
@@ -216,9 +220,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise BadSetting(f"{where} must hold keys and values, e.g. `attack: targeted`.")
     layer = {str(key).replace("-", "_"): value for key, value in content.items()}
-    known = [*KEYS, *(f"train.{item.name}" for item in fields(TrainSettings))]
+    known = [*keys, *(f"train.{item.name}" for item in fields(TrainSettings))]
     for key in layer:
-        if key not in KEYS:
+        if key not in keys:
             raise UnknownName(f"key in {where}", key, known)
     if "train" in layer:
         if not isinstance(layer["train"], dict):

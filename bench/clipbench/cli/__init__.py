@@ -20,6 +20,7 @@ from clipbench.errors import UnknownName
 
 COMMANDS = {  # command -> module of this package
     "run": "run",
+    "sweep": "sweep",
     "poison": "poison",
     "train": "train",
     "evaluate": "evaluate",

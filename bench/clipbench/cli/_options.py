@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -232,6 +232,15 @@ def request_of(ctx: click.Context) -> Request:
     _allow_commands([line[key] for key in ("data", "trusted") if key in line])
     file = ctx.params.get("config")
     return combine(line, {} if file is None else read_yaml(file), environment)
+
+
+def given(ctx: click.Context, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a person gave of some parameters: on the command line, and by the environment."""
+    by_source = {name: ctx.get_parameter_source(name) for name in names}
+    return (
+        {n: ctx.params[n] for n in names if by_source[n] is ParameterSource.COMMANDLINE},
+        {n: ctx.params[n] for n in names if by_source[n] is ParameterSource.ENVIRONMENT},
+    )
 
 
 def _allow_commands(typed: list[str]) -> None:

@@ -1,0 +1,80 @@
+"""``clipbench sweep``: a grid of runs from a file, in parallel, taken up where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._leaderboard import table
+from clipbench.cli._output import print_json, print_result, reporter_for
+from clipbench.errors import ClipbenchError
+
+
+@click.command("sweep", cls=options.Command)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@options.option("--jobs", type=click.IntRange(1), default=1, help="Runs done at once.")
+@options.option(
+    "--threads",
+    type=click.IntRange(1),
+    show_default="the processors, dealt out",
+    help="Threads of each run. Another number may change last digits.",
+)
+@options.out_option
+@options.cache_option
+@options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@options.option(
+    "--estimate/--no-estimate", default=True, help="Estimate the time before anything starts."
+)
+@options.json_option
+@options.quiet_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    file: Path,
+    jobs: int,
+    threads: int | None,
+    dry_run: bool,
+    estimate: bool,
+    as_json: bool,
+    quiet: bool,
+    **_: Any,
+) -> None:
+    """Do the runs of a grid that are not done yet; print the leaderboard.
+
+    FILE is a YAML file with the settings of `clipbench run`, and blocks of them under `grid`. A run
+    that fails is told of and does not stop the others; the same command tries it again. A run of a
+    sweep is the same as the run by itself with as many threads.
+    """
+    from clipbench.sweep.grid import read_grid  # noqa: PLC0415
+    from clipbench.sweep.status import Status, label  # noqa: PLC0415
+
+    grid = read_grid(file, *options.given(ctx, ("out", "cache")))
+    if dry_run and as_json:
+        print_json([config.to_json() for config in grid.configs])
+        return
+    from clipbench.sweep.sweep import local_executor, plan_sweep, sweep  # noqa: PLC0415 - heavy
+
+    executor = local_executor(grid, jobs, threads)
+    with reporter_for(quiet) as reporter:
+        plan = plan_sweep(grid, reporter, timed=estimate)
+        for line in plan.lines(jobs):
+            (print_result if dry_run else reporter.note)(line)
+    if dry_run:
+        return
+    configs = {config.id: config for config in grid.configs}
+    status = Status(configs, len(plan.configs), quiet=quiet)
+    try:
+        results = sweep(grid, plan, executor, status.tell)
+    finally:
+        status.close()
+    if as_json:
+        print_json(results)
+    elif results:
+        print_result(table(results))
+    if status.failed:
+        failed = "; ".join(f"{label(configs[run])}: {why}" for run, why in status.failed.items())
+        raise ClipbenchError(f"{len(status.failed)} of {plan.total} runs failed: {failed}")

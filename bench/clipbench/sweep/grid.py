@@ -1,0 +1,155 @@
+"""The runs of a sweep, as a YAML file says.
+
+```yaml
+data: shapes            # at the top: what all blocks have in common
+controls: true
+grid:                   # each block is a product of its lists; the sweep is all blocks together
+  - attack: [badnets, sig]
+    rate: 0.5%
+    defense: [none, clip, safeclip]
+    seed: [0, 1, 2]
+  - attack: blended
+    rate: [1%, 2%]
+    defense: none
+exclude:                # runs to leave out: those that match all that an entry says
+  - attack: sig
+    defense: safeclip
+    seed: 2
+```
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from clipbench import registry
+from clipbench.config import RunConfig
+from clipbench.errors import BadSetting, UnknownName
+from clipbench.leaderboard.result import config_hash
+from clipbench.plugins import Kind
+from clipbench.request import DEFAULT_OUT, KEYS, Request, combine, default_cache, read_yaml, several
+from clipbench.settings import parse_rate
+from clipbench.specs import coerce
+
+LISTS = ("data", "model")  # that a block may have several of, beside what `run` takes several of
+_PLUGINS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
+EXCLUDED = (*_PLUGINS, "rate", "poisons", "seed", "model")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The runs of a sweep.
+
+    Args:
+        configs: the runs, each once, controls among them.
+        out: folder of the runs.
+        cache: folder of clean and poisoned shards.
+    """
+
+    configs: tuple[RunConfig, ...]
+    out: Path = DEFAULT_OUT
+    cache: Path = field(default_factory=default_cache)
+
+    @property
+    def groups(self) -> list[list[RunConfig]]:
+        """The runs by what they train on; what runs of a group share is made once.
+
+        Clean sets come first, for their models are the controls of all others.
+        """
+        found: dict[str, list[RunConfig]] = {}
+        for config in self.configs:
+            found.setdefault(_trained_on(config), []).append(config)
+        return sorted(found.values(), key=lambda group: not group[0].is_clean)
+
+
+def _trained_on(config: RunConfig) -> str:
+    """Return what stands for pairs, model and seed of a run."""
+    amount = [config.rate_text, config.poisons, config.seed, config.train.model]
+    return config_hash({"data": config.data, "attack": config.attack, "amount": amount})
+
+
+def read_grid(
+    path: Path,
+    above: Mapping[str, Any] | None = None,
+    below: Mapping[str, Any] | None = None,
+) -> Grid:
+    """Return the sweep that a YAML file says.
+
+    Args:
+        path: the file.
+        above: values by the names of the file's top, which go before all that it says.
+        below: likewise, which all that it says goes before.
+
+    Raises:
+        MissingData: there is no such file.
+        BadSetting, UnknownName: it is no grid, has an unknown key, or leaves nothing to do.
+    """
+    content = read_yaml(path, (*KEYS, "grid", "exclude", "model"))
+    blocks = _tables(content.pop("grid", [{}]), f"grid in {path}", (*KEYS, "model"))
+    excluded = _tables(content.pop("exclude", []), f"exclude in {path}", EXCLUDED)
+    configs: dict[str, RunConfig] = {}
+    requests = [
+        request
+        for block in blocks
+        for request in _requests([above or {}, block, content, below or {}])
+    ]
+    for request in requests:
+        for config in replace(request, controls=False).configs():
+            if any(_matches(config, entry) for entry in excluded):
+                continue
+            for run in [*(config.controls() if request.controls else []), config]:
+                configs.setdefault(run.sha256(), run)
+    if not configs:
+        raise BadSetting(f"{path} leaves no run to do; see what exclude says.")
+    return Grid(tuple(configs.values()), requests[0].out, requests[0].cache)
+
+
+def _tables(value: Any, where: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a list of mappings with known keys."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise BadSetting(f"{where} must be a list of blocks such as `- attack: badnets`.")
+    for item in value:
+        for key in item:
+            if key not in keys:
+                raise UnknownName(f"key of {where}", str(key), keys)
+    return value
+
+
+def _requests(layers: Sequence[Mapping[str, Any]]) -> Iterator[Request]:
+    """Yield a request for each data set and model that the layers name, the first the strongest."""
+    found: dict[str, tuple[Any, ...]] = {}
+    for layer in layers:
+        for key in LISTS:
+            if key in layer:
+                found.setdefault(key, several(layer[key], key))
+    rest = [{key: value for key, value in layer.items() if key not in LISTS} for layer in layers]
+    for choice in itertools.product(*found.values()):
+        chosen: dict[str, Any] = dict(zip(found, choice, strict=True))
+        if "model" in chosen:
+            chosen["train"] = {"model": chosen.pop("model")}
+        yield combine(chosen, *rest)
+
+
+def _matches(config: RunConfig, entry: Mapping[str, Any]) -> bool:
+    """Tell whether a run is all that an entry of `exclude` says."""
+    for key, value in entry.items():
+        if not any(_is(config, key, one) for one in several(value, key)):
+            return False
+    return True
+
+
+def _is(config: RunConfig, key: str, value: Any) -> bool:
+    if key in _PLUGINS:
+        kind, own = _PLUGINS[key], getattr(config, key)
+        given = registry.parse(kind, value)
+        filled = registry.resolve(kind, given)
+        return own["name"] == given.name and all(own[k] == filled[k] for k in given.parameters)
+    if key == "rate":
+        return config.rate_text == parse_rate(value)[1]
+    if key == "model":
+        return config.train.model == str(value)
+    return bool(getattr(config, key) == coerce(value, int, key))

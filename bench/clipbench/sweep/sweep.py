@@ -1,0 +1,161 @@
+"""A sweep from its plan to its results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipbench.config import RunConfig
+from clipbench.errors import BadSetting
+from clipbench.evaluation.plugins import lacks_control, missing
+from clipbench.leaderboard.result import config_hash, read_result
+from clipbench.pipeline.estimate import estimate
+from clipbench.pipeline.parts import Parts
+from clipbench.pipeline.record import RESULT
+from clipbench.progress import Reporter, duration
+from clipbench.sweep.grid import Grid
+from clipbench.sweep.workers import Event, do_groups
+
+Executor = Callable[[Sequence[Sequence[RunConfig]], Callable[[Event], None]], None]
+
+
+def is_done(config: RunConfig, out: Path) -> bool:
+    """Tell whether a run has its result, with all metrics that are asked for."""
+    path = out / config.id / RESULT
+    return path.is_file() and not missing(config.metrics, read_result(path))
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """What a sweep will do.
+
+    Args:
+        total: all runs.
+        groups: the runs that are not done yet, by what they train on.
+        seconds: how long these take one after the other; what they share is counted for each.
+            None: not estimated.
+    """
+
+    total: int
+    groups: tuple[tuple[RunConfig, ...], ...]
+    seconds: float | None
+
+    @property
+    def configs(self) -> dict[str, RunConfig]:
+        """The runs that are not done yet, by id."""
+        return {config.id: config for group in self.groups for config in group}
+
+    def lines(self, jobs: int) -> list[str]:
+        """Return the plan for people, a fact a line.
+
+        Args:
+            jobs: runs that are done at once.
+        """
+        left = self.configs
+        lines = [
+            f"sweep: {self.total} runs, {self.total - len(left)} of them done already,"
+            f" {len(left)} to do on {len(self.groups)} sets of pairs"
+        ]
+        for kind in ("attack", "defense"):
+            counts: dict[str, int] = {}
+            for config in left.values():
+                name = getattr(config, f"{kind}_name")
+                counts[name] = counts.get(name, 0) + 1
+            if counts:
+                each = ", ".join(f"{name} {count}" for name, count in counts.items())
+                lines.append(f"  runs by {kind:8} {each}")
+        if self.seconds is not None and left:
+            several = f", {jobs} at once" if jobs > 1 else ""
+            lines.append(
+                f"  time             at most {duration(self.seconds / jobs)} on this"
+                f" machine{several}; what runs share is made once, and spares some of that"
+            )
+        return lines
+
+
+def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPlan:
+    """Return what is to do, with an estimate from a rehearsal of each defence.
+
+    Args:
+        grid: the runs.
+        reporter: told about rehearsals.
+        timed: whether to estimate the time.
+    """
+    left = [[c for c in group if not is_done(c, grid.out)] for group in grid.groups]
+    groups = tuple(tuple(group) for group in left if group)
+    plan = SweepPlan(len(grid.configs), groups, None)
+    if not timed:
+        return plan
+    seconds, found = 0.0, dict[str, float]()
+    configs = list(plan.configs.values())
+    for number, config in enumerate(configs):
+        reporter.progress("planning (runs)", number, len(configs))
+        content = config.to_json()
+        # Which attack and seed it is decides little of the time.
+        kind = config_hash({key: content[key] for key in ("data", "evals", "defense", "train")})
+        if kind not in found:
+            parts = Parts.of(config)
+            if not parts.num_pairs:  # not known before the pairs are there
+                return plan
+            found[kind] = estimate(config, parts).total
+        seconds += found[kind]
+    reporter.close()
+    return SweepPlan(plan.total, groups, seconds)
+
+
+def local_executor(grid: Grid, jobs: int, threads: int | None) -> Executor:
+    """Return what does groups of runs in processes of this machine.
+
+    Args:
+        grid: says where results and shards go.
+        jobs: processes at once.
+        threads: of each; None: the processors are dealt out evenly.
+
+    Raises:
+        BadSetting: there is to be no process or no thread.
+    """
+    share = threads or max(1, (os.cpu_count() or 1) // max(1, jobs))
+    if jobs < 1 or share < 1:
+        raise BadSetting(f"A sweep needs at least 1 job and 1 thread. Got {jobs} and {share}.")
+
+    def do(groups: Sequence[Sequence[RunConfig]], tell: Callable[[Event], None]) -> None:
+        do_groups(groups, cache=grid.cache, out=grid.out, jobs=jobs, threads=share, tell=tell)
+
+    return do
+
+
+def sweep(
+    grid: Grid, plan: SweepPlan, executor: Executor, tell: Callable[[Event], None]
+) -> list[dict[str, Any]]:
+    """Do what a plan says and return all results that are there then, in the grid's order.
+
+    Args:
+        grid: the runs.
+        plan: those of them that are to be done.
+        executor: does them.
+        tell: told what happens.
+    """
+    executor(plan.groups, tell)
+    # A control that was done after the run it judges, by another process.
+    late = [config for config in grid.configs if _wants_control(config, grid.out)]
+    if late:
+        executor([late], lambda event: tell(event) if event.kind == "failed" else None)
+    return list(results_of(grid.configs, grid.out))
+
+
+def _wants_control(config: RunConfig, out: Path) -> bool:
+    """Tell whether a run is done, its clean control too, and its result lacks that."""
+    if config.is_clean or not (out / config.without_attack().id / RESULT).is_file():
+        return False
+    path = out / config.id / RESULT
+    return path.is_file() and lacks_control(read_result(path)["metrics"])
+
+
+def results_of(configs: Iterable[RunConfig], out: Path) -> Iterable[dict[str, Any]]:
+    """Yield the results of those runs that have one."""
+    for config in configs:
+        if (out / config.id / RESULT).is_file():
+            yield read_result(out / config.id / RESULT)

@@ -1,0 +1,196 @@
+"""Processes that do runs: each goes through groups of runs, and survives a run that fails."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from clipbench.config import RunConfig
+from clipbench.errors import ClipbenchError
+from clipbench.progress import Reporter
+
+TELL_EVERY_S = 1.0
+
+
+class Event(NamedTuple):
+    """What happened to a run.
+
+    Args:
+        kind: it was started, is at some stage of its work, is done, or failed.
+        run: its id.
+        text: the stage and how much of it is done, or why it failed.
+    """
+
+    kind: Literal["started", "progress", "note", "done", "failed"]
+    run: str
+    text: str = ""
+
+
+@dataclass
+class _Worker:
+    """A process, and the runs that are left of its group."""
+
+    process: BaseProcess
+    pipe: Connection
+    left: list[RunConfig] = field(default_factory=list)
+    current: RunConfig | None = None
+
+
+def do_groups(
+    groups: Sequence[Sequence[RunConfig]],
+    *,
+    cache: Path,
+    out: Path,
+    jobs: int,
+    threads: int,
+    tell: Callable[[Event], None],
+) -> None:
+    """Do all runs, those of a group one after the other in one process.
+
+    A run that fails, or whose process dies, is told of and left; all others are done.
+
+    Args:
+        groups: the runs; what runs of one group share is made by the first of them.
+        cache: folder of clean and poisoned shards.
+        out: folder of the runs.
+        jobs: processes, at most.
+        threads: that each of them computes with.
+        tell: told what happens, in this process.
+    """
+    waiting = [list(group) for group in groups if group]
+    workers: list[_Worker] = []
+    try:
+        while waiting or any(worker.current or worker.left for worker in workers):
+            while waiting and len(workers) < jobs:
+                workers.append(_start(cache, out, threads))
+            for worker in workers:
+                _occupy(worker, waiting, tell)
+            for worker in _ready(workers):
+                if not _listen(worker, tell):
+                    workers.remove(worker)
+                    if worker.left:  # what the process had not begun with
+                        waiting.insert(0, worker.left)
+    finally:
+        for worker in workers:
+            _stop(worker)
+
+
+def _start(cache: Path, out: Path, threads: int) -> _Worker:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(theirs, cache, out, threads), daemon=False)
+    process.start()
+    theirs.close()
+    return _Worker(process, ours)
+
+
+def _occupy(worker: _Worker, waiting: list[list[RunConfig]], tell: Callable[[Event], None]) -> None:
+    """Give an idle worker its next run."""
+    if worker.current is not None:
+        return
+    if not worker.left:
+        if not waiting:
+            return
+        worker.left = waiting.pop(0)
+    worker.current = worker.left.pop(0)
+    tell(Event("started", worker.current.id))
+    try:
+        worker.pipe.send(worker.current.to_json())
+    except OSError:  # it is gone, which `_listen` finds as well
+        return
+
+
+def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
+    """Wait until a process has something to tell, or has ended, and return those."""
+    found = wait([worker.pipe for worker in workers])
+    return [worker for worker in workers if worker.pipe in found]
+
+
+def _listen(worker: _Worker, tell: Callable[[Event], None]) -> bool:
+    """Take in what a worker tells; return whether it is still there."""
+    try:
+        event: Event = worker.pipe.recv()
+    except (EOFError, OSError):
+        worker.process.join()
+        if worker.current is not None:
+            code = worker.process.exitcode or 0
+            how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+            tell(Event("failed", worker.current.id, f"its process ended with {how}"))
+        return False
+    tell(event)
+    if event.kind in ("done", "failed"):
+        worker.current = None
+    return True
+
+
+def _stop(worker: _Worker) -> None:
+    """End a process; what it was at goes on from its checkpoint another time."""
+    worker.pipe.close()
+    if worker.current is not None:
+        worker.process.terminate()
+    worker.process.join()
+
+
+# --------------------------------------------------------------------------- in the process
+
+
+class _Telling(Reporter):
+    """Tells another process how far a run is."""
+
+    def __init__(self, pipe: Connection, run: str) -> None:
+        super().__init__(quiet=True)
+        self._pipe, self._run, self._told = pipe, run, 0.0
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - self._told >= TELL_EVERY_S:
+            self._told = now
+            share = f" {100 * done / total:.0f}%" if total else ""
+            self._pipe.send(Event("progress", self._run, f"{what.split(' (', 1)[0]}{share}"))
+
+    def warning(self, text: str) -> None:
+        self._pipe.send(Event("note", self._run, f"warning: {text}"))
+
+
+def _serve(pipe: Connection, cache: Path, out: Path, threads: int) -> None:
+    """Do the runs that come through the pipe until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears it and ends this one
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of processes that this one starts
+    import torch  # noqa: PLC0415 - heavy, and not for the process that waits
+
+    torch.set_num_threads(threads)
+    while True:
+        try:
+            config = RunConfig.from_json(pipe.recv())
+        except EOFError:
+            return
+        try:
+            pipe.send(do_one(config, cache, out, _Telling(pipe, config.id)))
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
+
+def do_one(config: RunConfig, cache: Path, out: Path, reporter: Reporter) -> Event:
+    """Do a run and return how that went; whatever a plugin raises ends this run alone."""
+    from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
+
+    try:
+        execute(config, cache=cache, out=out, reporter=reporter)
+    except (BrokenPipeError, ConnectionResetError):
+        raise
+    except ClipbenchError as error:
+        return Event("failed", config.id, str(error))
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        text = f"{type(error).__name__}: {error} ({where.filename}:{where.lineno})"
+        return Event("failed", config.id, text)
+    return Event("done", config.id)
