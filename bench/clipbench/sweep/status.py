@@ -64,7 +64,8 @@ class Status:
         self._draw()
 
     def _end(self, event: Event, name: str) -> None:
-        took = duration(time.monotonic() - self._begun.pop(event.run, time.monotonic()))
+        now = time.monotonic()
+        took = duration(now - self._begun.pop(event.run, now))
         if event.kind == "failed":
             self.failed[event.run] = event.text
             self._line(f"failed after {took}: {name}: {event.text}", always=True)

@@ -1,0 +1,156 @@
+"""Sweeps: many runs in parallel processes, killed, resumed, with a plugin that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+import yaml
+from tiny_runs import DATA, SAFECLIP, Place, command, numbers
+
+GRID: dict[str, Any] = {
+    "data": DATA,
+    "train": {"batch_size": 128, "warmup": 2, "epochs": 3},
+    "controls": True,
+    "poisons": 8,
+    "grid": [
+        {"attack": "badnets", "defense": ["none", "clip", "dao", SAFECLIP]},
+        {"attack": "badnets", "defense": "none", "seed": 1},
+        {"attack": "targeted:targets=2", "defense": ["none", "clip"]},
+    ],
+}
+ATTACKED, RUNS = 7, 12  # each defence has a clean control, and no defence has one of each seed
+BROKEN = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Broken:
+    how: str = "raises"
+    def start(self, facts):
+        if self.how == "dies":
+            import os, signal
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise RuntimeError("this defence is broken")
+
+DEFENSE = Broken
+"""
+
+
+def swept(place: Place, *more: str) -> list[str]:
+    """A command line that sweeps a grid in a place."""
+    where = ["--out", str(place.out), "--cache", str(place.cache)]
+    file = str(place.folder / "grid.yaml")
+    return ["sweep", file, *where, "--threads", "1", "--no-estimate", *more]
+
+
+def write(place: Place, grid: dict[str, Any]) -> None:
+    place.folder.mkdir(exist_ok=True)
+    (place.folder / "grid.yaml").write_text(yaml.safe_dump(grid))
+
+
+def results(place: Place) -> dict[str, dict[str, Any]]:
+    found = [json.loads(file.read_text()) for file in place.out.glob("*/result.json")]
+    return {result["id"]: result for result in found}
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A place where the grid was swept without trouble, one run after the other."""
+    place = Place(tmp_path_factory.mktemp("alone"))
+    write(place, GRID)
+    done = command(*swept(place, "--json"))
+    assert done.status == 0, done.err
+    return place
+
+
+def test_all_runs_are_done_with_their_controls(alone: Place) -> None:
+    """Every run of the grid has a result, and each attacked one its clean control."""
+    found = results(alone)
+    assert len(found) == RUNS
+    attacked = [result for result in found.values() if result["attack"]["count"]]
+    assert len(attacked) == ATTACKED
+    assert all("attack_success_control" in result["metrics"] for result in attacked)
+
+
+def test_a_run_of_a_sweep_is_the_run_by_itself(alone: Place, place: Place) -> None:
+    """`run` gives the same numbers and the same weights, to the bit."""
+    line = ("--attack", "badnets", "--poisons", "8", "--epochs", "3", "--defense", "dao")
+    (result,) = place.run(*line)
+    assert numbers(result) == numbers(results(alone)[result["id"]])
+    weights = [
+        (there.out / result["id"] / "model" / "open_clip_model.safetensors").read_bytes()
+        for there in (place, alone)
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_killed_twice_and_resumed_it_ends_the_same(alone: Place, place: Place) -> None:
+    """Killed with its two processes after a few runs, twice, it then does what is missing."""
+    write(place, GRID)
+    line = [sys.executable, "-m", "clipbench", *swept(place, "--jobs", "2", "--quiet")]
+    for wanted in (1, 5):
+        process = subprocess.Popen(line, start_new_session=True)
+        while len(results(place)) < wanted:
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    before = {path: path.stat().st_mtime_ns for path in place.out.glob("*/train/record.json")}
+    assert 5 <= len(before) < RUNS
+    done = subprocess.run(line, check=False)
+    assert done.returncode == 0
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+    ours, theirs = results(place), results(alone)
+    assert set(ours) == set(theirs)
+    for run in theirs:
+        assert numbers(ours[run]) == numbers(theirs[run])
+        name = "attack_success_control"
+        assert ours[run]["metrics"].get(name) == theirs[run]["metrics"].get(name)
+
+
+def test_a_broken_defence_fails_its_own_runs_alone(place: Place) -> None:
+    """One that raises and one that kills its process are told of; all others are done."""
+    file = place.folder / "broken.py"
+    file.write_text(BROKEN)
+    defenses = [str(file), "none", f"{file}:how=dies", "clip"]
+    block = {"attack": "badnets", "defense": defenses}
+    write(place, {**GRID, "controls": False, "grid": [block]})
+    done = command(*swept(place))
+    assert done.status == 1
+    assert "2 of 4 runs failed" in done.error
+    assert "RuntimeError: this defence is broken" in done.error
+    assert "its process ended with SIGKILL" in done.error
+    assert "Traceback" not in done.err
+    assert {r["defense"]["name"] for r in results(place).values()} == {"none", "clip"}
+    assert "badnets" in done.out
+    again = command(*swept(place, "--quiet"))
+    assert again.status == 1
+    assert again.err.count("failed after") == 2
+
+
+def test_the_plan_counts_runs_and_time(alone: Place, place: Place) -> None:
+    """Before anything starts: how many, of which, and how long; what is done is not planned."""
+    write(place, GRID)
+    plan = command(*[arg for arg in swept(place, "--dry-run") if arg != "--no-estimate"])
+    assert plan.status == 0, plan.err
+    assert f"sweep: {RUNS} runs, 0 of them done already, {RUNS} to do on 5 sets" in plan.out
+    assert "badnets 5, targeted 2" in plan.out
+    assert "time             at most" in plan.out
+    assert not place.out.exists()
+    done = command(*swept(alone, "--dry-run"))
+    assert f"{RUNS} of them done already, 0 to do" in done.out
+
+
+def test_bad_grids_are_one_line(place: Place) -> None:
+    """Exit status 2, and what is wrong."""
+    missing = command("sweep", place.folder / "nothing.yaml")
+    assert (missing.status, "nothing.yaml" in missing.error) == (2, True)
+    write(place, {**GRID, "grid": [{"attack": "badnet"}]})
+    assert "badnets" in command(*swept(place)).error
+    assert command("sweep").status == 2
