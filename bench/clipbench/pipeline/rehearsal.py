@@ -202,6 +202,8 @@ class _Pace:
     def step(self, phase: Phase) -> float:
         """Return the seconds of training on one pair; of whole batches, unless they are slow."""
         rows = min(self._batch_size, FIRST_ROWS)
+        if phase.reference:
+            self._learner.remember()
         self._steps(phase, rows, 1)  # the first allocates and chooses algorithms
         first = self._steps(phase, rows, 1)
         rows = max(rows, min(self._batch_size, int(rows * PATIENCE_S / first)))

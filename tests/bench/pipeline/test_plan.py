@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from small_runs import TRAIN, Place, config_of
 
+from clipbench import registry
 from clipbench.errors import BadSetting
 
 
@@ -48,3 +49,11 @@ def test_missing_weights_to_start_from_are_told_by_the_plan(place: Place) -> Non
     with pytest.raises(Exception, match=r"There is no checkpoint .*weights\.pt"):
         place.plan(config)
     assert not place.cache.exists()
+
+
+@pytest.mark.parametrize("name", registry.names("defense"))
+def test_every_defence_can_be_planned(place: Place, name: str) -> None:
+    """The rehearsal takes a step of each kind of phase, whatever the defence needs for it."""
+    plan = place.plan(config_of(defense=name))
+    assert plan.time is not None
+    assert plan.time.training > 0

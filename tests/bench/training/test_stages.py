@@ -15,9 +15,15 @@ from clipbench_defenses.cleanclip import CleanCLIP
 from clipbench_defenses.clip import AugmentedClip
 from clipbench_defenses.dao import DAO
 from clipbench_defenses.none import NoDefense
+from clipbench_defenses.par import PAR
 
 FILTER = DAO(k=4, block=32)
-CLEAN_UP = CleanCLIP(trusted_size=40, clean_up_epochs=1)
+DEFENSES: dict[str, Defense] = {
+    "filter": FILTER,
+    "clean-up": CleanCLIP(trusted_size=40, clean_up_epochs=1),
+    "reference": PAR(trusted_size=40, clean_up_epochs=2),
+    "clip": AugmentedClip(),
+}
 
 
 class Staged:
@@ -69,10 +75,10 @@ def test_a_run_without_stages_has_one() -> None:
 # --------------------------------------------------------------------------- trained once
 
 
-@pytest.mark.parametrize("name", ["filter", "clean-up", "clip"])
+@pytest.mark.parametrize("name", ["filter", "clean-up", "reference", "clip"])
 def test_what_begins_like_another_training_takes_that_up(name: str, tmp_path: Path) -> None:
     """After `clip`, the first stage is not trained again, and nothing differs but the time."""
-    defense: Defense = {"filter": FILTER, "clean-up": CLEAN_UP, "clip": AugmentedClip()}[name]
+    defense: Defense = DEFENSES[name]
     alone = tiny_trainer(tmp_path / "alone", defense)
     alone.train()
     shared = SharedStages(tmp_path / "stages", "base")
