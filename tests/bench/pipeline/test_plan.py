@@ -54,6 +54,6 @@ def test_missing_weights_to_start_from_are_told_by_the_plan(place: Place) -> Non
 @pytest.mark.parametrize("name", registry.names("defense"))
 def test_every_defence_can_be_planned(place: Place, name: str) -> None:
     """The rehearsal takes a step of each kind of phase, whatever the defence needs for it."""
-    plan = place.plan(config_of(defense=name))
+    plan = place.plan(config_of(defense=name, train={**TRAIN, "epochs": 8}))
     assert plan.time is not None
     assert plan.time.training > 0
