@@ -9,6 +9,7 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result, reporter_for
+from clipbench.errors import MissingData
 
 
 @click.command("poison", cls=options.Command)
@@ -26,6 +27,14 @@ from clipbench.cli._output import print_json, print_result, reporter_for
     show_default="in the cache",
     help="Folder to write the poisoned set into.",
 )
+@options.option(
+    "--show",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.png",
+    envvar=None,
+    show_default="none",
+    help="Write pictures of some poisoned pairs before and after, and of what is tested.",
+)
 @options.on_error_option
 @options.cache_option
 @options.config_option
@@ -33,7 +42,13 @@ from clipbench.cli._output import print_json, print_result, reporter_for
 @options.quiet_option
 @click.pass_context
 def command(
-    ctx: click.Context, /, folder: Path | None, as_json: bool, quiet: bool, **_: Any
+    ctx: click.Context,
+    /,
+    folder: Path | None,
+    show: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **_: Any,
 ) -> None:
     """Write poisoned shards and their ledger.
 
@@ -41,10 +56,14 @@ def command(
     """
     request = options.request_of(ctx)
     config = request.config()
-    from clipbench.pipeline.poison import poison  # noqa: PLC0415 - heavy
+    from clipbench.pipeline.poison import poison, show_poison  # noqa: PLC0415 - heavy
 
+    if show is not None and not show.resolve().parent.is_dir():
+        raise MissingData(f"There is no folder {show.resolve().parent} to write {show.name} into.")
     with reporter_for(quiet) as reporter:
         made = poison(config, cache=request.cache, out=folder, reporter=reporter)
+        if show is not None:
+            show_poison(config, made, show, cache=request.cache, reporter=reporter)
     if as_json:
         print_json({"shards": str(made.shards_folder), "ledger": str(made.ledger)})
     else:

@@ -8,10 +8,10 @@ from pathlib import Path
 from clipbench.config import RunConfig
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.leaderboard.result import config_hash
-from clipbench.pipeline.parts import Parts, Prepared
+from clipbench.pipeline.parts import Parts, Prepared, with_crafted
 from clipbench.progress import Reporter
-from clipbench.shards.ledger import read_head
-from clipbench.shards.overlay import write_poisoned
+from clipbench.shards.ledger import read_head, read_ledger
+from clipbench.shards.overlay import PoisonedSet, write_poisoned
 from clipbench.shards.screen import is_foreign
 from clipbench.shards.usable import NAME as LEFT_OUT
 from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
@@ -43,6 +43,29 @@ def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Report
     tell_left_out(parts.usable, reporter)
     folder = out or _folder_of(config, parts, cache)
     return Poisoned(folder / "shards", _write(config, parts, folder, cache, reporter))
+
+
+def show_poison(
+    config: RunConfig, made: Poisoned, path: Path, *, cache: Path, reporter: Reporter
+) -> None:
+    """Write pictures of what an attack did to a set, see `clipbench.poison_sheet`.
+
+    Args:
+        config: the run that `made` was poisoned for.
+        made: the poisoned set.
+        path: the PNG file.
+        cache: folder of the clean shards.
+        reporter: told about progress.
+    """
+    from clipbench.poison_sheet import poison_sheet  # noqa: PLC0415 - heavy
+
+    ledger = read_ledger(made.ledger)
+    parts = with_crafted(Parts.of(config).prepared(config, cache, reporter), ledger.crafted)
+    clean = parts.usable.shards
+    poisoned = PoisonedSet.open(made.ledger.parents[1], clean).shards
+    probes = parts.probes(config.seed)
+    assert probes is not None  # there is poison
+    poison_sheet(clean, poisoned, ledger, probes, parts.held_out.primary, path)
 
 
 def training_set(
