@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from sklearn.neighbors import NearestNeighbors
+from sklearn.neighbors import LocalOutlierFactor, NearestNeighbors
 
 from clipbench.errors import BadSetting
 from clipbench.training import outliers
@@ -87,6 +87,23 @@ def test_scores_are_their_definitions() -> None:
     np.testing.assert_allclose(local_intrinsic_dimension(found), dimensions, rtol=1e-6)
     np.testing.assert_allclose(simplified_lof(found), slof, rtol=1e-6)
     np.testing.assert_allclose(dimensionality_aware_outlierness(found), dao, rtol=1e-6, atol=1e-9)
+
+
+def test_with_one_neighbour_it_is_scikit_learns_local_outlier_factor() -> None:
+    """SLOF leaves reachability out of LOF, which for one neighbour changes nothing."""
+    given = features(500)
+    lof = LocalOutlierFactor(n_neighbors=1).fit(given.numpy())
+    found = simplified_lof(nearest(given, 1)).numpy()
+    np.testing.assert_allclose(found, -lof.negative_outlier_factor_, rtol=1e-6)
+
+
+def test_near_duplicates_have_their_small_distances() -> None:
+    """In single precision, too, a distance of a millionth is not lost in rounding."""
+    given = features(4000).float()
+    given[1] = given[0] + 1e-6 / 8**0.5
+    found = nearest(given, 3)
+    assert found.rows[0, 0] == 1
+    assert float(found.distances[0, 0]) == pytest.approx(1e-6, rel=0.1)
 
 
 def test_the_dimension_is_that_of_the_data() -> None:
