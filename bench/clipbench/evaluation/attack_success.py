@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clipbench.contracts import IntArray
 from clipbench.errors import BadInput
+from clipbench.evaluation.outcomes import pack
 from clipbench.evaluation.zeroshot import label_ranks, top_k_correct
 
 
@@ -29,7 +30,8 @@ def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) ->
     Returns:
         ``attack_success`` and ``attack_success_top5``, the shares of probes whose goal is the most
         similar class or among the five most similar; ``poisoned_accuracy``, the share still read
-        as the true class; ``attack_margin``, see `attack_margin`. In the form of a result.
+        as the true class; ``attack_margin``, see `attack_margin`. In the form of a result;
+        ``attack_success`` says of each probe whether it was one, see `outcomes`.
 
     Raises:
         BadInput: there is no probe, a goal or label is no class, or a goal is the true class.
@@ -38,7 +40,10 @@ def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) ->
     goal_ranks = label_ranks(logits, goals)
     margin = attack_margin(logits, goals)
     return {
-        "attack_success": top_k_correct(goal_ranks, 1).to_json(),
+        "attack_success": {
+            **top_k_correct(goal_ranks, 1).to_json(),
+            "outcomes": pack(goal_ranks < 1),
+        },
         "attack_success_top5": top_k_correct(goal_ranks, 5).to_json(),
         "attack_margin": {"value": margin, "k": None, "n": len(goals), "low": None, "high": None},
         "poisoned_accuracy": top_k_correct(label_ranks(logits, labels), 1).to_json(),

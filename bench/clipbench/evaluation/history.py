@@ -92,4 +92,5 @@ def _success(
     state = torch.load(weights, map_location="cpu", weights_only=True)["model"]
     model.load_state_dict(state)
     found = probe_metrics(Encoder(model, tokenizer), evaluation, probes)
-    return {"attack_success": found["attack_success"]}
+    success = {key: value for key, value in found["attack_success"].items() if key != "outcomes"}
+    return {"attack_success": success}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from clipbench.errors import CorruptData
+from clipbench.evaluation.outcomes import count
 from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard import checks
 from clipbench.leaderboard.checks import Objection
@@ -37,6 +38,13 @@ def _proportion(field: str, value: Any) -> None:
         Proportion.from_json(value)
     except CorruptData as error:
         raise Objection(field, f"must be a share with its interval ({error})", value) from error
+    if "outcomes" in value:
+        try:
+            succeeded = count(value["outcomes"], value["n"])
+        except CorruptData as error:
+            raise Objection(f"{field}.outcomes", f"are damaged ({error})", value) from error
+        if succeeded != value["k"]:
+            raise Objection(f"{field}.outcomes", f"must have {value['k']} successes", succeeded)
 
 
 def _metrics(field: str, value: Any) -> None:

@@ -6,6 +6,7 @@ import torch
 
 from clipbench.errors import BadInput
 from clipbench.evaluation.attack_success import attack_margin, attack_success_metrics
+from clipbench.evaluation.outcomes import unpack
 
 
 def test_a_model_that_always_answers_the_target_scores_exactly_everything() -> None:
@@ -45,6 +46,8 @@ def test_each_probe_has_its_own_goal() -> None:
     assert metrics["attack_success_top5"]["k"] == 2
     assert metrics["poisoned_accuracy"]["k"] == 2
     assert metrics["attack_margin"]["value"] == pytest.approx((0.8 - 0.2 - 0.7) / 3)
+    outcomes = metrics["attack_success"].pop("outcomes")
+    assert unpack(outcomes, 3).tolist() == [True, False, False]
     assert all(set(entry) == {"value", "k", "n", "low", "high"} for entry in metrics.values())
 
 

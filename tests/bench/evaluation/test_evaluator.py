@@ -97,7 +97,6 @@ def test_every_metric_of_a_trained_model(model: nn.Module) -> None:
         *retrieval,
         *ATTACK_METRICS,
     }
-    assert all(set(entry) == {"value", "k", "n", "low", "high"} for entry in metrics.values())
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
     assert (metrics["zeroshot_top1"]["k"], metrics["zeroshot_top1"]["n"]) == (60, 60)
     assert metrics["mean_per_class_recall"]["value"] == 1.0
@@ -108,6 +107,8 @@ def test_every_metric_of_a_trained_model(model: nn.Module) -> None:
     assert (metrics["attack_success"]["k"], metrics["attack_success"]["n"]) == (10, 10)
     assert metrics["poisoned_accuracy"]["k"] == 0
     assert metrics["attack_margin"]["value"] > 0
+    del metrics["attack_success"]["outcomes"]
+    assert all(set(entry) == {"value", "k", "n", "low", "high"} for entry in metrics.values())
 
 
 def test_without_probes_there_are_no_attack_metrics(model: nn.Module) -> None:

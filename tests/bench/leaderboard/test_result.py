@@ -8,9 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
+from clipbench.evaluation.outcomes import pack
 from clipbench.leaderboard.result import (
     config_hash,
     environment,
@@ -273,3 +275,17 @@ def test_reading_results_imports_no_heavy_package() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "set()"
+
+
+def test_outcomes_must_be_those_of_the_count(make_result: MakeResult, tmp_path: Path) -> None:
+    """Bits that give another k than the share says are refused."""
+    result = make_result()
+    success = result["metrics"]["attack_success"]
+    won = np.zeros(success["n"], dtype=bool)
+    won[: success["k"]] = True
+    success["outcomes"] = pack(won)
+    validate(result, tmp_path)
+    won[success["k"]] = True
+    success["outcomes"] = pack(won)
+    with pytest.raises(CorruptData, match="outcomes"):
+        validate(result, tmp_path)
