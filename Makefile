@@ -2,6 +2,7 @@
 # make test   install, then lint, check types and run the tests
 # make bench  install, then run the benchmarks
 # make lint   install, then lint and check types
+# make docs   install, then build the documentation's site, warnings as errors
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -10,7 +11,7 @@ STAMP = $(VENV)/.installed
 # clip-benchmark's metrics are what tests compare with. Its dependencies (transformers, pycocotools,
 # a Java captioning kit) are for parts that are not used, and slow every import of open_clip down.
 
-.PHONY: run test bench lint clean
+.PHONY: run test bench lint docs clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,7 +23,7 @@ run: $(STAMP)
 	$(BIN)/clipbench run --config docs/examples/main_job.yaml
 
 # One thread a process: two test processes that each spin two threads on two cores crawl.
-test: lint
+test: lint docs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -p no:benchmark -m 'not slow' \
 		--ignore tests/benchmarks --cov --cov-report=term --cov-fail-under=85
 
@@ -35,5 +36,8 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(STAMP)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .coverage
+	rm -rf $(VENV) build dist docs/reference .mypy_cache .pytest_cache .ruff_cache .coverage

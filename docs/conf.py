@@ -1,0 +1,111 @@
+"""The documentation as a site: `make docs` builds it, every warning an error.
+
+Pages of attacks, defences, data sets and metrics are written from their docstrings when the site is
+built; the README becomes a page, its links turned.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from clipbench import __version__, registry
+from clipbench.plugins import KINDS, Kind
+
+project = "clipbench"
+author = "the clipbench developers"
+release = __version__
+extensions = ["myst_parser"]
+html_theme = "furo"
+html_title = f"clipbench {release}"
+html_show_copyright = False
+html_static_path: list[str] = []
+root_doc = "contents"
+exclude_patterns = ["examples"]
+myst_enable_extensions = ["tasklist"]
+myst_heading_anchors = 4
+nitpicky = True
+
+HERE = Path(__file__).parent
+REFERENCE = HERE / "reference"  # written here, not kept in the repository
+TITLES = {
+    "attack": "Attacks",
+    "defense": "Defences",
+    "dataset": "Data sets",
+    "metric": "Metrics",
+}
+
+
+def write_reference(*_: Any) -> None:
+    """Write a page for each plugin, a page that lists them, and the README as a page."""
+    for kind in KINDS:
+        names = registry.names(kind)
+        folder = REFERENCE / kind
+        for name in names:
+            _write(folder / f"{name}.md", plugin_page(kind, name))
+        entries = "\n".join([f"{kind}/{name}" for name in names])
+        rows = [f"- [`{name}`]({kind}/{name}.md): {_title(kind, name)}" for name in names]
+        text = "\n".join(
+            [
+                f"# {TITLES[kind]}\n",
+                *rows,
+                f"\n```{{toctree}}\n:hidden:\n\n{entries}\n```\n",
+            ]
+        )
+        _write(REFERENCE / f"{kind}s.md", text)
+    readme = (HERE.parent / "README.md").read_text(encoding="utf-8")
+    _write(REFERENCE / "readme.md", readme.replace("](docs/", "](../"))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a page, unless it says that already: what did not change is not built again."""
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _title(kind: Kind, name: str) -> str:
+    title = registry.describe(registry.load(kind, name)).title
+    return escaped(title.partition(": ")[2] or title)
+
+
+def plugin_page(kind: Kind, name: str) -> str:
+    """Return what a plugin's docstrings say, as Markdown."""
+    found = registry.describe(registry.load(kind, name))
+    parts = [f"# {name}", escaped(found.title), escaped(found.paper)]
+    parts += [escaped(note) for note in found.notes]
+    if found.parameters:
+        rows = [
+            f"| `{item.name}` | {cell(item.type)} |"
+            f" {'must be given' if item.default is None else f'`{item.default}`'} |"
+            f" {cell(item.meaning)} |"
+            for item in found.parameters
+        ]
+        table = ["| parameter | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
+        parts += ["## Parameters", "\n".join(table)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Return a docstring's text as Markdown: its links bare, its code in code, nothing else."""
+    text = re.sub(r"``([^`]+)``", r"`\1`", text)
+    text = re.sub(r"(?<!<)(https?://\S+?)(?=[.,;)]?(?:\s|$))", r"<\1>", text)
+    return re.sub(r"([*_\[\]])(?![^`]*`(?:[^`]*`[^`]*`)*[^`]*$)", r"\\\1", text)
+
+
+def cell(text: str) -> str:
+    """Return text as a table's cell has it."""
+    return escaped(text).replace("|", r"\|")
+
+
+def turn_links(app: Any, name: str, source: list[str]) -> None:  # noqa: ARG001
+    """Let links to the README lead to its page."""
+    source[0] = source[0].replace("](../README.md", "](reference/readme.md")
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Have the pages written before the site is."""
+    app.connect("builder-inited", write_reference)
+    app.connect("source-read", turn_links)
+    return {"parallel_read_safe": True}
