@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = {"text": "to_text", "markdown": "to_markdown", "csv": "to_csv", "latex": "to_latex"}
+MATRIX = "matrix"
 
 
 @click.command("leaderboard", cls=options.Command)
@@ -24,9 +25,15 @@ FORMATS = {"text": "to_text", "markdown": "to_markdown", "csv": "to_csv", "latex
 @options.option(
     "--format",
     "style",
-    type=click.Choice(list(FORMATS)),
+    type=click.Choice([*FORMATS, MATRIX]),
     default="text",
-    help="How to print the table.",
+    help="How to print the table; matrix is a square of attacks and defences.",
+)
+@options.option(
+    "--cell",
+    default="attack_success",
+    metavar="METRIC",
+    help="With --format matrix: the metric of its cells, e.g. score_auroc.",
 )
 @options.option(
     "--write",
@@ -48,6 +55,7 @@ def command(
     *,
     paths: tuple[Path, ...],
     style: str,
+    cell: str,
     write: Path | None,
     eligible_at: float,
     as_json: bool,
@@ -73,6 +81,10 @@ def command(
                 reporter.note(f"wrote {path}")
     if as_json:
         print_result(export.results_json(results).rstrip("\n"))
+    elif style == MATRIX:
+        from clipbench.leaderboard.matrix import to_matrix  # noqa: PLC0415 - heavy
+
+        print_result(to_matrix(frame, cell).rstrip("\n"))
     else:
         print_result(getattr(render, FORMATS[style])(frame).rstrip("\n"))
 

@@ -45,11 +45,11 @@ def to_text(frame: pd.DataFrame) -> str:
 def to_markdown(frame: pd.DataFrame) -> str:
     """Return a Markdown table with every column a reader judges a row by."""
     rows, common, columns = _layout(frame, FULL)
-    lines = [_markdown_line(columns), _markdown_line("---" for _ in columns)]
+    lines = [markdown_line(columns), markdown_line("---" for _ in columns)]
     lines += [
-        _markdown_line(_escape_markdown(cell(row)) for cell in columns.values()) for row in rows
+        markdown_line(escape_markdown(cell(row)) for cell in columns.values()) for row in rows
     ]
-    head = [_escape_markdown(common), ""] if common else []
+    head = [escape_markdown(common), ""] if common else []
     return "\n".join([*head, *lines, "", _STATISTICS, ""])
 
 
@@ -113,11 +113,13 @@ def _wrap(text: str, width: int) -> list[str]:
     return lines
 
 
-def _markdown_line(cells: Iterable[str]) -> str:
+def markdown_line(cells: Iterable[str]) -> str:
+    """Return a line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is."""
     escaped = re.sub(r"([\\`*_<>|~])", r"\\\1", text.replace("&", "&amp;"))
     return escaped.replace("](", "]\\(")  # no name becomes a link
 

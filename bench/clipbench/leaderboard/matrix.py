@@ -1,0 +1,104 @@
+"""The leaderboard as one square: a row a defence, a column an attack, one metric in the cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from clipbench.errors import BadSetting
+from clipbench.leaderboard.cells import MISSING, Record
+from clipbench.leaderboard.labels import rate_text
+from clipbench.leaderboard.render import escape_markdown, markdown_line
+
+FEW = 100  # trials below which a cell shows the counts themselves
+
+
+def to_matrix(frame: pd.DataFrame, metric: str = "attack_success") -> str:
+    """Return a Markdown table of one metric for each attack and defence.
+
+    Beside the cells stand each defence's accuracy on clean data and its cost there.
+
+    Args:
+        frame: what `tables.leaderboard` returns, of one model and one data set.
+        metric: a metric of the frame.
+
+    Raises:
+        BadSetting: no result has the metric, or there are several models or data sets.
+    """
+    rows: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
+    _check(rows, metric)
+    attacks = {_key(row): row for row in rows if row["count"]}
+    clean = {row["defense"]: row for row in rows if not row["count"]}
+    defenses = list(dict.fromkeys(row["defense"] for row in rows))
+    cells = {(row["defense"], _key(row)): _cell(row, metric) for row in rows}
+    head = ["defense", *map(_title, attacks.values()), "clean top-1 %", "clean cost"]
+    lines = [markdown_line(map(escape_markdown, head)), markdown_line("---" for _ in head)]
+    for defense in sorted(defenses, key=_first):
+        found = [cells.get((defense, key), MISSING) for key in attacks]
+        beside = _clean(clean.get(defense))
+        lines.append(markdown_line(map(escape_markdown, [defense, *found, *beside])))
+    told = ", ".join(sorted({f"model {row['model']}, data {row['data']}" for row in rows}))
+    return "\n".join([*lines, "", _note(metric, told), ""])
+
+
+def _check(rows: Iterable[Record], metric: str) -> None:
+    rows = list(rows)
+    for name in ("model", "data"):
+        values = sorted({str(row[name]) for row in rows})
+        if len(values) > 1:
+            raise BadSetting(
+                f"A matrix is of one {name}, but there are {', '.join(values)}; give the results"
+                " of one."
+            )
+    if not any(row.get(f"{metric}_seeds") for row in rows):
+        raise BadSetting(f"No result has the metric {metric!r}; `--json` shows what there is.")
+
+
+def _key(row: Record) -> tuple[Any, ...]:
+    return row["attack"], row["rate"], row["count"]
+
+
+def _title(row: Record) -> str:
+    return f"{row['attack']} {rate_text(row['rate'])}"
+
+
+def _first(defense: str) -> tuple[int, str]:
+    """Return what defences are sorted by: the two that all are held against come first."""
+    return {"none": 0, "clip": 1}.get(defense, 2), defense
+
+
+def _cell(row: Record, metric: str) -> str:
+    """Return the metric; in parentheses where the attack does not take without a defence."""
+    if not row.get(f"{metric}_seeds"):
+        return MISSING
+    if (k := row.get(f"{metric}_k")) is not None:
+        text = f"{k}/{row[f'{metric}_n']}"
+        if row[f"{metric}_n"] >= FEW:
+            text = f"{100 * row[metric]:.1f}%"
+    else:
+        text = f"{row[f'{metric}_mean']:.3f}"
+    if row["seeds"] > 1:
+        text += f" ({row['seeds']} seeds)"
+    return text if row["eligible"] == "yes" else f"[{text}]"
+
+
+def _clean(row: Record | None) -> list[str]:
+    if row is None:
+        return [MISSING, MISSING]
+    top1 = row["zeroshot_top1_mean"]
+    cost = row["cost"]
+    return [
+        MISSING if top1 is None else f"{100 * top1:.1f}",
+        MISSING if cost is None else f"{cost:.2f}×",
+    ]
+
+
+def _note(metric: str, told: str) -> str:
+    return (
+        f"{metric}, {told}. Shares are pooled over seeds. In brackets: the attack succeeds on less"
+        " than half of its probes without a defense, so no defense is judged by it. Clean: the same"
+        " training on clean data, its cost relative to defense none."
+        f" {MISSING}: not measured."
+    )

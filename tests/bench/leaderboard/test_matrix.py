@@ -1,0 +1,69 @@
+"""The leaderboard as a square of attacks and defences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from clipbench.errors import BadSetting
+from clipbench.leaderboard.matrix import to_matrix
+from clipbench.leaderboard.tables import leaderboard
+
+Result = dict[str, Any]
+
+
+@pytest.fixture
+def results(make_result: Callable[..., Result]) -> list[Result]:
+    """Two attacks under three defences, one attack that does not take, and clean controls."""
+    many, few = {"success": (1500, 2000)}, {"success": (15, 16)}
+    return [
+        make_result(attack="badnets", defense="none", **many),
+        make_result(
+            attack="badnets", defense="a|b", success=(2, 2000), metrics={"score_auroc": 0.9}
+        ),
+        make_result(attack="targeted", defense="none", **few),
+        make_result(attack="targeted", defense="none", seed=1, **few),
+        make_result(attack="targeted", defense="clip", success=(0, 16)),
+        make_result(attack="weak", defense="none", success=(3, 2000)),
+        make_result(attack="none", defense="none", top1=(9000, 10000), seconds=100.0),
+        make_result(attack="none", defense="clip", top1=(8000, 10000), seconds=150.0),
+    ]
+
+
+def cells(table: str) -> dict[str, list[str]]:
+    """Cells by the first of a line, the head under ''."""
+    lines = [line for line in table.splitlines() if line.startswith("| ")]
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return {"": rows[0]} | {row[0]: row[1:] for row in rows[2:]}
+
+
+def test_each_cell_is_an_attack_under_a_defence(results: list[Result]) -> None:
+    """Few trials as counts, what was not run as a dash, clean accuracy and cost beside."""
+    found = cells(to_matrix(leaderboard(results)))
+    head = found[""]
+    assert [title.split()[0] for title in head] == [
+        *("defense", "badnets", "targeted", "weak", "clean", "clean"),
+    ]
+    assert found["none"] == ["75.0%", "30/32 (2 seeds)", "[0.1%]", "90.0", "1.00×"]
+    assert found["clip"] == ["—", "0/16", "—", "80.0", "1.50×"]
+    assert found["a\\|b"] == ["0.1%", "—", "—", "—", "—"]
+    assert list(found)[1:3] == ["none", "clip"]
+
+
+def test_any_metric_fills_the_cells(results: list[Result]) -> None:
+    """One that is no share is shown as its mean."""
+    found = cells(to_matrix(leaderboard(results), "score_auroc"))
+    assert found["a\\|b"][0] == "0.900"
+    assert found["none"][0] == "—"
+
+
+def test_several_data_sets_do_not_make_one_square(
+    results: list[Result], make_result: Callable[..., Result]
+) -> None:
+    """Cells of two data sets would stand for one; and a metric that is not there is no table."""
+    with pytest.raises(BadSetting, match="one data"):
+        to_matrix(leaderboard([*results, make_result(data="other")]))
+    with pytest.raises(BadSetting, match="'nothing'"):
+        to_matrix(leaderboard(results), "nothing")
