@@ -88,6 +88,9 @@ SAFECLIP = {
 # and a pool in which an image finds its own class, as 2% of a million pairs would be.
 ROCLIP_EPOCHS = 18
 ROCLIP = {"pool_size": 4096}
+# A model trained to the end has merged a backdoor with its target class, and poisons lie denser
+# than clean pairs; one of two epochs has not. Of 4,096 pairs some 40 are of a class, more than k.
+NEIGHBORS = {"scoring_epochs": 2, "block": 4096}
 
 
 @dataclass(frozen=True)
@@ -226,6 +229,8 @@ class Shapes:
             defenses={
                 "safeclip": {**SAFECLIP, "train": self._length(SAFECLIP_EPOCHS)},
                 "roclip": {**ROCLIP, "train": self._length(ROCLIP_EPOCHS)},
+                **dict.fromkeys(("dao", "slof", "kdist", "lid"), NEIGHBORS),
+                "isolation_forest": {"scoring_epochs": NEIGHBORS["scoring_epochs"]},
             },
         )
 
