@@ -22,6 +22,20 @@ from clipbench.errors import ClipbenchError
     show_default="the processors, dealt out",
     help="Threads of each run. Another number may change last digits.",
 )
+@options.option(
+    "--executor",
+    type=click.Choice(["local", "slurm"]),
+    default="local",
+    help="Processes of this machine, or jobs of a Slurm cluster (through submitit).",
+)
+@options.option(
+    "--slurm",
+    "slurm_settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    show_default="none",
+    help="With --executor slurm: a setting of sbatch, e.g. partition=gpu. Repeatable.",
+)
 @options.out_option
 @options.cache_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -37,6 +51,8 @@ def command(
     file: Path,
     jobs: int,
     threads: int | None,
+    executor: str,
+    slurm_settings: tuple[str, ...],
     dry_run: bool,
     estimate: bool,
     as_json: bool,
@@ -58,7 +74,13 @@ def command(
         return
     from clipbench.sweep.sweep import local_executor, plan_sweep, sweep  # noqa: PLC0415 - heavy
 
-    executor = local_executor(grid, jobs, threads)
+    if executor == "slurm":
+        from clipbench.sweep.slurm import slurm_executor  # noqa: PLC0415 - heavy
+
+        settings = options.assignments(slurm_settings, "--slurm")
+        do = slurm_executor(grid.cache, grid.out, settings=settings, threads=threads)
+    else:
+        do = local_executor(grid, jobs, threads)
     with reporter_for(quiet) as reporter:
         plan = plan_sweep(grid, reporter, timed=estimate)
         for line in plan.lines(jobs):
@@ -68,7 +90,7 @@ def command(
     configs = {config.id: config for config in grid.configs}
     status = Status(configs, len(plan.configs), quiet=quiet)
     try:
-        results = sweep(grid, plan, executor, status.tell)
+        results = sweep(grid, plan, do, status.tell)
     finally:
         status.close()
     if as_json:

@@ -64,14 +64,15 @@ class Status:
         self._draw()
 
     def _end(self, event: Event, name: str) -> None:
-        now = time.monotonic()
-        took = duration(now - self._begun.pop(event.run, now))
+        began = self._begun.pop(event.run, None)  # of a job on another machine nobody knows
+        took = "" if began is None else duration(time.monotonic() - began)
         if event.kind == "failed":
             self.failed[event.run] = event.text
-            self._line(f"failed after {took}: {name}: {event.text}", always=True)
+            after = f" after {took}" if took else ""
+            self._line(f"failed{after}: {name}: {event.text}", always=True)
             return
         self._done += 1
-        self._line(f"done in {took}: {name}")
+        self._line(f"done{f' in {took}' if took else ''}: {name}")
 
     def close(self) -> None:
         """End the line that is drawn."""

@@ -1,0 +1,157 @@
+"""Runs as jobs of a Slurm cluster, through submitit: a job for each group of runs.
+
+Results come over the file system that all machines share; a job that was preempted, or that ran
+into its time limit, is queued again and goes on from its checkpoints.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clipbench.config import RunConfig
+from clipbench.errors import BadSetting
+from clipbench.pipeline.record import RESULT
+from clipbench.progress import Reporter
+from clipbench.sweep.workers import Event, do_one
+
+if TYPE_CHECKING:
+    from clipbench.sweep.sweep import Executor
+
+LOOK_EVERY_S = 2.0  # for results and at jobs
+MINUTES = 24 * 60  # of a job, unless the person says otherwise
+
+
+@dataclass
+class GroupJob:
+    """What a job does: the runs of a group, one after the other; it travels to the job.
+
+    Args:
+        configs: the runs, as `RunConfig.to_json` gives them.
+        cache: folder of clean and poisoned shards.
+        out: folder of the runs.
+        threads: to compute with; None: as many as torch takes.
+    """
+
+    configs: list[dict[str, Any]]
+    cache: Path
+    out: Path
+    threads: int | None
+
+    def __call__(self) -> list[tuple[str, str, str]]:
+        """Do the runs and return what became of each."""
+        import torch  # noqa: PLC0415 - heavy
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        with Reporter() as reporter:
+            configs = map(RunConfig.from_json, self.configs)
+            return [tuple(do_one(c, self.cache, self.out, reporter)) for c in configs]  # type: ignore[misc]
+
+    def checkpoint(self) -> Any:
+        """Return what is queued when the job is preempted: the same, of which some is done."""
+        from submitit.helpers import DelayedSubmission  # noqa: PLC0415 - optional
+
+        return DelayedSubmission(self)
+
+
+def slurm_executor(
+    cache: Path,
+    out: Path,
+    *,
+    settings: Mapping[str, str],
+    threads: int | None,
+    cluster: str = "slurm",
+) -> Executor:
+    """Return what does groups of runs as jobs of a cluster.
+
+    Args:
+        cache: folder of clean and poisoned shards; all machines see it under this path.
+        out: folder of the runs, likewise; job scripts and logs go to ``slurm/`` in it.
+        settings: of sbatch by their long names, e.g. ``partition``, ``time`` (minutes), ``gres``,
+            ``account``; ``array_parallelism`` is the number of jobs at once.
+        threads: of each run, and its processors; None: 1 processor is asked for.
+        cluster: ``slurm``; ``local`` does the same without Slurm, in processes of this machine.
+
+    Raises:
+        BadSetting: submitit is not installed, there is no Slurm here, or it has no such setting.
+    """
+    try:
+        import submitit  # noqa: PLC0415 - optional
+    except ImportError as error:
+        raise BadSetting(
+            "--executor slurm needs submitit; install it with `pip install 'clipbench[slurm]'`."
+        ) from error
+    for handler in logging.getLogger("submitit").handlers:
+        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+            handler.setStream(sys.stderr)  # what is on standard output is for programs
+    given = {
+        f"slurm_{key}": int(text) if text.isdigit() else text for key, text in settings.items()
+    }
+    try:
+        executor = submitit.AutoExecutor(folder=out.resolve() / "slurm", cluster=cluster)
+        executor.update_parameters(
+            name="clipbench",
+            timeout_min=MINUTES,
+            cpus_per_task=threads or 1,
+            **(given if cluster == "slurm" else {}),
+        )
+    except (RuntimeError, NameError, TypeError, ValueError) as error:
+        raise BadSetting(f"--executor {cluster} can't be used here: {error}.") from error
+
+    def do(groups: Sequence[Sequence[RunConfig]], tell: Callable[[Event], None]) -> None:
+        where = (cache.resolve(), out.resolve(), threads)
+        with executor.batch():
+            jobs = [
+                executor.submit(GroupJob([config.to_json() for config in group], *where))
+                for group in groups
+            ]
+        _follow(list(zip(jobs, map(list, groups), strict=True)), out, tell)
+
+    return do
+
+
+def _follow(
+    waiting: list[tuple[Any, list[RunConfig]]], out: Path, tell: Callable[[Event], None]
+) -> None:
+    """Tell of runs as their results appear, until all jobs have ended."""
+    began = time.time()
+    told: set[str] = set()
+    try:
+        while waiting:
+            time.sleep(LOOK_EVERY_S)
+            for job, group in list(waiting):
+                ended = job.done()
+                for config in group:
+                    if config.id not in told and _is_new(out / config.id / RESULT, began):
+                        told.add(config.id)
+                        tell(Event("done", config.id))
+                if ended:
+                    waiting.remove((job, group))
+                    for event in _outcome(job, group):
+                        if event.run not in told:
+                            told.add(event.run)
+                            tell(event)
+    except BaseException:
+        for job, _ in waiting:
+            job.cancel(check=False)
+        raise
+
+
+def _is_new(result: Path, began: float) -> bool:
+    return result.is_file() and result.stat().st_mtime >= began - 60  # clocks may differ a little
+
+
+def _outcome(job: Any, group: Sequence[RunConfig]) -> list[Event]:
+    """Return what became of the runs of a job that has ended."""
+    try:
+        return [Event(*found) for found in job.result()]
+    except Exception as error:  # noqa: BLE001 - submitit raises many kinds
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        why = f"job {job.job_id} ended as {job.state}: {lines[-1] if lines else 'no reason told'}"
+        return [Event("failed", config.id, why) for config in group]
