@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import click
@@ -23,14 +24,14 @@ WIDTH = 118
     multiple=True,
     required=True,
     metavar="NAME",
-    envvar=None,
+    envvar="CLIPBENCH_COMPARE_DEFENSE",
     help="Defence as the leaderboard calls it, or with parameters. Give two.",
 )
 @options.option(
     "--attack",
     "under",
     metavar="NAME",
-    envvar=None,
+    envvar="CLIPBENCH_COMPARE_ATTACK",
     show_default="every attack",
     help="Attack under which to compare.",
 )
@@ -49,8 +50,6 @@ def command(
     PATHS are files or folders of results, by default the folder runs. For each attack, rate, model
     and data that both defences have, the seeds that they share are paired probe by probe.
     """
-    import textwrap  # noqa: PLC0415
-
     from clipbench.leaderboard import compare, compare_text, store  # noqa: PLC0415
 
     if len(sides) != 2:
@@ -74,4 +73,4 @@ def command(
         return
     print_result(compare_text.heading(compared))
     print_result(columns(compare_text.rows(compared)))
-    print_result(textwrap.fill(f"\n{compare_text.EXPLANATION}", WIDTH))
+    print_result(f"\n{textwrap.fill(compare_text.EXPLANATION, WIDTH, break_on_hyphens=False)}")

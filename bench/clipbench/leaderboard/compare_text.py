@@ -27,7 +27,8 @@ def heading(compared: Sequence[Compared]) -> str:
         for name, cell in _NAMES.items()
         if len(values := {cell(item) for item in compared}) == 1
     }
-    return ", ".join(f"{name}: {value}" for name, value in common.items())
+    sentence = ", ".join(f"{name} {value}" for name, value in common.items())
+    return f"{sentence[:1].upper()}{sentence[1:]}." if common else ""
 
 
 def rows(compared: Sequence[Compared]) -> list[list[str]]:

@@ -84,7 +84,7 @@ def test_two_defences_are_compared(runs: Path, capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     low, high = tango_interval(26, 0, 32)
     lines = captured.out.splitlines()
-    assert lines[0] == "model: shapes-32, data: shapes (size=300), A: none, B: clip"
+    assert lines[0] == "Model shapes-32, data shapes (size=300), A none, B clip."
     assert "30/32  4/32" in lines[2]
     assert f"+81.2 [{100 * low:+.1f}, {100 * high:+.1f}]  <0.0001" in lines[2]
     assert "0, 1" in lines[2]

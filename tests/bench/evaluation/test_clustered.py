@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import numpy as np
@@ -19,6 +19,8 @@ Z95 = 1.959963984540054  # 97.5% quantile of the normal distribution, from a pri
 SEEDS, TRIALS = (3, 5, 10), (16, 200, 2000)
 SHARES, CORRELATIONS = (0.02, 0.1, 0.5, 0.9), (0.0, 0.01, 0.1)
 GRID = list(itertools.product(SEEDS, TRIALS, SHARES, CORRELATIONS))
+TWO_SEEDS = list(itertools.product((2,), TRIALS, SHARES, CORRELATIONS))
+Interval = Callable[[tuple[int, ...], int], tuple[float, float]]
 Cell = tuple[int, int, float, float]  # seeds, trials a seed, share, correlation within a seed
 
 
@@ -33,6 +35,12 @@ def interval(counts: tuple[int, ...], n: int) -> tuple[float, float]:
     return clustered_interval(of(*counts, n=n))
 
 
+@cache
+def plain_interval(counts: tuple[int, ...], n: int) -> tuple[float, float]:
+    """Return Wilson's interval of the summed counts, for comparison."""
+    return wilson(sum(counts), n * len(counts))
+
+
 def drawn(cell: Cell, repetitions: int, seed: int) -> np.ndarray:
     """Return counts of ``(repetitions, seeds)`` from a beta-binomial distribution."""
     seeds, trials, share, correlation = cell
@@ -43,10 +51,10 @@ def drawn(cell: Cell, repetitions: int, seed: int) -> np.ndarray:
     return np.sort(rng.binomial(trials, each, size), axis=1)
 
 
-def coverage(cell: Cell, repetitions: int, seed: int = 0) -> float:
-    """Return how often the interval holds the share from which the counts were drawn."""
-    bounds = [interval(tuple(map(int, row)), cell[1]) for row in drawn(cell, repetitions, seed)]
-    return float(np.mean([low <= cell[2] <= high for low, high in bounds]))
+def coverage(cell: Cell, repetitions: int, bounds: Interval = interval) -> float:
+    """Return how often an interval holds the share from which the counts were drawn."""
+    found = [bounds(tuple(map(int, row)), cell[1]) for row in drawn(cell, repetitions, seed=0)]
+    return float(np.mean([low <= cell[2] <= high for low, high in found]))
 
 
 def rare_and_clustered(cell: Cell) -> bool:
@@ -198,20 +206,23 @@ def test_the_simulation_agrees_with_the_sum_over_all_outcomes() -> None:
     assert coverage(cell, 10_000) == pytest.approx(exact, abs=3 * error)
 
 
-def lines(measured: Iterable[tuple[Cell, float]]) -> str:
-    """Return coverages as a table to read."""
+def lines(measured: Mapping[Cell, float], plain: Mapping[Cell, float]) -> str:
+    """Return coverages as a table to read, in percent."""
     rows = (
-        f"{seeds:6d} {trials:7d} {share:7.2f} {correlation:12.2f} {100 * covered:9.1f}"
-        for (seeds, trials, share, correlation), covered in measured
+        f"{seeds:6d} {trials:7d} {share:7.2f} {correlation:12.2f}"
+        f" {100 * covered:9.1f} {100 * plain[seeds, trials, share, correlation]:8.1f}"
+        for (seeds, trials, share, correlation), covered in measured.items()
     )
-    return "\n".join([" seeds  trials   share  correlation  coverage", *rows])
+    return "\n".join([" seeds  trials   share  correlation  coverage   wilson", *rows])
 
 
 @pytest.mark.slow
 def test_coverage_over_the_grid() -> None:
-    """What docs/statistics.md says of coverage, from 20,000 experiments a cell; -s prints them."""
-    measured = {cell: coverage(cell, 10_000) for cell in GRID}
-    print(f"\n{lines(measured.items())}")
+    """What docs/statistics.md says of coverage, from 10,000 experiments a cell; -s prints them."""
+    cells = GRID + TWO_SEEDS
+    measured = {cell: coverage(cell, 10_000) for cell in cells}
+    plain = {cell: coverage(cell, 10_000, plain_interval) for cell in cells}
+    print(f"\n{lines(measured, plain)}")
     inside = [cell for cell in GRID if 0.93 <= measured[cell] <= 0.97]
     print(f"{len(inside)} of {len(GRID)} in 93 to 97%")
     assert len(inside) >= 70

@@ -230,7 +230,7 @@ def test_the_table_says_each_number_once(make: Make) -> None:
     ]
     found, _ = compared(results)
 
-    assert heading(found) == "model: shapes-tiny, data: shapes, A: none, B: clip"
+    assert heading(found) == "Model shapes-tiny, data shapes, A none, B clip."
     heads, first, second = rows(found)
     assert heads[:4] == ["attack", "rate (count)", "A k/n", "B k/n"]
     row = dict(zip(heads, first, strict=True))
