@@ -27,13 +27,7 @@ HALVINGS = 60  # of an interval no longer than 2: finer than a double
 
 @dataclass(frozen=True)
 class PairedCounts:
-    """How the pairs of trials of one seed ended.
-
-    Args:
-        both: trials that succeeded on both sides.
-        only_first: those that succeeded on the first side alone.
-        only_second: those that succeeded on the second side alone.
-        neither: those that succeeded on neither.
+    """How many trials of one seed succeeded on both sides, on either alone, and on neither.
 
     Raises:
         BadSetting: a count is negative, or there are no trials.
@@ -112,8 +106,8 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return every number under its name, with n and the successes of both sides."""
-        counts = self.counts
-        return {"n": counts.n, "first": counts.first, "second": counts.second, **asdict(self)}
+        sums = {name: getattr(self.counts, name) for name in ("n", "first", "second")}
+        return {**sums, **asdict(self)}
 
 
 def compare(seeds: Sequence[PairedCounts], confidence: float = 0.95) -> Comparison:
@@ -164,9 +158,9 @@ def tango_interval(
 ) -> tuple[float, float]:
     """Return Tango's score interval of the difference of two paired shares, first less second.
 
-    It holds every difference D that a score test does not reject (equation 10): with b and c
-    discordant trials, ``|b - c - n D| <= z sqrt(n (2 q + D (1 - D)))``, where q is the most likely
-    chance of a trial that only the second side has, given D.
+    It holds every difference D that a score test does not reject: with b and c discordant trials,
+    ``|b - c - n D| <= z sqrt(n (2 q + D (1 - D)))``, where q is the most likely chance, given D,
+    of a trial that only the second side has.
 
     Args:
         only_first: trials that succeeded on the first side alone, b.
