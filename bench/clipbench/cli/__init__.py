@@ -25,6 +25,8 @@ COMMANDS = {  # command -> module of this package
     "train": "train",
     "evaluate": "evaluate",
     "leaderboard": "leaderboard",
+    "compare": "compare",
+    "power": "power",
     "list": "list_",  # a module called `list` would hide the built-in in this one
     "describe": "describe",
     "verify": "verify",

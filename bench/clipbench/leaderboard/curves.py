@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import Proportion, pool
 from clipbench.leaderboard.labels import Defaults, Labels
 from clipbench.leaderboard.rows import Row, group, order
@@ -24,6 +25,7 @@ class Curve:
         poisons_kept: poisons in the safe set over all poisons; empty where there is no safe set.
         safe_share: pairs in the safe set over all pairs.
         success: attack success, pooled.
+        bounds: its 95% interval, see `clustered_interval`.
     """
 
     defense: str
@@ -31,6 +33,7 @@ class Curve:
     poisons_kept: Mapping[int, float]
     safe_share: Mapping[int, float]
     success: Mapping[int, Proportion]
+    bounds: Mapping[int, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def _curve(row: Row) -> Curve:
         poisons_kept={epoch: sum(counts) / (poisons * runs) for epoch, counts in kept.items()},
         safe_share={epoch: sum(counts) / (pairs * runs) for epoch, counts in size.items()},
         success={epoch: pool(shares) for epoch, shares in success.items()},
+        bounds={epoch: clustered_interval(shares) for epoch, shares in success.items()},
     )
 
 

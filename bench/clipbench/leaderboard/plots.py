@@ -82,9 +82,9 @@ def plot_success_vs_accuracy(
 ) -> list[Path]:
     """Draw attack success against clean accuracy, a panel for each attack, rate, model and data.
 
-    Bars are the 95% Wilson interval of success and one sample standard deviation of accuracy over
-    seeds. A hollow mark is a row whose attack does not succeed without a defense, or where that is
-    not known.
+    Bars are the 95% interval of success, see `clustered_interval`, and one sample standard
+    deviation of accuracy over seeds. A hollow mark is a row whose attack does not succeed without a
+    defense, or where that is not known.
 
     Args:
         frame: as `tables.leaderboard` returns it.
@@ -165,11 +165,10 @@ def _draw_success(axis: Any, panel: Panel, looks: Mapping[str, Mapping[str, str]
             linewidth=max(1.4, 3.2 - 0.9 * number),
             markersize=max(3.5, 6.5 - 1.5 * number),
         )
-        low, high = [100 * s.low for s in shares], [100 * s.high for s in shares]
         axis.fill_between(
             epochs,
-            low,
-            high,
+            [100 * curve.bounds[epoch][0] for epoch in epochs],
+            [100 * curve.bounds[epoch][1] for epoch in epochs],
             color=look["color"],
             alpha=min(0.15, 0.6 / len(panel.curves)),
             linewidth=0,

@@ -13,10 +13,10 @@ from clipbench.leaderboard.cells import COMPACT, FULL, MISSING, NAMES, Cell, Rec
 _WIDTH = 140  # columns of a terminal
 _NAME_WIDTHS = range(30, 11, -1)  # columns a name may take; the widest that fits
 _STATISTICS = (
-    "Success: test images read as the adversary wants, k/n pooled over seeds, with 95% Wilson "
-    "interval (trials taken as independent). Control: the same images after training on clean "
-    "data. Top-1: zero-shot accuracy; R@1: retrieval image to text / text to image; mean ± sample "
-    "standard deviation over seeds. "
+    "Success: test images read as the adversary wants, k/n pooled over seeds; interval: 95% "
+    "Wilson, of fewer trials and by Student's t where seeds vary more than independent trials "
+    "would. Control: the same images after training on clean data. Top-1: zero-shot accuracy; "
+    "R@1: retrieval image to text / text to image; mean ± sample standard deviation over seeds. "
     "Cost: training time relative to defense none. Eligible: whether the attack succeeds without "
     f"a defense. {MISSING}: not measured."
 )

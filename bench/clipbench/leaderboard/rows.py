@@ -78,13 +78,14 @@ def order(row: Row) -> tuple[Any, ...]:
 
 def baseline(row: Row, undefended: Sequence[Row]) -> list[Result]:
     """Return the undefended runs a row is held against: those of its own settings, or else all."""
-
-    def common(candidate: Row) -> dict[str, Any]:
-        return {
-            key: value
-            for key, value in candidate.settings.items()
-            if key != "defense" and not key.startswith("defense.")
-        }
-
-    own = [other for other in undefended if common(other) == common(row)]
+    own = [other for other in undefended if common_settings(other) == common_settings(row)]
     return [result for other in own or undefended for result in other.results]
+
+
+def common_settings(row: Row) -> dict[str, Any]:
+    """Return the settings of a row that are not the defense's own."""
+    return {
+        key: value
+        for key, value in row.settings.items()
+        if key != "defense" and not key.startswith("defense.")
+    }

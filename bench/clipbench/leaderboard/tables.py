@@ -1,8 +1,9 @@
 """The leaderboard: results of many runs as one row a combination, with seeds put together.
 
-A share is pooled: all successes of all seeds over all trials, with one Wilson interval. Where the
-spread over seeds says more (clean accuracy, retrieval) its mean and sample standard deviation stand
-beside. What was not measured is None, never zero, and never enters a mean.
+A share is pooled: all successes of all seeds over all trials, with one interval, which is wider
+than Wilson's where seeds vary more than chance. Where the spread over seeds says more (clean
+accuracy, retrieval) its mean and sample standard deviation stand beside. What was not measured is
+None, never zero, and never enters a mean.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import Proportion, mean_and_spread, pool
 from clipbench.leaderboard.export import results_json
 from clipbench.leaderboard.files import write_atomic
@@ -36,11 +38,11 @@ def leaderboard(
     """Return the leaderboard: a row for attack x rate x defense x model x data, seeds aggregated.
 
     For a metric M that is a share, column ``M`` is k/n pooled over seeds, with ``M_k``, ``M_n``
-    and the 95% Wilson interval ``M_low``, ``M_high``. ``M_mean``, ``M_sd`` and ``M_seeds`` are
-    mean, sample standard deviation, and number of the seeds that have it; of any metric. Fractions
-    are in [0, 1]. ``seconds`` is the median over seeds, ``cost`` its ratio to that of defense
-    ``none`` on the same attack, rate, model, data, machine and precision, ``peak_memory_bytes``
-    the maximum.
+    and the 95% interval ``M_low``, ``M_high``: Wilson's at one seed, `clustered_interval` at
+    several. ``M_mean``, ``M_sd`` and ``M_seeds`` are mean, sample standard deviation, and number of
+    the seeds that have it; of any metric. Fractions are in [0, 1]. ``seconds`` is the median over
+    seeds, ``cost`` its ratio to that of defense ``none`` on the same attack, rate, model, data,
+    machine and precision, ``peak_memory_bytes`` the maximum.
 
     ``eligible`` says whether the attack worked at all: "yes" where the undefended row of the same
     attack, rate, model and data has a pooled attack success of at least `eligible_at`. A defense
@@ -159,20 +161,21 @@ def _measured(row: Row, names: Mapping[str, bool]) -> dict[str, Any]:
         column = _column(name)
         present = [result["metrics"][name] for result in row.results if name in result["metrics"]]
         record |= _spread(column, [metric["value"] for metric in present])
-        pooled = _pooled(present) if counted else None
-        if pooled is not None:
-            record[column] = pooled.value
-            record |= {f"{column}_k": pooled.k, f"{column}_n": pooled.n}
-            record |= {f"{column}_low": pooled.low, f"{column}_high": pooled.high}
+        shares = _shares(present) if counted else []
+        if shares:
+            pooled, (low, high) = pool(shares), clustered_interval(shares)
+            record |= {column: pooled.value, f"{column}_k": pooled.k, f"{column}_n": pooled.n}
+            record |= {f"{column}_low": low, f"{column}_high": high}
     exposures = [result["exposures"]["mean"] for result in row.results if result["exposures"]]
     spread = _spread("exposures", exposures)
     return record | {key: spread[key] for key in ("exposures_mean", "exposures_seeds")}
 
 
-def _pooled(metrics: Sequence[Mapping[str, Any]]) -> Proportion | None:
-    if not metrics or any(metric.get("k") is None for metric in metrics):
-        return None
-    return pool(Proportion(metric["k"], metric["n"]) for metric in metrics)
+def _shares(metrics: Sequence[Mapping[str, Any]]) -> list[Proportion]:
+    """Return the shares of the seeds; none if one of them says a value without its counts."""
+    if any(metric.get("k") is None for metric in metrics):
+        return []
+    return [Proportion(metric["k"], metric["n"]) for metric in metrics]
 
 
 def _spread(name: str, values: Sequence[float]) -> dict[str, Any]:
@@ -215,9 +218,9 @@ def _eligible(row: Row, reference: Sequence[Result], eligible_at: float) -> dict
     if not reference:
         return {"eligible": "unknown (no undefended row)", "undefended": None}
     metrics = [result["metrics"] for result in reference]
-    pooled = _pooled([found["attack_success"] for found in metrics if "attack_success" in found])
-    if pooled is None:
+    shares = _shares([found["attack_success"] for found in metrics if "attack_success" in found])
+    if not shares:
         return {"eligible": "unknown (undefended row has no attack success)", "undefended": None}
-    worked = pooled.value >= eligible_at
-    verdict = "yes" if worked else f"no (undefended {100 * pooled.value:.1f}%)"
-    return {"eligible": verdict, "undefended": pooled.value}
+    success = pool(shares).value
+    verdict = "yes" if success >= eligible_at else f"no (undefended {100 * success:.1f}%)"
+    return {"eligible": verdict, "undefended": success}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench.evaluation.statistics import Proportion
+from clipbench.evaluation.statistics import Proportion, wilson
 from clipbench.leaderboard.curves import panels
 from clipbench.leaderboard.plots import plot_history, plot_success_vs_accuracy
 from clipbench.leaderboard.tables import leaderboard
@@ -59,6 +59,7 @@ def test_curves_pool_seeds_and_count_poisons(told: list[Result]) -> None:
     assert none.seeds == 2
     assert sorted(none.success) == [0, 1, 2, 4, 5, 6, 7, 8]
     assert none.success[8] == Proportion(16 + 16, 32)
+    assert none.bounds[8] == wilson(32, 32)
     assert none.poisons_kept == {}
     assert safeclip.poisons_kept[11] == 10 / 160
     assert safeclip.safe_share[4] == 14000 / 20000

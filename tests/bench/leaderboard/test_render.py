@@ -39,6 +39,14 @@ def test_text_reads_as_a_table(bench: list[Result]) -> None:
     assert max(map(len, lines)) <= 140
 
 
+def test_every_format_says_what_the_interval_is(bench: list[Result]) -> None:
+    """Below or above each table stands what the bounds are, with several seeds as with one."""
+    frame = leaderboard(bench)
+    for text in (to_text(frame), to_markdown(frame), to_latex(frame).replace("\\%", "%")):
+        words = " ".join(text.split())
+        assert "interval: 95% Wilson, of fewer trials and by Student's t where seeds vary" in words
+
+
 def test_partial_cells_say_their_seeds(make_result: MakeResult) -> None:
     """A cell that rests on fewer seeds than its row says on how many; an empty one is a dash."""
     absent = {"attack_success_control": None, "text_to_image_r1": None}
@@ -159,7 +167,7 @@ def test_latex_is_booktabs_with_a_caption(bench: list[Result]) -> None:
     for part in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{table}"):
         assert part in text
     caption = lines_with(text, r"\caption")[0]
-    assert r"95\% Wilson interval" in caption
+    assert r"interval: 95\% Wilson" in caption
     assert "standard deviation over seeds" in caption
     assert all(line.count(" & ") == 9 for line in lines_with(text, r" \\"))
 

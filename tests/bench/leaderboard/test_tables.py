@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from clipbench.evaluation.statistics import wilson
+from clipbench.evaluation.clustered import clustered_interval
+from clipbench.evaluation.statistics import Proportion, wilson
 from clipbench.leaderboard.store import load_results
 from clipbench.leaderboard.tables import leaderboard, to_csv, to_latex, to_markdown, write_all
 
@@ -44,6 +45,20 @@ def test_seeds_become_one_row(bench: list[Result]) -> None:
     assert row["mean_per_class_recall_mean"] == pytest.approx(0.851)
     assert row["exposures_mean"] == 20.0
     assert row["peak_memory_bytes"] == 1 << 30
+
+
+def test_seeds_that_vary_widen_the_interval(make_result: MakeResult) -> None:
+    """Success that gathers in some seeds says less than its k/n; the counts stay what they are."""
+    successes = (1, 15, 8)
+    made = [make_result(seed=seed, success=(k, 16)) for seed, k in enumerate(successes)]
+    row = one(leaderboard(made), defense="none")
+
+    bounds = (row["attack_success_low"], row["attack_success_high"])
+    assert (row["attack_success_k"], row["attack_success_n"]) == (24, 48)
+    assert bounds == clustered_interval([Proportion(k, 16) for k in successes])
+    plain = wilson(24, 48)
+    assert bounds[0] < plain[0] - 0.1
+    assert bounds[1] > plain[1] + 0.1
 
 
 def test_rows_stand_in_a_fixed_order(make_result: MakeResult) -> None:

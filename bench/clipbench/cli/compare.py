@@ -1,0 +1,76 @@
+"""``clipbench compare``: two defences trial by trial, wherever both were run."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._leaderboard import defaults_of
+from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.errors import BadSetting
+from clipbench.request import DEFAULT_OUT
+
+WIDTH = 118
+
+
+@click.command("compare", cls=options.Command)
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@options.option(
+    "--defense",
+    "sides",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    envvar="CLIPBENCH_COMPARE_DEFENSE",
+    help="Defence as the leaderboard calls it, or with parameters. Give two.",
+)
+@options.option(
+    "--attack",
+    "under",
+    metavar="NAME",
+    envvar="CLIPBENCH_COMPARE_ATTACK",
+    show_default="every attack",
+    help="Attack under which to compare.",
+)
+@options.json_option
+@options.quiet_option
+def command(
+    *,
+    paths: tuple[Path, ...],
+    sides: tuple[str, ...],
+    under: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Compare two defences on the same poison and the same probes.
+
+    PATHS are files or folders of results, by default the folder runs. For each attack, rate, model
+    and data that both defences have, the seeds that they share are paired probe by probe.
+    """
+    from clipbench.leaderboard import compare, compare_text, store  # noqa: PLC0415
+
+    if len(sides) != 2:
+        raise BadSetting(
+            f"A comparison is of two defences; give --defense twice, not {len(sides)}x."
+        )
+    with reporter_for(quiet) as reporter:
+        results = store.load_results(
+            list(paths) or [DEFAULT_OUT],
+            skip_damaged=lambda error: reporter.warning(str(error)),
+        )
+        compared = compare.compare_defenses(
+            results,
+            *sides,
+            attack=under,
+            defaults=defaults_of(results),
+            warn=reporter.warning,
+        )
+    if as_json:
+        print_json([item.to_json() for item in compared])
+        return
+    print_result(compare_text.heading(compared))
+    print_result(columns(compare_text.rows(compared)))
+    print_result(f"\n{textwrap.fill(compare_text.EXPLANATION, WIDTH, break_on_hyphens=False)}")

@@ -1,0 +1,94 @@
+"""``clipbench power``: how many targets and seeds a comparison needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._output import print_json, print_result
+from clipbench.errors import BadSetting
+
+
+def _share(ctx: click.Context, param: click.Parameter, value: str) -> float:
+    """Return a share as people write it: ``5%`` or ``0.05``."""
+    text = value.strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = math.nan
+    if not 0 <= share <= 1:
+        raise click.BadParameter(f"{value!r} is no share; write 5% or 0.05.", ctx, param)
+    return share
+
+
+def _share_option(*names: str, **keywords: Any) -> Callable[[options.F], options.F]:
+    return options.option(*names, metavar="SHARE", callback=_share, **keywords)
+
+
+@click.command("power", cls=options.Command)
+@_share_option("--share", required=True, help="Attack success of the one defence.")
+@_share_option("--against", required=True, help="That of the other defence.")
+@options.option("--targets", type=click.IntRange(1), default=16, help="Probes of one seed.")
+@options.option(
+    "--correlation",
+    type=click.FloatRange(-1, 1),
+    default=0.0,
+    help="Of the two defences' outcomes on one probe.",
+)
+@_share_option("--power", "wanted", default="0.8", help="Chance to tell them apart.")
+@_share_option("--level", default="0.05", help="Of the two-sided exact McNemar test.")
+@options.option(
+    "--trials",
+    type=click.IntRange(1),
+    show_default="what --power needs",
+    help="Say the power of so many trials instead.",
+)
+@options.json_option
+def command(
+    *,
+    share: float,
+    against: float,
+    targets: int,
+    correlation: float,
+    wanted: float,
+    level: float,
+    trials: int | None,
+    as_json: bool,
+) -> None:
+    """Say how many targets and seeds tell two defences apart.
+
+    A trial is a probe that both defences read after training on the same poison; trials are targets
+    times seeds, and taken as independent.
+    """
+    from clipbench.evaluation import power  # noqa: PLC0415 - heavy
+
+    if not 0 < wanted < 1:
+        raise BadSetting(f"--power is {wanted:g}; it must lie strictly between 0 and 1.")
+    design = power.Design(share, against, correlation, level)
+    fewest = None if trials else power.trials_needed(design, wanted)
+    whole = trials or power.trials_needed(design, wanted, targets)
+    found = power.to_json(design, whole, targets) | {"fewest_trials": fewest}
+    if as_json:
+        print_json(found)
+        return
+    if fewest:
+        print_result(
+            f"{fewest} trials tell {100 * share:g}% from {100 * against:g}% with a power of"
+            f" {100 * wanted:g}% (exact McNemar test, two-sided, level {level:g})."
+        )
+    print_result(_sentence(found))
+
+
+def _sentence(found: dict[str, Any]) -> str:
+    """Return what a number of trials is good for."""
+    seeds, targets = found["seeds"], found["targets"]
+    design = f"{seeds} seed{'s' * (seeds != 1)} of {targets} target{'s' * (targets != 1)}"
+    bound = f"{100 * found['zero_upper_bound']:.1f}%"
+    return (
+        f"{found['trials']} trials, {design}: power {100 * found['power']:.1f}%. A defence that"
+        f" lets 0 of them through may let through up to {bound} (Wilson)."
+    )

@@ -1,0 +1,73 @@
+"""Comparisons of two defenses as a table for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from clipbench.leaderboard.cells import MISSING
+from clipbench.leaderboard.compare import Compared
+from clipbench.leaderboard.labels import rate_text
+
+Cell = Callable[[Compared], str]
+
+EXPLANATION = (
+    "A − B: difference of attack success in points with 95% interval, over probes that both read"
+    " after training on the same poison: Tango's by trials, or Student's over seeds where that is"
+    " wider. McNemar p: exact, two-sided, trials taken as independent. Seeds p: exact sign-flip"
+    " test over seeds, which cannot fall below 2^(1 - seeds). Top-1 A − B: zero-shot accuracy in"
+    " points, unpaired, with 95% interval. No p is corrected for the number of comparisons."
+    f" {MISSING}: not measured, or one seed."
+)
+
+
+def heading(compared: Sequence[Compared]) -> str:
+    """Return a sentence with what all comparisons have in common."""
+    common = {
+        name: values.pop()
+        for name, cell in _NAMES.items()
+        if len(values := {cell(item) for item in compared}) == 1
+    }
+    sentence = ", ".join(f"{name} {value}" for name, value in common.items())
+    return f"{sentence[:1].upper()}{sentence[1:]}." if common else ""
+
+
+def rows(compared: Sequence[Compared]) -> list[list[str]]:
+    """Return the table: heads, then a row a comparison; what all have in common is left out."""
+    apart = {
+        name: cell for name, cell in _NAMES.items() if len({cell(item) for item in compared}) > 1
+    }
+    cells = {**apart, **_CELLS}
+    return [list(cells), *([cell(item) for cell in cells.values()] for item in compared)]
+
+
+def _points(difference: float, low: float, high: float) -> str:
+    return f"{100 * difference:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def _success(item: Compared) -> str:
+    return _points(item.success.difference, item.success.low, item.success.high)
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return MISSING
+    return f"{value:.4f}" if value >= 1e-4 else "<0.0001"
+
+
+_NAMES: Mapping[str, Cell] = {
+    "model": lambda item: item.model,
+    "data": lambda item: item.data,
+    "A": lambda item: item.first,
+    "B": lambda item: item.second,
+}
+_CELLS: Mapping[str, Cell] = {
+    "attack": lambda item: item.attack,
+    "rate (count)": lambda item: f"{rate_text(item.rate)} ({item.count})",
+    "A k/n": lambda item: f"{item.success.counts.first}/{item.success.counts.n}",
+    "B k/n": lambda item: f"{item.success.counts.second}/{item.success.counts.n}",
+    "A − B [95%]": _success,
+    "McNemar p": lambda item: _p(item.success.mcnemar),
+    "seeds p": lambda item: _p(item.success.sign_flip),
+    "seeds": lambda item: ", ".join(map(str, item.seeds)),
+    "top-1 A − B [95%]": lambda item: MISSING if item.top1 is None else _points(*item.top1),
+}
