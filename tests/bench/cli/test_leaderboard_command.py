@@ -156,3 +156,17 @@ def test_a_folder_without_results_is_an_error(
     """Where there is nothing to show, the status is 2 and the message says what to do."""
     assert main(["leaderboard", str(tmp_path)]) == 2
     assert "clipbench run" in capsys.readouterr().err
+
+
+def test_no_code_named_by_a_result_is_run(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An attack whose name is the path of a file is shown by that name; the file is not run."""
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    strange = result("none", 15)
+    strange["attack"]["name"] = str(evil)
+    write_result(runs / "none" / "result.json", strange)
+    assert main(["leaderboard", str(runs), "--format", "csv"]) == 0
+    assert str(evil) in capsys.readouterr().out
+    assert not (tmp_path / "ran").exists()
