@@ -41,8 +41,8 @@ class Axis:
 
 
 def percent(name: str) -> Axis:
-    """Return an axis of all shares, in percent, with a little room at both ends for marks."""
-    return Axis(name, -3, 103, (0, 25, 50, 75, 100), _plain)
+    """Return an axis of all shares, in percent, with room at both ends for marks and names."""
+    return Axis(name, -10, 110, (0, 25, 50, 75, 100), _plain)
 
 
 def linear(name: str, values: Sequence[float], *, zero: bool = False, whole: bool = False) -> Axis:

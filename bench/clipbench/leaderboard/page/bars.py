@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from clipbench.leaderboard.page.markup import Markup, number, tag
 
-WIDTH, HEIGHT = 104, 16
-_LEFT, _SPAN, _MIDDLE = 4, 96, 8
+WIDTH, HEIGHT = 78, 16
+_LEFT, _SPAN, _MIDDLE = 4, 70, 8
 
 
 def bar(value: float, low: float, high: float) -> Markup:

@@ -11,10 +11,11 @@ from clipbench.leaderboard.labels import rate_text
 from clipbench.leaderboard.page.axes import Axis, linear, percent, rates
 from clipbench.leaderboard.page.looks import Look
 from clipbench.leaderboard.page.markup import Markup, tag
-from clipbench.leaderboard.page.svg import Chart, Point, Series
+from clipbench.leaderboard.page.svg import LARGE, Chart, Point, Series
 
 SUCCESS = "attack success (%)"
 _FEWEST = 2  # marks that are worth a chart
+_SQUEEZED = 3  # how much wider outliers may make the axis before there is a chart without them
 Looks = Mapping[str, Look]
 
 
@@ -23,15 +24,17 @@ def figure(chart: Chart, caption: str) -> Markup:
     return tag("figure", tag("figcaption", caption), chart.drawn(), class_="chart")
 
 
-def panels(figures: Sequence[Markup], heading: str, about: str, key: str) -> Markup | None:
-    """Return charts of one kind below a heading; None: there are none."""
+def panels(
+    figures: Sequence[Markup], heading: str, about: str, key: str, *, large: bool = False
+) -> Markup | None:
+    """Return charts of one kind below a heading, `large` or small; None: there are none."""
     if not figures:
         return None
     return tag(
         "section",
         tag("h3", heading, id=key),
         tag("p", about, class_="about"),
-        tag("div", *figures, class_="panels"),
+        tag("div", *figures, class_=f"panels{' large' if large else ''}"),
         aria_labelledby=key,
     )
 
@@ -46,10 +49,13 @@ def against_accuracy(records: Sequence[Record], looks: Looks) -> list[Markup]:
         records: rows of the leaderboard.
         looks: how each defense is drawn, by its label.
     """
-    return [
-        _trade(f"acc-{number}", rows, looks, "zero-shot top-1 (%)", "zeroshot_top1_mean")
-        for number, rows in enumerate(_contexts(records, "zeroshot_top1_mean"))
-    ]
+    drawn: list[Markup] = []
+    for rows in _contexts(records, "zeroshot_top1_mean"):
+        for part in (rows, _without_outliers(rows)):
+            if part:
+                about = f"{_title(rows[0])}{'' if part is rows else ', accurate rows alone'}"
+                drawn.append(_trade(f"acc-{len(drawn)}", about, part, looks, "zeroshot_top1_mean"))
+    return drawn
 
 
 def against_cost(records: Sequence[Record], looks: Looks) -> list[Markup]:
@@ -60,7 +66,7 @@ def against_cost(records: Sequence[Record], looks: Looks) -> list[Markup]:
         looks: how each defense is drawn, by its label.
     """
     return [
-        _trade(f"cost-{number}", rows, looks, "training time, defense none = 1", "cost")
+        _trade(f"cost-{number}", _title(rows[0]), rows, looks, "cost")
         for number, rows in enumerate(_contexts(records, "cost"))
     ]
 
@@ -110,9 +116,21 @@ def _contexts(records: Sequence[Record], column: str) -> list[list[Record]]:
     return [rows for rows in found.values() if len(rows) >= _FEWEST]
 
 
-def _trade(key: str, rows: Sequence[Record], looks: Looks, name: str, column: str) -> Markup:
-    first = rows[0]
-    about = title(*(first[part] for part in ("attack", "rate", "count", "model", "data")))
+def _title(row: Record) -> str:
+    return title(*(row[part] for part in ("attack", "rate", "count", "model", "data")))
+
+
+def _without_outliers(rows: Sequence[Record]) -> list[Record]:
+    """Return the upper three quarters by accuracy, where the others squeeze them; else nothing."""
+    ranked = sorted(rows, key=lambda row: -row["zeroshot_top1_mean"])
+    upper = ranked[: -(-3 * len(ranked) // 4)]
+    best, middle, worst = (row["zeroshot_top1_mean"] for row in (ranked[0], upper[-1], ranked[-1]))
+    squeezed = _SQUEEZED * (best - middle) < best - worst
+    kept = [row for row in rows if row["zeroshot_top1_mean"] >= middle]
+    return kept if squeezed and len(kept) >= _FEWEST else []
+
+
+def _trade(key: str, about: str, rows: Sequence[Record], looks: Looks, column: str) -> Markup:
     accuracy = column != "cost"
     scale = 100.0 if accuracy else 1.0
     series = [
@@ -120,8 +138,9 @@ def _trade(key: str, rows: Sequence[Record], looks: Looks, name: str, column: st
         for row in rows
     ]
     values = [point.x for item in series for point in item.points]
+    name = "zero-shot top-1 (%)" if accuracy else "training time, defense none = 1"
     axis = linear(name, values, zero=not accuracy)
-    return figure(Chart(key, about, axis, percent(SUCCESS), series), about)
+    return figure(Chart(key, about, axis, percent(SUCCESS), series, LARGE), about)
 
 
 def _point(row: Record, column: str, scale: float, *, spread: bool) -> Point:

@@ -183,12 +183,14 @@ def _charts(
             "Whiskers: 95% Wilson interval of success, one standard deviation of accuracy over"
             " seeds. Better is lower right. Attacks with at least two rows.",
             "accuracy",
+            large=True,
         ),
         charts.panels(
             charts.against_cost(records, looks),
             "Attack success against cost",
             "Training time relative to defense none on the same machine. Better is lower left.",
             "cost",
+            large=True,
         ),
         charts.panels(
             charts.against_rate(records, looks),

@@ -7,12 +7,13 @@ not `Markup` is escaped where it enters, so that forgetting to escape is not pos
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable
 
 from clipbench.leaderboard.labels import visible
 
 # Elements that have no content and no end; and those of SVG, which may end themselves.
-_VOID = frozenset({"br", "col", "img", "input", "link", "meta"})
+_VOID = frozenset({"br", "col", "img", "input", "link", "meta", "wbr"})
 _ENDED = frozenset({"circle", "line", "path", "polygon", "polyline", "rect"})
 
 
@@ -32,7 +33,7 @@ def escaped(text: str) -> Markup:
 
 def join(parts: Iterable[Content], separator: str = "") -> Markup:
     """Return parts one after another, texts escaped; None is left out."""
-    return Markup(escaped(separator).join(_inserted(part) for part in parts if part is not None))
+    return Markup(_inserted(separator).join(_inserted(part) for part in parts if part is not None))
 
 
 def tag(name: str, /, *content: Content, **attributes: str | float | bool | None) -> Markup:
@@ -54,6 +55,11 @@ def tag(name: str, /, *content: Content, **attributes: str | float | bool | None
     if name in _ENDED and not content:
         return Markup(f"<{name}{given}/>")
     return Markup(f"<{name}{given}>{join(content)}</{name}>")
+
+
+def breakable(text: str) -> Markup:
+    """Return a name that may be broken into lines where its parts meet."""
+    return join(re.split(r"(?<=[_,/])(?=\S)", text), separator=tag("wbr"))
 
 
 def trusted(text: str) -> Markup:

@@ -10,8 +10,7 @@ from clipbench.leaderboard.page.looks import Look
 from clipbench.leaderboard.page.markup import Content, Markup, number, tag
 from clipbench.leaderboard.page.placing import Box, place
 
-WIDTH, HEIGHT = 340, 240
-_AREA = Box(44, 10, WIDTH - 12, HEIGHT - 40)
+SMALL, LARGE = (340, 240), (480, 320)  # width and height
 _CAP = 2.5  # half the length of a whisker's end
 
 
@@ -65,7 +64,7 @@ class Chart:
         across: the axis across.
         upwards: the axis upwards.
         series: what is drawn, the first at the bottom.
-        named: whether marks have direct labels where there is room.
+        size: width and height in pixels of the style sheet.
     """
 
     key: str
@@ -73,7 +72,11 @@ class Chart:
     across: Axis
     upwards: Axis
     series: Sequence[Series] = field(default_factory=list)
-    named: bool = True
+    size: tuple[int, int] = SMALL
+
+    @property
+    def _area(self) -> Box:
+        return Box(44, 10, self.size[0] - 12, self.size[1] - 40)
 
     def drawn(self) -> Markup:
         """Return the chart."""
@@ -85,35 +88,37 @@ class Chart:
                 id=f"{self.key}-d"),
             *self._grid(),
             *(part for item in self.series for part in self._series(item)),
-            *(self._names() if self.named else ()),
+            *self._names(),
             class_="plot",
             role="img",
-            viewBox=f"0 0 {WIDTH} {HEIGHT}",
+            viewBox=f"0 0 {self.size[0]} {self.size[1]}",
             aria_labelledby=f"{self.key}-t",
             aria_describedby=f"{self.key}-d",
         )  # fmt: skip
 
     def _x(self, value: float) -> float:
-        return _AREA.left + self.across.place(value) * (_AREA.right - _AREA.left)
+        return self._area.left + self.across.place(value) * (self._area.right - self._area.left)
 
     def _y(self, value: float) -> float:
-        return _AREA.bottom - self.upwards.place(value) * (_AREA.bottom - _AREA.top)
+        return self._area.bottom - self.upwards.place(value) * (self._area.bottom - self._area.top)
 
     def _grid(self) -> Iterable[Markup]:
         for value in self.upwards.ticks:
             y = self._y(value)
-            yield tag("line", class_="grid", x1=_AREA.left, x2=_AREA.right, y1=y, y2=y)
-            yield _text(self.upwards.say(value), _AREA.left - 6, y + 3.5, "end")
+            yield tag("line", class_="grid", x1=self._area.left, x2=self._area.right, y1=y, y2=y)
+            yield _text(self.upwards.say(value), self._area.left - 6, y + 3.5, "end")
         for value in self.across.ticks:
             x = self._x(value)
-            yield tag("line", class_="grid", x1=x, x2=x, y1=_AREA.top, y2=_AREA.bottom)
-            yield _text(self.across.say(value), x, _AREA.bottom + 14, "middle")
+            yield tag("line", class_="grid", x1=x, x2=x, y1=self._area.top, y2=self._area.bottom)
+            yield _text(self.across.say(value), x, self._area.bottom + 14, "middle")
         yield tag(
-            "path", class_="axis", d=f"M{_AREA.left},{_AREA.top}V{_AREA.bottom}H{_AREA.right}"
+            "path",
+            class_="axis",
+            d=f"M{self._area.left},{self._area.top}V{self._area.bottom}H{self._area.right}",
         )
-        middle = (_AREA.left + _AREA.right) / 2
-        yield _text(self.across.name, middle, HEIGHT - 8, "middle", "name")
-        turned = f"translate(11,{number((_AREA.top + _AREA.bottom) / 2)}) rotate(-90)"
+        middle = (self._area.left + self._area.right) / 2
+        yield _text(self.across.name, middle, self.size[1] - 8, "middle", "name")
+        turned = f"translate(11,{number((self._area.top + self._area.bottom) / 2)}) rotate(-90)"
         yield tag("text", self.upwards.name, class_="name middle", transform=turned)
 
     def _series(self, series: Series) -> Iterable[Markup]:
@@ -148,7 +153,10 @@ class Chart:
             for series in drawn  # a line is named once, at its end
             for point in (series.points[-1:] if series.joined else series.points)
         ]
-        for label in place(named, _AREA, marks):
+        for label in place(named, self._area, marks):
+            if label.leader is not None:
+                x0, y0, x1, y1 = label.leader
+                yield tag("line", class_="leader", x1=x0, y1=y0, x2=x1, y2=y1)
             yield _text(label.text, label.x, label.y, label.anchor, "direct")
 
 

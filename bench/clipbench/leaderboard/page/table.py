@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from clipbench.leaderboard.cells import FULL, MISSING, Record
+from clipbench.leaderboard.cells import FULL, MISSING, Cell, Record, named
 from clipbench.leaderboard.page.bars import bar
-from clipbench.leaderboard.page.markup import Content, Markup, join, lines, tag
+from clipbench.leaderboard.page.markup import Content, Markup, breakable, join, lines, tag
 
 Value = float | str | None
 UNATTACKED, ELIGIBLE, INELIGIBLE, UNKNOWN = "no attack", "eligible", "not eligible", "unknown"
@@ -97,12 +97,12 @@ def _columns(records: Sequence[Record]) -> list[Column]:
         Column("seeds", FULL["seeds"], lambda row: row["seeds"]),
         Column("attack success", _success, _value("attack_success"), kind="success"),
         Column("clean control", _share("attack_success_control"), _value("attack_success_control")),
-        _from_full("zero-shot top-1 %", "top-1 %", "zeroshot_top1_mean"),
-        _from_full("R@1 image to text %", "R@1 image to text %", "image_to_text_r1_mean"),
-        _from_full("R@1 text to image %", "R@1 text to image %", "text_to_image_r1_mean"),
+        _mean("zero-shot top-1 %", "zeroshot_top1"),
+        _mean("R@1 image to text %", "image_to_text_r1"),
+        _mean("R@1 text to image %", "text_to_image_r1"),
         Column("poison kept", _share("poison_kept"), _value("poison_kept")),
-        Column("score AUROC", _auroc, lambda row: row["score_auroc_mean"]),
-        _from_full("cost", "cost", "cost"),
+        _mean("score AUROC", "score_auroc", 1, 3),
+        Column("cost", FULL["cost"], lambda row: row["cost"]),
         Column("eligible", _eligible, verdict, numeric=False, kind="verdict"),
     ]
     optional = ("poison kept", "score AUROC")
@@ -114,12 +114,28 @@ def _columns(records: Sequence[Record]) -> list[Column]:
 
 
 def _named(name: str) -> Column:
-    cell = FULL.get(name, lambda row: str(row[name]))
-    return Column(name, cell, lambda row: str(row[name]), numeric=False, kind="text")
+    shown: Cell = FULL.get(name, named(name))
+    return Column(
+        name,
+        lambda row: breakable(shown(row)),
+        lambda row: str(row[name]),
+        numeric=False,
+        kind="text",
+    )
 
 
-def _from_full(title: str, name: str, column: str) -> Column:
-    return Column(title, FULL[name], lambda row: row[column])
+def _mean(title: str, name: str, scale: float = 100, digits: int = 1) -> Column:
+    """Return the column of a mean over seeds, its standard deviation in small letters."""
+
+    def cell(row: Record) -> Content:
+        mean, deviation = row[f"{name}_mean"], row[f"{name}_sd"]
+        if mean is None:
+            return MISSING
+        around = None if deviation is None else f"±{scale * deviation:.{digits}f}"
+        spread = None if around is None else tag("span", around, class_="bounds")
+        return join([f"{scale * mean:.{digits}f} ", spread, _partial(row, name)])
+
+    return Column(title, cell, lambda row: row[f"{name}_mean"])
 
 
 def _value(name: str) -> Callable[[Record], Value]:
@@ -162,14 +178,6 @@ def _share(name: str) -> Callable[[Record], Content]:
     return cell
 
 
-def _auroc(row: Record) -> Content:
-    if not row["score_auroc_seeds"]:
-        return MISSING
-    deviation = row["score_auroc_sd"]
-    around = "" if deviation is None else f" ±{deviation:.3f}"
-    return join([f"{row['score_auroc_mean']:.3f}{around}", _partial(row, "score_auroc")])
-
-
 def _partial(row: Record, name: str) -> Content:
     """Return on how many seeds a cell rests, if not on all."""
     seeds = row[f"{name}_seeds"]
@@ -185,7 +193,7 @@ def _eligible(row: Record) -> Content:
     if word == ELIGIBLE:
         return "yes"
     reason = {
-        INELIGIBLE: f"attack fails undefended: {100 * (row['undefended'] or 0.0):.1f}%",
+        INELIGIBLE: f"undefended: {100 * (row['undefended'] or 0.0):.1f}%",
         UNKNOWN: str(row["eligible"]).removeprefix("unknown ").strip("()"),
     }[word]
     return join([tag("strong", word), tag("span", f" {reason}", class_="bounds")])
