@@ -80,9 +80,7 @@ def test_an_attack_without_trigger_has_no_picture(as_run: AsRun, attack: str) ->
         ("data", {"name": "coco"}),
     ],
 )
-def test_what_cannot_be_built_is_left_out(
-    as_run: AsRun, part: str, change: dict[str, Any]
-) -> None:
+def test_what_cannot_be_built_is_left_out(as_run: AsRun, part: str, change: dict[str, Any]) -> None:
     """Parameters that are refused cost the picture alone; sizes that are too much are refused."""
     result = as_run(attack="badnets", rate="1%")
     result[part] |= change
