@@ -130,6 +130,29 @@ def test_everything_is_written(
     assert all(f"{tmp_path / 'w' / name}" in err for name in written)
 
 
+def test_the_page_is_written(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--html`` writes the page, names it on standard error, and prints the table as ever."""
+    page = tmp_path / "new" / "page.html"
+    assert main(["leaderboard", str(runs), "--html", str(page), "--eligible-at", "0.99"]) == 0
+    captured = capsys.readouterr()
+    assert str(page) in captured.err
+    assert "15/16" in captured.out
+    text = page.read_text()
+    assert text.startswith("<!DOCTYPE html>")
+    assert "15/16" in text
+    assert "at least 99% of the trials" in text
+
+
+def test_a_folder_is_no_page(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder in the place of the page is refused before anything is read."""
+    assert main(["leaderboard", str(runs), "--html", str(tmp_path)]) == 2
+    assert "is a directory" in capsys.readouterr().err
+
+
 def test_eligibility_can_be_set(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A higher bar makes the same rows not eligible."""
     assert main(["leaderboard", str(runs), "--format", "csv"]) == 0

@@ -14,6 +14,7 @@ from clipbench.leaderboard.page.markup import Markup, tag
 from clipbench.leaderboard.page.svg import LARGE, Chart, Point, Series
 
 SUCCESS = "attack success (%)"
+_LARGE = ("accuracy", "cost")  # kinds in which marks crowd
 _FEWEST = 2  # marks that are worth a chart
 _SQUEEZED = 3  # how much wider outliers may make the axis before there is a chart without them
 Looks = Mapping[str, Look]
@@ -24,17 +25,14 @@ def figure(chart: Chart, caption: str) -> Markup:
     return tag("figure", tag("figcaption", caption), chart.drawn(), class_="chart")
 
 
-def panels(
-    figures: Sequence[Markup], heading: str, about: str, key: str, *, large: bool = False
-) -> Markup | None:
-    """Return charts of one kind below a heading, `large` or small; None: there are none."""
-    if not figures:
-        return None
+def panels(figures: Sequence[Markup], heading: str, about: str, key: str) -> Markup:
+    """Return charts of one kind below a heading."""
+    large = " large" if key in _LARGE else ""
     return tag(
         "section",
         tag("h3", heading, id=key),
         tag("p", about, class_="about"),
-        tag("div", *figures, class_=f"panels{' large' if large else ''}"),
+        tag("div", *figures, class_=f"panels{large}"),
         aria_labelledby=key,
     )
 

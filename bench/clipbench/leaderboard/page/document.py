@@ -16,12 +16,36 @@ from clipbench.leaderboard.page import charts, epochs, triggers
 from clipbench.leaderboard.page.details import anchor, details
 from clipbench.leaderboard.page.looks import legend, looks_of
 from clipbench.leaderboard.page.markup import Content, Markup, join, lines, tag, trusted
-from clipbench.leaderboard.page.table import choices, table, verdict
+from clipbench.leaderboard.page.table import ELIGIBLE, choices, table, verdict
 from clipbench.leaderboard.rows import Row, group, order
 from clipbench.leaderboard.store import Result, newest
 from clipbench.leaderboard.tables import leaderboard
 
 _TITLE = "clipbench leaderboard"
+_CHARTS = {  # heading, and how to read the charts below it
+    "accuracy": (
+        "Attack success against clean accuracy",
+        "Whiskers: 95% Wilson interval of success, one standard deviation of accuracy over seeds."
+        " Better is lower right. Attacks with at least two rows.",
+    ),
+    "cost": (
+        "Attack success against cost",
+        "Training time relative to defense none on the same machine. Better is lower left.",
+    ),
+    "rate": (
+        "Attack success by rate",
+        "Share of all pairs that are poison, on a logarithmic scale. Attacks run at several rates.",
+    ),
+    "safe": (
+        "Poisons in the safe set by epoch",
+        "Solid: share of the poisons that the defense took for safe. Dashed: share of all pairs; a"
+        " split that knew nothing would have the two on one line.",
+    ),
+    "epochs": (
+        "Attack success by epoch",
+        "With 95% Wilson interval, where it was measured by epoch.",
+    ),
+}
 
 
 def write_page(
@@ -174,49 +198,20 @@ def _charts(
     records: Sequence[Record], results: Sequence[Result], defaults: Defaults | None
 ) -> Markup | None:
     by_epoch = panels(results, defaults)
-    labels = [str(row["defense"]) for row in records if row["attack_success"] is not None]
+    attacked = [row for row in records if row["attack_success"] is not None]
+    labels = [str(row["defense"]) for row in attacked]
     looks = looks_of([*labels, *(curve.defense for one in by_epoch for curve in one.curves)])
-    found = [
-        charts.panels(
-            charts.against_accuracy(records, looks),
-            "Attack success against clean accuracy",
-            "Whiskers: 95% Wilson interval of success, one standard deviation of accuracy over"
-            " seeds. Better is lower right. Attacks with at least two rows.",
-            "accuracy",
-            large=True,
-        ),
-        charts.panels(
-            charts.against_cost(records, looks),
-            "Attack success against cost",
-            "Training time relative to defense none on the same machine. Better is lower left.",
-            "cost",
-            large=True,
-        ),
-        charts.panels(
-            charts.against_rate(records, looks),
-            "Attack success by rate",
-            "Share of all pairs that are poison, on a logarithmic scale. Attacks run at several"
-            " rates.",
-            "rate",
-        ),
-        charts.panels(
-            epochs.safe_sets(by_epoch, looks),
-            "Poisons in the safe set by epoch",
-            "Solid: share of the poisons that the defense took for safe. Dashed: share of all"
-            " pairs; a split that knew nothing would have the two on one line.",
-            "safe",
-        ),
-        charts.panels(
-            epochs.successes(by_epoch, looks),
-            "Attack success by epoch",
-            "With 95% Wilson interval, where it was measured by epoch.",
-            "epochs",
-        ),
-    ]
-    drawn = [part for part in found if part is not None]
+    figures = {
+        "accuracy": charts.against_accuracy(records, looks),
+        "cost": charts.against_cost(records, looks),
+        "rate": charts.against_rate(records, looks),
+        "safe": epochs.safe_sets(by_epoch, looks),
+        "epochs": epochs.successes(by_epoch, looks),
+    }
+    drawn = [charts.panels(found, *_CHARTS[key], key) for key, found in figures.items() if found]
     if not drawn:
         return None
-    hollow = any(verdict(row) != "eligible" for row in records if row["attack_success"] is not None)
+    hollow = any(verdict(row) != ELIGIBLE for row in attacked)
     return tag("section", tag("h2", "Charts", id="charts"), legend(looks, hollow=hollow), *drawn)
 
 

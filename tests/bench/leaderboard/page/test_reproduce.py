@@ -133,6 +133,8 @@ def test_a_foreign_configuration_has_no_command(
 
 def test_a_command_that_would_ask_for_another_run_is_withheld(as_run: AsRun) -> None:
     """A configuration whose hash this version does not reach is not given a wrong command."""
-    result = as_run()
+    result, other = as_run(), as_run(seed=1)
     result["config_sha256"] = "0" * 64
+    other["seed"] = 2
     assert "another configuration" in commands([result])[0].reason
+    assert "another seed" in commands([other])[0].reason
