@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ __all__ = [
     "load",
     "names",
     "parse",
+    "registered_only",
     "resolve",
     "short_name",
     "sources",
@@ -43,6 +46,7 @@ __all__ = [
 
 
 SHARDS = "shards"  # the data set that a bare path stands for
+_registered_only: ContextVar[bool] = ContextVar("_registered_only", default=False)
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,20 @@ class Listed:
     origin: str
     cls: type | None
     problem: str = ""
+
+
+@contextmanager
+def registered_only() -> Iterator[None]:
+    """Refuse, while it lasts, every plugin that is a file or ``module:object``, as unknown.
+
+    For names and parameters out of results and ledgers, which come from strangers: a parameter may
+    name a plugin, too, and whoever writes a path into it must not have its code run.
+    """
+    token = _registered_only.set(True)
+    try:
+        yield
+    finally:
+        _registered_only.reset(token)
 
 
 def names(kind: Kind) -> list[str]:
@@ -106,6 +124,8 @@ def load(kind: Kind, spec: SpecLike) -> type[Any]:
     name = parse(kind, spec).name
     if name in known:
         return _load_registered(kind, name, known[name])
+    if _registered_only.get():
+        raise UnknownName(kind, name, known)
     if name.endswith(".py"):
         source = Source(name, name, name, KINDS[kind].member)
     else:

@@ -148,6 +148,33 @@ def test_two_plugins_of_one_name_are_refused_by_both_names(
     assert "Two plugins" in listed["same"]
 
 
+@pytest.mark.parametrize("name", ["mine.py", "mine:DEFENSE", "none"])
+def test_names_from_strangers_load_registered_plugins_alone(
+    name: str, plugin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within `registered_only` a file and ``module:object`` are unknown names, and never run."""
+    plugin.write_text(f"{DEFENSE}\nraise SystemExit('it ran')")
+    monkeypatch.chdir(plugin.parent)
+    monkeypatch.syspath_prepend(str(plugin.parent))
+    with registry.registered_only():
+        if name == "none":
+            registry.build("defense", name)
+        else:
+            with pytest.raises(UnknownName):
+                registry.build("defense", name)
+    with pytest.raises(BadInput, match="it ran"):
+        registry.load("defense", "mine.py")
+
+
+def test_no_parameter_of_a_stranger_loads_a_file(tmp_path: Path) -> None:
+    """A plugin that is named by a parameter of a registered one is held to the same rule."""
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with registry.registered_only(), pytest.raises(UnknownName):
+        registry.build("attack", {"name": "multi_trigger", "triggers": [str(evil)]})
+    assert not (tmp_path / "ran").exists()
+
+
 def test_metrics_are_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The group of metrics works as the others do."""
     code = "import dataclasses\n@dataclasses.dataclass\nclass Score:\n    k: int = 1\n"

@@ -28,7 +28,8 @@ def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
         recipe = registry.build("dataset", name).recipe().defenses
 
     def defaults(kind: str, name: str) -> dict[str, Any] | None:
-        plain = registry.defaults(_KINDS[kind], name)
+        with registry.registered_only():  # results come from strangers: no file of their choice
+            plain = registry.defaults(_KINDS[kind], name)
         if plain is None or kind != "defense":
             return plain
         special = {key: value for key, value in recipe.get(name, {}).items() if key != "train"}

@@ -44,6 +44,14 @@ MATRIX = "matrix"
     help="Also write Markdown, CSV, LaTeX, JSON and the plots into this folder.",
 )
 @options.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    envvar=None,
+    show_default="nothing",
+    help="Also write table, charts, triggers and details as one web page that needs no network.",
+)
+@options.option(
     "--eligible-at",
     type=click.FloatRange(0, 1),
     default=0.5,
@@ -57,6 +65,7 @@ def command(
     style: str,
     cell: str,
     write: Path | None,
+    html: Path | None,
     eligible_at: float,
     as_json: bool,
     quiet: bool,
@@ -79,6 +88,8 @@ def command(
         if write is not None:
             for path in [*tables.write_all(frame, results, write), *_plot(frame, results, write)]:
                 reporter.note(f"wrote {path}")
+        if html is not None:
+            reporter.note(f"wrote {_page(results, html, eligible_at)}")
     if as_json:
         print_result(export.results_json(results).rstrip("\n"))
     elif style == MATRIX:
@@ -95,3 +106,10 @@ def _plot(frame: pd.DataFrame, results: list[dict[str, Any]], folder: Path) -> l
 
     trade = plots.plot_success_vs_accuracy(frame, folder / "success_vs_accuracy")
     return [*trade, *plots.plot_history(results, folder / "history", defaults=defaults_of(results))]
+
+
+def _page(results: list[dict[str, Any]], path: Path, eligible_at: float) -> Path:
+    """Write the web page and return its path."""
+    from clipbench.leaderboard.page.document import write_page  # noqa: PLC0415 - heavy
+
+    return write_page(results, path, eligible_at=eligible_at, defaults=defaults_of(results))

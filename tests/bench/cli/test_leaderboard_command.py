@@ -130,6 +130,29 @@ def test_everything_is_written(
     assert all(f"{tmp_path / 'w' / name}" in err for name in written)
 
 
+def test_the_page_is_written(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--html`` writes the page, names it on standard error, and prints the table as ever."""
+    page = tmp_path / "new" / "page.html"
+    assert main(["leaderboard", str(runs), "--html", str(page), "--eligible-at", "0.99"]) == 0
+    captured = capsys.readouterr()
+    assert str(page) in captured.err
+    assert "15/16" in captured.out
+    text = page.read_text()
+    assert text.startswith("<!DOCTYPE html>")
+    assert "15/16" in text
+    assert "at least 99% of the trials" in text
+
+
+def test_a_folder_is_no_page(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder in the place of the page is refused before anything is read."""
+    assert main(["leaderboard", str(runs), "--html", str(tmp_path)]) == 2
+    assert "is a directory" in capsys.readouterr().err
+
+
 def test_eligibility_can_be_set(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A higher bar makes the same rows not eligible."""
     assert main(["leaderboard", str(runs), "--format", "csv"]) == 0
@@ -156,3 +179,17 @@ def test_a_folder_without_results_is_an_error(
     """Where there is nothing to show, the status is 2 and the message says what to do."""
     assert main(["leaderboard", str(tmp_path)]) == 2
     assert "clipbench run" in capsys.readouterr().err
+
+
+def test_no_code_named_by_a_result_is_run(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An attack whose name is the path of a file is shown by that name; the file is not run."""
+    evil = tmp_path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    strange = result("none", 15)
+    strange["attack"]["name"] = str(evil)
+    write_result(runs / "none" / "result.json", strange)
+    assert main(["leaderboard", str(runs), "--format", "csv"]) == 0
+    assert str(evil) in capsys.readouterr().out
+    assert not (tmp_path / "ran").exists()

@@ -1,0 +1,1 @@
+"""The leaderboard as one web page that needs nothing else: table, charts, triggers and details."""

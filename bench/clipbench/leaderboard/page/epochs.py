@@ -1,0 +1,88 @@
+"""The charts by epoch: which poisons a defense takes for safe, and how success grows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from clipbench.evaluation.statistics import Proportion
+from clipbench.leaderboard.curves import Curve, Panel
+from clipbench.leaderboard.page.axes import Axis, linear, percent
+from clipbench.leaderboard.page.charts import SUCCESS, Looks, figure, title
+from clipbench.leaderboard.page.markup import Markup
+from clipbench.leaderboard.page.svg import Chart, Point, Series
+
+
+def safe_sets(panels: Sequence[Panel], looks: Looks) -> list[Markup]:
+    """Return a chart of the poisons in the safe set for each attack that has one.
+
+    The dashed line is the share of all pairs in the safe set: a split that knew nothing would have
+    the two on one line.
+
+    Args:
+        panels: as `curves.panels` returns them.
+        looks: how each defense is drawn, by its label.
+    """
+    drawn: list[Markup] = []
+    for panel in panels:
+        curves = [curve for curve in panel.curves if curve.poisons_kept]
+        if curves:
+            series = [_dashed(curve, looks) for curve in curves if curve.safe_share]
+            series += [_kept(curve, looks) for curve in curves]
+            drawn.append(_chart(f"safe-{len(drawn)}", panel, "share in the safe set (%)", series))
+    return drawn
+
+
+def successes(panels: Sequence[Panel], looks: Looks) -> list[Markup]:
+    """Return a chart of attack success by epoch for each attack where that was measured.
+
+    Args:
+        panels: as `curves.panels` returns them.
+        looks: how each defense is drawn, by its label.
+    """
+    drawn: list[Markup] = []
+    for panel in panels:
+        series = [_success(curve, looks) for curve in panel.curves if curve.success]
+        if series:
+            drawn.append(_chart(f"epoch-{len(drawn)}", panel, SUCCESS, series))
+    return drawn
+
+
+def _chart(key: str, panel: Panel, what: str, series: Sequence[Series]) -> Markup:
+    epochs = [point.x for item in series for point in item.points]
+    axis: Axis = linear("epoch", epochs, whole=True)
+    about = title(panel.attack, panel.rate, panel.count, panel.model, panel.data)
+    return figure(Chart(key, about, axis, percent(what), series), about)
+
+
+def _kept(curve: Curve, looks: Looks) -> Series:
+    return _line(curve, looks, curve.poisons_kept, "of the poisons")
+
+
+def _dashed(curve: Curve, looks: Looks) -> Series:
+    return _line(curve, looks, curve.safe_share, "of all pairs", dashed=True)
+
+
+def _line(
+    curve: Curve, looks: Looks, shares: Mapping[int, float], what: str, *, dashed: bool = False
+) -> Series:
+    points = tuple(
+        Point(
+            epoch,
+            100 * share,
+            curve.defense,
+            f"{curve.defense}, epoch {epoch}: {100 * share:.1f}% {what}",
+        )
+        for epoch, share in shares.items()
+    )
+    return Series(looks[curve.defense], points, joined=True, dashed=dashed)
+
+
+def _success(curve: Curve, looks: Looks) -> Series:
+    points = tuple(_measured(curve.defense, *item) for item in curve.success.items())
+    return Series(looks[curve.defense], points, joined=True)
+
+
+def _measured(defense: str, epoch: int, share: Proportion) -> Point:
+    low, high = 100 * share.low, 100 * share.high
+    told = f"{defense}, epoch {epoch}: {100 * share.value:.1f}% [{low:.1f}, {high:.1f}]"
+    return Point(epoch, 100 * share.value, defense, told, None, (low, high))

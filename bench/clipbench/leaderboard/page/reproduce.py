@@ -1,0 +1,181 @@
+"""The command that makes a result again, from its configuration alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clipbench import registry
+from clipbench.config import RunConfig, resolve
+from clipbench.errors import BadInput, BadSetting
+from clipbench.leaderboard.page.foreign import REFUSALS
+from clipbench.leaderboard.store import Result
+from clipbench.plugins import Kind
+from clipbench.request import combine
+from clipbench.settings import TrainSettings
+
+_FROM_FILES = "it used plugins that are files of their own, and a result does not hold their code"
+_OTHERWISE = "this version of clipbench resolves its settings to another configuration"
+
+
+@dataclass(frozen=True)
+class Command:
+    """How some runs that differ in their seeds alone are made again.
+
+    Args:
+        seeds: theirs.
+        text: the command, to paste into a shell; empty: there is none.
+        reason: why there is none.
+    """
+
+    seeds: tuple[int | None, ...]
+    text: str = ""
+    reason: str = ""
+
+
+def commands(results: Sequence[Result]) -> list[Command]:
+    """Return the commands that make results again, one for all that differ in the seed alone.
+
+    A command names what differs from defaults and recipe, and is given only if clipbench resolves
+    it to the very configuration of the result, by its hash.
+    """
+    words: dict[tuple[str, ...], list[int | None]] = {}
+    failed: dict[str, list[int | None]] = {}
+    for result in results:
+        try:
+            with registry.registered_only():
+                words.setdefault(tuple(_words(result)), []).append(result["seed"])
+        except REFUSALS as error:
+            reason = str(error) if isinstance(error, BadInput) else _OTHERWISE
+            failed.setdefault(reason, []).append(result["seed"])
+    found = []
+    for parts, seeds in words.items():
+        line = [*parts, *(word for seed in seeds for word in ("--seed", str(seed)))]
+        found.append(Command(tuple(seeds), f"clipbench run {shlex.join(line)}"))
+    return found + [Command(tuple(seeds), reason=reason) for reason, seeds in failed.items()]
+
+
+def _words(result: Result) -> list[str]:
+    """Return the options of the run, without its seed.
+
+    Raises:
+        BadInput: there are none that lead to this configuration.
+    """
+    config = RunConfig.from_json(result["config"])
+    if config.seed != result["seed"]:
+        raise BadSetting("its configuration has another seed than it says")
+    plugins = result.get("metric_plugins", [])
+    if config.code or any(plugin["code_sha256"] for plugin in plugins):
+        raise BadSetting(_FROM_FILES)
+    metrics = [{**plugin["parameters"], "name": plugin["name"]} for plugin in plugins]
+    layer = _layer(config, metrics)
+    again = combine({**layer, "seed": (config.seed,)}).configs()
+    if [run.sha256() for run in again] != [result["config_sha256"]]:
+        raise BadSetting(_OTHERWISE)
+    return _options(layer)
+
+
+def _layer(config: RunConfig, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a person would ask for to get a configuration, by the keys of a request."""
+    amount: dict[str, Any] = {
+        "rate": config.rate_text,
+        "poisons": config.poisons,
+        "seed": config.seed,
+    }
+    attack = _spec("attack", config.attack)
+    data = _spec("dataset", config.data, _assumed_data(config, attack, amount))
+    layer: dict[str, Any] = {"data": data, "attack": (attack,), "on_error": config.on_error}
+    if config.trusted is not None:
+        layer["trusted"] = _spec("dataset", config.trusted)
+    name = config.defense["name"]
+    recipe = resolve(data=data, attack=attack, defense=name, trusted=layer.get("trusted"), **amount)
+    layer["defense"] = (_spec("defense", config.defense, recipe.defense_parameters),)
+    layer["eval"] = tuple(_spec("dataset", spec) for spec in config.evals)
+    layer["metric"] = tuple(_spec("metric", spec) for spec in metrics)
+    layer["train"] = _differing_settings(config.train, recipe.train)
+    given = {"rate": config.rate_text and (config.rate_text,), "poisons": config.poisons}
+    layer |= {key: value for key, value in given.items() if value is not None}
+    return {key: value for key, value in layer.items() if value not in ((), "fail")}
+
+
+def _assumed_data(
+    config: RunConfig, attack: str, amount: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return what the parameters of the data set are if none is given; None: some must be."""
+    try:
+        return resolve(data=config.data["name"], attack=attack, **amount).data_parameters
+    except BadInput:
+        return None
+
+
+def _differing_settings(chosen: TrainSettings, recipe: TrainSettings) -> dict[str, str]:
+    found = {}
+    for item in dataclasses.fields(TrainSettings):
+        value = getattr(chosen, item.name)
+        # A setting that is not in the hash is not in the result's configuration either.
+        if value != getattr(recipe, item.name):
+            found[item.name] = _text(value)
+    return found
+
+
+def _spec(kind: Kind, spec: Mapping[str, Any], assumed: Mapping[str, Any] | None = None) -> str:
+    """Return a plugin as it is written on the command line.
+
+    Args:
+        kind: what it is.
+        spec: its name, and all of its parameters.
+        assumed: what they are unless they are given; None: the defaults of its class.
+    """
+    name = str(spec["name"])
+    known = _defaults(kind, name) if assumed is None else assumed
+    given = ",".join(
+        f"{key}={_parameter(value)}"
+        for key, value in spec.items()
+        if key != "name" and not (key in known and known[key] == value)
+    )
+    return f"{name}:{given}" if given else name
+
+
+def _defaults(kind: Kind, name: str) -> dict[str, Any]:
+    """Return the defaults of a plugin's fields that have one, as JSON has them."""
+    found = {}
+    for item in dataclasses.fields(registry.load(kind, name)):
+        value = item.default
+        if item.default_factory is not dataclasses.MISSING:
+            value = item.default_factory()
+        if value is not dataclasses.MISSING:
+            found[item.name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _parameter(value: Any) -> str:
+    """Return a parameter as `specs.parse_spec` reads it back."""
+    if isinstance(value, (list, tuple)):
+        return f"({','.join(map(_text, value))})"
+    text = _text(value)
+    if re.fullmatch(r"[^\s,\"'()\[\]{}]+", text):
+        return text
+    return f"'{text}'" if '"' in text else f'"{text}"'
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _options(layer: Mapping[str, Any]) -> list[str]:
+    """Return a layer as options of the command line."""
+    order = ("data", "trusted", "eval", "attack", "rate", "poisons", "defense", "metric")
+    words = []
+    for key in (*order, "on_error"):
+        value = layer.get(key, ())
+        for one in value if isinstance(value, tuple) else (value,):
+            words += [f"--{key.replace('_', '-')}", str(one)]
+    for name, text in layer["train"].items() if "train" in layer else ():
+        words += ["--set", f"{name}={text}"]
+    return words

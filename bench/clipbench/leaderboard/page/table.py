@@ -1,0 +1,204 @@
+"""The table of the page: a row a combination, numbers with their drawing, all of it sortable."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from clipbench.leaderboard.cells import FULL, MISSING, Cell, Record, named
+from clipbench.leaderboard.page.bars import bar
+from clipbench.leaderboard.page.markup import Content, Markup, breakable, join, lines, tag
+
+Value = float | str | None
+UNATTACKED, ELIGIBLE, INELIGIBLE, UNKNOWN = "no attack", "eligible", "not eligible", "unknown"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    Args:
+        title: of its header.
+        cell: what a row shows; `MISSING` where it was not measured.
+        sort: what the column is sorted by; None sorts last.
+        numeric: whether that is a number.
+        kind: class of the style sheet.
+    """
+
+    title: str
+    cell: Callable[[Record], Content]
+    sort: Callable[[Record], Value]
+    numeric: bool = True
+    kind: str = "number"
+
+
+def table(records: Sequence[Record], anchors: Sequence[str]) -> Markup:
+    """Return the table of the leaderboard.
+
+    Args:
+        records: rows of the leaderboard, in its order.
+        anchors: id of each row's details.
+    """
+    columns = _columns(records)
+    head = (
+        tag("th", column.title, scope="col", class_=column.kind, data_numeric=column.numeric)
+        for column in columns
+    )
+    body = (_row(row, columns, anchor) for row, anchor in zip(records, anchors, strict=True))
+    return tag(
+        "table",
+        tag("caption", "Attacks and defenses, seeds put together", class_="unseen"),
+        tag("thead", tag("tr", *head)),
+        tag("tbody", lines(body)),
+        id="board",
+    )
+
+
+def verdict(row: Record) -> str:
+    """Return whether a defense may be judged by a row: one of the four words of this module."""
+    text = row["eligible"]
+    if text is None:
+        return UNATTACKED
+    return {"y": ELIGIBLE, "n": INELIGIBLE}.get(text[:1], UNKNOWN)
+
+
+def _row(row: Record, columns: Sequence[Column], anchor: str) -> Markup:
+    first, *others = columns
+    about = ", ".join((FULL["attack"](row), FULL["rate (count)"](row), str(row["defense"])))
+    link = tag("a", first.cell(row), href=f"#{anchor}", aria_label=f"{about}: details")
+    cells = [tag("th", link, scope="row", data_sort=str(first.sort(row)), class_=first.kind)]
+    cells += [_cell(row, column) for column in others]
+    dimmed = verdict(row) in (INELIGIBLE, UNKNOWN)
+    return tag(
+        "tr",
+        *cells,
+        class_="dimmed" if dimmed else None,
+        data_attack=row["attack_name"],
+        data_defense=row["defense_name"],
+        data_data=str(row["data"]),
+        data_verdict=verdict(row),
+    )
+
+
+def _cell(row: Record, column: Column) -> Markup:
+    value = column.sort(row)
+    key = None if value is None else value if isinstance(value, str) else repr(float(value))
+    return tag("td", column.cell(row), class_=column.kind, data_sort=key)
+
+
+def _columns(records: Sequence[Record]) -> list[Column]:
+    """Return the columns; those that say the same of every row, or nothing, are left out."""
+    apart = [name for name in ("model", "data") if len({row[name] for row in records}) > 1]
+    columns = [
+        _named("attack"),
+        Column("rate (count)", FULL["rate (count)"], lambda row: row["rate"] or None),
+        _named("defense"),
+        *map(_named, apart),
+        Column("seeds", FULL["seeds"], lambda row: row["seeds"]),
+        Column("attack success", _success, _value("attack_success"), kind="success"),
+        Column("clean control", _share("attack_success_control"), _value("attack_success_control")),
+        _mean("zero-shot top-1 %", "zeroshot_top1"),
+        _mean("R@1 image to text %", "image_to_text_r1"),
+        _mean("R@1 text to image %", "text_to_image_r1"),
+        Column("poison kept", _share("poison_kept"), _value("poison_kept")),
+        _mean("score AUROC", "score_auroc", 1, 3),
+        Column("cost", FULL["cost"], lambda row: row["cost"]),
+        Column("eligible", _eligible, verdict, numeric=False, kind="verdict"),
+    ]
+    optional = ("poison kept", "score AUROC")
+    return [
+        column
+        for column in columns
+        if column.title not in optional or any(column.sort(row) is not None for row in records)
+    ]
+
+
+def _named(name: str) -> Column:
+    shown: Cell = FULL.get(name, named(name))
+    return Column(
+        name,
+        lambda row: breakable(shown(row)),
+        lambda row: str(row[name]),
+        numeric=False,
+        kind="text",
+    )
+
+
+def _mean(title: str, name: str, scale: float = 100, digits: int = 1) -> Column:
+    """Return the column of a mean over seeds, its standard deviation in small letters."""
+
+    def cell(row: Record) -> Content:
+        mean, deviation = row[f"{name}_mean"], row[f"{name}_sd"]
+        if mean is None:
+            return MISSING
+        around = None if deviation is None else f"±{scale * deviation:.{digits}f}"
+        spread = None if around is None else tag("span", around, class_="bounds")
+        return join([f"{scale * mean:.{digits}f} ", spread, _partial(row, name)])
+
+    return Column(title, cell, lambda row: row[f"{name}_mean"])
+
+
+def _value(name: str) -> Callable[[Record], Value]:
+    """Return what gives a share of a row: pooled, or its mean where some counts are missing."""
+
+    def value(row: Record) -> Value:
+        found: Value = row[name] if row[name] is not None else row[f"{name}_mean"]
+        return found
+
+    return value
+
+
+def _success(row: Record) -> Content:
+    numbers = _share("attack_success")(row)
+    if row["attack_success"] is None:
+        return numbers
+    shares = (row[f"attack_success{end}"] for end in ("", "_low", "_high"))
+    return tag("div", tag("div", numbers), bar(*shares), class_="beside")
+
+
+def _share(name: str) -> Callable[[Record], Content]:
+    """Return the cell of a share: per cent, then k/n with the interval in small letters."""
+
+    def cell(row: Record) -> Content:
+        if not row[f"{name}_seeds"]:
+            return MISSING
+        partial = _partial(row, name)
+        if row[name] is None:  # some seed says a value without its counts
+            return join([f"{100 * row[f'{name}_mean']:.1f}%", partial])
+        low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
+        return join(
+            [
+                tag("strong", f"{100 * row[name]:.1f}%"),
+                tag("span", f" {row[f'{name}_k']}/{row[f'{name}_n']}", class_="counts"),
+                tag("span", f" [{low:.1f}, {high:.1f}]", class_="bounds"),
+                partial,
+            ]
+        )
+
+    return cell
+
+
+def _partial(row: Record, name: str) -> Content:
+    """Return on how many seeds a cell rests, if not on all."""
+    seeds = row[f"{name}_seeds"]
+    if seeds == row["seeds"]:
+        return None
+    return tag("span", f" ({seeds}/{row['seeds']} seeds)", class_="bounds")
+
+
+def _eligible(row: Record) -> Content:
+    word = verdict(row)
+    if word == UNATTACKED:
+        return MISSING
+    if word == ELIGIBLE:
+        return "yes"
+    reason = {
+        INELIGIBLE: f"undefended: {100 * (row['undefended'] or 0.0):.1f}%",
+        UNKNOWN: str(row["eligible"]).removeprefix("unknown ").strip("()"),
+    }[word]
+    return join([tag("strong", word), tag("span", f" {reason}", class_="bounds")])
+
+
+def choices(records: Iterable[Record], column: str) -> list[str]:
+    """Return what a column holds, each once and sorted."""
+    return sorted({str(row[column]) for row in records})

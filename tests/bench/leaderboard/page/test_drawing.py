@@ -1,0 +1,76 @@
+"""Axes, places of names, and looks: what charts are made of."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from clipbench.leaderboard.page.axes import linear, percent, rates
+from clipbench.leaderboard.page.looks import looks_of
+from clipbench.leaderboard.page.placing import LONGEST, MARK, Box, place, shortened
+
+
+def test_linear_axes_hold_their_values_and_few_ticks() -> None:
+    """Ticks are round numbers inside the axis; one value alone has room around it."""
+    axis = linear("x", [95.1, 98.7])
+    assert axis.low < 95.1
+    assert axis.high > 98.7
+    assert axis.ticks == (95, 96, 97, 98)
+    assert linear("x", [3.0]).place(3.0) == pytest.approx(0.5)
+    assert linear("x", [0.0, 0.0]).ticks
+    assert linear("epoch", [1, 2], whole=True).ticks == (1, 2)
+    assert linear("cost", [1, 4.2], zero=True).low == 0
+
+
+def test_rates_lie_in_equal_ratios() -> None:
+    """Ten times the rate is the same step anywhere, and ticks are at rates that are there."""
+    axis = rates("rate", [1e-6, 1e-5, 1e-4])
+    first, second, third = map(axis.place, (1e-6, 1e-5, 1e-4))
+    assert second - first == pytest.approx(third - second)
+    assert axis.ticks == (1e-6, 1e-5, 1e-4)
+    assert axis.say(1e-6) == "1e-6"
+
+
+def test_all_shares_fit() -> None:
+    """Neither 0 nor 100% lies on the edge."""
+    axis = percent("y")
+    assert 0 < axis.place(0) < axis.place(100) < 1
+
+
+@pytest.mark.parametrize("count", [1, 3, 8])
+def test_names_cover_nothing(count: int) -> None:
+    """However near marks are, no name lies on a mark, on another name or outside."""
+    frame = Box(0, 0, 400, 240)
+    marks = [(200.0 + 3 * number, 20.0) for number in range(count)]
+    placed = place([(*mark, f"defense {i}") for i, mark in enumerate(marks)], frame, marks)
+    assert len(placed) >= min(count, 5)  # the others find no room
+    squares = [Box(x - MARK, y - MARK, x + MARK, y + MARK) for x, y in marks]
+    for name in placed:
+        assert name.box.inside(frame)
+        assert not any(name.box.meets(square) for square in squares)
+        assert (name.leader is None) == (count == 1)
+    for one, other in itertools.combinations(placed, 2):
+        assert not one.box.meets(other.box)
+
+
+def test_a_name_without_room_is_left_to_the_legend() -> None:
+    """A frame too small for letters gets none."""
+    assert place([(5.0, 5.0, "defense")], Box(0, 0, 10, 10), [(5.0, 5.0)]) == []
+
+
+def test_long_names_keep_both_ends() -> None:
+    """A name is cut in its middle to the longest that is drawn."""
+    name = shortened("cleanclip (clean_up_epochs=20, clean_up_lr_scale=0.3)")
+    assert len(name) == LONGEST
+    assert name.startswith("cleanclip")
+    assert name.endswith("scale=0.3)")
+
+
+def test_looks_differ() -> None:
+    """None and clip look alike everywhere; 30 other defenses all look different."""
+    names = [f"defense {number}" for number in range(30)]
+    looks = looks_of(["clip", *names, "none"])
+    assert len(set(looks.values())) == 32
+    few = looks_of(["none", "clip"])
+    assert (few["none"], few["clip"]) == (looks["none"], looks["clip"])

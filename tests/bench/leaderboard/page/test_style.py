@@ -1,0 +1,43 @@
+"""The colours of the page: told apart from the paper, in light and in dark."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+
+import pytest
+
+SHEET = files("clipbench.leaderboard.page").joinpath("assets", "page.css").read_text()
+TEXTS = ("ink", "soft", "link")
+DRAWN = ("amber", "blue", "vermilion", "green", "purple", "brown", "focus")
+
+
+def palettes() -> dict[str, dict[str, str]]:
+    """Return the colours of each mode by name."""
+    light, dark, printed = re.findall(r":root \{(.*?)\}", SHEET, re.DOTALL)
+    found = (dict(re.findall(r"--(\w+): (#\w{6})", part)) for part in (light, dark, printed))
+    return dict(zip(("light", "dark", "print"), found, strict=True))
+
+
+def luminance(color: str) -> float:
+    """Return the relative luminance of WCAG 2.2."""
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours, from 1 to 21."""
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark", "print"])
+def test_colours_stand_out(mode: str) -> None:
+    """Texts have the contrast that WCAG 2.2 asks of them (AA: 4.5), drawings theirs (3)."""
+    colors = palettes()[mode]
+    for paper in (colors["paper"], colors["band"]):
+        for name in TEXTS:
+            assert contrast(colors[name], paper) >= 4.5, name
+        for name in DRAWN if mode != "print" else DRAWN[:-1]:
+            assert contrast(colors[name], paper) >= 3, name
