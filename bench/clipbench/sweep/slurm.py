@@ -7,6 +7,8 @@ into its time limit, is queued again and goes on from its checkpoints.
 from __future__ import annotations
 
 import logging
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from clipbench.sweep.sweep import Executor
 
 LOOK_EVERY_S = 2.0  # for results and at jobs
+GRACE_S = 15.0  # for the result of a job that has left the queue to appear on a shared disk
 MINUTES = 24 * 60  # of a job, unless the person says otherwise
 
 
@@ -111,36 +114,82 @@ def slurm_executor(
                 executor.submit(GroupJob([config.to_json() for config in group], *where))
                 for group in groups
             ]
-        _follow(list(zip(jobs, map(list, groups), strict=True)), out, tell)
+        queue = _queue if cluster == "slurm" else lambda: None
+        _follow(list(zip(jobs, map(list, groups), strict=True)), out, queue, tell)
 
     return do
 
 
 def _follow(
-    waiting: list[tuple[Any, list[RunConfig]]], out: Path, tell: Callable[[Event], None]
+    waiting: list[tuple[Any, list[RunConfig]]],
+    out: Path,
+    queue: Callable[[], set[str] | None],
+    tell: Callable[[Event], None],
 ) -> None:
     """Tell of runs as their results appear, until all jobs have ended."""
     began = time.time()
     told: set[str] = set()
+
+    def once(event: Event) -> None:
+        if event.run not in told:
+            told.add(event.run)
+            tell(event)
+
     try:
+        missed: dict[str, float] = {}  # when a job was first seen to be in no queue
         while waiting:
             time.sleep(LOOK_EVERY_S)
+            _note_missing([job.job_id for job, _ in waiting], queue(), missed)
             for job, group in list(waiting):
                 ended = job.done()
                 for config in group:
-                    if config.id not in told and _is_new(out / config.id / RESULT, began):
-                        told.add(config.id)
-                        tell(Event("done", config.id))
+                    if _is_new(out / config.id / RESULT, began):
+                        once(Event("done", config.id))
                 if ended:
-                    waiting.remove((job, group))
-                    for event in _outcome(job, group):
-                        if event.run not in told:
-                            told.add(event.run)
-                            tell(event)
+                    events = _outcome(job, group)
+                elif time.monotonic() - missed.get(job.job_id, time.monotonic()) > GRACE_S:
+                    events = _vanished(job, group)
+                else:
+                    continue
+                waiting.remove((job, group))
+                for event in events:
+                    once(event)
     except BaseException:
         for job, _ in waiting:
             job.cancel(check=False)
         raise
+
+
+def _note_missing(jobs: Sequence[str], queued: set[str] | None, missed: dict[str, float]) -> None:
+    """Keep since when each job has been in no queue; nothing is known where there is no queue."""
+    for job in jobs:
+        if queued is None or job in queued:
+            missed.pop(job, None)
+        else:
+            missed.setdefault(job, time.monotonic())
+
+
+def _queue() -> set[str] | None:
+    """Return the jobs that Slurm has in its queue; None: it does not say.
+
+    Without accounting, which many small clusters lack, nothing else tells that a job has died.
+    """
+    program = shutil.which("squeue")
+    if program is None:
+        return None
+    line = [program, "--noheader", "--array", "--format=%i"]
+    try:
+        answer = subprocess.run(  # noqa: S603  (by its full path, with fixed arguments)
+            line, capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return set(answer.stdout.split()) if answer.returncode == 0 else None
+
+
+def _vanished(job: Any, group: Sequence[RunConfig]) -> list[Event]:
+    why = f"job {job.job_id} left the queue without a result; its log is {job.paths.stderr}"
+    return [Event("failed", config.id, why) for config in group]
 
 
 def _is_new(result: Path, began: float) -> bool:
