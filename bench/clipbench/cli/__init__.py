@@ -21,6 +21,7 @@ from clipbench.errors import UnknownName
 COMMANDS = {  # command -> module of this package
     "run": "run",
     "sweep": "sweep",
+    "check": "check",
     "poison": "poison",
     "train": "train",
     "evaluate": "evaluate",

@@ -88,3 +88,13 @@ def baseline(row: Row, undefended: Sequence[Row]) -> list[Result]:
 
     own = [other for other in undefended if common(other) == common(row)]
     return [result for other in own or undefended for result in other.results]
+
+
+def machines(results: Iterable[Result]) -> set[str]:
+    """Return on what the results were trained; seconds of different machines do not compare."""
+    return {
+        canonical([result["train"][key] for key in ("device", "precision", "processes")])
+        + canonical(result["environment"].get("hardware"))
+        for result in results
+        if result["train"]
+    }
