@@ -26,6 +26,8 @@ COMMANDS = {  # command -> module of this package
     "train": "train",
     "evaluate": "evaluate",
     "leaderboard": "leaderboard",
+    "submit": "submit",
+    "reproduce": "reproduce",
     "list": "list_",  # a module called `list` would hide the built-in in this one
     "describe": "describe",
     "verify": "verify",
