@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from clipbench.cli.check import SHIPPED
 from clipbench.errors import BadInput, BadSetting, UnknownName
 from clipbench.regression.bands import Band, read_baseline
 from clipbench.sweep.status import label
@@ -87,6 +88,18 @@ def test_a_band_that_makes_no_sense_is_refused(
         read_baseline(baseline({**SUCCESS, "at_most": 0.9}, band))
     assert raised.value.exit_status == 2
     assert "bands" in str(raised.value) or error is UnknownName
+
+
+def test_the_shipped_baseline_is_sound() -> None:
+    """It asks for both attacks to take undefended, and for SafeCLIP to stop both."""
+    grid, bands = read_baseline(SHIPPED)
+    defenses = {(c.attack_name, c.defense_name): c for c in grid.configs}
+    assert len(grid.configs) == len(defenses) == 6
+    for (_, defense), config in defenses.items():
+        success = [b for b in bands if b.metric == "attack_success" and b.selects(config)]
+        assert len(success) == 1
+        assert success[0].holds(0.0) == (defense == "safeclip")
+        assert success[0].holds(1.0) == (defense != "safeclip")
 
 
 def test_a_cost_needs_an_undefended_run(baseline: Baseline) -> None:
