@@ -217,7 +217,7 @@ def test_the_shipped_baseline_notices_a_safeclip_that_splits_nothing(tmp_path: P
     file.write_text(SHIPPED.read_text().replace("safeclip", str(sabotaged(tmp_path))))
     answer = command("check", file, "--threads", "1")
     assert answer.status == 1
-    for attack in ("badnets 0.01", "targeted 0.03"):
+    for attack in ("badnets 0.03", "targeted 0.03"):
         cell = f"{attack} / safeclip / seed 0"
         assert f"{cell}: attack_success is" in answer.error
         assert f"{cell}: poison_kept is 100%" in answer.error

@@ -66,6 +66,17 @@ def test_a_run_is_submitted_with_its_ledger_and_shown(
     assert {key: kept[key] for key in recorded} == recorded
 
 
+def test_a_flag_is_told_of_by_the_leaderboard(recorded: dict[str, Any], tmp_path: Path) -> None:
+    """Whoever reads the table learns what could not be vouched for."""
+    del recorded["metrics"]["attack_success_control"]
+    done = submit(written(tmp_path, recorded), tmp_path / "board")
+    assert done.status == 0
+    assert "warning: " in done.err
+    assert "no clean control" in done.err
+    shown = command("leaderboard", tmp_path / "board")
+    assert f"warning: result {recorded['id']}: no clean control" in shown.err
+
+
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [("attack", "count", 4), ("data", "content_sha256", "0" * 64), ("attack", "mode", "insert")],

@@ -62,6 +62,7 @@ def command(
     """
     from clipbench.leaderboard import export, render, reported, store, tables  # noqa: PLC0415
     from clipbench.leaderboard.files import write_atomic  # noqa: PLC0415
+    from clipbench.leaderboard.labels import visible  # noqa: PLC0415
 
     places = list(paths) or [DEFAULT_OUT]
     with reporter_for(quiet) as reporter:
@@ -70,6 +71,9 @@ def command(
         )
         if not results:
             raise CorruptData("No result that was found can be read; see the warnings above.")
+        for result in results:
+            for flag in result.get("flags", []):
+                reporter.warning(f"result {result['id']}: {visible(flag)}")
         frame = frame_of(results, eligible_at)
         others = reported.load_reported(
             places, skip_damaged=lambda error: reporter.warning(str(error))
