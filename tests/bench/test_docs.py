@@ -9,13 +9,17 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
+import yaml
 
 from clipbench.cli import cli
 from clipbench.cli._options import PREFIX, request_of
+from clipbench.regression.bands import read_baseline
 from clipbench.request import combine, read_yaml
+from clipbench.sweep.grid import read_grid
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -116,6 +120,7 @@ def test_there_is_something_to_check() -> None:
     assert {line.words[0] for line in LINES if line.words} >= {
         *("run", "poison", "train", "evaluate", "verify"),
         *("leaderboard", "data", "list", "describe", "doctor"),
+        *("check", "submit", "reproduce"),
     }
     assert any(line.variables for line in LINES)
     assert YAML
@@ -139,12 +144,34 @@ def test_command_lines_can_be_typed(line: Line, monkeypatch: pytest.MonkeyPatch)
         assert request_of(context).configs()
 
 
+def ci_scripts(content: dict[str, Any]) -> list[str] | None:
+    """Return what a file for GitHub Actions or GitLab CI runs; None if it is no such file."""
+    if "jobs" in content:
+        steps = [step for job in content["jobs"].values() for step in job["steps"]]
+        assert all({"uses", "run"} & step.keys() for step in steps)
+        return [step["run"] for step in steps if "run" in step]
+    jobs = [job for job in content.values() if isinstance(job, dict) and "script" in job]
+    return [line for job in jobs for line in job["script"]] if jobs else None
+
+
 @pytest.mark.parametrize("block", YAML, ids=lambda block: block.page.name)
 def test_yaml_can_be_given(block: Block, tmp_path: Path) -> None:
-    """A YAML block is a file for ``--config``."""
+    """A YAML block is a file for ``--config``, a grid, a baseline, or a CI file with lines."""
+    content = yaml.safe_load(block.text)
+    scripts = ci_scripts(content)
+    if scripts is not None:
+        lines = list(command_lines(Block(block.page, "sh", "\n".join(scripts))))
+        assert lines
+        assert all(parsed(line.words) for line in lines)
+        return
     file = tmp_path / "settings.yaml"
     file.write_text(block.text, encoding="utf-8")
-    assert combine(read_yaml(file)).configs()
+    if "bands" in content:
+        assert all(read_baseline(file))
+    elif "grid" in content:
+        assert read_grid(file).configs
+    else:
+        assert combine(read_yaml(file)).configs()
 
 
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)

@@ -21,12 +21,15 @@ from clipbench.errors import UnknownName
 COMMANDS = {  # command -> module of this package
     "run": "run",
     "sweep": "sweep",
+    "check": "check",
     "poison": "poison",
     "train": "train",
     "evaluate": "evaluate",
     "leaderboard": "leaderboard",
     "compare": "compare",
     "power": "power",
+    "submit": "submit",
+    "reproduce": "reproduce",
     "list": "list_",  # a module called `list` would hide the built-in in this one
     "describe": "describe",
     "verify": "verify",

@@ -133,6 +133,14 @@ out_option = option(
     help="Folder of the runs, one folder each.",
 )
 
+jobs_option = option("--jobs", type=click.IntRange(1), default=1, help="Runs done at once.")
+threads_option = option(
+    "--threads",
+    type=click.IntRange(1),
+    show_default="the processors, dealt out",
+    help="Threads of each run. Another number may change last digits.",
+)
+
 
 def _choice(name: str, default: str, text: str, metavar: str, several: bool) -> Callable[[F], F]:
     return option(

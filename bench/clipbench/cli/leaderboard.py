@@ -16,6 +16,7 @@ from clipbench.request import DEFAULT_OUT
 if TYPE_CHECKING:
     import pandas as pd
 
+REPORTED_FORMATS = {"text": "plain_text", "markdown": "plain_markdown"}
 FORMATS = {"text": "to_text", "markdown": "to_markdown", "csv": "to_csv", "latex": "to_latex"}
 MATRIX = "matrix"
 
@@ -73,21 +74,33 @@ def command(
     """Print the leaderboard of results.
 
     PATHS are files or folders of results, by default the folder runs. A row is a combination of
-    attack, rate, defence, model and data; its seeds are put together.
+    attack, rate, defence, model and data; its seeds are put together. Numbers that papers report
+    stand in a table of their own below.
     """
-    from clipbench.leaderboard import export, render, store, tables  # noqa: PLC0415
+    from clipbench.leaderboard import export, render, reported, store, tables  # noqa: PLC0415
+    from clipbench.leaderboard.files import write_atomic  # noqa: PLC0415
+    from clipbench.leaderboard.labels import visible  # noqa: PLC0415
 
+    places = list(paths) or [DEFAULT_OUT]
     with reporter_for(quiet) as reporter:
         results = store.load_results(
-            list(paths) or [DEFAULT_OUT],
-            skip_damaged=lambda error: reporter.warning(str(error)),
+            places, skip_damaged=lambda error: reporter.warning(str(error))
         )
         if not results:
             raise CorruptData("No result that was found can be read; see the warnings above.")
+        for result in results:
+            for flag in result.get("flags", []):
+                reporter.warning(f"result {result['id']}: {visible(flag)}")
         frame = frame_of(results, eligible_at)
+        others = reported.load_reported(
+            places, skip_damaged=lambda error: reporter.warning(str(error))
+        )
         if write is not None:
             for path in [*tables.write_all(frame, results, write), *_plot(frame, results, write)]:
                 reporter.note(f"wrote {path}")
+            if others:
+                text = f"{reported.TITLE}\n\n{render.plain_markdown(reported.cells(others))}"
+                reporter.note(f"wrote {write_atomic(write / 'reported.md', text.encode())}")
         if html is not None:
             reporter.note(f"wrote {_page(results, html, eligible_at)}")
     if as_json:
@@ -98,6 +111,9 @@ def command(
         print_result(to_matrix(frame, cell).rstrip("\n"))
     else:
         print_result(getattr(render, FORMATS[style])(frame).rstrip("\n"))
+        if others and style in REPORTED_FORMATS:
+            below = getattr(render, REPORTED_FORMATS[style])(reported.cells(others))
+            print_result(f"\n{reported.TITLE}\n\n{below}".rstrip("\n"))
 
 
 def _plot(frame: pd.DataFrame, results: list[dict[str, Any]], folder: Path) -> list[Path]:

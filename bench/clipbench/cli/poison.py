@@ -56,13 +56,15 @@ def command(
     """
     request = options.request_of(ctx)
     config = request.config()
-    from clipbench.pipeline.poison import poison, show_poison  # noqa: PLC0415 - heavy
+    from clipbench.pipeline.poison import poison  # noqa: PLC0415 - heavy
 
     if show is not None and not show.resolve().parent.is_dir():
         raise MissingData(f"There is no folder {show.resolve().parent} to write {show.name} into.")
     with reporter_for(quiet) as reporter:
         made = poison(config, cache=request.cache, out=folder, reporter=reporter)
         if show is not None:
+            from clipbench.pipeline.poison import show_poison  # noqa: PLC0415 - heavy
+
             show_poison(config, made, show, cache=request.cache, reporter=reporter)
     if as_json:
         print_json({"shards": str(made.shards_folder), "ledger": str(made.ledger)})

@@ -15,13 +15,8 @@ from clipbench.errors import ClipbenchError
 
 @click.command("sweep", cls=options.Command)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-@options.option("--jobs", type=click.IntRange(1), default=1, help="Runs done at once.")
-@options.option(
-    "--threads",
-    type=click.IntRange(1),
-    show_default="the processors, dealt out",
-    help="Threads of each run. Another number may change last digits.",
-)
+@options.jobs_option
+@options.threads_option
 @options.option(
     "--executor",
     type=click.Choice(["local", "slurm"]),

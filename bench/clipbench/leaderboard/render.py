@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
@@ -72,6 +72,26 @@ def to_latex(frame: pd.DataFrame) -> str:
         "\\end{table}",
     ]
     return "\n".join([*lines, ""])
+
+
+def plain_text(lines: Sequence[Sequence[str]]) -> str:
+    """Return a header and rows as aligned columns for a terminal."""
+    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
+    header, *rows = lines
+    padded = [
+        "  ".join(
+            f"{c}{' ' * (w - _width(c))}" for c, w in zip(cells, widths, strict=True)
+        ).rstrip()
+        for cells in [header, ["-" * width for width in widths], *rows]
+    ]
+    return "\n".join([*padded, ""])
+
+
+def plain_markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Return a header and rows as a Markdown table."""
+    header, *rows = lines
+    body = [markdown_line(map(escape_markdown, row)) for row in rows]
+    return "\n".join([markdown_line(header), markdown_line("---" for _ in header), *body, ""])
 
 
 def _layout(

@@ -89,3 +89,13 @@ def common_settings(row: Row) -> dict[str, Any]:
         for key, value in row.settings.items()
         if key != "defense" and not key.startswith("defense.")
     }
+
+
+def machines(results: Iterable[Result]) -> set[str]:
+    """Return on what the results were trained; seconds of different machines do not compare."""
+    return {
+        canonical([result["train"][key] for key in ("device", "precision", "processes")])
+        + canonical(result["environment"].get("hardware"))
+        for result in results
+        if result["train"]
+    }

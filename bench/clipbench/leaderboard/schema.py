@@ -72,6 +72,13 @@ def _plugins(field: str, value: Any) -> None:
         _METRIC_PLUGIN(f"{field}[{position}]", entry)
 
 
+def _flags(field: str, value: Any) -> None:
+    if not isinstance(value, list):
+        raise Objection(field, "must be a list", value)
+    for position, flag in enumerate(value):
+        checks.text(f"{field}[{position}]", flag)
+
+
 def _history(field: str, value: Any) -> None:
     if not isinstance(value, list):
         raise Objection(field, "must be a list", value)
@@ -180,5 +187,5 @@ RESULT = checks.fields(
         "history": _history,
         "environment": checks.fields({"clipbench": checks.text, "python": checks.text}),
     },
-    {"evaluations": _evaluations, "metric_plugins": _plugins},
+    {"evaluations": _evaluations, "metric_plugins": _plugins, "flags": _flags},
 )

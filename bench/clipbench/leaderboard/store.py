@@ -34,6 +34,21 @@ def load_results(
         MissingData: if a path does not exist, or a folder holds no result.
         CorruptData: naming the first damaged file, unless damaged files are left out.
     """
+    return newest(read_all(paths, skip_damaged=skip_damaged))
+
+
+def read_all(
+    paths: Sequence[Path], *, skip_damaged: Callable[[CorruptData], object] | None = None
+) -> list[dict[str, Any]]:
+    """Return the results in files and folders as `load_results` finds them, all of each id.
+
+    Args:
+        paths: files and folders, in whose order the results are.
+        skip_damaged: see `load_results`.
+
+    Raises:
+        MissingData, CorruptData: see `load_results`.
+    """
     results: list[dict[str, Any]] = []
     for path in paths:
         files = list(_files(path))
@@ -51,7 +66,7 @@ def load_results(
                 found += len(read)
         if not found:
             raise MissingData(f"There are no results in {path}; make some with `clipbench run`.")
-    return newest(results)
+    return results
 
 
 def newest(results: Iterable[Result]) -> list[dict[str, Any]]:

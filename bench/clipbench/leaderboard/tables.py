@@ -22,7 +22,7 @@ from clipbench.leaderboard.export import results_json
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.labels import Defaults, Labels, canonical, visible
 from clipbench.leaderboard.render import to_csv, to_latex, to_markdown, to_text
-from clipbench.leaderboard.rows import Row, baseline, group, order
+from clipbench.leaderboard.rows import Row, baseline, group, machines, order
 from clipbench.leaderboard.schema import PROPORTIONS, SCALARS
 from clipbench.leaderboard.store import Result, newest
 
@@ -187,7 +187,7 @@ def _cost(row: Row, reference: Sequence[Result]) -> dict[str, Any]:
     trained = [result for result in row.results if result["train"]]
     seconds = _median_seconds(row.results)
     undefended = _median_seconds(reference)
-    same = _machines(row.results) == _machines(reference)
+    same = machines(row.results) == machines(reference)
     memory = [result["train"]["peak_memory_bytes"] for result in trained]
     return {
         "seconds": seconds,
@@ -200,16 +200,6 @@ def _cost(row: Row, reference: Sequence[Result]) -> dict[str, Any]:
 def _median_seconds(results: Iterable[Result]) -> float | None:
     seconds = [result["train"]["seconds"] for result in results if result["train"]]
     return median(seconds) if seconds else None
-
-
-def _machines(results: Iterable[Result]) -> set[str]:
-    """Return on what the results were trained; seconds of different machines do not compare."""
-    return {
-        canonical([result["train"][key] for key in ("device", "precision", "processes")])
-        + canonical(result["environment"].get("hardware"))
-        for result in results
-        if result["train"]
-    }
 
 
 def _eligible(row: Row, reference: Sequence[Result], eligible_at: float) -> dict[str, Any]:

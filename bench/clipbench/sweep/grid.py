@@ -37,7 +37,8 @@ from clipbench.specs import coerce
 
 LISTS = ("data", "model")  # that a block may have several of, beside what `run` takes several of
 _PLUGINS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
-EXCLUDED = (*_PLUGINS, "rate", "poisons", "seed", "model")
+GRID_KEYS = ("grid", "exclude", "model")  # at the top, beside what `run` takes
+SELECTORS = (*_PLUGINS, "rate", "poisons", "seed", "model")
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,11 @@ class Grid:
         """
         found: dict[str, list[RunConfig]] = {}
         for config in self.configs:
-            found.setdefault(_trained_on(config), []).append(config)
+            found.setdefault(trained_on(config), []).append(config)
         return sorted(found.values(), key=lambda group: not group[0].is_clean)
 
 
-def _trained_on(config: RunConfig) -> str:
+def trained_on(config: RunConfig) -> str:
     """Return what stands for pairs, model and seed of a run."""
     amount = [config.rate_text, config.poisons, config.seed, config.train.model]
     return config_hash({"data": config.data, "attack": config.attack, "amount": amount})
@@ -76,6 +77,7 @@ def read_grid(
     path: Path,
     above: Mapping[str, Any] | None = None,
     below: Mapping[str, Any] | None = None,
+    others: Sequence[str] = (),
 ) -> Grid:
     """Return the sweep that a YAML file says.
 
@@ -83,14 +85,16 @@ def read_grid(
         path: the file.
         above: values by the names of the file's top, which go before all that it says.
         below: likewise, which all that it says goes before.
+        others: keys at the file's top that are not of the grid, and are left alone.
 
     Raises:
         MissingData: there is no such file.
         BadSetting, UnknownName: it is no grid, has an unknown key, or leaves nothing to do.
     """
-    content = read_yaml(path, (*KEYS, "grid", "exclude", "model"))
-    blocks = _tables(content.pop("grid", [{}]), f"grid in {path}", (*KEYS, "model"))
-    excluded = _tables(content.pop("exclude", []), f"exclude in {path}", EXCLUDED)
+    content = read_yaml(path, (*KEYS, *GRID_KEYS, *others))
+    content = {key: value for key, value in content.items() if key not in others}
+    blocks = tables(content.pop("grid", [{}]), f"grid in {path}", (*KEYS, "model"))
+    excluded = tables(content.pop("exclude", []), f"exclude in {path}", SELECTORS)
     configs: dict[str, RunConfig] = {}
     requests = [
         request
@@ -99,7 +103,7 @@ def read_grid(
     ]
     for request in requests:
         for config in replace(request, controls=False).configs():
-            if any(_matches(config, entry) for entry in excluded):
+            if any(matches(config, entry) for entry in excluded):
                 continue
             for run in [*(config.controls() if request.controls else []), config]:
                 configs.setdefault(run.sha256(), run)
@@ -108,8 +112,17 @@ def read_grid(
     return Grid(tuple(configs.values()), requests[0].out, requests[0].cache)
 
 
-def _tables(value: Any, where: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a list of mappings with known keys."""
+def tables(value: Any, where: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a list of mappings with known keys.
+
+    Args:
+        value: what the file has there.
+        where: the place, for the message.
+        keys: what each of them may have.
+
+    Raises:
+        BadSetting, UnknownName: it is no such list, or has another key.
+    """
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise BadSetting(f"{where} must be a list of blocks such as `- attack: badnets`.")
     for item in value:
@@ -134,8 +147,8 @@ def _requests(layers: Sequence[Mapping[str, Any]]) -> Iterator[Request]:
         yield combine(chosen, *rest)
 
 
-def _matches(config: RunConfig, entry: Mapping[str, Any]) -> bool:
-    """Tell whether a run is all that an entry of `exclude` says."""
+def matches(config: RunConfig, entry: Mapping[str, Any]) -> bool:
+    """Tell whether a run is all that an entry says, by the names in `SELECTORS`."""
     for key, value in entry.items():
         if not any(_is(config, key, one) for one in several(value, key)):
             return False

@@ -289,3 +289,11 @@ def test_outcomes_must_be_those_of_the_count(make_result: MakeResult, tmp_path: 
     success["outcomes"] = pack(won)
     with pytest.raises(CorruptData, match="outcomes"):
         validate(result, tmp_path)
+
+
+@pytest.mark.parametrize("flags", ["late", [1], [""], {}])
+def test_flags_are_a_list_of_texts(make_result: MakeResult, flags: Any) -> None:
+    """They are printed, so they must be what prints."""
+    validate({**make_result(), "flags": ["no clean control"]})
+    with pytest.raises(CorruptData, match="flags"):
+        validate({**make_result(), "flags": flags})

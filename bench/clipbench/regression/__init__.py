@@ -1,0 +1,1 @@
+"""Regression checks: a small grid of runs, and the bands that its numbers must lie in."""
