@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from clipbench.leaderboard.checks import parse_time
@@ -99,3 +100,23 @@ def machines(results: Iterable[Result]) -> set[str]:
         for result in results
         if result["train"]
     }
+
+
+def relative_cost(results: Sequence[Result], reference: Sequence[Result]) -> float | None:
+    """Return training time relative to other results, medians of both.
+
+    On CPUs of processors' seconds where all results tell them, for other work on the machine
+    changes those little; else of seconds that passed. None: nothing was trained, or on other
+    machines, precisions or numbers of processes.
+    """
+    both = [result["train"] for result in (*results, *reference) if result["train"]]
+    by_cpu = all(train["device"] == "cpu" and train.get("cpu_seconds") for train in both)
+    name = "cpu_seconds" if by_cpu else "seconds"
+    own, others = (
+        [result["train"][name] for result in part if result["train"]]
+        for part in (results, reference)
+    )
+    if not own or not others or machines(results) != machines(reference):
+        return None
+    spent, needed = median(own), median(others)
+    return spent / needed if needed else None

@@ -150,7 +150,7 @@ _TRAIN = checks.fields(
         "precision": checks.text,
         "processes": checks.count,
     },
-    {"seconds_shared": checks.number(0)},
+    {"seconds_shared": checks.number(0), "cpu_seconds": checks.number(0)},
 )
 _DATA = checks.fields(
     {

@@ -22,7 +22,7 @@ from clipbench.leaderboard.export import results_json
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.labels import Defaults, Labels, canonical, visible
 from clipbench.leaderboard.render import to_csv, to_latex, to_markdown, to_text
-from clipbench.leaderboard.rows import Row, baseline, group, machines, order
+from clipbench.leaderboard.rows import Row, baseline, group, order, relative_cost
 from clipbench.leaderboard.schema import PROPORTIONS, SCALARS
 from clipbench.leaderboard.store import Result, newest
 
@@ -186,13 +186,11 @@ def _spread(name: str, values: Sequence[float]) -> dict[str, Any]:
 def _cost(row: Row, reference: Sequence[Result]) -> dict[str, Any]:
     trained = [result for result in row.results if result["train"]]
     seconds = _median_seconds(row.results)
-    undefended = _median_seconds(reference)
-    same = machines(row.results) == machines(reference)
     memory = [result["train"]["peak_memory_bytes"] for result in trained]
     return {
         "seconds": seconds,
         "seconds_seeds": len(trained),
-        "cost": seconds / undefended if seconds is not None and undefended and same else None,
+        "cost": relative_cost(row.results, reference),
         "peak_memory_bytes": max((size for size in memory if size is not None), default=None),
     }
 

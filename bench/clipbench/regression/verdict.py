@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from clipbench.config import RunConfig
 from clipbench.leaderboard.labels import visible
-from clipbench.leaderboard.rows import machines
+from clipbench.leaderboard.rows import relative_cost
 from clipbench.regression.bands import COST, Band, shown, undefended
 from clipbench.sweep.grid import Grid
 from clipbench.sweep.status import label
@@ -150,9 +149,9 @@ def cost_of(
     result: Mapping[str, Any], references: Sequence[Mapping[str, Any]]
 ) -> tuple[float | None, str]:
     """Return training seconds relative to undefended runs, or None and why there is none."""
-    seconds = [other["train"]["seconds"] for other in references if other["train"]]
-    if not seconds or not result["train"]:
+    if not result["train"] or not any(other["train"] for other in references):
         return None, "no training without a defense to compare with"
-    if machines([result]) != machines(references):
+    cost = relative_cost([result], references)
+    if cost is None:
         return None, "the undefended run was trained on another machine or in another precision"
-    return result["train"]["seconds"] / median(seconds), ""
+    return cost, ""

@@ -48,6 +48,7 @@ class State:
     samples_seen: int = 0
     seconds: float = 0.0
     seconds_shared: float = 0.0  # of these, in a first stage that another training went through
+    cpu_seconds: float = 0.0  # of processors, all threads of this process
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -129,7 +130,7 @@ class Trainer:
                 what it makes of that; `set_scores` then holds the scores.
         """
         resumed = self._load()
-        started = time.perf_counter() - self.state.seconds
+        clock = _Clock(self.state)
         for epoch in range(self.state.epoch, sum(stage.epochs for stage in self._stages)):
             self.state.epoch = epoch
             place = Place.of(epoch, self._stages)
@@ -156,11 +157,11 @@ class Trainer:
                 self._begin(place, phases)
             for number in range(self.state.phase, len(phases)):
                 self.state.phase = number
-                self._run_phase(phases, number, place, indices, at_start, seen, started)
+                self._run_phase(phases, number, place, indices, at_start, seen, clock)
                 self.state.step = 0
             self.state.phase = 0
             self.state.epoch = epoch + 1
-            self.state.seconds = time.perf_counter() - started
+            clock.write(self.state)
             self._keep_weights(epoch + 1)
             if place.ends_first:
                 self._keep_stage()
@@ -195,7 +196,7 @@ class Trainer:
         indices: npt.NDArray[np.int64],
         at_start: dict[str, Any],
         seen: _Remembered,
-        started: float,
+        clock: _Clock,
     ) -> None:
         """Train once on the pairs of one phase."""
         phase, state = phases[number], self.state
@@ -216,7 +217,7 @@ class Trainer:
             state.step, state.total_steps = step + 1, state.total_steps + 1
             state.stage_steps += 1
             state.samples_seen += batch.num_rows
-            state.seconds = time.perf_counter() - started
+            clock.write(state)
             state.history[-1].update(lr=rate, losses=losses, seconds=state.seconds)
             self._report(done)
             if self._checkpoint_is_due():
@@ -342,6 +343,19 @@ class Trainer:
             self.state = State(**json.loads(content["state"]))
             self.state.seconds_shared = self.state.seconds
             self.exposures = content["exposures"].numpy()
+
+
+class _Clock:
+    """Counts the seconds of a training on from where it stopped."""
+
+    def __init__(self, state: State) -> None:
+        self._wall = time.perf_counter() - state.seconds
+        self._cpu = time.process_time() - state.cpu_seconds
+
+    def write(self, state: State) -> None:
+        """Write down the seconds until now."""
+        state.seconds = time.perf_counter() - self._wall
+        state.cpu_seconds = time.process_time() - self._cpu
 
 
 class _Remembered:

@@ -30,6 +30,8 @@ class TrainingRecord:
         steps: optimiser steps.
         seconds: of training, scoring included, over all resumptions.
         seconds_shared: those of them in a first stage that another training went through.
+        cpu_seconds: of processors, all threads of this process; other work on the machine changes
+            them little.
         peak_memory_bytes: resident memory of this process at its highest; of the GPU where used.
         device: where it ran.
         precision: fp32 or bf16.
@@ -45,6 +47,7 @@ class TrainingRecord:
     steps: int
     seconds: float
     seconds_shared: float
+    cpu_seconds: float
     peak_memory_bytes: int
     device: str
     precision: str
@@ -60,6 +63,7 @@ class TrainingRecord:
             "steps": self.steps,
             "seconds": round(self.seconds, 3),
             "seconds_shared": round(self.seconds_shared, 3),
+            "cpu_seconds": round(self.cpu_seconds, 3),
             "pairs_per_second": round(self.samples_seen / max(self.seconds, 1e-9), 1),
             "peak_memory_bytes": self.peak_memory_bytes,
             "device": self.device,

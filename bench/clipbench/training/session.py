@@ -86,6 +86,7 @@ def train_on(
         steps=state.total_steps,
         seconds=state.seconds,
         seconds_shared=state.seconds_shared,
+        cpu_seconds=state.cpu_seconds,
         peak_memory_bytes=peak_memory(processes.device),
         device=device_name(processes.device),
         precision=trainer.learner.precision,

@@ -332,3 +332,18 @@ def test_write_all_is_complete_and_stable(tmp_path: Path, bench: list[Result]) -
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     again = leaderboard(load_results([paths[-1]]))
     assert to_csv(again) == paths[1].read_text(encoding="utf-8")
+
+
+def test_cost_is_of_processors_seconds_where_all_tell_them(make_result: MakeResult) -> None:
+    """A machine that did other work meanwhile makes a training take longer, not cost more."""
+    seconds = {"none": (100.0, 90.0), "clip": (400.0, 99.0)}
+    results = []
+    for defense, (passed, spent) in seconds.items():
+        result = make_result(defense=defense, seconds=passed)
+        result["train"]["cpu_seconds"] = spent
+        results.append(result)
+    frame = leaderboard(results)
+    assert frame.set_index("defense").loc["clip", "cost"] == pytest.approx(1.1)
+    del results[0]["train"]["cpu_seconds"]
+    frame = leaderboard(results)
+    assert frame.set_index("defense").loc["clip", "cost"] == pytest.approx(4.0)

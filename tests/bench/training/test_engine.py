@@ -107,7 +107,7 @@ def outcome(trainer: Trainer, folder: Path) -> dict[str, Any]:
     for file in sorted((folder / "trace").glob("*.npz")):
         with np.load(file) as trace:
             traces[file.name] = [trace[name].tolist() for name in sorted(trace)]
-    state = vars(trainer.state) | {"history": history, "seconds": None}
+    state = vars(trainer.state) | {"history": history, "seconds": None, "cpu_seconds": None}
     return {
         "state": state,
         "exposures": trainer.exposures.tolist(),

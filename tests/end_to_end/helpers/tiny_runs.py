@@ -130,7 +130,7 @@ def numbers(result: dict[str, Any]) -> dict[str, Any]:
 
     Without what its control adds to it, which is another run.
     """
-    measured = ("seconds", "seconds_shared", "pairs_per_second", "peak_memory_bytes")
+    measured = ("seconds", "seconds_shared", "cpu_seconds", "pairs_per_second", "peak_memory_bytes")
     train = {key: value for key, value in result["train"].items() if key not in measured}
     same = ("id", "config", "data", "attack", "defense", "model", "seed", "exposures", "metrics")
     found = {**{key: result[key] for key in (*same, "history")}, "train": train}
