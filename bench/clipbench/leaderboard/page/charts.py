@@ -40,7 +40,7 @@ def panels(figures: Sequence[Markup], heading: str, about: str, key: str) -> Mar
 def against_accuracy(records: Sequence[Record], looks: Looks) -> list[Markup]:
     """Return a chart of success against zero-shot accuracy for each attack with several rows.
 
-    Whiskers are the 95% Wilson interval of success and one sample standard deviation of accuracy
+    Whiskers are the 95% interval of success and one sample standard deviation of accuracy
     over seeds.
 
     Args:

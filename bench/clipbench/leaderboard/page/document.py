@@ -25,7 +25,7 @@ _TITLE = "clipbench leaderboard"
 _CHARTS = {  # heading, and how to read the charts below it
     "accuracy": (
         "Attack success against clean accuracy",
-        "Whiskers: 95% Wilson interval of success, one standard deviation of accuracy over seeds."
+        "Whiskers: 95% interval of success, one standard deviation of accuracy over seeds."
         " Better is lower right. Attacks with at least two rows.",
     ),
     "cost": (
@@ -43,7 +43,7 @@ _CHARTS = {  # heading, and how to read the charts below it
     ),
     "epochs": (
         "Attack success by epoch",
-        "With 95% Wilson interval, where it was measured by epoch.",
+        "With 95% interval, where it was measured by epoch.",
     ),
 }
 
@@ -150,8 +150,9 @@ def _intro(records: Sequence[Record], runs: int, eligible_at: float) -> Markup:
     return tag(
         "p",
         f"{shared}{runs} runs in {len(records)} rows, seeds put together. Success: test images read"
-        " as the adversary wants, pooled over seeds, with 95% Wilson interval. Control: the same"
-        " images after training on clean data. Top-1 and R@1: mean ± sample standard deviation"
+        " as the adversary wants, pooled over seeds, with 95% interval (Wilson, wider where seeds"
+        " vary more than chance). Control: the same images after training on clean data. Top-1"
+        " and R@1: mean ± sample standard deviation"
         " over seeds. Cost: training time, defense none = 1. A row is eligible where the attack"
         f" succeeds without a defense in at least {100 * eligible_at:g}% of the trials; of a row"
         f" that is not, no defense may be judged. {MISSING}: not measured.",
