@@ -37,6 +37,12 @@ from clipbench.cli._output import columns, print_json, print_result, reporter_fo
     show_default="none",
     help="Ledger of the poisoned set it was trained on; measures the attack, too.",
 )
+@options.option(
+    "--allow-code",
+    is_flag=True,
+    envvar=None,
+    help="Run attacks and data sets in files that the ledger names; for ledgers of your own.",
+)
 @options.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @options.json_option
 @options.quiet_option
@@ -48,6 +54,7 @@ def command(
     evals: tuple[str, ...],
     metrics: tuple[str, ...],
     ledger: Path | None,
+    allow_code: bool,
     device: str,
     as_json: bool,
     quiet: bool,
@@ -66,6 +73,7 @@ def command(
             evals=evals,
             metrics=metrics,
             ledger=ledger,
+            allow_code=allow_code,
             device=device,
             reporter=reporter,
         )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipbench import registry
 from clipbench.config import RunConfig
-from clipbench.contracts import Attack
-from clipbench.errors import BadSetting
+from clipbench.contracts import AnyProbes, Attack
+from clipbench.errors import BadSetting, UnknownName
 from clipbench.evaluation import plugins
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import Metrics, evaluate_sets
@@ -85,6 +86,7 @@ def evaluate_checkpoint(
     device: str,
     reporter: Reporter,
     metrics: Sequence[SpecLike] = (),
+    allow_code: bool = False,
 ) -> dict[str, Any]:
     """Measure any open_clip checkpoint; with a ledger, the attack's success too.
 
@@ -98,20 +100,20 @@ def evaluate_checkpoint(
         device: auto, cpu or cuda.
         reporter: told about progress.
         metrics: metrics beside those that every run has.
+        allow_code: whether plugins that are files may be run where the ledger names them.
+
+    Raises:
+        BadSetting: the ledger names such a plugin, and that is not allowed.
     """
     specs = [registry.resolve("metric", spec) for spec in metrics]
     extra = plugins.built(specs)
     net, tokenizer = create_model(model, 0)
     load_weights(net, checkpoint)
-    probes = None
     book = read_ledger(ledger_path(ledger)) if ledger else None
-    held_out = HeldOut.of(book.dataset, book.evals) if book else HeldOut.of(data, evals)
     if book:
-        attack: Attack = registry.build(
-            "attack", {"name": book.attack, **book.parameters, **book.crafted}
-        )
-        check_trigger(attack, book)
-        probes = attack.probes(held_out.scene(book.count, book.seed))
+        held_out, probes = _of_ledger(book, allow_code)
+    else:
+        held_out, probes = HeldOut.of(data, evals), None
     encoder = Encoder(net, tokenizer, device=pick_device(device), progress=reporter.progress)
     seed = book.seed if book else 0
     measured = evaluate_sets(encoder, held_out.sets, probes, extra, seed=seed)
@@ -124,6 +126,22 @@ def evaluate_checkpoint(
         "evaluations": measured.evaluations,
         "metric_plugins": plugins.records(specs),
     }
+
+
+def _of_ledger(book: Ledger, allow_code: bool) -> tuple[HeldOut, AnyProbes]:
+    """Return the held-out data and the probes of the set that a ledger is of."""
+    with nullcontext() if allow_code else registry.registered_only():
+        try:
+            held_out = HeldOut.of(book.dataset, book.evals)
+            spec = {"name": book.attack, **book.parameters, **book.crafted}
+            attack: Attack = registry.build("attack", spec)
+        except UnknownName as error:
+            raise BadSetting(
+                f"{book.path} can't be used: {error} A plugin that is a file is run only with"
+                " --allow-code, for a ledger may come from anybody."
+            ) from error
+        check_trigger(attack, book)
+        return held_out, attack.probes(held_out.scene(book.count, book.seed))
 
 
 def check_trigger(attack: Attack, ledger: Ledger | None) -> None:

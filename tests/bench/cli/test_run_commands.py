@@ -83,10 +83,12 @@ class Recorder(types.ModuleType):
         evals: tuple[str, ...],
         metrics: tuple[str, ...],
         ledger: Path | None,
+        allow_code: bool,
         device: str,
         reporter: Any,
     ) -> dict[str, Any]:
         """Return some metrics."""
+        assert not allow_code
         reporter.note("working")
         self.calls.append(("evaluate", checkpoint, model, data, evals, ledger, device))
         assert metrics == ()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_runs import QUIET, Place, config_of
@@ -45,3 +47,37 @@ def test_evaluating_takes_data_and_attack_from_the_ledger(shared: Place) -> None
         "name": "badnets",
         "ledger_sha256": result["attack"]["ledger_sha256"],
     }
+
+
+def test_code_that_a_ledger_names_is_not_run_unless_that_is_allowed(
+    shared: Place, tmp_path: Path
+) -> None:
+    """A ledger of a stranger may name a file; it is refused by name and never imported."""
+    config = config_of(attack="badnets")
+    shared.execute(config)
+    weights = shared.out / config.id / "model"
+    made = shared.poison(config, tmp_path / "set")
+    trap, proof = tmp_path / "trap.py", tmp_path / "proof"
+    trap.write_text(
+        f"from pathlib import Path\nPath({str(proof)!r}).touch()\n"
+        "from clipbench_attacks.badnets import BadNets as ATTACK\n"
+    )
+    head = json.loads(made.ledger.read_text())
+    made.ledger.write_text(json.dumps({**head, "attack": str(trap)}))
+
+    def measured(*, allow_code: bool) -> dict[str, Any]:
+        return evaluate_checkpoint(
+            weights,
+            config.train.model,
+            data="shapes",
+            ledger=made.ledger,
+            device="auto",
+            reporter=QUIET,
+            allow_code=allow_code,
+        )
+
+    with pytest.raises(BadSetting, match=r"trap\.py.*--allow-code"):
+        measured(allow_code=False)
+    assert not proof.exists()
+    assert measured(allow_code=True)["metrics"]["attack_success"]["n"] > 0
+    assert proof.exists()
