@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,8 @@ from torch import Tensor, nn
 
 from clipbench.contracts import (
     Defense,
-    IntArray,
     Phase,
     Progress,
-    Score,
     Stage,
     TrainingFacts,
 )
@@ -32,24 +29,10 @@ from clipbench.training.learner import Learner
 from clipbench.training.order import batches, epoch_pairs
 from clipbench.training.pairs import BatchRequest, TrainingPairs
 from clipbench.training.schedule import warmup_cosine
+from clipbench.training.seen import SeenPairs
 from clipbench.training.stages import Place, SharedStages, stages_of
+from clipbench.training.state import Clock, State
 from clipbench.training.trace import write_trace
-
-
-@dataclass
-class State:
-    """Where a training stands; all of it goes into the checkpoint."""
-
-    epoch: int = 0
-    phase: int = 0
-    step: int = 0  # batches done of the current phase
-    stage_steps: int = 0  # steps of the current stage
-    total_steps: int = 0
-    samples_seen: int = 0
-    seconds: float = 0.0
-    seconds_shared: float = 0.0  # of these, in a first stage that another training went through
-    cpu_seconds: float = 0.0  # of processors, all threads of this process
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Trainer:
@@ -130,14 +113,14 @@ class Trainer:
                 what it makes of that; `set_scores` then holds the scores.
         """
         resumed = self._load()
-        clock = _Clock(self.state)
+        clock = Clock(self.state)
         for epoch in range(self.state.epoch, sum(stage.epochs for stage in self._stages)):
             self.state.epoch = epoch
             place = Place.of(epoch, self._stages)
             pairs = self._set_of(place.stage)
             size = self._epoch_size(place.stage)
             indices = epoch_pairs(len(pairs), size, epoch, self._seed)
-            seen = _Remembered(self.learner, pairs, epoch, indices, resumed.get("scores"))
+            seen = SeenPairs(self.learner, pairs, epoch, indices, resumed.get("scores"))
             at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
             at_start = _copied(at_start)
             phases = list(self._run.phases(epoch, seen))
@@ -195,8 +178,8 @@ class Trainer:
         place: Place,
         indices: npt.NDArray[np.int64],
         at_start: dict[str, Any],
-        seen: _Remembered,
-        clock: _Clock,
+        seen: SeenPairs,
+        clock: Clock,
     ) -> None:
         """Train once on the pairs of one phase."""
         phase, state = phases[number], self.state
@@ -343,54 +326,6 @@ class Trainer:
             self.state = State(**json.loads(content["state"]))
             self.state.seconds_shared = self.state.seconds
             self.exposures = content["exposures"].numpy()
-
-
-class _Clock:
-    """Counts the seconds of a training on from where it stopped."""
-
-    def __init__(self, state: State) -> None:
-        self._wall = time.perf_counter() - state.seconds
-        self._cpu = time.process_time() - state.cpu_seconds
-
-    def write(self, state: State) -> None:
-        """Write down the seconds until now."""
-        state.seconds = time.perf_counter() - self._wall
-        state.cpu_seconds = time.process_time() - self._cpu
-
-
-class _Remembered:
-    """What a defence was told of an epoch's pairs, computed at most once, or from a checkpoint."""
-
-    def __init__(
-        self,
-        learner: Learner,
-        pairs: TrainingPairs,
-        epoch: int,
-        numbers: IntArray,
-        values: dict[str, Tensor] | None,
-    ) -> None:
-        self._learner = learner
-        self._pairs = pairs
-        self._epoch = epoch
-        self.numbers = numbers
-        self.values = dict(values or {})
-
-    def similarity(self, augment: bool = False) -> Tensor:
-        if "similarity" not in self.values:
-            found = self._learner.similarity(self._pairs, self.numbers, augment, self._epoch)
-            self.values["similarity"] = found
-        return self.values["similarity"]
-
-    def score_set(self, score: Score) -> Tensor:
-        if "set" not in self.values:
-            self.values["set"] = score(*self._learner.features(self._pairs, self._epoch)).float()
-        return self.values["set"]
-
-    def for_trace(self) -> Tensor | None:
-        """Return the scores of the epoch's pairs, if any were asked for; the lower the worse."""
-        if "set" in self.values:
-            return self.values["set"][torch.from_numpy(self.numbers)]
-        return self.values.get("similarity")
 
 
 def kept(indices: npt.NDArray[np.int64], phase: Phase) -> npt.NDArray[np.int64]:

@@ -1,0 +1,36 @@
+"""Where a training stands, and how long it has taken so far."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class State:
+    """Where a training stands; all of it goes into the checkpoint."""
+
+    epoch: int = 0
+    phase: int = 0
+    step: int = 0  # batches done of the current phase
+    stage_steps: int = 0  # steps of the current stage
+    total_steps: int = 0
+    samples_seen: int = 0
+    seconds: float = 0.0
+    seconds_shared: float = 0.0  # of these, in a first stage that another training went through
+    cpu_seconds: float = 0.0  # of processors, all threads of this process
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Clock:
+    """Counts the seconds of a training on from where it stopped."""
+
+    def __init__(self, state: State) -> None:
+        self._wall = time.perf_counter() - state.seconds
+        self._cpu = time.process_time() - state.cpu_seconds
+
+    def write(self, state: State) -> None:
+        """Write down the seconds until now."""
+        state.seconds = time.perf_counter() - self._wall
+        state.cpu_seconds = time.process_time() - self._cpu
