@@ -91,6 +91,9 @@ ROCLIP = {"pool_size": 4096}
 # A model trained to the end has merged a backdoor with its target class, and poisons lie denser
 # than clean pairs; one of two epochs has not. Of 4,096 pairs some 40 are of a class, more than k.
 NEIGHBORS = {"scoring_epochs": 2, "block": 4096}
+# A tenth of the rate for ten epochs, which suits photographs, leaves a backdoor whole here; this is
+# what it takes for one of the three to work, and the other two get the same.
+CLEAN_UP = {"clean_up_epochs": 20, "clean_up_lr_scale": 1.0}
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,7 @@ class Shapes:
                 "safeclip": {**SAFECLIP, "train": self._length(SAFECLIP_EPOCHS)},
                 "roclip": {**ROCLIP, "train": self._length(ROCLIP_EPOCHS)},
                 **dict.fromkeys(("dao", "slof", "kdist", "lid"), NEIGHBORS),
+                **dict.fromkeys(("finetune", "cleanclip", "par"), CLEAN_UP),
                 "isolation_forest": {"scoring_epochs": NEIGHBORS["scoring_epochs"]},
             },
         )
