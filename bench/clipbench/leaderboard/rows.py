@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -105,18 +105,22 @@ def machines(results: Iterable[Result]) -> set[str]:
 def relative_cost(results: Sequence[Result], reference: Sequence[Result]) -> float | None:
     """Return training time relative to other results, medians of both.
 
-    On CPUs of processors' seconds where all results tell them, for other work on the machine
-    changes those little; else of seconds that passed. None: nothing was trained, or on other
-    machines, precisions or numbers of processes.
+    On CPUs of processors' seconds, for other work on the machine changes those little; on GPUs of
+    seconds that passed. None: nothing was trained, or on other machines, precisions or numbers of
+    processes, or a result does not tell its seconds.
     """
-    both = [result["train"] for result in (*results, *reference) if result["train"]]
-    by_cpu = all(train["device"] == "cpu" and train.get("cpu_seconds") for train in both)
-    name = "cpu_seconds" if by_cpu else "seconds"
-    own, others = (
-        [result["train"][name] for result in part if result["train"]]
-        for part in (results, reference)
-    )
-    if not own or not others or machines(results) != machines(reference):
+    trained = [
+        [result["train"] for result in part if result["train"]] for part in (results, reference)
+    ]
+    if not all(trained) or machines(results) != machines(reference):
         return None
-    spent, needed = median(own), median(others)
-    return spent / needed if needed else None
+    own, others = ([_spent(train) for train in part] for part in trained)
+    if not all(own) or not all(others):
+        return None
+    return median(own) / median(others)
+
+
+def _spent(train: Mapping[str, Any]) -> float:
+    """Return the seconds that a training is charged with; 0: they are not known."""
+    name = "cpu_seconds" if train["device"] == "cpu" else "seconds"
+    return float(train.get(name, 0.0))

@@ -111,6 +111,7 @@ def build(
             "samples_seen": 400000,
             "steps": 1562,
             "seconds": seconds,
+            "cpu_seconds": seconds,
             "pairs_per_second": 400000 / seconds,
             "peak_memory_bytes": 1 << 30,
             "device": "cpu",

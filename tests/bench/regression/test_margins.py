@@ -43,7 +43,7 @@ def test_a_defense_that_fails_leaves_the_written_bands(
     again, bands = read_baseline(new)
     by_name = {f"{c.attack_name} {c.defense_name}": results[c.id] for c in grid.configs}
     by_name["sig safeclip"]["metrics"] = by_name["sig none"]["metrics"]
-    by_name["badnets safeclip"]["train"]["seconds"] *= 2
+    by_name["badnets safeclip"]["train"]["cpu_seconds"] *= 2
     missed = [finding.message for finding in judge(again, bands, results, {}) if not finding.passed]
     assert len(missed) == 3
     assert "badnets 0.02 / safeclip / seed 0: cost" in missed[0]
