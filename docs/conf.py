@@ -55,7 +55,10 @@ def write_reference(*_: Any) -> None:
         )
         _write(REFERENCE / f"{kind}s.md", text)
     readme = (HERE.parent / "README.md").read_text(encoding="utf-8")
-    _write(REFERENCE / "readme.md", readme.replace("](docs/", "](../"))
+    _write(
+        REFERENCE / "readme.md",
+        readme.replace("](docs/", "](../"),
+    )
 
 
 def _write(path: Path, text: str) -> None:
