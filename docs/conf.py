@@ -55,10 +55,8 @@ def write_reference(*_: Any) -> None:
         )
         _write(REFERENCE / f"{kind}s.md", text)
     readme = (HERE.parent / "README.md").read_text(encoding="utf-8")
-    _write(
-        REFERENCE / "readme.md",
-        readme.replace("](docs/", "](../"),
-    )
+    readme = re.sub(r"\[([^\]]+)\]\(results/[^)]*\)", r"`\1`", readme)  # no part of the site
+    _write(REFERENCE / "readme.md", readme.replace("](docs/", "](../"))
 
 
 def _write(path: Path, text: str) -> None:
