@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -46,7 +46,8 @@ __all__ = [
 
 
 SHARDS = "shards"  # the data set that a bare path stands for
-_registered_only: ContextVar[bool] = ContextVar("_registered_only", default=False)
+# Names of plugins that are not registered and may be used all the same; None: any.
+_allowed: ContextVar[frozenset[str] | None] = ContextVar("_allowed", default=None)
 
 
 @dataclass(frozen=True)
@@ -67,17 +68,20 @@ class Listed:
 
 
 @contextmanager
-def registered_only() -> Iterator[None]:
+def registered_only(allowed: Iterable[str] = ()) -> Iterator[None]:
     """Refuse, while it lasts, every plugin that is a file or ``module:object``, as unknown.
 
     For names and parameters out of results and ledgers, which come from strangers: a parameter may
     name a plugin, too, and whoever writes a path into it must not have its code run.
+
+    Args:
+        allowed: files and ``module:object`` that may be used all the same.
     """
-    token = _registered_only.set(True)
+    token = _allowed.set(frozenset(allowed))
     try:
         yield
     finally:
-        _registered_only.reset(token)
+        _allowed.reset(token)
 
 
 def names(kind: Kind) -> list[str]:
@@ -124,7 +128,8 @@ def load(kind: Kind, spec: SpecLike) -> type[Any]:
     name = parse(kind, spec).name
     if name in known:
         return _load_registered(kind, name, known[name])
-    if _registered_only.get():
+    allowed = _allowed.get()
+    if allowed is not None and name not in allowed:
         raise UnknownName(kind, name, known)
     if name.endswith(".py"):
         source = Source(name, name, name, KINDS[kind].member)

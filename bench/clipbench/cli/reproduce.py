@@ -72,11 +72,12 @@ def command(
     """
     from clipbench.provenance.configuration import resolved  # noqa: PLC0415
     from clipbench.provenance.reproduction import compare  # noqa: PLC0415
+    from clipbench.registry import registered_only  # noqa: PLC0415
 
     old = _recorded(result, folder)
     config = resolved(old, allowed)
     _check(config, old, allowed, out)
-    with reporter_for(quiet) as reporter:
+    with reporter_for(quiet) as reporter, registered_only(allowed):
         new = _made_anew(config, cache or out / "cache", out, reporter)
     rows = compare(old, new)
     passed = all(row.passed for row in rows)

@@ -79,19 +79,20 @@ def resolved(result: Mapping[str, Any], allowed: Sequence[str] = ()) -> RunConfi
         (key, number): _usable(_KINDS[key], spec, config["code"].get(slot), files, allowed)
         for key, number, slot, spec in _slots(config)
     }
-    return resolve(
-        data=specs["data", 0],
-        evals=[specs["evals", number] for number in range(len(config["evals"]))],
-        attack=specs["attack", 0],
-        defense=specs["defense", 0],
-        rate=config["rate_text"],
-        poisons=config["poisons"],
-        seed=config["seed"],
-        train=config["train"],
-        metrics=_metrics(result, files, allowed),
-        on_error=config.get("on_error", "fail"),
-        trusted=specs.get(("trusted", 0)),
-    )
+    with registry.registered_only(allowed):  # a parameter may name a plugin, too
+        return resolve(
+            data=specs["data", 0],
+            evals=[specs["evals", number] for number in range(len(config["evals"]))],
+            attack=specs["attack", 0],
+            defense=specs["defense", 0],
+            rate=config["rate_text"],
+            poisons=config["poisons"],
+            seed=config["seed"],
+            train=config["train"],
+            metrics=_metrics(result, files, allowed),
+            on_error=config.get("on_error", "fail"),
+            trusted=specs.get(("trusted", 0)),
+        )
 
 
 def remote_sources(config: RunConfig) -> list[str]:

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from clipbench.shards.ledger import Ledger
 
 # Of a training, what may differ from one time to the next though the numbers are the same.
-_TIMES = ("seconds", "seconds_shared", "pairs_per_second", "peak_memory_bytes", "device")
+_TIMES = (
+    *("seconds", "seconds_shared", "cpu_seconds", "pairs_per_second"),
+    *("peak_memory_bytes", "device"),
+)
 _NUMBERS = (
     *("config", "data", "attack", "defense", "model", "seed"),
     *("exposures", "metrics", "evaluations", "history"),

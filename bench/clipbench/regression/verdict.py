@@ -153,5 +153,8 @@ def cost_of(
         return None, "no training without a defense to compare with"
     cost = relative_cost([result], references)
     if cost is None:
-        return None, "the undefended run was trained on another machine or in another precision"
+        return (
+            None,
+            "the undefended run was trained on another machine, in another precision, or untimed",
+        )
     return cost, ""

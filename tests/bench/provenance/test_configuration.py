@@ -26,7 +26,7 @@ Path({marker!r}).touch()
 class Mine:
     share: float = 0.5
     def start(self, facts):
-        raise NotImplementedError
+        raise NotImplementedError("no test trains with it")
 
 DEFENSE = Mine
 """
@@ -100,6 +100,25 @@ def test_a_name_that_is_code_is_never_imported(
     result["config"]["defense"] = {"name": shape.format(file=file, stem=file.stem)}
     with pytest.raises(BadInput):
         resolved(seal(result), [str(file)])
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        {"name": "adaptive", "base": "{file}"},
+        {"name": "multi_trigger", "triggers": "{file}+badnets"},
+    ],
+)
+def test_a_parameter_that_names_code_has_none_imported(
+    make_result: MakeResult, seal: Seal, plugin: tuple[Path, Path], attack: dict[str, str]
+) -> None:
+    """A registered attack may be made of others; a file among them is as foreign as one alone."""
+    file, marker = plugin
+    result = make_result()
+    result["config"]["attack"] = {key: text.format(file=file) for key, text in attack.items()}
+    with pytest.raises(BadInput):
+        resolved(seal(result))
     assert not marker.exists()
 
 

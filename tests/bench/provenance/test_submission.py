@@ -64,6 +64,15 @@ def test_the_same_numbers_again_change_nothing(make_result: MakeResult, tmp_path
     assert file.read_bytes() == before
 
 
+def test_how_long_it_took_is_no_number_of_a_run(make_result: MakeResult) -> None:
+    """The same run on a busy machine takes other seconds, of clocks and of processors."""
+    one, other = make_result(), make_result()
+    other["train"] |= {"seconds": 1.0, "seconds_shared": 0.5, "cpu_seconds": 2.0}
+    assert same_numbers(one, other)
+    other["train"]["steps"] += 1
+    assert not same_numbers(one, other)
+
+
 def test_other_numbers_of_the_same_run_are_refused(make_result: MakeResult, tmp_path: Path) -> None:
     """Nothing is replaced, neither in the folder nor within one call, and none of a call added."""
     submit(tmp_path, make_result())

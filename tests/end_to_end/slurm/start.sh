@@ -6,7 +6,7 @@
 #   tests/end_to_end/slurm/start.sh
 #   python -m pytest -m slow tests/end_to_end/test_slurm.py
 set -euo pipefail
-folder=/var/tmp/clipbench-slurm
+folder=${CLIPBENCH_SLURM_FOLDER:-${TMPDIR:-/tmp}/clipbench-slurm}
 mkdir -p "$folder/state" "$folder/spool" /etc/slurm /run/munge
 cat > /etc/slurm/slurm.conf <<CONF
 ClusterName=one
