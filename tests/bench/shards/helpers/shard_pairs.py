@@ -104,8 +104,16 @@ class Stain:
         return np.invert
 
 
-def crawled(folder: Path, key: str = "{shard:05d}{number:04d}", gaps: bool = True) -> ShardSet:
-    """Return a set of 3 shards with fields that identify pairs, and perhaps gaps in its keys."""
+def crawled(
+    folder: Path,
+    key: str = "{shard:05d}{number:04d}",
+    gaps: bool = True,
+    caption_field: str | None = None,
+) -> ShardSet:
+    """Return a set of 3 shards with fields that identify pairs, and perhaps gaps in its keys.
+
+    With a `caption_field`, captions are in that field of the JSON alone.
+    """
     folder.mkdir()
     for shard in range(3):
         with tarfile.open(folder / f"part-{shard:03d}.tar", "w") as file:
@@ -116,16 +124,17 @@ def crawled(folder: Path, key: str = "{shard:05d}{number:04d}", gaps: bool = Tru
                 name = key.format(shard=shard, number=number, total=total, odd=total * 7919 % 8000)
                 fields = {
                     "key": name,
-                    "caption": caption(total),
+                    caption_field or "caption": caption(total),
                     "url": f"http://e.org/a{total}.jpg",
                 }
                 parts = {
                     "jpg": encode_jpeg(picture(total)),
                     "json": json.dumps(fields).encode(),
-                    "txt": caption(total).encode(),
                 }
+                if caption_field is None:
+                    parts["txt"] = caption(total).encode()
                 for extension, content in parts.items():
                     info = tarfile.TarInfo(f"{name}.{extension}")
                     info.size = len(content)
                     file.addfile(info, io.BytesIO(content))
-    return ShardSet.open(folder)
+    return ShardSet.open(folder, caption_field=caption_field)
