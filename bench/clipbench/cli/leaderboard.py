@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 REPORTED_FORMATS = {"text": "plain_text", "markdown": "plain_markdown"}
 FORMATS = {"text": "to_text", "markdown": "to_markdown", "csv": "to_csv", "latex": "to_latex"}
 MATRIX = "matrix"
+FIGURES = ("png", "pdf")  # for pages and for papers
 
 
 @click.command("leaderboard", cls=options.Command)
@@ -42,7 +43,7 @@ MATRIX = "matrix"
     metavar="FOLDER",
     envvar=None,
     show_default="nothing",
-    help="Also write Markdown, CSV, LaTeX, JSON and the plots into this folder.",
+    help="Also write Markdown, CSV, LaTeX, JSON and the plots (PNG and PDF) into this folder.",
 )
 @options.option(
     "--html",
@@ -120,8 +121,12 @@ def _plot(frame: pd.DataFrame, results: list[dict[str, Any]], folder: Path) -> l
     """Draw what there is to draw and return the files."""
     from clipbench.leaderboard import plots  # noqa: PLC0415 - heavy
 
-    trade = plots.plot_success_vs_accuracy(frame, folder / "success_vs_accuracy")
-    return [*trade, *plots.plot_history(results, folder / "history", defaults=defaults_of(results))]
+    name, defaults = "success_vs_accuracy", defaults_of(results)
+    return [
+        *plots.plot_success_vs_accuracy(frame, folder / name, FIGURES),
+        *plots.plot_success_vs_rate(frame, folder / "success_vs_rate", FIGURES),
+        *plots.plot_history(results, folder / "history", FIGURES, defaults=defaults),
+    ]
 
 
 def _page(results: list[dict[str, Any]], path: Path, eligible_at: float) -> Path:

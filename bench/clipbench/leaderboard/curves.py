@@ -1,8 +1,9 @@
-"""Histories of many runs as curves by epoch, seeds put together."""
+"""Many runs as curves, seeds put together: histories by epoch, and rows by poison rate."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -53,6 +54,38 @@ class Panel:
         epochs = [epoch for curve in self.curves for epoch in (*curve.success, *curve.poisons_kept)]
         room = max(0.5, 0.03 * (max(epochs) - min(epochs)))
         return min(epochs) - room, max(epochs) + room
+
+
+@dataclass(frozen=True)
+class RatePanel:
+    """Rows of one attack, model and data, by defense, each in order of the poison rate."""
+
+    attack: str
+    model: str
+    data: str
+    by_defense: Mapping[str, Sequence[Mapping[str, Any]]]
+
+
+def rate_panels(records: Iterable[Mapping[str, Any]]) -> list[RatePanel]:
+    """Return the attacks whose success was measured at several rates under one defense at least.
+
+    Args:
+        records: rows of the leaderboard, as mappings; the order of attacks and defenses is theirs.
+    """
+    found: dict[tuple[str, str, str], dict[str, list[Mapping[str, Any]]]] = {}
+    for row in records:
+        if row["attack_success"] is not None and row["rate"]:
+            context = (row["attack"], row["model"], row["data"])
+            found.setdefault(context, defaultdict(list))[row["defense"]].append(row)
+    kept = {
+        context: {
+            defense: sorted(rows, key=lambda row: row["rate"])
+            for defense, rows in by_defense.items()
+            if len({row["rate"] for row in rows}) > 1
+        }
+        for context, by_defense in found.items()
+    }
+    return [RatePanel(*context, by_defense) for context, by_defense in kept.items() if by_defense]
 
 
 def panels(results: Iterable[Result], defaults: Defaults | None = None) -> list[Panel]:

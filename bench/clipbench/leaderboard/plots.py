@@ -1,4 +1,4 @@
-"""Plots of results: what a defense lets through while it trains, and what it costs in the end."""
+"""Plots of results: what a defense lets through while it trains, by the rate, and for what cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from clipbench.leaderboard.curves import Panel, panels
+from clipbench.leaderboard.curves import Panel, RatePanel, panels, rate_panels
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.labels import Defaults, rate_text
 from clipbench.leaderboard.rows import FIRST
@@ -105,20 +105,59 @@ def plot_success_vs_accuracy(
     if not groups:
         return []
     with matplotlib.style.context(["default", _STYLE]):
-        across = min(3, len(groups))
-        down = math.ceil(len(groups) / across)
-        figure = Figure(figsize=(3.6 * across + 1.2, 3.3 * down + 0.3), layout="constrained")
-        axes = list(figure.subplots(down, across, squeeze=False).flat)
+        figure, axes = _grid(len(groups))
         looks = _looks(str(row["defense"]) for rows in groups.values() for row in rows)
-        for axis, (context, rows) in zip(axes, groups.items(), strict=False):
+        for axis, (context, rows) in zip(axes, groups.items(), strict=True):
             _draw_trade(axis, rows, looks)
             axis.set_title(_title(*context))
-        for axis in axes[len(groups) :]:
-            axis.set_axis_off()
         _legend(
             figure, looks, hollow=any(r["eligible"] != "yes" for g in groups.values() for r in g)
         )
         return _save(figure, path_without_suffix, formats)
+
+
+def plot_success_vs_rate(
+    frame: pd.DataFrame, path_without_suffix: Path, formats: Sequence[str] = ("png",)
+) -> list[Path]:
+    """Draw attack success against the poison rate, a panel for each attack, model and data.
+
+    The rate is on a logarithmic scale. Bars are the 95% interval, see `clustered_interval`. A
+    hollow mark is a row whose attack does not succeed without a defense at this rate, or where that
+    is not known.
+
+    Args:
+        frame: as `tables.leaderboard` returns it.
+        path_without_suffix: where to; each format adds its suffix.
+        formats: "png", "svg", "pdf".
+
+    Returns:
+        The files written; none if no attack was run at several rates.
+
+    Raises:
+        ClipbenchError: if the file system refuses.
+    """
+    drawn = rate_panels(frame.to_dict("records"))  # type: ignore[arg-type]
+    if not drawn:
+        return []
+    with matplotlib.style.context(["default", _STYLE]):
+        figure, axes = _grid(len(drawn))
+        looks = _looks(defense for panel in drawn for defense in panel.by_defense)
+        for axis, panel in zip(axes, drawn, strict=True):
+            _draw_rates(axis, panel, looks)
+        rows = [row for panel in drawn for rows in panel.by_defense.values() for row in rows]
+        _legend(figure, looks, hollow=any(row["eligible"] != "yes" for row in rows))
+        return _save(figure, path_without_suffix, formats)
+
+
+def _grid(panels: int) -> tuple[Figure, list[Any]]:
+    """Return a figure of small panels and the axes of those that are drawn."""
+    across = min(3, panels)
+    down = math.ceil(panels / across)
+    figure = Figure(figsize=(3.6 * across + 1.2, 3.3 * down + 0.3), layout="constrained")
+    axes = list(figure.subplots(down, across, squeeze=False).flat)
+    for axis in axes[panels:]:
+        axis.set_axis_off()
+    return figure, axes[:panels]
 
 
 def _looks(defenses: Iterable[str]) -> dict[str, dict[str, str]]:
@@ -196,25 +235,52 @@ def _draw_trade(
     axis: Any, rows: Sequence[Mapping[str, Any]], looks: Mapping[str, Mapping[str, str]]
 ) -> None:
     for row in rows:
-        look, share = looks[str(row["defense"])], 100 * row["attack_success"]
         spread = row["zeroshot_top1_sd"]
-        axis.errorbar(
-            100 * row["zeroshot_top1_mean"],
-            share,
-            xerr=None if spread is None else 100 * spread,
-            yerr=[
-                [max(0.0, share - 100 * row["attack_success_low"])],
-                [max(0.0, 100 * row["attack_success_high"] - share)],
-            ],
-            fmt=look["marker"],
-            color=look["color"],
-            markerfacecolor=look["color"] if row["eligible"] == "yes" else "white",
-            markersize=7,
-            elinewidth=1.2,
-            capsize=2.5,
-        )
+        error = None if spread is None else 100 * spread
+        _mark(axis, row, 100 * row["zeroshot_top1_mean"], looks[str(row["defense"])], xerr=error)
     axis.set(xlabel="zero-shot top-1 (%)", ylabel="attack success (%)", ylim=(-4, 104))
     axis.margins(x=0.15)
+
+
+def _draw_rates(axis: Any, panel: RatePanel, looks: Mapping[str, Mapping[str, str]]) -> None:
+    for defense, rows in panel.by_defense.items():
+        look = looks[defense]
+        points = [(row["rate"], 100 * row["attack_success"]) for row in rows]
+        axis.plot(*zip(*points, strict=True), color=look["color"], linewidth=1.4)
+        for row in rows:
+            _mark(axis, row, row["rate"], look)
+    rates = sorted({row["rate"] for rows in panel.by_defense.values() for row in rows})
+    axis.set(xscale="log", xlabel="poison rate", ylabel="attack success (%)", ylim=(-4, 104))
+    axis.set_xticks(rates, [rate_text(rate) for rate in rates])
+    axis.minorticks_off()
+    axis.set_title(f"{_safe(panel.attack)}\n{_safe(f'{panel.model} on {panel.data}')}")
+
+
+def _mark(
+    axis: Any,
+    row: Mapping[str, Any],
+    x: float,
+    look: Mapping[str, str],
+    *,
+    xerr: float | None = None,
+) -> None:
+    """Draw a row's attack success and its interval; hollow if the row is not eligible."""
+    share = 100 * row["attack_success"]
+    axis.errorbar(
+        x,
+        share,
+        xerr=xerr,
+        yerr=[
+            [max(0.0, share - 100 * row["attack_success_low"])],
+            [max(0.0, 100 * row["attack_success_high"] - share)],
+        ],
+        fmt=look["marker"],
+        color=look["color"],
+        markerfacecolor=look["color"] if row["eligible"] == "yes" else "white",
+        markersize=7,
+        elinewidth=1.2,
+        capsize=2.5,
+    )
 
 
 def _percent(curve: Mapping[int, float]) -> tuple[list[int], list[float]]:

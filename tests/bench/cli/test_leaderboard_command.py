@@ -119,11 +119,13 @@ def test_everything_is_written(
     assert main(["leaderboard", str(runs), "--write", str(tmp_path / "w")]) == 0
     written = sorted(path.name for path in (tmp_path / "w").iterdir())
     assert written == [
+        "history.pdf",
         "history.png",
         "leaderboard.csv",
         "leaderboard.json",
         "leaderboard.md",
         "leaderboard.tex",
+        "success_vs_accuracy.pdf",
         "success_vs_accuracy.png",
     ]
     err = capsys.readouterr().err

@@ -12,8 +12,12 @@ import pytest
 from PIL import Image
 
 from clipbench.evaluation.statistics import Proportion, wilson
-from clipbench.leaderboard.curves import panels
-from clipbench.leaderboard.plots import plot_history, plot_success_vs_accuracy
+from clipbench.leaderboard.curves import panels, rate_panels
+from clipbench.leaderboard.plots import (
+    plot_history,
+    plot_success_vs_accuracy,
+    plot_success_vs_rate,
+)
 from clipbench.leaderboard.tables import leaderboard
 
 Result = dict[str, Any]
@@ -129,6 +133,24 @@ def test_rows_without_both_numbers_are_not_drawn(tmp_path: Path, make_result: Ma
     frame = leaderboard([make_result(attack="none"), make_result(top1=None)])
 
     assert plot_success_vs_accuracy(frame, tmp_path / "trade") == []
+
+
+def test_success_against_rate(tmp_path: Path, make_result: MakeResult) -> None:
+    """An attack at several rates is a panel; a defense that was run at one of them is no curve."""
+    made = [make_result(seed=seed, rate=rate) for seed in (0, 1) for rate in (1e-2, 1e-3, 1e-4)]
+    made += [make_result(defense="safeclip", rate=rate) for rate in (1e-2, 1e-3)]
+    made += [make_result(defense="clip", rate=1e-2), make_result(attack="badnets", rate=1e-2)]
+    frame = leaderboard(made)
+
+    (panel,) = rate_panels(frame.to_dict("records"))
+    rates = {name: [row["rate"] for row in rows] for name, rows in panel.by_defense.items()}
+    assert rates == {"none": [1e-4, 1e-3, 1e-2], "safeclip": [1e-3, 1e-2]}
+    first, second = (
+        plot_success_vs_rate(frame, tmp_path / name, ("svg",))[0] for name in ("a", "b")
+    )
+    assert first.read_bytes() == second.read_bytes()
+    alone = leaderboard([make_result(), make_result(attack="badnets", rate=1e-2)])
+    assert plot_success_vs_rate(alone, tmp_path / "alone") == []
 
 
 def test_hostile_names_are_drawn_literally(tmp_path: Path, make_result: MakeResult) -> None:

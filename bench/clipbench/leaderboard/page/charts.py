@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipbench.leaderboard.cells import Record
+from clipbench.leaderboard.curves import RatePanel, rate_panels
 from clipbench.leaderboard.labels import rate_text
 from clipbench.leaderboard.page.axes import Axis, linear, percent, rates
 from clipbench.leaderboard.page.looks import Look
@@ -76,21 +77,10 @@ def against_rate(records: Sequence[Record], looks: Looks) -> list[Markup]:
         records: rows of the leaderboard.
         looks: how each defense is drawn, by its label.
     """
-    found: dict[tuple[Any, ...], dict[str, list[Record]]] = {}
-    for row in records:
-        if row["attack_success"] is not None and row["rate"]:
-            context = (row["attack"], row["model"], row["data"])
-            found.setdefault(context, defaultdict(list))[row["defense"]].append(row)
-    drawn: list[Markup] = []
-    for context, by_defense in found.items():
-        kept = {
-            defense: sorted(rows, key=lambda row: row["rate"])
-            for defense, rows in by_defense.items()
-            if len({row["rate"] for row in rows}) >= _FEWEST
-        }
-        if kept:
-            drawn.append(_by_rate(f"rate-{len(drawn)}", context, kept, looks))
-    return drawn
+    return [
+        _by_rate(f"rate-{number}", panel, looks)
+        for number, panel in enumerate(rate_panels(records))
+    ]
 
 
 def title(attack: str, rate: float, count: int, model: str, data: str) -> str:
@@ -162,16 +152,13 @@ def _upwards(row: Record) -> tuple[float, float]:
     return 100 * row["attack_success_low"], 100 * row["attack_success_high"]
 
 
-def _by_rate(
-    key: str, context: tuple[Any, ...], by_defense: Mapping[str, Sequence[Record]], looks: Looks
-) -> Markup:
-    attack, model, data = context
+def _by_rate(key: str, panel: RatePanel, looks: Looks) -> Markup:
     series = [
         Series(looks[defense], tuple(_at_rate(row) for row in rows), joined=True)
-        for defense, rows in by_defense.items()
+        for defense, rows in panel.by_defense.items()
     ]
     axis: Axis = rates("poison rate", [p.x for item in series for p in item.points])
-    about = f"{attack}: {model} on {data}"
+    about = f"{panel.attack}: {panel.model} on {panel.data}"
     return figure(Chart(key, about, axis, percent(SUCCESS), series), about)
 
 
