@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from clipbench.errors import BadInput
 from clipbench.evaluation.detection import detection_metrics
@@ -15,6 +16,15 @@ def test_low_scores_of_poison_are_good_detection() -> None:
     assert good["auroc"]["value"] == good["auprc"]["value"] == 1.0
     assert bad["auroc"]["value"] == 0.0
     assert bad["auprc"]["value"] < 0.05
+
+
+def test_perfect_detection_is_no_more_than_perfect() -> None:
+    """The sum behind the average precision of these scores ends an ulp above 1."""
+    rng = np.random.default_rng(0)
+    poisoned = np.arange(100) < 20
+    risk = poisoned + rng.random(100) / 2
+    assert average_precision_score(poisoned, risk) > 1.0  # what scikit-learn gives
+    assert detection_metrics(-risk, poisoned)["auprc"]["value"] == 1.0
 
 
 def test_scores_that_say_nothing_give_a_half_and_the_prevalence() -> None:
