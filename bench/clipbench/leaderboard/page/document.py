@@ -22,7 +22,11 @@ from clipbench.leaderboard.store import Result, newest
 from clipbench.leaderboard.tables import leaderboard
 
 _TITLE = "clipbench leaderboard"
-_CHARTS = {  # heading, and how to read the charts below it
+_CHARTS = {  # in order: heading, and how to read the charts below it
+    "rate": (
+        "Attack success by rate",
+        "Share of all pairs that are poison, on a logarithmic scale. Attacks run at several rates.",
+    ),
     "accuracy": (
         "Attack success against clean accuracy",
         "Whiskers: 95% interval of success, one standard deviation of accuracy over seeds."
@@ -31,10 +35,6 @@ _CHARTS = {  # heading, and how to read the charts below it
     "cost": (
         "Attack success against cost",
         "Training time relative to defense none on the same machine. Better is lower left.",
-    ),
-    "rate": (
-        "Attack success by rate",
-        "Share of all pairs that are poison, on a logarithmic scale. Attacks run at several rates.",
     ),
     "safe": (
         "Poisons in the safe set by epoch",
@@ -209,7 +209,9 @@ def _charts(
         "safe": epochs.safe_sets(by_epoch, looks),
         "epochs": epochs.successes(by_epoch, looks),
     }
-    drawn = [charts.panels(found, *_CHARTS[key], key) for key, found in figures.items() if found]
+    drawn = [
+        charts.panels(figures[key], *told, key) for key, told in _CHARTS.items() if figures[key]
+    ]
     if not drawn:
         return None
     hollow = any(verdict(row) != ELIGIBLE for row in attacked)
