@@ -9,52 +9,23 @@ apart from a clean set by nothing.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipbench import __version__
 from clipbench.errors import BadSetting, MissingData
+from clipbench.shards import croissant_parts as parts
 from clipbench.shards import manifest as manifests
 from clipbench.shards.files import write_json
-from clipbench.shards.ledger import ROWS_NAME, Ledger, LedgerRow, read_ledger
+from clipbench.shards.ledger import Ledger, read_ledger
 from clipbench.shards.reader import ShardSet
 
 NAME = "metadata.json"
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
 _RAI = "http://mlcommons.org/croissant/RAI/1.0"
-_MEDIA = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", "webp": "image/webp"}
-_KEY = (
-    r"^((?:.*/)?[^/.]+)"  # what WebDataset takes for the key: all before the base name's first dot
-)
-_CAPTIONS, _PAIRS, _POISON = "captions", "pairs", "poison"
-
-# The names that the specification's own context gives, see its appendix 1; and PROV-O's.
-_CR_NAMES = (
-    *("arrayShape", "citeAs", "column", "containedIn", "equivalentProperty", "extract", "field"),
-    *("fileObject", "fileProperty", "fileSet", "format", "includes", "isArray", "isLiveDataset"),
-    *("jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex"),
-    *("repeated", "replace", "samplingRate", "separator", "source", "subField", "transform"),
-)
-_CONTEXT: dict[str, Any] = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "cr": "http://mlcommons.org/croissant/",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "dct": "http://purl.org/dc/terms/",
-    "prov": "http://www.w3.org/ns/prov#",
-    "sc": "https://schema.org/",
-    "conformsTo": "dct:conformsTo",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "description": {"@container": "@language"},
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "name": {"@container": "@language"},
-    **{name: f"cr:{name}" for name in _CR_NAMES},
-}
 
 
 @dataclass(frozen=True)
@@ -122,7 +93,7 @@ def croissant(folder: Path, about: About) -> dict[str, Any]:
     records = manifests.records(manifest)
     extensions = sorted({shards.extension(index) for index in range(len(shards))})
     return {
-        "@context": _CONTEXT,
+        "@context": parts.CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": [CONFORMS_TO, *([_RAI] if ledger else [])],
         "name": about.name or _name(manifest, ledger),
@@ -135,14 +106,12 @@ def croissant(folder: Path, about: About) -> dict[str, Any]:
         "keywords": ["image-text pairs", "WebDataset", *(_keywords(ledger) if ledger else ())],
         "identifier": f"sha256:{manifest['content_sha256']}",
         "distribution": [
-            *(_shard(record, prefix) for record in records),
-            _file_set(
-                "image-files", records, [f"*.{name}" for name in extensions], _media(extensions)
-            ),
-            _captions(records, caption_field),
-            *([_rows_file(folder, root)] if ledger else ()),
+            *(parts.shard(record, prefix) for record in records),
+            parts.images(records, extensions),
+            parts.captions(records, caption_field),
+            *([parts.rows_file(folder, root)] if ledger else ()),
         ],
-        "recordSet": [*_pairs(caption_field), *([_poison()] if ledger else ())],
+        "recordSet": [*parts.pairs(caption_field), *([parts.poison()] if ledger else ())],
         **(_provenance(ledger) if ledger else {}),
     }
 
@@ -184,160 +153,8 @@ def _manipulation(ledger: Ledger) -> str:
     return (
         f"{ledger.count:,} of {ledger.num_pairs:,} pairs are poison of the attack {ledger.attack},"
         f" for {ledger.targets:,} target{'' if ledger.targets == 1 else 's'}; they {done}."
-        f" The record set {_POISON!r} lists every one. {undo}"
+        f" The record set {parts.POISON!r} lists every one. {undo}"
     )
-
-
-def _shard(record: manifests.ShardRecord, prefix: str) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileObject",
-        "@id": record.name,
-        "name": record.name,
-        "contentUrl": prefix + record.name,
-        "contentSize": f"{record.bytes} B",
-        "encodingFormat": "application/x-tar",
-        "sha256": record.sha256,
-    }
-
-
-def _file_set(
-    name: str,
-    records: Sequence[manifests.ShardRecord],
-    includes: Sequence[str],
-    media: Sequence[str],
-) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileSet",
-        "@id": name,
-        "name": name,
-        "containedIn": [{"@id": record.name} for record in records],
-        "encodingFormat": list(media),
-        "includes": list(includes),
-    }
-
-
-def _media(extensions: Iterable[str]) -> list[str]:
-    return sorted({_MEDIA[extension] for extension in extensions})
-
-
-def _captions(
-    records: Sequence[manifests.ShardRecord], caption_field: str | None
-) -> dict[str, Any]:
-    if caption_field is None:
-        return _file_set("caption-files", records, ["*.txt"], ["text/plain"])
-    return _file_set("caption-files", records, ["*.json"], ["application/json"])
-
-
-def _field(
-    record_set: str, name: str, kind: str, description: str, source: Mapping[str, Any], **more: Any
-) -> dict[str, Any]:
-    return {
-        "@type": "cr:Field",
-        "@id": f"{record_set}/{name}",
-        "name": name,
-        "description": description,
-        "dataType": kind,
-        "source": dict(source),
-        **more,
-    }
-
-
-def _pairs(caption_field: str | None) -> list[dict[str, Any]]:
-    """Return the record sets of the pairs: captions, and images with the captions of their keys."""
-
-    def of(file_set: str, **more: Any) -> dict[str, Any]:
-        return {"fileSet": {"@id": file_set}, **more}
-
-    from_name = {"extract": {"fileProperty": "fullpath"}, "transform": {"regex": _KEY}}
-    content = {"extract": {"fileProperty": "content"}}
-    caption = content if caption_field is None else {"extract": {"jsonPath": f"$.{caption_field}"}}
-    key = "sc:Text", "Name of the pair's files, without suffix."
-    return [
-        {
-            "@type": "cr:RecordSet",
-            "@id": _CAPTIONS,
-            "name": _CAPTIONS,
-            "description": "The caption of every pair.",
-            "key": {"@id": f"{_CAPTIONS}/key"},
-            "field": [
-                _field(_CAPTIONS, "key", *key, of("caption-files", **from_name)),
-                _field(
-                    *(_CAPTIONS, "text", "sc:Text", "The caption."),
-                    of("caption-files", **caption),
-                ),
-            ],
-        },
-        {
-            "@type": "cr:RecordSet",
-            "@id": _PAIRS,
-            "name": _PAIRS,
-            "description": "Every pair of an image and its caption.",
-            "key": {"@id": f"{_PAIRS}/key"},
-            "field": [
-                _field(
-                    *(_PAIRS, "key", *key, of("image-files", **from_name)),
-                    references={"field": {"@id": f"{_CAPTIONS}/key"}},
-                ),
-                _field(
-                    *(_PAIRS, "image", "sc:ImageObject", "The image."),
-                    of("image-files", **content),
-                ),
-                _field(
-                    *(_PAIRS, "caption", "sc:Text", "The caption."),
-                    {"field": {"@id": f"{_CAPTIONS}/text"}},
-                ),
-            ],
-        },
-    ]
-
-
-_COLUMNS = {  # of the ledger's rows: what they hold
-    "index": "Number of the pair in this set.",
-    "key": "Its key.",
-    "shard": "File name of its shard.",
-    "target": "Which of the attack's targets it serves.",
-    "role": "What it is for.",
-    "caption_before": "Caption of the pair it replaced; empty if it was added.",
-    "caption_after": "Its caption.",
-    "image_sha256": "SHA-256 of its image file.",
-    "base_index": "Number, in the clean set, of the pair it replaced or was made from; -1: none.",
-}
-
-
-def _poison() -> dict[str, Any]:
-    """Return the record set of the poisons: the rows of the ledger."""
-    kinds = {field.name: "sc:Integer" if field.type == "int" else "sc:Text" for field in _rows()}
-    return {
-        "@type": "cr:RecordSet",
-        "@id": _POISON,
-        "name": _POISON,
-        "description": "Every pair that is poison.",
-        "key": {"@id": f"{_POISON}/index"},
-        "field": [
-            _field(
-                *(_POISON, name, kinds[name], description),
-                {"fileObject": {"@id": ROWS_NAME}, "extract": {"column": name}},
-            )
-            for name, description in _COLUMNS.items()
-        ],
-    }
-
-
-def _rows() -> tuple[Any, ...]:
-    return fields(LedgerRow)
-
-
-def _rows_file(folder: Path, root: str) -> dict[str, Any]:
-    content = (folder / "ledger" / ROWS_NAME).read_bytes()
-    return {
-        "@type": "cr:FileObject",
-        "@id": ROWS_NAME,
-        "name": ROWS_NAME,
-        "contentUrl": f"{root}ledger/{ROWS_NAME}",
-        "contentSize": f"{len(content)} B",
-        "encodingFormat": "application/x-parquet",
-        "sha256": hashlib.sha256(content).hexdigest(),
-    }
 
 
 def _provenance(ledger: Ledger) -> dict[str, Any]:
