@@ -22,6 +22,7 @@ from clipbench.shards import manifest as manifests
 from clipbench.shards.files import write_json
 from clipbench.shards.ledger import Ledger, read_ledger
 from clipbench.shards.reader import ShardSet
+from clipbench.shards.sources import parts_of
 
 NAME = "metadata.json"
 CONFORMS_TO = "http://mlcommons.org/croissant/1.1"
@@ -71,8 +72,7 @@ def croissant(folder: Path, about: About) -> dict[str, Any]:
         value = getattr(about, field)
         if value is not None and not value.startswith(("http://", "https://")):
             raise BadSetting(f"{value!r} is no web page; give --{field} as https://...")
-    poisoned = not any(folder.glob("*.tar")) and (folder / "shards").is_dir()
-    shards_folder = folder / "shards" if poisoned else folder
+    shards_folder, ledger_folder = parts_of(folder)
     manifest = manifests.read(shards_folder)
     if manifest is None:
         raise MissingData(
@@ -84,12 +84,12 @@ def croissant(folder: Path, about: About) -> dict[str, Any]:
             f"{shards_folder} joins several sets, whose keys may be the same; Croissant finds a"
             " pair's files by its key alone. Write metadata for each set by itself."
         )
-    ledger = read_ledger(folder / "ledger") if (folder / "ledger").is_dir() else None
+    ledger = None if ledger_folder is None else read_ledger(ledger_folder)
     asked = None if ledger is None else ledger.dataset.get("caption_field")
     caption_field = asked if isinstance(asked, str) else None
     shards = ShardSet.open(shards_folder, caption_field=caption_field, on_incomplete="skip")
     root = "" if about.files is None else f"{about.files.rstrip('/')}/"
-    prefix = f"{root}shards/" if poisoned else root
+    prefix = root if shards_folder == folder else f"{root}shards/"
     records = manifests.records(manifest)
     extensions = sorted({shards.extension(index) for index in range(len(shards))})
     return {
@@ -109,7 +109,7 @@ def croissant(folder: Path, about: About) -> dict[str, Any]:
             *(parts.shard(record, prefix) for record in records),
             parts.images(records, extensions),
             parts.captions(records, caption_field),
-            *([parts.rows_file(folder, root)] if ledger else ()),
+            *([parts.rows_file(ledger.path, root)] if ledger else ()),
         ],
         "recordSet": [*parts.pairs(caption_field), *([parts.poison()] if ledger else ())],
         **(_provenance(ledger) if ledger else {}),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from clipbench.shards import manifest as manifests
+from clipbench.shards.files import sha256_file
 from clipbench.shards.ledger import ROWS_NAME, LedgerRow
 
 POISON = "poison"  # the record set of the poisons
@@ -180,15 +180,15 @@ def poison() -> dict[str, Any]:
     }
 
 
-def rows_file(folder: Path, root: str) -> dict[str, Any]:
-    """Return the table of a poisoned set's ledger, whose place is below `root`."""
-    content = (folder / "ledger" / ROWS_NAME).read_bytes()
+def rows_file(ledger: Path, root: str) -> dict[str, Any]:
+    """Return the table beside a poisoned set's ``ledger.json``; its place is below `root`."""
+    path = ledger.with_name(ROWS_NAME)
     return {
         "@type": "cr:FileObject",
         "@id": ROWS_NAME,
         "name": ROWS_NAME,
         "contentUrl": f"{root}ledger/{ROWS_NAME}",
-        "contentSize": f"{len(content)} B",
+        "contentSize": f"{path.stat().st_size} B",
         "encodingFormat": "application/x-parquet",
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": sha256_file(path),
     }

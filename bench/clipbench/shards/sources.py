@@ -72,3 +72,14 @@ def _in_folder(folder: Path) -> list[Path]:
     if not any(folder.iterdir()):
         raise MissingData(f"Folder {folder} is empty; it must hold shards (*.tar).")
     raise MissingData(f"Folder {folder} holds no shards (*.tar); check the path.")
+
+
+def parts_of(folder: Path) -> tuple[Path, Path | None]:
+    """Return the folder of shards and that of the ledger, of shards or of a poisoned set.
+
+    A folder that holds shards itself has no ledger: what trains on it must not find one.
+    """
+    if any(folder.glob("*.tar")) or not (folder / "shards").is_dir():
+        return folder, None
+    ledger = folder / "ledger"
+    return folder / "shards", ledger if ledger.is_dir() else None

@@ -19,7 +19,7 @@ from clipbench.shards.reader import ShardSet
 from clipbench.shards.scan import refuse_empty, scan
 from clipbench.shards.screen import screen
 from clipbench.shards.set_checks import Check, fresh_hashes, set_checks
-from clipbench.shards.sources import expand
+from clipbench.shards.sources import expand, parts_of
 from clipbench.shards.usable import without
 
 
@@ -59,9 +59,8 @@ def verify(
         base: the clean set it was made from; all other pairs are then compared with it.
         progress: told about shards hashed and compared.
     """
-    if not any(folder.glob("*.tar")) and (folder / "shards").is_dir():
-        inside = folder / "ledger"
-        folder, ledger = folder / "shards", ledger or (inside if inside.is_dir() else None)
+    folder, inside = parts_of(folder)
+    ledger = ledger or inside
     try:
         shards = _opened(folder, expand(folder), ledger, progress)
     except ClipbenchError as error:
