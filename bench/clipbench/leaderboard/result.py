@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
-from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
 from clipbench.leaderboard.checks import Objection
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.schema import PROPORTIONS, RESULT, SCALARS, SCHEMA
@@ -70,8 +70,7 @@ def validate(obj: Any, path: Path | None = None) -> None:
         CorruptData: naming the file, the first wrong field and what is wrong with it.
     """
     try:
-        RESULT("", obj)
-        _check_identity(obj)
+        _objections(obj)
     except (Objection, BadSetting) as error:
         raise CorruptData(
             f"{path or 'This result'} is no valid result: {error}; "
@@ -79,7 +78,9 @@ def validate(obj: Any, path: Path | None = None) -> None:
         ) from error
 
 
-def _check_identity(obj: Mapping[str, Any]) -> None:
+def _objections(obj: Any) -> None:
+    """Raise the first reason why `obj` is no result."""
+    RESULT("", obj)
     if obj["config_sha256"] != config_hash(obj["config"]):
         raise Objection("config_sha256", "must be the hash of config", obj["config_sha256"])
     if obj["id"] != obj["config_sha256"][:16]:
@@ -127,14 +128,20 @@ def write_result(path: Path, obj: Mapping[str, Any]) -> Path:
 
     Raises:
         BadSetting: if it holds something that JSON cannot say.
-        CorruptData: if it is no result.
-        ClipbenchError: if the file system refuses.
+        ClipbenchError: if it is no result, or the file system refuses.
     """
     try:
         text = json.dumps(obj, indent=2, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadSetting(f"The result for {path} cannot be written as JSON: {error}.") from error
-    validate(json.loads(text), path)
+    try:
+        _objections(json.loads(text))
+    except (Objection, BadSetting) as error:
+        # Nobody handed this in: it is the bench's fault, or that of a plugin it asked.
+        raise ClipbenchError(
+            f"{path} was not written, for what the run measured is no valid result: {error}; "
+            "look at the attack, defense or metric that gives this number."
+        ) from error
     return write_atomic(path, f"{text}\n".encode())
 
 

@@ -191,8 +191,9 @@ def test_write_refuses_and_leaves_the_old_file(tmp_path: Path, result: Result) -
     path = write_result(tmp_path / "result.json", result)
     before = path.read_bytes()
 
-    with pytest.raises(CorruptData):
+    with pytest.raises(ClipbenchError, match=r"not written.*metrics\.attack_success") as caught:
         write_result(path, damaged(result, "metrics.attack_success.k", 3))
+    assert caught.value.exit_status == 1  # the input was right; what was made of it is not
     with pytest.raises(BadSetting):
         write_result(path, damaged(result, "environment.where", tmp_path))
     with pytest.raises(BadSetting):
