@@ -49,3 +49,14 @@ def test_tables_are_what_the_rows_give(folder: Path, tmp_path: Path) -> None:
     for name, cell in (("matrix", "attack_success"), ("detection", "score_auroc")):
         made = printed("leaderboard", rows, "--format", "matrix", "--cell", cell)
         assert made == (folder / f"{name}.md").read_text()
+
+
+@pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
+def test_comparisons_are_what_the_rows_give(folder: Path) -> None:
+    """Two defences held against each other, pair of rows by pair of rows."""
+    files = sorted(folder.glob("compare_*_*.txt"))
+    assert folder / "compare_none_safeclip.txt" in files
+    for file in files:
+        _, first, second = file.stem.split("_")
+        chosen = ["--defense", first, "--defense", second]
+        assert printed("compare", str(folder / "rows"), *chosen) == file.read_text()
