@@ -97,7 +97,7 @@ class Backdoor(ABC):
         """Return all test images that are not of the target class, with the trigger on."""
         goal = self.target_class(scene)
         test = scene.evaluation.test
-        others = np.flatnonzero(test.labels != goal)
+        others = np.flatnonzero(scene.classes.firsts[test.labels] != goal)
         return Probes(
             images=ImageView(test.images, others, self.trigger()),
             labels=test.labels[others],
@@ -113,7 +113,8 @@ class Backdoor(ABC):
         """
         names = scene.classes.names
         if self.target_label is None:
-            return int(scene.rng(self.name, "target label").integers(len(names)))
+            able = scene.classes.predictable
+            return able[int(scene.rng(self.name, "target label").integers(len(able)))]
         if self.target_label not in names:
             raise UnknownName("target label", self.target_label, names)
         return names.index(self.target_label)

@@ -117,13 +117,14 @@ class Mismatch:
         for what, label in (("source", self.source_label), ("target", self.target_label)):
             if label is not None and label not in names:
                 raise UnknownName(f"{what} label", label, names)
-        if 2 * self.goals > len(names):
+        able = scene.classes.predictable
+        if 2 * self.goals > len(able):
             raise BadSetting(
                 f"mismatch: {self.goals} goals need {2 * self.goals} classes, but there are "
-                f"{len(names)}. Lower goals."
+                f"{len(able)}. Lower goals."
             )
         given = {self.source_label, self.target_label}
-        order = scene.rng("mismatch", "classes").permutation(len(names)).tolist()
+        order = scene.rng("mismatch", "classes").permutation(able).tolist()
         drawn = iter([number for number in order if names[number] not in given])
 
         def number_of(label: str | None) -> int:

@@ -111,13 +111,14 @@ class Targeted:
                 f"targeted: {num_targets} targets but the data set holds out {num_images} images "
                 f"for attacks. Set targets to at most {num_images}."
             )
-        if len(scene.classes) < 2:
+        if len(scene.classes.predictable) < 2:
             raise BadSetting("targeted: the data set needs at least 2 classes, one to misread as.")
         rng = scene.rng("targeted", "targets")
         all_labels: list[int] = scene.targets.labels.tolist()
         numbers = _spread_over_classes(rng.permutation(num_images).tolist(), all_labels)
         labels = [all_labels[number] for number in numbers[:num_targets]]
-        goals = _draw_goals(labels, len(scene.classes), rng)
+        own = scene.classes.firsts[labels].tolist()
+        goals = _draw_goals(own, scene.classes.predictable, rng)
         return [Target(*target) for target in zip(numbers, labels, goals, strict=False)]
 
 
@@ -131,13 +132,15 @@ def _spread_over_classes(order: Sequence[int], labels: Sequence[int]) -> list[in
     return sorted(nth_of_class, key=nth_of_class.__getitem__)
 
 
-def _draw_goals(labels: Sequence[int], num_classes: int, rng: np.random.Generator) -> list[int]:
-    """Draw for each target a class other than its own.
+def _draw_goals(
+    labels: Sequence[int], classes: Sequence[int], rng: np.random.Generator
+) -> list[int]:
+    """Draw for each target one of `classes` other than its own.
 
     Goals are distinct while classes last, and first of all classes that are no target's own.
     """
     own = set(labels)
-    order: list[int] = sorted(rng.permutation(num_classes).tolist(), key=own.__contains__)
+    order: list[int] = sorted(rng.permutation(classes).tolist(), key=own.__contains__)
     goals: list[int] = []
     for label in labels:
         used = Counter(goals)

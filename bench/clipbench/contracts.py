@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -76,6 +77,21 @@ class Classes:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def firsts(self) -> IntArray:
+        """The first class of each class's name, ``(C,)``.
+
+        Classes of one name, such as ImageNet's two missiles, have the same prompts and are told
+        apart by nothing: of such the first is ever predicted, and only it can be an attack's goal.
+        """
+        first_of = {name: number for number, name in reversed(list(enumerate(self.names)))}
+        return np.array([first_of[name] for name in self.names], dtype=np.int64)
+
+    @property
+    def predictable(self) -> list[int]:
+        """The classes that a classifier can predict: those that are first of their name."""
+        return sorted(set(self.firsts.tolist()))
 
 
 @dataclass(frozen=True)
@@ -531,6 +547,8 @@ class Stage:
         trusted: train on the trusted pairs of the defence, not on the set.
         fresh: go back to the weights that the training started from.
         lr_scale: factor on the learning rate.
+        warmup: steps of linear warm-up, for a stage that is much shorter than a pre-training; None:
+            as many as the settings say.
         like: name of what is trained, of a first stage that other defences begin with, too: stages
             of one name and equal fields have the same phases, and are trained once.
     """
@@ -539,6 +557,7 @@ class Stage:
     trusted: bool = False
     fresh: bool = False
     lr_scale: float = 1.0
+    warmup: int | None = None
     like: str | None = None
 
 

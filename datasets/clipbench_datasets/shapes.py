@@ -93,7 +93,7 @@ ROCLIP = {"pool_size": 4096}
 NEIGHBORS = {"scoring_epochs": 2, "block": 4096}
 # A tenth of the rate for ten epochs, which suits photographs, leaves a backdoor whole here; this is
 # what it takes for one of the three to work, and the other two get the same.
-CLEAN_UP = {"clean_up_epochs": 20, "clean_up_lr_scale": 1.0}
+CLEAN_UP = {"clean_up_epochs": 20, "clean_up_lr_scale": 1.0, "clean_up_warmup": TRAIN["warmup"]}
 
 
 @dataclass(frozen=True)
@@ -234,6 +234,7 @@ class Shapes:
                 "roclip": {**ROCLIP, "train": self._length(ROCLIP_EPOCHS)},
                 **dict.fromkeys(("dao", "slof", "kdist", "lid"), NEIGHBORS),
                 **dict.fromkeys(("finetune", "cleanclip", "par"), CLEAN_UP),
+                "clipscore": {"scoring_warmup": TRAIN["warmup"]},
                 "isolation_forest": {"scoring_epochs": NEIGHBORS["scoring_epochs"]},
             },
         )

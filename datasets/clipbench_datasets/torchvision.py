@@ -145,7 +145,17 @@ class Torchvision:
         if self.dataset == "ImageFolder":
             root, train = image_folder.splits(self.root)
             how = {"loader": image_folder.read}
-            return self._open(root, how), None if train is None else self._open(train, how)
+            test = self._open(root, how)
+            if train is None:
+                return test, None
+            learn = self._open(train, how)
+            if odd := sorted(set(test.classes) ^ set(learn.classes)):  # a label is a place in each
+                raise CorruptData(
+                    f"{root.resolve()} and {train.resolve()} have different folders of classes"
+                    f" (the first that one lacks is {odd[0]!r}); give both the same, or name the"
+                    " test images alone as root."
+                )
+            return test, learn
         form = _FORMS.get(self.dataset, _SPLIT)
         test = self._open(self.root, form.test)
         if form.train is None:

@@ -30,6 +30,7 @@ class CleanUp(ABC):
         trusted_size: trusted pairs.
         clean_up_epochs: epochs of the clean-up, over the trusted pairs.
         clean_up_lr_scale: learning rate of the clean-up, as a share of that of pre-training.
+        clean_up_warmup: steps of the clean-up's linear warm-up (50 in CleanCLIP).
     """
 
     name: ClassVar[str]  # in messages
@@ -39,9 +40,10 @@ class CleanUp(ABC):
     trusted_size: int = 2_000
     clean_up_epochs: int = 10
     clean_up_lr_scale: float = 0.1
+    clean_up_warmup: int = 50
 
     def __post_init__(self) -> None:
-        for field, least in (("trusted_size", 2), ("clean_up_epochs", 1)):
+        for field, least in (("trusted_size", 2), ("clean_up_epochs", 1), ("clean_up_warmup", 0)):
             value = getattr(self, field)
             if value < least:
                 raise BadSetting(f"{self.name}.{field} must be at least {least}. Got {value}.")
@@ -70,7 +72,12 @@ class CleanUpRun(StatelessRun):
     def stages(self) -> Sequence[Stage]:
         """Pre-training on the set, then the clean-up from where that ended."""
         config = self._config
-        clean_up = Stage(config.clean_up_epochs, trusted=True, lr_scale=config.clean_up_lr_scale)
+        clean_up = Stage(
+            config.clean_up_epochs,
+            trusted=True,
+            lr_scale=config.clean_up_lr_scale,
+            warmup=config.clean_up_warmup,
+        )
         return clip_stage(self._facts.epochs), clean_up
 
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002

@@ -27,11 +27,13 @@ class ClipScore(Filter):
 
     Args:
         trusted_size: trusted pairs.
+        scoring_warmup: steps of linear warm-up of the model that scores.
     """
 
     name = "clipscore"
 
     trusted_size: int = 2_000
+    scoring_warmup: int = 50
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,7 +42,7 @@ class ClipScore(Filter):
 
     def scoring_stage(self, epochs: int) -> Stage:
         """Train on the trusted pairs."""
-        return Stage(self.scoring_epochs or epochs, trusted=True)
+        return Stage(self.scoring_epochs or epochs, trusted=True, warmup=self.scoring_warmup)
 
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:  # noqa: ARG002
         """Return the cosine similarity of each pair."""

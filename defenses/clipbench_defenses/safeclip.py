@@ -119,7 +119,7 @@ class SafeCLIPRun:
             for name in ("image", "text")
         )
         self._ratio: float | None = None  # of the next safe set; None before the first split
-        self._first_safe_batches = 0  # known to the official schedule alone
+        self._first_share: float | None = None  # of the safe set, for the official schedule
 
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:
         """Yield the phases of an epoch."""
@@ -143,9 +143,10 @@ class SafeCLIPRun:
         # Ties, which a saturated posterior makes in masses, are broken by similarity.
         ranked = np.lexsort((-similarity, -score))
         size = int(self._ratio * len(similarity) + 1e-6)  # 0.7 + 0.1 is a little less than 0.8
+        size = max(size, min(2, len(similarity)))  # fewer give no contrast
         safe[ranked[:size]] = True
-        if not self._first_safe_batches:
-            self._first_safe_batches = -(-int(safe.sum()) // self._facts.batch_size)
+        if self._first_share is None:
+            self._first_share = float(safe.mean())
         self._ratio = min(self._ratio + self._config.growth, self._config.cap)
         return safe
 
@@ -176,7 +177,7 @@ class SafeCLIPRun:
             views=2,
             detached_views=0 if self._config.symmetric else 1,
             cross_modal=False,
-            lr_factor=self._official_factor(epoch, keep is not None),
+            lr_factor=self._official_factor(epoch, keep is not None, risky=True),
         )
 
     def _cross_modal(
@@ -212,25 +213,34 @@ class SafeCLIPRun:
             return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2
         return clip_loss(image[0], text[0], scale)
 
-    def _official_factor(self, epoch: int, after_warmup: bool, constant: bool = False) -> Any:
+    def _official_factor(
+        self, epoch: int, after_warmup: bool, constant: bool = False, risky: bool = False
+    ) -> Any:
         """Return the authors' schedule for one phase, or None for the engine's.
 
-        Their step counter is (batches of the loader at hand) x (epoch counted from 1), while the
-        cosine's length is that of the epochs of one stage, in batches of the first loader.
+        Their step counter is (batches of an epoch) x (epoch counted from 1), while the cosine's
+        length is that of the epochs of one stage. After the warm-up that length sums the growing
+        safe sets, without their cap; an epoch of the safe set counts as their mean, one of the
+        risky set as its own batches.
         """
         if self._config.lr_schedule == "fixed":
             return None
         config, facts = self._config, self._facts
         all_batches = -(-facts.pairs_per_epoch // facts.batch_size)
         warmup = config.unimodal_epochs + config.cross_modal_epochs
-        total = all_batches * warmup
+        total, counted = float(all_batches * warmup), 0
         if after_warmup:
-            total = (self._first_safe_batches or all_batches) * (facts.epochs - warmup)
+            assert self._first_share is not None  # the split comes before its phases
+            epochs = facts.epochs - warmup
+            share = self._first_share * epochs + config.growth * epochs * (epochs - 1) / 2
+            total = share * all_batches
+            counted = 0 if risky else int(total // epochs)
 
         def factor(step: int, steps: int) -> float:
             if constant:
                 return 1.0
-            return cosine_of_steps(steps * (epoch + 1) + step, total, OFFICIAL_WARMUP_STEPS)
+            done = (counted or steps) * (epoch + 1) + step
+            return cosine_of_steps(done, total, OFFICIAL_WARMUP_STEPS)
 
         return factor
 
@@ -240,7 +250,7 @@ class SafeCLIPRun:
             "image_pool": self._image_pool.state_dict(),
             "text_pool": self._text_pool.state_dict(),
             "ratio": self._ratio,
-            "first_safe_batches": self._first_safe_batches,
+            "first_share": self._first_share,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -248,7 +258,7 @@ class SafeCLIPRun:
         self._image_pool.load_state_dict(state["image_pool"])
         self._text_pool.load_state_dict(state["text_pool"])
         self._ratio = state["ratio"]
-        self._first_safe_batches = state["first_safe_batches"]
+        self._first_share = state["first_share"]
 
 
 DEFENSE = SafeCLIP

@@ -141,7 +141,7 @@ def test_goals_are_used_equally_often(num_classes: int, num_targets: int) -> Non
     """Goals repeat only when all classes are used up, for any numbers of targets and classes."""
     for seed in range(20):
         labels = [target % num_classes for target in range(num_targets)]
-        goals = _draw_goals(labels, num_classes, generator(seed))
+        goals = _draw_goals(labels, range(num_classes), generator(seed))
         assert all(goal != label for goal, label in zip(goals, labels, strict=True))
         if num_targets <= num_classes:
             assert len(set(goals)) == num_targets
@@ -149,7 +149,7 @@ def test_goals_are_used_equally_often(num_classes: int, num_targets: int) -> Non
 
 def test_targets_that_all_have_one_class_never_get_it_as_goal() -> None:
     """A held-out set of one class still gives goals other than it, each used equally often."""
-    goals = _draw_goals([1] * 8, 5, generator(0))
+    goals = _draw_goals([1] * 8, range(5), generator(0))
     assert Counter(goals) == {0: 2, 2: 2, 3: 2, 4: 2}
 
 

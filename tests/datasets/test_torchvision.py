@@ -156,3 +156,17 @@ def test_a_broken_image_is_named(tmp_path: Path, evaluate: Any) -> None:
     status, error = evaluate(f"torchvision:dataset=ImageFolder,root={root}")
     assert status == 2
     assert "hen/1.jpg is damaged" in error
+
+
+def test_folders_of_different_classes_are_refused(tmp_path: Path) -> None:
+    """A label is the place of a folder among its neighbours: bee would be learnt as cat."""
+    for split, names in (("test", ("ant", "cat")), ("train", ("ant", "bee"))):
+        for name in names:
+            (tmp_path / split / name).mkdir(parents=True)
+            jpeg(tmp_path / split / name / "1.jpg", 0)
+    with pytest.raises(BadInput, match=r"different folders of classes .*'bee'"):
+        Torchvision("ImageFolder", tmp_path).evaluation()
+    test = Torchvision("ImageFolder", tmp_path / "test").evaluation().classification
+    assert test is not None
+    assert test.classes.names == ("ant", "cat")
+    assert test.train is None

@@ -41,7 +41,7 @@ def test_a_filter_scores_with_one_model_and_trains_another(name: str) -> None:
     """First a scoring model, then a fresh one; the length of the first is a parameter."""
     run = registry.build("defense", name).start(FACTS)
     assert isinstance(run, StagedRun)
-    trusted = Stage(EPOCHS, trusted=True)
+    trusted = Stage(EPOCHS, trusted=True, warmup=50)
     scoring = trusted if name == "clipscore" else Stage(EPOCHS, like="clip")
     assert tuple(run.stages) == (scoring, Stage(EPOCHS, fresh=True))
     short = registry.build("defense", f"{name}:scoring_epochs=1").start(FACTS)

@@ -132,21 +132,42 @@ def test_the_unimodal_loss_is_nnclr_with_the_pool_of_view_one() -> None:
     assert actual == pytest.approx(np.mean(expected), abs=1e-5)
 
 
-def test_the_official_schedule_rises_again() -> None:
-    """The authors' counter passes the end of its cosine two epochs early; ours cannot."""
-    config = SafeCLIP(
-        unimodal_epochs=1, cross_modal_epochs=1, first_ratio=0.5, lr_schedule="official"
+def test_the_official_rates_are_those_that_the_authors_counters_give() -> None:
+    """A million pairs, batch 128, 15% safe at first; rates worked out from the released formula.
+
+    The rate of the safe set is zero as epoch 26 of 32 begins and rises again; that of the risky set
+    swings, for its counter has other batches than the cosine.
+    """
+    pairs, rate = 1_000_000, 5e-4
+    run = SafeCLIP(lr_schedule="official", first_ratio=0.15).start(
+        TrainingFacts(pairs, pairs, 32, 128, 8, torch.device("cpu"), seed=1)
     )
-    run = config.start(TrainingFacts(4000, 4000, 32, 1, 8, torch.device("cpu"), seed=1))
-    given = similarity_of(np.linspace(0, 1, 4000, dtype=np.float32))
-    factors = {}
+    given = KnownPairs(similarities=torch.linspace(-1, 1, pairs))
+    found = {}
     for epoch in range(32):
         for phase in run.phases(epoch, given):
             assert phase.lr_factor is not None
-            if phase.name == "safe":
-                factors[epoch] = phase.lr_factor(0, 2000)  # 2000 batches in the first safe set
-    assert factors[29] == pytest.approx(0.0, abs=1e-12)
-    assert 0 < factors[30] < factors[31]
+            kept = pairs if phase.keep is None else int(phase.keep.sum())
+            found[phase.name, epoch + 1] = rate * phase.lr_factor(0, -(-kept // 128))
+    assert found["safe", 26] == pytest.approx(0, abs=1e-8)
+    assert 0 < found["safe", 29] < found["safe", 32]
+    assert found["safe", 32] == pytest.approx(9e-5, rel=0.05)
+    assert found["risky", 7] == pytest.approx(5e-5, rel=0.05)
+    assert found["risky", 8] == pytest.approx(6e-6, abs=1e-6)
+    assert found["risky", 20] == pytest.approx(4.4e-4, rel=0.05)
+    assert found["risky", 29] < 2e-5
+
+
+@pytest.mark.filterwarnings("ignore:safeclip")
+@pytest.mark.parametrize("pairs", [2, 10, 19, 39])
+def test_the_safe_set_of_a_few_pairs_can_be_trained_on(pairs: int) -> None:
+    """Five per cent of them are less than the two that give a contrast."""
+    run = SafeCLIP().start(TrainingFacts(pairs, pairs, 8, 128, 8, torch.device("cpu"), seed=0))
+    given = KnownPairs(similarities=torch.full((pairs,), 0.3))
+    phases = [phase for epoch in range(7) for phase in run.phases(epoch, given)]
+    assert phases[-1].name == "safe"
+    assert phases[-1].keep is not None
+    assert phases[-1].keep.sum() == 2
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,8 @@ class ImageAugmentation:
         Returns:
             ``(B, 3, H, W)`` float in [0, 1].
         """
+        if not len(images):  # a process may have none of a small batch; torch makes no grid of it
+            return images
         u = torch.from_numpy(draws).to(images.device)
         if self.crops or self.flip > 0.0:
             images = self._crop_and_flip(images, u)
@@ -132,6 +134,8 @@ class ImageAugmentation:
         Returns:
             ``(B, 3, S, S)``: `crops` itself where they are flipped at most, else float in [0, 1].
         """
+        if not len(crops):
+            return crops.float() / 255 if self.recolours else crops
         u = torch.from_numpy(draws).to(crops.device)
         if self.flip > 0.0:
             _flip(crops, np.flatnonzero(draws[:, 4] < self.flip))  # known without asking a GPU

@@ -4,7 +4,10 @@ Wei and Zou, EDA: Easy Data Augmentation Techniques for Boosting Performance on 
 Tasks, EMNLP 2019. One of four operations is drawn for each caption: replace words by synonyms,
 insert synonyms, swap words, delete words.
 
-Differs from the code of SafeCLIP and RoCLIP: every view is drawn afresh, not once for all epochs.
+Differs from the code of SafeCLIP and RoCLIP: every view is drawn afresh, not once for all epochs;
+and synonyms are those of the data set, not WordNet's. Where a data set has none, as those of
+crawled captions, words are swapped instead of replaced, and a word of the caption is repeated
+instead of inserting its synonym: half of all views would be no views otherwise.
 """
 
 from __future__ import annotations
@@ -34,6 +37,15 @@ class Synonyms(NamedTuple):
         which = (draw * self.counts[words]).astype(np.int64)
         return np.asarray(self.words[words, which])
 
+    def are_none(self) -> bool:
+        """Return whether no word has any."""
+        return not self.counts.any()
+
+    def of_themselves(self) -> Synonyms:
+        """Return a table in which every word stands for itself."""
+        size = len(self.counts)
+        return Synonyms(np.arange(size, dtype=np.int32)[:, None], np.ones(size, np.int32))
+
 
 def augment_words(
     words: WordArray,
@@ -56,6 +68,10 @@ def augment_words(
         Words ``(B, W')`` and counts ``(B,)``.
     """
     operation = rng.integers(4, size=len(words))
+    inserted = synonyms
+    if synonyms.are_none():
+        operation[operation == 0] = 2
+        inserted = synonyms.of_themselves()
     changes = np.maximum(1, (alpha * counts).astype(np.int64))
     spare = int(changes.max(initial=1))
     words = np.pad(words, ((0, 0), (0, spare)))
@@ -63,7 +79,7 @@ def augment_words(
     for step in range(spare):
         active = (changes > step) & (counts > 0)
         _replace(words, counts, synonyms, active & (operation == 0), rng)
-        _insert(words, counts, synonyms, active & (operation == 1), rng)
+        _insert(words, counts, inserted, active & (operation == 1), rng)
         _swap(words, counts, active & (operation == 2), rng)
     _delete(words, counts, operation == 3, alpha, rng)
     return words, counts

@@ -82,6 +82,11 @@ class Trainer:
         self._stages = stages_of(self._run, settings.epochs)
         if any(stage.trusted for stage in self._stages) and trusted is None:
             raise BadSetting("The defence has a stage on trusted pairs, but there are none.")
+        if settings.batch_size < processes.count:
+            raise BadSetting(
+                f"batch_size {settings.batch_size} gives some of {processes.count} processes"
+                " nothing to do; raise it, or start fewer."
+            )
         self._start: dict[str, Tensor] | None = None
         if any(stage.fresh for stage in self._stages[1:]):
             self._start = _copied(self.learner.model.state_dict())
@@ -119,7 +124,8 @@ class Trainer:
             place = Place.of(epoch, self._stages)
             pairs = self._set_of(place.stage)
             size = self._epoch_size(place.stage)
-            indices = epoch_pairs(len(pairs), size, epoch, self._seed)
+            first = epoch - place.epoch if place.stage.fresh else 0
+            indices = epoch_pairs(len(pairs), size, epoch, self._seed, first)
             seen = SeenPairs(self.learner, pairs, epoch, indices, resumed.get("scores"))
             at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
             at_start = _copied(at_start)
@@ -196,6 +202,7 @@ class Trainer:
             done = (sum(sizes[:number]) + sizes[number] * step / len(parts)) / max(1, sum(sizes))
             rate = self._learning_rate(phase, place, step, len(parts), done)
             where = f"epoch {state.epoch + 1}, step {step + 1}"
+            self._seed_dropout(number, step)
             losses.append(self.learner.step(phase, batch, rate, where))
             state.step, state.total_steps = step + 1, state.total_steps + 1
             state.stage_steps += 1
@@ -213,6 +220,12 @@ class Trainer:
 
     # ------------------------------------------------------------------ small parts
 
+    def _seed_dropout(self, number: int, step: int) -> None:
+        """Make what a model drops at random a function of seed and step alone, as views are."""
+        rank = self._processes.rank
+        seed = derive_seed(self._seed, "dropout", self.state.epoch, number, step, rank)
+        torch.manual_seed(seed % 2**63)
+
     def _request(
         self, phase: Phase, part: npt.NDArray[np.int64], number: int, step: int
     ) -> BatchRequest:
@@ -227,7 +240,9 @@ class Trainer:
         base = self._settings.lr * place.stage.lr_scale * phase.lr_scale
         if phase.lr_factor is not None:
             return base * phase.lr_factor(step, steps)
-        before, warmup = self.state.stage_steps, self._settings.warmup
+        before, warmup = self.state.stage_steps, place.stage.warmup
+        if warmup is None:
+            warmup = self._settings.warmup
         if self._settings.lr_schedule == "constant":
             return base * min(1.0, (before + 1) / max(1, warmup))
         progress = (place.epoch + done) / place.stage.epochs

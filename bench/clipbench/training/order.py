@@ -10,7 +10,9 @@ from clipbench.rng import generator
 IntArray = npt.NDArray[np.int64]
 
 
-def epoch_pairs(num_pairs: int, pairs_per_epoch: int, epoch: int, seed: int) -> IntArray:
+def epoch_pairs(
+    num_pairs: int, pairs_per_epoch: int, epoch: int, seed: int, first: int = 0
+) -> IntArray:
     """Return the pairs of one epoch.
 
     Passes over the data are random permutations, laid end to end; an epoch is the next
@@ -21,15 +23,18 @@ def epoch_pairs(num_pairs: int, pairs_per_epoch: int, epoch: int, seed: int) -> 
         pairs_per_epoch: pairs of one epoch, at most N.
         epoch: 0, 1, ...
         seed: the run's seed.
+        first: the epoch at which a model began anew; it begins with a pass of its own.
 
     Returns:
         ``(pairs_per_epoch,)`` pair numbers.
     """
-    start = epoch * pairs_per_epoch
+    begun = -(-first * pairs_per_epoch // num_pairs) * num_pairs
+    start = begun + (epoch - first) * pairs_per_epoch
+    stop = start + pairs_per_epoch
     parts = []
-    while start < (epoch + 1) * pairs_per_epoch:
+    while start < stop:
         number, offset = divmod(start, num_pairs)
-        take = min(num_pairs - offset, (epoch + 1) * pairs_per_epoch - start)
+        take = min(num_pairs - offset, stop - start)
         permutation = generator(seed, "order", number).permutation(num_pairs)
         parts.append(permutation[offset : offset + take])
         start += take
@@ -39,7 +44,8 @@ def epoch_pairs(num_pairs: int, pairs_per_epoch: int, epoch: int, seed: int) -> 
 def batches(pairs: IntArray, batch_size: int) -> list[IntArray]:
     """Split pairs into the fewest batches of at most `batch_size`, equal in size up to one pair.
 
-    No pair is dropped and no batch is so small that its contrastive loss means something else.
+    No pair is left out, and no batch is so small that its contrastive loss means something else.
+    But of an odd number of pairs in batches of two the last is alone, which contrasts with nothing.
     """
     if len(pairs) == 0:
         return []

@@ -20,7 +20,7 @@ def warmup_cosine(step: int, progress: float, warmup: int) -> float:
     return rise * 0.5 * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
-def cosine_of_steps(step: int, total: int, warmup: int) -> float:
+def cosine_of_steps(step: int, total: float, warmup: int) -> float:
     """Return the factor of a schedule that counts steps: warm-up of `warmup`, cosine up to `total`.
 
     Past `total` the cosine rises again; nothing here hides that.

@@ -37,10 +37,11 @@ class SeenPairs:
 
     def similarity(self, augment: bool = False) -> Tensor:
         """Return the cosine similarity of image and caption of each of the epoch's pairs."""
-        if "similarity" not in self.values:
+        name = "augmented" if augment else "similarity"
+        if name not in self.values:
             found = self._learner.similarity(self._pairs, self.numbers, augment, self._epoch)
-            self.values["similarity"] = found
-        return self.values["similarity"]
+            self.values[name] = found
+        return self.values[name]
 
     def score_set(self, score: Score) -> Tensor:
         """Return a score of all pairs of the set, in the order of the set."""
@@ -52,4 +53,4 @@ class SeenPairs:
         """Return the scores of the epoch's pairs, if any were asked for; the lower the worse."""
         if "set" in self.values:
             return self.values["set"][torch.from_numpy(self.numbers)]
-        return self.values.get("similarity")
+        return self.values.get("similarity", self.values.get("augmented"))

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache as remembered
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+import clipbench
 from clipbench import registry
 from clipbench.config import RunConfig
 from clipbench.contracts import Defense, HasTrusted, TrainingSource, trusted_size
 from clipbench.errors import BadSetting
 from clipbench.models import WEIGHTS_FILE, create_model, model_config, save_model
 from clipbench.progress import Reporter
+from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.usable import caption_field_of, open_usable
+from clipbench.shards.usable import caption_field_of, open_usable, without
 from clipbench.training.distributed import Processes
 from clipbench.training.engine import Trainer
 from clipbench.training.inputs import training_pairs
@@ -223,7 +226,7 @@ def _trusted(
     """Return the pairs that are known to be clean: those that were given, or that are held out.
 
     Raises:
-        BadSetting: there are none.
+        BadSetting: there are none, or fewer of the given ones than the defence wants.
     """
     if config.trusted is not None:
         given: TrainingSource = registry.build("dataset", config.trusted)
@@ -234,7 +237,14 @@ def _trusted(
     if processes.is_first:  # the others find them made
         given.prepare(cache, reporter.progress)
     processes.barrier()
-    return _usable(given.prepare(cache), given, config, cache, reporter)
+    found = _usable(given.prepare(cache), given, config, cache, reporter)
+    if len(found) < size:
+        raise BadSetting(
+            f"The defence {config.defense_name!r} wants {size:,} trusted pairs, but {found.source}"
+            f" has {len(found):,} that can be used; set its trusted_size to at most that."
+        )
+    left_out = generator(config.seed, "trusted").permutation(len(found))[size:]
+    return without(found, left_out.tolist(), cache) if len(left_out) else found
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -255,15 +265,26 @@ def _shared_stages(
 ) -> SharedStages:
     """Return the first stages that trainings of the same pairs and settings share.
 
-    Those of another way to compute are not shared, for their bits would differ.
+    Those of another way to compute are not shared, for their bits would differ, nor those of
+    another state of the code that trains.
     """
     content = _decisive(config, "attack", "defense", "trusted")
     device = processes.device
     threads = torch.get_num_threads() if device.type == "cpu" else None
     content["machine"] = [device_name(device), threads, processes.count, torch.__version__]
+    content["program"] = _program()
     # Trusted pairs may bring words that the set does not have, and with them rows of the model.
     content["vocabulary"] = hashlib.sha256(pairs.vocabulary.used.tobytes()).hexdigest()
     return SharedStages(cache / "stages", _hash(content, [shards]))
+
+
+@remembered
+def _program() -> str:
+    """Return a hash of the modules that train."""
+    package = Path(clipbench.__file__).parent
+    files = [*(package / "training").glob("*.py"), package / "models.py", package / "towers.py"]
+    parts = [path.read_bytes() for path in sorted(files)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def _decisive(config: RunConfig, *but: str) -> dict[str, Any]:

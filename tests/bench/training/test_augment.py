@@ -289,3 +289,13 @@ def test_crops_are_recoloured_as_squares_are() -> None:
     assert torch.equal(
         augmentation.apply(crops.float() / 255, draws), augmentation.apply_to_crops(crops, draws)
     )
+
+
+@pytest.mark.parametrize("augmentation", [EVERYTHING, ImageAugmentation(0.5, 1.0, 0.5)])
+def test_no_images_are_augmented_to_none(augmentation: ImageAugmentation) -> None:
+    """A process whose share of a small batch is empty goes on."""
+    nothing = torch.zeros(0, 3, SIDE, SIDE)
+    assert augmentation.apply(nothing, draws_of(augmentation, 0)).shape == nothing.shape
+    crops = augmentation.apply_to_crops(nothing.to(torch.uint8), draws_of(augmentation, 0))
+    assert crops.shape == nothing.shape
+    assert crops.is_floating_point() == augmentation.recolours

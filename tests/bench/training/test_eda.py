@@ -204,3 +204,23 @@ def test_inputs_are_not_changed() -> None:
     assert np.array_equal(counts, before[1])
     assert augmented(rows, 0.3, 1) == augmented(rows, 0.3, 1)
     assert augmented(rows, 0.3, 1) != augmented(rows, 0.3, 2)
+
+
+def test_without_any_synonyms_words_are_swapped_and_repeated() -> None:
+    """Data without a table still give views: as many captions change as with one."""
+    nothing = Synonyms(np.zeros((NUM_WORDS, 1), np.int32), np.zeros(NUM_WORDS, np.int32))
+    row = list(range(1, 13))
+    words, counts = augment_words(*padded([row] * 4000), nothing, 0.1, generator(1, "augment", 9))
+    new_rows = [line[:count].tolist() for line, count in zip(words, counts, strict=True)]
+    changed = {0: 0, 1: 0, 2: 0, 3: 0}
+    for new, operation in zip(new_rows, operations(4000, 9), strict=True):
+        changed[operation] += new != row
+        if operation == 1:
+            assert len(new) == 13
+            assert set(new) == set(row)
+            assert is_part(row, new)
+        elif operation != 3:
+            assert new in swaps(row)
+    # A swap may draw one place twice (1 in 12), a deletion spare all twelve (0.9^12).
+    shares = [changed[operation] / 1000 for operation in range(4)]
+    assert shares == pytest.approx([11 / 12, 1, 11 / 12, 1 - 0.9**12], abs=0.08)

@@ -655,3 +655,80 @@ def test_the_reference_is_the_model_as_the_stage_found_it(tmp_path: Path) -> Non
     assert len(distances) == 4
     assert distances[0] < 1e-5
     assert distances[-1] > 1e-3
+
+
+# --------------------------------------------------------------------------- stages that are short
+
+
+@pytest.mark.parametrize(
+    ("defense", "peak"),
+    [
+        (FineTune(trusted_size=96, clean_up_epochs=40), 0.1),
+        (ClipScore(trusted_size=96, scoring_epochs=40), 1.0),
+    ],
+    ids=["clean-up", "scoring model"],
+)
+def test_a_stage_on_trusted_pairs_reaches_its_rate(
+    defense: Defense, peak: float, tmp_path: Path
+) -> None:
+    """Pre-training on real data warms up for 10,000 steps; these stages have 120."""
+    found = []
+
+    def progress(*_: Any) -> None:
+        if trainer.state.history[-1]["trusted"]:
+            found.append(trainer.learner.optimizer.param_groups[0]["lr"])
+
+    trainer = tiny_trainer(tmp_path, defense, progress=progress, epochs=1, lr=0.01, warmup=10_000)
+    trainer.train()
+    assert 0.5 * 0.01 * peak < max(found) <= 0.01 * peak
+
+
+def test_a_model_that_begins_anew_begins_with_a_whole_pass(tmp_path: Path) -> None:
+    """Where epochs are thirds of a pass, what is kept is seen once in three, and not by chance."""
+    filtering = DAO(scoring_epochs=2, k=4, block=32, drop=0.1)
+    trainer = tiny_trainer(tmp_path, filtering, count=96, epochs=3, pairs_per_epoch=32)
+    trainer.train()
+    scoring = np.zeros(96, np.int64)
+    for epoch in range(2):
+        np.add.at(scoring, epoch_pairs(96, 32, epoch, SEED), 1)
+    retraining = trainer.exposures - scoring
+    assert sorted(np.unique(retraining).tolist()) == [0, 1]
+    assert retraining.sum() == 96 - 10
+
+
+# --------------------------------------------------------------------------- chance in a model
+
+
+def dropping_model(seed: int = 0) -> torch.nn.Module:
+    """A transformer that sees half of the patches of each image."""
+    torch.manual_seed(seed)
+    vision = {"image_size": 32, "layers": 1, "width": 16, "head_width": 8, "patch_size": 8}
+    text = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    model: torch.nn.Module = open_clip.CLIP(
+        16, {**vision, "patch_dropout": 0.5}, text, output_dict=True
+    )
+    return model
+
+
+def test_what_a_model_drops_is_the_seeds_doing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed and taken up after others drew random numbers, it ends with the same bits."""
+    monkeypatch.setattr("tiny_training.tiny_model", dropping_model)
+    whole = tiny_trainer(tmp_path / "whole", AugmentedClip())
+    whole.train()
+    torch.rand(7)
+    killed = tiny_trainer(tmp_path / "killed", AugmentedClip(), checkpoint_every_s=0.0)
+    kill_in_epoch(killed, 1)
+    with pytest.raises(Killed):
+        killed.train()
+    torch.rand(3)
+    resumed = tiny_trainer(tmp_path / "killed", AugmentedClip())
+    resumed.train()
+    assert outcome(resumed, tmp_path / "killed") == outcome(whole, tmp_path / "whole")
+
+
+def test_more_processes_than_pairs_of_a_batch_are_refused(tmp_path: Path) -> None:
+    """Some of them would have nothing to do at any step."""
+    with pytest.raises(BadSetting, match="batch_size 2 gives some of 3 processes nothing to do"):
+        tiny_trainer(tmp_path, NoDefense(), processes=Processes(count=3), batch_size=2)
