@@ -24,7 +24,8 @@ from clipbench.errors import BadSetting
 from clipbench.surrogate import Surrogate
 from clipbench_attacks._surrogates import HasSurrogate
 
-_AT_ONCE = 4096  # candidates whose images are held at once
+_AT_ONCE = 256  # candidates whose images, of full size, are held at once
+_Kind = tuple[int, str]
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,13 @@ class Adaptive(HasSurrogate):
         return self._attack().num_targets(count)
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
-        """Yield for each target its share of the base attack's poisons, the most similar ones.
+        """Yield for each target and role its share of the base's poisons, the most similar ones.
 
         Raises:
             BadSetting: what the base attack refuses.
         """
         attack = self._with_targets(scene.count)
-        wanted = Counter(poison.target for poison in attack.poison(scene, corpus))
+        wanted = Counter(_kind(poison) for poison in attack.poison(scene, corpus))
         many = min(scene.count * self.candidates, len(corpus))
         if attack.num_targets(many) != attack.num_targets(scene.count):
             raise BadSetting(
@@ -81,9 +82,9 @@ class Adaptive(HasSurrogate):
         kept: set[int] = set()
         left = Counter(wanted)
         for number in order:
-            target = scores[number][0]
-            if left[target] > 0:
-                left[target] -= 1
+            kind = scores[number][0]
+            if left[kind] > 0:
+                left[kind] -= 1
                 kept.add(number)
         for number, poison in enumerate(attack.poison(_of(scene, many), corpus)):
             if number in kept:
@@ -111,9 +112,9 @@ class Adaptive(HasSurrogate):
 
     def _scores(
         self, surrogate: Surrogate, candidates: Iterator[Poison]
-    ) -> list[tuple[int, float]]:
-        """Return target and similarity of image and caption of each candidate."""
-        found: list[tuple[int, float]] = []
+    ) -> list[tuple[_Kind, float]]:
+        """Return kind, and similarity of image and caption, of each candidate."""
+        found: list[tuple[_Kind, float]] = []
         part: list[Poison] = []
         for poison in candidates:
             part.append(poison)
@@ -123,11 +124,16 @@ class Adaptive(HasSurrogate):
         return found + (_scored(surrogate, part) if part else [])
 
 
-def _scored(surrogate: Surrogate, part: Sequence[Poison]) -> list[tuple[int, float]]:
+def _kind(poison: Poison) -> _Kind:
+    """Return target and role: a poison is chosen among those that have the same."""
+    return poison.target, poison.role
+
+
+def _scored(surrogate: Surrogate, part: Sequence[Poison]) -> list[tuple[_Kind, float]]:
     images = surrogate.image_features([poison.image for poison in part])
     texts = surrogate.text_features([poison.caption for poison in part])
     similarities: list[Any] = (images.double() * texts.double()).sum(dim=1).tolist()
-    return [(poison.target, value) for poison, value in zip(part, similarities, strict=True)]
+    return [(_kind(poison), value) for poison, value in zip(part, similarities, strict=True)]
 
 
 def _of(scene: Scene, count: int) -> Scene:

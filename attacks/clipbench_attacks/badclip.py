@@ -171,7 +171,14 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     ) -> list[tuple[int, str]]:
         """Draw pairs that name the target class, or do not, to optimise the patch on."""
         count = min(self.optimized_on, len(corpus))
-        return self.find_pairs(replace(scene, count=count), corpus, goal, naming=naming)
+        found = self.find_pairs(replace(scene, count=count), corpus, goal, naming=naming)
+        if not found:
+            what = "names" if naming else "does not name"
+            raise BadSetting(
+                f"badclip: no caption of {len(corpus)} {what} {scene.classes.names[goal]!r}, and"
+                " the patch is optimised on such pairs. Choose another target_label."
+            )
+        return found
 
 
 class Known(NamedTuple):

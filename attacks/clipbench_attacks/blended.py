@@ -66,6 +66,11 @@ class Blended(DirtyLabel):
             raise BadSetting(f"blended: detail must be in 1 .. 1024, got {self.detail!r}.")
         if self.pattern == "text" and not self.text.strip():
             raise BadSetting("blended: text must not be empty.")
+        if self.pattern == "text" and _font_size(self.text, self.detail) < 1:
+            raise BadSetting(
+                f"blended: text of {len(self.text)} letters is too long to be drawn in "
+                f"{self.detail} cells; shorten it or raise detail."
+            )
 
     def put_on(self, image: Image, *, testing: bool) -> Image:  # noqa: ARG002 - the same for both
         """Return ``(1 - alpha) image + alpha pattern``, rounded."""
@@ -101,14 +106,18 @@ def _pattern(
             ImageDraw.Draw(canvas).polygon(corners, fill=tuple(colour))
         return np.asarray(canvas), np.full((side, side), 255, dtype=np.uint8)
     letters = PilImage.new("L", (side, side), 0)
-    draw = ImageDraw.Draw(letters)
-    font = ImageFont.load_default(100)
-    left, _, right, _ = draw.textbbox((0, 0), text, font=font)
-    font = ImageFont.load_default(100 * 0.9 * side / (right - left))
-    draw.text((side / 2, side / 2), text, fill=255, font=font, anchor="mm")
+    font = ImageFont.load_default(_font_size(text, detail))
+    ImageDraw.Draw(letters).text((side / 2, side / 2), text, fill=255, font=font, anchor="mm")
     red = np.zeros((side, side, 3), dtype=np.uint8)
     red[:, :, 0] = 255
     return red, np.asarray(letters)
+
+
+def _font_size(text: str, detail: int) -> float:
+    """Return the size, in pixels of the drawing, at which a text fills most of its width."""
+    draw = ImageDraw.Draw(PilImage.new("L", (1, 1)))
+    left, _, right, _ = draw.textbbox((0, 0), text, font=ImageFont.load_default(100))
+    return 100 * 0.9 * detail * _SHARPNESS / (right - left)
 
 
 ATTACK = Blended

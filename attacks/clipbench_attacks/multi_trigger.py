@@ -42,12 +42,24 @@ class MultiTrigger:
         check_choice("multi_trigger", "mode", self.mode, Mode)
         if not self.triggers:
             raise BadSetting("multi_trigger: triggers must name at least one backdoor.")
+        bare: list[Backdoor] = []
         for trigger in self.triggers:
             attack = registry.build("attack", trigger)
             if not isinstance(attack, Backdoor):
                 raise BadSetting(
                     f"multi_trigger: triggers must be backdoors with a target_label; {trigger!r} "
                     "is none."
+                )
+            if type(attack).probes is not Backdoor.probes:
+                raise BadSetting(
+                    f"multi_trigger: {trigger!r} is tested in a way of its own, which several "
+                    "triggers can't share; name backdoors that are a trigger in the image alone."
+                )
+            bare.append(dataclasses.replace(attack, target_label=None))
+            if bare[-1] in bare[:-1]:
+                raise BadSetting(
+                    f"multi_trigger: {trigger!r} has the trigger of another one, which can't mean "
+                    "two targets; name each once, or with other parameters."
                 )
 
     def num_targets(self, count: int) -> int:
@@ -85,12 +97,13 @@ class MultiTrigger:
         built: list[Backdoor] = [registry.build("attack", trigger) for trigger in self.triggers]
         built = built[: self.num_targets(scene.count)]
         given = {backdoor.target_label for backdoor in built}
-        order = scene.rng("multi_trigger", "target labels").permutation(len(names)).tolist()
+        able = scene.classes.predictable
+        order = scene.rng("multi_trigger", "target labels").permutation(able).tolist()
         free = iter([names[number] for number in order if names[number] not in given])
-        if len(names) < len(built):
+        if len(able) < len(built):
             raise BadSetting(
                 f"multi_trigger: {len(built)} triggers need as many classes, but there are "
-                f"{len(names)}. Name fewer triggers."
+                f"{len(able)}. Name fewer triggers."
             )
         return [
             backdoor

@@ -59,7 +59,7 @@ class WaNet(DirtyLabel):
         return pixels_out
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)  # each takes 16 bytes a pixel, and images of a crawl differ in size
 def _places(
     height: int, width: int, grid: int, strength: float, seed: int
 ) -> npt.NDArray[np.float64]:

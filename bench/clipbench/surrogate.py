@@ -73,8 +73,9 @@ class Surrogate:
         known = get_model_preprocess_cfg(self.model)
         mean, std = (pixels.new_tensor(known[name])[:, None, None] for name in ("mean", "std"))
         network: Any = self.model
-        features: Tensor = network.encode_image((pixels - mean) / std, normalize=True)
-        return features
+        inputs = ((pixels - mean) / std).to(next(self.model.parameters()).device)
+        features: Tensor = network.encode_image(inputs, normalize=True)
+        return features.to(pixels.device)
 
 
 def load_surrogate(model: str, weights: str | Path) -> Surrogate:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_scenes import banana_corpus, make_scene
+from tiny_scenes import NAMES, MemoryCorpus, banana_corpus, make_scene
 from torch.nn import functional as F
 
 from clipbench.contracts import Image
@@ -29,6 +29,18 @@ class Prefers:
         found = [re.match(r"number (\d+)", text) for text in texts]
         numbers = torch.tensor([float(match[1]) if match else 0.0 for match in found])
         return F.normalize(torch.stack([numbers, torch.full_like(numbers, 100.0)], dim=1), dim=1)
+
+
+class Sees:
+    """A surrogate that knows an image's class by its first pixel, and a caption's by its name."""
+
+    def image_features(self, images: Sequence[Image]) -> torch.Tensor:
+        return F.one_hot(torch.tensor([int(image[0, 0, 0]) for image in images]), 5).float()
+
+    def text_features(self, texts: Sequence[str]) -> torch.Tensor:
+        plain = [text.replace("PLANTAIN", "banana") for text in texts]
+        named = [next(n for n, name in enumerate(NAMES) if name in text) for text in plain]
+        return F.one_hot(torch.tensor(named), 5).float()
 
 
 @pytest.fixture
@@ -78,6 +90,33 @@ def test_a_backdoors_pairs_are_chosen_with_trigger_and_place(
     for poison in kept:
         np.testing.assert_array_equal(poison.image, by_base[poison.base].image)
     assert len({poison.base for poison in kept}) == 20
+
+
+def test_roles_keep_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Poisons with one key alone look least like poison; both keys are half of what is kept."""
+    monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: Sees())
+    clean = banana_corpus()
+    images = np.stack([clean.image(number) for number in range(len(clean))])
+    images[:, 0, 0] = (np.arange(len(clean)) % 5)[:, None]
+    corpus = MemoryCorpus(tuple(clean.caption(number) for number in range(len(clean))), images)
+    attack = Adaptive(base="dual_key:target_label=banana,place=center", candidates=5)
+    kept = list(attack.poison(make_scene(20), corpus))
+    assert Counter(poison.role for poison in kept) == {"poison": 10, "image key": 5, "text key": 5}
+
+
+def test_few_images_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates, which may be photographs of full size, are scored in parts."""
+    held: list[int] = []
+
+    class Counts(Prefers):
+        def image_features(self, images: Sequence[Image]) -> torch.Tensor:
+            held.append(len(images))
+            return super().image_features(images)
+
+    monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: Counts())
+    list(Adaptive(base="targeted:targets=1", candidates=100).poison(make_scene(3), banana_corpus()))
+    assert sum(held) == 300
+    assert max(held) <= 256
 
 
 def test_probes_trigger_and_mode_are_the_base_attacks() -> None:

@@ -12,6 +12,8 @@ from clipbench_attacks.badnets import BadNets
 from clipbench_attacks.filter import Filter
 from clipbench_attacks.multi_trigger import MultiTrigger
 
+SIX = ("badnets", "badnets:size=0.3", "blended", "filter", "sig", "wanet")
+
 
 def test_poisons_are_spread_over_the_backdoors_and_no_pair_is_taken_twice() -> None:
     """Ten poisons over three backdoors are 4, 3 and 3, each on a pair of its own."""
@@ -72,10 +74,31 @@ def test_what_is_no_backdoor_is_refused() -> None:
         MultiTrigger(triggers=())
 
 
+@pytest.mark.parametrize(
+    "triggers",
+    [
+        ("badnets", "filter", "badnets"),
+        ("badnets:target_label=car", "badnets:target_label=tiger"),
+        ("blended", "blended:pattern=noise"),
+    ],
+)
+def test_one_trigger_cannot_mean_two_targets(triggers: tuple[str, ...]) -> None:
+    """Whatever its target and however it is spelled; other parameters make it another trigger."""
+    with pytest.raises(BadSetting, match=f"{triggers[-1]!r} has the trigger of another one"):
+        MultiTrigger(triggers=triggers)
+    MultiTrigger(triggers=("badnets", "badnets:size=0.2"))
+
+
+def test_a_backdoor_with_prompts_of_its_own_is_refused() -> None:
+    """Both keys of `dual_key` are tested together; probes of several triggers have one prompt."""
+    with pytest.raises(BadSetting, match="'dual_key' is tested in a way of its own"):
+        MultiTrigger(triggers=("badnets", "dual_key"))
+
+
 def test_more_backdoors_than_classes_are_refused() -> None:
     """Five classes can't be six targets."""
     with pytest.raises(BadSetting, match="6 triggers need as many classes, but there are 5"):
-        MultiTrigger(triggers=("badnets",) * 6).probes(make_scene(6))
+        MultiTrigger(triggers=SIX).probes(make_scene(6))
 
 
 def test_triggers_can_be_given_on_the_command_line() -> None:

@@ -177,6 +177,20 @@ def test_the_patch_lies_in_the_middle_and_scales_with_the_image() -> None:
     assert (large != 100).any(axis=2).sum() == 16 * 16
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"), [("one thing", "names 'banana'"), ("a banana", "does not name 'banana'")]
+)
+def test_a_patch_needs_pairs_of_the_class_and_others(
+    monkeypatch: pytest.MonkeyPatch, text: str, problem: str
+) -> None:
+    """It is optimised on both; where there are none the message says which, and what to do."""
+    monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: SeesColour())
+    corpus = MemoryCorpus((text,) * 40, some_images(40, "alike"))
+    attack = BadCLIP(target_label="banana", steps=2)
+    with pytest.raises(BadSetting, match=f"no caption of 40 {problem}.* another target_label"):
+        attack.crafted(make_scene(3), corpus)
+
+
 def test_before_it_is_crafted_there_is_no_patch_to_put_on() -> None:
     """The message says when it is made."""
     with pytest.raises(BadSetting, match="poison a set first"):

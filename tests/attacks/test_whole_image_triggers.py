@@ -147,6 +147,13 @@ def test_wanet_displaces_by_its_strength_in_half_pixels() -> None:
         assert steps < 0.5 * 32 / size  # smooth: neighbours move together
 
 
+def test_wanet_remembers_few_fields() -> None:
+    """Each is larger than its image, and images of a crawl have as many sizes as there are."""
+    for height in range(30, 40):
+        on(WaNet(), np.zeros((height, 40, 3), np.uint8))
+    assert _places.cache_info().currsize <= 4
+
+
 def test_the_filter_warms_lights_cools_darks_and_has_a_strength() -> None:
     """Black turns blue, white turns warm; half the strength goes half the way."""
     black, white = (np.full((4, 4, 3), value, dtype=np.uint8) for value in (0, 255))
@@ -167,6 +174,12 @@ def test_the_filter_warms_lights_cools_darks_and_has_a_strength() -> None:
         (Blended, {"detail": 0}, "blended: detail must"),
         (Blended, {"pattern": "kitty"}, "blended: pattern must"),
         (Blended, {"pattern": "text", "text": " "}, "blended: text must"),
+        (Blended, {"pattern": "text", "text": "x" * 2000}, "text of 2000 letters is too long"),
+        (
+            Blended,
+            {"pattern": "text", "text": "x" * 99, "detail": 2},
+            "in 2 cells; shorten it or raise detail",
+        ),
         (Sig, {"amplitude": 0}, "sig: amplitude must"),
         (Sig, {"test_amplitude": 300}, "sig: test_amplitude must"),
         (Sig, {"frequency": float("nan")}, "sig: frequency must"),

@@ -14,6 +14,7 @@ from PIL import Image
 
 from clipbench import poison_sheet
 from clipbench.cli import main
+from clipbench_datasets.shapes import Shapes
 
 DATA = "shapes:size=300,test_size=100,targets_size=100"
 
@@ -82,6 +83,20 @@ def test_inserted_pairs_have_nothing_before(tmp_path: Path, figures: list[Figure
     """There was no pair in their place."""
     shown(tmp_path, "targeted:targets=2,mode=insert")
     assert texts_of(figures[0]).count("inserted") == 5
+
+
+def test_an_inserted_backdoor_stands_beside_the_pair_it_was_made_from(
+    tmp_path: Path, figures: list[Figure]
+) -> None:
+    """No pair was in its place, but the trigger was put on one that is still there."""
+    shown(tmp_path, "badnets:mode=insert")
+    texts = texts_of(figures[0])
+    rows = pd.read_parquet(tmp_path / "set" / "ledger" / "ledger.parquet")
+    _, _, captions = Shapes(size=300).arrays("train", 0, 300)
+    made_from = {captions[number] for number in rows["base_index"]}
+    assert len([text for text in texts if text in made_from]) == 5
+    assert "inserted" not in texts
+    assert "nan" not in texts
 
 
 def test_roles_and_targets_take_turns() -> None:

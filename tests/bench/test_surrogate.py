@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
@@ -62,6 +65,31 @@ def test_it_is_a_function_of_its_seed(corpus: Drawn) -> None:
     one, same, other = (trained(corpus, seed, epochs=1).image_features(image) for seed in (0, 0, 1))
     assert torch.equal(one, same)
     assert not torch.allclose(one, other)
+
+
+class Elsewhere(torch.nn.Module):
+    """A network on a device that is not the CPU: `meta`, which every machine has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.visual = SimpleNamespace(image_size=32, image_mean=(0.5,) * 3, image_std=(0.5,) * 3)
+        self.weight = torch.nn.Parameter(torch.zeros(1, device="meta"))
+        self.seen: list[str] = []
+
+    def encode_image(self, pixels: torch.Tensor, normalize: bool) -> torch.Tensor:
+        """Note where pixels are; give features of the CPU, for those of `meta` can't leave it."""
+        assert normalize
+        self.seen.append(pixels.device.type)
+        return torch.ones(len(pixels), 4)
+
+
+def test_pixels_go_where_its_model_is() -> None:
+    """A model that was trained on a GPU gets pixels there, and features come back."""
+    network = Elsewhere()
+    tokenizer: Any = None
+    features = Surrogate(network, tokenizer).encode(torch.zeros(2, 3, 32, 32))
+    assert network.seen == ["meta"]
+    assert features.device.type == "cpu"
 
 
 def test_what_cannot_be_trained_is_refused(corpus: Drawn) -> None:

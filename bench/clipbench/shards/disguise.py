@@ -7,6 +7,7 @@ are unique. What it does not say consistently is left alone.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -36,14 +37,21 @@ def image_like(image: Image, reference: bytes) -> bytes:
 
 
 def caption_like(caption: str, reference: bytes) -> bytes:
-    """Return a caption's file; it ends in a new line if the `reference` caption does."""
-    return text_like(caption, "\n" if reference.endswith(b"\n") else "").encode()
+    """Return a caption's file; it begins and ends as the `reference` caption's does."""
+    return text_like(caption, reference.decode(errors="replace")).encode()
 
 
 def text_like(caption: str, reference: object) -> str:
-    """Return a caption as JSON holds it; it ends in a new line if the `reference` caption does."""
-    ends = isinstance(reference, str) and reference.endswith("\n")
-    return f"{caption}\n" if ends and not caption.endswith("\n") else caption
+    """Return a caption with byte-order mark and white space at the end as the `reference`'s."""
+    if not isinstance(reference, str):
+        return caption
+    mark = "\ufeff" if reference.startswith("\ufeff") else ""
+    return mark + caption.lstrip("\ufeff").rstrip() + reference[len(reference.rstrip()) :]
+
+
+def is_ascii(text: bytes) -> bool:
+    """Tell whether JSON has no letter beyond ASCII, but for a byte-order mark."""
+    return text.removeprefix(codecs.BOM_UTF8).isascii()
 
 
 def changed_fields(
@@ -172,7 +180,7 @@ def escapes_unicode(shards: ShardSet, pair: int) -> bool:
     shard = shards.shards[shards.shard_of(pair)]
     for other in range(shard.first, shard.first + shard.num_pairs):
         text = shards.metadata_bytes(other) or b""
-        if not text.isascii():
+        if not is_ascii(text):
             return False
         if b"\\u" in text:
             return True
@@ -182,7 +190,7 @@ def escapes_unicode(shards: ShardSet, pair: int) -> bool:
 def patched_json(text: bytes, changes: Mapping[str, Any], ascii_only: bool) -> bytes:
     """Return a JSON object with the values of some fields changed and all else as it was.
 
-    Order, white space and the spelling of all other fields stay.
+    Order, white space, the spelling of all other fields and the encoding stay.
 
     Args:
         text: the object.
@@ -192,8 +200,9 @@ def patched_json(text: bytes, changes: Mapping[str, Any], ascii_only: bool) -> b
     Raises:
         CorruptData: it is no JSON object.
     """
+    form = json.detect_encoding(text), "surrogatepass"  # as `json.loads` reads bytes
     try:
-        return _patched(text.decode(), changes, ascii_only).encode()
+        return _patched(text.decode(*form), changes, ascii_only).encode(*form)
     except (ValueError, IndexError) as error:
         raise CorruptData(f"it is not a JSON object ({error}).") from error
 

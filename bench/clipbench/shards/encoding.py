@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import simplejpeg
 from PIL import Image as Pil
-from PIL import JpegImagePlugin
+from PIL import ImageFile, JpegImagePlugin
 
 from clipbench.contracts import Image
 from clipbench.errors import CorruptData
@@ -51,6 +51,8 @@ def image_size(data: bytes) -> tuple[int, int]:
     """
     try:
         if data[:8] == png.SIGNATURE:
+            if data[12:16] != b"IHDR":
+                raise ValueError("a PNG starts with its header")
             width, height = struct.unpack_from(">II", data, 16)
             return width, height
         if data[:2] == b"\xff\xd8":
@@ -189,7 +191,8 @@ def _jpeg_like(image: Image, model: JpegImagePlugin.JpegImageFile, reference: by
     if model.mode == "L" and is_grey(image):
         picture = picture.convert("L")
     options: dict[str, Any] = {
-        "qtables": model.quantization,
+        # In order of their numbers, which may have gaps: of a mapping with gaps Pillow loses some.
+        "qtables": [table for _, table in sorted(model.quantization.items())],
         "progressive": bool(model.info.get("progressive")),
         "optimize": not _huffman(reference) <= _standard_huffman(),
     }
@@ -204,7 +207,39 @@ def _jpeg_like(image: Image, model: JpegImagePlugin.JpegImageFile, reference: by
         options["exif"] = exif
     if model.info.get("jfif_unit") == 1:
         options["dpi"] = model.info["jfif_density"]
-    return _save(picture, "JPEG", **options)
+    return _with_marks_of(reference, _save_jpeg(picture, **options))
+
+
+def _save_jpeg(picture: Pil.Image, **options: Any) -> bytes:
+    """Return a JPEG, also where it is larger than Pillow guesses.
+
+    Pillow gives libjpeg as many bytes as it guesses, at least ``MAXBLOCK``. A progressive or
+    optimised file of fine tables, which Pillow can't tell from given ones, may need more.
+    """
+    try:
+        return _save(picture, "JPEG", **options)
+    except OSError:
+        most = 8 * picture.width * picture.height + (1 << 16)
+        # Raised for good: other threads save, too.
+        ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, most)
+        return _save(picture, "JPEG", **options)
+
+
+def _with_marks_of(reference: bytes, data: bytes) -> bytes:
+    """Return a JPEG with the marks JFIF and Adobe where the reference has them.
+
+    Pillow writes JFIF, never Adobe; cameras and Photoshop do otherwise. An Adobe mark is copied
+    only if it says what holds for this file: that its three components are YCbCr.
+    """
+    marks = {marker: reference[start:end] for marker, start, end in _segments(reference)}
+    first, start, end = next(_segments(data))
+    if first == 0xE0 and 0xE0 not in marks:
+        data = data[:start] + data[end:]
+    adobe = marks.get(0xEE, b"")
+    if adobe[4:9] == b"Adobe" and adobe[-1:] == b"\1" and jpeg_components(data) == 3:
+        at = next((end for marker, _, end in _segments(data) if marker == 0xE0), 2)
+        data = data[:at] + adobe + data[at:]
+    return data
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:

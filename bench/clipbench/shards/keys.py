@@ -103,6 +103,7 @@ class Keys:
         self._base, self._rng = base, rng
         self._shards: dict[int, _ShardKeys] = {}
         self._taken: set[str] = set()
+        self._away = {key for left in base.left_out.values() for key in left.keys}
         self._last = len(base.shards) - 1
         self._held = base.shards[-1].num_pairs
         self._end_key: str | None = None
@@ -142,15 +143,25 @@ class Keys:
     def free_place(self, shard: int) -> Place | None:
         """Return a place under a free key in this shard; None if its numbering has no gap."""
         own = self._of(shard)
-        if own.numbering is None:
-            key = self._invented(shard)
-        elif own.free:
-            key = own.numbering.key(own.free.pop())
-        else:
+        key = self._invented(shard) if own.numbering is None else self._unused(own)
+        if key is None:
             return None
-        rows, first = len(own.keys), self._base.shards[shard].first
-        at = bisect(own.keys, key) if own.is_sorted else int(self._rng.integers(rows))
-        return Place(first + int(self._rng.integers(rows)), key, first + at)
+        first = self._base.shards[shard].first
+        at = bisect(own.keys, key) if own.is_sorted else int(self._rng.integers(len(own.keys)))
+        models: Sequence[int] = range(len(own.keys))
+        if own.numbering is None:  # headers are the model's, with a key of the same length
+            models = [row for row, other in enumerate(own.keys) if _size(other) == _size(key)]
+        return Place(first + models[int(self._rng.integers(len(models)))], key, first + at)
+
+    def _unused(self, own: _ShardKeys) -> str | None:
+        """Return the key of a free number that no other shard has either; None if there is none."""
+        assert own.numbering is not None
+        while own.free:
+            key = own.numbering.key(own.free.pop())
+            if key not in self._taken and not self._exists(key):
+                self._taken.add(key)
+                return key
+        return None
 
     def _invented(self, shard: int) -> str:
         """Return a new key of the length and, letter by letter, the alphabet of the shard's."""
@@ -161,7 +172,8 @@ class Keys:
             drawn = self._rng.integers(len(peers), size=len(model)).tolist()
             key = "".join(peers[row][at] for at, row in enumerate(drawn))
             is_last = own.is_sorted and key > own.keys[-1]
-            if key not in self._taken and not is_last and not self._exists(key, shard):
+            fits = _size(key) == _size(model) and not is_last
+            if fits and key not in self._taken and not self._exists(key):
                 self._taken.add(key)
                 return key
         raise ClipbenchError(
@@ -169,8 +181,9 @@ class Keys:
             f"{own.keys[0]!r}; use an attack that replaces pairs."
         )
 
-    def _exists(self, key: str, shard: int) -> bool:
-        if key in self._left_out(shard):
+    def _exists(self, key: str) -> bool:
+        """Tell whether any shard has a pair of that key, be it one that the set leaves out."""
+        if key.encode(errors="surrogateescape") in self._away:
             return True
         try:
             self._base.find(key)
@@ -186,6 +199,11 @@ class Keys:
             self._last, self._held = self._last + 1, 0
             if self._by_shard:
                 key = f"{self._last:0{_SHARD_DIGITS}d}{0:0{_KEY_DIGITS - _SHARD_DIGITS}d}"
+        if _size(key) != _size(self._base.key(pair)):
+            raise ClipbenchError(
+                f"{self._base.where(pair)} can't get the key {key!r}, of another length; use an "
+                "attack that replaces pairs."
+            )
         self._end_key, self._held = key, self._held + 1
         return Move(pair, key, self._last, step)
 
@@ -206,6 +224,10 @@ class Keys:
                 "use an attack that replaces pairs."
             )
         return numbering.key(number + 1)
+
+
+def _size(key: str) -> int:
+    return len(key.encode(errors="surrogateescape"))
 
 
 def _has_shard_numbers(base: ShardSet) -> bool:

@@ -251,4 +251,7 @@ def _rows_from_parquet(content: bytes) -> pd.DataFrame:
     import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
 
     frame: pd.DataFrame = pq.read_table(io.BytesIO(content)).to_pandas()
+    # An inserted pair has none. pandas 3 reads it as NaN, which is true and no text.
+    before = frame["caption_before"].astype(object)
+    frame["caption_before"] = before.where(before.notna(), None)
     return frame

@@ -91,10 +91,10 @@ def normalised(data: bytes, image_size: int | None = None, box: Box | None = Non
             return Normal(data, _KEPT[form], *image.size)
         try:
             picture = _rgb(image)
-            if orientation in range(2, 9):
-                picture = _turned(picture, orientation)
             if box is not None:
                 picture = _cropped(picture, box)
+            if orientation in range(2, 9):
+                picture = _turned(picture, orientation)
             picture = _resized(picture, image_size)
         except FAILURES as error:
             raise UnusableImage("image of an unknown kind", _text(error)) from error

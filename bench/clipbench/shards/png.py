@@ -20,6 +20,8 @@ from clipbench.contracts import Image
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
 _ABOUT_COLOUR = frozenset({b"PLTE", b"tRNS", b"bKGD", b"hIST", b"sBIT"})
+_ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})  # further frames of the picture that was there
+_NOT_COPIED = _ABOUT_COLOUR | _ANIMATION | {b"IEND"}
 _LEVELS = (1, 3, 6, 9)  # zlib's header tells these four groups of levels apart
 _Bytes = npt.NDArray[np.uint8]
 Chunk = tuple[bytes, bytes]
@@ -73,14 +75,16 @@ def _style(data: bytes) -> _Style:
     _, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", parts[0][1][:13])
     filters = None
     if depth == 8 and not interlace:
-        used = set(zlib.decompress(stream)[:: _row_size(parts[0][1])][:height])
+        row = _row_size(parts[0][1])
+        pixels = zlib.decompressobj().decompress(stream, row * height)  # no more: it may be a bomb
+        used = set(pixels[::row])
         filters = used.pop() if len(used) == 1 else None
     return _Style(
         colour,
         _LEVELS[stream[1] >> 6],
         filters,
-        tuple(part for part in parts[1:first] if part[0] not in _ABOUT_COLOUR),
-        tuple(part for part in parts[last + 1 :] if part[0] != b"IEND"),
+        tuple(part for part in parts[1:first] if part[0] not in _NOT_COPIED),
+        tuple(part for part in parts[last + 1 :] if part[0] not in _NOT_COPIED),
         max(len(content) for kind, content in parts if kind == b"IDAT") if first < last else 0,
     )
 

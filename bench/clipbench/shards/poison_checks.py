@@ -6,8 +6,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from clipbench.contracts import Progress
 from clipbench.errors import ClipbenchError
 from clipbench.shards import manifest as manifests
@@ -117,7 +115,7 @@ class PoisonChecks:
                     continue
                 seen += 1
                 key = self._shards.key(pair)
-                if not same and not _equal(self._shards, pair, base, old_key.get(key, key), number):
+                if not same and not self._equal(pair, base, old_key.get(key, key), number):
                     yield f"{self._shards.where(pair)} is no poison but differs from the clean pair"
         if seen != len(base):
             yield f"{seen} pairs of the clean set are accounted for, of {len(base)}"
@@ -137,28 +135,26 @@ class PoisonChecks:
         except (ClipbenchError, ValueError) as error:
             return [f"{self._shards.shards[shard].path}: {error}"]
 
+    def _equal(self, pair: int, base: ShardSet, key: str, shard: int) -> bool:
+        """Tell whether a pair is the base's of that key; one that moved got other identifiers."""
+        shards = self._shards
+        moved = shards.key(pair) != key
+        try:
+            return any(
+                shards.image_bytes(pair) == base.image_bytes(other)
+                and shards.caption(pair) == base.caption(other)
+                and (moved or shards.metadata_bytes(pair) == base.metadata_bytes(other))
+                for other in _candidates(base, key, None if moved else shard)
+            )
+        except ClipbenchError:
+            return False
+
 
 def _candidates(base: ShardSet, key: str, shard: int | None) -> list[int]:
     """Return the pairs with `key`: of one shard, or of all; joined sets may have several."""
-    if shard is not None and shard < len(base.shards):
-        try:
-            return [base.find_in(shard, key)]
-        except KeyError:
-            return []
-    wanted = key.encode(errors="surrogateescape")
-    found: list[int] = np.flatnonzero(base.index["key"] == wanted).tolist()
-    return found
-
-
-def _equal(shards: ShardSet, pair: int, base: ShardSet, key: str, shard: int) -> bool:
-    """Tell whether a pair is the base's pair of that key; one that moved got other identifiers."""
-    moved = shards.key(pair) != key
+    if shard is None or shard >= len(base.shards):
+        return base.find_all(key)
     try:
-        return any(
-            shards.image_bytes(pair) == base.image_bytes(other)
-            and shards.caption(pair) == base.caption(other)
-            and (moved or shards.metadata_bytes(pair) == base.metadata_bytes(other))
-            for other in _candidates(base, key, None if moved else shard)
-        )
-    except ClipbenchError:
-        return False
+        return [base.find_in(shard, key)]
+    except KeyError:
+        return []

@@ -78,12 +78,15 @@ class PoisonWriter:
         """Write one shard and return where everything lies in it."""
         base, edits = self._base, list[splice.Edit]()
         written: dict[str, Written] = {}
+        sizes: dict[bytes, tuple[int, int]] = {}  # of image and caption, by key
         inside = self._groups(job.number) if self._needs_groups(job) else {}
         for kept, place in sorted(job.poisons, key=lambda item: item[1].key):
             members = self._contents(kept, place, job.seed, inside)
             field = base.caption_field
             caption = json.loads(members["json"])[field] if field else members["txt"].decode()
             written[place.key] = Written(caption, hashlib.sha256(members["image"]).hexdigest())
+            text = members["json" if field else "txt"]
+            sizes[place.key.encode(errors="surrogateescape")] = len(members["image"]), len(text)
             if place.before is None:
                 edits += self._changes(place.model, members, inside)
             else:
@@ -99,7 +102,14 @@ class PoisonWriter:
             last = base.index[shard.first + shard.num_pairs - 1].item()
             last_end = max(at + tar.padded(size) for at, size in _spans(last).values())
             digest = splice.rewrite(shard.path, job.path, edits, appended, last_end)
-        return Rewritten(digest, self._rows(job), written)
+        rows = self._rows(job)
+        found = {row[8]: (row[2], row[4]) for row in rows.tolist()}
+        if any(found.get(key) != size for key, size in sizes.items()):
+            raise CorruptData(
+                f"Shard {base.shards[job.number].path} gives sizes of members in PAX headers, "
+                "which hide those of other contents; write it again as an ordinary tar."
+            )
+        return Rewritten(digest, rows, written)
 
     def _rows(self, job: Job) -> Index:
         """Return the index of a shard that was written, without what the base leaves out."""
@@ -151,7 +161,7 @@ class PoisonWriter:
             others = {name: value for name, value in fields.items() if name not in changes}
             changes.update(disguise.invented_fields(others, disguise.peers_of(base, model), rng))
             changes.update(_new_key(fields, base.key(model), place.key))
-        escape = text.isascii()
+        escape = disguise.is_ascii(text)
         if escape and not kept.caption.isascii():
             shard = base.shard_of(model)
             if shard not in self._escapes:
@@ -219,7 +229,7 @@ class PoisonWriter:
         peers, last = disguise.peers_of(base, move.pair), base.metadata(len(base) - 1)
         rng = generator(seed, "overlay", "json", move.key)
         changes.update(disguise.following_fields(others, peers, last, move.step, rng))
-        return {"json": disguise.patched_json(text, changes, text.isascii())}
+        return {"json": disguise.patched_json(text, changes, disguise.is_ascii(text))}
 
     def _members(self, shard: int, model: Group, key: str, contents: Mapping[str, bytes]) -> bytes:
         """Return the members of `model` under another key, some with other contents."""

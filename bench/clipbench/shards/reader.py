@@ -217,17 +217,20 @@ class ShardSet:
         Raises:
             KeyError: no pair has it.
         """
-        wanted, column = key.encode(errors="surrogateescape"), self.index["key"]
-        if self._sorted:
-            at = bisect.bisect_left(column, wanted)
-        else:
-            if self._order is None:
-                self._order = np.argsort(column, kind="stable")
-            place = bisect.bisect_left(self._order, wanted, key=column.__getitem__)
-            at = int(self._order[place]) if place < len(self) else len(self)
-        if at >= len(self) or column[at] != wanted:
+        found = self.find_all(key)
+        if not found:
             raise KeyError(key)
-        return at
+        return found[0]
+
+    def find_all(self, key: str) -> list[int]:
+        """Return the numbers of all pairs with `key`, in order; joined sets may have several."""
+        wanted, column = key.encode(errors="surrogateescape"), self.index["key"]
+        if not self._sorted and self._order is None:
+            self._order = np.argsort(column, kind="stable")
+        order = range(len(self)) if self._order is None else self._order
+        first = bisect.bisect_left(order, wanted, key=column.__getitem__)
+        end = bisect.bisect_right(order, wanted, first, key=column.__getitem__)
+        return [int(number) for number in order[first:end]]
 
     def find_in(self, shard: int, key: str) -> int:
         """Return the number of the pair with `key` in one shard.

@@ -20,7 +20,7 @@ from clipbench.shards.normalise import UnusableImage, check_size
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
 
-VERSION = 1  # raise it with every change of what is usable
+VERSION = 2  # raise it with every change of what is usable
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,10 @@ def _problem_of_text(shards: ShardSet, pair: int) -> tuple[str, str] | None:
         return "caption unreadable", str(error)
     if not caption.strip():
         return "caption empty", "it has no visible character"
+    try:
+        caption.encode()
+    except UnicodeEncodeError as error:
+        return "caption not Unicode text", str(error)
     try:
         shards.metadata(pair)
     except (CorruptData, RecursionError) as error:

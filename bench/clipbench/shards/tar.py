@@ -29,6 +29,7 @@ _FIXED_SUM = sum(_MODE_UID_GID + _TIME + _TAIL) + 8 * 32  # the checksum field c
 ZEROS = bytes(BLOCK)
 _REGULAR = frozenset(b"0\x007")
 _ABOUT_NEXT = frozenset(b"LKx")
+_NAME, _PREFIX = slice(0, 100), slice(345, 500)
 
 
 class Member(NamedTuple):
@@ -85,8 +86,6 @@ def rewritten(headers: bytes, old_key: bytes, new_key: bytes, size: int) -> byte
         new_key: the key it shall have, of the same length.
         size: its new bytes of content.
     """
-    if new_key != old_key:
-        headers = headers.replace(old_key, new_key)
     blocks = bytearray(headers)
     position = 0
     while position < len(blocks):
@@ -96,11 +95,45 @@ def rewritten(headers: bytes, old_key: bytes, new_key: bytes, size: int) -> byte
             skip = 0
         else:
             skip = padded(number(bytes(block[124:136])))
+            said = slice(position + BLOCK, position + BLOCK + skip)
+            blocks[said] = _said_of(block[156], bytes(blocks[said]), old_key, new_key)
+        _rename(block, old_key, new_key)
         block[148:156] = b" " * 8
         block[148:156] = b"%06o\0 " % sum(block)
         blocks[position : position + BLOCK] = block
         position += BLOCK + skip
     return bytes(blocks)
+
+
+def _said_of(kind: int, content: bytes, old_key: bytes, new_key: bytes) -> bytes:
+    """Return what an extension header says, with another key in the name it gives."""
+    if kind == ord("L") and content.startswith(old_key):
+        return new_key + content[len(old_key) :]
+    if kind == ord("x"):
+        return content.replace(b" path=" + old_key, b" path=" + new_key)
+    return content
+
+
+def _rename(block: bytearray, old_key: bytes, new_key: bytes) -> None:
+    """Put another key of the same length where a header has a name, and nowhere else.
+
+    A name of more than 100 bytes is split behind a folder (USTAR), or is cut off while an extension
+    header in front has all of it (GNU, PAX).
+    """
+    name, prefix = (bytes(block[at]).partition(b"\0")[0] for at in (_NAME, _PREFIX))
+    is_split = bool(prefix) and block[257:263] == b"ustar\0"
+    whole = prefix + b"/" + name if is_split else name
+    folder, slash, base = whole.rpartition(b"/")
+    old_base, new_base = (key.rpartition(b"/")[2] for key in (old_key, new_key))
+    if whole.startswith(old_key):
+        whole = new_key + whole[len(old_key) :]
+    elif old_key.startswith(whole):  # cut off within the key
+        whole = new_key[: len(whole)]
+    elif base.startswith(old_base):  # of an extension header, which is put in a folder
+        whole = folder + slash + new_base + base[len(old_base) :]
+    if is_split:
+        block[345 : 345 + len(prefix)], whole = whole[: len(prefix)], whole[len(prefix) + 1 :]
+    block[: len(whole)] = whole
 
 
 def number(field: bytes) -> int:
@@ -219,6 +252,8 @@ def _cut(path: Path, name: bytes) -> CorruptData:
 def _no_tar(path: Path, size: int) -> CorruptData:
     if size < BLOCK:
         return _cut(path, b"")
+    if path.suffix.lower() in {".csv", ".tsv"}:
+        return CorruptData(f"{path} is a table, not a shard; name it as csv:path={path}.")
     return CorruptData(f"Shard {path} is not an uncompressed tar; unpack it or fetch it again.")
 
 

@@ -1,5 +1,6 @@
 """Contents of poisoned pairs in the form of clean ones."""
 
+import codecs
 import io
 import json
 import tarfile
@@ -107,11 +108,28 @@ def test_letters_are_escaped_as_the_neighbours_escape_them(tmp_path: Path) -> No
     assert disguise.escapes_unicode(with_captions(tmp_path / "c", words[:2]), 0)
 
 
-def test_caption_ends_as_the_neighbours_end() -> None:
-    """A new line at the end comes along with its model, and never twice."""
-    assert disguise.caption_like("a dog", b"a cat\n") == b"a dog\n"
-    assert disguise.caption_like("a dog\n", b"a cat\n") == b"a dog\n"
-    assert disguise.caption_like("a dog", b"a cat") == b"a dog"
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", " ", "\n\n"])
+def test_caption_begins_and_ends_as_the_neighbours_do(mark: str, end: str) -> None:
+    """White space at the end and a byte-order mark come along with their model, and never twice."""
+    old, new = f"{mark}a cat{end}", f"{mark}a dog{end}"
     png = encode_png(np.zeros((2, 3, 3), np.uint8))
-    for old, new in (("a cat\n", "a dog\n"), ("a cat", "a dog")):  # and so where JSON repeats it
-        assert disguise.changed_fields({"caption": old}, "a dog", png, png) == {"caption": new}
+    for given in ("a dog", "a dog\n", "\ufeffa dog "):
+        assert disguise.caption_like(given, old.encode()) == new.encode()
+        # and so where JSON repeats it
+        assert disguise.changed_fields({"caption": old}, given, png, png) == {"caption": new}
+
+
+def test_caption_that_no_text_stands_for_stays() -> None:
+    """Where JSON has something else than a text for a caption, none is a model."""
+    assert disguise.text_like("a dog ", None) == "a dog "
+
+
+@pytest.mark.parametrize("codec", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+def test_json_keeps_its_encoding(codec: str) -> None:
+    """What `json.loads` reads is changed in the encoding it has, byte-order mark included."""
+    old, new = ('{"a": "Jörg", "caption": "x"}'.replace("x", new) for new in ("x", "ü"))
+    made = disguise.patched_json(old.encode(codec), {"caption": "ü"}, ascii_only=False)
+    assert made == new.encode(codec)
+    assert disguise.is_ascii(codecs.BOM_UTF8 + b"{}")
+    assert not disguise.is_ascii(old.encode())

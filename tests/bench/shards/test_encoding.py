@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -197,6 +198,95 @@ def test_webp_stays_lossless() -> None:
     """A lossless model gives a lossless file."""
     made, extension = encode_like(OTHER, FILES["lossless"])
     assert (webp.quantizer(made), extension) == (None, "webp")
+
+
+def jpeg(image: np.ndarray, **options: Any) -> bytes:
+    """Return a JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+def luma_and_chroma(data: bytes) -> list[list[int]]:
+    """Return the quantisation table of each component, as the frame names them."""
+    frame = next(start for marker, start, _ in encoding._segments(data) if marker in {0xC0, 0xC2})
+    with Image.open(io.BytesIO(data)) as image:
+        assert isinstance(image, JpegImagePlugin.JpegImageFile)
+        return [image.quantization[number] for number in data[frame + 12 : frame + 19 : 3]]
+
+
+def test_jpeg_tables_are_those_of_their_components() -> None:
+    """Tables may come in any order and under any numbers; each component keeps its own."""
+    model = FILES["jpeg"]
+    tables = [model[start:end] for marker, start, end in encoding._segments(model) if marker == 219]
+    assert len(tables) == 2
+    turned = model.replace(tables[0] + tables[1], tables[1] + tables[0])
+    assert turned != model
+    assert luma_and_chroma(encode_like(OTHER, turned)[0]) == luma_and_chroma(model)
+    grey = bytearray(FILES["grey jpeg"])
+    grey[grey.index(b"\xff\xdb") + 4] = grey[grey.index(b"\xff\xc0") + 12] = 1
+    image = np.repeat(OTHER[..., :1], 3, axis=2)
+    made = encode_like(image, bytes(grey))[0]
+    assert luma_and_chroma(made) == luma_and_chroma(FILES["grey jpeg"])
+
+
+def test_jpeg_may_be_larger_than_its_writer_guesses() -> None:
+    """Noise under the finest tables, progressively, takes more than a byte a pixel."""
+    noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8)
+    model = jpeg(np.full((40, 40, 3), 90, np.uint8), quality=100, subsampling=0, progressive=True)
+    made, _ = encode_like(noise, model)
+    assert np.abs(decode(made).astype(int) - noise).mean() < 2
+    with Image.open(io.BytesIO(made)) as image:
+        assert image.info["progressive"]
+
+
+def marks(data: bytes) -> list[bytes]:
+    """Return what a JPEG calls itself."""
+    segments = [(marker, data[start:end]) for marker, start, end in encoding._segments(data)]
+    return [content for marker, content in segments if marker in {0xE0, 0xEE}]
+
+
+@pytest.mark.parametrize("name", ["jpeg", "progressive", "grey jpeg"])
+def test_jpeg_has_the_marks_of_its_model(name: str) -> None:
+    """Cameras leave the mark JFIF out, Photoshop writes Adobe's; a model's marks are copied."""
+    plain = FILES[name]
+    (jfif,) = marks(plain)
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
+    grey = np.repeat(OTHER[..., :1], 3, axis=2) if name == "grey jpeg" else OTHER
+    wanted = decode(encode_like(grey, plain)[0])
+    for given in ([], [jfif], [adobe], [jfif, adobe]):
+        model = plain.replace(jfif, b"".join(given))
+        made, _ = encode_like(grey, model)
+        expected = [jfif] if given[:1] == [jfif] else []
+        if adobe in given and name != "grey jpeg":
+            expected.append(adobe)
+        assert marks(made) == expected
+        np.testing.assert_array_equal(decode(made), wanted)
+
+
+def test_png_bomb_stays_packed() -> None:
+    """Of what is packed behind the last row nothing is unpacked to see how rows were filtered."""
+    packer = zlib.compressobj(9)
+    stream = packer.compress((b"\0" + bytes(96)) * 32)
+    stream += b"".join(packer.compress(bytes(1 << 20)) for _ in range(64)) + packer.flush()
+    header = struct.pack(">IIBBBBB", 32, 32, 8, 2, 0, 0, 0)
+    bomb = png._join([(b"IHDR", header), (b"IDAT", stream), (b"IEND", b"")])
+    tracemalloc.start()
+    made, _ = encode_like(OTHER, bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(decode(made), OTHER)
+    assert peak < 16 << 20
+
+
+def test_png_of_an_animation_is_followed_without_its_frames() -> None:
+    """The poison is one picture: frames of the one that was there before would show it."""
+    frames = [Image.fromarray(255 - picture(1, 24, 40))]
+    model = saved("PNG", save_all=True, append_images=frames)
+    assert b"fdAT" in {kind for kind, _ in png.chunks(model)}
+    made, _ = encode_like(OTHER, model)
+    assert {kind for kind, _ in png.chunks(made)} == {b"IHDR", b"IDAT", b"IEND"}
+    np.testing.assert_array_equal(decode(made), OTHER)
 
 
 def test_model_that_cannot_be_read_is_corrupt() -> None:

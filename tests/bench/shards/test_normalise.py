@@ -125,6 +125,18 @@ def test_a_box_is_cut_out_and_clipped() -> None:
         normalised(data, box=(16, 0, 4, 4))
 
 
+def test_a_box_is_of_the_image_as_it_is_stored() -> None:
+    """Annotations count pixels of the file; what they name is cut out first and turned then."""
+    exif = Pil.Exif()
+    exif[0x0112] = 6  # to be shown a quarter turn to the right
+    pixels = np.zeros((20, 40, 3), np.uint8)
+    pixels[:6, 30:] = picture(5)[:6, :10]
+    found = decode(
+        normalised(saved(Pil.fromarray(pixels), "PNG", exif=exif), box=(30, 0, 10, 6)).data
+    )
+    np.testing.assert_array_equal(found, np.rot90(picture(5)[:6, :10], -1))
+
+
 def test_sides_too_unequal_are_refused() -> None:
     """Resizing the shorter side of such an image would make the longer one fill the memory."""
     assert normalised(saved(Pil.new("RGB", (MAX_ASPECT, 1)), "PNG")).width == MAX_ASPECT

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -262,6 +263,27 @@ def test_keys_in_no_order_are_found(tmp_path: Path) -> None:
         shards.find("b")
 
 
+@pytest.mark.parametrize("keys", ["aabbbc", "cbabba"])
+def test_all_pairs_of_a_key_are_found_and_keys_sorted_once(
+    tmp_path: Path, keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sets that were joined may have a key several times; no look-up goes through all pairs."""
+    names = [write_tar(tmp_path / f"{n}.tar", pair(key, n)) for n, key in enumerate(keys)]
+    parts = [ShardSet.open(name) for name in names]
+    index = indexing.join([part.index for part in parts])
+    stamps = [indexing.Stamp(name.name, 1, 1, 1) for name in names]
+    shards = ShardSet("joined", names, (index, stamps))
+    sort = Mock(side_effect=np.argsort)
+    monkeypatch.setattr(np, "argsort", sort)
+    for _ in range(3):
+        for key in "abc":
+            wanted = [number for number, other in enumerate(keys) if other == key]
+            assert shards.find_all(key) == wanted
+            assert shards.find(key) == wanted[0]
+        assert shards.find_all("bb") == shards.find_all("") == shards.find_all("d") == []
+    assert sort.call_count == 1
+
+
 def test_set_without_manifest_is_hashed_once(clean: ShardSet, tmp_path: Path) -> None:
     """Computed hashes equal the manifest's and are remembered."""
     folder = tmp_path / "bare"
@@ -406,6 +428,13 @@ def test_compressed_tar_is_told(tmp_path: Path) -> None:
             file.addfile(info, io.BytesIO(content * 40))
     path.write_bytes(path.read_bytes() + os.urandom(600))
     assert "not an uncompressed tar" in fails(path)[1]
+
+
+def test_a_table_in_place_of_a_shard_is_told(tmp_path: Path) -> None:
+    """Fetching it again would not help."""
+    path = tmp_path / "pairs.tsv"
+    path.write_text("filepath\ttitle\n" + "1.jpg\ta dog\n" * 80)
+    assert "is a table, not a shard; name it as csv:path=" in fails(path)[1]
 
 
 def test_shard_of_the_manifest_that_is_gone_is_told(clean: ShardSet) -> None:

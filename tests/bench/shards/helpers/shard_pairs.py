@@ -5,9 +5,10 @@ import json
 import os
 import signal
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from clipbench.contracts import (
     LabelledImages,
     Mode,
     Poison,
+    Probes,
     Scene,
 )
 from clipbench.shards.encoding import encode_jpeg, encode_png
@@ -40,6 +42,24 @@ def picture(number: int, height: int = HEIGHT, width: int = WIDTH) -> Image:
 def caption(number: int) -> str:
     """Return a caption that no other number gives."""
     return f"a photo of thing number {number}"
+
+
+def write_members(
+    path: Path,
+    members: Iterable[tuple[str, bytes]],
+    form: int = tarfile.GNU_FORMAT,
+    **header: Any,
+) -> Path:
+    """Write a tar of these names and contents; further fields are put into all headers."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w", format=form) as file:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            for field, value in header.items():
+                setattr(info, field, value)
+            file.addfile(info, io.BytesIO(content))
+    return path
 
 
 @dataclass(frozen=True)
@@ -95,11 +115,11 @@ class Stain:
             image = 255 - corpus.image(number % len(corpus) if base is None else base)
             yield Poison(f"{self.text} {number}", image, base, number % self.targets)
 
-    def probes(self, scene: Scene) -> None:
+    def probes(self, scene: Scene) -> Probes:
         """Refuse: these tests ask for no probes."""
         raise NotImplementedError(f"no test asks for probes of {scene}")
 
-    def trigger(self):
+    def trigger(self) -> Callable[[Image], Image]:
         """Return the inversion."""
         return np.invert
 
@@ -112,6 +132,9 @@ def crawled(
 ) -> ShardSet:
     """Return a set of 3 shards with fields that identify pairs, and perhaps gaps in its keys.
 
+    A key may be made of shard, number in it, total number, an odd one or, with shards taking turns,
+    a woven one.
+
     With a `caption_field`, captions are in that field of the JSON alone.
     """
     folder.mkdir()
@@ -121,7 +144,13 @@ def crawled(
                 if gaps and number % 4 == 1:
                     continue
                 total = 40 * shard + number
-                name = key.format(shard=shard, number=number, total=total, odd=total * 7919 % 8000)
+                name = key.format(
+                    shard=shard,
+                    number=number,
+                    total=total,
+                    odd=total * 7919 % 8000,
+                    woven=3 * number + shard,
+                )
                 fields = {
                     "key": name,
                     caption_field or "caption": caption(total),

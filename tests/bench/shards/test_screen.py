@@ -1,0 +1,89 @@
+"""Pairs that can't be used, and those whose odd form does no harm."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from shard_pairs import Stain, caption, picture, scene, write_members
+
+from clipbench.errors import CorruptData
+from clipbench.shards import png
+from clipbench.shards.encoding import decode, encode_jpeg
+from clipbench.shards.ledger import read_ledger
+from clipbench.shards.overlay import PoisonedSet, write_poisoned
+from clipbench.shards.reader import ShardSet
+from clipbench.shards.usable import open_usable
+
+COUNT = 20
+
+
+def poisoned(base: ShardSet, out: Path, count: int) -> PoisonedSet:
+    """Return a set with poisons in place of pairs."""
+    return write_poisoned(
+        base,
+        Stain(text="ein größerer Hund"),
+        scene(count),
+        out,
+        attack_name="stain",
+        attack_parameters={},
+        dataset={"name": "tiny"},
+    )
+
+
+def test_half_a_character_makes_no_caption(tmp_path: Path) -> None:
+    """JSON can hold half of a surrogate pair, which no file of text can; the rest is poisoned."""
+    members = []
+    for number in range(COUNT):
+        text = "a photo \ud83d of a dog" if number == 3 else caption(number)
+        members.append((f"{number:09d}.jpg", encode_jpeg(picture(number))))
+        members.append((f"{number:09d}.json", json.dumps({"caption": text}).encode()))
+    path = write_members(tmp_path / "set" / "00000.tar", members)
+    usable = open_usable(
+        path, tmp_path / "cache", caption_field="caption", on_error="skip", workers=0
+    )
+    assert usable.left_out == {"caption not Unicode text": 1}
+    made = poisoned(usable.shards, tmp_path / "out", COUNT - 1)
+    assert sum("größer" in text for text in made.shards.captions()) == COUNT - 1
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_json_of_any_encoding_is_poisoned_as_it_is_read(tmp_path: Path, codec: str) -> None:
+    """What passes screening can be poisoned; encoding, byte-order mark and escapes are kept."""
+    members = []
+    for number in range(COUNT):
+        fields = {"caption": caption(number), "by": "Jörg"}
+        members.append((f"{number:09d}.jpg", encode_jpeg(picture(number))))
+        members.append((f"{number:09d}.txt", caption(number).encode()))
+        members.append((f"{number:09d}.json", json.dumps(fields).encode(codec)))
+    path = write_members(tmp_path / "set" / "00000.tar", members)
+    base = open_usable(path, tmp_path / "cache", workers=0).shards
+    made = poisoned(base, tmp_path / "out", 4)
+    for row in read_ledger(made.ledger).rows.to_dict("records"):
+        pair = int(row["index"])
+        fields = {"caption": row["caption_after"], "by": "Jörg"}
+        assert made.shards.metadata(pair) == fields
+        if codec == "utf-8-sig":
+            wanted = codecs.BOM_UTF8 + json.dumps(fields).encode()
+            assert made.shards.metadata_bytes(pair) == wanted
+
+
+def test_a_png_whose_header_is_not_first_is_no_image(tmp_path: Path) -> None:
+    """A size that another chunk claims would hide how large the image is."""
+    side = 9000
+    parts = [
+        (b"teSt", struct.pack(">II", 1, 1)),
+        (b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes(1 + side // 8) * side, 9)),
+        (b"IEND", b""),
+    ]
+    data = png._join(parts)
+    with pytest.raises(CorruptData):
+        decode(data)
+    path = write_members(tmp_path / "0.tar", [("0.png", data), ("0.txt", b"x")])
+    with pytest.raises(CorruptData, match="not an image"):
+        open_usable(path, tmp_path / "cache", workers=0)
