@@ -67,7 +67,7 @@ def parse_spec(value: SpecLike, known: Collection[str] = ()) -> Spec:
     if isinstance(value, Spec):
         return value
     if isinstance(value, Mapping):
-        parameters = {str(key).replace("-", "_"): item for key, item in value.items()}
+        parameters = underscored(value, f" of {value.get('name')!r}")
         name = parameters.pop("name", None)
         if not isinstance(name, str) or not name.strip():
             raise BadSetting(f"A plugin needs a name. Got {dict(value)!r}; write {{name: ...}}.")
@@ -115,8 +115,9 @@ def _split_parameters(text: str, whole: str) -> dict[str, str]:
         match = _PARAMETER.match(text, position)
         if match is None:
             raise BadSetting(
-                f"In {whole!r}, {text[position:]!r} is not PARAMETER=VALUE; separate parameters"
-                " with commas and put values that hold commas in quotes or brackets."
+                f"In {whole!r}, {text[position:]!r} is not PARAMETER=VALUE, such as path=FOLDER;"
+                " separate parameters with commas and put values that hold commas in quotes or"
+                " brackets."
             )
         key = match["key"].replace("-", "_")
         if key in parameters:
@@ -126,6 +127,25 @@ def _split_parameters(text: str, whole: str) -> dict[str, str]:
         parameters[key] = value[1:-1] if quoted else value
         position = match.end()
     return parameters
+
+
+def underscored(values: Mapping[Any, Any], where: str = "") -> dict[str, Any]:
+    """Return `values` with `-` in names as `_`.
+
+    Args:
+        values: values by name.
+        where: the place they were read from, for the message.
+
+    Raises:
+        BadSetting: two spellings of one name.
+    """
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name in named:
+            raise BadSetting(f"{name}{where} is given in two spellings; give it once.")
+        named[name] = value
+    return named
 
 
 def field_types(cls: type) -> dict[str, Any]:

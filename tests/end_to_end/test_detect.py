@@ -146,6 +146,8 @@ def test_the_page_shows_the_lowest_scores_and_runs_nothing(
     ("arguments", "message"),
     [
         (["--method", "clip"], "'clip' scores no pairs"),
+        (["--method", "dao,random_removal"], "'random_removal' scores no pairs"),
+        (["--method", "dao,safeclip"], "safeclip needs more epochs than its 6 of warm-up"),
         (["--method", "doa"], "Did you mean 'dao'"),
         (["--method", "dao,,slof"], "empty name"),
     ],
@@ -153,13 +155,30 @@ def test_the_page_shows_the_lowest_scores_and_runs_nothing(
 def test_what_scores_nothing_is_refused(
     arguments: list[str], message: str, poisoned: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line says what is wrong, with status 2."""
+    """One line says what is wrong, with status 2, before the first method trains."""
     line = ["detect", "--data", DATA, "--shards", str(poisoned / "set" / "shards")]
-    places = ["--cache", str(poisoned / "cache"), "--out", str(poisoned / "out")]
+    places = ["--cache", str(poisoned / "new cache"), "--out", str(poisoned / "out")]
     assert main([*line, *places, *SHORT, *arguments]) == 2
     said = capsys.readouterr().err
     assert message in said
+    assert said.count("\n") == 1
     assert not (poisoned / "out").exists()
+    assert not (poisoned / "new cache" / "scored").exists()
+
+
+def test_a_warmup_longer_than_the_training_is_told(
+    poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Six steps under a recipe for millions of pairs give scores of a model that learnt nothing."""
+    line = ["detect", "--data", DATA, "--shards", str(poisoned / "set" / "shards"), "--quiet"]
+    places = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")]
+    settings = ["--method", "kdist", "--epochs", "2", "--warmup", "10000"]
+    assert main([*line, *places, *settings]) == 0
+    said = capsys.readouterr().err
+    assert "warms up for 10,000 steps, but training has about 6" in said
+    record = json.loads((tmp_path / "out" / "detection.json").read_text())
+    assert record["configs"][0]["train"]["warmup"] == 10_000
+    assert record["environment"]["clipbench"]
 
 
 def test_a_ledger_of_another_set_is_refused(

@@ -21,13 +21,21 @@ PLURALS: Mapping[str, Kind] = {
 MODELS = "models"
 
 
+class _Kind(click.Choice[str]):
+    """The kinds of plugins; as people write them, too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the kind in the bench's spelling."""
+        return super().convert({"defences": "defenses"}.get(value, value), param, ctx)
+
+
 @click.command("list", cls=options.Command)
-@click.argument("kind", required=False, type=click.Choice([*PLURALS, MODELS]))
+@click.argument("kind", required=False, type=_Kind([*PLURALS, MODELS]))
 @options.json_option
 def command(kind: str | None, as_json: bool) -> None:
-    """List attacks, defences, data sets and models.
+    """List attacks, defences, data sets, metrics, and with KIND models the models.
 
-    Without KIND, all but the models, of which open_clip has many. A plugin that cannot be used is
+    Of models open_clip has many, so they are not listed without KIND. A plugin that cannot be used is
     a warning that says why; the others work.
     """
     found: dict[str, Any] = {}

@@ -46,6 +46,11 @@ class Design:
                 raise BadSetting(f"{name} is {getattr(self, name)}; it must lie in 0..1.")
         if self.share == self.against:
             raise BadSetting(f"Both shares are {self.share}; nothing tells equal shares apart.")
+        if self.correlation and {self.share, self.against} & {0, 1}:
+            raise BadSetting(
+                "Outcomes of which one side never varies (a share of 0 or 1) have no correlation;"
+                " leave it out."
+            )
         if not 0 < self.level < 1:
             raise BadSetting(f"level is {self.level}; it must lie strictly between 0 and 1.")
         if min(self.cells) < -1e-12:

@@ -11,21 +11,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 
 from clipbench import registry
 from clipbench.config import RunConfig
-from clipbench.contracts import TrainingSource
+from clipbench.contracts import TrainingFacts, TrainingSource, trusted_size
 from clipbench.errors import BadSetting
 from clipbench.evaluation.detection import detection_metrics
+from clipbench.leaderboard.result import environment
+from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.suspects import write_page
+from clipbench.pipeline.work import IMAGINARY, work_of
 from clipbench.progress import Reporter
 from clipbench.shards.files import atomic_file, make_folder, write_json
 from clipbench.shards.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.usable import caption_field_of, open_usable
 from clipbench.training.distributed import join_processes
-from clipbench.training.session import score_on
+from clipbench.training.session import score_on, scores_nothing
 
 Scores = Mapping[str, npt.NDArray[np.float32]]
 
@@ -84,13 +88,21 @@ def detect(
     tell_left_out(usable, reporter)
     pairs = usable.shards
     poisoned = None if ledger is None else _poisoned(ledger, pairs)
+    for config in configs:
+        _check_method(config, len(pairs))
     processes = join_processes(first.train.device)
     scores: dict[str, npt.NDArray[np.float32]] = {}
     for config in configs:
-        reporter.note(f"scoring {len(pairs):,} pairs by {config.defense_name}")
+        train = config.train
+        reporter.note(
+            f"scoring {len(pairs):,} pairs by {config.defense_name}: {train.model}, epochs"
+            f" {train.epochs}, batch size {train.batch_size}, learning rate {train.lr:g}"
+        )
         name = hashlib.sha256(f"{config.sha256()} {pairs.content_sha256()}".encode()).hexdigest()
         folder = cache / "scored" / name[:16]
-        scores[_label(config, scores)] = score_on(where, config, folder, cache, processes, reporter)
+        with held(folder, processes, reporter):
+            found = score_on(where, config, folder, cache, processes, reporter)
+        scores[_label(config, scores)] = found
     metrics = {} if poisoned is None else _metrics(scores, poisoned, drop)
     table, page = out / "scores.parquet", out / "suspicious.html"
     if not processes.is_first:
@@ -99,10 +111,39 @@ def detect(
     with atomic_file(table) as file:
         table_of(pairs, scores).to_parquet(file, index=False)
     write_page(page, pairs, scores, shown)
-    methods = [{"name": config.defense_name, **config.defense_parameters} for config in configs]
-    content = {"pairs": len(pairs), "content_sha256": pairs.content_sha256(), "methods": methods}
-    write_json(out / "detection.json", {**content, "drop": drop, "metrics": metrics})
+    content = {
+        "pairs": len(pairs),
+        "content_sha256": pairs.content_sha256(),
+        "methods": [{"name": c.defense_name, **c.defense_parameters} for c in configs],
+        "drop": drop,
+        "metrics": metrics,
+        "configs": [config.to_json() for config in configs],
+        "environment": environment(),
+    }
+    write_json(out / "detection.json", content)
     return Detected(table, page, metrics)
+
+
+def _check_method(config: RunConfig, num_pairs: int) -> None:
+    """Plan a method on an imaginary set: what is wrong with it is said before hours of training.
+
+    Raises:
+        BadSetting: it scores no pairs, or refuses its settings.
+    """
+    defense = registry.build("defense", config.defense)
+    per_epoch = min(config.train.pairs_per_epoch or num_pairs, num_pairs, IMAGINARY)
+    facts = TrainingFacts(
+        num_pairs=per_epoch,
+        pairs_per_epoch=per_epoch,
+        epochs=config.train.epochs,
+        batch_size=config.train.batch_size,
+        feature_size=16,
+        device=torch.device("cpu"),
+        seed=0,
+        trusted_pairs=min(trusted_size(defense), IMAGINARY),
+    )
+    if not work_of(defense, facts).scorings:
+        raise scores_nothing(config)
 
 
 def _label(config: RunConfig, taken: Scores) -> str:

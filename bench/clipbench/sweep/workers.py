@@ -181,9 +181,9 @@ def _serve(pipe: Connection, cache: Path, out: Path, threads: int) -> None:
 
 def do_one(config: RunConfig, cache: Path, out: Path, reporter: Reporter) -> Event:
     """Do a run and return how that went; whatever a plugin raises ends this run alone."""
-    from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
+    try:  # a plugin, or an installation, may fail to be imported at all
+        from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
 
-    try:
         execute(config, cache=cache, out=out, reporter=reporter)
     except (BrokenPipeError, ConnectionResetError):
         raise

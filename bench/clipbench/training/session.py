@@ -26,6 +26,7 @@ from clipbench.errors import BadSetting
 from clipbench.models import WEIGHTS_FILE, create_model, model_config, save_model
 from clipbench.progress import Reporter
 from clipbench.rng import generator
+from clipbench.settings import TrainSettings
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.usable import caption_field_of, open_usable, without
 from clipbench.training.distributed import Processes
@@ -144,11 +145,16 @@ def score_on(
         if len(trace.scores):
             scores[trace.pairs] = trace.scores
     if np.isnan(scores).all():
-        raise BadSetting(
-            f"The defence {config.defense_name!r} scores no pairs; name one that does, such as"
-            " dao, slof, kdist, lid, isolation_forest, clipscore or safeclip."
-        )
+        raise scores_nothing(config)
     return scores
+
+
+def scores_nothing(config: RunConfig) -> BadSetting:
+    """Return the refusal of a defence that cannot tell which pairs are suspicious."""
+    return BadSetting(
+        f"The defence {config.defense_name!r} scores no pairs; name one that does, such as"
+        " dao, slof, kdist, lid, isolation_forest, clipscore or safeclip."
+    )
 
 
 def _opened(
@@ -196,6 +202,8 @@ def _set_up(
     check_text_tower(settings.model, architecture)
     defense: Defense = registry.build("defense", config.defense)
     model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
+    if processes.is_first:
+        _warn_of_warmup(settings, len(sets[0]), reporter)
     pairs, *trusted = training_pairs(
         sets, source.synonyms(), model, tokenizer, config, cache, processes, reporter
     )
@@ -213,6 +221,18 @@ def _set_up(
         shared=_shared_stages(config, sets[0], pairs, cache, processes),
     )
     return _Session(pairs, model, architecture, trainer)
+
+
+def _warn_of_warmup(settings: TrainSettings, num_pairs: int, reporter: Reporter) -> None:
+    """Say that a recipe made for millions of pairs teaches nothing with a few thousand."""
+    per_epoch = min(settings.pairs_per_epoch or num_pairs, num_pairs)
+    steps = settings.epochs * -(-per_epoch // settings.batch_size)
+    if settings.warmup >= steps:
+        reporter.warning(
+            f"the learning rate warms up for {settings.warmup:,} steps, but training has about"
+            f" {steps:,}: the model hardly learns; lower --warmup (to {steps // 10}, say) or raise"
+            " --epochs"
+        )
 
 
 def _trusted(

@@ -84,6 +84,11 @@ def test_list_warns_of_a_broken_plugin_and_shows_the_others(
     assert "No module named 'not_there_at_all'" in err
 
 
+def test_list_knows_both_spellings_of_defense(capsys: pytest.CaptureFixture[str]) -> None:
+    """The prose of the field writes defences, the bench's code defenses."""
+    assert run(capsys, "list", "defences") == run(capsys, "list", "defenses")
+
+
 def test_list_of_nothing_says_none(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

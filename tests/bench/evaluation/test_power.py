@@ -100,6 +100,7 @@ def test_the_plan_says_every_number() -> None:
         ((-0.1, 0.1), "share is -0.1"),
         ((0.1, 1.1), "against is 1.1"),
         ((0.1, 0.9, 0.9), "correlation"),
+        ((0.0, 0.05, 0.9), "leave it out"),
         ((0.1, 0.9, 0.0, 0.0), "level is 0.0"),
     ],
 )

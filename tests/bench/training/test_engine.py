@@ -524,7 +524,7 @@ def test_batches_of_a_phase_are_all_of_it(tmp_path: Path) -> None:
 
 def test_each_stage_has_a_schedule_of_its_own(tmp_path: Path) -> None:
     """Two stages of 3 steps: each warms up and falls along its own cosine, the second scaled."""
-    defense = FineTune(trusted_size=96, clean_up_epochs=1, clean_up_lr_scale=0.5)
+    defense = FineTune(trusted_size=96, clean_up_epochs=1, clean_up_lr_scale=0.5, clean_up_warmup=2)
     found = [rate for _, rate in rates(tmp_path, defense, epochs=1)]
     assert len(found) == 6
     assert found[:3] == [rate for _, rate in rates(tmp_path / "alone", NoDefense(), epochs=1)]
