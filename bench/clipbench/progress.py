@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
+from clipbench.leaderboard.labels import visible
+
 LINE_EVERY_S = 10.0
 
 
@@ -131,7 +133,7 @@ class Reporter:
         if self._bar is not None:
             self._bar.clear()
         stream = self._stream()
-        stream.write(text + "\n")
+        stream.write("\n".join(map(visible, text.split("\n"))) + "\n")  # it may quote any file
         stream.flush()
         if self._bar is not None:
             self._bar.refresh()

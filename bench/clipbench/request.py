@@ -16,7 +16,7 @@ from clipbench import registry
 from clipbench.config import NO_ATTACK, RunConfig, resolve
 from clipbench.errors import BadSetting, MissingData, UnknownName
 from clipbench.settings import OnError, TrainSettings, check_train_fields
-from clipbench.specs import SpecLike, coerce
+from clipbench.specs import SpecLike, coerce, underscored
 
 KEYS = (
     "data",
@@ -202,7 +202,7 @@ def read_yaml(path: Path, keys: Sequence[str] = KEYS) -> dict[str, Any]:
 
     Raises:
         MissingData: there is no such file.
-        BadSetting: it is no YAML mapping.
+        BadSetting: it is no YAML mapping, or has a key twice.
         UnknownName: it has a key that does not exist.
     """
     import yaml  # noqa: PLC0415 - needed with a file alone
@@ -211,15 +211,16 @@ def read_yaml(path: Path, keys: Sequence[str] = KEYS) -> dict[str, Any]:
     if not path.is_file():
         raise MissingData(f"There is no configuration file {where}.")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.load(path.read_text(encoding="utf-8"), _loader())  # noqa: S506 - a safe one
+    # Dates, long numbers, explicit tags and deep nesting end in errors that are not YAML's.
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise BadSetting(f"{where} is no valid YAML: {reason}.") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise BadSetting(f"{where} must hold keys and values, e.g. `attack: targeted`.")
-    layer = {str(key).replace("-", "_"): value for key, value in content.items()}
+    layer = underscored(content, f" in {where}")
     known = [*keys, *(f"train.{item.name}" for item in fields(TrainSettings))]
     for key in layer:
         if key not in keys:
@@ -229,3 +230,29 @@ def read_yaml(path: Path, keys: Sequence[str] = KEYS) -> dict[str, Any]:
             raise BadSetting(f"train in {where} must hold training settings, e.g. `epochs: 20`.")
         layer["train"] = dict(check_train_fields(layer["train"], f" in {where}"))
     return layer
+
+
+def _loader() -> Any:
+    """Return the class that reads YAML as text, and refuses what would be read by halves."""
+    import yaml  # noqa: PLC0415 - needed with a file alone
+
+    class Loader(yaml.SafeLoader):
+        """Refuses a key that is there twice, of which YAML would take the last."""
+
+        def compose_mapping_node(self, anchor: dict[Any, Any]) -> yaml.MappingNode:
+            node = super().compose_mapping_node(anchor)
+            seen = set()
+            for key, _ in node.value:  # before `<<` brings in what these may replace
+                name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
+                if name is not None and name in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is there twice", key.start_mark
+                    )
+                seen.add(name)
+            return node
+
+    def number(loader: Loader, node: yaml.ScalarNode) -> int:
+        return int(str(loader.construct_yaml_int(node)))  # one too long to be written is none
+
+    Loader.add_constructor("tag:yaml.org,2002:int", number)
+    return Loader

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from clipbench.errors import BadSetting, UnknownName
-from clipbench.specs import coerce, field_types
+from clipbench.specs import coerce, field_types, underscored
 
 Precision = Literal["auto", "fp32", "bf16"]
 LrSchedule = Literal["cosine", "constant"]
@@ -107,15 +107,18 @@ class TrainSettings:
         return cls(**dict(check_train_fields(values)))
 
 
-def check_train_fields(values: Mapping[str, Any], where: str = "") -> Mapping[str, Any]:
+def check_train_fields(values: object, where: str = "") -> Mapping[str, Any]:
     """Return `values` with `-` in names as `_`, if all are names of training settings.
 
     Args:
         values: settings by name.
         where: the place they were read from, for the message.
     """
+    if not isinstance(values, Mapping):
+        must = "must hold training settings, e.g. `epochs: 20`"
+        raise BadSetting(f"train{where} {must}. Got {values!r}.")
     known = [item.name for item in fields(TrainSettings)]
-    named = {str(name).replace("-", "_"): value for name, value in values.items()}
+    named = underscored(values, where)
     for name in named:
         if name not in known:
             raise UnknownName(f"training setting{where}", name, known)

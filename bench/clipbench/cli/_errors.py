@@ -10,6 +10,7 @@ import click
 
 from clipbench.disk import full_disk
 from clipbench.errors import ClipbenchError
+from clipbench.leaderboard.labels import visible
 
 FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, what shells expect
@@ -28,13 +29,18 @@ def report(error: BaseException, *, show_traceback: bool) -> int:
     if show_traceback:
         traceback.print_exception(error)
     message, status = _explain(error)
-    print(f"clipbench: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"clipbench: error: {_one_line(message)}", file=sys.stderr)
     return status
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the place in the code; for `warnings.showwarning`."""
-    print(f"warning: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"warning: {_one_line(str(message))}", file=sys.stderr)
+
+
+def _one_line(text: str) -> str:
+    """Return a message that drives no terminal, whatever file it names or quotes."""
+    return visible(" ".join(text.split()))
 
 
 def _explain(error: BaseException) -> tuple[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ from clipbench import registry
 from clipbench.describe import arguments_of, own_doc, text_of
 from clipbench.errors import BadSetting
 from clipbench.request import DEFAULT_OUT, KEYS, Request, combine, default_cache, read_yaml
-from clipbench.settings import OnError, TrainSettings
+from clipbench.settings import OnError, TrainSettings, check_train_fields
 from clipbench.shards import pipes
 from clipbench.specs import coerce, field_types, type_text
 
@@ -222,11 +222,12 @@ def request_of(ctx: click.Context) -> Request:
     line: dict[str, Any] = {"train": {}}
     environment: dict[str, Any] = {"train": {}}
     layers = {ParameterSource.COMMANDLINE: line, ParameterSource.ENVIRONMENT: environment}
+    others: dict[ParameterSource, Mapping[str, Any]] = {}
     for name, value in ctx.params.items():
         source = ctx.get_parameter_source(name)
-        layer = layers.get(source) if source else None
-        if layer is None:
+        if source not in layers:
             continue
+        layer = layers[source]
         if name in KEYS:
             layer[name] = value
         elif name == "evals":
@@ -236,10 +237,30 @@ def request_of(ctx: click.Context) -> Request:
         elif name in TRAIN_OPTIONS:
             layer["train"][name] = value
         elif name == "settings":
-            layer["train"].update(assignments(value, "--set"))
+            others[source] = check_train_fields(assignments(value, "--set"))
+    for source, settings in others.items():
+        _check_once(layers[source]["train"], settings)
+        layers[source]["train"].update(settings)
     _allow_commands([line[key] for key in ("data", "trusted") if key in line])
     file = ctx.params.get("config")
     return combine(line, {} if file is None else read_yaml(file), environment)
+
+
+def _check_once(options: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Refuse a training setting that an option and ``--set`` give different values.
+
+    Raises:
+        BadSetting: naming it.
+    """
+    hints = field_types(TrainSettings)
+    for name in options.keys() & settings.keys():
+        values = [coerce(of[name], hints[name], f"train.{name}") for of in (options, settings)]
+        if values[0] != values[1]:
+            flag = f"--{name.replace('_', '-')}"
+            raise BadSetting(
+                f"{name} is given twice, {options[name]} by {flag} and {settings[name]} by --set;"
+                " give it once."
+            )
 
 
 def given(ctx: click.Context, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -260,10 +281,14 @@ def _allow_commands(typed: list[str]) -> None:
 
 def assignments(values: tuple[str, ...], name: str) -> dict[str, str]:
     """Return ``FIELD=VALUE`` texts as a mapping."""
-    found = {}
+    found: dict[str, str] = {}
     for text in values:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
             raise BadSetting(f"{name} takes FIELD=VALUE. Got {text!r}.")
-        found[key.strip()] = value.strip()
+        key, value = key.strip(), value.strip()
+        if found.setdefault(key, value) != value:
+            raise BadSetting(
+                f"{key} is given twice, {found[key]} and {value} by {name}; give it once."
+            )
     return found

@@ -75,8 +75,13 @@ def write(
     program that reads WebDataset; their folder is printed.
     """
     parsed = registry.parse("dataset", spec)
-    given: dict[str, Any] = {**parsed.parameters, **options.assignments(settings, "--set")}
+    own = options.assignments(settings, "--set")
+    given: dict[str, Any] = {**parsed.parameters, **own}
     if size is not None:
+        if own.get("size", size) != size:
+            raise BadSetting(
+                f"size is given twice, {size} by --size and {own['size']} by --set; give it once."
+            )
         given["size"] = size
     if out is not None and out.is_dir() and any(out.iterdir()):
         raise BadSetting(f"The folder {out.resolve()} is not empty; choose another.")
@@ -94,11 +99,11 @@ def write(
                     f"{made} is no folder of shards that could be copied; write clean shards of it"
                     " with `clipbench data import`."
                 )
-            folder = _publish(folder, out)
-    print_result(str(made if out is None else folder))
+            _publish(folder, out.resolve())  # "." has no name to which anything could be added
+    print_result(str(made if out is None else out))
 
 
-def _publish(folder: Path, out: Path) -> Path:
+def _publish(folder: Path, out: Path) -> None:
     """Give `out` the files of `folder`, all at once; hard links where the system can."""
     from clipbench.shards.files import link_or_copy  # noqa: PLC0415 - imports numpy
 
@@ -113,7 +118,6 @@ def _publish(folder: Path, out: Path) -> Path:
         temporary.replace(out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return out
 
 
 @command.command("import", cls=options.Command)
@@ -170,17 +174,18 @@ def import_command(
     from clipbench.shards import skipped  # noqa: PLC0415 - heavy
     from clipbench.shards.importing import import_set  # noqa: PLC0415
 
+    where = out.resolve()  # "." has no name to which anything could be added
     with reporter_for(quiet) as reporter:
         made = import_set(
             source,
-            out,
+            where,
             name=name,
             image_size=getattr(source, "image_size", None) if image_size is None else image_size,
             on_error=policy,
             workers=workers,
             progress=reporter.progress,
         )
-        stats = skipped.read_stats(out)
+        stats = skipped.read_stats(where)
         left_out = {} if stats is None else stats["left_out"]
         reporter.note(f"{len(made):,} pairs in {len(made.shards):,} shards")
         if stats is not None:

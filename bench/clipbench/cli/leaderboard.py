@@ -84,37 +84,43 @@ def command(
 
     places = list(paths) or [DEFAULT_OUT]
     with reporter_for(quiet) as reporter:
-        results = store.load_results(
-            places, skip_damaged=lambda error: reporter.warning(str(error))
-        )
-        if not results:
+
+        def skipped(error: Exception) -> None:
+            reporter.warning(str(error))
+
+        told = {place: reported.load_reported([place], skip_damaged=skipped) for place in places}
+        others = reported.together(*told.values())
+        alone = [place for place, rows in told.items() if rows]  # may have no results beside them
+        results = store.load_results(places, skip_damaged=skipped, may_lack=alone)
+        if not results and not others:
             raise CorruptData("No result that was found can be read; see the warnings above.")
         for result in results:
             for flag in result.get("flags", []):
                 reporter.warning(f"result {result['id']}: {visible(flag)}")
         frame = frame_of(results, eligible_at)
-        others = reported.load_reported(
-            places, skip_damaged=lambda error: reporter.warning(str(error))
-        )
+        if as_json:
+            shown = export.results_json(results)
+        elif style == MATRIX:  # refuses some tables, which must come before anything is written
+            from clipbench.leaderboard.matrix import to_matrix  # noqa: PLC0415 - heavy
+
+            shown = to_matrix(frame, cell, eligible_at=eligible_at)
+        else:
+            shown = getattr(render, FORMATS[style])(frame)
+            if others and style in REPORTED_FORMATS:
+                below = getattr(render, REPORTED_FORMATS[style])(reported.cells(others))
+                above = [shown.rstrip("\n"), ""] if results else []
+                shown = "\n".join([*above, reported.TITLE, "", below])
         if write is not None:
-            for path in [*tables.write_all(frame, results, write), *_plot(frame, results, write)]:
-                reporter.note(f"wrote {path}")
+            if results:
+                made = [*tables.write_all(frame, results, write), *_plot(frame, results, write)]
+                for path in made:
+                    reporter.note(f"wrote {path}")
             if others:
                 text = f"{reported.TITLE}\n\n{render.plain_markdown(reported.cells(others))}"
                 reporter.note(f"wrote {write_atomic(write / 'reported.md', text.encode())}")
         if html is not None:
             reporter.note(f"wrote {_page(results, html, eligible_at)}")
-    if as_json:
-        print_result(export.results_json(results).rstrip("\n"))
-    elif style == MATRIX:
-        from clipbench.leaderboard.matrix import to_matrix  # noqa: PLC0415 - heavy
-
-        print_result(to_matrix(frame, cell).rstrip("\n"))
-    else:
-        print_result(getattr(render, FORMATS[style])(frame).rstrip("\n"))
-        if others and style in REPORTED_FORMATS:
-            below = getattr(render, REPORTED_FORMATS[style])(reported.cells(others))
-            print_result(f"\n{reported.TITLE}\n\n{below}".rstrip("\n"))
+    print_result(shown.rstrip("\n"))
 
 
 def _plot(frame: pd.DataFrame, results: list[dict[str, Any]], folder: Path) -> list[Path]:

@@ -61,7 +61,9 @@ def command(
     if show is not None and not show.resolve().parent.is_dir():
         raise MissingData(f"There is no folder {show.resolve().parent} to write {show.name} into.")
     with reporter_for(quiet) as reporter:
-        made = poison(config, cache=request.cache, out=folder, reporter=reporter)
+        # "." has no name to which anything could be added.
+        out = None if folder is None else folder.resolve()
+        made = poison(config, cache=request.cache, out=out, reporter=reporter)
         if show is not None:
             from clipbench.pipeline.poison import show_poison  # noqa: PLC0415 - heavy
 

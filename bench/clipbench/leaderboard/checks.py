@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from clipbench.leaderboard.labels import visible
+
 Check = Callable[[str, Any], None]
 
 
@@ -20,14 +22,14 @@ class Objection(ValueError):
     def __init__(self, field: str, must: str, value: Any) -> None:
         shown = repr(value)
         shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-        super().__init__(f"{field or 'it'} {must}, but is {shown}")
+        super().__init__(visible(f"{field or 'it'} {must}, but is {shown}"))
 
 
 class Missing(Objection):
     """A field is not there."""
 
     def __init__(self, field: str) -> None:
-        ValueError.__init__(self, f"{field} is missing")
+        ValueError.__init__(self, visible(f"{field} is missing"))
 
 
 def parse_time(text: str) -> datetime:

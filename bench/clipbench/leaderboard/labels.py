@@ -12,7 +12,8 @@ from typing import Any
 Defaults = Callable[[str, str], Mapping[str, Any] | None]  # (kind, name) -> default parameters
 
 # Settings that decide which run it is, where it happens and what is kept of it, but not what is
-# computed; and those that say once more what a result says of its attack.
+# computed; and those that say once more what a result says of its attack. They are so at the top
+# and among the training settings alone: the seed of a data set decides which pairs there are.
 INCIDENTAL = frozenset(
     {
         *("seed", "workers", "decode_cache_gb", "device", "tensorboard", "save_frequency"),
@@ -62,7 +63,7 @@ def settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a configuration as dotted names and values, without what is incidental."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
-        if name in INCIDENTAL:
+        if name in INCIDENTAL and prefix in ("", "train."):
             continue
         if isinstance(value, Mapping):
             flat |= settings(value, f"{prefix}{name}.")

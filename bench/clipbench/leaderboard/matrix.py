@@ -15,7 +15,9 @@ from clipbench.leaderboard.render import escape_markdown, markdown_line
 FEW = 100  # trials below which a cell shows the counts themselves
 
 
-def to_matrix(frame: pd.DataFrame, metric: str = "attack_success") -> str:
+def to_matrix(
+    frame: pd.DataFrame, metric: str = "attack_success", *, eligible_at: float = 0.5
+) -> str:
     """Return a Markdown table of one metric for each attack and defence.
 
     Beside the cells stand each defence's accuracy on clean data and its cost there.
@@ -23,6 +25,7 @@ def to_matrix(frame: pd.DataFrame, metric: str = "attack_success") -> str:
     Args:
         frame: what `tables.leaderboard` returns, of one model and one data set.
         metric: a metric of the frame.
+        eligible_at: the share of successes for which the frame was made, for the note.
 
     Raises:
         BadSetting: no result has the metric, or there are several models or data sets.
@@ -40,7 +43,7 @@ def to_matrix(frame: pd.DataFrame, metric: str = "attack_success") -> str:
         beside = _clean(clean.get(defense))
         lines.append(markdown_line(map(escape_markdown, [defense, *found, *beside])))
     told = ", ".join(sorted({f"model {row['model']}, data {row['data']}" for row in rows}))
-    return "\n".join([*lines, "", _note(metric, told), ""])
+    return "\n".join([*lines, "", _note(metric, told, eligible_at), ""])
 
 
 def _check(rows: Iterable[Record], metric: str) -> None:
@@ -70,7 +73,7 @@ def _first(defense: str) -> tuple[int, str]:
 
 
 def _cell(row: Record, metric: str) -> str:
-    """Return the metric; in parentheses where the attack does not take without a defence."""
+    """Return the metric; in brackets where the attack was not seen to take without a defence."""
     if not row.get(f"{metric}_seeds"):
         return MISSING
     if (k := row.get(f"{metric}_k")) is not None:
@@ -79,8 +82,10 @@ def _cell(row: Record, metric: str) -> str:
             text = f"{100 * row[metric]:.1f}%"
     else:
         text = f"{row[f'{metric}_mean']:.3f}"
-    if row["seeds"] > 1:
-        text += f" ({row['seeds']} seeds)"
+    seeds, measured = row["seeds"], row[f"{metric}_seeds"]
+    if seeds > 1:
+        behind = f"{seeds}" if measured == seeds else f"{measured}/{seeds}"
+        text += f" ({behind} seeds)"
     return text if row["eligible"] == "yes" else f"[{text}]"
 
 
@@ -95,10 +100,10 @@ def _clean(row: Record | None) -> list[str]:
     ]
 
 
-def _note(metric: str, told: str) -> str:
+def _note(metric: str, told: str, eligible_at: float) -> str:
     return (
-        f"{metric}, {told}. Shares are pooled over seeds. In brackets: the attack succeeds on less"
-        " than half of its probes without a defense, so no defense is judged by it. Clean: the same"
-        " training on clean data, its cost relative to defense none."
-        f" {MISSING}: not measured."
+        f"{metric}, {told}. Shares are pooled over seeds. In brackets: the attack was not seen to"
+        f" succeed on at least {100 * eligible_at:g}% of its probes without a defense, so no"
+        " defense is judged by it. Clean: the same training on clean data, its cost relative to"
+        f" defense none. {MISSING}: not measured."
     )

@@ -10,7 +10,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,17 @@ from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard import checks
 from clipbench.leaderboard.checks import Objection
 from clipbench.leaderboard.files import write_atomic
-from clipbench.leaderboard.labels import rate_text, visible
+from clipbench.leaderboard.labels import canonical, rate_text, visible
 from clipbench.leaderboard.result import parse_json
 from clipbench.leaderboard.schema import PROPORTIONS
+from clipbench.leaderboard.store import Skipped, files_of
 from clipbench.settings import parse_rate
 
 SCHEMA = "clipbench.reported/1"
 TITLE = "Reported elsewhere, not measured here:"
 IDENTITY = ("attack", "rate", "defense", "metric", "model", "data", "paper", "table")
 COLUMNS = (*IDENTITY, "value", "k", "n")  # of a CSV file; rate, model, data, k and n may be empty
+_PREFIX = "reported-"  # of the names of files
 _NEEDED = ("attack", "defense", "metric", "paper", "table")
 _ROW = checks.fields(
     {
@@ -122,7 +124,7 @@ def write_reported(rows: Iterable[Mapping[str, Any]], folder: Path) -> list[tupl
     new = set()
     for row in rows:
         identity = json.dumps([row[name] for name in IDENTITY])
-        name = f"reported-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
+        name = f"{_PREFIX}{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
         path = folder / name
         before = found.get(path) or (_checked(path) if path.exists() else None)
         if before is None:
@@ -139,23 +141,32 @@ def write_reported(rows: Iterable[Mapping[str, Any]], folder: Path) -> list[tupl
     return [(path, path in new) for path in found]
 
 
-def load_reported(
-    paths: Sequence[Path], *, skip_damaged: Callable[[CorruptData], object]
-) -> list[dict[str, Any]]:
+def load_reported(paths: Sequence[Path], *, skip_damaged: Skipped) -> list[dict[str, Any]]:
     """Return the reported rows of folders, in the order of attack, rate, defense and source.
+
+    They are found at any depth, where results are looked for; a row that is there twice counts
+    once.
 
     Args:
         paths: files and folders; files are of results, and left alone.
-        skip_damaged: told of each damaged file, which is left out.
+        skip_damaged: told of each file that is damaged or a link to nothing, and is left out.
     """
     rows = []
     for path in paths:
-        for file in sorted(path.glob("reported-*.json")) if path.is_dir() else []:
+        for file in files_of(path) if path.is_dir() else ():
+            if not file.name.startswith(_PREFIX):
+                continue
             try:
                 rows.append(_checked(file))
-            except CorruptData as error:
+            except (CorruptData, MissingData) as error:
                 skip_damaged(error)
-    return sorted(rows, key=lambda row: [str(row[name]) for name in IDENTITY])
+    return together(rows)
+
+
+def together(*several: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows in the order of `load_reported`, each once."""
+    rows = {canonical(row): dict(row) for rows in several for row in rows}
+    return sorted(rows.values(), key=lambda row: [str(row[name]) for name in IDENTITY])
 
 
 def cells(rows: Iterable[Mapping[str, Any]]) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -98,8 +99,13 @@ def parse_json(path: Path) -> Any:
     def refuse(token: str) -> NoReturn:
         raise ValueError(f"{token} is not a JSON number")
 
+    def finite(token: str) -> float:
+        number = float(token)
+        return number if math.isfinite(number) else refuse(token)  # 1e999 is JSON, and no number
+
     try:
-        return json.loads(path.read_bytes().decode(), parse_constant=refuse)
+        text = path.read_bytes().decode()
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
     except FileNotFoundError as error:
         raise MissingData(f"There is no file {path}; check the path.") from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: bad JSON or bad UTF-8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -78,46 +80,59 @@ def order(row: Row) -> tuple[Any, ...]:
 
 
 def baseline(row: Row, undefended: Sequence[Row]) -> list[Result]:
-    """Return the undefended runs a row is held against: those of its own settings, or else all."""
-    own = [other for other in undefended if common_settings(other) == common_settings(row)]
-    return [result for other in own or undefended for result in other.results]
+    """Return the undefended runs a row is held against.
+
+    They are those of its own settings; where there are none, as for a defense with a recipe of its
+    own, those that agree with it in all that undefended runs differ in; else all of them.
+    """
+    own = common_settings(row)
+    tables = [(other, common_settings(other)) for other in undefended]
+    found = [other for other, table in tables if table == own]
+    if not found:
+        apart = differing(table for _, table in tables)
+        found = [other for other, table in tables if all(table.get(k) == own.get(k) for k in apart)]
+    return [result for other in found or undefended for result in other.results]
 
 
 def common_settings(row: Row) -> dict[str, Any]:
-    """Return the settings of a row that are not the defense's own."""
-    return {
-        key: value
-        for key, value in row.settings.items()
-        if key != "defense" and not key.startswith("defense.")
-    }
+    """Return the settings of a row that are not the defense's own.
 
-
-def machines(results: Iterable[Result]) -> set[str]:
-    """Return on what the results were trained; seconds of different machines do not compare."""
-    return {
-        canonical([result["train"][key] for key in ("device", "precision", "processes")])
-        + canonical(result["environment"].get("hardware"))
-        for result in results
-        if result["train"]
-    }
+    Its code is its own, and so are the pairs that it is told are clean: no other is given any.
+    """
+    own = re.compile(r"(code\.)?(defense|trusted)(\.|$)")
+    return {key: value for key, value in row.settings.items() if not own.match(key)}
 
 
 def relative_cost(results: Sequence[Result], reference: Sequence[Result]) -> float | None:
-    """Return training time relative to other results, medians of both.
+    """Return training time relative to other results, machine by machine.
+
+    On each machine where both were trained, in one precision and by one number of processes, the
+    cost is the ratio of their medians; of several machines it is the median. Seconds of different
+    machines do not compare: medians over all of them would tell which machine had more of the runs.
 
     On CPUs of processors' seconds, for other work on the machine changes those little; on GPUs of
-    seconds that passed. None: nothing was trained, or on other machines, precisions or numbers of
-    processes, or a result does not tell its seconds.
+    seconds that passed. A machine on which one of the runs does not tell them is left out. None: no
+    machine is left.
     """
-    trained = [
-        [result["train"] for result in part if result["train"]] for part in (results, reference)
+    own, others = _spent_by_machine(results), _spent_by_machine(reference)
+    ratios = [
+        median(own[machine]) / median(others[machine])
+        for machine in own.keys() & others.keys()
+        if all(own[machine]) and all(others[machine])
     ]
-    if not all(trained) or machines(results) != machines(reference):
-        return None
-    own, others = ([_spent(train) for train in part] for part in trained)
-    if not all(own) or not all(others):
-        return None
-    return median(own) / median(others)
+    finite = [ratio for ratio in ratios if math.isfinite(ratio)]  # others are of no real seconds
+    return median(finite) if finite else None
+
+
+def _spent_by_machine(results: Iterable[Result]) -> dict[str, list[float]]:
+    """Return the seconds that trainings are charged with, by what they were trained on."""
+    spent: dict[str, list[float]] = defaultdict(list)
+    for result in results:
+        if result["train"]:
+            told = [result["train"][key] for key in ("device", "precision", "processes")]
+            machine = canonical([told, result["environment"].get("hardware")])
+            spent[machine].append(_spent(result["train"]))
+    return spent
 
 
 def _spent(train: Mapping[str, Any]) -> float:

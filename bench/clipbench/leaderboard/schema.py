@@ -166,7 +166,7 @@ _DATA = checks.fields(
         ),
     }
 )
-RESULT = checks.fields(
+_FIELDS = checks.fields(
     {
         "schema": checks.one_of(SCHEMA),
         "id": checks.hexadecimal(16),
@@ -189,3 +189,13 @@ RESULT = checks.fields(
     },
     {"evaluations": _evaluations, "metric_plugins": _plugins, "flags": _flags},
 )
+
+
+def _result(field: str, value: Any) -> None:
+    _FIELDS(field, value)
+    poisons, pairs = value["attack"]["count"], value["data"]["pairs"]
+    if poisons > pairs:
+        raise Objection("attack.count", f"must be at most the {pairs} of data.pairs", poisons)
+
+
+RESULT: checks.Check = _result

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipbench.errors import CorruptData, MissingData
+from clipbench.errors import BadInput, CorruptData, MissingData
 from clipbench.leaderboard.checks import parse_time
 from clipbench.leaderboard.result import parse_json, validate
 
 RUN_RESULT = "result.json"  # a folder that holds it is the folder of one run
 
 Result = Mapping[str, Any]
+Skipped = Callable[[BadInput], object]
 
 
 def load_results(
-    paths: Sequence[Path], *, skip_damaged: Callable[[CorruptData], object] | None = None
+    paths: Sequence[Path],
+    *,
+    skip_damaged: Skipped | None = None,
+    may_lack: Container[Path] = (),
 ) -> list[dict[str, Any]]:
     """Return the results in files and folders, each run once, in the order of their ids.
 
@@ -28,35 +32,41 @@ def load_results(
 
     Args:
         paths: files and folders.
-        skip_damaged: where given, is told of each damaged file, which is then left out.
+        skip_damaged: where given, is told of each file in a folder that is damaged, or a link to
+            nothing, and of each damaged file; they are then left out.
+        may_lack: folders that need hold no result.
 
     Raises:
         MissingData: if a path does not exist, or a folder holds no result.
         CorruptData: naming the first damaged file, unless damaged files are left out.
     """
-    return newest(read_all(paths, skip_damaged=skip_damaged))
+    return newest(read_all(paths, skip_damaged=skip_damaged, may_lack=may_lack))
 
 
 def read_all(
-    paths: Sequence[Path], *, skip_damaged: Callable[[CorruptData], object] | None = None
+    paths: Sequence[Path],
+    *,
+    skip_damaged: Skipped | None = None,
+    may_lack: Container[Path] = (),
 ) -> list[dict[str, Any]]:
     """Return the results in files and folders as `load_results` finds them, all of each id.
 
     Args:
         paths: files and folders, in whose order the results are.
         skip_damaged: see `load_results`.
+        may_lack: likewise.
 
     Raises:
         MissingData, CorruptData: see `load_results`.
     """
     results: list[dict[str, Any]] = []
     for path in paths:
-        files = list(_files(path))
+        files = list(files_of(path))
         found = 0
         for file in files:
             try:
                 read = _read(file, explicit=file == path)
-            except CorruptData as error:
+            except (CorruptData, MissingData) as error:
                 if skip_damaged is None:
                     raise
                 skip_damaged(error)
@@ -64,7 +74,7 @@ def read_all(
             else:
                 results += read
                 found += len(read)
-        if not found:
+        if not found and path not in may_lack:
             raise MissingData(f"There are no results in {path}; make some with `clipbench run`.")
     return results
 
@@ -84,7 +94,12 @@ def _age(result: Result) -> tuple[Any, str]:
     return parse_time(result["created"]), json.dumps(result, sort_keys=True)
 
 
-def _files(path: Path) -> Iterator[Path]:
+def files_of(path: Path) -> Iterator[Path]:
+    """Yield the files that may hold results or reported numbers; of the folder of a run, its own.
+
+    Raises:
+        MissingData: there is nothing at `path`.
+    """
     if not path.is_dir():
         if not path.exists():
             raise MissingData(f"There is no file or folder {path}; check the path.")

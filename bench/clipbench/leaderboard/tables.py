@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -41,8 +42,8 @@ def leaderboard(
     and the 95% interval ``M_low``, ``M_high``: Wilson's at one seed, `clustered_interval` at
     several. ``M_mean``, ``M_sd`` and ``M_seeds`` are mean, sample standard deviation, and number of
     the seeds that have it; of any metric. Fractions are in [0, 1]. ``seconds`` is the median over
-    seeds, ``cost`` its ratio to that of defense ``none`` on the same attack, rate, model, data,
-    machine and precision, ``peak_memory_bytes`` the maximum.
+    seeds, ``cost`` the ratio to defense ``none`` on the same attack, rate, model and data, machine
+    by machine (`rows.relative_cost`), ``peak_memory_bytes`` the maximum.
 
     ``eligible`` says whether the attack worked at all: "yes" where the undefended row of the same
     attack, rate, model and data has a pooled attack success of at least `eligible_at`. A defense
@@ -61,7 +62,7 @@ def leaderboard(
     unique = newest(results)
     labels = Labels(unique, defaults)
     rows = group(unique, labels)
-    names = _metric_names(unique)
+    metrics = _metric_columns(_metric_names(unique))
     undefended: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
         if row.defense == "none":
@@ -69,9 +70,9 @@ def leaderboard(
     records = []
     for row in sorted(rows, key=order):
         reference = baseline(row, undefended[row.context])
-        record = _identity(row, labels) | _measured(row, names) | _cost(row, reference)
+        record = _identity(row, labels) | _measured(row, metrics) | _cost(row, reference)
         records.append(record | _eligible(row, reference, eligible_at))
-    columns = _columns(names)
+    columns = _columns(metrics)
     cells = [[record.get(column) for column in columns] for record in records]
     return pd.DataFrame(cells, columns=columns, dtype=object)  # object: else None becomes NaN
 
@@ -129,18 +130,47 @@ def _metric_names(results: Iterable[Result]) -> dict[str, bool]:
     return names | {name: found[name] for name in sorted(found.keys() - names.keys())}
 
 
-def _column(name: str) -> str:
-    """Return the column of a metric; a plugin's must not take the place of one of ours."""
-    return name if name in PROPORTIONS or name in SCALARS else f"metrics.{visible(name)}"
+@dataclass(frozen=True)
+class _Columns:
+    """Where a metric stands.
+
+    Args:
+        name: its first column, and the beginning of the names of the others.
+        counted: whether it is a share of counted trials.
+    """
+
+    name: str
+    counted: bool
+
+    @property
+    def all(self) -> list[str]:
+        """Their names."""
+        return [f"{self.name}{end}" for end in (_POOLED if self.counted else ()) + _SEEDED]
 
 
-def _columns(names: Mapping[str, bool]) -> list[str]:
+def _metric_columns(names: Mapping[str, bool]) -> dict[str, _Columns]:
+    """Return the columns of each metric; a plugin's must not take the place of another's.
+
+    `a` of mean `a_mean` and a share `a_mean` would, and so may names that are made printable. The
+    later of the two, in the order of `names`, is numbered.
+    """
+    found: dict[str, _Columns] = {}
+    taken: set[str] = set()
+    for name, counted in names.items():
+        ours = name in PROPORTIONS or name in SCALARS
+        columns = _Columns(name if ours else f"metrics.{visible(name)}", counted)
+        number = 1
+        while taken.intersection(columns.all):
+            number += 1
+            columns = _Columns(f"metrics.{visible(name)}#{number}", counted)
+        taken.update(columns.all)
+        found[name] = columns
+    return found
+
+
+def _columns(metrics: Mapping[str, _Columns]) -> list[str]:
     identity = ["attack", "rate", "count", "targets", "defense", "model", "data", "pairs", "seeds"]
-    measured = [
-        f"{_column(name)}{end}"
-        for name, counted in names.items()
-        for end in (_POOLED if counted else ()) + _SEEDED
-    ]
+    measured = [column for columns in metrics.values() for column in columns.all]
     training = ["exposures_mean", "exposures_seeds", "seconds", "seconds_seeds", "cost"]
     parts = ("attack", "defense", "data")
     plugins = ["attack_name", "defense_name", *(f"{part}_parameters" for part in parts)]
@@ -155,13 +185,13 @@ def _columns(names: Mapping[str, bool]) -> list[str]:
     ]
 
 
-def _measured(row: Row, names: Mapping[str, bool]) -> dict[str, Any]:
+def _measured(row: Row, metrics: Mapping[str, _Columns]) -> dict[str, Any]:
     record: dict[str, Any] = {}
-    for name, counted in names.items():
-        column = _column(name)
+    for name, columns in metrics.items():
+        column = columns.name
         present = [result["metrics"][name] for result in row.results if name in result["metrics"]]
         record |= _spread(column, [metric["value"] for metric in present])
-        shares = _shares(present) if counted else []
+        shares = _shares(present) if columns.counted else []
         if shares:
             pooled, (low, high) = pool(shares), clustered_interval(shares)
             record |= {column: pooled.value, f"{column}_k": pooled.k, f"{column}_n": pooled.n}

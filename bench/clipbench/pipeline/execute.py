@@ -13,7 +13,8 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation import plugins
 from clipbench.leaderboard.result import read_result, write_result
 from clipbench.pipeline.evaluate import evaluate_run
-from clipbench.pipeline.parts import Parts, with_crafted
+from clipbench.pipeline.hold import agreed, held
+from clipbench.pipeline.parts import Parts, Prepared, with_crafted
 from clipbench.pipeline.poison import tell_left_out, training_set
 from clipbench.pipeline.record import RESULT, result_of
 from clipbench.progress import Reporter
@@ -37,29 +38,49 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
     """
     processes = join_processes(config.train.device)
     folder = out / config.id
-    if (folder / RESULT).is_file():
+    if _is_done(folder, processes):
         reporter.note(f"run {config.id} is done already: {folder / RESULT}")
-        _add_missing_metrics(config, folder, processes)
     else:
-        _do(config, folder, cache, processes, reporter)
+        parts = _prepared(config, cache, processes, reporter)
+        with held(folder, processes, reporter):
+            if not _is_done(folder, processes):  # by whoever held the folder before
+                _do(config, parts, folder, cache, processes, reporter)
+    _add_missing_metrics(config, folder, processes, reporter)
     if not config.is_clean:
-        _add_control(config, folder, out / config.without_attack().id, processes)
+        clean = out / config.without_attack().id
+        _add_control(config, folder, clean, processes, reporter)
     return read_result(folder / RESULT)
 
 
-def _do(
-    config: RunConfig, folder: Path, cache: Path, processes: Processes, reporter: Reporter
-) -> None:
-    """Do all stages of a run and write its result."""
+def _is_done(folder: Path, processes: Processes) -> bool:
+    return agreed(processes, (folder / RESULT).is_file())
+
+
+def _prepared(config: RunConfig, cache: Path, processes: Processes, reporter: Reporter) -> Prepared:
+    """Make the pairs of a run, poisoned where it has an attack, and return its parts."""
     if processes.is_first:  # the others find everything made and screened
         parts = Parts.of(config).prepared(config, cache, reporter)
         tell_left_out(parts.usable, reporter)
         training_set(config, parts, cache, reporter)
-        _claim(folder, config)
-        parts.usable.write_names(folder / LEFT_OUT)
     processes.barrier()
     if not processes.is_first:
         parts = Parts.of(config).prepared(config, cache, reporter)
+    return parts
+
+
+def _do(
+    config: RunConfig,
+    parts: Prepared,
+    folder: Path,
+    cache: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> None:
+    """Do the stages of a run after its pairs, and write its result."""
+    if processes.is_first:
+        _claim(folder, config)
+        parts.usable.write_names(folder / LEFT_OUT)
+    processes.barrier()
     shards, ledger_file = training_set(config, parts, cache, reporter)
     record = train_on(shards, config, folder, cache, processes, reporter)
     if processes.is_first:
@@ -86,16 +107,21 @@ def _claim(folder: Path, config: RunConfig) -> None:
         raise BadSetting(f"{folder.resolve()} holds another run; choose another --out.")
 
 
-def _add_missing_metrics(config: RunConfig, folder: Path, processes: Processes) -> None:
+def _add_missing_metrics(
+    config: RunConfig, folder: Path, processes: Processes, reporter: Reporter
+) -> None:
     """Measure on a run that is done what was not asked for then."""
-    result = read_result(folder / RESULT)
-    missing = plugins.missing(config.metrics, result)
-    if missing and processes.is_first:
-        parts = _parts_of(config, result)
-        sets, probes = parts.held_out.sets, parts.probes(config.seed)
-        plugins.add_missing(result, missing, folder / "model", sets, probes, processes)
-        write_result(folder / RESULT, result)
-    processes.barrier()
+    if not agreed(processes, bool(plugins.missing(config.metrics, read_result(folder / RESULT)))):
+        return
+    with held(folder, processes, reporter):
+        result = read_result(folder / RESULT)  # as whoever held the folder before left it
+        missing = plugins.missing(config.metrics, result)
+        if missing and processes.is_first:
+            parts = _parts_of(config, result)
+            sets, probes = parts.held_out.sets, parts.probes(config.seed)
+            plugins.add_missing(result, missing, folder / "model", sets, probes, processes)
+            write_result(folder / RESULT, result)
+        processes.barrier()
 
 
 def _parts_of(config: RunConfig, result: Mapping[str, Any]) -> Parts:
@@ -104,21 +130,26 @@ def _parts_of(config: RunConfig, result: Mapping[str, Any]) -> Parts:
     return with_crafted(parts, result["attack"].get("crafted", {}))
 
 
-def _add_control(config: RunConfig, folder: Path, clean: Path, processes: Processes) -> None:
+def _add_control(
+    config: RunConfig, folder: Path, clean: Path, processes: Processes, reporter: Reporter
+) -> None:
     """Measure attack success on the clean control, if that is done and the result lacks it."""
-    result = read_result(folder / RESULT)
-    is_missing = plugins.lacks_control(result["metrics"])
-    if is_missing and (clean / RESULT).is_file() and processes.is_first:
-        parts = _parts_of(config, result)
-        result["metrics"] |= plugins.control_metrics(
-            clean / "model",
-            config.train.model,
-            parts.held_out.sets,
-            parts.probes(config.seed),
-            config.metrics,
-            config.seed,
-            processes,
-        )
-        result["control"] = {"id": clean.name}
-        write_result(folder / RESULT, result)
-    processes.barrier()
+    lacks = plugins.lacks_control(read_result(folder / RESULT)["metrics"])
+    if not agreed(processes, lacks and (clean / RESULT).is_file()):
+        return
+    with held(folder, processes, reporter):
+        result = read_result(folder / RESULT)  # as whoever held the folder before left it
+        if plugins.lacks_control(result["metrics"]) and processes.is_first:
+            parts = _parts_of(config, result)
+            result["metrics"] |= plugins.control_metrics(
+                clean / "model",
+                config.train.model,
+                parts.held_out.sets,
+                parts.probes(config.seed),
+                config.metrics,
+                config.seed,
+                processes,
+            )
+            result["control"] = {"id": clean.name}
+            write_result(folder / RESULT, result)
+        processes.barrier()

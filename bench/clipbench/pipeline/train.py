@@ -8,6 +8,7 @@ from pathlib import Path
 from clipbench import registry
 from clipbench.config import RunConfig
 from clipbench.models import WEIGHTS_FILE
+from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.progress import Reporter
 from clipbench.shards.usable import NAME as LEFT_OUT
@@ -37,6 +38,7 @@ def train(config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: 
     content = pairs.shards.content_sha256()
     name = hashlib.sha256(f"{config.sha256()} {content}".encode()).hexdigest()[:16]
     processes = join_processes(config.train.device)
-    train_on(shards, config, out / name, cache, processes, reporter)
-    pairs.write_names(out / name / LEFT_OUT)
+    with held(out / name, processes, reporter):
+        train_on(shards, config, out / name, cache, processes, reporter)
+        pairs.write_names(out / name / LEFT_OUT)
     return out / name / "model" / WEIGHTS_FILE

@@ -7,17 +7,22 @@ result, in its field ``flags``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from clipbench.errors import BadInput, CorruptData
+from clipbench.contracts import Mode
+from clipbench.errors import BadInput, BadSetting, CorruptData
 from clipbench.evaluation.plugins import lacks_control
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.labels import visible
 from clipbench.leaderboard.result import read_result, validate
 from clipbench.provenance.configuration import resolved, same_json
+from clipbench.settings import parse_rate
+from clipbench.shards.rate import poison_count
 
 if TYPE_CHECKING:
     from clipbench.shards.ledger import Ledger
@@ -124,6 +129,73 @@ def check_against_itself(result: Mapping[str, Any]) -> None:
     success, control = (metrics.get(f"attack_success{end}") for end in ("", "_control"))
     if success and control and success["n"] != control["n"]:
         _refuse(result, f"{success['n']} probes, but {control['n']} of its control")
+    _check_amount(result)
+    _check_metrics(result)
+    _check_control(result)
+    for entry in result["history"]:
+        for name, most in (("poisons_in_safe_set", attack["count"]), ("safe_set_size", pairs)):
+            if (entry.get(name) or 0) > most:
+                _refuse(result, f"{name} is {entry[name]} of {most} at epoch {entry['epoch']}")
+
+
+def _check_amount(result: Mapping[str, Any]) -> None:
+    """Refuse a number of poisons that is not what the configuration asks for, or its targets."""
+    attack, config = result["attack"], result["config"]
+    count, targets, each = attack["count"], attack["targets"], attack["per_target"]
+    if (poisons := config.get("poisons")) is not None and count and poisons != count:
+        _refuse(result, f"{count} poisons, but {poisons} in its config")
+    if (rate := config.get("rate_text")) is not None and count:
+        mode: Mode = "insert" if attack["mode"] == "insert" else "replace"
+        clean = result["data"]["pairs"] - (count if mode == "insert" else 0)
+        try:
+            asked = poison_count(parse_rate(rate)[1], clean, mode)
+        except BadSetting as error:
+            _refuse(result, f"{count} poisons at a rate of {rate!r} in its config ({error})")
+        if asked != count:
+            _refuse(result, f"{count} poisons, but {asked} of {clean} pairs by its config's {rate}")
+    if targets is not None and targets > count:
+        _refuse(result, f"{targets} targets of {count} poisons")
+    if targets and each is not None and not math.isclose(each * targets, count, rel_tol=1e-9):
+        _refuse(result, f"{count} poisons, but {targets} targets of {each:g} each")
+
+
+_IN_ORDER = (  # of each, what succeeds by the first succeeds by the next
+    ("attack_success", "attack_success_top5"),
+    ("zeroshot_top1", "zeroshot_top5"),
+    ("image_to_text_r1", "image_to_text_r5", "image_to_text_r10"),
+    ("text_to_image_r1", "text_to_image_r5", "text_to_image_r10"),
+)
+
+
+def _check_metrics(result: Mapping[str, Any]) -> None:
+    """Refuse shares that cannot be true together, and a metric that no evaluation set has."""
+    metrics, evaluations = result["metrics"], result.get("evaluations") or []
+    for names in _IN_ORDER:
+        for few, many in pairwise(name for name in names if name in metrics):
+            if metrics[few]["value"] > metrics[many]["value"]:
+                _refuse(result, f"{few} is more than {many}")
+    for name, metric in metrics.items():
+        told = [item["metrics"][name] for item in evaluations if name in item["metrics"]]
+        if told and not any(same_json(metric, other) for other in told):
+            _refuse(result, f"{name} has another value in its evaluations")
+
+
+def _check_control(result: Mapping[str, Any]) -> None:
+    """Refuse the clean control of another run.
+
+    Where this version reads the configuration as another run, it cannot tell what the control is.
+    """
+    control = result.get("control")
+    if control is None:
+        return
+    try:
+        config = resolved(result)
+    except BadInput:
+        return
+    wanted = config.without_attack().id
+    told = control.get("id") if isinstance(control, Mapping) else control
+    if config.sha256() == result["config_sha256"] and told != wanted:
+        _refuse(result, f"its clean control is {told!r}, but must be {wanted!r}")
 
 
 def check_against_ledger(result: Mapping[str, Any], ledger: Ledger) -> None:
@@ -205,5 +277,5 @@ def _told_twice(result: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     return found
 
 
-def _refuse(result: Mapping[str, Any], what: str) -> None:
+def _refuse(result: Mapping[str, Any], what: str) -> NoReturn:
     raise CorruptData(f"Result {result['id']} contradicts itself: {what}; it is not taken in.")

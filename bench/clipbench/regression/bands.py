@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal, DecimalException
 from pathlib import Path
 from typing import Any
 
@@ -135,13 +136,13 @@ def _bound(value: Any, metric: str, where: str) -> float | None:
         return None
     text = str(value).strip()
     percent = text.endswith("%")
-    try:
-        number = math.nan if isinstance(value, bool) else float(text.removesuffix("%"))
-    except ValueError:
+    try:  # in decimals, for in binary 99.9 / 100 is more than 999 / 1000
+        exact = Decimal("nan" if isinstance(value, bool) else text.removesuffix("%").strip())
+        number = float(exact / 100 if percent else exact)
+    except (DecimalException, ValueError):
         number = math.nan
     if not math.isfinite(number):
         raise BadSetting(f"{where} must be a number such as 0.5 or 50%. Got {value!r}.")
-    number = number / 100 if percent else number
     if is_share(metric) and not 0 <= number <= 1:
         hint = "" if percent else f" Write {text}% for a percentage."
         raise BadSetting(f"{where} must lie from 0 to 1, or 0% to 100%. Got {value!r}.{hint}")

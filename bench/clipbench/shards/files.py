@@ -184,18 +184,38 @@ def locked_folder(folder: Path, progress: Progress = no_progress) -> Iterator[No
             os.close(handle)
 
 
+def try_folder(folder: Path) -> int | None:
+    """Make `folder` and try to hold it as `locked_folder` does, without waiting.
+
+    Returns:
+        A handle that holds the folder until it is closed; None: another process holds it.
+    """
+    make_folder(folder)
+    handle = os.open(folder, os.O_RDONLY)
+    if _flock(handle, wait=False):
+        return handle
+    os.close(handle)
+    return None
+
+
 def _lock(handle: int, folder: Path, progress: Progress) -> None:
+    if not _flock(handle, wait=False):
+        progress(f"waiting for the process that writes {folder}", 0, 1)
+        _flock(handle, wait=True)
+
+
+def _flock(handle: int, *, wait: bool) -> bool:
+    """Lock an open folder; return False if another process holds it and this one shall not wait."""
     import fcntl  # noqa: PLC0415  (POSIX only)
 
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress(f"waiting for the process that writes {folder}", 0, 1)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
     except OSError as error:
         if error.errno not in _NO_LOCKS:  # a file system without locks: go on without
             raise
+    return True
 
 
 def _same_folder(handle: int, folder: Path) -> bool:

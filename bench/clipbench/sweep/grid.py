@@ -33,11 +33,13 @@ from clipbench.leaderboard.result import config_hash
 from clipbench.plugins import Kind
 from clipbench.request import DEFAULT_OUT, KEYS, Request, combine, default_cache, read_yaml, several
 from clipbench.settings import parse_rate
-from clipbench.specs import coerce
+from clipbench.specs import coerce, underscored
 
 LISTS = ("data", "model")  # that a block may have several of, beside what `run` takes several of
 _PLUGINS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
 GRID_KEYS = ("grid", "exclude", "model")  # at the top, beside what `run` takes
+# Of a block: what `run` takes but for folders, which a sweep has one of.
+BLOCK_KEYS = (*(key for key in KEYS if key not in ("out", "cache")), "model")
 SELECTORS = (*_PLUGINS, "rate", "poisons", "seed", "model")
 
 
@@ -93,7 +95,7 @@ def read_grid(
     """
     content = read_yaml(path, (*KEYS, *GRID_KEYS, *others))
     content = {key: value for key, value in content.items() if key not in others}
-    blocks = tables(content.pop("grid", [{}]), f"grid in {path}", (*KEYS, "model"))
+    blocks = tables(content.pop("grid", [{}]), f"grid in {path}", BLOCK_KEYS)
     excluded = tables(content.pop("exclude", []), f"exclude in {path}", SELECTORS)
     configs: dict[str, RunConfig] = {}
     requests = [
@@ -106,14 +108,17 @@ def read_grid(
             if any(matches(config, entry) for entry in excluded):
                 continue
             for run in [*(config.controls() if request.controls else []), config]:
-                configs.setdefault(run.sha256(), run)
+                known = configs.setdefault(run.sha256(), run)
+                more = [spec for spec in run.metrics if spec not in known.metrics]
+                # A run is the same one whatever is measured of it; each block has its metrics.
+                configs[run.sha256()] = replace(known, metrics=(*known.metrics, *more))
     if not configs:
         raise BadSetting(f"{path} leaves no run to do; see what exclude says.")
     return Grid(tuple(configs.values()), requests[0].out, requests[0].cache)
 
 
 def tables(value: Any, where: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a list of mappings with known keys.
+    """Return a list of mappings with known keys, in which `-` stands for `_`.
 
     Args:
         value: what the file has there.
@@ -125,17 +130,23 @@ def tables(value: Any, where: str, keys: Sequence[str]) -> list[dict[str, Any]]:
     """
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise BadSetting(f"{where} must be a list of blocks such as `- attack: badnets`.")
-    for item in value:
+    found = [underscored(item, f" of a block of {where}") for item in value]
+    for item in found:
         for key in item:
             if key not in keys:
-                raise UnknownName(f"key of {where}", str(key), keys)
-    return value
+                raise UnknownName(f"key of {where}", key, keys)
+    return found
 
 
 def _requests(layers: Sequence[Mapping[str, Any]]) -> Iterator[Request]:
     """Yield a request for each data set and model that the layers name, the first the strongest."""
     found: dict[str, tuple[Any, ...]] = {}
     for layer in layers:
+        train = layer.get("train")
+        if isinstance(train, Mapping) and "model" in train:
+            if "model" in layer:
+                raise BadSetting("Give model or train.model, not both in one place.")
+            found.setdefault("model", (train["model"],))
         for key in LISTS:
             if key in layer:
                 found.setdefault(key, several(layer[key], key))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from clipbench.config import RunConfig
+from clipbench.leaderboard.labels import visible
 from clipbench.progress import LINE_EVERY_S, duration
 from clipbench.sweep.workers import Event
 
@@ -89,7 +90,7 @@ class Status:
             left = (time.monotonic() - self._started) / ended * max(0, self._to_do - ended)
             parts.append(f"about {duration(left)} left")
         parts += [f"{label(self._configs[run])}: {text}" for run, text in self._running.items()]
-        return " | ".join(parts)
+        return visible(" | ".join(parts))
 
     def _draw(self) -> None:
         if self._quiet:
@@ -105,7 +106,7 @@ class Status:
     def _line(self, text: str, *, always: bool = False) -> None:
         if self._quiet and not always:
             return
-        text = " ".join(text.split())
+        text = visible(" ".join(text.split()))
         self._stream.write(f"\r\x1b[K{text}\n" if self._drawn else f"{text}\n")
         self._stream.flush()
         self._written = time.monotonic()

@@ -103,3 +103,26 @@ def test_a_wrong_import_is_one_line(
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert part in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_shards_may_be_written_where_one_is(
+    listed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``--out .`` is the folder one is in, as long as it is empty."""
+    for name, words in (
+        ("written", ("data", "shapes", "--size", 100, "--cache", tmp_path / "cache")),
+        ("imported", ("data", "import", f"csv:path={listed}", "--on-error", "skip")),
+    ):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        status, out, err = command(*words, "--out", ".", "-q")
+        assert (status, out) == (0, ".\n"), err
+        assert len(ShardSet.open(tmp_path / name))
+
+
+def test_a_size_given_twice_is_refused(tmp_path: Path) -> None:
+    """By its own option and by ``--set``, with different values."""
+    words = ("--size", 100, "--set", "size=200", "--cache", tmp_path)
+    status, _, err = command("data", "shapes", *words)
+    assert status == 2
+    assert "size is given twice, 100 by --size and 200 by --set" in err

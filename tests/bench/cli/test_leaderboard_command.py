@@ -195,3 +195,31 @@ def test_no_code_named_by_a_result_is_run(
     assert main(["leaderboard", str(runs), "--format", "csv"]) == 0
     assert str(evil) in capsys.readouterr().out
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_matrix_that_cannot_be_is_refused_before_anything_is_written(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A metric that no result has leaves no folder of tables behind."""
+    line = ["leaderboard", str(runs), "--format", "matrix", "--write", str(tmp_path / "w")]
+    assert main([*line, "--cell", "nonsense"]) == 2
+    assert "'nonsense'" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_matrix_says_what_is_eligible(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The note has the bar that was asked for."""
+    line = ["leaderboard", str(runs), "--format", "matrix", "--eligible-at", "0.99"]
+    assert main(line) == 0
+    assert "at least 99% of its probes" in capsys.readouterr().out
+
+
+def test_names_of_files_drive_no_terminal(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither in a warning nor in an error."""
+    (runs / "\x1b[2J.json").write_text("{")
+    assert main(["leaderboard", str(runs)]) == 0
+    assert main(["leaderboard", str(runs / "\x1b[2J.json")]) == 2
+    assert main(["leaderboard", str(runs / "\x1b[3J.json")]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\\x1b[") == 3
+    assert "\x1b" not in err

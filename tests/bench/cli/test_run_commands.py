@@ -235,6 +235,9 @@ def test_only_the_first_process_speaks(
         ("run --defense safeclip:grwth=1", "Did you mean 'growth'?"),
         ("run --set crop_scal=1", "Did you mean 'crop_scale'?"),
         ("run --set crop_scale", "--set takes FIELD=VALUE"),
+        ("run --epochs 3 --set epochs=1", "epochs is given twice, 3 by --epochs and 1 by --set"),
+        ("run --set eda=0.1 --set eda=0.2", "eda is given twice, 0.1 and 0.2 by --set"),
+        ("run --set crop-scale=1 --set crop_scale=1", "crop_scale is given in two spellings"),
         ("run --epochs 0", "train.epochs must be at least 1. Got 0."),
         ("run --epochs ten", "train.epochs must be int. Got 'ten'."),
         ("run --seed x", "seed must be int"),
@@ -295,3 +298,20 @@ def test_evaluate_prints_metrics(pipeline: Recorder, capsys: pytest.CaptureFixtu
     assert pipeline.calls[-1][1:] == (Path("f.pt"), "RN50", "shapes", (), Path("l.json"), "auto")
     assert main([*args, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1
+
+
+def test_the_same_value_twice_is_one(pipeline: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it is written; and the command line goes before the environment as ever."""
+    monkeypatch.setenv("CLIPBENCH_EPOCHS", "7")
+    assert main(["run", "--lr", "1e-3", "--set", "lr=0.001", "--set", "epochs=2", "--json"]) == 0
+    (config,) = pipeline.configs("execute")
+    assert (config.train.lr, config.train.epochs) == (0.001, 2)
+
+
+def test_poison_may_write_where_one_is(
+    pipeline: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder has a name, to which the writer of shards adds, though `.` has none."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["poison", *ATTACKED, "--out", "."]) == 0
+    assert pipeline.calls[-1][3] == tmp_path

@@ -67,3 +67,12 @@ def test_several_data_sets_do_not_make_one_square(
         to_matrix(leaderboard([*results, make_result(data="other")]))
     with pytest.raises(BadSetting, match="'nothing'"):
         to_matrix(leaderboard(results), "nothing")
+
+
+def test_brackets_and_seeds_say_what_is_so(make_result: Callable[..., Result]) -> None:
+    """The threshold that was asked for, and the seeds that have the metric."""
+    made = [make_result(seed=seed, success=(1500, 2000)) for seed in (0, 1)]
+    del made[1]["metrics"]["attack_success"]
+    text = to_matrix(leaderboard(made, eligible_at=0.9), eligible_at=0.9)
+    assert "[75.0% (1/2 seeds)]" in text
+    assert "at least 90% of its probes" in text

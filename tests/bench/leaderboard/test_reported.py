@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clipbench.cli import main
-from clipbench.errors import CorruptData, MissingData
+from clipbench.errors import BadInput, CorruptData, MissingData
 from clipbench.leaderboard.render import plain_markdown, plain_text
 from clipbench.leaderboard.reported import TITLE, cells, load_reported, read_csv, write_reported
 from clipbench.leaderboard.result import write_result
@@ -31,7 +31,7 @@ def table(tmp_path: Path, *rows: str, head: str = HEAD) -> Path:
 
 
 def loaded(folder: Path) -> list[dict[str, Any]]:
-    def refuse(error: CorruptData) -> None:
+    def refuse(error: BadInput) -> None:
         raise error
 
     return load_reported([folder], skip_damaged=refuse)
@@ -154,6 +154,31 @@ def test_a_damaged_number_is_a_warning(tmp_path: Path) -> None:
     board = tmp_path / "board"
     (path, _), *_ = write_reported(read_csv(table(tmp_path, ROWS[1])), board)
     path.write_text(json.dumps({**json.loads(path.read_text()), "value": 0.1}))
-    told: list[CorruptData] = []
+    told: list[BadInput] = []
     assert load_reported([board], skip_damaged=told.append) == []
     assert path.name in str(told[0])
+
+
+def test_rows_are_found_at_any_depth_and_once(tmp_path: Path) -> None:
+    """Where results are looked for, and so neither in hidden folders nor in those of runs."""
+    write_reported(read_csv(table(tmp_path, ROWS[0])), tmp_path / "board" / "rows")
+    for place, row in ((".hidden", ROWS[1]), ("run", ROWS[2])):
+        write_reported(read_csv(table(tmp_path, row)), tmp_path / "board" / place)
+    (tmp_path / "board" / "run" / "result.json").write_text("{}")
+    assert [row["attack"] for row in loaded(tmp_path / "board")] == ["badnets"]
+    both = [tmp_path / "board", tmp_path / "board" / "rows"]
+    assert len(load_reported(both, skip_damaged=print)) == 1
+
+
+def test_a_board_of_reported_rows_alone_is_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """There is nothing above them, and no table of results is written."""
+    write_reported(read_csv(table(tmp_path, *ROWS)), tmp_path / "board")
+    line = ["leaderboard", str(tmp_path / "board"), "--write", str(tmp_path / "w")]
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{TITLE}\n")
+    assert "A Paper, Table 1" in out
+    assert [path.name for path in (tmp_path / "w").iterdir()] == ["reported.md"]
+    assert main(["leaderboard", str(tmp_path / "nowhere"), *line[1:]]) == 2

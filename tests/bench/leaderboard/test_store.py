@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from clipbench.errors import CorruptData, MissingData
+from clipbench.errors import BadInput, CorruptData, MissingData
 from clipbench.leaderboard.result import write_result
 from clipbench.leaderboard.store import load_results, newest
 
@@ -102,3 +102,36 @@ def test_nothing_there(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere", tmp_path):
         with pytest.raises(MissingData, match=str(path)):
             load_results([path])
+
+
+def test_an_infinite_number_is_none(tmp_path: Path, make_result: Any) -> None:
+    """1e999 is JSON, and infinity to Python."""
+    text = json.dumps({**make_result(), "more": 7654321})
+    (tmp_path / "a.json").write_text(text.replace("7654321", "1e999"))
+    with pytest.raises(CorruptData, match="1e999 is not a JSON number"):
+        load_results([tmp_path])
+
+
+@pytest.mark.parametrize("name", ["epoch", "\x1b[2J", "a\u202eb"])
+def test_no_message_drives_the_terminal(tmp_path: Path, make_result: Any, name: str) -> None:
+    """A field is named so that it can be seen, whether it is wrong or lacks something."""
+    for metric in (3, {}):
+        result = make_result()
+        result["metrics"][name] = metric
+        (tmp_path / "a.json").write_text(json.dumps(result))
+        with pytest.raises(CorruptData) as caught:
+            load_results([tmp_path])
+        assert str(caught.value).isprintable()
+
+
+def test_a_link_to_nothing_is_skipped(tmp_path: Path, make_result: Any) -> None:
+    """Like a damaged file: told of where damage may be, an error where it may not."""
+    result = make_result()
+    write_result(tmp_path / "there" / "result.json", result)
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "gone" / "result.json").symlink_to(tmp_path / "nowhere.json")
+    told: list[BadInput] = []
+    assert load_results([tmp_path], skip_damaged=told.append) == [result]
+    assert "gone/result.json" in str(told[0])
+    with pytest.raises(MissingData, match=r"gone/result\.json"):
+        load_results([tmp_path])

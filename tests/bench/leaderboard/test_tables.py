@@ -351,3 +351,76 @@ def test_cost_on_a_cpu_is_of_processors_seconds(make_result: MakeResult) -> None
         result["train"]["device"] = "NVIDIA H100"
     frame = leaderboard(results)
     assert frame.set_index("defense").loc["clip", "cost"] == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "recipe"),
+    [
+        ({"code": {"defense": "a" * 64}}, {}),
+        ({"trusted": {"name": "shapes"}, "code": {"trusted": "a" * 64}}, {}),
+        ({}, {"epochs": 31}),
+    ],
+)
+def test_of_undefended_rows_the_one_of_the_same_setting_counts(
+    make_result: MakeResult, settings: dict[str, Any], recipe: dict[str, Any]
+) -> None:
+    """Code, clean pairs or epochs of its own do not hold a defense against runs of another lr."""
+    made = []
+    for lr, successes in ((1e-7, 0), (1e-3, 16)):
+        train = {"lr": lr}
+        made.append(make_result(train=train, success=(successes, 16)))
+        made.append(make_result(train=train | recipe, defense="mine", settings=settings))
+
+    frame = leaderboard(made)
+
+    assert one(frame, defense="mine (lr=1e-07)")["eligible"] == "no (undefended 0.0%)"
+    assert one(frame, defense="mine (lr=0.001)")["undefended"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("none", "clip", "cost"),
+    [
+        ("A50 B100 B100", "A100 A100 B200", 2.0),  # medians of all: 100 s each
+        ("A50 B100", "A150 A150 B100", 2.0),  # threefold on one, the same on the other
+        ("A50 B100", "A100 C1", 2.0),  # on A, the only machine of both
+        ("A0 B100", "A100 B150", 1.5),  # on A it is not known
+        ("A50", "B100", None),
+    ],
+)
+def test_cost_is_told_machine_by_machine(
+    make_result: MakeResult, none: str, clip: str, cost: float | None
+) -> None:
+    """Which machine had more of the seeds does not count; of several machines the median does."""
+    made = []
+    for defense, times in (("none", none), ("clip", clip)):
+        for seed, time in enumerate(times.split()):
+            result = make_result(defense=defense, seed=seed)
+            result["train"]["cpu_seconds"] = float(time[1:])
+            result["environment"]["hardware"] = {"cpu": time[0]}
+            made.append(result)
+
+    assert one(leaderboard(made), defense="clip")["cost"] == cost
+
+
+def test_two_metrics_have_two_columns(make_result: MakeResult) -> None:
+    """A share called as the mean of another metric is, and names that print alike, are numbered."""
+    metrics = {"a": 0.5, "a_mean": (1, 4), "b\n": 1.0, "b\\n": 2.0}
+    frame = leaderboard([make_result(metrics=metrics)])
+    row = one(frame, defense="none")
+
+    assert len(set(frame.columns)) == len(frame.columns)
+    assert (row["metrics.a_mean"], row["metrics.a_mean#2"]) == (0.5, 0.25)
+    assert (row["metrics.b\\n_mean"], row["metrics.b\\n#2_mean"]) == (1.0, 2.0)
+
+
+def test_only_the_seed_of_the_run_makes_seeds_of_a_row(make_result: MakeResult) -> None:
+    """Other pairs known to be clean are another setting, though a seed of theirs alone differs."""
+    made = [
+        make_result(defense="mine", settings={"trusted": {"name": "shapes", "seed": seed}})
+        for seed in (1, 2)
+    ]
+
+    assert list(leaderboard(made)["defense"]) == [
+        "mine (trusted.seed=1)",
+        "mine (trusted.seed=2)",
+    ]

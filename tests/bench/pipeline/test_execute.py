@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +16,10 @@ from small_runs import TRAIN, Place, config_of
 
 from clipbench.config import RunConfig
 from clipbench.errors import BadSetting, CorruptData
+from clipbench.leaderboard.result import write_result
+from clipbench.pipeline.execute import execute
+from clipbench.progress import Reporter
+from clipbench.shards.files import try_folder
 
 # Of its own learning rate, so that no other test does its clean control first.
 JUDGED_LATER: dict[str, Any] = {"attack": "badnets", "train": {**TRAIN, "lr": 1e-3}}
@@ -82,3 +89,48 @@ def test_a_folder_of_another_run_is_refused(
     with pytest.raises(kind, match=part):
         place.execute(config)
     assert trainings == []
+
+
+def waiting(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -> None:
+    """Have something happen while a command waits for another."""
+    clock = SimpleNamespace(sleep=lambda _: meanwhile())
+    monkeypatch.setattr("clipbench.pipeline.hold.time", clock)
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_of_two_commands_at_one_run_the_second_waits(
+    place: Place, trainings: list[Path], monkeypatch: pytest.MonkeyPatch, finished: bool
+) -> None:
+    """It takes the result that the first leaves, or does the run where that was stopped."""
+    config = config_of()
+    folder = place.out / config.id
+    result = Place(place.folder / "first").execute(config) if finished else None
+    del trainings[:]
+    handle = try_folder(folder)
+    assert handle is not None
+
+    def first_ends() -> None:
+        assert list(folder.iterdir()) == []
+        if result is not None:
+            write_result(folder / "result.json", result)
+        os.close(handle)
+
+    waiting(monkeypatch, first_ends)
+    told = io.StringIO()
+    reporter = Reporter(quiet=True, stream=told)
+    found = execute(config, cache=place.cache, out=place.out, reporter=reporter)
+    assert told.getvalue() == (
+        f"warning: another command works in {folder}; waiting until it is done\n"
+    )
+    assert found == (result or found)
+    assert trainings == ([] if finished else [folder])
+
+
+def test_a_run_that_is_done_is_read_whoever_holds_it(shared: Place) -> None:
+    """Nothing is written, so there is nothing to wait for, and a disk may be read-only."""
+    config = config_of()
+    first = shared.execute(config)
+    handle = try_folder(shared.out / config.id)
+    assert handle is not None
+    assert shared.execute(config) == first
+    os.close(handle)

@@ -178,3 +178,56 @@ def test_flags_of_a_stranger_are_not_believed(make_result: MakeResult, tmp_path:
     (flag,) = flags_of(nasty)
     assert "\x1b" not in flag
     assert "\n" not in flag
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("config.poisons", 3, "8 poisons, but 3 in its config"),
+        ("config.rate_text", "0.5", "8 poisons, but 200 of 400 pairs"),
+        ("config.rate_text", "1e-999999999", "at a rate of '1e-999999999'"),
+        ("attack.per_target", 5.0, "8 poisons, but 1 targets of 5 each"),
+        ("attack.targets", 100, "100 targets of 8 poisons"),
+        ("metrics.zeroshot_top5", Proportion(1, 100).to_json(), "zeroshot_top1 is more than"),
+        (
+            "evaluations",
+            [{"name": "shapes", "metrics": {"mean_per_class_recall": {"value": 0.1}}}],
+            "mean_per_class_recall has another value",
+        ),
+        (
+            "history",
+            [{"epoch": 1, "safe_set_size": 300, "poisons_in_safe_set": 9}],
+            "poisons_in_safe_set is 9 of 8",
+        ),
+        (
+            "history",
+            [{"epoch": 1, "safe_set_size": 401, "poisons_in_safe_set": 1}],
+            "safe_set_size is 401 of 400",
+        ),
+        ("control", {"id": "f" * 16}, "its clean control is 'ffffffffffffffff', but must be"),
+        ("control", "nonsense", "its clean control is 'nonsense', but must be"),
+    ],
+)
+def test_what_cannot_be_true_together_is_refused(
+    make_result: MakeResult, seal: Seal, tmp_path: Path, path: str, value: Any, message: str
+) -> None:
+    """A count, what the configuration asks for, what was measured of it, and the control."""
+    with pytest.raises(CorruptData, match=f"contradicts itself: .*{message}"):
+        submit(tmp_path / "to", seal(changed(make_result(), path, value)))
+    assert not (tmp_path / "to").exists()
+
+
+def test_what_is_true_together_is_taken_in(make_result: MakeResult, tmp_path: Path) -> None:
+    """The run's own control; a metric that two sets have; a rate of what was inserted."""
+    result = make_result()
+    result["control"] = {"id": make_result(attack="none")["id"]}
+    shown = {"mean_per_class_recall": result["metrics"]["mean_per_class_recall"]}
+    result["evaluations"] = [
+        {"name": "first", "metrics": {"mean_per_class_recall": {"value": 0.1}}},
+        {"name": "second", "metrics": shown},
+    ]
+    assert submit(tmp_path, result) == [[]]
+    inserted = make_result(attack="targeted:targets=1,mode=insert", poisons=None, rate="2%")
+    inserted["attack"] |= {"mode": "insert", "rate": 8 / 408}
+    inserted["data"]["pairs"] = 408  # 8 of 400 + 8 are what is nearest to 2%
+    assert submit(tmp_path, inserted) == [[]]

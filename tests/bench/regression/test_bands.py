@@ -117,3 +117,11 @@ def test_metrics_of_plugins_may_have_bands(baseline: Baseline) -> None:
     assert bands[0].metric == "linear_probe_top1"
     with pytest.raises(UnknownName, match="linear_probe_top1"):
         read_baseline(baseline(band))
+
+
+def test_the_end_of_a_band_in_per_cent_belongs_to_it(baseline: Baseline) -> None:
+    """999 of 1000 is at least 99.9%, and 7 of 1000 at most 0.7%."""
+    ends = [{**SUCCESS, "at_least": "99.9%"}, {**SUCCESS, "at_most": "0.7%"}]
+    _, (high, low) = read_baseline(baseline(*ends))
+    assert high.holds(999 / 1000)
+    assert low.holds(7 / 1000)

@@ -136,3 +136,71 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The path is in the message."""
     with pytest.raises(MissingData, match=r"nothing\.yaml"):
         read_grid(tmp_path / "nothing.yaml")
+
+
+def test_a_run_of_two_blocks_has_the_metrics_of_both(tmp_path: Path) -> None:
+    """Its controls too; what is measured of a run does not make it another."""
+    block = {"attack": "badnets", "rate": "1%", "controls": True}
+    grid = grid_of(tmp_path, {"grid": [block, {**block, "metric": "linear_probe"}]})
+    assert [[m["name"] for m in config.metrics] for config in grid.configs] == [
+        ["linear_probe"]
+    ] * len(grid.configs)
+
+
+def test_a_model_counts_where_it_is_given(tmp_path: Path) -> None:
+    """That of a block's training settings goes before that of the top; one place has one."""
+    block = {"attack": "badnets", "rate": "1%", "train": {"model": "ViT-B-32"}}
+    grid = grid_of(tmp_path, {"model": "RN50", "grid": [block]})
+    assert [config.train.model for config in grid.configs] == ["ViT-B-32"]
+    with pytest.raises(BadSetting, match=r"model or train\.model"):
+        grid_of(tmp_path, {"grid": [{**block, "model": "RN50"}]})
+
+
+def test_keys_may_have_dashes_everywhere(tmp_path: Path) -> None:
+    """As options have them: at the top and in blocks."""
+    block = {"attack": "badnets", "rate": "1%"}
+    for content in ({"grid": [{**block, "on-error": "skip"}]}, {**block, "on-error": "skip"}):
+        (config,) = grid_of(tmp_path, content).configs
+        assert config.on_error == "skip"
+
+
+@pytest.mark.parametrize("key", ["out", "cache"])
+def test_a_sweep_has_one_folder(tmp_path: Path, key: str) -> None:
+    """A block that names its own is refused, not put into that of the first."""
+    with pytest.raises(UnknownName, match=key):
+        grid_of(tmp_path, {"grid": [{"attack": "badnets", "rate": "1%", key: "a"}]})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("attack: badnets\nattack: sig\nrate: 1%\n", "'attack' is there twice"),
+        ("attack: badnets\nrate: 1%\ntrain: {epochs: 2, epochs: 5}\n", "'epochs' is there twice"),
+        ("attack: badnets\nrate: 1%\non-error: skip\non_error: fail\n", "two spellings"),
+        ("grid: [{attack: badnets, rate: 1%, on-error: skip, on_error: fail}]\n", "two spellings"),
+        ("attack: badnets\nrate: 1%\ntrain: {batch-size: 2, batch_size: 4}\n", "two spellings"),
+        ("attack: {name: wanet, grid-size: 4, grid_size: 8}\nrate: 1%\n", "two spellings"),
+        ("attack: badnets\nrate: 1%\nout: 2026-02-30\n", "no valid YAML"),
+        (f"attack: badnets\nrate: 1%\nseed: {'1' * 5000}\n", "no valid YAML"),
+        (f"attack: badnets\nrate: 1%\nseed: 0x{'f' * 5000}\n", "no valid YAML"),
+        ("attack: !!bool perhaps\n", "no valid YAML"),
+        ("attack: !!timestamp today\n", "no valid YAML"),
+        ("[" * 3000, "no valid YAML"),
+        ("grid: [{attack: badnets, rate: 1%, train: 5}]\n", "must hold training settings"),
+    ],
+)
+def test_what_would_be_read_by_halves_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """What YAML would drop, and what it chokes on, is bad input like any other."""
+    file = tmp_path / "grid.yaml"
+    file.write_text(text)
+    with pytest.raises(BadSetting, match=message):
+        read_grid(file)
+
+
+def test_an_anchor_may_be_merged_and_changed_twice(tmp_path: Path) -> None:
+    """A key that replaces one which `<<` brings in is no key that is there twice."""
+    file = tmp_path / "grid.yaml"
+    file.write_text(
+        "grid:\n- &a {attack: badnets, rate: 1%}\n- &b {<<: *a, rate: 2%}\n- {<<: *b, rate: 3%}\n"
+    )
+    assert len(read_grid(file).configs) == 3

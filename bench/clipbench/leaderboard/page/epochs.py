@@ -78,11 +78,14 @@ def _line(
 
 
 def _success(curve: Curve, looks: Looks) -> Series:
-    points = tuple(_measured(curve.defense, *item) for item in curve.success.items())
+    points = tuple(
+        _measured(curve.defense, epoch, share, curve.bounds[epoch])
+        for epoch, share in curve.success.items()
+    )
     return Series(looks[curve.defense], points, joined=True)
 
 
-def _measured(defense: str, epoch: int, share: Proportion) -> Point:
-    low, high = 100 * share.low, 100 * share.high
+def _measured(defense: str, epoch: int, share: Proportion, bounds: tuple[float, float]) -> Point:
+    low, high = (100 * bound for bound in bounds)
     told = f"{defense}, epoch {epoch}: {100 * share.value:.1f}% [{low:.1f}, {high:.1f}]"
     return Point(epoch, 100 * share.value, defense, told, None, (low, high))

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from clipbench.errors import CorruptData
 from clipbench.leaderboard.page.document import to_html, write_page
+from clipbench.leaderboard.result import validate
 from clipbench.leaderboard.tables import leaderboard
 
 Result = dict[str, Any]
@@ -256,3 +258,14 @@ def test_a_page_is_written_whole(told: list[Result], tmp_path: Path) -> None:
     path = write_page(told, tmp_path / "new" / "page.html", eligible_at=0.01)
     assert path.read_text() == to_html(told, eligible_at=0.01) != to_html(told)
     assert [file.name for file in path.parent.iterdir()] == ["page.html"]
+
+
+def test_one_strange_row_does_not_cost_the_page(make_result: Any) -> None:
+    """Seconds that nobody has measured give no cost; poisons of no pairs are no result at all."""
+    none, clip = make_result(), make_result(defense="clip")
+    none["train"]["cpu_seconds"], clip["train"]["cpu_seconds"] = 1e-308, 1e308
+    validate(clip)
+    assert "clip" in to_html([none, clip])
+    none["data"]["pairs"] = 0
+    with pytest.raises(CorruptData, match=r"attack\.count must be at most the 0 of data\.pairs"):
+        validate(none)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pytest
 
+from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.page.axes import linear, percent, rates
+from clipbench.leaderboard.page.document import to_html
 from clipbench.leaderboard.page.looks import looks_of
 from clipbench.leaderboard.page.placing import LONGEST, MARK, Box, place, shortened
 
@@ -74,3 +77,12 @@ def test_looks_differ() -> None:
     assert len(set(looks.values())) == 32
     few = looks_of(["none", "clip"])
     assert (few["none"], few["clip"]) == (looks["none"], looks["clip"])
+
+
+def test_success_by_epoch_has_the_interval_of_seeds(make_result: Any) -> None:
+    """As in the table: 0 and 16 of 16 are no 32 independent trials."""
+    made = [
+        make_result(seed=seed, history=[{"epoch": 1, "attack_success": share.to_json()}])
+        for seed, share in enumerate([Proportion(0, 16), Proportion(16, 16)])
+    ]
+    assert "epoch 1: 50.0% [0.2, 99.8]" in to_html(made)

@@ -1,0 +1,50 @@
+"""Holding the folder of a training, so that no two commands work in it at once."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from clipbench.progress import Reporter
+from clipbench.shards.files import try_folder
+from clipbench.training.distributed import Processes
+
+LOOK_EVERY_S = 1.0
+
+
+@contextmanager
+def held(folder: Path, processes: Processes, reporter: Reporter) -> Iterator[None]:
+    """Hold a folder against other commands; one that finds it held waits, and says so.
+
+    What the other command did while this one waited is there then: look again before working. The
+    lock ends with the process, however that ends. Where the file system has no locks, or other
+    machines do not see them, nothing is held against anyone.
+
+    Args:
+        folder: the folder; made if it is not there.
+        processes: this process among all; the first holds the folder for them.
+        reporter: told about waiting.
+    """
+    handle = try_folder(folder) if processes.is_first else None
+    try:
+        if not agreed(processes, handle is not None) and processes.is_first:
+            reporter.warning(f"another command works in {folder}; waiting until it is done")
+        # All look together: processes that wait for one that waits alone would give it up.
+        while not agreed(processes, handle is not None):
+            time.sleep(LOOK_EVERY_S)
+            handle = try_folder(folder) if processes.is_first else None
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def agreed(processes: Processes, answer: bool) -> bool:
+    """Return the first process's answer in all of them, so that they go the same way."""
+    own = torch.tensor([float(processes.is_first and answer)])
+    return bool(processes.sum_of(own))

@@ -1,0 +1,74 @@
+"""A folder is held by one process, as long as that lives, where the file system can say so."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import torch
+
+from clipbench.pipeline.hold import held
+from clipbench.progress import Reporter
+from clipbench.shards.files import try_folder
+from clipbench.training.distributed import Processes
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from clipbench.shards.files import try_folder
+assert try_folder(Path(sys.argv[1])) is not None
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
+    """The run is taken up again at once, and nothing is left that somebody would have to remove."""
+    folder = tmp_path / "run"
+    line = [sys.executable, "-c", HOLDER, str(folder)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        assert try_folder(folder) is None
+        process.kill()
+    with held(folder, Processes(), Reporter(quiet=True)):
+        assert try_folder(folder) is None
+    handle = try_folder(folder)
+    assert handle is not None
+    os.close(handle)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_where_there_are_no_locks_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Some network file systems have none; then nothing is held against anyone."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    for _ in range(2):
+        with held(tmp_path, Processes(), Reporter(quiet=True)):
+            assert try_folder(tmp_path) is not None
+
+
+def test_the_first_process_holds_for_all(tmp_path: Path) -> None:
+    """The others hold nothing themselves; what they are told comes from the first."""
+    told: list[float] = []
+
+    class Second(Processes):
+        def sum_of(self, values: torch.Tensor) -> torch.Tensor:
+            told.append(float(values))
+            return torch.ones(1)
+
+    with held(tmp_path / "run", Second(rank=1, count=2), Reporter(quiet=True)):
+        assert not (tmp_path / "run").exists()
+    assert set(told) == {0.0}
