@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
-from clipbench.leaderboard.labels import visible
+from clipbench.visible import visible
 
 LINE_EVERY_S = 10.0
 

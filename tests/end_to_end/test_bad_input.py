@@ -272,7 +272,7 @@ TRAINED = "result.json", "train/record.json"  # without these a run trains again
 @pytest.mark.parametrize(
     ("missing", "name", "damage", "status", "parts", "remedy"),
     [
-        ((), "result.json", cut, 2, ["JSON", "Delete it and start the run again"], "it"),
+        ((), "result.json", cut, 2, ["JSON", "delete it and start the run again"], "it"),
         (TRAINED[:1], "config.json", of_another_run, 2, ["another run", "--out"], "folder"),
         (TRAINED[:1], "config.json", cut, 2, ["config.json is damaged; delete"], "folder"),
         (TRAINED[:1], "train/exposures.npy", Path.unlink, 2, ["record.json is"], "folder"),

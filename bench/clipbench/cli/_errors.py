@@ -10,7 +10,7 @@ import click
 
 from clipbench.disk import full_disk
 from clipbench.errors import ClipbenchError
-from clipbench.leaderboard.labels import visible
+from clipbench.visible import visible
 
 FAILED = 1
 INTERRUPTED = 130  # 128 + SIGINT, what shells expect

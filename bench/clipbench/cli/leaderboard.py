@@ -80,7 +80,7 @@ def command(
     """
     from clipbench.leaderboard import export, render, reported, store, tables  # noqa: PLC0415
     from clipbench.leaderboard.files import write_atomic  # noqa: PLC0415
-    from clipbench.leaderboard.labels import visible  # noqa: PLC0415
+    from clipbench.visible import visible  # noqa: PLC0415
 
     places = list(paths) or [DEFAULT_OUT]
     with reporter_for(quiet) as reporter:

@@ -35,8 +35,8 @@ class _Kind(click.Choice[str]):
 def command(kind: str | None, as_json: bool) -> None:
     """List attacks, defences, data sets, metrics, and with KIND models the models.
 
-    Of models open_clip has many, so they are not listed without KIND. A plugin that cannot be used is
-    a warning that says why; the others work.
+    Of models open_clip has many, so they are not listed without KIND. A plugin that cannot be used
+    is a warning that says why; the others work.
     """
     found: dict[str, Any] = {}
     with reporter_for(quiet=False) as reporter:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from clipbench.leaderboard.labels import visible
+from clipbench.visible import visible
 
 Check = Callable[[str, Any], None]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from clipbench.visible import visible
 
 Defaults = Callable[[str, str], Mapping[str, Any] | None]  # (kind, name) -> default parameters
 
@@ -25,19 +26,6 @@ INCIDENTAL = frozenset(
 def canonical(value: Any) -> str:
     """Return one text a value, equal for equal values."""
     return json.dumps(value, sort_keys=True)
-
-
-def visible(text: str) -> str:
-    r"""Return `text` on one line, with control and invisible characters written out as ``\x..``.
-
-    They would break rows apart, drive a terminal, or make two different names look the same.
-    """
-    return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character)[0] == "C" or character in "\u2028\u2029"
-        else character
-        for character in text
-    )
 
 
 def label(name: str, shown: Mapping[str, Any]) -> str:
@@ -88,8 +76,8 @@ def differing(tables: Iterable[Mapping[str, Any]]) -> set[str]:
 class Labels:
     """Labels of attacks, defenses, models and data sets that tell the given results apart.
 
-    A parameter is shown where it is not at its default. Where defaults are not known, it is shown
-    if it differs between results of the same name.
+    A parameter is shown where it is not at its default, or where its default is not known, as of a
+    plugin in a file.
 
     Args:
         results: all results of the table.
@@ -109,10 +97,10 @@ class Labels:
     def shown(self, kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the label of a result's attack, defense, data or model shows of it."""
         name, facts = result[kind]["name"], _facts(kind, result)
-        defaults = self._defaults(kind, name) if self._defaults and kind != "model" else None
         apart = {key: facts[key] for key in facts if key in self._differing[kind, name]}
-        if defaults is None:
+        if self._defaults is None or kind == "model":
             return apart
+        defaults = self._defaults(kind, name) or {}
         changed = {
             key: value
             for key, value in (result[kind]["parameters"] or {}).items()

@@ -19,11 +19,12 @@ from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard import checks
 from clipbench.leaderboard.checks import Objection
 from clipbench.leaderboard.files import write_atomic
-from clipbench.leaderboard.labels import canonical, rate_text, visible
+from clipbench.leaderboard.labels import canonical, rate_text
 from clipbench.leaderboard.result import parse_json
 from clipbench.leaderboard.schema import PROPORTIONS
 from clipbench.leaderboard.store import Skipped, files_of
 from clipbench.settings import parse_rate
+from clipbench.visible import visible
 
 SCHEMA = "clipbench.reported/1"
 TITLE = "Reported elsewhere, not measured here:"

@@ -109,9 +109,10 @@ def parse_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise MissingData(f"There is no file {path}; check the path.") from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: bad JSON or bad UTF-8
-        raise CorruptData(
-            f"{path} cannot be read as JSON ({error}). Delete it and start the run again."
-        ) from error
+        remedy = "Name a result.json, or a folder of runs."
+        if path.suffix == ".json":
+            remedy = "If a run wrote it, delete it and start the run again."
+        raise CorruptData(f"{path} cannot be read as JSON ({error}). {remedy}") from error
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -21,11 +21,12 @@ from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import Proportion, mean_and_spread, pool
 from clipbench.leaderboard.export import results_json
 from clipbench.leaderboard.files import write_atomic
-from clipbench.leaderboard.labels import Defaults, Labels, canonical, visible
+from clipbench.leaderboard.labels import Defaults, Labels, canonical
 from clipbench.leaderboard.render import to_csv, to_latex, to_markdown, to_text
 from clipbench.leaderboard.rows import Row, baseline, group, order, relative_cost
 from clipbench.leaderboard.schema import PROPORTIONS, SCALARS
 from clipbench.leaderboard.store import Result, newest
+from clipbench.visible import visible
 
 __all__ = ["leaderboard", "to_csv", "to_latex", "to_markdown", "to_text", "write_all"]
 

@@ -18,11 +18,11 @@ from clipbench.contracts import Mode
 from clipbench.errors import BadInput, BadSetting, CorruptData
 from clipbench.evaluation.plugins import lacks_control
 from clipbench.leaderboard.files import write_atomic
-from clipbench.leaderboard.labels import visible
 from clipbench.leaderboard.result import read_result, validate
 from clipbench.provenance.configuration import resolved, same_json
 from clipbench.settings import parse_rate
 from clipbench.shards.rate import poison_count
+from clipbench.visible import visible
 
 if TYPE_CHECKING:
     from clipbench.shards.ledger import Ledger

@@ -7,8 +7,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 from clipbench.leaderboard.files import write_atomic
-from clipbench.leaderboard.labels import visible
 from clipbench.regression.verdict import Finding
+from clipbench.visible import visible
 
 
 def write_junit(path: Path, name: str, findings: Sequence[Finding]) -> Path:

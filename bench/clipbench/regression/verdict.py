@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipbench.config import RunConfig
-from clipbench.leaderboard.labels import visible
 from clipbench.leaderboard.rows import relative_cost
 from clipbench.regression.bands import COST, Band, shown, undefended
 from clipbench.sweep.grid import Grid
 from clipbench.sweep.status import label
+from clipbench.visible import visible
 
 Results = Mapping[str, Mapping[str, Any]]  # by the id of the run
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import TextIO
 
 from clipbench.config import RunConfig
-from clipbench.leaderboard.labels import visible
 from clipbench.progress import LINE_EVERY_S, duration
 from clipbench.sweep.workers import Event
+from clipbench.visible import visible
 
 
 def label(config: RunConfig) -> str:

@@ -241,6 +241,16 @@ def test_defaults_are_not_shown(make_result: MakeResult) -> None:
     assert frame["defense_parameters"][0] == '{"note": null, "pool": 4096}'
 
 
+def test_parameters_without_known_defaults_are_shown(make_result: MakeResult) -> None:
+    """The plugin is a file, which is not run for a table: nobody takes 0.3 for its default."""
+    made = make_result(defense="bottom", defense_parameters={"share": 0.3})
+    known = {"attack": {"targets": 16}, "data": {}}
+
+    frame = leaderboard([made], defaults=lambda kind, _: known.get(kind))
+
+    assert frame["defense"][0] == "bottom (share=0.3)"
+
+
 def test_what_tells_rows_apart_comes_first(make_result: MakeResult) -> None:
     """A label starts with what differs between rows, since a narrow table may cut the rest."""
     made = [

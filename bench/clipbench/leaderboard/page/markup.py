@@ -10,7 +10,7 @@ import html
 import re
 from collections.abc import Iterable
 
-from clipbench.leaderboard.labels import visible
+from clipbench.visible import visible
 
 # Elements that have no content and no end; and those of SVG, which may end themselves.
 _VOID = frozenset({"br", "col", "img", "input", "link", "meta", "wbr"})
