@@ -79,15 +79,15 @@ def test_a_flag_is_told_of_by_the_leaderboard(recorded: dict[str, Any], tmp_path
 
 @pytest.mark.parametrize(
     ("part", "name", "value"),
-    [("attack", "count", 4), ("data", "content_sha256", "0" * 64), ("attack", "mode", "insert")],
+    [("attack", "targets", 4), ("data", "content_sha256", "0" * 64), ("attack", "mode", "insert")],
 )
 def test_a_result_that_its_ledger_does_not_bear_out_is_refused(
     made: Place, recorded: dict[str, Any], tmp_path: Path, part: str, name: str, value: Any
 ) -> None:
     """Counts and hashes are those of the ledger, or nothing is written."""
     recorded[part][name] = value
-    if name == "count":
-        recorded["attack"]["rate"] = value / recorded["data"]["pairs"]
+    if name == "targets":  # nothing else in it contradicts that
+        recorded["attack"]["per_target"] = recorded["attack"]["count"] / value
     file = written(tmp_path, recorded)
     done = submit(file, tmp_path / "board", "--ledger", ledgers(made))
     assert done.status == 2
