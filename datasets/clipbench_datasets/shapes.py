@@ -91,8 +91,8 @@ ROCLIP = {"pool_size": 4096}
 # A model trained to the end has merged a backdoor with its target class, and poisons lie denser
 # than clean pairs; one of two epochs has not. Of 4,096 pairs some 40 are of a class, more than k.
 NEIGHBORS = {"scoring_epochs": 2, "block": 4096}
-# A tenth of the rate for ten epochs, under this warm-up, left a backdoor whole here; this is what it
-# takes for one of the three to work, and the other two get the same.
+# A tenth of the rate for ten epochs, under this warm-up, left a backdoor whole here; this is what
+# it takes for one of the three to work, and the other two get the same.
 CLEAN_UP = {"clean_up_epochs": 20, "clean_up_lr_scale": 1.0, "clean_up_warmup": TRAIN["warmup"]}
 
 
