@@ -128,12 +128,21 @@ def test_traceback_can_be_asked_for_by_variable() -> None:
     assert "Traceback (most recent call last)" in done.stderr
 
 
+# A shell makes what it starts in the background deaf to interrupts, and children inherit that.
+HEARING = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from clipbench.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 def test_an_interrupt_is_one_line_and_status_130(tmp_path: Path) -> None:
     """Ctrl-C ends the program with one line and the status that shells expect."""
     file = tmp_path / "slow.py"
     file.write_text(SLOW)
     process = subprocess.Popen(
-        [sys.executable, "-m", "clipbench", "data", str(file), "--cache", str(tmp_path)],
+        [sys.executable, "-c", HEARING, "data", str(file), "--cache", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
