@@ -55,12 +55,14 @@ def stages_of(run: object, epochs: int) -> tuple[Stage, ...]:
     """Return the stages of a defence at work; one of `epochs` epochs where it names none.
 
     Raises:
-        BadSetting: a stage has no epoch, or a learning rate that is not positive; or one that is
-            not the first, or trains on trusted pairs, is `like` others.
+        BadSetting: a stage has no epoch, a learning rate that is not positive, or a negative
+            warm-up; or one that is not the first, or trains on trusted pairs, is `like` others.
     """
     stages = tuple(run.stages) if isinstance(run, StagedRun) else (Stage(epochs),)
     if not stages or any(stage.epochs < 1 or stage.lr_scale <= 0 for stage in stages):
         raise BadSetting("A defence needs stages of at least 1 epoch and a positive lr_scale each.")
+    if any(stage.warmup is not None and stage.warmup < 0 for stage in stages):
+        raise BadSetting("The warm-up of a stage must be at least 0 steps.")
     if any(stage.like is not None for stage in stages[1:]) or (
         stages[0].like and stages[0].trusted
     ):
@@ -75,7 +77,7 @@ class SharedStages:
     Args:
         folder: where they are kept.
         base: identifies everything but the stage that decides its numbers: set, seed, settings,
-            and the machine's way of computing.
+            the code that trains, and the machine's way of computing.
     """
 
     folder: Path

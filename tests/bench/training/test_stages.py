@@ -57,10 +57,16 @@ def test_epochs_are_counted_through_all_stages() -> None:
 
 @pytest.mark.parametrize(
     "stages",
-    [(), (Stage(0),), (Stage(1, lr_scale=0),), (Stage(1), Stage(1, like="clip"))],
+    [
+        (),
+        (Stage(0),),
+        (Stage(1, lr_scale=0),),
+        (Stage(1, warmup=-1),),
+        (Stage(1), Stage(1, like="clip")),
+    ],
 )
 def test_stages_that_make_no_sense_are_refused(stages: tuple[Stage, ...]) -> None:
-    """No stage, an empty one, one that does not learn, and a second one that is like others."""
+    """None, one that is empty, does not learn or warms up backwards, a second one like others."""
     with pytest.raises(BadSetting):
         stages_of(Staged(*stages), 1)
 
