@@ -166,6 +166,29 @@ def test_what_scores_nothing_is_refused(
     assert not (poisoned / "new cache" / "scored").exists()
 
 
+def test_the_plan_names_every_method_with_its_time(
+    poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dry run prints it and trains nothing; the command itself begins with it."""
+    line = ["detect", "--data", DATA, "--shards", str(poisoned / "set" / "shards")]
+    places = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")]
+    methods = ["--method", "kdist,dao", "--epochs", "2", "--warmup", "2"]
+    assert main([*line, *places, *methods, "--dry-run"]) == 0
+    printed = capsys.readouterr()
+    first, kdist, dao, total = printed.out.splitlines()
+    assert first.startswith(f"detect: 600 pairs of {poisoned / 'set' / 'shards'}; shapes-32, ")
+    assert re.fullmatch(r"  kdist  \d epochs, about \d+ s", kdist)
+    assert re.fullmatch(r"  dao    \d epochs, about \d+ s", dao)
+    assert re.fullmatch(r"  time  about \d+ s on this machine", total)
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "cache" / "scored").exists()
+    assert main([*line, *places, *methods, "--dry-run", "--json"]) == 0
+    names = [config["defense"]["name"] for config in json.loads(capsys.readouterr().out)]
+    assert names == ["kdist", "dao"]
+    assert main([*line, *places, "--method", "kdist", "--epochs", "2", "--warmup", "2"]) == 0
+    assert first in capsys.readouterr().err
+
+
 def test_a_warmup_longer_than_the_training_is_told(
     poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

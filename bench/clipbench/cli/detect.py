@@ -65,6 +65,7 @@ from clipbench.errors import BadSetting
 @options.on_error_option
 @options.cache_option
 @options.config_option
+@options.option("--dry-run", is_flag=True, help="Open the pairs, print the plan and stop.")
 @options.json_option
 @options.quiet_option
 @options.train_options()
@@ -78,6 +79,7 @@ def command(
     drop: float,
     shown: int,
     folder: Path,
+    dry_run: bool,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -92,19 +94,20 @@ def command(
 
     names = tuple(name for method in methods for name in _split(method))
     configs = replace(request, defenses=names).configs()
-    from clipbench.pipeline.detect import detect  # noqa: PLC0415 - heavy
+    if dry_run and as_json:
+        print_json([config.to_json() for config in configs])
+        return
+    from clipbench.pipeline.detect import detect, plan_detection  # noqa: PLC0415 - heavy
 
+    cache = request.cache
     with reporter_for(quiet) as reporter:
-        found = detect(
-            configs,
-            folder,
-            cache=request.cache,
-            reporter=reporter,
-            shards=shards,
-            ledger=ledger,
-            drop=drop,
-            shown=shown,
-        )
+        plan = plan_detection(configs, cache=cache, reporter=reporter, shards=shards, ledger=ledger)
+        if dry_run:
+            print_result("\n".join(plan.lines()))
+            return
+        for line in plan.lines():
+            reporter.note(line)
+        found = detect(plan, folder, cache=cache, reporter=reporter, drop=drop, shown=shown)
     if as_json:
         print_json({"table": str(found.table), "page": str(found.page), "metrics": found.metrics})
         return

@@ -28,11 +28,20 @@ from clipbench.cli._output import print_json, print_result, reporter_for
 @options.on_error_option
 @options.cache_option
 @options.config_option
+@options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @options.json_option
 @options.quiet_option
 @options.train_options()
 @click.pass_context
-def command(ctx: click.Context, /, shards: Path, as_json: bool, quiet: bool, **_: Any) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    shards: Path,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **_: Any,
+) -> None:
     """Train with a defence on any folder of shards.
 
     Prints the path of the weights. The data set given with --data supplies the recipe, and the
@@ -40,10 +49,22 @@ def command(ctx: click.Context, /, shards: Path, as_json: bool, quiet: bool, **_
     """
     request = options.request_of(ctx)
     config = request.config()
-    from clipbench.pipeline.train import train  # noqa: PLC0415 - heavy
+    if dry_run and as_json:
+        print_json([config.to_json()])
+        return
+    from clipbench.pipeline.train import plan_training, train  # noqa: PLC0415 - heavy
 
+    cache = request.cache
     with reporter_for(quiet) as reporter:
-        weights = train(config, shards, request.out, cache=request.cache, reporter=reporter)
+        plan = plan_training(config, shards, request.out, cache=cache, reporter=reporter)
+        for line in plan.lines():
+            if dry_run:
+                print_result(line)
+            else:
+                reporter.note(line)
+        if dry_run:
+            return
+        weights = train(plan, cache=cache, reporter=reporter)
     if as_json:
         print_json({"checkpoint": str(weights)})
     else:

@@ -11,19 +11,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 
 from clipbench import registry
 from clipbench.config import RunConfig
-from clipbench.contracts import TrainingFacts, TrainingSource, trusted_size
+from clipbench.contracts import TrainingSource
 from clipbench.errors import BadSetting
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.leaderboard.result import environment
+from clipbench.pipeline.estimate import Estimate, estimate_training
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.suspects import write_page
-from clipbench.pipeline.work import IMAGINARY, work_of
-from clipbench.progress import Reporter
+from clipbench.progress import Reporter, duration
 from clipbench.shards.files import atomic_file, make_folder, write_json
 from clipbench.shards.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
@@ -49,59 +48,118 @@ class Detected:
     metrics: Mapping[str, Mapping[str, Any]]
 
 
-def detect(
+@dataclass(frozen=True)
+class DetectionPlan:
+    """What `detect` will do.
+
+    Args:
+        configs: a clean run for each method.
+        where: the pairs, as `ShardSet.open` takes them.
+        pairs: those that can be used.
+        poisoned: ``(num_pairs,)``, which of them a ledger names; None: there is no ledger.
+        times: how long each method takes.
+    """
+
+    configs: Sequence[RunConfig]
+    where: str | Path
+    pairs: ShardSet
+    poisoned: npt.NDArray[np.bool_] | None
+    times: Sequence[Estimate]
+
+    def lines(self) -> list[str]:
+        """Return the plan for people, a fact a line."""
+        train = self.configs[0].train
+        names = [config.defense_name for config in self.configs]
+        width = max(map(len, names))
+        methods = [
+            f"  {name:{width}}  {time.epochs} epochs, about {duration(time.total)}"
+            for name, time in zip(names, self.times, strict=True)
+        ]
+        total = duration(sum(time.total for time in self.times))
+        return [
+            f"detect: {len(self.pairs):,} pairs of {self.pairs.source}; {train.model}, batch size"
+            f" {train.batch_size}, learning rate {train.lr:g}",
+            *methods,
+            f"  time  about {total} on this machine",
+        ]
+
+
+def plan_detection(
     configs: Sequence[RunConfig],
-    out: Path,
     *,
     cache: Path,
     reporter: Reporter,
     shards: Path | None = None,
     ledger: Path | None = None,
+) -> DetectionPlan:
+    """Return what `detect` will do, so that what is wrong is said before hours of training.
+
+    Args:
+        configs: a clean run for each method, which is its defence; they differ in that alone.
+        cache: for shards and indexes.
+        reporter: told about progress.
+        shards: the pairs; None: those of the runs' data set.
+        ledger: of a poisoned set, to measure the methods by.
+
+    Raises:
+        BadSetting: a method scores nothing, or the ledger is of another set.
+    """
+    source: TrainingSource = registry.build("dataset", configs[0].data)
+    where = source.prepare(cache, reporter.progress) if shards is None else shards
+    usable = open_usable(
+        where,
+        cache,
+        caption_field=caption_field_of(source),
+        on_error=configs[0].on_error,
+        progress=reporter.progress,
+    )
+    tell_left_out(usable, reporter)
+    pairs = usable.shards
+    poisoned = None if ledger is None else _poisoned(ledger, pairs)
+    times = [_time_of(config, pairs) for config in configs]
+    return DetectionPlan(configs, where, pairs, poisoned, times)
+
+
+def _time_of(config: RunConfig, pairs: ShardSet) -> Estimate:
+    """Return how long a method takes.
+
+    Raises:
+        BadSetting: it scores no pairs, or refuses its settings.
+    """
+    work, time = estimate_training(config, pairs, until_scored=True)
+    if not work.scorings:
+        raise scores_nothing(config)
+    return time
+
+
+def detect(
+    plan: DetectionPlan,
+    out: Path,
+    *,
+    cache: Path,
+    reporter: Reporter,
     drop: float = 0.1,
     shown: int = 50,
 ) -> Detected:
     """Score every pair of a set by each method, and write a table and a page.
 
     Args:
-        configs: a clean run for each method, which is its defence; they differ in that alone.
+        plan: methods and pairs.
         out: folder of ``scores.parquet``, ``suspicious.html`` and ``detection.json``.
-        cache: for shards, decoded images, indexes, and trainings that were stopped.
+        cache: for decoded images, indexes, and trainings that were stopped.
         reporter: told about progress.
-        shards: the pairs; None: those of the runs' data set.
-        ledger: of a poisoned set, to measure the methods by.
         drop: share of the pairs, those of lowest score, for which ``poison_kept`` is measured.
         shown: pairs on the page, for each method.
-
-    Raises:
-        BadSetting: a method scores nothing, or the ledger is of another set.
     """
-    first = configs[0]
-    source: TrainingSource = registry.build("dataset", first.data)
-    where = source.prepare(cache, reporter.progress) if shards is None else shards
-    usable = open_usable(
-        where,
-        cache,
-        caption_field=caption_field_of(source),
-        on_error=first.on_error,
-        progress=reporter.progress,
-    )
-    tell_left_out(usable, reporter)
-    pairs = usable.shards
-    poisoned = None if ledger is None else _poisoned(ledger, pairs)
-    for config in configs:
-        _check_method(config, len(pairs))
-    processes = join_processes(first.train.device)
+    configs, pairs, poisoned = plan.configs, plan.pairs, plan.poisoned
+    processes = join_processes(configs[0].train.device)
     scores: dict[str, npt.NDArray[np.float32]] = {}
     for config in configs:
-        train = config.train
-        reporter.note(
-            f"scoring {len(pairs):,} pairs by {config.defense_name}: {train.model}, epochs"
-            f" {train.epochs}, batch size {train.batch_size}, learning rate {train.lr:g}"
-        )
+        reporter.note(f"scoring {len(pairs):,} pairs by {config.defense_name}")
         name = hashlib.sha256(f"{config.sha256()} {pairs.content_sha256()}".encode()).hexdigest()
         folder = cache / "scored" / name[:16]
         with held(folder, processes, reporter):
-            found = score_on(where, config, folder, cache, processes, reporter)
+            found = score_on(plan.where, config, folder, cache, processes, reporter)
         scores[_label(config, scores)] = found
     metrics = {} if poisoned is None else _metrics(scores, poisoned, drop)
     table, page = out / "scores.parquet", out / "suspicious.html"
@@ -122,28 +180,6 @@ def detect(
     }
     write_json(out / "detection.json", content)
     return Detected(table, page, metrics)
-
-
-def _check_method(config: RunConfig, num_pairs: int) -> None:
-    """Plan a method on an imaginary set: what is wrong with it is said before hours of training.
-
-    Raises:
-        BadSetting: it scores no pairs, or refuses its settings.
-    """
-    defense = registry.build("defense", config.defense)
-    per_epoch = min(config.train.pairs_per_epoch or num_pairs, num_pairs, IMAGINARY)
-    facts = TrainingFacts(
-        num_pairs=per_epoch,
-        pairs_per_epoch=per_epoch,
-        epochs=config.train.epochs,
-        batch_size=config.train.batch_size,
-        feature_size=16,
-        device=torch.device("cpu"),
-        seed=0,
-        trusted_pairs=min(trusted_size(defense), IMAGINARY),
-    )
-    if not work_of(defense, facts).scorings:
-        raise scores_nothing(config)
 
 
 def _label(config: RunConfig, taken: Scores) -> str:

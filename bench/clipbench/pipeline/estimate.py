@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from clipbench.config import RunConfig
 from clipbench.contracts import EvaluationSet, TextProbes
 from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.rehearsal import Speeds, rehearse
+from clipbench.pipeline.rehearsal import Speeds, TrainingSpeeds, rehearse, rehearse_training
 from clipbench.pipeline.work import Work
+from clipbench.shards.reader import ShardSet
 
 PAIRS_PER_SHARD = 10_000  # of the sets that clipbench writes; shards are what is done in parallel
 
@@ -20,7 +21,8 @@ class Estimate:
     """Seconds that the stages of a run take if nothing of it is in the cache.
 
     Args:
-        data: making the shards and poisoning them, reading captions, decoding.
+        data: making the shards and poisoning them where that is to be done, reading captions,
+            decoding.
         training: training with everything that a defence does in between, as a result counts it.
         evaluation: measuring the model; metrics from outside are left out.
         epochs: of all stages of the training together.
@@ -35,6 +37,12 @@ class Estimate:
     def total(self) -> float:
         """Seconds of the whole run."""
         return self.data + self.training + self.evaluation
+
+    def added_stages(self, config: RunConfig) -> str:
+        """Say how long the training is where the defence adds stages to it; else nothing."""
+        if self.epochs == config.train.epochs:
+            return ""
+        return f"; {self.epochs} epochs with all stages of {config.defense_name}"
 
 
 @dataclass(frozen=True)
@@ -94,10 +102,38 @@ def estimate(config: RunConfig, parts: Parts) -> Estimate:
             start from or the held-out data cannot be used.
     """
     work, speeds = rehearse(config, parts)
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    return combined(
-        work, speeds, Amounts.of(config, parts, work.epochs), os.cpu_count() or 1, processes
+    amounts = Amounts.of(config, parts, work.epochs)
+    return combined(work, speeds, amounts, os.cpu_count() or 1, _num_processes())
+
+
+def estimate_training(
+    config: RunConfig, pairs: ShardSet, *, until_scored: bool = False
+) -> tuple[Work, Estimate]:
+    """Return what a training on pairs that are there does, and how long it takes.
+
+    Args:
+        config: the run; of its attack and its evaluation nothing is read.
+        pairs: the set.
+        until_scored: only as far as the defence has scored the whole set.
+
+    Raises:
+        UnknownName, BadSetting, MissingData: the model, the defence or the weights to start from
+            cannot be used.
+    """
+    work, speeds = rehearse_training(config, pairs, until_scored=until_scored)
+    count, shards = len(pairs), len(pairs.shards)
+    per_epoch = min(config.train.pairs_per_epoch or count, count)
+    return work, Estimate(
+        data=speeds.model + _ready(speeds, count, min(os.cpu_count() or 1, shards)),
+        training=_training(work, speeds, per_epoch, _num_processes()),
+        evaluation=0.0,
+        epochs=work.epochs,
     )
+
+
+def _num_processes() -> int:
+    """Return how many processes train together, as torchrun says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def combined(
@@ -117,18 +153,27 @@ def combined(
     clean = amounts.num_pairs * (speeds.picture + speeds.encode + speeds.write) / at_once
     rewritten = min(1.0, amounts.poisons / num_shards) * amounts.pairs_after
     poison = amounts.poisons * (speeds.picture + speeds.encode) + rewritten * speeds.write
-    ready = amounts.pairs_after * (speeds.caption + speeds.decode / at_once)
-    a_pair = sum(count * speeds.steps[kind] for kind, count in work.passes.items())
-    a_pair += sum(count * speeds.scores[kind] for kind, count in work.scorings.items())
     return Estimate(
-        data=clean + poison + ready,
-        training=amounts.pairs_per_epoch * (a_pair / processes + work.planning),
+        data=clean + poison + _ready(speeds, amounts.pairs_after, at_once),
+        training=_training(work, speeds, amounts.pairs_per_epoch, processes),
         evaluation=speeds.held_out
         + amounts.models * speeds.model
         + amounts.images * speeds.image
         + amounts.texts * speeds.text,
         epochs=work.epochs,
     )
+
+
+def _ready(speeds: TrainingSpeeds, num_pairs: int, at_once: int) -> float:
+    """Return the seconds until pairs of shards can be trained on."""
+    return num_pairs * (speeds.caption + speeds.decode / at_once)
+
+
+def _training(work: Work, speeds: TrainingSpeeds, per_epoch: int, processes: int) -> float:
+    """Return the seconds of a training."""
+    a_pair = sum(count * speeds.steps[kind] for kind, count in work.passes.items())
+    a_pair += sum(count * speeds.scores[kind] for kind, count in work.scorings.items())
+    return per_epoch * (a_pair / processes + work.planning)
 
 
 def _num_images(sets: Iterable[EvaluationSet]) -> int:

@@ -44,7 +44,8 @@ class Plan:
             f"  data     {config.data_name}, {parts.num_pairs:,} pairs",
             f"  attack   {config.attack_name}: {self._poison()}",
             f"  training {config.train.model}, {config.train.epochs} epochs of {per_epoch:,} pairs,"
-            f" {seen / parts.pairs_after:.3g} passes over the data{self._stages()}",
+            f" {seen / parts.pairs_after:.3g} passes over the data"
+            f"{self.time.added_stages(config) if self.time else ''}",
             folder,
         ]
         if self.done:
@@ -54,12 +55,6 @@ class Plan:
             total = duration(self.time.total)
             lines.append(f"  time     about {total} on this machine, {training} of it training")
         return lines
-
-    def _stages(self) -> str:
-        """Say how long the training is where the defence adds stages to it."""
-        if self.time is None or self.time.epochs == self.config.train.epochs:
-            return ""
-        return f"; {self.time.epochs} epochs with all stages of {self.config.defense_name}"
 
     def _poison(self) -> str:
         parts = self.parts

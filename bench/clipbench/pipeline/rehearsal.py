@@ -1,7 +1,8 @@
 """How fast this machine does what a run repeats: the run's own code, timed on a few pairs.
 
-The pairs are held-out pictures, which are of the kind that is trained on, written as shards into a
-temporary folder. Nothing of the run is touched, and no random state that it could see.
+The pairs are some of the set, or, where that is to be made first, held-out pictures, which are of
+the kind that is trained on; they are written as shards into a temporary folder. Nothing of the run
+is touched, and no random state that it could see.
 """
 
 from __future__ import annotations
@@ -19,15 +20,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from clipbench import registry
 from clipbench.config import RunConfig
 from clipbench.contracts import (
+    Defense,
     EvaluationSet,
     Image,
     Phase,
     TrainingFacts,
+    TrainingSource,
     trusted_size,
 )
 from clipbench.evaluation.features import image_features, text_features
+from clipbench.heldout import HeldOut
 from clipbench.models import Tokenizer, create_model, image_size_of, model_config
 from clipbench.pipeline.parts import Parts
 from clipbench.pipeline.work import IMAGINARY, Kind, Work, timed, work_of
@@ -48,32 +53,41 @@ FIRST_ROWS = 16
 
 
 @dataclass(frozen=True)
-class Speeds:
-    """Seconds that things take: a pair, a picture, a text; of `held_out` and `model`, once.
+class TrainingSpeeds:
+    """Seconds that things take in training: a pair; of `model`, once.
 
     Args:
-        held_out: opening the held-out data.
         model: making a model.
-        picture: getting a picture from its source.
-        encode: encoding a picture for a shard.
-        write: writing a pair into a shard.
         decode: decoding a picture into the cache; about 0 where batches decode their own.
         caption: reading and tokenising a caption.
         steps: training on a pair, by kind of phase.
         scores: scoring a pair, by whether it is augmented.
+    """
+
+    model: float
+    decode: float
+    caption: float
+    steps: Mapping[Kind, float]
+    scores: Mapping[bool, float]
+
+
+@dataclass(frozen=True)
+class Speeds(TrainingSpeeds):
+    """Seconds that things take in a run: a pair, a picture, a text; of `held_out`, once.
+
+    Args:
+        held_out: opening the held-out data.
+        picture: getting a picture from its source.
+        encode: encoding a picture for a shard.
+        write: writing a pair into a shard.
         image: encoding a test image.
         text: encoding a test text.
     """
 
     held_out: float
-    model: float
     picture: float
     encode: float
     write: float
-    decode: float
-    caption: float
-    steps: Mapping[Kind, float]
-    scores: Mapping[bool, float]
     image: float
     text: float
 
@@ -89,18 +103,66 @@ def rehearse(config: RunConfig, parts: Parts) -> tuple[Work, Speeds]:
         UnknownName, BadSetting, MissingData, CorruptData: the model, the defence, the weights to
             start from or the held-out data cannot be used.
     """
+    synonyms = parts.dataset.synonyms()
+    with _aside(config) as folder:
+        rehearsal = _Rehearsal(config, parts.defense, synonyms, parts.pairs_after, folder)
+        return rehearsal.of_run(parts.held_out)
+
+
+def rehearse_training(
+    config: RunConfig, pairs: ShardSet, *, until_scored: bool = False
+) -> tuple[Work, TrainingSpeeds]:
+    """Return what a training on pairs that are there will do, and how long each part of it takes.
+
+    Args:
+        config: the run; of its attack and its evaluation nothing is read.
+        pairs: the set; a few pairs from all over it are read.
+        until_scored: the training goes only as far as the defence has scored the whole set.
+
+    Raises:
+        UnknownName, BadSetting, MissingData: the model, the defence or the weights to start from
+            cannot be used.
+    """
+    source: TrainingSource = registry.build("dataset", config.data)
+    defense: Defense = registry.build("defense", config.defense)
+    with _aside(config) as folder:
+        rehearsal = _Rehearsal(config, defense, source.synonyms(), len(pairs), folder)
+        return rehearsal.of_training(pairs, until_scored=until_scored)
+
+
+@contextmanager
+def _aside(config: RunConfig) -> Iterator[Path]:
+    """Give a folder for a while, and leave the random state as it was."""
     device = pick_device(config.train.device)
     graphics = [device] if device.type == "cuda" else []
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=graphics):
-        return _Rehearsal(config, parts, device, Path(folder)).held()
+        yield Path(folder)
 
 
 class _Rehearsal:
-    """A rehearsal in a folder of its own."""
+    """A rehearsal in a folder of its own.
 
-    def __init__(self, config: RunConfig, parts: Parts, device: torch.device, folder: Path) -> None:
-        self._config, self._parts, self._folder = config, parts, folder
-        self._device, self._processes = device, Processes(device=device)
+    Args:
+        config: the run.
+        defense: its defence.
+        synonyms: for text augmentation.
+        num_pairs: of the set that is trained on.
+        folder: an empty folder.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        defense: Defense,
+        synonyms: Mapping[str, Sequence[str]],
+        num_pairs: int,
+        folder: Path,
+    ) -> None:
+        self._config, self._defense, self._synonyms = config, defense, synonyms
+        self._num_pairs, self._folder = num_pairs, folder
+        self._per_epoch = min(config.train.pairs_per_epoch or num_pairs, num_pairs)
+        device = pick_device(config.train.device)
+        self._processes = Processes(device=device)
         self._seconds: dict[str, float] = {}
 
     @contextmanager
@@ -110,32 +172,51 @@ class _Rehearsal:
         yield
         self._seconds[name] = (time.perf_counter() - started) / count
 
-    def held(self) -> tuple[Work, Speeds]:
-        """Hold the rehearsal, in the order of the run."""
-        train = self._config.train
-        pictures = self._pictures()
-        captions = [*itertools.islice(_texts(self._parts.held_out.sets), len(pictures))]
-        shards = self._written(pictures, captions)
-        with self._noting("model"):
-            model, tokenizer = create_model(train.model, self._config.seed, train.pretrained)
-        pairs = self._ready(shards, model, tokenizer)
-        learner = Learner(model, pairs, train, self._processes)
-        pace = _Pace(learner, pairs, train, self._device)
-        whole = self._parts.pairs_after / self._parts.pairs_per_epoch(self._config)
-        work = work_of(self._parts.defense, self._facts(learner.feature_size()), whole)
-        steps = {kind: pace.step(phase) for kind, phase in work.examples.items()}
-        scores = {augment: pace.score(augment) for augment in work.scorings}
-        pairs.vocabulary.expand(model)
+    def of_run(self, held_out: HeldOut) -> tuple[Work, Speeds]:
+        """Rehearse a whole run, in its order."""
+        pictures = self._pictures(held_out)
+        captions = [*itertools.islice(_texts(held_out.sets), len(pictures))]
+        model, tokenizer = self._model()
+        work, steps, scores = self._trained(self._written(pictures, captions), model, tokenizer)
         with self._noting("image", len(pictures)):
             image_features(model, pictures)
         with self._noting("text", len({*captions})):
             text_features(model, tokenizer, captions)
         return work, Speeds(**self._seconds, steps=steps, scores=scores)
 
-    def _pictures(self) -> list[Image]:
+    def of_training(
+        self, pairs: ShardSet, *, until_scored: bool = False
+    ) -> tuple[Work, TrainingSpeeds]:
+        """Rehearse a training."""
+        model, tokenizer = self._model()
+        work, steps, scores = self._trained(self._sample(pairs), model, tokenizer, until_scored)
+        return work, TrainingSpeeds(**self._seconds, steps=steps, scores=scores)
+
+    def _model(self) -> tuple[nn.Module, Tokenizer]:
+        train = self._config.train
+        with self._noting("model"):
+            return create_model(train.model, self._config.seed, train.pretrained)
+
+    def _trained(
+        self, shards: ShardSet, model: nn.Module, tokenizer: Tokenizer, until_scored: bool = False
+    ) -> tuple[Work, dict[Kind, float], dict[bool, float]]:
+        """Train a little; the seconds are those of steps and scorings."""
+        train = self._config.train
+        pairs = self._ready(shards, model, tokenizer)
+        learner = Learner(model, pairs, train, self._processes)
+        pace = _Pace(learner, pairs, train, self._processes.device)
+        facts = self._facts(learner.feature_size())
+        whole = self._num_pairs / self._per_epoch
+        work = work_of(self._defense, facts, whole, until_scored=until_scored)
+        steps = {kind: pace.step(phase) for kind, phase in work.examples.items()}
+        scores = {augment: pace.score(augment) for augment in work.scorings}
+        pairs.vocabulary.expand(model)
+        return work, steps, scores
+
+    def _pictures(self, held_out: HeldOut) -> list[Image]:
         """Return a few held-out pictures."""
         with self._noting("held_out"):
-            sets = self._parts.held_out.sets
+            sets = held_out.sets
         images = next(_images(sets))
         count = min(PICTURES, len(images))
         with self._noting("picture", count):
@@ -148,40 +229,54 @@ class _Rehearsal:
         with self._noting("encode", len(pictures)):
             files = [encode_jpeg(picture) for picture in pictures]
 
+        samples = [
+            Sample(file, "jpg", caption, {}) for file, caption in zip(files, captions, strict=True)
+        ]
+        with self._noting("write", len(files)):
+            return self._as_set(samples)
+
+    def _sample(self, pairs: ShardSet) -> ShardSet:
+        """Return a few pairs from all over a set."""
+        numbers = np.linspace(0, len(pairs) - 1, min(PICTURES, len(pairs))).astype(np.int64)
+        return self._as_set(
+            [
+                Sample(pairs.image_bytes(n), pairs.extension(n), pairs.caption(n), {})
+                for n in numbers.tolist()
+            ]
+        )
+
+    def _as_set(self, samples: Sequence[Sample]) -> ShardSet:
         def make(start: int, stop: int) -> Iterator[Sample]:
-            for file, caption in zip(files[start:stop], captions[start:stop], strict=True):
-                yield Sample(file, "jpg", caption, {})
+            yield from samples[start:stop]
 
         folder = self._folder / "set"
-        with self._noting("write", len(files)):
-            return write_set(folder, len(files), make, name="rehearsal", source={}, workers=0)
+        return write_set(folder, len(samples), make, name="rehearsal", source={}, workers=0)
 
     def _ready(self, shards: ShardSet, model: nn.Module, tokenizer: Tokenizer) -> TrainingPairs:
         """Return the pairs of the set as the run's training takes them."""
         settings, quiet = self._config.train, Reporter(quiet=True)
         # Of a few pairs more would fit into the cache than of all.
-        room = settings.decode_cache_gb * len(shards) / self._parts.pairs_after
+        room = settings.decode_cache_gb * len(shards) / self._num_pairs
         config = replace(self._config, train=replace(settings, decode_cache_gb=room))
         side = image_size_of(model_config(settings.model))
         with self._noting("decode", len(shards)):
             image_store(shards, side, config.train, self._folder, self._processes, quiet)
-        synonyms = self._parts.dataset.synonyms()
         where = (self._folder, self._processes, quiet)
         with self._noting("caption", len(shards)):
-            return training_pairs([shards], synonyms, model, tokenizer, config, *where)[0]
+            return training_pairs([shards], self._synonyms, model, tokenizer, config, *where)[0]
 
     def _facts(self, feature_size: int) -> TrainingFacts:
-        settings, pairs = self._config.train, self._parts.pairs_per_epoch(self._config)
+        settings, pairs = self._config.train, self._per_epoch
         imagined = min(pairs, IMAGINARY)
-        trusted = trusted_size(self._parts.defense)
+        trusted = trusted_size(self._defense)
         return TrainingFacts(
-            num_pairs=self._parts.pairs_after,  # pools may grow with it
+            num_pairs=self._num_pairs,  # pools may grow with it
             pairs_per_epoch=imagined,
             trusted_pairs=-(-trusted * imagined // pairs),
             epochs=settings.epochs,
             batch_size=settings.batch_size,
             feature_size=feature_size,
-            device=self._device,
+            device=self._processes.device,
             seed=0,
         )
 

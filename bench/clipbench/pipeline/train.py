@@ -3,28 +3,67 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench import registry
 from clipbench.config import RunConfig
 from clipbench.models import WEIGHTS_FILE
+from clipbench.pipeline.estimate import Estimate, estimate_training
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
-from clipbench.progress import Reporter
+from clipbench.progress import Reporter, duration
 from clipbench.shards.usable import NAME as LEFT_OUT
-from clipbench.shards.usable import caption_field_of, open_usable
+from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
 from clipbench.training.distributed import join_processes
 from clipbench.training.session import train_on
 
 
-def train(config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Reporter) -> Path:
-    """Train a defence on any folder of shards and return the weights file.
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What `train` will do.
 
     Args:
         config: the run; of its attack nothing is read.
         shards: the pairs.
-        out: the training gets a folder of its own in it, named after configuration and pairs.
-        cache: for decoded images and indexes.
+        usable: those that can be used.
+        folder: of the training, named after configuration and pairs.
+        time: how long it takes; None: it is done.
+    """
+
+    config: RunConfig
+    shards: Path
+    usable: UsablePairs
+    folder: Path
+    time: Estimate | None
+
+    def lines(self) -> list[str]:
+        """Return the plan for people, a fact a line."""
+        train, num_pairs = self.config.train, len(self.usable.shards)
+        per_epoch = min(train.pairs_per_epoch or num_pairs, num_pairs)
+        stages, time = "", "done already"
+        if self.time is not None:
+            stages = self.time.added_stages(self.config)
+            time = f"about {duration(self.time.total)} on this machine"
+        return [
+            f"train: {self.config.defense_name} / seed {self.config.seed}",
+            f"  data     {self.usable.shards.source}, {num_pairs:,} pairs",
+            f"  training {train.model}, {train.epochs} epochs of {per_epoch:,} pairs{stages}",
+            f"  folder   {self.folder}",
+            f"  time     {time}",
+        ]
+
+
+def plan_training(
+    config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Reporter
+) -> TrainingPlan:
+    """Return what `train` will do, with an estimate of the time.
+
+    Args:
+        config: the run; of its attack nothing is read.
+        shards: the pairs.
+        out: the training gets a folder of its own in it.
+        cache: for indexes.
         reporter: told about progress.
     """
     pairs = open_usable(
@@ -37,8 +76,22 @@ def train(config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: 
     tell_left_out(pairs, reporter)
     content = pairs.shards.content_sha256()
     name = hashlib.sha256(f"{config.sha256()} {content}".encode()).hexdigest()[:16]
+    done = (out / name / "model" / WEIGHTS_FILE).is_file()
+    time = None if done else estimate_training(config, pairs.shards)[1]
+    return TrainingPlan(config, shards, pairs, out / name, time)
+
+
+def train(plan: TrainingPlan, *, cache: Path, reporter: Reporter) -> Path:
+    """Train a defence on any folder of shards and return the weights file.
+
+    Args:
+        plan: what is trained on what.
+        cache: for decoded images and indexes.
+        reporter: told about progress.
+    """
+    config, folder = plan.config, plan.folder
     processes = join_processes(config.train.device)
-    with held(out / name, processes, reporter):
-        train_on(shards, config, out / name, cache, processes, reporter)
-        pairs.write_names(out / name / LEFT_OUT)
-    return out / name / "model" / WEIGHTS_FILE
+    with held(folder, processes, reporter):
+        train_on(plan.shards, config, folder, cache, processes, reporter)
+        plan.usable.write_names(folder / LEFT_OUT)
+    return folder / "model" / WEIGHTS_FILE

@@ -42,7 +42,9 @@ class Work:
     epochs: int
 
 
-def work_of(defense: Defense, facts: TrainingFacts, whole: float = 1.0) -> Work:
+def work_of(
+    defense: Defense, facts: TrainingFacts, whole: float = 1.0, *, until_scored: bool = False
+) -> Work:
     """Return what a defence does, planned on an imaginary set.
 
     A tenth of its pairs do not match.
@@ -51,36 +53,38 @@ def work_of(defense: Defense, facts: TrainingFacts, whole: float = 1.0) -> Work:
         defense: the defence.
         facts: what it is told.
         whole: pairs of the set over pairs of an epoch.
+        until_scored: only as far as it has scored the whole set, as `Trainer.train` does.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a guess about an imaginary set is no news
-        _planned(defense, facts, whole)  # the first time, libraries are loaded
-        return _planned(defense, facts, whole)
+        _planned(defense, facts, whole, until_scored)  # the first time, libraries are loaded
+        return _planned(defense, facts, whole, until_scored)
 
 
-def _planned(defense: Defense, facts: TrainingFacts, whole: float) -> Work:
+def _planned(defense: Defense, facts: TrainingFacts, whole: float, until_scored: bool) -> Work:
     run = defense.start(facts)
     passes: dict[Kind, float] = defaultdict(float)
     scorings: dict[bool, float] = defaultdict(float)
     examples: dict[Kind, Phase] = {}
     planning = 0.0
-    epoch = 0
-    for stage in stages_of(run, facts.epochs):
+    epochs = [stage for stage in stages_of(run, facts.epochs) for _ in range(stage.epochs)]
+    for epoch, stage in enumerate(epochs):
         size = facts.trusted_pairs if stage.trusted else facts.pairs_per_epoch
         share = size / facts.pairs_per_epoch
-        for _ in range(stage.epochs):
-            pairs = _Imaginary(facts, epoch, size, share if stage.trusted else whole)
-            phases, seconds = timed(partial(_listed, run, epoch, pairs))
-            planning += seconds
-            for augment, times in pairs.asked.items():
-                scorings[augment] += times
-            for phase in phases:
-                kind = kind_of(phase)
-                kept = 1.0 if phase.keep is None else float(phase.keep.float().mean())
-                passes[kind] += kept * share
-                examples[kind] = phase
-            epoch += 1
-    return Work(passes, scorings, planning / facts.pairs_per_epoch, examples, epoch)
+        pairs = _Imaginary(facts, epoch, size, share if stage.trusted else whole)
+        phases, seconds = timed(partial(_listed, run, epoch, pairs))
+        planning += seconds
+        for augment, times in pairs.asked.items():
+            scorings[augment] += times
+        if until_scored and pairs.scored_set:
+            epochs = epochs[:epoch]
+            break
+        for phase in phases:
+            kind = kind_of(phase)
+            kept = 1.0 if phase.keep is None else float(phase.keep.float().mean())
+            passes[kind] += kept * share
+            examples[kind] = phase
+    return Work(passes, scorings, planning / facts.pairs_per_epoch, examples, len(epochs))
 
 
 def _listed(run: DefenseRun, epoch: int, pairs: EpochPairs) -> list[Phase]:
@@ -102,6 +106,7 @@ class _Imaginary:
         self._rng = generator(0, "imaginary", epoch)
         self.numbers = np.arange(size, dtype=np.int64)
         self.asked: dict[bool, float] = {}  # passes over an epoch's pairs, by augmentation
+        self.scored_set = False
 
     def similarity(self, augment: bool = False) -> torch.Tensor:
         """Return scores; the engine computes them once, so they count once."""
@@ -112,6 +117,7 @@ class _Imaginary:
     def score_set(self, score: Score) -> torch.Tensor:
         """Return scores of random features, repeated where the set is larger than the epoch."""
         self.asked[False] = self.asked.get(False, 0.0) + self._whole
+        self.scored_set = True
         shape = (2, self._size, self._facts.feature_size)
         features = torch.from_numpy(self._rng.standard_normal(shape).astype(np.float32))
         scores = score(*torch.nn.functional.normalize(features, dim=2))

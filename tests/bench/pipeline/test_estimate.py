@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_runs import TRAIN, config_of
+from small_runs import TRAIN, Place, config_of
 from torch import Tensor
 
 from clipbench.contracts import (
@@ -25,10 +25,11 @@ from clipbench.contracts import (
 )
 from clipbench.heldout import HeldOut
 from clipbench.lazy import LazyImages
-from clipbench.pipeline.estimate import Amounts, combined, estimate
+from clipbench.pipeline.estimate import Amounts, combined, estimate, estimate_training
 from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.rehearsal import Speeds, rehearse
+from clipbench.pipeline.rehearsal import Speeds, rehearse, rehearse_training
 from clipbench.pipeline.work import Work
+from clipbench.shards.reader import ShardSet
 from clipbench.training.losses import clip_loss
 
 KIND = ("all", 1, 0, True)
@@ -173,3 +174,33 @@ def test_a_rehearsal_times_everything_and_leaves_no_trace(
     assert len(numbers) == 4 + 1 + 9
     assert all(np.isfinite(number) and number > 0 for number in numbers)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_training_on_given_pairs_is_rehearsed_on_some_of_them(shared: Place) -> None:
+    """Decoding, captions, steps and scoring are timed; nothing of a run's evaluation is."""
+    config = config_of(defense="dao:scoring_epochs=1,block=64", train={**TRAIN, "epochs": 4})
+    made = shared.poison(config_of(attack="badnets:mode=insert"))
+    pairs = ShardSet.open(made.shards_folder)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    work, speeds = rehearse_training(config, pairs, until_scored=True)
+    assert torch.equal(torch.rand(3), expected)
+    assert work.epochs == 1
+    assert set(speeds.steps) == set(work.passes)
+    assert set(speeds.scores) == set(work.scorings) == {False}
+    numbers = [*speeds.steps.values(), *speeds.scores.values()]
+    numbers += [speeds.model, speeds.decode, speeds.caption]
+    assert all(np.isfinite(number) and number > 0 for number in numbers)
+
+
+def test_scoring_takes_less_than_the_whole_training(shared: Place) -> None:
+    """A filter that is stopped when it has scored trains one epoch of five."""
+    config = config_of(defense="dao:scoring_epochs=1,block=64", train={**TRAIN, "epochs": 4})
+    pairs = ShardSet.open(shared.poison(config_of(attack="badnets")).shards_folder)
+    work, scored = estimate_training(config, pairs, until_scored=True)
+    whole = estimate_training(config, pairs)[1]
+    assert (work.epochs, scored.epochs, whole.epochs) == (1, 1, 5)
+    assert scored.evaluation == whole.evaluation == 0.0
+    assert scored.data > 0
+    assert 0 < scored.training < whole.training

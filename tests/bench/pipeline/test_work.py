@@ -11,6 +11,7 @@ import torch
 
 from clipbench.contracts import DefenseRun, EpochPairs, Phase, StatelessRun, TrainingFacts
 from clipbench.pipeline.work import work_of
+from clipbench_defenses.dao import DAO
 from clipbench_defenses.none import NoDefense
 from clipbench_defenses.safeclip import SafeCLIP
 
@@ -71,3 +72,19 @@ def test_scores_are_counted_once_an_epoch_and_thinking_takes_time() -> None:
     assert work.scorings == {True: 4}
     assert list(work.passes.values()) == [pytest.approx(5 * 0.2)]
     assert work.planning * FACTS.pairs_per_epoch >= 5 * 0.01
+
+
+def test_until_the_set_is_scored_a_filter_trains_its_first_model_alone() -> None:
+    """Two epochs and the scoring of all 1,000 pairs in epochs of 500, of seven epochs in all."""
+    whole = work_of(DAO(scoring_epochs=2), FACTS, whole=2.0)
+    scored = work_of(DAO(scoring_epochs=2), FACTS, whole=2.0, until_scored=True)
+    assert (whole.epochs, scored.epochs) == (7, 2)
+    assert sum(scored.passes.values()) == 2.0
+    assert scored.scorings == {False: 2.0}
+    assert sum(whole.passes.values()) > 6.0
+
+
+def test_what_never_scores_the_whole_set_is_planned_to_its_end() -> None:
+    """SafeCLIP scores pairs epoch by epoch, so all of them are wanted."""
+    defense = SafeCLIP(unimodal_epochs=1, cross_modal_epochs=1, first_ratio=0.5, growth=0.1)
+    assert work_of(defense, FACTS, until_scored=True).passes == work_of(defense, FACTS).passes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from clipbench.config import resolve
-from clipbench.training.session import _fingerprint
+from clipbench.training.fingerprint import fingerprint_of
 
 
 class Known:
@@ -22,9 +22,11 @@ def test_other_trusted_pairs_are_another_training() -> None:
     """A folder whose trusted pairs changed is not taken for the training that used the old ones."""
     config = resolve(defense="cleanclip")
     sets: list[Any] = [Known("set"), Known("trusted"), Known("other")]
-    assert _fingerprint(config, sets[:2]) == _fingerprint(config, [Known("set"), Known("trusted")])  # type: ignore[list-item]
-    assert _fingerprint(config, sets[:2]) != _fingerprint(config, [sets[0], sets[2]])
-    assert _fingerprint(config, sets[:1]) != _fingerprint(config, sets[:2])
+    assert fingerprint_of(config, sets[:2]) == fingerprint_of(
+        config, [Known("set"), Known("trusted")]
+    )  # type: ignore[list-item]
+    assert fingerprint_of(config, sets[:2]) != fingerprint_of(config, [sets[0], sets[2]])
+    assert fingerprint_of(config, sets[:1]) != fingerprint_of(config, sets[:2])
 
 
 def test_the_attack_is_no_part_of_it() -> None:
@@ -32,4 +34,4 @@ def test_the_attack_is_no_part_of_it() -> None:
     clean = resolve(defense="clip")
     attacked = resolve(defense="clip", attack="badnets", poisons=4)
     sets: list[Any] = [Known("set")]
-    assert _fingerprint(clean, sets) == _fingerprint(attacked, sets)
+    assert fingerprint_of(clean, sets) == fingerprint_of(attacked, sets)

@@ -10,7 +10,7 @@ from clipbench.config import RunConfig, resolve
 from clipbench.pipeline.execute import execute
 from clipbench.pipeline.plan import Plan, plan
 from clipbench.pipeline.poison import Poisoned, poison
-from clipbench.pipeline.train import train
+from clipbench.pipeline.train import TrainingPlan, plan_training, train
 from clipbench.progress import Reporter
 
 DATA = "shapes:size=200,test_size=100,targets_size=50"
@@ -55,4 +55,8 @@ class Place:
 
     def train(self, config: RunConfig, shards: Path) -> Path:
         """Train on any shards."""
-        return train(config, shards, self.out, cache=self.cache, reporter=QUIET)
+        return train(self.plan_training(config, shards), cache=self.cache, reporter=QUIET)
+
+    def plan_training(self, config: RunConfig, shards: Path) -> TrainingPlan:
+        """Plan to train on any shards."""
+        return plan_training(config, shards, self.out, cache=self.cache, reporter=QUIET)
