@@ -78,15 +78,15 @@ class PoisonWriter:
         """Write one shard and return where everything lies in it."""
         base, edits = self._base, list[splice.Edit]()
         written: dict[str, Written] = {}
-        sizes: dict[bytes, tuple[int, int]] = {}  # of image and caption, by key
+        sizes: dict[bytes, tuple[int, ...]] = {}  # of image, caption and JSON, by key
         inside = self._groups(job.number) if self._needs_groups(job) else {}
         for kept, place in sorted(job.poisons, key=lambda item: item[1].key):
             members = self._contents(kept, place, job.seed, inside)
             field = base.caption_field
             caption = json.loads(members["json"])[field] if field else members["txt"].decode()
             written[place.key] = Written(caption, hashlib.sha256(members["image"]).hexdigest())
-            text = members["json" if field else "txt"]
-            sizes[place.key.encode(errors="surrogateescape")] = len(members["image"]), len(text)
+            files = members["image"], members["json" if field else "txt"], members.get("json", b"")
+            sizes[place.key.encode(errors="surrogateescape")] = tuple(map(len, files))
             if place.before is None:
                 edits += self._changes(place.model, members, inside)
             else:
@@ -103,7 +103,7 @@ class PoisonWriter:
             last_end = max(at + tar.padded(size) for at, size in _spans(last).values())
             digest = splice.rewrite(shard.path, job.path, edits, appended, last_end)
         rows = self._rows(job)
-        found = {row[8]: (row[2], row[4]) for row in rows.tolist()}
+        found = {row[8]: (row[2], row[4], row[6]) for row in rows.tolist()}
         if any(found.get(key) != size for key, size in sizes.items()):
             raise CorruptData(
                 f"Shard {base.shards[job.number].path} gives sizes of members in PAX headers, "

@@ -20,6 +20,7 @@ SEEDS, TRIALS = (3, 5, 10), (16, 200, 2000)
 SHARES, CORRELATIONS = (0.02, 0.1, 0.5, 0.9), (0.0, 0.01, 0.1)
 GRID = list(itertools.product(SEEDS, TRIALS, SHARES, CORRELATIONS))
 TWO_SEEDS = list(itertools.product((2,), TRIALS, SHARES, CORRELATIONS))
+WHOLE_SEEDS = list(itertools.product(SEEDS, TRIALS, SHARES, (0.5,)))  # succeed or fail as one
 Interval = Callable[[tuple[int, ...], int], tuple[float, float]]
 Cell = tuple[int, int, float, float]  # seeds, trials a seed, share, correlation within a seed
 
@@ -219,7 +220,7 @@ def lines(measured: Mapping[Cell, float], plain: Mapping[Cell, float]) -> str:
 @pytest.mark.slow
 def test_coverage_over_the_grid() -> None:
     """What docs/statistics.md says of coverage, from 10,000 experiments a cell; -s prints them."""
-    cells = GRID + TWO_SEEDS
+    cells = GRID + TWO_SEEDS + WHOLE_SEEDS
     measured = {cell: coverage(cell, 10_000) for cell in cells}
     plain = {cell: coverage(cell, 10_000, plain_interval) for cell in cells}
     print(f"\n{lines(measured, plain)}")
@@ -232,3 +233,6 @@ def test_coverage_over_the_grid() -> None:
     assert min(usual) >= 0.915
     assert max(usual) <= 0.996
     assert min(measured[cell] for cell in GRID) >= 0.69
+    even = [measured[cell] for cell in WHOLE_SEEDS if cell[2] == 0.5]
+    assert min(even) >= 0.91
+    assert max(even) <= 0.98
