@@ -14,6 +14,10 @@ import pytest
 import yaml
 from tiny_runs import DATA, SAFECLIP, Place, command, numbers
 
+from clipbench.sweep.grid import read_grid
+from clipbench.sweep.placing import Placing
+from clipbench.sweep.workers import Event, do_groups
+
 GRID: dict[str, Any] = {
     "data": DATA,
     "train": {"batch_size": 128, "warmup": 2, "epochs": 3},
@@ -134,6 +138,59 @@ def test_a_broken_defence_fails_its_own_runs_alone(place: Place) -> None:
     assert again.err.count("failed after") == 2
 
 
+MARKING = """
+import json, os
+from dataclasses import dataclass
+from pathlib import Path
+from clipbench_defenses.none import NoDefense
+
+@dataclass(frozen=True)
+class Marking:
+    number: int = 0
+    def start(self, facts):
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES")
+        mark = Path(__file__).with_name(f"{self.number}.mark")
+        mark.write_text(json.dumps([os.getpid(), gpu]))
+        return NoDefense().start(facts)
+
+DEFENSE = Marking
+"""
+
+
+def marks(place: Place) -> list[tuple[int, str | None]]:
+    """Process and GPU of each run."""
+    return [tuple(json.loads(file.read_text())) for file in place.folder.glob("*.mark")]
+
+
+def test_runs_on_the_same_pairs_are_shared_by_processes(place: Place) -> None:
+    """The first makes what they share; then no process is idle while another has runs left."""
+    (place.folder / "marking.py").write_text(MARKING)
+    defenses = [f"{place.folder / 'marking.py'}:number={number}" for number in range(6)]
+    block = {"attack": "badnets", "defense": defenses}
+    write(place, {**GRID, "controls": False, "grid": [block]})
+    done = command(*swept(place, "--jobs", "2"))
+    assert done.status == 0, done.err
+    assert len(results(place)) == len(marks(place)) == 6
+    assert len({process for process, _ in marks(place)}) == 2
+
+
+def test_gpus_are_dealt_out_to_processes(place: Place) -> None:
+    """Each sees one, and as many see the one as the other."""
+    (place.folder / "marking.py").write_text(MARKING)
+    defenses = [f"{place.folder / 'marking.py'}:number={number}" for number in range(4)]
+    blocks = [{"attack": attack, "defense": defenses[:2]} for attack in ("badnets", "sig")]
+    blocks[1]["defense"] = defenses[2:]
+    write(place, {**GRID, "controls": False, "grid": blocks})
+    where = {"out": place.out, "cache": place.cache}
+    grid = read_grid(place.folder / "grid.yaml", where)
+    told: list[Event] = []
+    there = Placing(jobs=2, threads=1, gpus=("4", "GPU-7f"))
+    do_groups(grid.groups, cache=place.cache, out=place.out, place=there, tell=told.append)
+    assert [event.text for event in told if event.kind == "failed"] == []
+    assert len({*marks(place)}) == 2
+    assert {gpu for _, gpu in marks(place)} == {"4", "GPU-7f"}
+
+
 def test_the_plan_counts_runs_and_time(alone: Place, place: Place) -> None:
     """Before anything starts: how many, of which, and how long; what is done is not planned."""
     write(place, GRID)
@@ -142,6 +199,8 @@ def test_the_plan_counts_runs_and_time(alone: Place, place: Place) -> None:
     assert f"sweep: {RUNS} runs, 0 of them done already, {RUNS} to do on 5 sets" in plan.out
     assert "badnets 5, targeted 2" in plan.out
     assert "time             at most" in plan.out
+    several = command(*swept(place, "--dry-run", "--jobs", "auto"))
+    assert several.status == 0, several.err
     assert not place.out.exists()
     done = command(*swept(alone, "--dry-run"))
     assert f"{RUNS} of them done already, 0 to do" in done.out

@@ -133,7 +133,24 @@ out_option = option(
     help="Folder of the runs, one folder each.",
 )
 
-jobs_option = option("--jobs", type=click.IntRange(1), default=1, help="Runs done at once.")
+
+class _Jobs(click.IntRange):
+    """A number of runs, or None for ``auto``."""
+
+    name = "integer or auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "auto" else super().convert(value, param, ctx)
+
+
+jobs_option = option(
+    "--jobs",
+    type=_Jobs(1),
+    metavar="N|auto",
+    default=1,
+    help="Runs done at once. auto: one for each GPU, or for each --threads (1) processors where"
+    " there is none; whether they fit into memory is for you to say.",
+)
 threads_option = option(
     "--threads",
     type=click.IntRange(1),

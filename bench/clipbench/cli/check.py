@@ -64,7 +64,7 @@ def command(
     file: Path | None,
     write: Path | None,
     junit: Path | None,
-    jobs: int,
+    jobs: int | None,
     threads: int | None,
     as_json: bool,
     quiet: bool,
@@ -96,16 +96,18 @@ def command(
 
 
 def _measured(
-    grid: Grid, jobs: int, threads: int | None, quiet: bool
+    grid: Grid, jobs: int | None, threads: int | None, quiet: bool
 ) -> tuple[Results, dict[str, str]]:
     """Do the runs and return results, and why runs failed, by id."""
+    from clipbench.sweep.placing import placing  # noqa: PLC0415
     from clipbench.sweep.status import Status  # noqa: PLC0415
     from clipbench.sweep.sweep import local_executor, plan_sweep, sweep  # noqa: PLC0415 - heavy
 
-    executor = local_executor(grid, jobs, threads)
+    place = placing(jobs, threads, [config.train.device for config in grid.configs])
+    executor = local_executor(grid, place)
     with reporter_for(quiet) as reporter:
         plan = plan_sweep(grid, reporter, timed=False)
-        for line in plan.lines(jobs):
+        for line in plan.lines(place.jobs):
             reporter.note(line)
         if len(plan.configs) < plan.total:
             reporter.warning(

@@ -44,7 +44,7 @@ def command(
     ctx: click.Context,
     /,
     file: Path,
-    jobs: int,
+    jobs: int | None,
     threads: int | None,
     executor: str,
     slurm_settings: tuple[str, ...],
@@ -67,18 +67,21 @@ def command(
     if dry_run and as_json:
         print_json([config.to_json() for config in grid.configs])
         return
+    from clipbench.sweep.placing import placing  # noqa: PLC0415
     from clipbench.sweep.sweep import local_executor, plan_sweep, sweep  # noqa: PLC0415 - heavy
 
+    at_once = jobs or 1
     if executor == "slurm":
         from clipbench.sweep.slurm import slurm_executor  # noqa: PLC0415 - heavy
 
         settings = options.assignments(slurm_settings, "--slurm")
         do = slurm_executor(grid.cache, grid.out, settings=settings, threads=threads)
     else:
-        do = local_executor(grid, jobs, threads)
+        place = placing(jobs, threads, [config.train.device for config in grid.configs])
+        do, at_once = local_executor(grid, place), place.jobs
     with reporter_for(quiet) as reporter:
         plan = plan_sweep(grid, reporter, timed=estimate)
-        for line in plan.lines(jobs):
+        for line in plan.lines(at_once):
             (print_result if dry_run else reporter.note)(line)
     if dry_run:
         return

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipbench.config import RunConfig
-from clipbench.errors import BadSetting
 from clipbench.evaluation.plugins import lacks_control, missing
 from clipbench.leaderboard.result import config_hash, read_result
 from clipbench.pipeline.estimate import estimate
@@ -17,6 +15,7 @@ from clipbench.pipeline.parts import Parts
 from clipbench.pipeline.record import RESULT
 from clipbench.progress import Reporter, duration
 from clipbench.sweep.grid import Grid
+from clipbench.sweep.placing import Placing
 from clipbench.sweep.workers import Event, do_groups
 
 Executor = Callable[[Sequence[Sequence[RunConfig]], Callable[[Event], None]], None]
@@ -106,23 +105,16 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
     return SweepPlan(plan.total, groups, seconds)
 
 
-def local_executor(grid: Grid, jobs: int, threads: int | None) -> Executor:
+def local_executor(grid: Grid, place: Placing) -> Executor:
     """Return what does groups of runs in processes of this machine.
 
     Args:
         grid: says where results and shards go.
-        jobs: processes at once.
-        threads: of each; None: the processors are dealt out evenly.
-
-    Raises:
-        BadSetting: there is to be no process or no thread.
+        place: how many processes there are, and what each computes with.
     """
-    share = threads or max(1, (os.cpu_count() or 1) // max(1, jobs))
-    if jobs < 1 or share < 1:
-        raise BadSetting(f"A sweep needs at least 1 job and 1 thread. Got {jobs} and {share}.")
 
     def do(groups: Sequence[Sequence[RunConfig]], tell: Callable[[Event], None]) -> None:
-        do_groups(groups, cache=grid.cache, out=grid.out, jobs=jobs, threads=share, tell=tell)
+        do_groups(groups, cache=grid.cache, out=grid.out, place=place, tell=tell)
 
     return do
 

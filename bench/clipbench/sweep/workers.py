@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from clipbench.config import RunConfig
 from clipbench.errors import ClipbenchError
 from clipbench.progress import Reporter
+from clipbench.sweep.placing import Placing
 
 TELL_EVERY_S = 1.0
 
@@ -37,12 +38,23 @@ class Event(NamedTuple):
 
 @dataclass
 class _Worker:
-    """A process, and the runs that are left of its group."""
+    """A process, and the runs that are left of its group.
+
+    Args:
+        process: the process.
+        pipe: to and from it.
+        gpu: the one it sees; None: whatever this process sees.
+        left: what it is to do after its current run.
+        current: the run it is at.
+        made: whether a run of its group has ended, so that what they share is there.
+    """
 
     process: BaseProcess
     pipe: Connection
+    gpu: str | None = None
     left: list[RunConfig] = field(default_factory=list)
     current: RunConfig | None = None
+    made: bool = False
 
 
 def do_groups(
@@ -50,30 +62,32 @@ def do_groups(
     *,
     cache: Path,
     out: Path,
-    jobs: int,
-    threads: int,
+    place: Placing,
     tell: Callable[[Event], None],
 ) -> None:
     """Do all runs, those of a group one after the other in one process.
 
-    A run that fails, or whose process dies, is told of and left; all others are done.
+    A process that would be idle takes over half of what is left of a group, once the first run of
+    that group has ended. A run that fails, or whose process dies, is told of and left; all others
+    are done.
 
     Args:
         groups: the runs; what runs of one group share is made by the first of them.
         cache: folder of clean and poisoned shards.
         out: folder of the runs.
-        jobs: processes, at most.
-        threads: that each of them computes with.
+        place: how many processes there are at most, and what each of them computes with.
         tell: told what happens, in this process.
     """
     waiting = [list(group) for group in groups if group]
     workers: list[_Worker] = []
     try:
         while waiting or any(worker.current or worker.left for worker in workers):
-            while waiting and len(workers) < jobs:
-                workers.append(_start(cache, out, threads))
             for worker in workers:
-                _occupy(worker, waiting, tell)
+                _occupy(worker, waiting, workers, tell)
+            while len(workers) < place.jobs and (waiting or _most_left(workers)):
+                worker = _start(cache, out, place, workers)
+                workers.append(worker)
+                _occupy(worker, waiting, workers, tell)
             for worker in _ready(workers):
                 if not _listen(worker, tell):
                     workers.remove(worker)
@@ -84,23 +98,44 @@ def do_groups(
             _stop(worker)
 
 
-def _start(cache: Path, out: Path, threads: int) -> _Worker:
+def _start(cache: Path, out: Path, place: Placing, others: Sequence[_Worker]) -> _Worker:
+    """Start a process, on the GPU that fewest others are on."""
+    taken = [other.gpu for other in others]
+    gpu = min(place.gpus, key=taken.count, default=None)
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, cache, out, threads), daemon=False)
+    arguments = (theirs, cache, out, place.threads, gpu)
+    process = context.Process(target=_serve, args=arguments, daemon=False)
     process.start()
     theirs.close()
-    return _Worker(process, ours)
+    return _Worker(process, ours, gpu)
 
 
-def _occupy(worker: _Worker, waiting: list[list[RunConfig]], tell: Callable[[Event], None]) -> None:
-    """Give an idle worker its next run."""
+def _most_left(workers: Iterable[_Worker]) -> _Worker | None:
+    """Return the worker that has most runs to give away; None: nobody has any."""
+    givers = [worker for worker in workers if worker.made and worker.left]
+    return max(givers, key=lambda worker: len(worker.left), default=None)
+
+
+def _occupy(
+    worker: _Worker,
+    waiting: list[list[RunConfig]],
+    workers: Iterable[_Worker],
+    tell: Callable[[Event], None],
+) -> None:
+    """Give an idle worker its next run: of its group, of a new one, or of another's."""
     if worker.current is not None:
         return
     if not worker.left:
-        if not waiting:
+        giver = _most_left(workers)
+        if waiting:
+            worker.left, worker.made = waiting.pop(0), False
+        elif giver is not None:
+            kept = len(giver.left) // 2
+            worker.left, worker.made = giver.left[kept:], True
+            del giver.left[kept:]
+        else:
             return
-        worker.left = waiting.pop(0)
     worker.current = worker.left.pop(0)
     tell(Event("started", worker.current.id))
     try:
@@ -128,7 +163,7 @@ def _listen(worker: _Worker, tell: Callable[[Event], None]) -> bool:
         return False
     tell(event)
     if event.kind in ("done", "failed"):
-        worker.current = None
+        worker.current, worker.made = None, True
     return True
 
 
@@ -161,8 +196,10 @@ class _Telling(Reporter):
         self._pipe.send(Event("note", self._run, f"warning: {text}"))
 
 
-def _serve(pipe: Connection, cache: Path, out: Path, threads: int) -> None:
+def _serve(pipe: Connection, cache: Path, out: Path, threads: int, gpu: str | None) -> None:
     """Do the runs that come through the pipe until it is closed."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears it and ends this one
     os.environ["OMP_NUM_THREADS"] = str(threads)  # of processes that this one starts
     import torch  # noqa: PLC0415 - heavy, and not for the process that waits
