@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.cli import main
+from clipbench.leaderboard.poison_sets import different_sets
 from clipbench.leaderboard.store import load_results
 from clipbench.sweep.grid import read_grid
 
@@ -36,6 +37,19 @@ def test_rows_are_runs_of_the_grid(folder: Path) -> None:
     for result in load_results([folder / "rows"]):
         assert (folder / "rows" / f"{result['id']}.json").is_file()
         assert result["id"] in known
+
+
+@pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
+def test_the_whole_grid_is_there(folder: Path) -> None:
+    """No run of the grid lacks its row."""
+    configs = read_grid(folder / "grid.yaml").configs
+    assert [c.id for c in configs if not (folder / "rows" / f"{c.id}.json").is_file()] == []
+
+
+@pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
+def test_defenses_were_given_the_same_poison(folder: Path) -> None:
+    """Of one attack, rate and seed all rows are of one ledger."""
+    assert different_sets(load_results([folder / "rows"])) == []
 
 
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)

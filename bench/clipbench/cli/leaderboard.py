@@ -80,6 +80,7 @@ def command(
     """
     from clipbench.leaderboard import export, render, reported, store, tables  # noqa: PLC0415
     from clipbench.leaderboard.files import write_atomic  # noqa: PLC0415
+    from clipbench.leaderboard.poison_sets import different_sets  # noqa: PLC0415
     from clipbench.visible import visible  # noqa: PLC0415
 
     places = list(paths) or [DEFAULT_OUT]
@@ -94,9 +95,10 @@ def command(
         results = store.load_results(places, skip_damaged=skipped, may_lack=alone)
         if not results and not others:
             raise CorruptData("No result that was found can be read; see the warnings above.")
-        for result in results:
-            for flag in result.get("flags", []):
-                reporter.warning(f"result {result['id']}: {visible(flag)}")
+        flags = [(result["id"], flag) for result in results for flag in result.get("flags", [])]
+        flagged = [f"result {run}: {visible(flag)}" for run, flag in flags]
+        for text in [*flagged, *different_sets(results)]:
+            reporter.warning(text)
         frame = frame_of(results, eligible_at)
         if as_json:
             shown = export.results_json(results)

@@ -223,3 +223,18 @@ def test_names_of_files_drive_no_terminal(runs: Path, capsys: pytest.CaptureFixt
     err = capsys.readouterr().err
     assert err.count("\\x1b[") == 3
     assert "\x1b" not in err
+
+
+def test_results_on_different_poison_are_told(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table is made all the same."""
+    other = result("dao", 3)
+    other["attack"]["ledger_sha256"] = hashlib.sha256(b"another").hexdigest()
+    write_result(runs / "dao" / "result.json", other)
+    assert main(["leaderboard", str(runs)]) == 0
+    captured = capsys.readouterr()
+    assert (
+        "warning: targeted at 1%, seed 0, has results on 2 different poisoned sets" in captured.err
+    )
+    assert "dao" in captured.out
