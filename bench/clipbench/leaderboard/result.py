@@ -201,13 +201,26 @@ def _git_revision() -> str | None:
     return answer.stdout.strip() or None
 
 
-def _cpu_model() -> str:
+def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the processor's name and what else tells how fast it is and how it rounds.
+
+    A cloud's machines of one name may be of several generations, with other vector instructions;
+    these are what torch computes with, none if nothing has imported torch so far.
+    """
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, "") or platform.processor() or platform.machine() or "unknown"
+    told: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        told.setdefault(name.strip(), value.strip())
+    model = told.get("model name") or platform.processor() or platform.machine() or "unknown"
+    words = {"family": "cpu family", "model": "model"}
+    generation = " ".join(f"{word} {told[key]}" for word, key in words.items() if key in told)
+    torch = sys.modules.get("torch")
+    vectors = "" if torch is None else torch.backends.cpu.get_cpu_capability()
+    return ", ".join(part for part in (model, generation, vectors) if part)
 
 
 def _usable_cores() -> int:
