@@ -102,11 +102,11 @@ def command(
     cache = request.cache
     with reporter_for(quiet) as reporter:
         plan = plan_detection(configs, cache=cache, reporter=reporter, shards=shards, ledger=ledger)
-        if dry_run:
-            print_result("\n".join(plan.lines()))
-            return
+        tell = print_result if dry_run else reporter.note
         for line in plan.lines():
-            reporter.note(line)
+            tell(line)
+        if dry_run:
+            return
         found = detect(plan, folder, cache=cache, reporter=reporter, drop=drop, shown=shown)
     if as_json:
         print_json({"table": str(found.table), "page": str(found.page), "metrics": found.metrics})

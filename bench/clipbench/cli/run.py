@@ -51,12 +51,10 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, quiet: bool, **
 
     cache, out = request.cache, request.out
     with reporter_for(quiet) as reporter:
+        tell = print_result if dry_run else reporter.note
         for config in configs:  # controls are among them
             for line in plan(config, out).lines():
-                if dry_run:
-                    print_result(line)
-                else:
-                    reporter.note(line)
+                tell(line)
         if dry_run:
             return
         results = [execute(config, cache=cache, out=out, reporter=reporter) for config in configs]

@@ -81,8 +81,9 @@ def command(
         do, at_once = local_executor(grid, place), place.jobs
     with reporter_for(quiet) as reporter:
         plan = plan_sweep(grid, reporter, timed=estimate)
+        tell = print_result if dry_run else reporter.note
         for line in plan.lines(at_once):
-            (print_result if dry_run else reporter.note)(line)
+            tell(line)
     if dry_run:
         return
     configs = {config.id: config for config in grid.configs}

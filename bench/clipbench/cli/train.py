@@ -57,11 +57,9 @@ def command(
     cache = request.cache
     with reporter_for(quiet) as reporter:
         plan = plan_training(config, shards, request.out, cache=cache, reporter=reporter)
+        tell = print_result if dry_run else reporter.note
         for line in plan.lines():
-            if dry_run:
-                print_result(line)
-            else:
-                reporter.note(line)
+            tell(line)
         if dry_run:
             return
         weights = train(plan, cache=cache, reporter=reporter)
