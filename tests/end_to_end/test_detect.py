@@ -189,6 +189,20 @@ def test_the_plan_names_every_method_with_its_time(
     assert first in capsys.readouterr().err
 
 
+def test_a_set_of_one_pair_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is nothing to hold it against, whatever the method."""
+
+    def make(start: int, stop: int) -> list[Sample]:
+        grey = np.full((32, 32, 3), 128, dtype=np.uint8)
+        return [Sample(encode_jpeg(grey), "jpg", "grey", {})] * (stop - start)
+
+    write_set(tmp_path / "set", 1, make, name="one", source={}, workers=0)
+    line = ["detect", "--data", DATA, "--shards", str(tmp_path / "set"), "--method", "dao,safeclip"]
+    places = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")]
+    assert main([*line, *places]) == 2
+    assert "holds one pair; a contrast needs at least two." in capsys.readouterr().err
+
+
 def test_a_warmup_longer_than_the_training_is_told(
     poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,6 +12,7 @@ from clipbench.pipeline.parts import Parts
 from clipbench.pipeline.rehearsal import Speeds, TrainingSpeeds, rehearse, rehearse_training
 from clipbench.pipeline.work import Work
 from clipbench.shards.reader import ShardSet
+from clipbench.training.opened import check_contrast
 
 PAIRS_PER_SHARD = 10_000  # of the sets that clipbench writes; shards are what is done in parallel
 
@@ -118,8 +119,9 @@ def estimate_training(
 
     Raises:
         UnknownName, BadSetting, MissingData: the model, the defence or the weights to start from
-            cannot be used.
+            cannot be used, or there is one pair alone.
     """
+    check_contrast(pairs)
     work, speeds = rehearse_training(config, pairs, until_scored=until_scored)
     count, shards = len(pairs), len(pairs.shards)
     per_epoch = min(config.train.pairs_per_epoch or count, count)

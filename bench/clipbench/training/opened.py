@@ -36,11 +36,20 @@ def opened(
     """
     source: TrainingSource = registry.build("dataset", config.data)
     sets = [_usable(where, source, config, cache, reporter)]
-    if len(sets[0]) < 2:
-        raise BadSetting(f"{where} holds one pair; a contrast needs at least two.")
+    check_contrast(sets[0])
     if size := trusted_size(registry.build("defense", config.defense)):
         sets.append(_trusted(source, size, config, cache, processes, reporter))
     return sets
+
+
+def check_contrast(pairs: ShardSet) -> None:
+    """Refuse a set in which nothing can be told from anything.
+
+    Raises:
+        BadSetting: it holds one pair.
+    """
+    if len(pairs) < 2:
+        raise BadSetting(f"{pairs.source} holds one pair; a contrast needs at least two.")
 
 
 def _usable(
