@@ -66,13 +66,21 @@ class Recorder(types.ModuleType):
         folder = out or cache
         return Poisoned(folder / "shards", folder / "ledger.json")
 
-    def train(
+    def plan_training(
         self, config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Any
-    ) -> Path:
+    ) -> Plan:
+        """Return the plan of a training."""
+        reporter.note("planning")
+        self.calls.append(("plan_training", config, shards, out, cache))
+        return Plan(config)
+
+    def train(self, plan: Plan, *, cache: Path, reporter: Any) -> Path:
         """Return the path of the weights."""
         reporter.note("working")
-        self.calls.append(("train", config, shards, out, cache))
-        return out / "weights"
+        name, config, _, out, _ = self.calls[-1]
+        assert (name, config) == ("plan_training", plan.config)
+        self.calls.append(("train", config, cache))
+        return Path(out) / "weights"
 
     def evaluate_checkpoint(
         self,
@@ -278,12 +286,21 @@ def test_train_prints_the_weights(
     """`train` trains the defence on the given shards, without attack, and prints the weights."""
     args = ["train", "--shards", "s", "--defense", "clip", "--epochs", "3", "--out", str(tmp_path)]
     assert main(args) == 0
-    assert capsys.readouterr().out == f"{tmp_path}/weights\n"
-    name, config, shards, out, _ = pipeline.calls[-1]
-    assert (name, shards, out) == ("train", Path("s"), tmp_path)
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path}/weights\n"
+    assert captured.err == "planning\nplan none clip\nworking\n"
+    name, config, shards, out, _ = pipeline.calls[-2]
+    assert (name, shards, out) == ("plan_training", Path("s"), tmp_path)
     assert (config.is_clean, config.defense_name, config.train.epochs) == (True, "clip", 3)
     assert main([*args, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"checkpoint": f"{tmp_path}/weights"}
+    del pipeline.calls[:]
+    assert main([*args, "--dry-run"]) == 0
+    assert capsys.readouterr().out == "plan none clip\n"
+    assert [call[0] for call in pipeline.calls] == ["plan_training"]
+    assert main([*args, "--dry-run", "--json"]) == 0
+    (printed,) = json.loads(capsys.readouterr().out)
+    assert printed["defense"]["name"] == "clip"
 
 
 def test_evaluate_prints_metrics(pipeline: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
