@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +25,6 @@ from clipbench.contracts import (
     Defense,
     EvaluationSet,
     Image,
-    Phase,
     TrainingFacts,
     TrainingSource,
     trusted_size,
@@ -34,10 +32,10 @@ from clipbench.contracts import (
 from clipbench.evaluation.features import image_features, text_features
 from clipbench.heldout import HeldOut
 from clipbench.models import Tokenizer, create_model, image_size_of, model_config
+from clipbench.pipeline.pace import Pace
 from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.work import IMAGINARY, Kind, Work, timed, work_of
+from clipbench.pipeline.work import IMAGINARY, Kind, Work, work_of
 from clipbench.progress import Reporter
-from clipbench.settings import TrainSettings
 from clipbench.shards.encoding import encode_jpeg
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
@@ -45,11 +43,9 @@ from clipbench.shards.writer import write_set
 from clipbench.training.distributed import Processes, pick_device
 from clipbench.training.inputs import image_store, training_pairs
 from clipbench.training.learner import Learner
-from clipbench.training.pairs import BatchRequest, TrainingPairs
+from clipbench.training.pairs import TrainingPairs
 
 PICTURES = 256  # at most, that everything is timed on
-PATIENCE_S = 1.0  # that one timed step may take, where fewer pairs than a batch's can tell
-FIRST_ROWS = 16
 
 
 @dataclass(frozen=True)
@@ -204,7 +200,7 @@ class _Rehearsal:
         train = self._config.train
         pairs = self._ready(shards, model, tokenizer)
         learner = Learner(model, pairs, train, self._processes)
-        pace = _Pace(learner, pairs, train, self._processes.device)
+        pace = Pace(learner, pairs, train, self._processes.device)
         facts = self._facts(learner.feature_size())
         whole = self._num_pairs / self._per_epoch
         work = work_of(self._defense, facts, whole, until_scored=until_scored)
@@ -279,62 +275,6 @@ class _Rehearsal:
             device=self._processes.device,
             seed=0,
         )
-
-
-class _Pace:
-    """Times a learner."""
-
-    def __init__(
-        self,
-        learner: Learner,
-        pairs: TrainingPairs,
-        settings: TrainSettings,
-        device: torch.device,
-    ) -> None:
-        self._learner, self._pairs, self._device = learner, pairs, device
-        self._batch_size, self._workers = settings.batch_size, settings.workers
-
-    def step(self, phase: Phase) -> float:
-        """Return the seconds of training on one pair; of whole batches, unless they are slow."""
-        rows = min(self._batch_size, FIRST_ROWS)
-        if phase.reference:
-            self._learner.remember()
-        self._steps(phase, rows, 1)  # the first allocates and chooses algorithms
-        first = self._steps(phase, rows, 1)
-        rows = max(rows, min(self._batch_size, int(rows * PATIENCE_S / first)))
-        count = 2 if first * rows / FIRST_ROWS < PATIENCE_S / 2 else 1
-        return self._steps(phase, rows, count) / (count * rows)
-
-    def _steps(self, phase: Phase, rows: int, count: int) -> float:
-        indices = self._indices(rows)
-        requests = [
-            BatchRequest(indices, slice(0, rows), phase.views, phase.augment, ("rehearsal", number))
-            for number in range(count)
-        ]
-
-        def train() -> None:
-            for batch in self._pairs.stream(requests, self._workers):
-                self._learner.step(phase, batch, 0.0, "a rehearsal")
-            self._finish()
-
-        return timed(train)[1]
-
-    def score(self, augment: bool) -> float:
-        """Return the seconds of scoring one pair."""
-        indices = self._indices(min(len(self._pairs), self._batch_size))
-
-        def score() -> None:
-            self._learner.similarity(self._pairs, indices, augment, 0)
-            self._finish()
-
-        return timed(score)[1] / len(indices)
-
-    def _indices(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-        return np.arange(count, dtype=np.int64) % len(self._pairs)
-
-    def _finish(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
 
 
 def _images(sets: Iterable[EvaluationSet]) -> Iterator[Sequence[Image]]:
