@@ -88,6 +88,10 @@ class TrainSettings:
     checkpoint_every_s: float = 300.0
     tensorboard: bool = False
 
+    def epoch_size(self, num_pairs: int) -> int:
+        """Return how many pairs of a set of `num_pairs` one epoch has."""
+        return min(self.pairs_per_epoch or num_pairs, num_pairs)
+
     def __post_init__(self) -> None:
         for name, hint in field_types(TrainSettings).items():
             value = coerce(getattr(self, name), hint, f"train.{name}")

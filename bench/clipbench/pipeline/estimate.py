@@ -124,7 +124,7 @@ def estimate_training(
     check_contrast(pairs)
     work, speeds = rehearse_training(config, pairs, until_scored=until_scored)
     count, shards = len(pairs), len(pairs.shards)
-    per_epoch = min(config.train.pairs_per_epoch or count, count)
+    per_epoch = config.train.epoch_size(count)
     return work, Estimate(
         data=speeds.model + _ready(speeds, count, min(os.cpu_count() or 1, shards)),
         training=_training(work, speeds, per_epoch, _num_processes()),

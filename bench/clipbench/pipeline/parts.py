@@ -78,7 +78,7 @@ class Parts:
 
     def pairs_per_epoch(self, config: RunConfig) -> int:
         """Return how many pairs one epoch has."""
-        return min(config.train.pairs_per_epoch or self.pairs_after, self.pairs_after)
+        return config.train.epoch_size(self.pairs_after)
 
     def probes(self, seed: int) -> AnyProbes | None:
         """Return what the attack wants misread; None for clean data.

@@ -156,7 +156,7 @@ class _Rehearsal:
     ) -> None:
         self._config, self._defense, self._synonyms = config, defense, synonyms
         self._num_pairs, self._folder = num_pairs, folder
-        self._per_epoch = min(config.train.pairs_per_epoch or num_pairs, num_pairs)
+        self._per_epoch = config.train.epoch_size(num_pairs)
         device = pick_device(config.train.device)
         self._processes = Processes(device=device)
         self._seconds: dict[str, float] = {}

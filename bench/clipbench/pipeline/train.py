@@ -40,7 +40,7 @@ class TrainingPlan:
     def lines(self) -> list[str]:
         """Return the plan for people, a fact a line."""
         train, num_pairs = self.config.train, len(self.usable.shards)
-        per_epoch = min(train.pairs_per_epoch or num_pairs, num_pairs)
+        per_epoch = train.epoch_size(num_pairs)
         stages, time = "", "done already"
         if self.time is not None:
             stages = self.time.added_stages(self.config)

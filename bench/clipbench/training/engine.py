@@ -76,7 +76,7 @@ class Trainer:
         self._fingerprint = fingerprint
         self._processes = processes
         self._progress = progress
-        self._pairs_per_epoch = min(settings.pairs_per_epoch or len(pairs), len(pairs))
+        self._pairs_per_epoch = settings.epoch_size(len(pairs))
         self.learner = Learner(model, pairs, settings, processes)
         self._run = defense.start(self._facts())
         self._stages = stages_of(self._run, settings.epochs)

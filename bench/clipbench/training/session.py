@@ -189,7 +189,7 @@ def _set_up(
 
 def _warn_of_warmup(settings: TrainSettings, num_pairs: int, reporter: Reporter) -> None:
     """Say that a recipe made for millions of pairs teaches nothing with a few thousand."""
-    per_epoch = min(settings.pairs_per_epoch or num_pairs, num_pairs)
+    per_epoch = settings.epoch_size(num_pairs)
     steps = settings.epochs * -(-per_epoch // settings.batch_size)
     if settings.warmup >= steps:
         reporter.warning(
