@@ -25,6 +25,7 @@ from PIL import ImageDraw, ImageFont
 from clipbench.contracts import Image
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
+from clipbench.visible import has_visible
 from clipbench_attacks._backdoor import DirtyLabel
 from clipbench_attacks._checks import check_choice
 
@@ -64,8 +65,8 @@ class Blended(DirtyLabel):
             raise BadSetting(f"blended: alpha must be in (0, 1], got {self.alpha!r}.")
         if not 1 <= self.detail <= 1024:
             raise BadSetting(f"blended: detail must be in 1 .. 1024, got {self.detail!r}.")
-        if self.pattern == "text" and not self.text.strip():
-            raise BadSetting("blended: text must not be empty.")
+        if self.pattern == "text" and not has_visible(self.text):
+            raise BadSetting("blended: text must hold a visible character.")
         if self.pattern == "text" and _font_size(self.text, self.detail) < 1:
             raise BadSetting(
                 f"blended: text of {len(self.text)} letters is too long to be drawn in "

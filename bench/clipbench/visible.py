@@ -4,6 +4,24 @@ from __future__ import annotations
 
 import unicodedata
 
+# Blank, control, format and combining characters; what is not assigned may be new, and visible.
+_UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me"})
+# Letters and symbols that are drawn as nothing: Hangul fillers, the empty Braille pattern, and the
+# head of a note that has none.
+_BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159")
+
+
+def has_visible(text: str) -> bool:
+    """Tell whether any character of `text` is seen by itself.
+
+    White space, control and format characters (zero-width ones, marks of direction, tags),
+    combining marks without a letter to stand on, and letters that are drawn blank are not.
+    """
+    return any(
+        character not in _BLANK and unicodedata.category(character) not in _UNSEEN
+        for character in text
+    )
+
 
 def visible(text: str) -> str:
     r"""Return `text` on one line, with control and invisible characters written out as ``\x..``.

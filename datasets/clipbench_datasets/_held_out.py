@@ -10,6 +10,7 @@ import numpy as np
 from clipbench.contracts import Classes, IntArray, LabelledImages
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.lazy import Item, LazyImages
+from clipbench.visible import has_visible
 
 from . import _files as files
 
@@ -65,26 +66,40 @@ def reserved(source: str, targets: LabelledImages) -> LabelledImages:
     return targets
 
 
-def lines_of(path: Path, what: str) -> list[str]:
+def lines_of(path: Path, what: str, *, blank: bool = False) -> list[str]:
     """Return the lines of a text file, without those at its end that are empty.
+
+    Form feeds and the line and paragraph separators of Unicode belong to a line, and end none.
 
     Args:
         path: the file.
         what: what it should be, for messages.
+        blank: whether lines may be blank, which are then returned as empty.
 
     Raises:
         MissingData: it cannot be read.
-        CorruptData: it is no text, empty, or far too large.
+        CorruptData: it is no text, empty, or far too large; or a line is blank, and the lines
+            behind it would stand for other classes.
     """
     readable(path, what)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorruptData(f"{path} is no text; it should be {what}.") from error
-    lines = [line.strip() for line in text.rstrip().splitlines()]
-    if not lines:
+    lines = [line.strip() if has_visible(line) else "" for line in line_fed(text.rstrip())]
+    if not any(lines):
         raise CorruptData(f"{path} is empty; it should be {what}.")
+    if not blank and "" in lines:
+        raise CorruptData(
+            f"Line {lines.index('') + 1} of {path} is blank; it should be {what}. Remove that line,"
+            " or write what belongs there."
+        )
     return lines
+
+
+def line_fed(text: str) -> list[str]:
+    """Return the lines of a text: parted at line feeds, carriage returns or both, at no else."""
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
 def readable(path: Path, what: str) -> None:

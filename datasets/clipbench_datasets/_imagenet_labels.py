@@ -34,7 +34,8 @@ def labels_of(
         BadSetting: the ground truth is given without synsets.
         MissingData, CorruptData: a file is not there, or is not what it should be.
     """
-    lines = [line for line in held_out.lines_of(labels, _WHAT) if line]
+    numbered = held_out.lines_of(labels, _WHAT, blank=True)
+    lines = [line for line in numbered if line]
     number_of = {synset: number for number, synset in enumerate(order)}
     if not all(line.isascii() and line.isdigit() for line in lines):
         return _of_list(files, labels, lines, number_of)
@@ -42,6 +43,11 @@ def labels_of(
         raise BadSetting(
             f"{labels} has the development kit's class numbers, whose order is its own; give its"
             " meta.mat, or a list of its synsets in that order, with synsets=FILE."
+        )
+    if len(lines) < len(numbered):
+        raise CorruptData(
+            f"Line {numbered.index('') + 1} of {labels} is blank; there must be a class for each"
+            " image, in the order of the names."
         )
     if len(lines) != len(files):
         raise CorruptData(

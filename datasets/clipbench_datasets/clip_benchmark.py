@@ -30,6 +30,7 @@ from clipbench.lazy import LazyImages, decoded
 from clipbench.shards.handles import OpenFiles
 from clipbench.shards.scan import groups
 from clipbench.shards.tar import Member
+from clipbench.visible import has_visible
 
 from . import _files as files
 from . import _held_out as held_out
@@ -112,8 +113,9 @@ class ClipBenchmark:
     def _captions(self, split: _Split) -> tuple[LazyImages[_Place], list[list[str]]]:
         captions = []
         for place in split.places:
-            lines = [line.strip() for line in split.text(place, "txt").splitlines()]
-            captions.append([line for line in lines if line])
+            # Line feeds alone part captions: `str.splitlines` would part one at U+2028, too.
+            lines = held_out.line_fed(split.text(place, "txt"))
+            captions.append([line.strip() for line in lines if has_visible(line)])
             if not captions[-1]:
                 raise CorruptData(f"{split.name(place)}.txt holds no caption.")
         return split.images, captions

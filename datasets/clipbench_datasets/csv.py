@@ -1,13 +1,14 @@
 """CSV or TSV of image files and captions, as open_clip reads with ``--dataset-type csv``.
 
-The first row names the columns; separator and column names default to open_clip's. Image files are
-relative to the folder ``images``, by default the one the CSV lies in.
+The first row names the columns, whose names default to open_clip's, and shows the separator. Image
+files are relative to the folder ``images``, by default the one the CSV lies in.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards.importing import Entry
 
 from . import _files as files
+from . import _tables as tables
 from . import _training as training
 
-_NAMES = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
-_MOST = 1 << 24  # characters of one field
+_NAMES = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " ", "pipe": "|"}
+_SPELLINGS = {**_NAMES, "\\t": "\t", "": ","}  # a comma by itself ends a parameter of a --data
+_FOUND = ("tab", "comma", "semicolon")  # looked for in the first row, in this order
 
 
 @dataclass(frozen=True)
@@ -29,41 +32,48 @@ class Csv(training.LooseTraining):
     Args:
         path: the file, in UTF-8; its first row names the columns.
         images: folder that relative image paths start from; none: the folder of the file.
-        separator: one character, or tab, comma, semicolon, space, pipe.
+        separator: auto, a tab, comma or semicolon as the first row has it; or one character, or
+            tab, comma, semicolon, space, pipe.
         img_key: column of image paths.
         caption_key: column of captions.
+        quotes: csv, a field may stand in quotation marks; plain, they are text like any other.
         image_size: the longest that the shorter side of a stored image may be; none: any.
     """
 
     path: Path
     images: Path | None = None
-    separator: str = "tab"
+    separator: str = "auto"
     img_key: str = "filepath"
     caption_key: str = "title"
+    quotes: tables.Quotes = "csv"
     image_size: int | None = None
 
     def __post_init__(self) -> None:
         training.check_image_size("csv", self.image_size)
-        if len(self._delimiter) != 1:
+        given = _SPELLINGS.get(self.separator, self.separator)
+        if given != "auto" and (len(given) != 1 or given in '"\r\n'):
             raise BadSetting(
-                f"csv.separator must be one character, or {', '.join(sorted(_NAMES))}."
+                f"csv.separator must be auto, one character, or {', '.join(sorted(_NAMES))}."
                 f" Got {self.separator!r}."
             )
-
-    @property
-    def _delimiter(self) -> str:
-        return _NAMES.get(self.separator, self.separator)
 
     def identity(self) -> Mapping[str, Any]:
         """Return what decides the pairs: the file's content, and how it is read."""
         folder = self._folder.absolute()
-        return {
+        found = {
             "format": "csv",
             **training.annotation(self.path, "CSV file"),
             "images": str(folder),
-            "separator": self._delimiter,
+            "separator": self._delimiter(),
             "columns": [self.img_key, self.caption_key],
         }
+        return found if self.quotes == "csv" else {**found, "quotes": self.quotes}
+
+    def reading(self) -> str:
+        """Return how the file is read, where that was found and not given; else nothing."""
+        if self.separator != "auto":
+            return ""
+        return f"{self.path} is read with {_name_of(self._delimiter())} as its separator"
 
     @property
     def _folder(self) -> Path:
@@ -76,33 +86,56 @@ class Csv(training.LooseTraining):
             MissingData: the file or the folder of images is not there.
             CorruptData: the file is no UTF-8, or lacks a column.
         """
-        files.require_file(self.path, "CSV file")
         files.require_folder(self._folder, "folder of images")
-        csv.field_size_limit(_MOST)
+        delimiter = self._delimiter()
+        with self._lines() as lines:
+            image, caption = self._columns(_header(lines, delimiter), delimiter)
+
+            def is_row(cells: Sequence[str]) -> bool:
+                return len(cells) > max(image, caption) and _names_image(cells[image])
+
+            rows = tables.rows(lines, delimiter, self.quotes, first=2, is_row=is_row)
+            for number, row in enumerate(rows, 1):
+                if row.cells or row.problem:
+                    yield self._entry(number, row, image, caption)
+
+    @contextmanager
+    def _lines(self) -> Iterator[Iterator[str]]:
+        """Open the file; what is no UTF-8 is told as such."""
+        files.require_file(self.path, "CSV file")
         try:
             with self.path.open(encoding="utf-8-sig", newline="") as file:
-                rows = csv.reader((_bare(line) for line in file), delimiter=self._delimiter)
-                image, caption = self._columns(next(rows, []))
-                for number, row in enumerate(rows, 1):
-                    if row:
-                        yield self._entry(number, row, image, caption)
+                yield file
         except UnicodeDecodeError as error:
             raise CorruptData(f"{self.path} is not UTF-8 ({error}); convert it.") from error
-        except csv.Error as error:
-            raise CorruptData(f"{self.path} can't be read as CSV: {error}.") from error
 
-    def _columns(self, header: list[str]) -> tuple[int, int]:
+    def _delimiter(self) -> str:
+        """Return the separator, where none is given the one with which the columns are there."""
+        if self.separator != "auto":
+            return _SPELLINGS.get(self.separator, self.separator)
+        with self._lines() as lines:
+            first = next(lines, "")
+        headers = {name: _header([first], _NAMES[name]) for name in _FOUND}
+        wanted = {self.img_key, self.caption_key}
+        fits = [name for name in _FOUND if wanted <= set(headers[name])]
+        return _NAMES[fits[0] if fits else max(_FOUND, key=lambda name: len(headers[name]))]
+
+    def _columns(self, cells: Sequence[str], delimiter: str) -> tuple[int, int]:
         for key, option in ((self.img_key, "img_key"), (self.caption_key, "caption_key")):
-            if key not in header:
-                found = ", ".join(map(repr, header)) or "none"
+            if key not in cells:
+                found = ", ".join(map(repr, cells)) or "none"
                 raise CorruptData(
-                    f"{self.path} has no column {key!r}; its columns are {found[:200]}. Name it"
-                    f" with {option}=..., or the separator with separator=comma."
+                    f"{self.path} has no column {key!r}; its columns are {found[:200]}, with"
+                    f" {_name_of(delimiter)} as separator. Name it with {option}=..., or the"
+                    " separator with separator=..."
                 )
-        return header.index(self.img_key), header.index(self.caption_key)
+        return cells.index(self.img_key), cells.index(self.caption_key)
 
-    def _entry(self, number: int, row: list[str], image: int, caption: int) -> Entry:
-        name = f"row {number} of {self.path.name}"
+    def _entry(self, number: int, found: tables.Row, image: int, caption: int) -> Entry:
+        name, row = f"row {number} of {self.path.name}", found.cells
+        if found.problem is not None:
+            problem = ("wrongly quoted", f"in line {found.line} {found.problem}")
+            return Entry(name, "", None, problem=problem)
         if len(row) <= max(image, caption):
             problem = ("row too short", f"{len(row)} columns")
             return Entry(name, "", None, problem=problem)
@@ -112,8 +145,17 @@ class Csv(training.LooseTraining):
         return Entry(name, path, row[caption], problem=wrong)
 
 
-def _bare(line: str) -> str:
-    return line.replace("\0", "\N{REPLACEMENT CHARACTER}")  # which the csv module of 3.10 refuses
+def _header(lines: Iterable[str], delimiter: str) -> list[str]:
+    """Return the columns that the first of some lines names."""
+    return next(tables.rows(itertools.islice(lines, 1), delimiter), tables.Row(1, [])).cells
+
+
+def _names_image(text: str) -> bool:
+    return Path(text).suffix.lower() in files.IMAGES
+
+
+def _name_of(delimiter: str) -> str:
+    return next((f"a {name}" for name, one in _NAMES.items() if one == delimiter), repr(delimiter))
 
 
 DATASET = Csv

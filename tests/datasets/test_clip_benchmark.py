@@ -147,6 +147,9 @@ def test_a_wrong_sample_is_named(tmp_path: Path, members: dict[str, bytes], mess
         ("zeroshot_classification_templates.txt", ["{c}", "{0.__class__}"], "Line 2 .* is no"),
         ("zeroshot_classification_templates.txt", ["{c} {"], "Line 1 .* is no prompt"),
         ("classnames.txt", [], "classnames.txt is empty"),
+        ("classnames.txt", ["", "red", "dark", "grass", "sky"], "Line 1 of .* is blank"),
+        ("classnames.txt", ["red", "dark", "\u200b", "sky", "wall"], "Line 3 of .* is blank"),
+        ("zeroshot_classification_templates.txt", ["{c}", "", "a {c}"], "Line 2 of .* is blank"),
         ("test/nshards.txt", ["many"], "it must be the number of shards"),
         ("test/nshards.txt", [3], "Shard .*2.tar cannot be read"),
         ("dataset_type.txt", ["multilabel"], "only classification with one label"),
@@ -160,6 +163,30 @@ def test_a_wrong_file_is_named(
     text(root / name, lines)
     with pytest.raises(BadInput, match=message):
         ClipBenchmark(root).evaluation()
+
+
+SEPARATORS = ("\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1e")
+
+
+def test_separators_within_a_caption_part_it_in_no_two(tmp_path: Path) -> None:
+    """A caption is a line; what Unicode counts as the end of a line besides is a part of it."""
+    root = clip_benchmark_captions(tmp_path, count=1)
+    captions = [f"a red{mark}square" for mark in SEPARATORS]
+    lines = "\r\n".join([*captions, "", "another"])
+    tar(root / "test" / "0.tar", sample(jpg=GOOD, txt=lines.encode()))
+    retrieval = ClipBenchmark(root).evaluation().retrieval
+    assert retrieval is not None
+    assert list(retrieval.captions) == [[*captions, "another"]]
+
+
+def test_separators_within_a_class_name_shift_no_class(tmp_path: Path) -> None:
+    """The class of a name is the number of its line."""
+    root = clip_benchmark_classes(tmp_path, train=0)
+    names = ["red", "a\x85dark thing", "gr\x0cass", "sky\u2028", "wall"]
+    (root / "classnames.txt").write_text("\n".join(names) + "\n\n", encoding="utf-8")
+    task = ClipBenchmark(root).evaluation().classification
+    assert task is not None
+    assert list(task.classes.names) == [name.strip() for name in names]
 
 
 def test_another_folder_and_a_broken_image_are_one_line(tmp_path: Path, evaluate: Any) -> None:

@@ -33,7 +33,14 @@ def reasons(folder: Path) -> dict[str, int]:
 # --------------------------------------------------------------------------- csv
 
 
-@pytest.mark.parametrize(("separator", "option"), [("\t", ""), (",", ",separator=comma")])
+@pytest.mark.parametrize(
+    ("separator", "option"),
+    [
+        *(("\t", option) for option in ("", ",separator=tab")),
+        *((",", option) for option in ("", ",separator=comma", ",separator=,")),
+        *((";", option) for option in ("", ",separator=semicolon", ",separator=;")),
+    ],
+)
 def test_csv_gives_each_row_a_pair(tmp_path: Path, separator: str, option: str) -> None:
     """Images are stored byte for byte, captions as they stand between the quotes."""
     path = layouts.csv_file(tmp_path, separator)
@@ -82,7 +89,7 @@ def test_a_csv_row_that_cannot_be_used_is_named(tmp_path: Path, content: str, re
     ("content", "message"),
     [
         (b"path\ttitle\n", "no column 'filepath'; its columns are 'path', 'title'"),
-        (b"filepath,title\nx,y\n", "separator=comma"),
+        (b"path,title\nx,y\n", "its columns are 'path', 'title', with a comma as separator"),
         (b"", "its columns are none"),
         (b"filepath\ttitle\n", "lists no pair"),
         (b"filepath\ttitle\na\t\xff\xfe\n", "is not UTF-8"),
@@ -96,6 +103,47 @@ def test_a_file_that_is_no_such_csv_is_refused(
     with pytest.raises(BadInput, match=message):
         imported(f"csv:path={tmp_path / 'pairs.csv'}", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
+
+
+def test_the_separator_that_was_found_is_said_and_recorded(tmp_path: Path) -> None:
+    """The manifest has the character; the same file read with it given is the same set."""
+    path = layouts.csv_file(tmp_path, ",")
+    found = registry.build("dataset", f"csv:path={path}")
+    given = registry.build("dataset", f"csv:path={path},separator=comma")
+    assert found.reading() == f"{path} is read with a comma as its separator"
+    assert given.reading() == ""
+    assert found.identity() == given.identity()
+    assert found.identity()["separator"] == ","
+
+
+@pytest.mark.parametrize("separator", ["\t", ","])
+@pytest.mark.parametrize("closing", ["", 'a "good" one', 'he said "hi"', 'of 12"'])
+def test_a_caption_that_begins_with_a_quotation_mark_takes_no_other_row(
+    tmp_path: Path, separator: str, closing: str
+) -> None:
+    """That row is named, and left out alone, whether a later row has a mark that ends it or not."""
+    path = layouts.csv_file(tmp_path, separator)
+    rows = [[f"images/{number}.jpg", f"flower {number}"] for number in range(7)]
+    rows[2][1] = '"best friends'
+    rows[5][1] = closing or rows[5][1]
+    path.write_text("".join(separator.join(row) + "\n" for row in [["filepath", "title"], *rows]))
+    with pytest.raises(
+        CorruptData, match=r"row 3 of pairs.csv .* in line 4 a quotation mark opens"
+    ):
+        imported(f"csv:path={path}", tmp_path / "strict", on_error="fail")
+    shards = imported(f"csv:path={path}", tmp_path / "out")
+    assert shards.captions() == [caption for n, (_, caption) in enumerate(rows) if n != 2]
+    assert reasons(tmp_path / "out") == {"wrongly quoted": 1}
+    plain = imported(f"csv:path={path},quotes=plain", tmp_path / "plain", on_error="fail")
+    assert plain.captions() == [caption for _, caption in rows]
+
+
+def test_a_quoted_caption_may_have_several_lines(tmp_path: Path) -> None:
+    """As other readers of CSV take it; the rows are counted as before."""
+    path = layouts.csv_file(tmp_path, ",")
+    path.write_text('title,filepath\n"one\n\ntwo, three",images/0.jpg\nfour,images/1.jpg\n')
+    shards = imported(f"csv:path={path}", tmp_path / "out", on_error="fail")
+    assert shards.captions() == ["one\n\ntwo, three", "four"]
 
 
 # --------------------------------------------------------------------------- coco

@@ -175,7 +175,10 @@ def import_command(
     from clipbench.shards.importing import import_set  # noqa: PLC0415
 
     where = out.resolve()  # "." has no name to which anything could be added
+    reading = source.reading() if hasattr(source, "reading") else ""
     with reporter_for(quiet) as reporter:
+        if reading:
+            reporter.note(reading)
         made = import_set(
             source,
             where,

@@ -7,6 +7,7 @@ subsampling, filters, compression level and side information of the file whose p
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -39,6 +40,9 @@ FAILURES = (  # what Pillow's readers raise when they meet damaged files
 _EXIF = b"Exif\0\0"
 _APP = frozenset({0xE1, 0xE2})
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_MARKER = re.compile(rb"\xff([\x01-\xfe])", re.DOTALL)
+_ENDS = frozenset({0xD9, 0xDA})  # of the image, and of what comes before its first scan
+_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a segment
 # Tables, restart interval, application data, comment: what a JPEG has before its frame.
 _BEFORE_FRAME = frozenset({0xC4, 0xCC, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE})
 
@@ -64,15 +68,11 @@ def image_size(data: bytes) -> tuple[int, int]:
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    position = 2
-    while True:
-        while data[position] == 0xFF:
-            position += 1
-        marker = data[position]
+    for marker, start, _ in _segments(data):
         if marker in _START_OF_FRAME:
-            height, width = struct.unpack_from(">HH", data, position + 4)
+            height, width = struct.unpack_from(">HH", data, start + 5)
             return width, height
-        position += 1 + struct.unpack_from(">H", data, position + 1)[0]
+    raise ValueError("a JPEG has a frame")
 
 
 def jpeg_components(data: bytes) -> int:
@@ -124,6 +124,8 @@ def decode(data: bytes, memory: Memory | None = None) -> Image:
             return pixels
     try:
         with Pil.open(io.BytesIO(calm(data)), formats=_FORMATS) as image:
+            if image.size != (width, height):  # of two frames, say: the limit held for another one
+                raise ValueError(f"it has {width} x {height} pixels and {image.size} at once")
             return np.asarray(to_rgb(image))
     except FAILURES as error:
         raise CorruptData(f"it can't be decoded ({error}).") from error
@@ -243,15 +245,20 @@ def _with_marks_of(reference: bytes, data: bytes) -> bytes:
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Yield marker, start and end of the segments before a JPEG's first scan."""
+    """Yield marker, start and end of the segments before a JPEG's first scan.
+
+    Bytes between segments, which libjpeg warns of and skips, are skipped here as well.
+    """
     position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xDA:
+    while match := _MARKER.search(data, position):
+        position, marker = match.start(), match[1][0]
+        if marker in _ENDS:
             return
-        if marker == 0xFF:  # filler
-            position += 1
+        if marker in _ALONE:
+            position += 2
             continue
+        if position + 4 > len(data):
+            return
         end = position + 2 + int(struct.unpack_from(">H", data, position + 2)[0])
         yield marker, position, end
         position = end

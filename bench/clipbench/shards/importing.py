@@ -29,8 +29,9 @@ from clipbench.shards.normalise import Box, UnusableImage, normalised
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import LeftOut, Sample
 from clipbench.shards.writer import write_set
+from clipbench.visible import has_visible
 
-VERSION = 1  # raise it with every change that gives other shards for the same entries
+VERSION = 2  # raise it with every change that gives other shards for the same entries
 MAX_BYTES = 1 << 28  # of an image file; no training picture is larger
 _EVERY = 10_000  # entries between two reports
 
@@ -255,7 +256,7 @@ def _with_caption(entry: Entry, image: Sample) -> Sample | UnusableImage:
     caption = entry.caption
     if caption is None:
         return UnusableImage("caption missing", "there is none")
-    if not caption.strip():
+    if not has_visible(caption):
         return UnusableImage("caption empty", "it has no visible character")
     try:
         caption.encode()

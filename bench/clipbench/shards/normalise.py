@@ -17,9 +17,17 @@ import numpy as np
 from PIL import Image as Pil
 from PIL import ImageOps
 
-from clipbench.errors import ClipbenchError
+from clipbench.errors import ClipbenchError, CorruptData
 from clipbench.shards import png
-from clipbench.shards.encoding import FAILURES, MAX_PIXELS, calm, encode_jpeg, encode_png
+from clipbench.shards.encoding import (
+    FAILURES,
+    MAX_PIXELS,
+    calm,
+    decode,
+    encode_jpeg,
+    encode_png,
+)
+from clipbench.shards.encoding import image_size as encoded_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 MAX_ASPECT = 200  # longer side over shorter; resizing the shorter side makes the longer one huge
@@ -78,15 +86,17 @@ def normalised(data: bytes, image_size: int | None = None, box: Box | None = Non
     with _quiet(), _opened(data) as image:
         check_size(*image.size)
         form = str(image.format)
+        is_read = _is_read(data, image)
         try:
-            image.load()
+            if not is_read:
+                image.load()
         except FAILURES as error:
             raise UnusableImage("image truncated or damaged", _text(error)) from error
         try:
             orientation = image.getexif().get(_ORIENTATION, 1) if _has_exif(image) else 1
         except FAILURES:  # damaged EXIF turns no image
             orientation = 1
-        plain = _is_plain(image, data) and orientation in range(2)
+        plain = is_read and _is_plain(image, data) and orientation in range(2)
         if plain and box is None and not _is_larger(image.size, image_size):
             return Normal(data, _KEPT[form], *image.size)
         try:
@@ -151,6 +161,24 @@ def _text(error: BaseException) -> str:
 
 def _has_exif(image: Pil.Image) -> bool:
     return "exif" in image.info or image.format in {"TIFF", "PNG"}
+
+
+def _is_read(data: bytes, image: Pil.Image) -> bool:
+    """Tell whether the reader of shards decodes the file, to an image of the same size.
+
+    It alone judges what may stay as it is: another decoder may take what it refuses.
+    """
+    if image.format not in _KEPT:
+        return False
+    try:
+        if image.format == "JPEG":  # of other formats Pillow is the reader's decoder, too
+            height, width = decode(data).shape[:2]
+        else:
+            image.load()
+            width, height = encoded_size(data)
+    except (CorruptData, *FAILURES):
+        return False
+    return (width, height) == image.size
 
 
 def _is_plain(image: Pil.Image, data: bytes) -> bool:

@@ -19,8 +19,9 @@ from clipbench.shards.files import make_folder, read_json, write_json
 from clipbench.shards.normalise import UnusableImage, check_size
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
+from clipbench.visible import has_visible
 
-VERSION = 2  # raise it with every change of what is usable
+VERSION = 3  # raise it with every change of what is usable
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _problem_of_text(shards: ShardSet, pair: int) -> tuple[str, str] | None:
         caption = shards.caption(pair)
     except CorruptData as error:
         return "caption unreadable", str(error)
-    if not caption.strip():
+    if not has_visible(caption):
         return "caption empty", "it has no visible character"
     try:
         caption.encode()

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shard_pairs import caption, picture
+from shard_pairs import caption, picture, write_members
 
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards import skipped, writer
 from clipbench.shards.encoding import encode_jpeg
 from clipbench.shards.importing import Entry, import_set
 from clipbench.shards.reader import ShardSet
+from clipbench.shards.usable import open_usable
 from clipbench.shards.verify import verify
 from clipbench.shards.writer import write_set
 
@@ -177,3 +178,43 @@ def test_shards_without_a_usable_pair_are_not_there(files: Files, tmp_path: Path
         path.write_bytes(b"")
     with pytest.raises(CorruptData, match="files has no usable pair: 45 left out"):
         import_set(files, tmp_path / "none", name="files", workers=0)
+
+
+INVISIBLE = ("\u200b\u2060", "\u3164", "\u2800 ", "\u0301", "\u202e\u202c")
+
+
+@dataclass(frozen=True)
+class Captions:
+    """One picture under some captions."""
+
+    image: Path
+    captions: tuple[str, ...]
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield a pair for each caption."""
+        for text in self.captions:
+            yield Entry(f"caption {text!a}", str(self.image), text)
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return the captions."""
+        return {"captions": list(self.captions)}
+
+
+def test_captions_of_which_nothing_is_seen_are_left_out_by_import_and_by_screening(
+    tmp_path: Path,
+) -> None:
+    """What is invisible is the same for pairs from files and for shards of another program."""
+    (tmp_path / "one.jpg").write_bytes(encode_jpeg(picture(0)))
+    texts = (*INVISIBLE, "a dog\u200b")
+    shards = import_set(
+        Captions(tmp_path / "one.jpg", texts), tmp_path / "out", name="x", workers=0
+    )
+    assert shards.captions() == ["a dog\u200b"]
+    members = []
+    for number, text in enumerate(texts):
+        members.append((f"{number:09d}.jpg", encode_jpeg(picture(number))))
+        members.append((f"{number:09d}.txt", text.encode()))
+    path = write_members(tmp_path / "set" / "00000.tar", members)
+    usable = open_usable(path, tmp_path / "cache", on_error="skip", workers=0)
+    assert usable.left_out == {"caption empty": len(INVISIBLE)}
+    assert usable.shards.captions() == ["a dog\u200b"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from PIL import Image as Pil
 from PIL import ImageOps
 from shard_pairs import picture
 
+from clipbench.errors import CorruptData
+from clipbench.shards import png
 from clipbench.shards.encoding import decode
 from clipbench.shards.normalise import MAX_ASPECT, UnusableImage, normalised
 
@@ -41,6 +45,33 @@ def test_plain_files_are_kept_byte_for_byte(
     data = saved(RGB, form, **options)
     made = normalised(data)
     assert (made.data, made.extension, made.width, made.height) == (data, extension, 16, 12)
+
+
+def test_a_file_that_the_reader_refuses_is_written_again() -> None:
+    """What stays byte for byte was decoded by the decoder that training has, not by another."""
+    header = struct.pack(">IIBBBBB", 16, 12, 8, 2, 0, 0, 0)
+    data = png.SIGNATURE + b"".join(
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+        for kind, content in ((b"teSt", b"first"), *png.chunks(saved(RGB, "PNG")))
+    )
+    assert header in data
+    with pytest.raises(CorruptData):
+        decode(data)
+    made = normalised(data)
+    assert made.data != data
+    np.testing.assert_array_equal(decode(made.data), np.asarray(RGB))
+
+
+def test_a_jpeg_with_stray_bytes_is_kept_and_read() -> None:
+    """Viewers show it, and so does a training."""
+    data = saved(RGB, "JPEG")
+    table = data.index(b"\xff\xdb")
+    odd = data[:table] + b"\x12\x34" + data[table:]
+    assert normalised(odd).data == odd
+    np.testing.assert_array_equal(decode(odd), decode(data))
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
