@@ -17,6 +17,7 @@ from clipbench import __version__
 from clipbench.cli._errors import report, show_warning
 from clipbench.cli._options import PREFIX, traceback_option
 from clipbench.errors import UnknownName
+from clipbench.threads import share_processors
 
 COMMANDS = {  # command -> module of this package
     "run": "run",
@@ -83,6 +84,7 @@ def main(args: Sequence[str] | None = None) -> int:
     if f"_{PREFIX}_COMPLETE" in os.environ:
         cli.main(prog_name="clipbench")  # the shell asks for completions; this exits
     state = {"traceback": False}
+    share_processors()  # before a command loads torch
     try:
         given = list(sys.argv[1:] if args is None else args)
         with warnings.catch_warnings():

@@ -12,6 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipbench import threads
+
 OLDEST_PYTHON = (3, 10)
 PACKAGES = {  # module to import -> distribution, oldest version
     "torch": ("torch", "2.5"),
@@ -47,9 +49,9 @@ def examine(cache: Path) -> list[Finding]:
         cache: the folder in which clean shards are to be kept; made if it is not there.
     """
     packages = [_package(name, *wanted) for name, wanted in PACKAGES.items()]
-    findings = [_python(), *packages, _processor(), _memory(), *_folder(cache)]
+    findings = [_python(), *packages, _processor(), _others(), _memory(), *_folder(cache)]
     if packages[0].passed:
-        findings.insert(len(packages) + 2, _gpus())
+        findings.insert(len(packages) + 3, _gpus())
     return findings
 
 
@@ -84,8 +86,17 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(leading)
 
 
+def _others() -> Finding:
+    """Look at what else is running, which decides how fast the work is done."""
+    others, cores = threads.other_work(), os.cpu_count() or 1
+    if others is None:
+        return Finding("other work", True, "whether there is any is unknown on this system")
+    quiet = f"little: load {others:.1f} on {cores} cores"
+    return Finding("other work", True, threads.told(others, cores) or quiet)
+
+
 def _processor() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = threads.processors()
     flags = _cpu_flags()
     if flags is None:
         fast = "whether it is fast in bf16 is unknown on this system"

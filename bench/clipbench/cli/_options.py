@@ -151,11 +151,18 @@ jobs_option = option(
     help="Runs done at once. auto: one for each GPU, or for each --threads (1) processors where"
     " there is none; whether they fit into memory is for you to say.",
 )
-threads_option = option(
-    "--threads",
-    type=click.IntRange(1),
-    show_default="the processors, dealt out",
-    help="Threads of each run. Another number may change last digits.",
+
+
+def _threads(default: str, text: str) -> Callable[[F], F]:
+    return option("--threads", type=click.IntRange(1), show_default=default, help=text)
+
+
+threads_option = _threads(
+    "the processors, dealt out", "Threads of each run. Another number may change last digits."
+)
+own_threads_option = _threads(
+    "OpenMP's: all processors",
+    "Threads to compute with. Another number may change last digits.",
 )
 
 

@@ -11,6 +11,7 @@ import click
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 from clipbench.errors import BadSetting
+from clipbench.threads import use_threads
 
 
 @click.command("detect", cls=options.Command)
@@ -66,6 +67,7 @@ from clipbench.errors import BadSetting
 @options.cache_option
 @options.config_option
 @options.option("--dry-run", is_flag=True, help="Open the pairs, print the plan and stop.")
+@options.own_threads_option
 @options.json_option
 @options.quiet_option
 @options.train_options()
@@ -80,6 +82,7 @@ def command(
     shown: int,
     folder: Path,
     dry_run: bool,
+    threads: int | None,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -97,6 +100,7 @@ def command(
     if dry_run and as_json:
         print_json([config.to_json() for config in configs])
         return
+    use_threads(threads)
     from clipbench.pipeline.detect import detect, plan_detection  # noqa: PLC0415 - heavy
 
     cache = request.cache

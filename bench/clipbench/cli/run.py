@@ -9,6 +9,7 @@ import click
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import table
 from clipbench.cli._output import is_first_process, print_json, print_result, reporter_for
+from clipbench.threads import use_threads
 
 
 @click.command("run", cls=options.Command)
@@ -31,11 +32,20 @@ from clipbench.cli._output import is_first_process, print_json, print_result, re
 @options.cache_option
 @options.config_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@options.own_threads_option
 @options.json_option
 @options.quiet_option
 @options.train_options()
 @click.pass_context
-def command(ctx: click.Context, /, dry_run: bool, as_json: bool, quiet: bool, **_: Any) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    dry_run: bool,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+    **_: Any,
+) -> None:
     """Poison, train, evaluate; print the leaderboard.
 
     Several attacks, rates, defences and seeds make a grid. What is done already is not done again:
@@ -46,6 +56,7 @@ def command(ctx: click.Context, /, dry_run: bool, as_json: bool, quiet: bool, **
     if dry_run and as_json:
         print_json([config.to_json() for config in configs])
         return
+    use_threads(threads)
     from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
     from clipbench.pipeline.plan import plan  # noqa: PLC0415 - heavy
 

@@ -9,6 +9,7 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result, reporter_for
+from clipbench.threads import use_threads
 
 
 @click.command("train", cls=options.Command)
@@ -29,6 +30,7 @@ from clipbench.cli._output import print_json, print_result, reporter_for
 @options.cache_option
 @options.config_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@options.own_threads_option
 @options.json_option
 @options.quiet_option
 @options.train_options()
@@ -38,6 +40,7 @@ def command(
     /,
     shards: Path,
     dry_run: bool,
+    threads: int | None,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -52,6 +55,7 @@ def command(
     if dry_run and as_json:
         print_json([config.to_json()])
         return
+    use_threads(threads)
     from clipbench.pipeline.train import plan_training, train  # noqa: PLC0415 - heavy
 
     cache = request.cache

@@ -21,6 +21,7 @@ from clipbench.errors import BadSetting
 from clipbench.pipeline.record import RESULT
 from clipbench.progress import Reporter
 from clipbench.sweep.workers import Event, do_one
+from clipbench.threads import share_processors, use_threads
 
 if TYPE_CHECKING:
     from clipbench.sweep.sweep import Executor
@@ -48,10 +49,8 @@ class GroupJob:
 
     def __call__(self) -> list[tuple[str, str, str]]:
         """Do the runs and return what became of each."""
-        import torch  # noqa: PLC0415 - heavy
-
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        share_processors()  # a cluster may start jobs without the variables of who submits them
+        use_threads(self.threads)
         with Reporter() as reporter:
             configs = map(RunConfig.from_json, self.configs)
             return [tuple(do_one(c, self.cache, self.out, reporter)) for c in configs]  # type: ignore[misc]

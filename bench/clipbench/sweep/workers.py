@@ -18,6 +18,7 @@ from clipbench.config import RunConfig
 from clipbench.errors import ClipbenchError
 from clipbench.progress import Reporter
 from clipbench.sweep.placing import Placing
+from clipbench.threads import share_processors, use_threads
 
 TELL_EVERY_S = 1.0
 
@@ -201,10 +202,8 @@ def _serve(pipe: Connection, cache: Path, out: Path, threads: int, gpu: str | No
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears it and ends this one
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # of processes that this one starts
-    import torch  # noqa: PLC0415 - heavy, and not for the process that waits
-
-    torch.set_num_threads(threads)
+    share_processors()
+    use_threads(threads)  # loads torch, which the process that waits does without
     while True:
         try:
             config = RunConfig.from_json(pipe.recv())

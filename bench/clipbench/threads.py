@@ -1,0 +1,101 @@
+"""How this program's threads share the processors with other work.
+
+OpenMP's threads wait for each other some thousand times a second, and while they wait they spin: by
+default for milliseconds, on some processors for more than a time slice of the kernel's. On a busy
+machine the thread that is waited for may be the one that got no processor, and the others burn
+theirs. A short spin costs nothing alone and gives the processor away where somebody else wants it;
+docs/performance.md has the numbers. Which numbers a training ends with does not depend on it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import MutableMapping
+from pathlib import Path
+
+# What says how threads wait: of GNU's OpenMP (wheels for Linux), and of LLVM's and Intel's (macOS,
+# conda). The first is a count of spins, the other milliseconds.
+SPINS, BLOCK_TIME = "GOMP_SPINCOUNT", "KMP_BLOCKTIME"
+_SHORT = {SPINS: "10000", BLOCK_TIME: "1"}
+_POLICY = "OMP_WAIT_POLICY"  # says it of all of them
+
+LOOKS, LOOK_EVERY_S = 10, 0.02
+
+
+def share_processors(environ: MutableMapping[str, str] | None = None) -> None:
+    """Let OpenMP's threads wait politely, in this process and those that it starts.
+
+    Nothing changes where a person has said how they are to wait, or where torch is loaded already,
+    for OpenMP reads its variables once. Not how many threads there are, either: last digits of
+    numbers may depend on that, and they must not depend on what else a machine is doing.
+
+    Args:
+        environ: variables; None: of this process.
+    """
+    variables = os.environ if environ is None else environ
+    if "torch" in sys.modules or _POLICY in variables:
+        return
+    for name, value in _SHORT.items():
+        variables.setdefault(name, value)
+
+
+def use_threads(count: int | None) -> None:
+    """Compute with so many threads, in this process and those that it starts; loads torch.
+
+    Args:
+        count: threads; None: as many as OpenMP takes, which are all processors unless a variable
+            says otherwise.
+    """
+    if count is None:
+        return
+    os.environ["OMP_NUM_THREADS"] = str(count)
+    import torch  # noqa: PLC0415 - heavy
+
+    torch.set_num_threads(count)
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def other_work() -> float | None:
+    """Return how many other threads of this machine want a processor; takes a fifth of a second.
+
+    Returns:
+        Their mean number, from looking again and again; where the system does not tell, the load
+        average of the last minute, in which this process counts; None: it does not tell that.
+    """
+    try:
+        counts = [_runnable() for _ in range(LOOKS)]
+    except (OSError, ValueError, IndexError):
+        return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return sum(counts) / len(counts)
+
+
+def _runnable() -> int:
+    """Return how many threads but this one run or want to, after a while of waiting."""
+    time.sleep(LOOK_EVERY_S)
+    running = Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0]
+    return max(0, int(running) - 1)
+
+
+def told(others: float | None, cores: int) -> str:
+    """Return a warning of other work; nothing where there is little.
+
+    Args:
+        others: threads that want a processor.
+        cores: processors there are.
+    """
+    if others is None or others < max(0.5, cores / 4):
+        return ""
+    free = max(1, round(cores - others))
+    threads = f"--threads {free}" if free < cores else "fewer --threads"
+    return (
+        f"other work is running: load {others:.1f} on {cores} cores; training takes longer, and"
+        f" {threads} may be faster (another number may change last digits)"
+    )
