@@ -37,6 +37,7 @@ __all__ = [
     "names",
     "parse",
     "registered_only",
+    "required",
     "resolve",
     "short_name",
     "sources",
@@ -171,10 +172,9 @@ def build(kind: Kind, spec: SpecLike, fallback: Mapping[str, Any] | None = None)
         if name not in types:
             raise UnknownName(f"{label} parameter", name, types)
     values = {name: coerce(value, types[name], f"{label}.{name}") for name, value in given.items()}
-    for item in dataclasses.fields(cls):
-        required = item.default is item.default_factory is dataclasses.MISSING
-        if item.init and required and item.name not in values:
-            raise BadSetting(f"{label}.{item.name} must be given: {label}:{item.name}=VALUE.")
+    for name in required(cls):
+        if name not in values:
+            raise BadSetting(f"{label}.{name} must be given: {label}:{name}=VALUE.")
     try:
         return cls(**values)
     except BadInput:
@@ -196,11 +196,36 @@ def _plain(value: Any) -> Any:
 
 
 def defaults(kind: Kind, name: str) -> dict[str, Any] | None:
-    """Return the default parameters of a plugin; None if it is not there or has no defaults."""
+    """Return the parameters of a plugin that nobody need set, as they then are.
+
+    Returns:
+        Values by parameter; those that must be given are left out. None: there is no such plugin.
+
+    Raises:
+        Whatever the constructor of a plugin may raise beside a refusal.
+    """
     try:
-        return spec_of(build(kind, Spec(name)))
+        cls = load(kind, Spec(name))
+        if not required(cls):
+            return spec_of(build(kind, Spec(name)))
     except BadInput:
         return None
+    optional = [item for item in dataclasses.fields(cls) if item.init and not _must(item)]
+    return {item.name: _plain(_default(item)) for item in optional}
+
+
+def required(cls: type) -> list[str]:
+    """Return the parameters of a plugin's class that must be given."""
+    return [item.name for item in dataclasses.fields(cls) if item.init and _must(item)]
+
+
+def _must(item: dataclasses.Field[Any]) -> bool:
+    return item.default is item.default_factory is dataclasses.MISSING
+
+
+def _default(item: dataclasses.Field[Any]) -> Any:
+    factory = item.default_factory
+    return item.default if factory is dataclasses.MISSING else factory()
 
 
 def resolve(

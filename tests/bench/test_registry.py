@@ -268,7 +268,20 @@ def test_a_parameter_without_default_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(BadSetting, match=r"strict\.strength must be given"):
         registry.build("defense", str(file))
     assert registry.build("defense", {"name": str(file), "strength": 1}).strength == 1.0
-    assert registry.defaults("defense", str(file)) is None
+    assert registry.required(registry.load("defense", str(file))) == ["strength"]
+
+
+def test_defaults_are_those_of_what_need_not_be_given(tmp_path: Path) -> None:
+    """A parameter that must be set has no default; the others have theirs all the same."""
+    file = tmp_path / "strict.py"
+    file.write_text(DEFENSE)
+    every = registry.defaults("defense", str(file))
+    assert every is not None
+    assert every["strength"] == 0.5
+    file.write_text(DEFENSE.replace("strength: float = 0.5", "strength: float"))
+    others = registry.defaults("defense", str(file))
+    assert others == {key: value for key, value in every.items() if key != "strength"}
+    assert registry.defaults("defense", "nothing-of-this-name") is None
 
 
 def test_recipes_fill_what_the_spec_leaves_open(plugin: Path) -> None:

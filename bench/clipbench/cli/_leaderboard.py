@@ -2,40 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from clipbench import registry
-from clipbench.plugins import Kind
+from clipbench.leaderboard.defaults import defaults_of
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Defaults = Callable[[str, str], "dict[str, Any] | None"]
-
-_KINDS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
-
-
-def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
-    """Return what gives the parameters that a plugin has when nobody sets them.
-
-    Those of a defence are its data set's recipe where all results are of one data set, so that a
-    label names what a person chose and not the recipe.
-    """
-    data = {str(result["data"]["name"]) for result in results}
-    recipe: Mapping[str, Mapping[str, Any]] = {}
-    if len(data) == 1 and (name := data.pop()) in registry.names("dataset"):
-        recipe = registry.build("dataset", name).recipe().defenses
-
-    def defaults(kind: str, name: str) -> dict[str, Any] | None:
-        with registry.registered_only():  # results come from strangers: no file of their choice
-            plain = registry.defaults(_KINDS[kind], name)
-        if plain is None or kind != "defense":
-            return plain
-        special = {key: value for key, value in recipe.get(name, {}).items() if key != "train"}
-        return {**plain, **special}
-
-    return defaults
 
 
 def frame_of(results: Iterable[Mapping[str, Any]], eligible_at: float = 0.5) -> pd.DataFrame:

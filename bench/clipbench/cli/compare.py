@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from clipbench.cli import _options as options
-from clipbench.cli._leaderboard import defaults_of
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 from clipbench.errors import BadSetting
+from clipbench.leaderboard.defaults import defaults_of
 from clipbench.request import DEFAULT_OUT
 
 WIDTH = 118

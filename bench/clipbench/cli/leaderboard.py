@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench.cli import _options as options
-from clipbench.cli._leaderboard import defaults_of, frame_of
+from clipbench.cli._leaderboard import frame_of
 from clipbench.cli._output import print_result, reporter_for
 from clipbench.errors import CorruptData
+from clipbench.leaderboard.defaults import defaults_of
 from clipbench.request import DEFAULT_OUT
 
 if TYPE_CHECKING:

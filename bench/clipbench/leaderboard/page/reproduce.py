@@ -12,7 +12,7 @@ from typing import Any
 from clipbench import registry
 from clipbench.config import RunConfig, resolve
 from clipbench.errors import BadInput, BadSetting
-from clipbench.leaderboard.page.foreign import REFUSALS
+from clipbench.leaderboard.foreign import REFUSALS
 from clipbench.leaderboard.store import Result
 from clipbench.plugins import Kind
 from clipbench.request import combine

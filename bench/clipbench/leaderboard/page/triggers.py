@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from clipbench import registry
+from clipbench.leaderboard.foreign import REFUSALS
 from clipbench.leaderboard.labels import Labels, canonical
-from clipbench.leaderboard.page.foreign import REFUSALS
 from clipbench.leaderboard.page.markup import Markup, tag
 from clipbench.leaderboard.store import Result
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from clipbench.errors import ClipbenchError
 
 # What building or using a registered plugin may end in where a stranger chose its parameters. One
-# such row must not cost the page: it goes without its picture or command.
+# such row must not cost table or page: it goes without its short label, picture or command.
 REFUSALS = (
     ClipbenchError,
     ArithmeticError,
@@ -14,7 +14,7 @@ REFUSALS = (
     LookupError,
     MemoryError,
     OSError,
-    RecursionError,
+    RuntimeError,
     TypeError,
     ValueError,
 )

@@ -1,0 +1,84 @@
+"""What parameters are when nobody sets them, so that labels can leave them out.
+
+It decorates labels and decides nothing: whatever is not known is shown, and nothing here ends a
+command. Results come from strangers, so no plugin of their choice is loaded, and no text of theirs,
+which may be a path, an address or a command, is handed to one that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from clipbench import registry
+from clipbench.leaderboard.foreign import REFUSALS
+from clipbench.leaderboard.labels import Defaults, canonical
+from clipbench.plugins import Kind
+from clipbench.specs import Spec
+
+_KINDS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
+
+
+def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
+    """Return what gives the parameters that a plugin has when nobody sets them.
+
+    Those of a defense are what the recipes of all data sets of the results agree in, so that a
+    label names what a person chose and not the recipe.
+    """
+    data = {
+        canonical([result["data"][part] for part in ("name", "parameters")]): result["data"]
+        for result in results
+    }
+    recipes = [_recipe(str(found["name"]), found["parameters"]) for found in data.values()]
+    known: dict[tuple[str, str], dict[str, Any] | None] = {}
+
+    def defaults(kind: str, name: str) -> dict[str, Any] | None:
+        if (kind, name) not in known:
+            found = _defaults(_KINDS[kind], name)
+            if found is not None and kind == "defense":
+                found |= _agreed([recipe.get(name, {}) for recipe in recipes])
+            known[kind, name] = found
+        return known[kind, name]
+
+    return defaults
+
+
+def _defaults(kind: Kind, name: str) -> dict[str, Any] | None:
+    try:
+        with registry.registered_only():
+            return registry.defaults(kind, name)
+    except REFUSALS:
+        return None
+
+
+def _recipe(name: str, parameters: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Return what a data set sets of each defense; nothing where it can't be said here.
+
+    A recipe may depend on the size of the set, so numbers are those of the result. A text that must
+    be given is its own name.
+    """
+    try:
+        with registry.registered_only():
+            cls = registry.load("dataset", Spec(name))
+            must = {key: key for key in registry.required(cls)}
+            safe = {k: v for k, v in parameters.items() if isinstance(v, (bool, int, float))}
+            recipe = registry.build("dataset", {**must, **safe, "name": name}).recipe().defenses
+            return {defense: _without_train(found) for defense, found in recipe.items()}
+    except REFUSALS:
+        return {}
+
+
+def _without_train(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in parameters.items() if key != "train"}
+
+
+def _agreed(tables: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what all tables have, with the same value."""
+    if not tables:
+        return {}
+    first, *others = tables
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and canonical(other[key]) == canonical(value) for other in others)
+    }
