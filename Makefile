@@ -23,7 +23,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 run: $(STAMP)
-	$(BIN)/clipbench run --config docs/examples/main_job.yaml
+	$(BIN)/clipbench run --config main_job
 
 # One thread a process: two test processes that each spin two threads on two cores crawl.
 test: lint docs

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from clipbench import registry
+from clipbench.bundled import configuration
 from clipbench.config import NO_ATTACK, RunConfig, resolve
-from clipbench.errors import BadSetting, MissingData, UnknownName
+from clipbench.errors import BadSetting, UnknownName
 from clipbench.settings import OnError, TrainSettings, check_train_fields
 from clipbench.specs import SpecLike, coerce, underscored
 
@@ -197,19 +198,18 @@ def read_yaml(path: Path, keys: Sequence[str] = KEYS) -> dict[str, Any]:
     """Return the layer that a YAML file holds.
 
     Args:
-        path: the file.
+        path: the file, or the name of a configuration that comes with clipbench.
         keys: what it may have at its top.
 
     Raises:
         MissingData: there is no such file.
         BadSetting: it is no YAML mapping, or has a key twice.
-        UnknownName: it has a key that does not exist.
+        UnknownName: there is no such name, or the file has a key that does not exist.
     """
     import yaml  # noqa: PLC0415 - needed with a file alone
 
+    path = configuration(path)
     where = path.resolve()
-    if not path.is_file():
-        raise MissingData(f"There is no configuration file {where}.")
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), _loader())  # noqa: S506 - a safe one
     # Dates, long numbers, explicit tags and deep nesting end in errors that are not YAML's.

@@ -15,6 +15,7 @@ import click
 import pytest
 import yaml
 
+from clipbench import bundled
 from clipbench.cli import cli
 from clipbench.cli._options import PREFIX, request_of
 from clipbench.regression.bands import read_baseline
@@ -53,11 +54,13 @@ class Line:
         page: where it stands.
         variables: environment variables that stand before it.
         words: what follows the program's name.
+        into: the file that its output goes into.
     """
 
     page: Path
     variables: tuple[tuple[str, str], ...]
     words: tuple[str, ...]
+    into: str | None = None
 
     def __str__(self) -> str:
         return f"{self.page.name}: {' '.join(self.words)}"
@@ -76,6 +79,7 @@ def command_lines(block: Block) -> Iterator[Line]:
         reader.whitespace_split = True
         words = list(reader)
         cut = next((i for i, word in enumerate(words) if word in AFTER_COMMAND), len(words))
+        into = words[cut + 1] if words[cut : cut + 1] == [">"] else None
         words, variables = words[:cut], []
         while words and (match := _VARIABLE.fullmatch(words[0])):
             variables.append((match[1], match[2]))
@@ -83,7 +87,7 @@ def command_lines(block: Block) -> Iterator[Line]:
         if words[:1] == ["torchrun"] and "-m" in words:
             words = words[words.index("-m") + 1 :]
         if words and Path(words[0]).name == "clipbench":
-            yield Line(block.page, tuple(variables), tuple(words[1:]))
+            yield Line(block.page, tuple(variables), tuple(words[1:]), into)
 
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -107,10 +111,21 @@ def parsed(words: tuple[str, ...]) -> click.Context | None:
         raise
 
 
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder outside the clone, with the files that lines of the pages write examples into."""
+    folder = tmp_path_factory.mktemp("outside")
+    for line in LINES:
+        if line.words[:1] == ("example",) and line.into:
+            text = bundled.example(line.words[1]).path.read_text(encoding="utf-8")
+            (folder / line.into).write_text(text, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work where the pages' commands are typed, with no setting of this machine."""
-    monkeypatch.chdir(ROOT)
+def at_home(monkeypatch: pytest.MonkeyPatch, outside: Path) -> None:
+    """Work where a person types the commands: in no clone, with no setting of this machine."""
+    monkeypatch.chdir(outside)
     for name in [name for name in os.environ if name.startswith(f"{PREFIX}_")]:
         monkeypatch.delenv(name)
 

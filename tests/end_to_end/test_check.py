@@ -15,7 +15,7 @@ import pytest
 import yaml
 from tiny_runs import DATA, SAFECLIP, Done, Place, command
 
-from clipbench.cli.check import SHIPPED
+from clipbench.bundled import BASELINE
 
 GRID: dict[str, Any] = {
     "data": DATA,
@@ -204,7 +204,7 @@ def test_the_shipped_baseline_passes(tmp_path: Path) -> None:
     """With the code as it is every band holds, and all were measured."""
     answer = command("check", "--threads", "1", "--junit", tmp_path / "report.xml")
     assert answer.status == 0, answer.err
-    bands = yaml.safe_load(SHIPPED.read_text())["bands"]
+    bands = yaml.safe_load(BASELINE.read_text())["bands"]
     rows = answer.out.splitlines()
     assert len(rows) > len(bands)
     assert all(row.startswith("ok") for row in rows)
@@ -214,7 +214,7 @@ def test_the_shipped_baseline_passes(tmp_path: Path) -> None:
 def test_the_shipped_baseline_notices_a_safeclip_that_splits_nothing(tmp_path: Path) -> None:
     """Both attacks get through, and the messages name both cells."""
     file = tmp_path / "sabotaged.yaml"
-    file.write_text(SHIPPED.read_text().replace("safeclip", str(sabotaged(tmp_path))))
+    file.write_text(BASELINE.read_text().replace("safeclip", str(sabotaged(tmp_path))))
     answer = command("check", file, "--threads", "1")
     assert answer.status == 1
     for attack in ("badnets 0.03", "targeted 0.03"):

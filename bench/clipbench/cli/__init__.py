@@ -33,6 +33,7 @@ COMMANDS = {  # command -> module of this package
     "reproduce": "reproduce",
     "list": "list_",  # a module called `list` would hide the built-in in this one
     "describe": "describe",
+    "example": "example",
     "verify": "verify",
     "croissant": "croissant",
     "detect": "detect",

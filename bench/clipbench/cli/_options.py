@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from clipbench import registry
+from clipbench.bundled import PUBLISHED, published_rows
 from clipbench.describe import arguments_of, own_doc, text_of
 from clipbench.errors import BadSetting
 from clipbench.request import DEFAULT_OUT, KEYS, Request, combine, default_cache, read_yaml
@@ -122,9 +123,10 @@ cache_option = option(
 config_option = option(
     "--config",
     type=click.Path(path_type=Path),
-    metavar="FILE",
+    metavar="FILE|NAME",
     show_default="none",
-    help="YAML file with any of these settings, training settings under `train:`.",
+    help="YAML file with any of these settings, training settings under `train:`; or the name of"
+    " one that comes with clipbench: quickstart, main_job (`clipbench list configs`).",
 )
 out_option = option(
     "--out",
@@ -132,6 +134,25 @@ out_option = option(
     default=DEFAULT_OUT,
     help="Folder of the runs, one folder each.",
 )
+
+
+published_option = option(
+    "--published",
+    type=click.Choice(PUBLISHED),
+    is_flag=False,
+    flag_value=PUBLISHED[0],
+    envvar=None,
+    show_default="none",
+    metavar=f"[{'|'.join(PUBLISHED)}]",
+    help=f"Rows that come with clipbench, those of {PUBLISHED[0]} unless named, in place of the"
+    " folder runs or beside PATHS.",
+)
+
+
+def results_at(paths: Sequence[Path], published: str | None) -> list[Path]:
+    """Return the places of the results that a command is about; without any, the folder of runs."""
+    rows = [] if published is None else [published_rows(published)]
+    return [*paths, *rows] or [DEFAULT_OUT]
 
 
 class _Jobs(click.IntRange):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clipbench.bundled import BASELINE, configuration
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 from clipbench.errors import BadSetting, ClipbenchError
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from clipbench.regression.verdict import Finding, Results
     from clipbench.sweep.grid import Grid
 
-SHIPPED = Path(__file__).parents[1] / "regression" / "shapes.yaml"
 _FRESH = "a new folder, deleted at the end"
 
 
@@ -82,7 +82,7 @@ def command(
         above, environment = options.given(ctx, ("out", "cache"))
         fresh = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipbench-check-")))
         below = {"out": str(fresh / "runs"), "cache": str(fresh / "cache"), **environment}
-        source = file or SHIPPED
+        source = BASELINE if file is None else configuration(file)
         grid, bands = read_baseline(source, above, below)
         if write is not None:
             check_free(write)

@@ -11,13 +11,13 @@ from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 from clipbench.errors import BadSetting
 from clipbench.leaderboard.defaults import defaults_of
-from clipbench.request import DEFAULT_OUT
 
 WIDTH = 118
 
 
 @click.command("compare", cls=options.Command)
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@options.published_option
 @options.option(
     "--defense",
     "sides",
@@ -40,6 +40,7 @@ WIDTH = 118
 def command(
     *,
     paths: tuple[Path, ...],
+    published: str | None,
     sides: tuple[str, ...],
     under: str | None,
     as_json: bool,
@@ -58,7 +59,7 @@ def command(
         )
     with reporter_for(quiet) as reporter:
         results = store.load_results(
-            list(paths) or [DEFAULT_OUT],
+            options.results_at(paths, published),
             skip_damaged=lambda error: reporter.warning(str(error)),
         )
         compared = compare.compare_defenses(

@@ -12,7 +12,6 @@ from clipbench.cli._leaderboard import frame_of
 from clipbench.cli._output import print_result, reporter_for
 from clipbench.errors import CorruptData
 from clipbench.leaderboard.defaults import defaults_of
-from clipbench.request import DEFAULT_OUT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +24,7 @@ FIGURES = ("png", "pdf")  # for pages and for papers
 
 @click.command("leaderboard", cls=options.Command)
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path))
+@options.published_option
 @options.option(
     "--format",
     "style",
@@ -65,6 +65,7 @@ FIGURES = ("png", "pdf")  # for pages and for papers
 def command(
     *,
     paths: tuple[Path, ...],
+    published: str | None,
     style: str,
     cell: str,
     write: Path | None,
@@ -84,7 +85,7 @@ def command(
     from clipbench.leaderboard.poison_sets import different_sets  # noqa: PLC0415
     from clipbench.visible import visible  # noqa: PLC0415
 
-    places = list(paths) or [DEFAULT_OUT]
+    places = options.results_at(paths, published)
     with reporter_for(quiet) as reporter:
 
         def skipped(error: Exception) -> None:

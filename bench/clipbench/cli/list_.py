@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from clipbench import registry
+from clipbench import bundled, registry
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 from clipbench.plugins import Kind
@@ -19,6 +19,7 @@ PLURALS: Mapping[str, Kind] = {
     "metrics": "metric",
 }
 MODELS = "models"
+CONFIGS, EXAMPLES = "configs", "examples"
 
 
 class _Kind(click.Choice[str]):
@@ -30,13 +31,14 @@ class _Kind(click.Choice[str]):
 
 
 @click.command("list", cls=options.Command)
-@click.argument("kind", required=False, type=_Kind([*PLURALS, MODELS]))
+@click.argument("kind", required=False, type=_Kind([*PLURALS, MODELS, CONFIGS, EXAMPLES]))
 @options.json_option
 def command(kind: str | None, as_json: bool) -> None:
-    """List attacks, defences, data sets, metrics, and with KIND models the models.
+    """List attacks, defenses, data sets, metrics; or, where KIND says so, something else.
 
-    Of models open_clip has many, so they are not listed without KIND. A plugin that cannot be used
-    is a warning that says why; the others work.
+    KIND models lists the models, of which open_clip has many; configs the configurations that
+    --config takes by name; examples the files that `clipbench example` prints. A plugin that cannot
+    be used is a warning that says why; the others work.
     """
     found: dict[str, Any] = {}
     with reporter_for(quiet=False) as reporter:
@@ -51,6 +53,8 @@ def command(kind: str | None, as_json: bool) -> None:
         from clipbench.models import model_names  # noqa: PLC0415 - heavy
 
         found[MODELS] = model_names()
+    if kind in (CONFIGS, EXAMPLES):
+        found[kind] = _bundled(kind)
     if as_json:
         print_json(found)
     elif kind is not None:
@@ -64,6 +68,16 @@ def _entry(item: registry.Listed, cls: type) -> dict[str, Any]:
     text = registry.describe(cls)
     names = [parameter.name for parameter in text.parameters]
     return {"name": item.name, "title": text.title, "origin": item.origin, "parameters": names}
+
+
+def _bundled(kind: str) -> list[dict[str, str]]:
+    """Return the files of a kind that come with clipbench."""
+    configs = bundled.configurations()
+    return [
+        {"name": item.name, "title": item.title, "origin": str(item.path)}
+        for item in bundled.examples().values()
+        if (item.name in configs) == (kind == CONFIGS)
+    ]
 
 
 def _text(items: list[Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clipbench.cli.check import SHIPPED
+from clipbench.bundled import BASELINE
 from clipbench.errors import BadInput, BadSetting, UnknownName
 from clipbench.regression.bands import Band, read_baseline
 from clipbench.sweep.status import label
@@ -92,7 +92,7 @@ def test_a_band_that_makes_no_sense_is_refused(
 
 def test_the_shipped_baseline_is_sound() -> None:
     """It asks for both attacks to take undefended, and for SafeCLIP to stop both."""
-    grid, bands = read_baseline(SHIPPED)
+    grid, bands = read_baseline(BASELINE)
     defenses = {(c.attack_name, c.defense_name): c for c in grid.configs}
     assert len(grid.configs) == len(defenses) == 6
     for (_, defense), config in defenses.items():
