@@ -71,8 +71,7 @@ def configuration(path: Path) -> Path:
         return known[path.name]
     bundled = f" `{path.stem}` alone names the one that comes with clipbench."
     raise MissingData(
-        f"There is no configuration file {path.absolute()}."
-        f"{bundled if path.stem in known else ''}"
+        f"There is no configuration file {path.absolute()}.{bundled if path.stem in known else ''}"
     )
 
 

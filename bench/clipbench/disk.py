@@ -17,6 +17,22 @@ def is_full(error: BaseException) -> bool:
     return error.errno in _NO_ROOM
 
 
+def way_out(error: OSError) -> str:
+    """Return what to do about a file that could not be written, as a clause."""
+    if is_full(error):
+        return "free some space or choose another folder"
+    ways = {
+        errno.EACCES: "choose a folder you may write to, or change its permissions",
+        errno.EPERM: "choose a folder you may write to, or change its permissions",
+        errno.EROFS: "choose a folder on a disk that can be written to",
+        errno.ENAMETOOLONG: "choose a shorter name",
+        errno.EISDIR: "a folder has that name; choose another name",
+        errno.ENOTDIR: "a part of the path is a file; choose another path",
+        errno.EEXIST: "a part of the path is a file; choose another path",
+    }
+    return ways.get(error.errno or 0, "check the path, or choose another")
+
+
 def full_disk(error: BaseException | None) -> OSError | None:
     """Return the error of a full disk that `error` is or was caused by, or None."""
     while error is not None:

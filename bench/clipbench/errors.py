@@ -37,7 +37,7 @@ class UnknownName(BadInput, LookupError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         choices = sorted(known)
         self._arguments = (kind, name, choices)
-        near = get_close_matches(name, choices, n=5, cutoff=0.5)
+        near = _nearest(name, choices)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         shown = choices if len(choices) <= MOST_NAMES else near[1:]
         names = f"Known: {', '.join(shown) or 'none'}."
@@ -49,6 +49,16 @@ class UnknownName(BadInput, LookupError):
     def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, list[str]]]:
         """Travel between processes, as exceptions of worker processes do."""
         return type(self), self._arguments
+
+
+def _nearest(name: str, choices: list[str]) -> list[str]:
+    """Return the choices that a name may stand for; capitals and hyphens make no difference."""
+    plain = {_plain(choice): choice for choice in choices}
+    return [plain[text] for text in get_close_matches(_plain(name), plain, n=5, cutoff=0.5)]
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace("-", "_")
 
 
 class BadSetting(BadInput):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import logging
+import pickle
+import re
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping
@@ -21,7 +24,9 @@ from clipbench.shards.files import atomic_file, clear_leftovers, write_json
 
 CONFIGS = Path(__file__).parent / "model_configs"
 CONFIG_FILE = "open_clip_config.json"
+_HUB, _FOLDER = "hf-hub:", "local-dir:"  # open_clip's prefixes of model names
 WEIGHTS_FILE = "open_clip_model.safetensors"
+_DISTRIBUTED = "module."  # before the name of every weight of a model under DistributedDataParallel
 
 Tokenizer = Callable[[list[str]], Tensor]  # N texts -> (N, context length) int64
 
@@ -47,9 +52,16 @@ def model_config(name: str) -> dict[str, Any]:
 
     Raises:
         UnknownName: the name is no open_clip model.
+        BadSetting: the model is on a hub, which is never asked for it.
         MissingData, CorruptData: the configuration file is not there or is not one.
     """
-    path = Path(name)
+    if name.lower().startswith(_HUB):
+        raise BadSetting(
+            f"The model {name!r} is on a hub, and clipbench downloads no models: download its"
+            f" {CONFIG_FILE} and weights yourself, and give their folder with --model FOLDER"
+            " --pretrained FOLDER."
+        )
+    path = Path(name.removeprefix(_FOLDER))
     if path.suffix == ".json" or path.is_dir():
         return _read_config(path / CONFIG_FILE if path.is_dir() else path)
     config = open_clip().get_model_config(name)
@@ -82,8 +94,13 @@ def create_model(
         name: an open_clip model name, a configuration file, or a folder with one.
         seed: decides the initial weights; the same for every defence of a run.
         pretrained: weights to start from: a local file or a folder written by `save_model`.
+
+    Raises:
+        UnknownName, BadSetting: there is no such model, or it can't be made or trained here.
+        MissingData, CorruptData: a file is not there, or is not what it must be.
     """
     config = model_config(name)
+    _check_packages(name, config)
     if "multimodal_cfg" in config:
         raise BadSetting(f"{name!r} has a text decoder; only two-tower CLIP models can be trained.")
     module = open_clip()
@@ -93,11 +110,39 @@ def create_model(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "model") % 2**63)
             model = cast("nn.Module", module.create_model(registered, output_dict=True))
+        tokenizer = cast("Tokenizer", module.get_tokenizer(registered))
+    except (OSError, RuntimeError, ImportError) as error:
+        if not _hub_of(config) and not isinstance(error, ImportError):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise BadSetting(
+            f"The model {name!r} can't be made here: {reason}. What it needs of"
+            f" {_hub_of(config) or 'other packages'} must be installed and lie in the hub's cache."
+        ) from error
     finally:
         logging.disable(logging.NOTSET)
     if pretrained is not None:
         load_weights(model, Path(pretrained))
-    return model, cast("Tokenizer", module.get_tokenizer(registered))
+    return model, tokenizer
+
+
+def _hub_of(config: Mapping[str, Any]) -> str | None:
+    """Return the repository that a model's text tower or tokenizer comes from; None: open_clip."""
+    text = config["text_cfg"]
+    return cast("str | None", text.get("hf_model_name") or text.get("hf_tokenizer_name"))
+
+
+def _check_packages(name: str, config: Mapping[str, Any]) -> None:
+    """Refuse a model that needs a package which is not installed.
+
+    Raises:
+        BadSetting: naming it.
+    """
+    if _hub_of(config) and importlib.util.find_spec("transformers") is None:
+        raise BadSetting(
+            f"The model {name!r} needs the package transformers, and the tokenizer of"
+            f" {_hub_of(config)} in the hub's cache; install them, or choose another model."
+        )
 
 
 def _registered_name(name: str, config: dict[str, Any]) -> str:
@@ -159,7 +204,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         inner = path / "model" / WEIGHTS_FILE
         path = inner if inner.is_file() else path / WEIGHTS_FILE
     if not path.is_file():
-        raise MissingData(f"There is no checkpoint {path.resolve()}; check the path.")
+        raise MissingData(f"There is no checkpoint {path.resolve()}; {_advice(str(path))}")
     state, own = _read_weights(path), model.state_dict()
     unfit = [key for key in own if key not in state or own[key].shape != state[key].shape]
     foreign = [key for key in state if key not in own]
@@ -172,6 +217,16 @@ def load_weights(model: nn.Module, path: Path) -> None:
     model.load_state_dict(state)
 
 
+def _advice(text: str) -> str:
+    """Return what to do about a checkpoint that is not there; it may be a name of open_clip's."""
+    if text.lower() not in {tag.lower() for _, tag in open_clip().list_pretrained()}:
+        return "check the path."
+    return (
+        f"{text!r} is a name by which open_clip downloads weights, and clipbench downloads nothing:"
+        " save them to a file and give that (the guide says how, under Released weights)."
+    )
+
+
 def _read_weights(path: Path) -> Mapping[str, Tensor]:
     """Return the weights in a file of open_clip, or in one that training kept of an epoch."""
     remedy = "Fetch it again; if a run wrote it, delete it and start the run again."
@@ -180,6 +235,13 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
             warnings.simplefilter("ignore")  # about files that are no checkpoints
             state: Any = open_clip().factory.load_state_dict(str(path), weights_only=True)
     except Exception as error:  # every reader fails in its own way
+        if objects := _objects_in(path, error):
+            raise CorruptData(
+                f"{path.resolve()} holds other things than weights ({objects}), whose code would"
+                " run if they were read, so they are not. If you trust the file, read it with"
+                " torch.load(FILE, weights_only=False), write its weights alone with"
+                " torch.save({'state_dict': ...}, NEW), and give NEW."
+            ) from error
         reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")  # torch writes pages
         raise CorruptData(
             f"{path.resolve()} cannot be read as a checkpoint ({reason}). {remedy}"
@@ -188,4 +250,28 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
         state = state["model"]
     if not isinstance(state, dict) or not all(isinstance(item, Tensor) for item in state.values()):
         raise CorruptData(f"{path.resolve()} holds other things than weights. {remedy}")
-    return cast("Mapping[str, Tensor]", state)
+    return _bare(cast("Mapping[str, Tensor]", state))
+
+
+def _objects_in(path: Path, error: Exception) -> str:
+    """Return the kinds of objects for which torch refused to read a file; empty: none did."""
+    if not isinstance(error, pickle.UnpicklingError):
+        return ""
+    find = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)  # torch 2.6
+    try:
+        names = set(find(str(path))) if find else set()
+    except Exception:  # noqa: BLE001 - it reads the file with another reader, which may fail
+        names = set()
+    names |= set(re.findall(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error)))
+    shown = sorted(names)
+    return ", ".join([*shown[:3], *(["..."] if len(shown) > 3 else [])])
+
+
+def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights without what compiling and distributing a model put into their names."""
+    plain = {re.sub(r"(^|\.)_orig_mod(?=\.)", "", key).lstrip("."): state[key] for key in state}
+    if len(plain) < len(state):
+        return dict(state)  # names that differ in this alone: no such model
+    while plain and all(key.startswith(_DISTRIBUTED) for key in plain):
+        plain = {key.removeprefix(_DISTRIBUTED): value for key, value in plain.items()}
+    return plain

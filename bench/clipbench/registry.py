@@ -46,7 +46,8 @@ __all__ = [
 ]
 
 
-SHARDS = "shards"  # the data set that a bare path stands for
+SHARDS, TABLE = "shards", "csv"  # the data sets that a bare path stands for
+TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 # Names of plugins that are not registered and may be used all the same; None: any.
 _allowed: ContextVar[frozenset[str] | None] = ContextVar("_allowed", default=None)
 
@@ -105,12 +106,23 @@ def survey(kind: Kind) -> list[Listed]:
 def parse(kind: Kind, spec: SpecLike) -> Spec:
     """Return the name and the parameters of a spec; see `clipbench.specs.parse_spec`.
 
-    A data set may also be given as the path of its shards alone: a folder, a tar, a pattern.
+    A data set may also be given as the path of its shards alone, a folder, a tar, a pattern, or of
+    its CSV or TSV file; a name of a data set goes before a file or folder of that name.
     """
     known = names(kind)
-    if kind == "dataset" and isinstance(spec, str) and is_path(spec, known):
-        return Spec(SHARDS, {"path": spec.strip()})
+    if kind == "dataset" and isinstance(spec, str):
+        path = spec.strip()
+        if is_path(path, known) or (path not in known and _is_there(path)):
+            table = Path(path).suffix.lower() in TABLE_SUFFIXES
+            return Spec(TABLE if table else SHARDS, {"path": path})
     return parse_spec(spec, known)
+
+
+def _is_there(text: str) -> bool:
+    """Tell whether a text without parameters, and no code, is the name of a file or folder."""
+    if not text or ":" in text or "=" in text or text.endswith(".py"):
+        return False
+    return Path(text).exists()
 
 
 def load(kind: Kind, spec: SpecLike) -> type[Any]:

@@ -7,12 +7,13 @@ an environment variable, that before the data set's recipe and the defaults.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from clipbench import registry
+from clipbench import lists, registry
 from clipbench.bundled import configuration
 from clipbench.config import NO_ATTACK, RunConfig, resolve
 from clipbench.errors import BadSetting, UnknownName
@@ -168,24 +169,29 @@ def several(value: Any, key: str) -> tuple[Any, ...]:
     return tuple(value)
 
 
+def _specs(value: Any, key: str) -> tuple[Any, ...]:
+    return lists.each(several(value, key), key)
+
+
 def _seeds(value: Any, key: str) -> tuple[int, ...]:
-    return tuple(coerce(seed, int, key) for seed in several(value, key))
+    texts = [lists.split_plain(v, key) if isinstance(v, str) else [v] for v in several(value, key)]
+    return tuple(coerce(seed, int, key) for seed in itertools.chain.from_iterable(texts))
 
 
 def _rates(value: Any, key: str) -> tuple[str, ...]:
-    return tuple(str(rate) for rate in several(value, key))
+    return tuple(rate for text in several(value, key) for rate in lists.split_rates(str(text)))
 
 
 # Key of a layer -> field of `Request`, and how its value is read.
 _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "data": ("data", lambda value, key: value),  # noqa: ARG005
-    "eval": ("evals", several),
-    "metric": ("metrics", several),
+    "eval": ("evals", _specs),
+    "metric": ("metrics", _specs),
     "trusted": ("trusted", lambda value, key: value),  # noqa: ARG005
-    "attack": ("attacks", several),
+    "attack": ("attacks", _specs),
     "rate": ("rates", _rates),
     "poisons": ("poisons", lambda value, key: coerce(value, int | None, key)),
-    "defense": ("defenses", several),
+    "defense": ("defenses", _specs),
     "seed": ("seeds", _seeds),
     "controls": ("controls", lambda value, key: coerce(value, bool, key)),
     "on_error": ("on_error", lambda value, key: coerce(value, OnError, key)),
@@ -251,8 +257,16 @@ def _loader() -> Any:
                 seen.add(name)
             return node
 
-    def number(loader: Loader, node: yaml.ScalarNode) -> int:
+    def number(loader: Loader, node: yaml.ScalarNode) -> int | str:
+        text = str(loader.construct_scalar(node))
+        if re.search(r":|^[+-]?0\d", text):  # YAML 1.1 counts 1:30 in sixties and 010 in eights
+            return text  # which no setting takes for a number it is not
         return int(str(loader.construct_yaml_int(node)))  # one too long to be written is none
 
+    def decimal(loader: Loader, node: yaml.ScalarNode) -> float | str:
+        text = str(loader.construct_scalar(node))
+        return text if ":" in text else float(loader.construct_yaml_float(node))
+
     Loader.add_constructor("tag:yaml.org,2002:int", number)
+    Loader.add_constructor("tag:yaml.org,2002:float", decimal)
     return Loader

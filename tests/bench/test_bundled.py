@@ -114,7 +114,7 @@ def test_the_wheel_copies_what_is_read_by_name(name: str) -> None:
     """Every folder of the clone that stands in for a part of the wheel is copied into it."""
     if sys.version_info < (3, 11):
         pytest.skip("tomllib is new in Python 3.11")
-    import tomllib
+    import tomllib  # noqa: PLC0415
 
     content = tomllib.loads((ROOT / "pyproject.toml").read_text())
     copied = content["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]

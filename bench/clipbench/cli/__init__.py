@@ -16,6 +16,7 @@ import click
 from clipbench import __version__
 from clipbench.cli._errors import report, show_warning
 from clipbench.cli._options import PREFIX, traceback_option
+from clipbench.cli._streams import open_streams
 from clipbench.errors import UnknownName
 from clipbench.threads import share_processors
 
@@ -84,6 +85,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     if f"_{PREFIX}_COMPLETE" in os.environ:
         cli.main(prog_name="clipbench")  # the shell asks for completions; this exits
+    open_streams()
     state = {"traceback": False}
     share_processors()  # before a command loads torch
     try:

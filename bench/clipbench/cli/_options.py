@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -70,6 +71,29 @@ class Command(click.Command):
         super().__init__(*arguments, **keywords)
         traceback_option(self)  # click appends to the parameters of a command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words of the line; --defence is --defense, and a list is told how to be one."""
+        words = [re.sub(r"^--defence(?==|$)", "--defense", word) for word in args]
+        try:
+            return super().parse_args(ctx, list(words))
+        except click.UsageError as error:
+            error.message += self._hint(words, error.message)
+            raise
+
+    def _hint(self, words: list[str], message: str) -> str:
+        """Return how several values are given, where the words that are too many are such."""
+        found = re.search(r"unexpected extra arguments? \(([^\s)]+)", message)
+        several = {
+            name
+            for param in self.params
+            if isinstance(param, click.Option) and param.multiple
+            for name in param.opts
+        }
+        for option, value, extra in zip(words, words[1:], words[2:], strict=False):
+            if found and option in several and extra == found[1]:
+                return f" Several values are a list with commas: {option} {value},{extra}."
+        return ""
+
 
 def stack(*options: Callable[[Any], Any]) -> Callable[[F], F]:
     """Return a decorator that adds options in the order in which they are given."""
@@ -89,7 +113,7 @@ eval_option = option(
     multiple=True,
     metavar="SPEC",
     show_default="what --data holds out",
-    help="Test images and captions. Repeatable.",
+    help="Test images and captions. Repeatable, or a list with commas.",
 )
 trusted_option = option(
     "--trusted",
@@ -103,7 +127,7 @@ metric_option = option(
     multiple=True,
     metavar="SPEC",
     show_default="none",
-    help="Further metrics, e.g. linear_probe. Repeatable.",
+    help="Further metrics, e.g. linear_probe. Repeatable, or a list with commas.",
 )
 on_error_option = option(
     "--on-error",
@@ -194,7 +218,7 @@ def _choice(name: str, default: str, text: str, metavar: str, several: bool) -> 
         default=(default,) if several and default else default or None,
         show_default=default or "none",
         metavar=metavar,
-        help=f"{text} Repeatable." if several else text,
+        help=f"{text} Repeatable, or a list with commas." if several else text,
     )
 
 
@@ -233,7 +257,7 @@ def train_options() -> Callable[[F], F]:
         fallback = text_of(defaults[name])
         keywords: dict[str, Any] = {
             "default": None,
-            "help": f"{meanings[name][0].upper()}{meanings[name][1:]}",
+            "help": _capital(meanings.get(name, "")),  # docstrings are gone under python -OO
             "show_default": f"recipe, else {fallback}",
         }
         if hints[name] is bool:
@@ -250,6 +274,10 @@ def train_options() -> Callable[[F], F]:
         help="Any other training setting, e.g. crop_scale=0.5. Repeatable.",
     )
     return stack(*options, others)
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def on_error_of(text: str) -> OnError:

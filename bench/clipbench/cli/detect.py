@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from clipbench import lists
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
-from clipbench.errors import BadSetting
 from clipbench.threads import use_threads
 
 
@@ -30,8 +30,8 @@ from clipbench.threads import use_threads
     required=True,
     metavar="SPEC",
     show_default=False,
-    help="Defense whose scores are wanted, e.g. dao or safeclip. Repeatable; names alone may be"
-    " joined by commas.",
+    help="Defense whose scores are wanted, e.g. dao or safeclip. Repeatable, or a list"
+    " with commas.",
 )
 @options.option(
     "--ledger",
@@ -95,8 +95,7 @@ def command(
     request = options.request_of(ctx)
     from dataclasses import replace  # noqa: PLC0415
 
-    names = tuple(name for method in methods for name in _split(method))
-    configs = replace(request, defenses=names).configs()
+    configs = replace(request, defenses=lists.each(methods, "methods")).configs()
     if dry_run and as_json:
         print_json([config.to_json() for config in configs])
         return
@@ -131,11 +130,3 @@ def command(
 def _kept(metrics: Mapping[str, Any]) -> str:
     kept = metrics["poison_kept"]
     return f"{kept['k']}/{kept['n']}"
-
-
-def _split(method: str) -> list[str]:
-    """Return the methods of a comma-separated list of names; one with parameters is one."""
-    names = [method] if ":" in method else [name.strip() for name in method.split(",")]
-    if not all(names):
-        raise BadSetting(f"--method {method!r} has an empty name in it.")
-    return names

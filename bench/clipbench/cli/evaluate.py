@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from clipbench import lists
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 
@@ -70,8 +71,8 @@ def command(
             checkpoint,
             model,
             data=data,
-            evals=evals,
-            metrics=metrics,
+            evals=lists.each(evals, "eval"),
+            metrics=lists.each(metrics, "metric"),
             ledger=ledger,
             allow_code=allow_code,
             device=device,

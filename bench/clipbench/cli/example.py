@@ -13,7 +13,7 @@ from clipbench.errors import ClipbenchError
 @click.command("example", cls=options.Command)
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
-    """Print an example attack, defense or data set, or a named configuration.
+    r"""Print an example attack, defense or data set, or a named configuration.
 
     NAME is one of those that are listed without it; attack, defense and dataset stand for the
     simplest of each. Write what is printed into a file and give its path in place of a name:

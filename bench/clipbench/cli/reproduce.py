@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     metavar="PLUGIN",
     envvar=None,
     show_default="none",
-    help="File or module:object that the result may use, or address its data may come from;"
-    " a file must have the hash that is recorded. Repeatable.",
+    help="File or module:object that the result may use, or address its data or model may come"
+    " from; a file must have the hash that is recorded. Repeatable.",
 )
 @options.option(
     "--out",
@@ -122,7 +122,9 @@ def _check(config: RunConfig, old: dict[str, Any], allowed: tuple[str, ...], out
         )
     for address in remote_sources(config):
         if address not in allowed:
-            raise BadSetting(f"The data come from {address}; allow that with --allow {address}.")
+            raise BadSetting(
+                f"The run takes data or a model from {address}; allow that with --allow {address}."
+            )
     path = out / config.id / RESULT
     if path.is_file() and read_result(path)["created"] == old["created"]:
         raise BadSetting(f"{path} is the recorded result itself; choose another --out.")

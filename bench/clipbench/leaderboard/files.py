@@ -6,6 +6,7 @@ import os
 import uuid
 from pathlib import Path
 
+from clipbench.disk import way_out
 from clipbench.errors import ClipbenchError
 
 
@@ -33,7 +34,6 @@ def write_atomic(path: Path, content: bytes) -> Path:
             temporary.unlink(missing_ok=True)  # still there only if something above failed
     except OSError as error:
         raise ClipbenchError(
-            f"Could not write {path}: {error.strerror or error}; free space or choose another "
-            "folder, then try again."
+            f"Could not write {path}: {error.strerror or error}; {way_out(error)}, then try again."
         ) from error
     return path

@@ -7,6 +7,7 @@ and those that the person at the keyboard named.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ _KINDS: Mapping[str, Kind] = {
     "attack": "attack",
     "defense": "defense",
 }
+_REMOTE = re.compile("://|pipe:|hf-hub:|local-dir:", re.IGNORECASE)
 _CODE = {"data": "dataset"}  # what `RunConfig.code` calls it, where that is another name
 
 
@@ -96,10 +98,12 @@ def resolved(result: Mapping[str, Any], allowed: Sequence[str] = ()) -> RunConfi
 
 
 def remote_sources(config: RunConfig) -> list[str]:
-    """Return the addresses that a run's data would be fetched from, and commands it would run."""
+    """Return what a run would fetch its data or model from, and commands it would run."""
     specs = [config.data, *config.evals, *([config.trusted] if config.trusted else [])]
+    specs += [config.attack, config.defense]  # which may name models, too
     texts = [str(value) for spec in specs for value in spec.values()]
-    return sorted({text for text in texts if "://" in text or "pipe:" in text.lower()})
+    texts += [config.train.model, config.train.pretrained or ""]
+    return sorted({text for text in texts if _REMOTE.search(text)})
 
 
 def _slots(config: Mapping[str, Any]) -> Iterator[tuple[str, int, str, Mapping[str, Any]]]:

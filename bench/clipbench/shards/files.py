@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from clipbench.contracts import Progress, no_progress
-from clipbench.disk import full_disk, is_full
+from clipbench.disk import full_disk, is_full, way_out
 from clipbench.errors import ClipbenchError, CorruptData, MissingData
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
@@ -53,6 +53,11 @@ def no_space(path: Path, needed: int | None) -> ClipbenchError:
     )
 
 
+def unwritable(folder: Path, error: OSError) -> MissingData:
+    """Return the error of a folder that nothing can be written into."""
+    return MissingData(f"Folder {folder} can't be written: {error.strerror}; {way_out(error)}.")
+
+
 @contextmanager
 def atomic_file(path: Path, needed: int | None = None) -> Iterator[IO[bytes]]:
     """Open a file that appears under `path` only when it is whole.
@@ -62,6 +67,7 @@ def atomic_file(path: Path, needed: int | None = None) -> Iterator[IO[bytes]]:
         needed: bytes that shall be written, for the message of a full disk.
 
     Raises:
+        MissingData: the folder can't be written.
         ClipbenchError: the disk is full; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
@@ -73,6 +79,8 @@ def atomic_file(path: Path, needed: int | None = None) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
         if full_disk(error) is not None and not isinstance(error, ClipbenchError):
             raise no_space(path, needed) from error
+        if isinstance(error, OSError) and error.filename in (str(temporary), temporary):
+            raise unwritable(path.parent, error) from error
         raise
 
 
@@ -159,7 +167,7 @@ def make_folder(folder: Path) -> None:
     except OSError as error:
         if is_full(error):
             raise no_space(folder, None) from error
-        raise MissingData(f"Folder {folder} can't be written: {error.strerror}.") from error
+        raise unwritable(folder, error) from error
 
 
 @contextmanager
