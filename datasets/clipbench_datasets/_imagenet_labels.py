@@ -15,6 +15,7 @@ from clipbench.errors import BadSetting, CorruptData
 from . import _held_out as held_out
 
 _SYNSET = re.compile(r"n\d{8}")
+_WORD = re.compile(r'"([^"]+)"|([^,;\s]+)')
 _WHAT = "the classes of the validation images"
 
 
@@ -34,11 +35,11 @@ def labels_of(
         BadSetting: the ground truth is given without synsets.
         MissingData, CorruptData: a file is not there, or is not what it should be.
     """
-    numbered = held_out.lines_of(labels, _WHAT, blank=True)
-    lines = [line for line in numbered if line]
+    rows = [row for row in enumerate(held_out.lines_of(labels, _WHAT, blank=True), 1) if row[1]]
+    lines = [line for _, line in rows]
     number_of = {synset: number for number, synset in enumerate(order)}
     if not all(line.isascii() and line.isdigit() for line in lines):
-        return _of_list(files, labels, lines, number_of)
+        return _of_list(files, labels, rows, number_of)
     if synsets is None:
         raise BadSetting(
             f"{labels} has the development kit's class numbers, whose order is its own; give its"
@@ -68,25 +69,35 @@ def labels_of(
 
 
 def _of_list(
-    files: Sequence[str], path: Path, lines: Sequence[str], number_of: dict[str, int]
+    files: Sequence[str], path: Path, lines: Sequence[tuple[int, str]], number_of: dict[str, int]
 ) -> list[int]:
-    """Return the class of each file from lines of file and class; there may be a header."""
+    """Return the class of each file from lines of file and class; there may be a header.
+
+    Either may stand in quotation marks. A file may be listed twice, with one class.
+    """
     class_of: dict[str, int] = {}
-    for line, text in enumerate(lines, 1):
-        words = [word for word in re.split(r"[,;\s]+", text) if word]
+    line_of: dict[str, int] = {}
+    for line, text in lines:
+        words = [quoted or plain for quoted, plain in _WORD.findall(text)]
         name, given = (words[0], words[1]) if len(words) > 1 else ("", "")
         if given in number_of:
             found = number_of[given]
         elif given.isascii() and given.isdigit() and int(given) < len(number_of):
             found = int(given)
-        elif line == 1 and not _SYNSET.fullmatch(given):
+        elif line == lines[0][0] and not _SYNSET.fullmatch(given):
             continue  # a header
         else:
             raise CorruptData(
                 f"Line {line} of {path} must hold a file and its class, a synset or a number from 0"
                 f" to {len(number_of) - 1}, but is {text[:80]!r}."
             )
-        class_of[Path(name).stem] = found
+        stem = Path(name).stem
+        if class_of.setdefault(stem, found) != found:
+            raise CorruptData(
+                f"{path} gives {name} two classes, {class_of[stem]} in line {line_of[stem]} and"
+                f" {found} in line {line}; remove the one that is wrong."
+            )
+        line_of.setdefault(stem, line)
     missing = [name for name in files if Path(name).stem not in class_of]
     if missing:
         raise CorruptData(

@@ -97,8 +97,14 @@ def test_the_development_kits_numbers_are_translated(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["{stem},{synset} 85 1 499 272", "{stem}.JPEG {number}", "{stem}.JPEG,{synset}"],
-    ids=["LOC_val_solution.csv", "val.txt", "csv"],
+    [
+        "{stem},{synset} 85 1 499 272",
+        "{stem}.JPEG {number}",
+        "{stem}.JPEG,{synset}",
+        '"{stem}.JPEG","{number}"',
+        '"{stem}.JPEG";"{synset}"',
+    ],
+    ids=["LOC_val_solution.csv", "val.txt", "csv", "quoted numbers", "quoted synsets"],
 )
 def test_lists_of_files_are_read(tmp_path: Path, line: str) -> None:
     """Lines of file and class may be in any order, with a header or without."""
@@ -188,7 +194,8 @@ def test_wrong_layouts_are_one_line(tmp_path: Path) -> None:
     short = text(tmp_path / "short.txt", [1] * 7)
     beyond = text(tmp_path / "beyond.txt", [1001] * 8)
     few = text(tmp_path / "few.csv", [f"ILSVRC2012_val_00000001,{SYNSETS[0]}"])
-    nonsense = text(tmp_path / "nonsense.csv", ["a,n01440764", "b,n99999999"])
+    nonsense = text(tmp_path / "nonsense.csv", ["a,n01440764", "", "b,n99999999"])
+    twice = text(tmp_path / "twice.csv", ["a.JPEG,0", "b.JPEG,1", "", "a.JPEG,217"])
     (tmp_path / "meta.mat").write_bytes(b"not a mat file")
     jpeg(tmp_path / "alien" / "n99999999" / "a.JPEG", 0)
     cases = {
@@ -199,7 +206,8 @@ def test_wrong_layouts_are_one_line(tmp_path: Path) -> None:
         f"root={flat},labels={short},synsets={order}": "7 lines for 8 images",
         f"root={flat},labels={beyond},synsets={order}": "Line 1 of .*1001",
         f"root={flat},labels={few}": "no class for 7 of 8 images.*00000002",
-        f"root={flat},labels={nonsense}": "Line 2 of .*must hold a file and its class",
+        f"root={flat},labels={nonsense}": "Line 3 of .*must hold a file and its class",
+        f"root={flat},labels={twice}": "gives a.JPEG two classes, 0 in line 1 and 217 in line 4",
         f"root={flat},labels={numbers},synsets={few}": "Line 1 of .* starts with no synset",
         f"root={flat},labels={numbers},synsets={tmp_path / 'meta.mat'}": "is not the development",
         f"root={flat},labels={tmp_path / 'gone'}": "cannot be read",
