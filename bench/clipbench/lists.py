@@ -76,7 +76,8 @@ def _whole(items: list[str], text: str, what: str) -> list[str]:
 
 def _parts(text: str) -> list[str]:
     """Split at the commas that are not inside quotes, brackets or braces."""
-    parts, position = [], 0
+    parts: list[str] = []
+    position = 0
     while True:
         match = _PART.match(text, position)
         assert match is not None  # it matches even nothing

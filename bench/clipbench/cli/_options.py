@@ -77,8 +77,10 @@ class Command(click.Command):
         try:
             return super().parse_args(ctx, list(words))
         except click.UsageError as error:
-            error.message += self._hint(words, error.message)
-            raise
+            hint = self._hint(words, error.message)
+            if not hint:
+                raise
+            raise click.UsageError(error.message + hint, ctx) from error
 
     def _hint(self, words: list[str], message: str) -> str:
         """Return how several values are given, where the words that are too many are such."""
