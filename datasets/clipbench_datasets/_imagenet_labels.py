@@ -35,7 +35,8 @@ def labels_of(
         BadSetting: the ground truth is given without synsets.
         MissingData, CorruptData: a file is not there, or is not what it should be.
     """
-    rows = [row for row in enumerate(held_out.lines_of(labels, _WHAT, blank=True), 1) if row[1]]
+    numbered = held_out.lines_of(labels, _WHAT, blank=True)
+    rows = [row for row in enumerate(numbered, 1) if row[1]]
     lines = [line for _, line in rows]
     number_of = {synset: number for number, synset in enumerate(order)}
     if not all(line.isascii() and line.isdigit() for line in lines):
