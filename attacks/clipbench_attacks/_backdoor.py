@@ -22,6 +22,7 @@ from clipbench_attacks._captions import (
     template_captions,
 )
 from clipbench_attacks._checks import check_choice
+from clipbench_attacks._corpora import size_of
 from clipbench_attacks._images import ImageView
 
 Source = Literal["corpus", "templates"]
@@ -64,6 +65,13 @@ class Backdoor(ABC):
         Args:
             image: ``(H, W, 3)`` uint8, already of the size the trigger is put on at.
             testing: whether this is for a test image; some triggers differ there.
+        """
+
+    def check_fits(self, height: int, width: int) -> None:  # noqa: B027 - most fit any
+        """Refuse an image that the trigger can't be put on; most triggers fit any.
+
+        Raises:
+            BadSetting: it is too small.
         """
 
     @abstractmethod
@@ -127,23 +135,55 @@ class Backdoor(ABC):
         Raises:
             BadSetting: there are not as many.
         """
-        drawn = self.find_pairs(scene, corpus, goal, naming=naming)
+        refused: list[BadSetting] = []
+        drawn = self.find_pairs(scene, corpus, goal, naming=naming, refused=refused)
         if len(drawn) < scene.count:
             what = "names" if naming else "does not name"
+            more = f" and an image that the trigger fits ({refused[0]})" if refused else ""
             raise BadSetting(
                 f"{self.name}: {scene.count} poisons but only {len(drawn)} of {len(corpus)} pairs "
-                f"have a caption that {what} {scene.classes.names[goal]!r}. Lower the rate."
+                f"have a caption that {what} {scene.classes.names[goal]!r}{more}. Lower the rate."
             )
         return drawn
 
     def find_pairs(
-        self, scene: Scene, corpus: Corpus, goal: int, *, naming: bool
+        self,
+        scene: Scene,
+        corpus: Corpus,
+        goal: int,
+        *,
+        naming: bool,
+        refused: list[BadSetting] | None = None,
     ) -> list[tuple[int, str]]:
-        """Draw pairs as `draw_pairs` does, and be content with fewer."""
+        """Draw pairs as `draw_pairs` does, and be content with fewer.
+
+        Args:
+            scene: what the attacker knows.
+            corpus: the clean pairs.
+            goal: the target class.
+            naming: whether captions name it, or do not.
+            refused: is given why pairs were passed over on whose image the trigger can't be put.
+        """
         names_goal = naming_pattern(scene.classes.aliases[goal], self.match)
         pairs = shuffled_captions(corpus, scene.rng(self.name, "bases"))
-        eligible = (pair for pair in pairs if (names_goal.search(pair[1]) is not None) == naming)
+        eligible = (
+            pair
+            for pair in pairs
+            if (names_goal.search(pair[1]) is not None) == naming
+            and self._fits(corpus, pair[0], refused)
+        )
         return list(islice(eligible, scene.count))
+
+    def _fits(self, corpus: Corpus, pair: int, refused: list[BadSetting] | None) -> bool:
+        if self.at_size is not None or type(self).check_fits is Backdoor.check_fits:
+            return True  # no need to look at the image
+        try:
+            self.check_fits(*size_of(corpus, pair))
+        except BadSetting as error:
+            if refused is not None:
+                refused.append(error)
+            return False
+        return True
 
 
 @dataclass(frozen=True)

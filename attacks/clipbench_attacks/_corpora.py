@@ -22,6 +22,21 @@ def read_captions(corpus: Corpus, numbers: Sequence[int]) -> list[str]:
     return [corpus.caption(number) for number in numbers]
 
 
+@runtime_checkable
+class _SizedCorpus(Protocol):
+    """A corpus that knows the size of an image without decoding it."""
+
+    def image_shape(self, index: int) -> tuple[int, int]: ...
+
+
+def size_of(corpus: Corpus, number: int) -> tuple[int, int]:
+    """Return height and width of a pair's image, from the file's header where the corpus can."""
+    if isinstance(corpus, _SizedCorpus):
+        return corpus.image_shape(number)
+    height, width = corpus.image(number).shape[:2]
+    return height, width
+
+
 class Part:
     """Every `step`-th pair of a corpus, from `first` on, under numbers of its own.
 
@@ -53,3 +68,7 @@ class Part:
     def image(self, index: int) -> Image:
         """Return the decoded image of pair `index`."""
         return self._corpus.image(self.whole(index))
+
+    def image_shape(self, index: int) -> tuple[int, int]:
+        """Return height and width of the image of pair `index`."""
+        return size_of(self._corpus, self.whole(index))

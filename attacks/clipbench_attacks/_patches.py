@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count
 from typing import Literal
 
 import numpy as np
@@ -69,9 +70,36 @@ class PatchBackdoor(Backdoor):
         check_choice(self.name, "test_place", self.test_place or self.place, Place)
 
     def put_on(self, image: Image, *, testing: bool) -> Image:
-        """Return a copy of the image with the patch on, where training or testing has it."""
-        place = self.test_place if testing and self.test_place else self.place
-        return self.stamp(image, place)
+        """Return a copy of the image with the patch on, where training or testing has it.
+
+        A test image too small for the patch is magnified first, by a whole number: it is for the
+        attacker to choose what the victim is shown.
+        """
+        if not testing:
+            return self.stamp(image, self.place)
+        square = min(image.shape[:2])
+        if self.at_size is None and self._side(square) < self.cells:
+            by = next(by for by in count(2) if self._side(by * square) >= self.cells)
+            image = image.repeat(by, axis=0).repeat(by, axis=1)
+        return self.stamp(image, self.test_place or self.place)
+
+    def check_fits(self, height: int, width: int) -> None:
+        """Refuse an image on which the patch has fewer pixels than cells along its side.
+
+        Raises:
+            BadSetting: it is one.
+        """
+        square = min(height, width)
+        side = self._side(square)
+        if side < self.cells:
+            raise BadSetting(
+                f"{self.name}: size {self.size} of an image of {square} pixels is a patch of "
+                f"{side} pixels, too small for {self.cells} cells. Raise size or lower cells."
+            )
+
+    def _side(self, square: int) -> int:
+        """Return the side of the patch on an image whose shorter side has so many pixels."""
+        return round(self.size * square)
 
     def stamp(self, image: Image, place: Place) -> Image:
         """Return a copy of the image with the patch at a place.
@@ -83,13 +111,9 @@ class PatchBackdoor(Backdoor):
         Raises:
             BadSetting: the patch has fewer pixels than cells along its side.
         """
+        self.check_fits(*image.shape[:2])
         square = min(image.shape[:2])
-        side = round(self.size * square)
-        if side < self.cells:
-            raise BadSetting(
-                f"{self.name}: size {self.size} of an image of {square} pixels is a patch of "
-                f"{side} pixels, too small for {self.cells} cells. Raise size or lower cells."
-            )
+        side = self._side(square)
         down, right = _offset(image, square - side, place)
         top = (image.shape[0] - square) // 2 + down
         left = (image.shape[1] - square) // 2 + right

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tiny_scenes import banana_corpus, make_scene, some_images
+from tiny_scenes import MemoryCorpus, banana_corpus, make_scene, some_images
 
+from clipbench import registry
 from clipbench.errors import BadSetting
 from clipbench_attacks.badnets import BadNets
 from clipbench_attacks.label_consistent import LabelConsistent
@@ -71,3 +72,52 @@ def test_an_unknown_pattern_is_refused() -> None:
     """The message names the attack, the parameter and the choices."""
     with pytest.raises(BadSetting, match="label_consistent: pattern must be one of checkerboard"):
         LabelConsistent(pattern="dots")  # type: ignore[arg-type]
+
+
+PATCHED = ("badnets", "label_consistent", "dual_key", "multi_trigger")
+ODD_SHAPES = ((1, 1), (1, 7), (7, 1), (2, 2), (500, 3))
+
+
+@pytest.mark.parametrize("name", PATCHED)
+@pytest.mark.parametrize("mode", ["replace", "insert"])
+def test_a_pair_whose_image_is_too_small_for_the_patch_is_passed_over(name: str, mode: str) -> None:
+    """Another one is poisoned; without odd images the same pairs are drawn as before."""
+    clean = banana_corpus()
+    images = [clean.image(number) for number in range(len(clean))]
+    attack = registry.build("attack", f"{name}:mode={mode}")
+    count = 12
+    before = [poison.base for poison in attack.poison(make_scene(count), clean)]
+    assert len(before) == count
+    small = before[::2]
+    for number, pair in enumerate(small):
+        assert pair is not None
+        images[pair] = some_images(1, "odd", *ODD_SHAPES[number % len(ODD_SHAPES)])[0]
+    texts = tuple(clean.caption(number) for number in range(len(clean)))
+    poisons = list(attack.poison(make_scene(count), MemoryCorpus(texts, images)))
+    assert len(poisons) == count
+    shaped = [p for p in poisons if name != "multi_trigger" and p.role != "text key"]
+    assert not {poison.base for poison in shaped} & set(small)
+
+
+def test_images_all_too_small_are_an_error_that_says_so() -> None:
+    """With the size of the patch on one of them, and what to change."""
+    texts = ("a thing of no class",) * 20
+    corpus = MemoryCorpus(texts, some_images(20, "tiny", 3, 3))
+    with pytest.raises(
+        BadSetting, match=r"only 0 of 20 pairs .* too small for 4 cells. Raise size"
+    ):
+        list(BadNets(target_label="banana").poison(make_scene(2), corpus))
+
+
+@pytest.mark.parametrize("name", [*PATCHED, "blended", "sig", "wanet", "filter"])
+@pytest.mark.parametrize("shape", ODD_SHAPES)
+def test_every_trigger_is_put_on_test_images_of_any_size(name: str, shape: tuple[int, int]) -> None:
+    """A test set may hold a picture of one pixel; after a training is no time to refuse it."""
+    trigger = registry.build("attack", name).trigger()
+    image = some_images(1, "test", *shape)[0]
+    stamped = trigger(image)
+    assert (stamped.dtype, stamped.ndim) == (np.uint8, 3)
+    np.testing.assert_array_equal(stamped, trigger(image))
+    if name == "badnets":
+        assert min(stamped.shape[:2]) >= 14
+        assert {0, 255} <= set(np.unique(stamped))

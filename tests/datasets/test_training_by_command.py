@@ -338,9 +338,9 @@ WRONG: dict[str, tuple[Callable[[Path], str], list[str]]] = {
         lambda root: after(SMALL["csv"](root), lambda: renamed(root / "images", ".png")),
         ["7 image missing", "row 1 of pairs.csv", "{0}/images/0.jpg", "Check that it names"],
     ),
-    "csv: commas for tabs": (
-        lambda root: f"csv:path={layouts.csv_file(root, ',')}",
-        ["{0}/pairs.csv has no column 'filepath'", "separator=comma"],
+    "csv: another separator": (
+        lambda root: f"csv:path={layouts.csv_file(root, '|')}",
+        ["{0}/pairs.csv has no column 'filepath'", "'filepath|title'", "separator=..."],
     ),
     "coco: no annotation": (
         lambda root: without(SMALL["coco"](root), root / "annotations"),

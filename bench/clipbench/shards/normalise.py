@@ -88,8 +88,8 @@ def normalised(data: bytes, image_size: int | None = None, box: Box | None = Non
         form = str(image.format)
         is_read = _is_read(data, image)
         try:
-            if not is_read:
-                image.load()
+            if not (is_read and form == "JPEG"):
+                image.load()  # once: after an error a second call takes what came before it
         except FAILURES as error:
             raise UnusableImage("image truncated or damaged", _text(error)) from error
         try:
@@ -164,21 +164,18 @@ def _has_exif(image: Pil.Image) -> bool:
 
 
 def _is_read(data: bytes, image: Pil.Image) -> bool:
-    """Tell whether the reader of shards decodes the file, to an image of the same size.
+    """Tell whether the reader of shards takes the file for an image of the same size.
 
-    It alone judges what may stay as it is: another decoder may take what it refuses.
+    It alone judges what may stay as it is, for another decoder may take what it refuses. JPEGs are
+    decoded here, by the reader's own decoder; of other formats that is Pillow, as here.
     """
-    if image.format not in _KEPT:
-        return False
     try:
-        if image.format == "JPEG":  # of other formats Pillow is the reader's decoder, too
+        if image.format == "JPEG":
             height, width = decode(data).shape[:2]
-        else:
-            image.load()
-            width, height = encoded_size(data)
-    except (CorruptData, *FAILURES):
+            return (width, height) == image.size
+        return image.format in _KEPT and encoded_size(data) == image.size
+    except CorruptData:
         return False
-    return (width, height) == image.size
 
 
 def _is_plain(image: Pil.Image, data: bytes) -> bool:

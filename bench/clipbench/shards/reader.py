@@ -19,7 +19,7 @@ from clipbench.errors import CorruptData
 from clipbench.settings import OnError
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
-from clipbench.shards.encoding import decode
+from clipbench.shards.encoding import decode, image_size
 from clipbench.shards.handles import OpenFiles
 from clipbench.shards.hashes import shard_hashes
 from clipbench.shards.scan import refuse_empty, refuse_incomplete, scan
@@ -172,6 +172,18 @@ class ShardSet:
             raise CorruptData(
                 f"Image of {self.where(index)}: {error} Fetch the shard again or remove the key."
             ) from error
+
+    def image_shape(self, index: int) -> tuple[int, int]:
+        """Return height and width of the image of pair `index`, as its file's header states them.
+
+        Raises:
+            CorruptData: it is no image.
+        """
+        try:
+            width, height = image_size(self.image_bytes(index))
+        except CorruptData as error:
+            raise CorruptData(f"Image of {self.where(index)}: {error}") from error
+        return height, width
 
     def metadata(self, index: int) -> dict[str, Any]:
         """Return what the JSON of pair `index` says; empty if it has none."""

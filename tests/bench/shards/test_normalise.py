@@ -65,6 +65,14 @@ def test_a_file_that_the_reader_refuses_is_written_again() -> None:
     np.testing.assert_array_equal(decode(made.data), np.asarray(RGB))
 
 
+def test_a_png_with_a_damaged_middle_is_refused() -> None:
+    """Pillow raises once and gives what it has when asked again."""
+    data = bytearray(saved(RGB.resize((64, 64)), "PNG"))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(UnusableImage, match="image truncated or damaged"):
+        normalised(bytes(data))
+
+
 def test_a_jpeg_with_stray_bytes_is_kept_and_read() -> None:
     """Viewers show it, and so does a training."""
     data = saved(RGB, "JPEG")
