@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from clipbench import registry
 from clipbench.contracts import EvaluationSet, EvaluationSource, LabelledImages, Scene
 from clipbench.errors import BadSetting
 from clipbench.plugins import missing_members
+from clipbench.shards.remote import is_remote
+from clipbench.shards.sources import expand
 from clipbench.specs import SpecLike
 
 
@@ -28,6 +31,7 @@ class HeldOut:
         """Return the held-out data of a training source and of the evaluation sources named.
 
         Raises:
+            MissingData: shards that are named are not there.
             BadSetting: none are named and the training source holds nothing out, or a source that
                 is named has nothing to evaluate on.
         """
@@ -71,9 +75,22 @@ class HeldOut:
         return Scene(self.primary, lambda: self.targets, count, seed)
 
 
+def _check_shards(spec: SpecLike) -> None:
+    """Tell first that shards are not there, or what is there instead, before what they lack.
+
+    Raises:
+        MissingData, BadSetting: see `clipbench.shards.sources.expand`.
+    """
+    parsed = registry.parse("dataset", spec)
+    path = parsed.parameters.get("path")
+    if parsed.name == registry.SHARDS and isinstance(path, str) and not is_remote(path):
+        expand("::".join(str(Path(part).expanduser()) for part in path.split("::")))
+
+
 def _evaluation_source(spec: SpecLike, hint: str) -> EvaluationSource:
     name = registry.short_name(registry.parse("dataset", spec).name)
     if missing_members(registry.load("dataset", spec), "EvaluationSource"):
+        _check_shards(spec)
         raise BadSetting(f"The data set {name!r} has training pairs and no test images{hint}.")
     source: EvaluationSource = registry.build("dataset", spec)
     return source

@@ -227,8 +227,15 @@ class Shapes:
 
     def recipe(self) -> Recipe:
         """Return how this data set is trained on."""
+        # A small set trains for few steps, of which the warm-up takes the same share.
+        warmup = max(1, TRAIN["warmup"] * min(self.num_pairs(), DEFAULT_SIZE) // DEFAULT_SIZE)
         return Recipe(
-            train={**TRAIN, "model": self._model(), **self._length(EPOCHS)},
+            train={
+                **TRAIN,
+                "warmup": warmup,
+                "model": self._model(),
+                **self._length(EPOCHS),
+            },
             defenses={
                 "safeclip": {**SAFECLIP, "train": self._length(SAFECLIP_EPOCHS)},
                 "roclip": {**ROCLIP, "train": self._length(ROCLIP_EPOCHS)},

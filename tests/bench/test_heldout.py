@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clipbench.config import RunConfig, resolve
-from clipbench.errors import BadSetting
+from clipbench.errors import BadSetting, MissingData
 from clipbench.heldout import HeldOut
 
 PARTS = '''
@@ -100,3 +100,33 @@ def test_evaluation_sources_are_part_of_the_run(sources: dict[str, str]) -> None
     file = Path(sources["classes"])
     file.write_text(file.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
     assert resolve(data=SHAPES, evals=[str(file)]).sha256() != with_eval.sha256()
+
+
+@pytest.mark.parametrize("option", ["data", "eval"])
+def test_a_path_to_nothing_is_told_before_what_it_would_lack(tmp_path: Path, option: str) -> None:
+    """Whoever mistyped a path is not sent to look for test images."""
+    nowhere = str(tmp_path / "nowhere")
+    with pytest.raises(MissingData, match=r"no shard or folder .*nowhere; check the path"):
+        HeldOut.of(nowhere if option == "data" else SHAPES, [nowhere] if option == "eval" else [])
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        (("cat/1.jpg", "dog/2.jpg"), r"--eval torchvision:dataset=ImageFolder,root=\S*there"),
+        (("test/cat/1.png", "train/cat/2.png"), "torchvision:dataset=ImageFolder"),
+        (("pairs.tsv", "1.jpg"), r"give \S*there/pairs\.tsv"),
+        (("1.jpg", "1.txt"), "clipbench example paired_files"),
+        (("notes.txt",), "check the path"),
+    ],
+)
+def test_a_folder_of_something_else_is_told_how_to_be_given(
+    tmp_path: Path, names: tuple[str, ...], hint: str
+) -> None:
+    """A cheap look at the folder says what it may be."""
+    for name in names:
+        file = tmp_path / "there" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    with pytest.raises(MissingData, match=rf"holds no shards \(\*\.tar\); .*{hint}"):
+        HeldOut.of(SHAPES, [str(tmp_path / "there")])

@@ -168,6 +168,14 @@ def test_retrieval_captions_differ_within_an_image() -> None:
     assert len(set(everything)) > 0.98 * len(everything)
 
 
+@pytest.mark.parametrize(
+    ("size", "warmup"), [(100, 1), (2_000, 10), (20_000, 100), (1_000_000, 100)]
+)
+def test_a_small_set_warms_up_for_as_large_a_part_of_its_training(size: int, warmup: int) -> None:
+    """From the size of the published rows on it is theirs; below, a share of the steps."""
+    assert Shapes(size).recipe().train["warmup"] == warmup
+
+
 def test_the_recipe_names_a_model_and_a_length() -> None:
     """The recipe says what is trained, and how long, with and without SafeCLIP."""
     recipe = Shapes().recipe()

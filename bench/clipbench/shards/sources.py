@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import braceexpand
 
 from clipbench.errors import BadSetting, MissingData
 
+_IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_A_LOOK = 200  # entries of a folder; there may be millions
 _REMOTE = re.compile(r"^(pipe:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 
 
@@ -71,7 +74,36 @@ def _in_folder(folder: Path) -> list[Path]:
         raise MissingData(f"Folder {folder} holds no tar; its shards are in {folder / 'shards'}.")
     if not any(folder.iterdir()):
         raise MissingData(f"Folder {folder} is empty; it must hold shards (*.tar).")
-    raise MissingData(f"Folder {folder} holds no shards (*.tar); check the path.")
+    raise MissingData(f"Folder {folder} holds no shards (*.tar); {_way_out(folder)}.")
+
+
+def _way_out(folder: Path) -> str:
+    """Return how a folder without shards may be given, after a look at a few of its files."""
+    here = list(itertools.islice(folder.iterdir(), _A_LOOK))
+    folders = [path for path in here if path.is_dir()]
+    if any(_has_images(path) or any(map(_has_images, _some(path))) for path in folders[:3]):
+        return (
+            "if its folders are classes, give it as test images with --eval"
+            f" torchvision:dataset=ImageFolder,root={folder}"
+        )
+    tables = [path for path in here if path.suffix.lower() in (".csv", ".tsv")]
+    if tables:
+        return f"give {tables[0]}, or {folder}/... as another data set (`clipbench list datasets`)"
+    if any(path.suffix.lower() in _IMAGES for path in here):
+        return (
+            "images with captions in files beside them are read by the example paired_files"
+            " (`clipbench example paired_files > FILE.py`, --data FILE.py:folder=...)"
+        )
+    return "check the path"
+
+
+def _some(folder: Path) -> list[Path]:
+    return list(itertools.islice((path for path in folder.iterdir() if path.is_dir()), 3))
+
+
+def _has_images(folder: Path) -> bool:
+    files = itertools.islice(folder.iterdir(), _A_LOOK) if folder.is_dir() else ()
+    return any(path.suffix.lower() in _IMAGES for path in files)
 
 
 def parts_of(folder: Path) -> tuple[Path, Path | None]:

@@ -1,0 +1,81 @@
+"""What the runs of one attack showed, in two sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from clipbench.leaderboard.result import config_hash
+
+UNDEFENDED = "none"
+_TAKES = 0.5  # least undefended success from which on a defense can be seen at work
+
+Result = Mapping[str, Any]
+
+
+def in_short(results: Iterable[Result]) -> str:
+    """Return what an attack did without a defense, and under each that was tried.
+
+    Args:
+        results: of one command; clean ones are passed over.
+
+    Returns:
+        The sentences; empty where there is more than one attack, data set or model, no undefended
+        run or nothing beside it, or a success that was not measured: a table says that better.
+    """
+    attacked = [result for result in results if result["attack"] is not None]
+    if len({_setting(result) for result in attacked}) != 1:
+        return ""
+    by_defense: dict[str, list[Result]] = {}
+    for result in attacked:
+        by_defense.setdefault(_label(result), []).append(result)
+    bare = by_defense.pop(UNDEFENDED, [])
+    if not bare or not by_defense or any(_success(group) is None for group in by_defense.values()):
+        return ""
+    found = _success(bare)
+    if found is None:
+        return ""
+    hits, probes = found
+    name = attacked[0]["attack"]["name"]
+    first = f"{name} without a defense: {_share(found)} are read as the attacker wants"
+    if hits < _TAKES * probes:
+        return f"{first}. The attack fails even so, and says nothing about the defenses."
+    others = "; ".join(f"with {label} {_share(_success(g))}" for label, g in by_defense.items())
+    groups = {UNDEFENDED: bare, **by_defense}
+    return f"{first}; {others}.{_accuracy(groups)}"
+
+
+def _setting(result: Result) -> str:
+    """Return what two results must share to be of one attack on the same thing."""
+    attack, data = result["attack"], result["data"]
+    parts = [attack["name"], attack["parameters"], attack["rate"], data["name"], data["parameters"]]
+    return config_hash({"parts": parts, "model": result["model"]["name"]})
+
+
+def _label(result: Result) -> str:
+    return str(result["defense"]["name"])
+
+
+def _success(group: Sequence[Result]) -> tuple[int, int] | None:
+    """Return successes and trials over the seeds; None if a run did not measure any."""
+    found = [result["metrics"].get("attack_success") or {} for result in group]
+    if not all(item.get("n") for item in found):
+        return None
+    return sum(item["k"] for item in found), sum(item["n"] for item in found)
+
+
+def _share(success: tuple[int, int] | None) -> str:
+    assert success is not None
+    hits, probes = success
+    return f"{hits:,} of {probes:,} test images ({hits / probes:.1%})"
+
+
+def _accuracy(groups: Mapping[str, Sequence[Result]]) -> str:
+    """Return what it cost in clean accuracy; empty where that was not measured."""
+    shown = []
+    for label, group in groups.items():
+        values = [(result["metrics"].get("zeroshot_top1") or {}).get("value") for result in group]
+        if any(value is None for value in values):
+            return ""
+        shown.append(f"{sum(values) / len(values):.1%} with {label}")
+    return f" Zero-shot accuracy: {', '.join(shown)}."

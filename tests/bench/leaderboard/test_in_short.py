@@ -1,0 +1,58 @@
+"""The sentences below the table of one attack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from clipbench.evaluation.statistics import Proportion
+from clipbench.leaderboard.in_short import in_short
+
+
+def result(defense: str, success: int, top1: int = 30, **changes: Any) -> dict[str, Any]:
+    """Return what the sentences read of a result."""
+    return {
+        "data": {"name": "shapes", "parameters": {"size": 300}},
+        "attack": {"name": "badnets", "parameters": {}, "rate": 0.05},
+        "defense": {"name": defense, "parameters": {}},
+        "model": {"name": "shapes-32"},
+        "metrics": {
+            "attack_success": Proportion(success, 50).to_json(),
+            "zeroshot_top1": Proportion(top1, 100).to_json(),
+        },
+        **changes,
+    }
+
+
+def test_an_attack_and_what_stops_it_are_told_with_what_that_costs() -> None:
+    """Counts are exact, and the clean accuracy stands beside them."""
+    assert in_short([result("none", 45), result("safeclip", 1, top1=20)]) == (
+        "badnets without a defense: 45 of 50 test images (90.0%) are read as the attacker wants;"
+        " with safeclip 1 of 50 test images (2.0%)."
+        " Zero-shot accuracy: 30.0% with none, 20.0% with safeclip."
+    )
+
+
+def test_seeds_are_put_together_and_clean_runs_passed_over() -> None:
+    """As the row of the table has them."""
+    runs = [result(name, k) for name in ("none", "clip") for k in (50, 40)]
+    clean = result("none", 0, attack=None)
+    assert "90 of 100 test images (90.0%)" in in_short([*runs, clean])
+
+
+def test_an_attack_that_fails_by_itself_says_nothing_about_a_defense() -> None:
+    """No defense is praised for stopping what does not happen."""
+    told = in_short([result("none", 20), result("safeclip", 0)])
+    assert told.endswith("The attack fails even so, and says nothing about the defenses.")
+    assert "safeclip" not in told
+
+
+def test_nothing_is_said_where_a_table_says_it_better() -> None:
+    """Several attacks, no undefended run, nothing beside it, or nothing measured."""
+    other = {"name": "sig", "parameters": {}, "rate": 0.05}
+    unmeasured = result("safeclip", 0)
+    del unmeasured["metrics"]["attack_success"]
+    assert in_short([]) == ""
+    assert in_short([result("none", 45)]) == ""
+    assert in_short([result("clip", 45), result("safeclip", 1)]) == ""
+    assert in_short([result("none", 45), unmeasured]) == ""
+    assert in_short([result("none", 45), result("safeclip", 1, attack=other)]) == ""
