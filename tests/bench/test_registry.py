@@ -347,3 +347,40 @@ def test_a_class_without_docstrings_is_described_by_its_fields(tmp_path: Path) -
     text = registry.describe(registry.load("defense", str(file)))
     assert (text.title, text.paper, text.notes) == ("", "", ())
     assert [item.default for item in text.parameters] == ["[1]", "1"]
+
+
+@pytest.mark.parametrize(
+    ("made", "typed", "parsed"),
+    [
+        ("crawl/", "crawl", ("shards", "crawl")),
+        ("00000.tar", "00000.tar", ("shards", "00000.tar")),
+        ("pairs.csv", "pairs.csv", ("csv", "pairs.csv")),
+        ("pairs.TSV", "./pairs.TSV", ("csv", "./pairs.TSV")),
+        ("gone/", "./shapes", ("shards", "./shapes")),
+    ],
+)
+def test_a_data_set_may_be_the_name_of_what_is_there(
+    made: str,
+    typed: str,
+    parsed: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A folder beside one is a path without a slash, too; a table is read as one."""
+    monkeypatch.chdir(tmp_path)
+    Path(made).mkdir() if made.endswith("/") else Path(made).touch()
+    found = registry.parse("dataset", typed)
+    assert (found.name, found.parameters["path"]) == parsed
+
+
+def test_the_name_of_a_data_set_goes_before_a_folder_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a command means does not change with what lies in the folder it is typed in."""
+    monkeypatch.chdir(tmp_path)
+    Path("shapes").mkdir()
+    assert registry.parse("dataset", "shapes").name == "shapes"
+    Path("safeclip").mkdir()
+    assert registry.parse("defense", "safeclip").name == "safeclip"
+    with pytest.raises(UnknownName):
+        registry.load("dataset", "nothing_of_that_name")

@@ -200,3 +200,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """A file that is not there is named in full."""
     with pytest.raises(MissingData, match=r"absent\.yaml"):
         read_yaml(tmp_path / "absent.yaml")
+
+
+def test_numbers_mean_in_yaml_what_they_mean_on_the_command_line(tmp_path: Path) -> None:
+    """YAML 1.1 reads 010 in eights and 1:30 in sixties; nobody who types them means that."""
+    file = tmp_path / "settings.yaml"
+    file.write_text("seed: 010\n")
+    assert combine(read_yaml(file)).seeds == combine({"seed": "010"}).seeds == (10,)
+    for text in ("seed: 1:30", "train: {lr: 1:30.5}"):
+        file.write_text(text)
+        with pytest.raises(BadSetting, match=r"Got '1:30"):
+            combine(read_yaml(file)).configs()

@@ -18,7 +18,11 @@ from click.testing import CliRunner
 from clipbench import __version__
 from clipbench.cli import COMMANDS, cli, main
 from clipbench.cli._errors import report
+from clipbench.cli._options import train_options
 from clipbench.errors import BadSetting, ClipbenchError
+from clipbench.leaderboard.files import write_atomic
+from clipbench.settings import TrainSettings
+from clipbench.shards.files import write_json
 
 HEAVY = ("torch", "numpy", "pandas", "open_clip", "webdataset", "yaml")
 
@@ -225,3 +229,60 @@ def test_the_group_works_under_clicks_own_runner() -> None:
     done = CliRunner().invoke(cli, ["list", "attacks"])
     assert done.exit_code == 0
     assert "none" in done.stdout
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_a_closed_stream_is_as_one_to_nowhere(closed: str, tmp_path: Path) -> None:
+    """Whoever closes standard output gets status 0; and nothing is printed into another file."""
+    board = tmp_path / "board.md"
+    line = f'"{sys.executable}" -m clipbench list configs {closed}'
+    assert subprocess.run(["bash", "-c", line], capture_output=True, check=False).returncode == 0
+    code = (
+        "import os, sys; from clipbench.cli import main;"
+        f" status = main(['example']); file = open({str(board)!r}, 'w');"
+        " os.write(1, b'a library that prints'); file.write('mine'); file.close(); sys.exit(status)"
+    )
+    line = f'"{sys.executable}" -c "{code}" {closed}'
+    assert subprocess.run(["bash", "-c", line], capture_output=True, check=False).returncode == 0
+    assert board.read_text() == "mine"
+
+
+def test_without_docstrings_options_have_no_help_and_all_else_works(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Images of containers set PYTHONOPTIMIZE=2, under which Python throws docstrings away."""
+    monkeypatch.setattr(TrainSettings, "__doc__", None)
+
+    @train_options()
+    def nothing(**_: object) -> None:
+        return None
+
+    done = CliRunner().invoke(click.command("nothing")(nothing), ["--help"])
+    assert done.exit_code == 0
+    assert "--batch-size" in done.output
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EACCES, "a folder you may write to"),
+        (errno.EROFS, "on a disk that can be written to"),
+        (errno.ENOSPC, "free some space"),
+        (errno.EISDIR, "a folder has that name"),
+        (errno.ENAMETOOLONG, "a shorter name"),
+        (errno.EIO, "check the path"),
+    ],
+)
+def test_what_can_not_be_written_is_told_with_what_helps(
+    number: int, advice: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who lacks permission is not told to free space."""
+
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ClipbenchError, match=advice):
+        write_atomic(tmp_path / "table.md", b"")
+    with pytest.raises(ClipbenchError, match="ree some space" if "free" in advice else advice):
+        write_json(tmp_path / "sizes.json", {})
