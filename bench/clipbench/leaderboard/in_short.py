@@ -74,8 +74,9 @@ def _accuracy(groups: Mapping[str, Sequence[Result]]) -> str:
     """Return what it cost in clean accuracy; empty where that was not measured."""
     shown = []
     for label, group in groups.items():
-        values = [(result["metrics"].get("zeroshot_top1") or {}).get("value") for result in group]
-        if any(value is None for value in values):
+        found = [(result["metrics"].get("zeroshot_top1") or {}).get("value") for result in group]
+        values = [float(value) for value in found if value is not None]
+        if len(values) < len(group):
             return ""
         shown.append(f"{sum(values) / len(values):.1%} with {label}")
     return f" Zero-shot accuracy: {', '.join(shown)}."
