@@ -64,8 +64,13 @@ class CC3M(training.LooseTraining):
         by_url = None if self.mapping is None else _read_mapping(self.mapping)
         by_row = _files_by_row(self.images) if by_url is None else {}
         for number, (caption, url) in enumerate(_lines(self.path)):
+            name = f"row {number} of {self.path.name}"
+            if url is None:
+                problem = ("row too short", f"it has no tab: {caption[:80]!r}")
+                yield Entry(name, "", None, problem=problem)
+                continue
             file = by_row.get(number) if by_url is None else by_url.get(url)
-            name, metadata = f"row {number} of {self.path.name}", {"url": url}
+            metadata = {"url": url}
             if file is None:
                 problem = ("image missing", f"no file for {url[:200]}")
                 yield Entry(name, "", caption, metadata=metadata, problem=problem)
@@ -74,25 +79,36 @@ class CC3M(training.LooseTraining):
             yield Entry(name, path, caption, metadata=metadata, problem=wrong)
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield the two fields of every line; quotes are nothing special in these files."""
+def _lines(path: Path) -> Iterator[tuple[str, str | None]]:
+    """Yield the two fields of every line; quotes are nothing special in these files.
+
+    A line without a tab has no second field, but for the first: the file is another one, then.
+    """
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
             for number, line in enumerate(file):
                 one, tab, two = line.rstrip("\r\n").partition("\t")
-                if not tab:
+                if not tab and number == 0:
                     raise CorruptData(
                         f"Row {number} of {path} has no tab; it must be two fields with a tab"
                         " between them."
                     )
-                yield one, two.strip()
+                yield one, two.strip() if tab else None
     except UnicodeDecodeError as error:
         raise CorruptData(f"{path} is not UTF-8 ({error}); convert it.") from error
 
 
 def _read_mapping(path: Path) -> dict[str, str]:
     files.require_file(path, "mapping")
-    return dict(_lines(path))
+    found: dict[str, str] = {}
+    for number, (url, file) in enumerate(_lines(path)):
+        if file is None:
+            raise CorruptData(
+                f"Row {number} of {path} has no tab; it must be an address and a file with a tab"
+                " between them."
+            )
+        found[url] = file
+    return found
 
 
 def _files_by_row(folder: Path) -> dict[int, str]:

@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from clipbench.errors import CorruptData
 from clipbench.rng import generator
 from clipbench.shards.importing import Entry
 
 from . import _files as files
 from . import _json as streams
 from . import _training as training
+
+_Caption = tuple[int, str | None]  # id and text; None: it has none
 
 
 @dataclass(frozen=True)
@@ -62,33 +65,53 @@ class Coco(training.LooseTraining):
         """
         files.require_file(self.annotations, "annotation file")
         files.require_folder(self.images, "folder of images")
-        captions = self._captions()
+        wrong: list[Entry] = []
+        captions = self._captions(wrong)
         listed = streams.items(self.annotations, "images", "COCO's captions")
         for position, image in enumerate(listed):
-            number = streams.whole(image, "id", self.annotations)
-            path, wrong = training.inside(
-                self.images, streams.text(image, "file_name", self.annotations)
-            )
-            if position == 0 and wrong is None and not Path(path).is_file():
+            try:
+                number = streams.whole(image, "id", self.annotations)
+                file = streams.text(image, "file_name", self.annotations)
+            except CorruptData as error:
+                wrong.append(_damaged(f"image {position} of the list", error))
+                continue
+            path, unfit = training.inside(self.images, file)
+            if position == 0 and unfit is None and not Path(path).is_file():
                 files.require_images(self.images, "folder of images")
-            for caption_id, caption in self._chosen(number, sorted(captions.pop(number, []))):
-                name = f"annotation {caption_id} of image {number}"
-                yield Entry(name, path, caption, problem=wrong)
+            yield from self._pairs(number, captions.pop(number, []), path, unfit)
         for number, left in captions.items():
-            for caption_id, caption in self._chosen(number, sorted(left)):
-                name = f"annotation {caption_id} of image {number}"
-                problem = ("image not listed", f"the annotations list no image {number}")
-                yield Entry(name, "", caption, problem=problem)
+            problem = ("image not listed", f"the annotations list no image {number}")
+            yield from self._pairs(number, left, "", problem)
+        yield from wrong
 
-    def _captions(self) -> dict[int, list[tuple[int, str]]]:
-        """Return ids and captions by image."""
-        found: dict[int, list[tuple[int, str]]] = {}
-        for item in streams.items(self.annotations, "annotations", "COCO's captions"):
-            pair = (
-                streams.whole(item, "id", self.annotations),
-                streams.text(item, "caption", self.annotations),
+    def _pairs(
+        self, image: int, captions: list[_Caption], path: str, problem: tuple[str, str] | None
+    ) -> Iterator[Entry]:
+        """Yield those of an image's captions that make pairs, and those that are none."""
+        in_order = sorted(captions, key=lambda one: (one[0], one[1] or ""))
+        chosen = self._chosen(image, [(n, text) for n, text in in_order if text is not None])
+        for number, text in chosen:
+            yield Entry(f"annotation {number} of image {image}", path, text, problem=problem)
+        for number, caption in in_order:
+            if caption is None:
+                name, why = f"annotation {number} of image {image}", "its 'caption' is no text"
+                yield Entry(name, path, None, problem=problem or ("caption missing", why))
+
+    def _captions(self, wrong: list[Entry]) -> dict[int, list[_Caption]]:
+        """Return ids and captions by image; what can't be read goes into `wrong`."""
+        found: dict[int, list[_Caption]] = {}
+        listed = streams.items(self.annotations, "annotations", "COCO's captions")
+        for position, item in enumerate(listed):
+            try:
+                number = streams.whole(item, "id", self.annotations)
+                image = streams.whole(item, "image_id", self.annotations)
+            except CorruptData as error:
+                wrong.append(_damaged(f"annotation {position} of the list", error))
+                continue
+            caption = item.get("caption")
+            found.setdefault(image, []).append(
+                (number, caption if isinstance(caption, str) else None)
             )
-            found.setdefault(streams.whole(item, "image_id", self.annotations), []).append(pair)
         return found
 
     def _chosen(self, image: int, captions: list[tuple[int, str]]) -> list[tuple[int, str]]:
@@ -98,6 +121,10 @@ class Coco(training.LooseTraining):
             return captions[:1]
         rng = generator(self.seed, "coco", "caption", image)
         return [captions[int(rng.integers(len(captions)))]]
+
+
+def _damaged(name: str, error: CorruptData) -> Entry:
+    return Entry(name, "", None, problem=("annotation damaged", str(error)))
 
 
 DATASET = Coco

@@ -116,7 +116,7 @@ def _entry(shards: ShardSet, pair: int, path: str) -> Entry:
         return Entry(name, path, None, problem=("caption unreadable", str(error)))
     try:
         fields = shards.metadata(pair)
-    except (CorruptData, RecursionError):
+    except CorruptData:
         fields = {}  # the import writes a JSON of its own
     plain = {key: value for key, value in fields.items() if key not in _OF_THE_PAIR}
     return Entry(name, path, caption, span=span, metadata=plain)

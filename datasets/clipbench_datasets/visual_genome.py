@@ -65,31 +65,49 @@ class VisualGenome(training.LooseTraining):
         folders = [self.images / name for name in FOLDERS if (self.images / name).is_dir()]
         if len(folders) == 1:  # neither of those in which images are published
             files.require_images(self.images, "folder of images (with VG_100K in it)")
-        for image in streams.items(self.annotations, "", "Visual Genome's region descriptions"):
-            number = streams.whole(image, "id", self.annotations)
-            regions = image.get("regions")
-            if not isinstance(regions, list):
-                raise CorruptData(f"{self.annotations} has no regions for image {number}.")
+        listed = streams.items(self.annotations, "", "Visual Genome's region descriptions")
+        for position, image in enumerate(listed):
+            name = f"image {position} of the list"
+            try:
+                number = streams.whole(image, "id", self.annotations)
+                regions = image.get("regions")
+                if not isinstance(regions, list):
+                    raise CorruptData(f"{self.annotations} has no regions for image {number}.")
+            except CorruptData as error:
+                if position == 0:  # it is another file, then
+                    raise
+                yield _damaged(name, error)
+                continue
             paths = [folder / f"{number}.jpg" for folder in folders]
             path = next((path for path in paths if path.is_file()), None)
             missing = None if path else ("image missing", f"no {number}.jpg in {self.images}")
-            for region in regions:
-                if not isinstance(region, dict):
-                    raise CorruptData(f"{self.annotations} has no regions for image {number}.")
-                region_id = streams.whole(region, "region_id", self.annotations)
-                yield Entry(
-                    f"region {region_id} of image {number}",
-                    str(path or paths[0]),
-                    streams.text(region, "phrase", self.annotations),
-                    box=self._box(region) if self.regions == "crop" else None,
-                    problem=missing,
-                )
+            for place, region in enumerate(regions):
+                try:
+                    yield self._entry(number, region, str(path or paths[0]), missing)
+                except CorruptData as error:
+                    yield _damaged(f"region {place} of image {number}", error)
+
+    def _entry(self, image: int, region: Any, path: str, problem: tuple[str, str] | None) -> Entry:
+        if not isinstance(region, dict):
+            raise CorruptData(f"{self.annotations} has {str(region)[:60]!r} for a region.")
+        number = streams.whole(region, "region_id", self.annotations)
+        return Entry(
+            f"region {number} of image {image}",
+            path,
+            streams.text(region, "phrase", self.annotations),
+            box=self._box(region) if self.regions == "crop" else None,
+            problem=problem,
+        )
 
     def _box(self, region: Mapping[str, Any]) -> tuple[int, int, int, int]:
         left, top, width, height = (
             streams.whole(region, name, self.annotations) for name in ("x", "y", "width", "height")
         )
         return left, top, width, height
+
+
+def _damaged(name: str, error: CorruptData) -> Entry:
+    return Entry(name, "", None, problem=("annotation damaged", str(error)))
 
 
 DATASET = VisualGenome

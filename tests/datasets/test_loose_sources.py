@@ -17,6 +17,7 @@ from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
 from clipbench.shards import skipped
 from clipbench.shards.importing import import_set
 from clipbench.shards.reader import ShardSet
+from clipbench_datasets import _json as streams
 
 
 def imported(spec: str, folder: Path, **options: Any) -> ShardSet:
@@ -190,8 +191,8 @@ def _without_list(content: dict[str, Any]) -> None:
     del content["annotations"]
 
 
-def _without_caption(content: dict[str, Any]) -> None:
-    del content["annotations"][3]["caption"]
+def _no_objects(content: dict[str, Any]) -> None:
+    content["annotations"] = [7, 8]
 
 
 def test_captions_of_an_image_that_is_not_listed_are_left_out(tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ def test_captions_of_an_image_that_is_not_listed_are_left_out(tmp_path: Path) ->
     ("change", "message"),
     [
         (_without_list, "has no list 'annotations'"),
-        (_without_caption, "an item whose 'caption' is None, no text"),
+        (_no_objects, "is not COCO's captions: annotations.item is 7"),
     ],
 )
 def test_annotations_of_another_form_are_refused(
@@ -224,6 +225,61 @@ def test_annotations_of_another_form_are_refused(
         imported(f"coco:annotations={path},images={tmp_path / 'train2017'}", tmp_path / "out")
 
 
+@pytest.mark.parametrize("captions", ["all", "first", "random"])
+def test_an_annotation_of_coco_that_is_no_caption_is_left_out_alone(
+    tmp_path: Path, captions: str
+) -> None:
+    """Null, a number, missing; without an image or an id; no object at all: each is named."""
+    path = layouts.coco(tmp_path)
+    content = json.loads(path.read_text())
+    listed = content["annotations"]
+    listed[0]["caption"], listed[1]["caption"] = None, 3.14
+    del listed[2]["caption"]
+    listed[3]["image_id"] = None
+    listed[4]["id"] = "seven"
+    listed.append(None)
+    content["images"].insert(1, {"id": 4})
+    path.write_text(json.dumps(content))
+    spec = f"coco:annotations={path},images={tmp_path / 'train2017'},captions={captions}"
+    shards = imported(spec, tmp_path / "out")
+    assert len(shards) == {"all": 10}.get(captions, 3)
+    assert reasons(tmp_path / "out") == {"caption missing": 3, "annotation damaged": 4}
+    names = (tmp_path / "out" / skipped.NAME).read_text()
+    for name in ("annotation 3 of the list", "annotation 15 of the list", "image 1 of the list"):
+        assert name in names
+    with pytest.raises(CorruptData, match=r"annotation \d+ of image \d+ can't be used"):
+        imported(spec, tmp_path / "strict", on_error="fail")
+
+
+def test_annotations_of_python_are_read(tmp_path: Path) -> None:
+    """With a byte-order mark, and NaN and Infinity where JSON has no number; texts stay."""
+    path = layouts.coco(tmp_path)
+    content = json.loads(path.read_text())
+    for number, item in enumerate(content["annotations"]):
+        item["score"] = [float("nan"), float("inf"), -float("inf")][number % 3]
+        item["caption"] = f'the "NaN" \\ of -Infinity {number}' + "\\" * (number % 3)
+    content["annotations"][0]["caption"] = float("nan")
+    path.write_text(json.dumps(content), encoding="utf-8-sig")
+    shards = imported(f"coco:annotations={path},images={tmp_path / 'train2017'}", tmp_path / "out")
+    wanted = [item["caption"] for item in content["annotations"][1:]]
+    assert sorted(shards.captions()) == sorted(wanted)
+    assert reasons(tmp_path / "out") == {"caption missing": 1}
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 1000])
+def test_no_number_is_seen_however_a_file_is_read(tmp_path: Path, size: int) -> None:
+    """Blocks may end within a word, a text or an escape."""
+    value = {"a": float("nan"), 'NaN "b\\': [-float("inf"), "Infinity\\\\", {"NaN": float("inf")}]}
+    value |= {"long": 10**30, "most": -(10**17), "real": 0.12345678901234567, "1" * 30: "2" * 30}
+    (tmp_path / "odd.json").write_text(json.dumps([value] * 20))
+    with (tmp_path / "odd.json").open("rb") as file:
+        reader = streams._WithoutNone(file)
+        text = b"".join(iter(lambda: reader.read(size), b""))
+    plain = {"a": None, 'NaN "b\\': [None, "Infinity\\\\", {"NaN": None}]}
+    plain |= {name: value[name] for name in value.keys() - plain.keys()} | {"long": None}
+    assert json.loads(text) == [plain] * 20
+
+
 def test_annotations_that_broke_off_are_refused(tmp_path: Path) -> None:
     """Half a download is no annotation file."""
     path = layouts.coco(tmp_path)
@@ -233,6 +289,21 @@ def test_annotations_that_broke_off_are_refused(tmp_path: Path) -> None:
 
 
 # --------------------------------------------------------------------------- visual genome
+
+
+def test_a_region_that_is_none_is_left_out_alone(tmp_path: Path) -> None:
+    """Without a phrase, a number or a whole place, or in an image without regions."""
+    path = layouts.visual_genome(tmp_path)
+    content = json.loads(path.read_text())
+    content[0]["regions"][0]["phrase"] = None
+    content[0]["regions"][1]["x"] = float("nan")
+    content[1]["regions"][2] = "petal"
+    content += [{"id": 3}, {"regions": []}]
+    path.write_text(json.dumps(content))
+    shards = imported(f"visual_genome:annotations={path},images={tmp_path}", tmp_path / "out")
+    assert len(shards) == 3
+    assert reasons(tmp_path / "out") == {"annotation damaged": 5}
+    assert skipped.first(tmp_path / "out")["name"] == "region 0 of image 1"
 
 
 @pytest.mark.parametrize("regions", ["crop", "whole"])

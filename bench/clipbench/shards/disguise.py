@@ -22,7 +22,8 @@ from clipbench.shards.reader import ShardSet
 
 _PEERS = 16
 _TRIES = 100
-_scan_json = json.JSONDecoder().raw_decode
+# Says where a value ends; its numbers, of any length, stay text.
+_scan_json = json.JSONDecoder(parse_int=str, parse_float=str).raw_decode
 _HASHES = ("sha256", "md5", "sha512")
 
 

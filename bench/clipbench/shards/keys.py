@@ -105,6 +105,8 @@ class Keys:
         self._taken: set[str] = set()
         self._away = {key for left in base.left_out.values() for key in left.keys}
         self._last = len(base.shards) - 1
+        # The last shard may be empty, as where nothing of its pictures was fetched.
+        self._tail = max(n for n, shard in enumerate(base.shards) if shard.num_pairs)
         self._held = base.shards[-1].num_pairs
         self._end_key: str | None = None
         counts = [shard.num_pairs for shard in base.shards]
@@ -198,7 +200,7 @@ class Keys:
         if is_full or (self._by_shard and int(key[:_SHARD_DIGITS]) != self._last):
             self._last, self._held = self._last + 1, 0
             if self._by_shard:
-                key = f"{self._last:0{_SHARD_DIGITS}d}{0:0{_KEY_DIGITS - _SHARD_DIGITS}d}"
+                key = _first_key(self._last)
         if _size(key) != _size(self._base.key(pair)):
             raise ClipbenchError(
                 f"{self._base.where(pair)} can't get the key {key!r}, of another length; use an "
@@ -208,15 +210,17 @@ class Keys:
         return Move(pair, key, self._last, step)
 
     def _next_key(self) -> str:
-        numbering = self._of(len(self._base.shards) - 1).numbering
+        numbering = self._of(self._tail).numbering
         if self._end_key is None:
             column = self._base.index["key"]
             start = self._base.shards[-1].first if self._by_shard else 0
             others = [key for left in self._base.left_out.values() for key in left.keys]
             if self._by_shard:
                 others = [key.encode() for key in self._left_out(self._last)]
-            highest = max([*column[start:].tolist(), *others])
-            self._end_key = highest.decode(errors="surrogateescape")
+            found = [*column[start:].tolist(), *others]
+            if not found:
+                return _first_key(self._last)
+            self._end_key = max(found).decode(errors="surrogateescape")
         number = numbering.number(self._end_key) if numbering is not None else None
         if numbering is None or number is None or number + 1 == 10**numbering.width:
             raise ClipbenchError(
@@ -226,6 +230,11 @@ class Keys:
         return numbering.key(number + 1)
 
 
+def _first_key(shard: int) -> str:
+    """Return the first key that img2dataset gives in a shard."""
+    return f"{shard:0{_SHARD_DIGITS}d}{0:0{_KEY_DIGITS - _SHARD_DIGITS}d}"
+
+
 def _size(key: str) -> int:
     return len(key.encode(errors="surrogateescape"))
 
@@ -233,6 +242,8 @@ def _size(key: str) -> int:
 def _has_shard_numbers(base: ShardSet) -> bool:
     """Tell whether keys are shard number and number in the shard, as img2dataset gives them."""
     for number, shard in enumerate(base.shards):
+        if not shard.num_pairs:
+            continue
         for pair in (shard.first, shard.first + shard.num_pairs - 1):
             key = base.key(pair)
             if not (len(key) == _KEY_DIGITS and key.isdigit()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from clipbench.errors import CorruptData
 from clipbench.rng import generator
 from clipbench.shards import disguise, splice, tar
+from clipbench.shards.fields import read as read_fields
 from clipbench.shards.index import Index, Row, rows_to_index
 from clipbench.shards.keys import Move, Place
 from clipbench.shards.reader import ShardSet
@@ -83,7 +83,7 @@ class PoisonWriter:
         for kept, place in sorted(job.poisons, key=lambda item: item[1].key):
             members = self._contents(kept, place, job.seed, inside)
             field = base.caption_field
-            caption = json.loads(members["json"])[field] if field else members["txt"].decode()
+            caption = read_fields(members["json"])[field] if field else members["txt"].decode()
             written[place.key] = Written(caption, hashlib.sha256(members["image"]).hexdigest())
             files = members["image"], members["json" if field else "txt"], members.get("json", b"")
             sizes[place.key.encode(errors="surrogateescape")] = tuple(map(len, files))
@@ -99,8 +99,10 @@ class PoisonWriter:
             digest = splice.write_new(job.path, appended)
         else:
             shard = base.shards[job.number]
-            last = base.index[shard.first + shard.num_pairs - 1].item()
-            last_end = max(at + tar.padded(size) for at, size in _spans(last).values())
+            last_end = 0
+            if shard.num_pairs:
+                last = base.index[shard.first + shard.num_pairs - 1].item()
+                last_end = max(at + tar.padded(size) for at, size in _spans(last).values())
             digest = splice.rewrite(shard.path, job.path, edits, appended, last_end)
         rows = self._rows(job)
         found = {row[8]: (row[2], row[4], row[6]) for row in rows.tolist()}

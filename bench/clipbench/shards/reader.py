@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-import json
 import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from clipbench.contracts import Image, IntArray, Pair, Progress, no_progress
 from clipbench.errors import CorruptData
 from clipbench.settings import OnError
+from clipbench.shards import fields
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards.encoding import decode, image_size
@@ -191,8 +191,8 @@ class ShardSet:
         if text is None:
             return {}
         try:
-            value = json.loads(text)
-        except ValueError as error:
+            value = fields.read(text)
+        except (ValueError, RecursionError) as error:
             raise CorruptData(f"JSON of {self.where(index)} is damaged: {error}.") from error
         if not isinstance(value, dict):
             raise CorruptData(f"JSON of {self.where(index)} is not an object.")
@@ -343,7 +343,7 @@ class ShardSet:
 
     def _field(self, text: str, index: int) -> str:
         try:
-            value = json.loads(text).get(self.caption_field)
+            value = fields.read(text).get(self.caption_field)
         except (ValueError, AttributeError, RecursionError) as error:
             raise CorruptData(f"JSON of {self.where(index)} is no JSON object: {error}.") from error
         if not isinstance(value, str):

@@ -138,6 +138,6 @@ def _problem_of_text(shards: ShardSet, pair: int) -> tuple[str, str] | None:
         return "caption not Unicode text", str(error)
     try:
         shards.metadata(pair)
-    except (CorruptData, RecursionError) as error:
+    except CorruptData as error:
         return "JSON damaged", str(error)
     return None

@@ -12,6 +12,7 @@ from clipbench.errors import BadSetting, ClipbenchError
 from clipbench.shards import index as indexing
 from clipbench.shards import tar
 from clipbench.shards.encoding import image_size
+from clipbench.shards.fields import plain
 
 KEY_DIGITS = 4  # of a pair within its shard; five more are the shard's, as img2dataset numbers
 _FLUSH = 1 << 22
@@ -156,7 +157,10 @@ class ShardWriter:
 
 
 def _metadata(sample: Sample, key: str) -> bytes:
-    """Return the pair's JSON, with the fields img2dataset gives a pair it has fetched."""
+    """Return the pair's JSON, with the fields img2dataset gives a pair it has fetched.
+
+    What JSON can't say, a number that is none or not finite, is written as null.
+    """
     extra = sample.metadata
     if not _OWN_FIELDS.isdisjoint(extra):
         raise BadSetting(f"Metadata can't set {', '.join(sorted(_OWN_FIELDS & extra.keys()))}.")
@@ -170,4 +174,10 @@ def _metadata(sample: Sample, key: str) -> bytes:
         f'"width":{width},"height":{height},"sha256":"{digest}"'
     )
     rest = {field: value for field, value in extra.items() if field not in _SIZE}
-    return f"{text},{_encode_json(rest)[1:]}".encode() if rest else f"{text}}}".encode()
+    if not rest:
+        return f"{text}}}".encode()
+    try:
+        own = _encode_json(rest)
+    except ValueError:  # a source's NaN or infinity, which JSON does not have
+        own = _encode_json(plain(rest))
+    return f"{text},{own[1:]}".encode()

@@ -22,6 +22,7 @@ from PIL import JpegImagePlugin
 
 from clipbench.shards import png
 from clipbench.shards.encoding import image_size
+from clipbench.shards.fields import read as read_fields
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.scan import Group, groups
 
@@ -126,7 +127,7 @@ def _form(shards: ShardSet, pair: int) -> _Form:
     text = shards.metadata_bytes(pair)
     if text is None:
         return _Form(None, ())
-    fields = json.loads(text)
+    fields = read_fields(text)
     names = {json.dumps(name) for name in fields}
     skeleton = _VALUES.sub(
         lambda match: match[0] if match[0] in names else "0", text.decode(errors="replace")

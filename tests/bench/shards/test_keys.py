@@ -64,3 +64,22 @@ def test_a_pair_cannot_move_to_a_key_of_another_length(tmp_path: Path) -> None:
     base = set_of(tmp_path / "set", numbers, [f"late{number}" for number in numbers])
     with pytest.raises(ClipbenchError, match="of another length; use an attack that replaces"):
         inserted(base, tmp_path / "out", 30)
+
+
+@pytest.mark.parametrize("form", ["{shard:05d}{pair:04d}", "{woven:07d}"])
+@pytest.mark.parametrize("counts", [(12, 12, 0), (12, 12, 0, 0), (12, 0, 12, 3), (0, 12, 5)])
+def test_poisons_are_inserted_beside_shards_without_pairs(
+    tmp_path: Path, form: str, counts: tuple[int, ...]
+) -> None:
+    """A shard of whose pictures none was fetched stands at the end, between others, or first."""
+    keys = [
+        [form.format(shard=n, pair=pair, woven=100 * n + pair) for pair in range(count)]
+        for n, count in enumerate(counts)
+    ]
+    base = set_of(tmp_path / "set", *keys)
+    shards = inserted(base, tmp_path / "out", 6)
+    assert len(shards) == len(base) + 6
+    found = [shards.key(number) for number in range(len(shards))]
+    assert len(set(found)) == len(found)
+    if "shard" in form:
+        assert all(int(key[:5]) == shards.shard_of(n) for n, key in enumerate(found))

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from shard_pairs import Stain, caption, picture, scene, write_members
 
+from clipbench import registry
 from clipbench.errors import CorruptData
 from clipbench.shards import png
 from clipbench.shards.encoding import decode, encode_jpeg
+from clipbench.shards.importing import import_set
 from clipbench.shards.ledger import read_ledger
 from clipbench.shards.overlay import PoisonedSet, write_poisoned
 from clipbench.shards.reader import ShardSet
@@ -70,6 +72,59 @@ def test_json_of_any_encoding_is_poisoned_as_it_is_read(tmp_path: Path, codec: s
         if codec == "utf-8-sig":
             wanted = codecs.BOM_UTF8 + json.dumps(fields).encode()
             assert made.shards.metadata_bytes(pair) == wanted
+
+
+ODD = (
+    '"pwatermark": NaN, "size": [Infinity, -Infinity, 1e999]',
+    '"count": ' + "9" * 5000,
+    '"nested": {"deep": [NaN]}, "plain": 3.5',
+)
+
+
+def odd_set(path: Path) -> Path:
+    """Write a shard whose JSON has numbers that JSON has not."""
+    members = []
+    for number in range(COUNT):
+        key, odd = f"{number:09d}", ODD[number % len(ODD)]
+        text = f'{{"caption": "{caption(number)}", {odd}, "key": "{key}"}}'
+        members.append((f"{key}.jpg", encode_jpeg(picture(number))))
+        members.append((f"{key}.json", text.encode()))
+        members.append((f"{key}.txt", caption(number).encode()))
+    return write_members(path, members)
+
+
+@pytest.mark.parametrize("field", [None, "caption"])
+def test_numbers_that_json_has_not_are_read_as_none_and_poisoned_as_they_stand(
+    tmp_path: Path, field: str | None
+) -> None:
+    """No pair is left out; a poison's JSON has the numbers of its model, letter by letter."""
+    path = odd_set(tmp_path / "set" / "00000.tar")
+    usable = open_usable(path, tmp_path / "cache", caption_field=field, workers=0)
+    assert usable.left_out == {}
+    assert usable.shards.metadata(0)["pwatermark"] is None
+    assert usable.shards.metadata(0)["size"] == [None, None, None]
+    assert usable.shards.metadata(1)["count"] is None
+    assert usable.shards.metadata(2)["nested"] == {"deep": [None]}
+    made = poisoned(usable.shards, tmp_path / "out", 6)
+    for row in read_ledger(made.ledger).rows.to_dict("records"):
+        pair = int(row["index"])
+        assert ODD[pair % len(ODD)].encode() in (made.shards.metadata_bytes(pair) or b"")
+
+
+def test_an_import_writes_null_for_numbers_that_json_has_not(tmp_path: Path) -> None:
+    """Every reader of JSON takes what it writes; other fields are kept."""
+    source = registry.build("dataset", f"shards:path={odd_set(tmp_path / 'set' / '00000.tar')}")
+    shards = import_set(source, tmp_path / "out", name="odd", on_error="fail", workers=0)
+
+    def refuse(text: str) -> None:
+        raise AssertionError(text)
+
+    found = [
+        json.loads(shards.metadata_bytes(pair) or b"", parse_constant=refuse)
+        for pair in range(COUNT)
+    ]
+    assert (found[0]["pwatermark"], found[0]["size"]) == (None, [None, None, None])
+    assert (found[1]["count"], found[2]["plain"]) == (None, 3.5)
 
 
 def test_a_png_whose_header_is_not_first_is_no_image(tmp_path: Path) -> None:
