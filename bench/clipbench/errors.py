@@ -34,9 +34,9 @@ class BadInput(ClipbenchError, ValueError):
 class UnknownName(BadInput, LookupError):
     """A name that is not known, with the nearest one that is."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], more: str = "") -> None:
         choices = sorted(known)
-        self._arguments = (kind, name, choices)
+        self._arguments = (kind, name, choices, more)
         near = _nearest(name, choices)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         shown = choices if len(choices) <= MOST_NAMES else near[1:]
@@ -44,9 +44,9 @@ class UnknownName(BadInput, LookupError):
         if len(choices) > len(shown):
             others = f", among them {', '.join(shown)}" if shown else ""
             names = f"{len(choices)} are known{others}."
-        super().__init__(f"Unknown {kind} {name!r}.{hint} {names}")
+        super().__init__(" ".join(f"Unknown {kind} {name!r}.{hint} {more} {names}".split()))
 
-    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, list[str]]]:
+    def __reduce__(self) -> tuple[type[UnknownName], tuple[str, str, list[str], str]]:
         """Travel between processes, as exceptions of worker processes do."""
         return type(self), self._arguments
 

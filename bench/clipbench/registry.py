@@ -149,7 +149,8 @@ def load(kind: Kind, spec: SpecLike) -> type[Any]:
     else:
         module, colon, member = name.partition(":")
         if not colon:
-            raise UnknownName(kind, name, known)
+            missing = "No file or folder of that name is there, either."
+            raise UnknownName(kind, name, known, missing if kind == "dataset" else "")
         source = Source(name, name, module, member)
     return check_plugin(kind, import_plugin(kind, source), name)
 

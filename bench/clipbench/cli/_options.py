@@ -187,7 +187,7 @@ class _Jobs(click.IntRange):
     name = "integer or auto"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return None if value == "auto" else super().convert(value, param, ctx)
+        return None if str(value).lower() == "auto" else super().convert(value, param, ctx)
 
 
 jobs_option = option(

@@ -170,3 +170,11 @@ def test_addresses_of_data_are_found() -> None:
     config = resolve(data=far, evals=[DATA], attack="badnets", poisons=3)
     assert remote_sources(config) == [far]
     assert remote_sources(resolve(data=DATA)) == []
+
+
+@pytest.mark.parametrize("name", ["hf-hub:a/b", "HF-Hub:a/b", "local-dir:/home/me/models"])
+def test_a_model_from_elsewhere_is_found(name: str) -> None:
+    """A stranger's result makes no one ask a hub, nor look into a folder of its choice."""
+    assert remote_sources(resolve(data=DATA, train={"model": name})) == [name]
+    crafted = {"name": "badclip", "surrogate_model": name}
+    assert remote_sources(resolve(data=DATA, attack=crafted, poisons=40)) == [name]
