@@ -121,7 +121,9 @@ def _cpu_flags() -> frozenset[str] | None:
 def _gpus() -> Finding:
     torch = importlib.import_module("torch")
     if not torch.cuda.is_available():
-        return Finding("gpus", True, "none; work is done on the processor")
+        spare = torch.version.cuda is not None and not torch.version.hip
+        size = "; PyTorch's CPU build would do, and is several GB smaller" if spare else ""
+        return Finding("gpus", True, f"none; work is done on the processor{size}")
     found = []
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from clipbench import lists
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 from clipbench.errors import BadSetting
@@ -25,7 +26,8 @@ WIDTH = 118
     required=True,
     metavar="NAME",
     envvar="CLIPBENCH_COMPARE_DEFENSE",
-    help="Defence as the leaderboard calls it, or with parameters. Give two.",
+    help="Defence as the leaderboard calls it, or with parameters. Give two, with a comma"
+    " between them or one by one.",
 )
 @options.option(
     "--attack",
@@ -53,6 +55,7 @@ def command(
     """
     from clipbench.leaderboard import compare, compare_text, store  # noqa: PLC0415
 
+    sides = lists.each(sides, "defenses")
     if len(sides) != 2:
         raise BadSetting(
             f"A comparison is of two defences; give --defense twice, not {len(sides)}x."

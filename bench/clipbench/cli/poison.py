@@ -30,6 +30,7 @@ from clipbench.errors import MissingData
 @options.option(
     "--show",
     type=click.Path(path_type=Path, dir_okay=False),
+    callback=options.png,
     metavar="FILE.png",
     envvar=None,
     show_default="none",
