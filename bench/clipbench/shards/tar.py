@@ -8,6 +8,7 @@ names and PAX (POSIX.1-2001, "pax Interchange Format").
 from __future__ import annotations
 
 import mmap
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -137,18 +138,41 @@ def _rename(block: bytearray, old_key: bytes, new_key: bytes) -> None:
 
 
 def number(field: bytes) -> int:
-    """Return a header number: octal text, or base 256 as GNU tar writes large ones."""
+    """Return a header number: octal text, or base 256 as GNU tar writes large ones.
+
+    Raises:
+        ValueError: it is neither.
+    """
     if field[0] & 0x80:
         return int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
     text = field.strip(b"\0 ")
-    return int(text, 8) if text else 0
+    return _natural(text, 8) if text else 0
+
+
+def _natural(text: bytes, base: int = 10) -> int:
+    """Return the number that digits say; `int` alone would take signs, blanks and underscores.
+
+    A size below zero leads a walk over headers back to where it was, for ever.
+
+    Raises:
+        ValueError: there is something else than digits.
+    """
+    if not text.isdigit():
+        raise ValueError(f"{text!r} is no number")
+    return int(text, base)
 
 
 def _pax(records: bytes) -> dict[bytes, bytes]:
-    """Return the ``length keyword=value`` records of a PAX header."""
+    """Return the ``length keyword=value`` records of a PAX header.
+
+    Raises:
+        ValueError: a length is no number, or ends before its record has begun.
+    """
     values: dict[bytes, bytes] = {}
     while records:
-        length = int(records[: records.index(b" ")])
+        length = _natural(records[: records.index(b" ")])
+        if length <= records.index(b" "):
+            raise ValueError(f"a record of {length} bytes")
         key, _, value = records[records.index(b" ") + 1 : length - 1].partition(b"=")
         values[key] = value
         records = records[length:]
@@ -159,8 +183,10 @@ def members(path: Path) -> Iterator[Member]:
     """Yield the regular files of a tar, in order.
 
     Raises:
-        CorruptData: the tar is cut off, compressed or damaged.
+        CorruptData: the tar is cut off, compressed or damaged, or no file at all.
     """
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, a device has no end
+        raise CorruptData(f"Shard {path} is no regular file; remove it, or write it again.")
     with path.open("rb") as file:
         if file.seek(0, 2) == 0:
             raise CorruptData(f"Shard {path} is empty; write it again or remove it.")
@@ -221,7 +247,7 @@ def _said(
     if kind == ord("x"):
         values = _pax(content)
         size = values.get(b"size")
-        return values.get(b"path", before[0]), before[1] if size is None else int(size)
+        return values.get(b"path", before[0]), before[1] if size is None else _natural(size)
     return before
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from shard_pairs import write_members
 
+from clipbench.errors import CorruptData
 from clipbench.shards import splice, tar
 
 DEEP = "d" * 80 + "/" + "e" * 20 + "/"  # with a name behind it, more than the 100 bytes of a field
@@ -67,3 +70,79 @@ def test_a_header_in_a_folder_of_its_own_is_renamed_too(tmp_path: Path) -> None:
     made = tar.rewritten(bytes(heads), b"a/0001", b"a/0002", 1)
     assert made[:100].rstrip(b"\0") == b"a/PaxHeaders/0002.txt"
     assert made[-tar.BLOCK :][:100].rstrip(b"\0") == b"a/0002.txt"
+
+
+def crafted(name: bytes, size: bytes, kind: bytes = b"0") -> bytes:
+    """Return a header whose size field holds any text, with a right checksum."""
+    block = bytearray(tar.header(name, 0))
+    block[124:136], block[156:157] = size.ljust(12, b"\0"), kind
+    return signed(block)
+
+
+def signed(block: bytearray) -> bytes:
+    """Return a header with the checksum that belongs to it."""
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def extended(record: bytes) -> bytes:
+    """Return an empty member with a PAX record in front of it."""
+    head = crafted(b"x", b"%011o" % len(record), b"x")
+    return head + record.ljust(tar.BLOCK, b"\0") + crafted(b"a.txt", b"%011o" % 0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(crafted(b"a.txt", b"-0000001000"), id="size below zero"),
+        pytest.param(crafted(b"a.txt", b"+0000000000"), id="size with a sign"),
+        pytest.param(crafted(b"a.txt", b"0_0"), id="size with an underscore"),
+        pytest.param(extended(b"14 size=-1536\n"), id="PAX size below zero"),
+        pytest.param(extended(b"0 path=x\n"), id="PAX record of no length"),
+        pytest.param(extended(b"-9 path=x\n"), id="PAX record of a length below zero"),
+        pytest.param(extended(b"1 path=x\n"), id="PAX record that ends in its length"),
+    ],
+)
+def test_a_number_that_would_lead_back_is_damage(tmp_path: Path, content: bytes) -> None:
+    """A walk over headers goes forward or ends; it never returns to where it was."""
+    path = tmp_path / "00000.tar"
+    path.write_bytes(content + bytes(10_240))
+    with pytest.raises(CorruptData, match="damaged tar header"):
+        list(tar.members(path))
+
+
+def test_every_walk_over_mutated_headers_ends(tmp_path: Path) -> None:
+    """Whatever its fields hold, members come in order and do not overlap, or it is damage."""
+    path = tmp_path / "00000.tar"
+    whole = extended(b"16 path=one.txt\n") + b"".join(
+        crafted(b"%d.txt" % number, b"%011o" % 512) + bytes(512) for number in range(3)
+    )
+    rng = np.random.default_rng(0)
+    letters = np.frombuffer(b"-+_ 01237\0\x80\xff=", np.uint8)
+    damaged = 0
+    for _ in range(500):
+        content = bytearray(whole)
+        for _ in range(int(rng.integers(1, 4))):
+            block = int(rng.integers(len(content) // tar.BLOCK)) * tar.BLOCK
+            at = block + int(rng.choice([rng.integers(0, 24), rng.integers(124, 136), 156]))
+            content[at] = rng.choice(letters)
+            if content[block + 257 : block + 262] == b"ustar":
+                content[block : block + tar.BLOCK] = signed(content[block : block + tar.BLOCK])
+        path.write_bytes(content + bytes(10_240))
+        position = 0
+        try:
+            for member in tar.members(path):
+                assert position <= member.start < member.offset <= member.end
+                position = member.end
+        except CorruptData:
+            damaged += 1
+    assert 0 < damaged < 500
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    """A pipe among the shards would be waited for, for ever."""
+    path = tmp_path / "00000.tar"
+    os.mkfifo(path)
+    with pytest.raises(CorruptData, match="no regular file"):
+        list(tar.members(path))
