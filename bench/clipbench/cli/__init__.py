@@ -17,6 +17,7 @@ from clipbench import __version__
 from clipbench.cli._errors import report, show_warning
 from clipbench.cli._options import PREFIX, traceback_option
 from clipbench.cli._streams import open_streams
+from clipbench.descriptors import raise_limit
 from clipbench.errors import UnknownName
 from clipbench.threads import share_processors
 
@@ -88,6 +89,7 @@ def main(args: Sequence[str] | None = None) -> int:
     open_streams()
     state = {"traceback": False}
     share_processors()  # before a command loads torch
+    raise_limit()
     try:
         given = list(sys.argv[1:] if args is None else args)
         with warnings.catch_warnings():

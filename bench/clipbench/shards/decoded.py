@@ -6,6 +6,7 @@ has in common with its clean base.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,13 @@ import numpy.typing as npt
 from PIL import Image as Pil
 
 from clipbench.contracts import Image, IntArray, Progress, no_progress
+from clipbench.descriptors import share
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards.files import atomic_file, clear_leftovers, make_folder
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
 
+_PART = 4  # of the files a process may hold open
 _ABANDONED_S = 3600.0  # an unfinished file not written for so long is nobody's
 _AT_ONCE = 1 << 25  # bytes of pixels a worker holds before it writes them
 
@@ -63,9 +66,10 @@ class DecodedImages:
         self.image_size = image_size
         self._files, self._counts = tuple(files), tuple(counts)
         self._firsts = np.cumsum([0, *counts])
-        self._maps: list[npt.NDArray[np.uint8]] = [
-            np.load(file, mmap_mode="r", allow_pickle=False).view(np.ndarray) for file in files
-        ]
+        self._most = share(_PART, len(files))
+        self._maps: dict[int, npt.NDArray[np.uint8]] = {}
+        for number in range(min(len(files), self._most)):
+            self._mapped(number)
 
     @classmethod
     def open(
@@ -134,14 +138,13 @@ class DecodedImages:
         out = np.empty((len(wanted), size, size, 3), np.uint8)
         shard = np.searchsorted(self._firsts, wanted, side="right") - 1
         rows = wanted - self._firsts[shard]
-        if len(wanted) <= 4 * len(self._maps):  # few to a shard: one by one is fastest
-            maps = self._maps
+        if len(wanted) <= 4 * len(self._files):  # few to a shard: one by one is fastest
             for place, (number, row) in enumerate(zip(shard.tolist(), rows.tolist(), strict=True)):
-                out[place] = maps[number][row]
+                out[place] = self._mapped(number)[row]
             return out
         order = np.lexsort((rows, shard))
         for part in np.split(order, np.flatnonzero(np.diff(shard[order])) + 1):
-            out[part] = self._maps[shard[part[0]]][rows[part]]
+            out[part] = self._mapped(int(shard[part[0]]))[rows[part]]
         return out
 
     def __getitem__(self, index: int) -> Image:
@@ -149,8 +152,20 @@ class DecodedImages:
         if not 0 <= index < len(self):
             raise IndexError(f"pairs are numbered 0 to {len(self) - 1}, not {index}")
         shard = int(np.searchsorted(self._firsts, index, side="right")) - 1
-        image: Image = self._maps[shard][index - int(self._firsts[shard])]
+        image: Image = self._mapped(shard)[index - int(self._firsts[shard])]
         return image
+
+    def _mapped(self, number: int) -> npt.NDArray[np.uint8]:
+        """Return the images of one shard; a mapping keeps a file open, so not all may stay."""
+        found = self._maps.get(number)
+        if found is None:
+            while len(self._maps) >= self._most:
+                self._maps.pop(next(iter(self._maps)), None)
+            file, shape = self._files[number], (self._counts[number], *(self.image_size,) * 2, 3)
+            head = file.stat().st_size - math.prod(shape)  # quicker than to read it each time
+            found = np.memmap(file, np.uint8, "r", head, shape).view(np.ndarray)
+            self._maps[number] = found
+        return found
 
     def __getstate__(self) -> tuple[Any, ...]:
         return self._files, self._counts, self.image_size

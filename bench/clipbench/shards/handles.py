@@ -6,9 +6,11 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from clipbench.descriptors import share
 from clipbench.errors import CorruptData, MissingData
 
 _MOST = 256
+_PART = 16  # several sets are open at once, and torch has files of its own
 
 
 class Handle:
@@ -26,17 +28,18 @@ class Handle:
 
 
 class OpenFiles:
-    """Some numbered files, at most 256 of them open at a time. Pickled without its handles."""
+    """Some numbered files, of which a few hundred at most are open. Pickled without its handles."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
         self._open: dict[int, Handle] = {}
+        self._most = share(_PART, _MOST)
 
     def handle(self, number: int) -> Handle:
         """Return an open file; hold the handle while its descriptor is in use."""
         handle = self._open.get(number)
         if handle is None:
-            if len(self._open) >= _MOST:
+            if len(self._open) >= self._most:
                 self._open.clear()  # readers in other threads hold theirs
             try:
                 handle = self._open[number] = Handle(self._paths[number])

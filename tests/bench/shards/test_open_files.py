@@ -1,0 +1,95 @@
+"""Sets of more shards than a process may hold files open."""
+
+from __future__ import annotations
+
+import pickle
+import resource
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shard_pairs import Stain, caption, picture, scene, write_members
+
+from clipbench import descriptors
+from clipbench.shards.decoded import DecodedImages
+from clipbench.shards.encoding import encode_png
+from clipbench.shards.overlay import write_poisoned
+from clipbench.shards.reader import ShardSet
+from clipbench.shards.usable import open_usable
+from clipbench.shards.verify import verify
+
+SHARDS = 150
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 150 shards of two pairs each."""
+    folder: Path = tmp_path_factory.mktemp("many")
+    for shard in range(SHARDS):
+        members = []
+        for number in (2 * shard, 2 * shard + 1):
+            members.append((f"{shard:05d}{number % 2:04d}.png", encode_png(picture(number))))
+            members.append((f"{shard:05d}{number % 2:04d}.txt", caption(number).encode()))
+        write_members(folder / f"{shard:05d}.tar", members)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def few_files() -> Iterator[None]:
+    """Let this process have 64 files open beside those it has."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened = Path("/proc/self/fd")
+    highest = max(int(one.name) for one in opened.iterdir()) if opened.is_dir() else 64
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(highest + 64, hard), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_every_pair_is_read_in_any_order(folder: Path, tmp_path: Path) -> None:
+    """Captions, pictures and screening, with two more sets open beside."""
+    shards = open_usable(folder, tmp_path / "cache", workers=0).shards
+    others = [ShardSet.open(folder) for _ in range(2)]
+    order = np.random.default_rng(0).permutation(2 * SHARDS).tolist()
+    for number in order:
+        for one in (shards, *others):
+            assert one.caption(number) == caption(number)
+        np.testing.assert_array_equal(shards.image(number), picture(number))
+
+
+def test_decoded_pictures_are_gathered_from_all_shards(folder: Path, tmp_path: Path) -> None:
+    """In batches that take one from each, and after a journey to another process."""
+    shards = ShardSet.open(folder)
+    decoded = DecodedImages.open(shards, 12, tmp_path / "decoded", workers=0)
+    order = np.random.default_rng(1).permutation(2 * SHARDS)
+    wanted = np.stack([decoded[number] for number in range(2 * SHARDS)])
+    for images in (decoded, pickle.loads(pickle.dumps(decoded))):
+        np.testing.assert_array_equal(images.gather(order), wanted[order])
+        np.testing.assert_array_equal(images.gather(order[:40]), wanted[order[:40]])
+
+
+def test_sets_are_poisoned_and_verified(folder: Path, tmp_path: Path) -> None:
+    """Poisons in many shards, all others linked; then each pair is compared with the clean set."""
+    base = ShardSet.open(folder)
+    write_poisoned(
+        base,
+        Stain(bases=range(0, 200, 2)),
+        scene(100),
+        tmp_path / "out",
+        attack_name="stain",
+        attack_parameters={},
+        dataset={"name": "tiny"},
+    )
+    report = verify(tmp_path / "out", base=base)
+    assert [check.message for check in report.checks if not check.passed] == []
+
+
+def test_the_limit_is_raised_as_far_as_the_system_allows() -> None:
+    """A command starts with that; where it is not allowed, it stays."""
+    before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    descriptors.raise_limit()
+    after, same = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert same == hard
+    assert after == max(before, min(hard, 1 << 16)) if hard != resource.RLIM_INFINITY else after
+    descriptors.raise_limit()
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == after
