@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import os
@@ -21,7 +22,7 @@ from typing import IO, Any
 
 from clipbench.disk import is_full
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
-from clipbench.shards import pipes
+from clipbench.shards import pipes, tar
 from clipbench.shards.files import (
     human_bytes,
     locked_folder,
@@ -36,6 +37,7 @@ _ATTEMPTS = 5
 _TIMEOUT_S = 60.0
 PAUSE_S = 0.5  # before the second attempt; doubled with each
 _BLOCK = 1 << 20
+_RECORD = "fetched.json"
 _HASH = re.compile(r"sha256=([0-9a-f]{64})")
 
 
@@ -48,6 +50,11 @@ class RemoteShard(ABC):
     """
 
     text: str
+
+    @property
+    def shown(self) -> str:
+        """Where it comes from, as it may be told."""
+        return self.text
 
     @property
     def identity(self) -> str:
@@ -64,16 +71,17 @@ class RemoteShard(ABC):
         return cache / self.identity / self.name
 
     def _record(self, cache: Path) -> Path:
-        return cache / self.identity / "fetched.json"
+        return cache / self.identity / _RECORD
 
     def is_whole(self, cache: Path) -> bool:
-        """Whether it was fetched and has the size it had then."""
+        """Whether it was fetched to its end and has the size it had then."""
         path, record = self.path(cache), self._record(cache)
-        return (
-            path.is_file()
-            and record.is_file()
-            and path.stat().st_size == read_json(record).get("bytes")
-        )
+        if not (path.is_file() and record.is_file()):
+            return False
+        known = read_json(record)
+        if path.stat().st_size != known.get("bytes"):
+            return False
+        return known.get("walked") is True or _problem_of(path) is None
 
     def fetch(self, cache: Path) -> None:
         """Put the shard into the cache, unless another process has."""
@@ -93,7 +101,8 @@ class RemoteShard(ABC):
             except CorruptData:
                 partial.unlink()
                 raise
-            record = {"source": self.text, "bytes": partial.stat().st_size, "sha256": digest}
+            size = partial.stat().st_size
+            record = {"source": self.shown, "bytes": size, "sha256": digest, "walked": True}
             partial.replace(self.path(cache))
             write_json(self._record(cache), record)
 
@@ -107,9 +116,35 @@ class RemoteShard(ABC):
         if len(head) < 512 or head[257:262] != b"ustar":
             start = head[:40].decode("latin-1")
             raise CorruptData(
-                f"{self.text} is no tar (it starts with {start!r} and has"
+                f"{self.shown} is no tar (it starts with {start!r} and has"
                 f" {human_bytes(partial.stat().st_size)}, SHA-256 {digest[:12]}); check the source."
             )
+        problem = _problem_of(partial)
+        if problem is not None:
+            raise CorruptData(
+                f"{self.shown} ended early, though it told of no failure"
+                f" ({human_bytes(partial.stat().st_size)}):"
+                f" {problem.removeprefix(f'Shard {partial} ')} The same command does so."
+            )
+
+
+def _problem_of(path: Path) -> str | None:
+    """Return what is wrong with a tar, told from its headers; None if it goes on to its end."""
+    try:
+        for _ in tar.members(path):
+            pass
+    except CorruptData as error:
+        return str(error)
+    return None
+
+
+def forget(path: Path) -> bool:
+    """Have a shard fetched again that was found damaged; False if it was not fetched at all."""
+    record = path.with_name(_RECORD)
+    if not record.is_file():
+        return False
+    record.unlink(missing_ok=True)
+    return True
 
 
 class CommandShard(RemoteShard):
@@ -146,7 +181,23 @@ class UrlShard(RemoteShard):
 
     @property
     def _address(self) -> str:
-        return self.text.partition("#")[0]
+        """The address without the name and password that may stand before the host."""
+        parts = urllib.parse.urlsplit(self.text.partition("#")[0])
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    @property
+    def _authorization(self) -> str | None:
+        """What tells the server who asks, if the address does."""
+        parts = urllib.parse.urlsplit(self.text)
+        if parts.username is None:
+            return None
+        said = f"{parts.username}:{parts.password or ''}"
+        return "Basic " + base64.b64encode(urllib.parse.unquote(said).encode()).decode()
+
+    @property
+    def shown(self) -> str:
+        """Where it comes from, without a password."""
+        return self.text.replace(self.text.partition("#")[0], self._address, 1)
 
     @property
     def name(self) -> str:
@@ -165,7 +216,7 @@ class UrlShard(RemoteShard):
 
     def _fill(self, partial: Path) -> None:
         if (fragment := self.text.partition("#")[2]) and not _HASH.fullmatch(fragment):
-            raise BadSetting(f"{self.text}: behind # can only stand sha256= and 64 hex digits.")
+            raise BadSetting(f"{self.shown}: behind # can only stand sha256= and 64 hex digits.")
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._download(partial)
@@ -197,6 +248,8 @@ class UrlShard(RemoteShard):
         have = partial.stat().st_size if partial.is_file() else 0
         request = urllib.request.Request(self._address)  # noqa: S310 - http and https alone
         request.add_header("Accept-Encoding", "identity")
+        if self._authorization is not None:  # for this host, and none that it redirects to
+            request.add_unredirected_header("Authorization", self._authorization)
         if have and version.is_file():
             request.add_header("Range", f"bytes={have}-")
             request.add_header("If-Range", version.read_text(encoding="latin-1"))

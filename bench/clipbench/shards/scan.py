@@ -200,6 +200,12 @@ def scan(
                     rows.append(row)
         except OSError as error:
             raise MissingData(f"Shard {path} can't be read: {error.strerror}.") from error
+        except CorruptData as error:
+            from clipbench.shards.remote_shard import forget  # noqa: PLC0415 - for this alone
+
+            if not forget(path):
+                raise
+            raise CorruptData(f"{error} The same command fetches it again.") from error
         parts.append(rows_to_index(rows))
         stamps.append(Stamp("", status.st_size, status.st_mtime_ns, len(rows)))
     progress("indexing shards", len(paths), len(paths))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,12 +27,14 @@ class Site:
     files: dict[str, bytes]
     address: str = ""
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    names: list[str | None] = field(default_factory=list)
     break_after: int | None = None  # bytes; once
     tag: str | None = '"one"'
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         wanted = request.headers.get("Range")
         self.asked.append((request.path, wanted))
+        self.names.append(request.headers.get("Authorization"))
         content = self.files.get(request.path)
         if content is None:
             request.send_error(404)
@@ -206,6 +210,53 @@ def test_a_command_that_fails_leaves_nothing(
     with pytest.raises(error, match=says):
         fetch(f"pipe:{command}", cache)
     assert not list(cache.rglob("*.tar"))
+
+
+def test_a_command_that_ends_early_without_a_word_is_run_again(
+    clean: ShardSet, cache: Path, tmp_path: Path
+) -> None:
+    """Half a tar with status 0 is no shard; the same command then gives the whole one."""
+    whole = clean.shards[0].path
+    half = tmp_path / "half.tar"
+    half.write_bytes(whole.read_bytes()[: whole.stat().st_size // 3])
+    source = f"pipe:cat {tmp_path / 'now.tar'}"
+    pipes.allow([source])
+    (tmp_path / "now.tar").write_bytes(half.read_bytes())
+    with pytest.raises(CorruptData, match=r"ended early.*is cut off"):
+        fetch(source, cache)
+    (tmp_path / "now.tar").write_bytes(whole.read_bytes())
+    (path,) = fetch(source, cache)
+    assert path.read_bytes() == whole.read_bytes()
+
+
+def test_half_a_tar_that_was_taken_for_whole_is_fetched_again(site: Site, cache: Path) -> None:
+    """As one may lie in a cache from before ends were looked at; and damage is forgotten, too."""
+    source = f"{site.address}/00000.tar"
+    (path,) = fetch(source, cache)
+    half = site.files["/00000.tar"][:5000]
+    path.write_bytes(half)
+    record = path.with_name("fetched.json")
+    record.write_text(json.dumps({"source": source, "bytes": len(half)}))
+    assert fetch(source, cache) == [path]
+    assert path.read_bytes() == site.files["/00000.tar"]
+    damaged = bytearray(path.read_bytes())
+    damaged[512 * 3 : 512 * 40] = b"x" * (512 * 37)
+    path.write_bytes(damaged)
+    with pytest.raises(CorruptData, match="The same command fetches it again"):
+        ShardSet.open(path)
+    fetch(source, cache)
+    assert len(ShardSet.open(path)) == 10
+
+
+def test_a_name_and_password_go_to_the_server_and_nowhere_else(site: Site, cache: Path) -> None:
+    """Neither into the cache nor into messages."""
+    address = site.address.replace("http://", "http://me:p%40ss@")
+    (path,) = fetch(f"{address}/00000.tar", cache)
+    assert site.names == ["Basic " + base64.b64encode(b"me:p@ss").decode()]
+    assert "p%40ss" not in path.with_name("fetched.json").read_text()
+    with pytest.raises(MissingData, match="404") as caught:
+        fetch(f"{address}/none.tar", cache)
+    assert "p%40ss" not in str(caught.value)
 
 
 def test_what_counts_as_remote() -> None:
