@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from clipbench.contracts import AnyProbes, EvaluationSet, Image, TextProbes
+from clipbench.named_files import write_picture
 from clipbench.shards.decoded import fit
-from clipbench.shards.files import atomic_file
 from clipbench.shards.ledger import Ledger
 from clipbench.shards.reader import ShardSet
 
@@ -141,5 +141,4 @@ def _draw(rows: Sequence[Sequence[Cell]], title: str, path: Path) -> None:
                 transform=axis.transAxes,
             )  # fmt: skip
     figure.suptitle(title, fontsize=10, parse_math=False)
-    with atomic_file(path) as file:
-        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    write_picture(figure, path, dpi=120)

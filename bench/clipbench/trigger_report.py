@@ -17,11 +17,11 @@ import numpy.typing as npt
 
 from clipbench.contracts import Image
 from clipbench.errors import BadSetting
+from clipbench.named_files import write_picture
 from clipbench.rng import generator
 from clipbench.settings import TrainSettings
 from clipbench.shards.decoded import fit
 from clipbench.shards.encoding import decode, encode_jpeg
-from clipbench.shards.files import atomic_file
 
 if TYPE_CHECKING:
     from clipbench.training.augment import ImageAugmentation
@@ -199,7 +199,7 @@ def contact_sheet(
     title: str,
     quality: int = 95,
 ) -> None:
-    """Write a PNG with a row an image: clean, triggered, difference, after JPEG, augmented.
+    """Draw a row an image: clean, triggered, difference, after JPEG, augmented.
 
     Differences are stretched to the full range, or faint triggers would show as black.
     """
@@ -222,5 +222,4 @@ def contact_sheet(
             if number == 0:
                 axis.set_title(name, fontsize=9)
     figure.suptitle(title, fontsize=10)
-    with atomic_file(path) as file:
-        figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+    write_picture(figure, path, dpi=120)

@@ -13,6 +13,7 @@ from clipbench import registry
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.errors import BadInput, BadSetting, MissingData, UnknownName
+from clipbench.named_files import check_picture
 from clipbench.plugins import KINDS, Kind
 from clipbench.settings import TrainSettings
 
@@ -103,13 +104,12 @@ def _show(
     settings: tuple[str, ...],
 ) -> None:
     """Write the contact sheet of an attack's trigger and print its measures."""
+    check_picture(out)
     from clipbench import trigger_report as report  # noqa: PLC0415 - heavy
 
     trigger = registry.build("attack", name).trigger()
     if trigger is None:
         raise BadSetting(f"The attack {name!r} has no trigger that could be shown.")
-    if not out.resolve().parent.is_dir():
-        raise MissingData(f"There is no folder {out.resolve().parent} to write {out.name} into.")
     train = TrainSettings.from_mapping(options.assignments(settings, "--set"))
     images = [_read(file) for file in files] if files else _test_images(data)
     pairs = report.pairs_of(trigger, images)

@@ -9,7 +9,7 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result, reporter_for
-from clipbench.errors import MissingData
+from clipbench.named_files import check_picture
 
 
 @click.command("poison", cls=options.Command)
@@ -55,12 +55,12 @@ def command(
 
     The shards are for any training program; keep the ledger from it.
     """
+    if show is not None:
+        check_picture(show)
     request = options.request_of(ctx)
     config = request.config()
     from clipbench.pipeline.poison import poison  # noqa: PLC0415 - heavy
 
-    if show is not None and not show.resolve().parent.is_dir():
-        raise MissingData(f"There is no folder {show.resolve().parent} to write {show.name} into.")
     with reporter_for(quiet) as reporter:
         # "." has no name to which anything could be added.
         out = None if folder is None else folder.resolve()

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import uuid
+import stat
 from pathlib import Path
 
 from clipbench.disk import way_out
 from clipbench.errors import ClipbenchError
+from clipbench.named_files import named_file
 
 
 def write_atomic(path: Path, content: bytes) -> Path:
-    """Write `content` to `path` by way of a temporary file in the same folder.
+    """Write `content` to `path`; see `clipbench.named_files` for what is not a regular file.
 
     Missing folders are made. A reader sees the old file or the new one, never a part.
 
@@ -21,17 +22,13 @@ def write_atomic(path: Path, content: bytes) -> Path:
     Raises:
         ClipbenchError: if the file system refuses: disk full, no permission, a folder in the way.
     """
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(content)
-                file.flush()
+        with named_file(path) as file:
+            file.write(content)
+            file.flush()
+            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)  # still there only if something above failed
     except OSError as error:
         raise ClipbenchError(
             f"Could not write {path}: {error.strerror or error}; {way_out(error)}, then try again."

@@ -19,6 +19,7 @@ from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.labels import Defaults, rate_text
 from clipbench.leaderboard.rows import FIRST
 from clipbench.leaderboard.store import Result
+from clipbench.named_files import NO_METADATA
 
 # Okabe and Ito's palette, told apart by colour-blind readers; its yellow is too faint on white.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
@@ -35,12 +36,6 @@ _STYLE = {
     "legend.frameon": False,
     "savefig.dpi": 150,
     "svg.hashsalt": "clipbench",  # ids inside an SVG depend on nothing else
-}
-# Without these, files name the moment or the version of the program that drew them.
-_NO_METADATA: dict[str, dict[str, None]] = {
-    "png": {"Software": None},
-    "svg": {"Date": None, "Creator": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
 
 
@@ -317,6 +312,6 @@ def _save(figure: Figure, path: Path, formats: Sequence[str]) -> list[Path]:
     paths = []
     for name in formats:
         content = io.BytesIO()
-        figure.savefig(content, format=name, metadata=_NO_METADATA.get(name))
+        figure.savefig(content, format=name, metadata=NO_METADATA.get(name))
         paths.append(write_atomic(path.with_name(f"{path.name}.{name}"), content.getvalue()))
     return paths
