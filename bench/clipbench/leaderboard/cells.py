@@ -98,7 +98,8 @@ def _eligible(row: Record) -> str:
 
 
 def _eligible_briefly(row: Record) -> str:
-    return re.sub(r"^unknown .*", "unknown", _eligible(row).replace("(undefended ", "("))
+    text = _eligible(row).replace("(undefended ", "(").replace(", that model", ", model")
+    return re.sub(r"^unknown \((?!no control).*", "unknown", text)
 
 
 COMPACT: dict[str, Cell] = {

@@ -18,7 +18,8 @@ from typing import Any
 import pandas as pd
 
 from clipbench.evaluation.clustered import clustered_interval
-from clipbench.evaluation.statistics import Proportion, mean_and_spread, pool
+from clipbench.evaluation.statistics import mean_and_spread, pool
+from clipbench.leaderboard.eligibility import counts_of, eligibility
 from clipbench.leaderboard.export import results_json
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.labels import Defaults, Labels, canonical
@@ -47,8 +48,9 @@ def leaderboard(
     by machine (`rows.relative_cost`), ``peak_memory_bytes`` the maximum.
 
     ``eligible`` says whether the attack worked at all: "yes" where the undefended row of the same
-    attack, rate, model and data has a pooled attack success of at least `eligible_at`. A defense
-    cannot be credited with stopping an attack that fails by itself.
+    attack, rate, model and data has a pooled attack success of at least `eligible_at` that is apart
+    from chance and from its clean control, see `eligibility`. A defense cannot be credited with
+    stopping an attack that fails by itself.
 
     Runs that differ in any setting that is not incidental are rows of their own, and the label of
     the defense names the setting. Of two runs that differ in incidental settings alone, the newer
@@ -192,7 +194,7 @@ def _measured(row: Row, metrics: Mapping[str, _Columns]) -> dict[str, Any]:
         column = columns.name
         present = [result["metrics"][name] for result in row.results if name in result["metrics"]]
         record |= _spread(column, [metric["value"] for metric in present])
-        shares = _shares(present) if columns.counted else []
+        shares = counts_of(present) if columns.counted else []
         if shares:
             pooled, (low, high) = pool(shares), clustered_interval(shares)
             record |= {column: pooled.value, f"{column}_k": pooled.k, f"{column}_n": pooled.n}
@@ -200,13 +202,6 @@ def _measured(row: Row, metrics: Mapping[str, _Columns]) -> dict[str, Any]:
     exposures = [result["exposures"]["mean"] for result in row.results if result["exposures"]]
     spread = _spread("exposures", exposures)
     return record | {key: spread[key] for key in ("exposures_mean", "exposures_seeds")}
-
-
-def _shares(metrics: Sequence[Mapping[str, Any]]) -> list[Proportion]:
-    """Return the shares of the seeds; none if one of them says a value without its counts."""
-    if any(metric.get("k") is None for metric in metrics):
-        return []
-    return [Proportion(metric["k"], metric["n"]) for metric in metrics]
 
 
 def _spread(name: str, values: Sequence[float]) -> dict[str, Any]:
@@ -234,12 +229,5 @@ def _median_seconds(results: Iterable[Result]) -> float | None:
 def _eligible(row: Row, reference: Sequence[Result], eligible_at: float) -> dict[str, Any]:
     if row.context[0][0] == "none":
         return {"eligible": None, "undefended": None}
-    if not reference:
-        return {"eligible": "unknown (no undefended row)", "undefended": None}
-    metrics = [result["metrics"] for result in reference]
-    shares = _shares([found["attack_success"] for found in metrics if "attack_success" in found])
-    if not shares:
-        return {"eligible": "unknown (undefended row has no attack success)", "undefended": None}
-    success = pool(shares).value
-    verdict = "yes" if success >= eligible_at else f"no (undefended {100 * success:.1f}%)"
-    return {"eligible": verdict, "undefended": success}
+    found = eligibility(row.results, reference, eligible_at)
+    return {"eligible": found.verdict, "undefended": found.undefended}

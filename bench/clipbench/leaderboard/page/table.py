@@ -192,10 +192,7 @@ def _eligible(row: Record) -> Content:
         return MISSING
     if word == ELIGIBLE:
         return "yes"
-    reason = {
-        INELIGIBLE: f"undefended: {100 * (row['undefended'] or 0.0):.1f}%",
-        UNKNOWN: str(row["eligible"]).removeprefix("unknown ").strip("()"),
-    }[word]
+    reason = str(row["eligible"]).partition("(")[2].removesuffix(")")
     return join([tag("strong", word), tag("span", f" {reason}", class_="bounds")])
 
 

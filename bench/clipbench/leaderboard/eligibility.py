@@ -1,0 +1,116 @@
+"""Whether an attack worked at all, so that a defense can be judged by it.
+
+Undefended success alone does not say so: a model that has learnt nothing, or that answers one class
+to every image, reads triggered images "as the adversary wants" as well as it reads all others. The
+attack must do more than chance and more than the same model without the poison, and the model must
+be one.
+
+Success and control are held apart by the 95% interval of their difference, Newcombe's hybrid score
+interval (Statistics in Medicine 17, 1998, method 10): two intervals that overlap may be of shares
+that differ (Schenker, Gentleman. On Judging the Significance of Differences by Examining the
+Overlap Between Confidence Intervals. The American Statistician 55, 2001). Success and control are
+of the same probes, which makes it careful. Of several seeds each share has the interval that knows
+that trials of a seed go together, see `clipbench.evaluation.clustered`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clipbench.evaluation.clustered import clustered_interval, unpaired_difference
+from clipbench.evaluation.statistics import Proportion, pool
+from clipbench.leaderboard.store import Result
+
+SUCCESS, CONTROL, TOP1 = "attack_success", "attack_success_control", "zeroshot_top1"
+YES = "yes"
+
+
+@dataclass(frozen=True)
+class Eligibility:
+    """What is said of a row.
+
+    Args:
+        verdict: "yes", "no (...)" or "unknown (...)", with the reason; None without an attack.
+        undefended: attack success without a defense, pooled over seeds; None: not measured.
+    """
+
+    verdict: str | None
+    undefended: float | None
+
+
+def eligibility(
+    results: Sequence[Result], reference: Sequence[Result], eligible_at: float
+) -> Eligibility:
+    """Return whether the attack of a row succeeds without a defense, and by itself.
+
+    Args:
+        results: of the row, one a seed, attacked.
+        reference: the undefended runs it is held against.
+        eligible_at: least undefended attack success, a fraction.
+    """
+    if not reference:
+        return Eligibility("unknown (no undefended row)", None)
+    success = shares_of(reference, SUCCESS)
+    if not success:
+        return Eligibility("unknown (undefended row has no attack success)", None)
+    undefended = pool(success).value
+    if (failure := _failure(success, reference, eligible_at)) is not None:
+        return Eligibility(f"no (undefended {_percent(undefended)}{failure})", undefended)
+    control = shares_of(reference, CONTROL) or shares_of(results, CONTROL)
+    if not control:
+        return Eligibility("unknown (no control)", undefended)
+    if unpaired_difference(success, control)[1] <= 0:
+        both = f"undefended {_percent(undefended)}, control {_percent(pool(control).value)}"
+        return Eligibility(f"no ({both})", undefended)
+    return Eligibility("no (model at chance)" if at_chance(results) else YES, undefended)
+
+
+def _failure(
+    success: Sequence[Proportion], reference: Sequence[Result], eligible_at: float
+) -> str | None:
+    """Return what undefended success falls short of, beside its value; None if of nothing."""
+    chance = _chance(reference)
+    if at_chance(reference):
+        return ", that model at chance"
+    if pool(success).value < eligible_at:
+        return ""
+    if chance is not None and clustered_interval(success)[0] <= chance:
+        return f", chance {_percent(chance)}"
+    return None
+
+
+def at_chance(results: Sequence[Result]) -> bool:
+    """Tell whether zero-shot top-1 is not above 1 / classes; False where either is not known."""
+    top1, chance = shares_of(results, TOP1), _chance(results)
+    return bool(top1) and chance is not None and clustered_interval(top1)[0] <= chance
+
+
+def shares_of(results: Iterable[Result], name: str) -> list[Proportion]:
+    """Return a share of each result that has it; none if one says a value without its counts."""
+    return counts_of([result["metrics"][name] for result in results if name in result["metrics"]])
+
+
+def counts_of(metrics: Sequence[Mapping[str, Any]]) -> list[Proportion]:
+    """Return the shares of metrics; none if one of them says a value without its counts."""
+    if any(metric.get("k") is None for metric in metrics):
+        return []
+    return [Proportion(metric["k"], metric["n"]) for metric in metrics]
+
+
+def _chance(results: Iterable[Result]) -> float | None:
+    """Return one over the fewest classes that have test images, None where no result says it."""
+    counts = [_classes(result["metrics"]) for result in results]
+    known = [count for count in counts if count]
+    return 1 / min(known) if known else None
+
+
+def _classes(metrics: Mapping[str, Any]) -> int | None:
+    """Return how many classes a mean recall is the mean of."""
+    count = metrics.get("mean_per_class_recall", {}).get("n")
+    return int(count) if count else None
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
