@@ -11,6 +11,10 @@ that differ (Schenker, Gentleman. On Judging the Significance of Differences by 
 Overlap Between Confidence Intervals. The American Statistician 55, 2001). Success and control are
 of the same probes, which makes it careful. Of several seeds each share has the interval that knows
 that trials of a seed go together, see `clipbench.evaluation.clustered`.
+
+Where there is no control, the share of clean test images that the undefended model misreads stands
+for it: as the adversary's class it reads no more of them. That asks more, and where success is not
+apart from it nothing is known.
 """
 
 from __future__ import annotations
@@ -59,9 +63,9 @@ def eligibility(
     if (failure := _failure(success, reference, eligible_at)) is not None:
         return Eligibility(f"no (undefended {_percent(undefended)}{failure})", undefended)
     control = shares_of(reference, CONTROL) or shares_of(results, CONTROL)
-    if not control:
+    if not control and not _above(success, _misread(reference)):
         return Eligibility("unknown (no control)", undefended)
-    if unpaired_difference(success, control)[1] <= 0:
+    if control and not _above(success, control):
         both = f"undefended {_percent(undefended)}, control {_percent(pool(control).value)}"
         return Eligibility(f"no ({both})", undefended)
     return Eligibility("no (model at chance)" if at_chance(results) else YES, undefended)
@@ -79,6 +83,16 @@ def _failure(
     if chance is not None and clustered_interval(success)[0] <= chance:
         return f", chance {_percent(chance)}"
     return None
+
+
+def _above(success: Sequence[Proportion], other: Sequence[Proportion]) -> bool:
+    """Tell whether the interval of the difference lies above 0; False if there is no other."""
+    return bool(other) and unpaired_difference(success, other)[1] > 0
+
+
+def _misread(results: Sequence[Result]) -> list[Proportion]:
+    """Return how many clean test images were read as anything but what they are."""
+    return [Proportion(share.n - share.k, share.n) for share in shares_of(results, TOP1)]
 
 
 def at_chance(results: Sequence[Result]) -> bool:

@@ -83,10 +83,18 @@ def test_success_must_be_apart_from_chance(verdict: Callable[..., str | None]) -
     assert verdict((14, 24), (0, 24), (90, 100), classes=10) == "yes"
 
 
-def test_without_a_control_it_is_not_known(verdict: Callable[..., str | None]) -> None:
-    """That of the defense itself, of the same probes, is one too."""
-    assert verdict((16, 16), None) == "unknown (no control)"
-    assert verdict((16, 16), None, own_control=(0, 16)) == "yes"
+def test_without_a_control_what_is_misread_of_clean_images_stands_for_it(
+    verdict: Callable[..., str | None],
+) -> None:
+    """No more of them is read as the adversary's class; where that says nothing, nothing does."""
+    assert verdict((16, 16), None, (85, 100)) == "yes"
+    assert verdict((10, 16), None, (50, 100)) == "unknown (no control)"
+    assert verdict((16, 16), None, None) == "unknown (no control)"
+
+
+def test_a_control_of_the_defense_itself_is_one_too(verdict: Callable[..., str | None]) -> None:
+    """It is of the same probes; that of the undefended model comes first."""
+    assert verdict((10, 16), None, (50, 100), own_control=(0, 16)) == "yes"
     assert verdict((16, 16), (0, 16), own_control=(16, 16)) == "yes"
     assert verdict((2, 16), None) == "no (undefended 12.5%)"
 
@@ -127,6 +135,6 @@ def test_the_short_table_keeps_the_reason(make_result: MakeResult) -> None:
         return COMPACT["eligible"](row)
 
     assert cell(metrics={"attack_success_control": (15, 16)}) == "no (93.8%, control 93.8%)"
-    assert cell(metrics={"attack_success_control": None}) == "unknown (no control)"
+    assert cell(top1=None, metrics={"attack_success_control": None}) == "unknown (no control)"
     assert cell(success=(1, 16)) == "no (6.2%)"
     assert cell(defense="clip") == "unknown"
