@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -13,6 +15,7 @@ import click
 from clipbench.progress import Reporter
 
 GAP = "  "
+UNKNOWN_WIDTH = 140  # of a terminal that does not say
 MINIMUM_WIDTH = 30  # of a last column that is broken into lines
 
 
@@ -35,6 +38,13 @@ def print_result(text: str) -> None:
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output, once for all processes."""
     print_result(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def terminal_width() -> int | None:
+    """Return the columns of the terminal that standard output is; None where it is none."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size(fallback=(UNKNOWN_WIDTH, 24)).columns
 
 
 def columns(rows: Iterable[Sequence[str]], width: int | None = None) -> str:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import click
 
 from clipbench import lists
 from clipbench.cli import _options as options
-from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.cli._output import print_json, print_result, reporter_for, terminal_width
 from clipbench.errors import BadSetting
 from clipbench.leaderboard.defaults import defaults_of
-
-WIDTH = 118
+from clipbench.words import counted
 
 
 @click.command("compare", cls=options.Command)
@@ -26,8 +24,8 @@ WIDTH = 118
     required=True,
     metavar="NAME",
     envvar="CLIPBENCH_COMPARE_DEFENSE",
-    help="Defence as the leaderboard calls it, or with parameters. Give two, with a comma"
-    " between them or one by one.",
+    help="Defense as `clipbench run` takes it, or as the leaderboard calls it. Give two, with a"
+    " comma between them or one by one.",
 )
 @options.option(
     "--attack",
@@ -57,9 +55,8 @@ def command(
 
     sides = lists.each(sides, "defenses")
     if len(sides) != 2:
-        raise BadSetting(
-            f"A comparison is of two defences; give --defense twice, not {len(sides)}x."
-        )
+        given = counted(len(sides), "defense")
+        raise BadSetting(f"A comparison is of two defenses: give --defense twice. Got {given}.")
     with reporter_for(quiet) as reporter:
         results = store.load_results(
             options.results_at(paths, published),
@@ -75,6 +72,4 @@ def command(
     if as_json:
         print_json([item.to_json() for item in compared])
         return
-    print_result(compare_text.heading(compared))
-    print_result(columns(compare_text.rows(compared)))
-    print_result(f"\n{textwrap.fill(compare_text.EXPLANATION, WIDTH, break_on_hyphens=False)}")
+    print_result(compare_text.to_text(compared, terminal_width()).rstrip("\n"))

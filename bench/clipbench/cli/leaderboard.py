@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import frame_of
-from clipbench.cli._output import print_result, reporter_for
+from clipbench.cli._output import print_result, reporter_for, terminal_width
 from clipbench.errors import CorruptData
 from clipbench.leaderboard.defaults import defaults_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REPORTED_FORMATS = {"text": "plain_text", "markdown": "plain_markdown"}
-FORMATS = {"text": "to_text", "markdown": "to_markdown", "csv": "to_csv", "latex": "to_latex"}
+    from clipbench.leaderboard.store import Result
+    from clipbench.progress import Reporter
+
+REPORTED_FORMATS = ("text", "markdown")
+FORMATS = {"markdown": "to_markdown", "csv": "to_csv", "latex": "to_latex"}
+TEXT = "text"
 MATRIX = "matrix"
 FIGURES = ("png", "pdf")  # for pages and for papers
+
+
+def _of(kind: str, text: str) -> Callable[[options.F], options.F]:
+    """Return an option that chooses rows."""
+    return options.option(
+        f"--{kind}", multiple=True, metavar="NAME", envvar=None, show_default="all", help=text
+    )
 
 
 @click.command("leaderboard", cls=options.Command)
@@ -28,9 +41,9 @@ FIGURES = ("png", "pdf")  # for pages and for papers
 @options.option(
     "--format",
     "style",
-    type=click.Choice([*FORMATS, MATRIX]),
+    type=click.Choice([TEXT, *FORMATS, MATRIX]),
     default="text",
-    help="How to print the table; matrix is a square of attacks and defences.",
+    help="How to print the table; matrix is a square of attacks and defenses.",
 )
 @options.option(
     "--cell",
@@ -60,6 +73,15 @@ FIGURES = ("png", "pdf")  # for pages and for papers
     default=0.5,
     help="Least success of the undefended attack for a row to count as defended.",
 )
+@_of("attack", "Show rows of this attack alone, given as in `clipbench run`. Repeatable.")
+@_of("defense", "Show rows of this defense alone, given as in `clipbench run`. Repeatable.")
+@_of("data", "Show rows of this data set alone, given as in `clipbench run`. Repeatable.")
+@_of("model", "Show rows of this model alone. Repeatable.")
+@options.option(
+    "--legend/--no-legend",
+    default=False,
+    help="Also print what the columns mean, below the table.",
+)
 @options.json_option
 @options.quiet_option
 def command(
@@ -71,76 +93,144 @@ def command(
     write: Path | None,
     html: Path | None,
     eligible_at: float,
+    legend: bool,
     as_json: bool,
     quiet: bool,
+    **wanted: tuple[str, ...],
 ) -> None:
     """Print the leaderboard of results.
 
     PATHS are files or folders of results, by default the folder runs. A row is a combination of
-    attack, rate, defence, model and data; its seeds are put together. Numbers that papers report
+    attack, rate, defense, model and data; its seeds are put together. Numbers that papers report
     stand in a table of their own below.
     """
-    from clipbench.leaderboard import export, render, reported, store, tables  # noqa: PLC0415
-    from clipbench.leaderboard.files import write_atomic  # noqa: PLC0415
-    from clipbench.leaderboard.poison_sets import different_sets  # noqa: PLC0415
-    from clipbench.visible import visible  # noqa: PLC0415
+    from clipbench.leaderboard import export  # noqa: PLC0415
+    from clipbench.leaderboard.tables import of_runs  # noqa: PLC0415 - heavy
 
-    places = options.results_at(paths, published)
     with reporter_for(quiet) as reporter:
-
-        def skipped(error: Exception) -> None:
-            reporter.warning(str(error))
-
-        told = {place: reported.load_reported([place], skip_damaged=skipped) for place in places}
-        others = reported.together(*told.values())
-        alone = [place for place, rows in told.items() if rows]  # may have no results beside them
-        results = store.load_results(places, skip_damaged=skipped, may_lack=alone)
-        if not results and not others:
-            raise CorruptData("No result that was found can be read; see the warnings above.")
-        flags = [(result["id"], flag) for result in results for flag in result.get("flags", [])]
-        flagged = [f"result {run}: {visible(flag)}" for run, flag in flags]
-        for text in [*flagged, *different_sets(results)]:
-            reporter.warning(text)
-        frame = frame_of(results, eligible_at)
+        board = _read(options.results_at(paths, published), reporter)
+        if any(wanted.values()):
+            board = _chosen(board, wanted, with_clean=style == MATRIX)
+        frame = of_runs(frame_of(board.judged, eligible_at), board.runs)
         if as_json:
-            shown = export.results_json(results)
-        elif style == MATRIX:  # refuses some tables, which must come before anything is written
-            from clipbench.leaderboard.matrix import to_matrix  # noqa: PLC0415 - heavy
-
-            shown = to_matrix(frame, cell, eligible_at=eligible_at)
-        else:
-            shown = getattr(render, FORMATS[style])(frame)
-            if others and style in REPORTED_FORMATS:
-                below = getattr(render, REPORTED_FORMATS[style])(reported.cells(others))
-                above = [shown.rstrip("\n"), ""] if results else []
-                shown = "\n".join([*above, reported.TITLE, "", below])
+            shown = export.results_json(board.results)
+        else:  # a matrix refuses some tables, which must come before anything is written
+            shown = _text(frame, board, style, cell, eligible_at, legend=legend)
         if write is not None:
-            if results:
-                made = [*tables.write_all(frame, results, write), *_plot(frame, results, write)]
-                for path in made:
-                    reporter.note(f"wrote {path}")
-            if others:
-                text = f"{reported.TITLE}\n\n{render.plain_markdown(reported.cells(others))}"
-                reporter.note(f"wrote {write_atomic(write / 'reported.md', text.encode())}")
+            for path in _write(frame, board, write):
+                reporter.note(f"wrote {path}")
         if html is not None:
-            reporter.note(f"wrote {_page(results, html, eligible_at)}")
+            reporter.note(f"wrote {_page(board, html, eligible_at)}")
     print_result(shown.rstrip("\n"))
 
 
-def _plot(frame: pd.DataFrame, results: list[dict[str, Any]], folder: Path) -> list[Path]:
-    """Draw what there is to draw and return the files."""
-    from clipbench.leaderboard import plots  # noqa: PLC0415 - heavy
+@dataclass(frozen=True)
+class _Board:
+    """What is shown.
 
-    name, defaults = "success_vs_accuracy", defaults_of(results)
-    return [
-        *plots.plot_success_vs_accuracy(frame, folder / name, FIGURES),
-        *plots.plot_success_vs_rate(frame, folder / "success_vs_rate", FIGURES),
-        *plots.plot_history(results, folder / "history", FIGURES, defaults=defaults),
+    Args:
+        results: of the rows that are shown.
+        judged: these, and those that they are held against.
+        runs: ids of the results that are shown; None: all.
+        others: numbers that papers report.
+    """
+
+    results: list[Result]
+    judged: list[Result]
+    runs: frozenset[str] | None
+    others: list[Result]
+
+
+def _read(places: list[Path], reporter: Reporter) -> _Board:
+    """Return all results and reported numbers of some places; what is odd is a warning."""
+    from clipbench.leaderboard import reported, store  # noqa: PLC0415
+    from clipbench.leaderboard.poison_sets import different_sets  # noqa: PLC0415
+    from clipbench.visible import visible  # noqa: PLC0415
+
+    def skipped(error: Exception) -> None:
+        reporter.warning(str(error))
+
+    told = {place: reported.load_reported([place], skip_damaged=skipped) for place in places}
+    others = reported.together(*told.values())
+    alone = [place for place, rows in told.items() if rows]  # may have no results beside them
+    results = store.load_results(places, skip_damaged=skipped, may_lack=alone)
+    if not results and not others:
+        raise CorruptData("No result that was found can be read; see the warnings above.")
+    flags = [(result["id"], flag) for result in results for flag in result.get("flags", [])]
+    flagged = [f"result {run}: {visible(flag)}" for run, flag in flags]
+    for text in [*flagged, *different_sets(results)]:
+        reporter.warning(text)
+    return _Board([*results], [*results], None, [*others])
+
+
+def _chosen(board: _Board, wanted: Mapping[str, Sequence[str]], *, with_clean: bool) -> _Board:
+    """Return the part of a board that was asked for; reported numbers by their names alone."""
+    from clipbench.leaderboard.choice import choose  # noqa: PLC0415
+
+    found = choose(
+        board.results, wanted, defaults=defaults_of(board.results), with_clean=with_clean
+    )
+    shown = [result for result in found.results if result["id"] in found.runs]
+    others = [
+        row
+        for row in board.others
+        if all(row[kind] in names for kind, names in wanted.items() if names)
     ]
+    return _Board(shown, found.results, found.runs, others)
 
 
-def _page(results: list[dict[str, Any]], path: Path, eligible_at: float) -> Path:
+def _text(
+    frame: pd.DataFrame,
+    board: _Board,
+    style: str,
+    cell: str,
+    eligible_at: float,
+    *,
+    legend: bool,
+) -> str:
+    """Return the table in a style; what papers report stands below it, for people alone."""
+    from clipbench.leaderboard import matrix, render, reported, text_table  # noqa: PLC0415
+
+    width = terminal_width()
+    if style == MATRIX:
+        return matrix.to_matrix(frame, cell, eligible_at=eligible_at)
+    if style == TEXT:
+        shown = text_table.to_text(frame, width, legend=legend)
+    else:
+        shown = str(getattr(render, FORMATS[style])(frame))
+    if not board.others or style not in REPORTED_FORMATS:
+        return shown
+    lines = reported.cells(board.others)
+    plain = style == TEXT
+    below = text_table.fit(lines, width, names=lines[0]) if plain else render.plain_markdown(lines)
+    above = [shown.rstrip("\n"), ""] if board.results else []
+    return "\n".join([*above, reported.TITLE, "", below])
+
+
+def _write(frame: pd.DataFrame, board: _Board, folder: Path) -> Iterator[Path]:
+    """Write every table and plot there is, and yield the files."""
+    from clipbench.leaderboard import plots, render, reported, tables  # noqa: PLC0415 - heavy
+    from clipbench.leaderboard.files import write_atomic  # noqa: PLC0415
+
+    if board.results:
+        yield from tables.write_all(frame, board.results, folder)
+        name, defaults = "success_vs_accuracy", defaults_of(board.results)
+        yield from plots.plot_success_vs_accuracy(frame, folder / name, FIGURES)
+        yield from plots.plot_success_vs_rate(frame, folder / "success_vs_rate", FIGURES)
+        yield from plots.plot_history(board.results, folder / "history", FIGURES, defaults=defaults)
+    if board.others:
+        text = f"{reported.TITLE}\n\n{render.plain_markdown(reported.cells(board.others))}"
+        yield write_atomic(folder / "reported.md", text.encode())
+
+
+def _page(board: _Board, path: Path, eligible_at: float) -> Path:
     """Write the web page and return its path."""
     from clipbench.leaderboard.page.document import write_page  # noqa: PLC0415 - heavy
 
-    return write_page(results, path, eligible_at=eligible_at, defaults=defaults_of(results))
+    return write_page(
+        board.judged,
+        path,
+        eligible_at=eligible_at,
+        defaults=defaults_of(board.judged),
+        runs=board.runs,
+    )

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import click
 
 from clipbench.cli import _options as options
-from clipbench.cli._leaderboard import table
+from clipbench.cli._leaderboard import show
 from clipbench.cli._output import is_first_process, print_json, print_result, reporter_for
 from clipbench.threads import use_threads
-
-WIDTH = 118
 
 
 @click.command("run", cls=options.Command)
@@ -75,8 +72,4 @@ def command(
     if as_json:
         print_json(results)
     elif is_first_process():
-        from clipbench.leaderboard.in_short import in_short  # noqa: PLC0415
-
-        print_result(table(results))
-        if told := in_short(results):
-            print_result(f"\n{textwrap.fill(told, WIDTH, break_on_hyphens=False)}")
+        show(results, out, reporter)

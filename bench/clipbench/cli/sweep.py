@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from clipbench.cli import _options as options
-from clipbench.cli._leaderboard import table
+from clipbench.cli._leaderboard import show
 from clipbench.cli._output import print_json, print_result, reporter_for
 from clipbench.errors import ClipbenchError
 
@@ -95,7 +95,7 @@ def command(
     if as_json:
         print_json(results)
     elif results:
-        print_result(table(results))
+        show(results, grid.out, reporter)
     if status.failed:
         failed = "; ".join(f"{label(configs[run])}: {why}" for run, why in status.failed.items())
         raise ClipbenchError(f"{len(status.failed)} of {plan.total} runs failed: {failed}")

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clipbench.errors import BadSetting, MissingData, UnknownName
+from clipbench.errors import BadSetting, MissingData
 from clipbench.evaluation.clustered import unpaired_difference
 from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.paired import Comparison, PairedCounts, compare
 from clipbench.evaluation.statistics import Proportion
+from clipbench.leaderboard.choice import named
 from clipbench.leaderboard.labels import Defaults, Labels, rate_text
 from clipbench.leaderboard.rows import Row, common_settings, group, order
 from clipbench.leaderboard.store import Result, newest
-from clipbench.specs import parse_spec
 
 Warn = Callable[[str], object]
 METRIC = "attack_success"
@@ -89,7 +88,7 @@ def compare_defenses(
 
     Args:
         results: results in any order.
-        first: a defense, as its name, ``NAME:PARAMETER=VALUE``, or its label in the leaderboard.
+        first: a defense, as `choice.named` takes it.
         second: another.
         attack: the same of an attack; None compares under every attack.
         defaults: see `tables.leaderboard`.
@@ -104,10 +103,8 @@ def compare_defenses(
     labels = Labels(unique, defaults)
     rows = sorted(group(unique, labels), key=order)
     if attack is not None:
-        rows = _chosen(rows, "attack", attack, lambda row: labels.of("attack", row.results[0]))
-    sides = [
-        _chosen(rows, "defense", text, lambda row: row.defense_label) for text in (first, second)
-    ]
+        rows = named(rows, "attack", attack, labels)
+    sides = [named(rows, "defense", text, labels) for text in (first, second)]
     if any(row is other for row in sides[0] for other in sides[1]):
         raise BadSetting(
             f"{first!r} and {second!r} both name {sides[0][0].defense_label!r}; add parameters that"
@@ -123,37 +120,6 @@ def compare_defenses(
             " rate, model, data and seeds."
         )
     return found
-
-
-def _chosen(rows: Sequence[Row], kind: str, text: str, label: Callable[[Row], str]) -> list[Row]:
-    """Return the rows whose attack or defense a text names."""
-    chosen = [row for row in rows if text in (label(row), row.results[0][kind]["name"])]
-    if not chosen and ":" in text:
-        spec = parse_spec(text)
-        chosen = [
-            row
-            for row in rows
-            if row.results[0][kind]["name"] == spec.name
-            and _has(row.results[0][kind]["parameters"] or {}, spec.parameters)
-        ]
-    if not chosen:
-        raise UnknownName(f"{kind} in these results", text, {label(row) for row in rows})
-    return chosen
-
-
-def _has(parameters: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return whether parameters have the values that were typed."""
-    return all(
-        key in parameters and parameters[key] in (value, _typed(value))
-        for key, value in wanted.items()
-    )
-
-
-def _typed(text: str) -> Any:
-    try:
-        return json.loads({"none": "null"}.get(text.lower(), text.lower()))
-    except ValueError:
-        return text
 
 
 def _pairs_of_rows(firsts: Sequence[Row], seconds: Sequence[Row]) -> Iterator[tuple[Row, Row]]:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from clipbench.leaderboard.cells import MISSING
 from clipbench.leaderboard.compare import Compared
 from clipbench.leaderboard.labels import rate_text
+from clipbench.leaderboard.text_table import fit, shorten, wrap
 
 Cell = Callable[[Compared], str]
+_LEAST = ("top-1 A − B [95%]", "seeds", "seeds p")  # columns, missed least first
 
 EXPLANATION = (
     "A − B: difference of attack success in points with 95% interval, over probes that both read"
@@ -20,24 +22,34 @@ EXPLANATION = (
 )
 
 
-def heading(compared: Sequence[Compared]) -> str:
-    """Return a sentence with what all comparisons have in common."""
+def to_text(compared: Sequence[Compared], width: int | None = None) -> str:
+    """Return the comparisons as an aligned table; what all have in common stands above it.
+
+    Args:
+        compared: comparisons, at least one.
+        width: columns of the terminal to fit into; None: as wide as it is.
+    """
     common = {
         name: values.pop()
         for name, cell in _NAMES.items()
         if len(values := {cell(item) for item in compared}) == 1
     }
-    sentence = ", ".join(f"{name} {value}" for name, value in common.items())
-    return f"{sentence[:1].upper()}{sentence[1:]}." if common else ""
+    attacks = [item.attack for item in compared]
+    short, told = shorten([attack.partition(" (")[0] for attack in attacks], attacks)
+    heads = [f"{name} {value}" for name, value in common.items()]
+    head = "; ".join(part for part in (", ".join(heads), _attacks(told)) if part)
+    cells = {**{k: v for k, v in _NAMES.items() if k not in common}, **_CELLS}
+    lines = [
+        [attack if name == "attack" else cell(item) for name, cell in cells.items()]
+        for item, attack in zip(compared, short, strict=True)
+    ]
+    table = fit([list(cells), *lines], width, names=("attack", *_NAMES), least=_LEAST)
+    above = wrap(f"{head[:1].upper()}{head[1:]}.", width) if head else []
+    return "\n".join([*above, table.rstrip("\n"), "", *wrap(EXPLANATION, width), ""])
 
 
-def rows(compared: Sequence[Compared]) -> list[list[str]]:
-    """Return the table: heads, then a row a comparison; what all have in common is left out."""
-    apart = {
-        name: cell for name, cell in _NAMES.items() if len({cell(item) for item in compared}) > 1
-    }
-    cells = {**apart, **_CELLS}
-    return [list(cells), *([cell(item) for cell in cells.values()] for item in compared)]
+def _attacks(told: Sequence[str]) -> str:
+    return ", ".join(f"attack {label}" for label in told)
 
 
 def _points(difference: float, low: float, high: float) -> str:
@@ -68,6 +80,6 @@ _CELLS: Mapping[str, Cell] = {
     "A − B [95%]": _success,
     "McNemar p": lambda item: _p(item.success.mcnemar),
     "seeds p": lambda item: _p(item.success.sign_flip),
-    "seeds": lambda item: ", ".join(map(str, item.seeds)),
+    "seeds": lambda item: str(len(item.seeds)),
     "top-1 A − B [95%]": lambda item: MISSING if item.top1 is None else _points(*item.top1),
 }

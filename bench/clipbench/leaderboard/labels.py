@@ -36,7 +36,7 @@ def label(name: str, shown: Mapping[str, Any]) -> str:
 
 def rate_text(rate: float) -> str:
     """Return a poison rate as people say it: ``0.8%``, ``1e-6``."""
-    return f"{100 * rate:g}%" if rate >= 1e-4 else f"{rate:g}".replace("e-0", "e-")
+    return f"{100 * rate:.3g}%" if rate >= 1e-4 else f"{rate:g}".replace("e-0", "e-")
 
 
 def _compact(value: Any) -> str:

@@ -1,8 +1,9 @@
-"""The leaderboard as one square: a row a defence, a column an attack, one metric in the cells."""
+"""The leaderboard as squares: a row a defense, a column an attack, one metric in the cells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,20 +19,36 @@ FEW = 100  # trials below which a cell shows the counts themselves
 def to_matrix(
     frame: pd.DataFrame, metric: str = "attack_success", *, eligible_at: float = 0.5
 ) -> str:
-    """Return a Markdown table of one metric for each attack and defence.
+    """Return a Markdown table of one metric for each attack and defense, one a model and data set.
 
-    Beside the cells stand each defence's accuracy on clean data and its cost there.
+    Beside the cells stand each defense's accuracy on clean data and its cost there.
 
     Args:
-        frame: what `tables.leaderboard` returns, of one model and one data set.
+        frame: what `tables.leaderboard` returns.
         metric: a metric of the frame.
         eligible_at: the share of successes for which the frame was made, for the note.
 
     Raises:
-        BadSetting: no result has the metric, or there are several models or data sets.
+        BadSetting: no result has the metric.
     """
     rows: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
-    _check(rows, metric)
+    if not any(row.get(f"{metric}_seeds") for row in rows):
+        raise BadSetting(f"No result has the metric {metric!r}; `--json` shows what there is.")
+    squares: dict[str, list[Record]] = defaultdict(list)
+    for row in rows:
+        squares[f"model {row['model']}, data {row['data']}"].append(row)
+    if len(squares) == 1:
+        told, rows = squares.popitem()
+        return "\n".join([*_square(rows, metric), "", _note(f"{metric}, {told}", eligible_at), ""])
+    lines = []
+    for told, rows in sorted(squares.items()):
+        head = escape_markdown(f"{told[:1].upper()}{told[1:]}.")
+        lines += [head, "", *_square(rows, metric), ""]
+    return "\n".join([*lines, _note(metric, eligible_at), ""])
+
+
+def _square(rows: Sequence[Record], metric: str) -> list[str]:
+    """Return the lines of the table of one model and data set."""
     attacks = {_key(row): row for row in rows if row["count"]}
     clean = {row["defense"]: row for row in rows if not row["count"]}
     defenses = list(dict.fromkeys(row["defense"] for row in rows))
@@ -42,21 +59,7 @@ def to_matrix(
         found = [cells.get((defense, key), MISSING) for key in attacks]
         beside = _clean(clean.get(defense))
         lines.append(markdown_line(map(escape_markdown, [defense, *found, *beside])))
-    told = ", ".join(sorted({f"model {row['model']}, data {row['data']}" for row in rows}))
-    return "\n".join([*lines, "", _note(metric, told, eligible_at), ""])
-
-
-def _check(rows: Iterable[Record], metric: str) -> None:
-    rows = list(rows)
-    for name in ("model", "data"):
-        values = sorted({str(row[name]) for row in rows})
-        if len(values) > 1:
-            raise BadSetting(
-                f"A matrix is of one {name}, but there are {', '.join(values)}; give the results"
-                " of one."
-            )
-    if not any(row.get(f"{metric}_seeds") for row in rows):
-        raise BadSetting(f"No result has the metric {metric!r}; `--json` shows what there is.")
+    return lines
 
 
 def _key(row: Record) -> tuple[Any, ...]:
@@ -100,10 +103,10 @@ def _clean(row: Record | None) -> list[str]:
     ]
 
 
-def _note(metric: str, told: str, eligible_at: float) -> str:
+def _note(subject: str, eligible_at: float) -> str:
     return (
-        f"{metric}, {told}. Shares are pooled over seeds. In brackets: the attack was not seen to"
-        f" succeed on at least {100 * eligible_at:g}% of its probes without a defense, so no"
-        " defense is judged by it. Clean: the same training on clean data, its cost relative to"
-        f" defense none. {MISSING}: not measured."
+        f"{subject}. Shares are pooled over seeds. In brackets: the attack was not seen to"
+        f" succeed on at least {100 * eligible_at:g}% of its probes without a defense, beyond its"
+        " control and chance, so no defense is judged by it. Clean: the same training on clean"
+        f" data, its cost relative to defense none. {MISSING}: not measured."
     )

@@ -1,24 +1,21 @@
-"""The leaderboard as text, Markdown, CSV and LaTeX; the same frame gives the same bytes."""
+"""The leaderboard as Markdown, CSV and LaTeX; the same frame gives the same bytes."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from clipbench.leaderboard.cells import COMPACT, FULL, MISSING, NAMES, Cell, Record, named
+from clipbench.leaderboard.cells import COMPACT, FULL, MISSING, Cell, Record, named
 
-_WIDTH = 140  # columns of a terminal
-_NAME_WIDTHS = range(30, 11, -1)  # columns a name may take; the widest that fits
-_STATISTICS = (
+STATISTICS = (
     "Success: test images read as the adversary wants, k/n pooled over seeds; interval: 95% "
     "Wilson, of fewer trials and by Student's t where seeds vary more than independent trials "
     "would. Control: the same images after training on clean data. Top-1: zero-shot accuracy; "
     "R@1: retrieval image to text / text to image; mean ± sample standard deviation over seeds. "
-    "Cost: training time relative to defense none. Eligible: whether the attack succeeds without "
-    f"a defense. {MISSING}: not measured."
+    "Cost: training time relative to defense none. Eligible: whether the attack succeeds without a "
+    f"defense, beyond its control and chance. {MISSING}: not measured."
 )
 
 
@@ -27,40 +24,25 @@ def to_csv(frame: pd.DataFrame) -> str:
     return str(frame.to_csv(index=False, lineterminator="\n"))
 
 
-def to_text(frame: pd.DataFrame) -> str:
-    """Return an aligned table for a terminal of 140 columns; long names are cut to fit."""
-    rows, common, columns = _layout(frame, COMPACT)
-    for limit in _NAME_WIDTHS:
-        body = [[_clip(name, cell(row), limit) for name, cell in columns.items()] for row in rows]
-        widths = [max(map(_width, column)) for column in zip(columns, *body, strict=True)]
-        if sum(widths) + 2 * (len(widths) - 1) <= _WIDTH:
-            break
-    lines = [common] if common else []
-    for cells in [list(columns), ["-" * width for width in widths], *body]:
-        padded = (f"{c}{' ' * (w - _width(c))}" for c, w in zip(cells, widths, strict=True))
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join([*lines, "", *_wrap(_STATISTICS, 118), ""])
-
-
 def to_markdown(frame: pd.DataFrame) -> str:
     """Return a Markdown table with every column a reader judges a row by."""
-    rows, common, columns = _layout(frame, FULL)
+    rows, common, columns = layout(frame, FULL)
     lines = [markdown_line(columns), markdown_line("---" for _ in columns)]
     lines += [
         markdown_line(escape_markdown(cell(row)) for cell in columns.values()) for row in rows
     ]
     head = [escape_markdown(common), ""] if common else []
-    return "\n".join([*head, *lines, "", _STATISTICS, ""])
+    return "\n".join([*head, *lines, "", STATISTICS, ""])
 
 
 def to_latex(frame: pd.DataFrame) -> str:
     """Return a LaTeX table; it needs the package booktabs."""
-    rows, common, columns = _layout(frame, COMPACT)
+    rows, common, columns = layout(frame, COMPACT)
     lines = [
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
         "\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}",
-        f"\\caption{{{_escape_latex(f'{common} {_STATISTICS}'.strip())}}}",
+        f"\\caption{{{_escape_latex(f'{common} {STATISTICS}'.strip())}}}",
         "\\label{tab:clipbench-leaderboard}",
         f"\\begin{{tabular}}{{{'l' * len(columns)}}}",
         "\\toprule",
@@ -74,19 +56,6 @@ def to_latex(frame: pd.DataFrame) -> str:
     return "\n".join([*lines, ""])
 
 
-def plain_text(lines: Sequence[Sequence[str]]) -> str:
-    """Return a header and rows as aligned columns for a terminal."""
-    widths = [max(map(_width, column)) for column in zip(*lines, strict=True)]
-    header, *rows = lines
-    padded = [
-        "  ".join(
-            f"{c}{' ' * (w - _width(c))}" for c, w in zip(cells, widths, strict=True)
-        ).rstrip()
-        for cells in [header, ["-" * width for width in widths], *rows]
-    ]
-    return "\n".join([*padded, ""])
-
-
 def plain_markdown(lines: Sequence[Sequence[str]]) -> str:
     """Return a header and rows as a Markdown table."""
     header, *rows = lines
@@ -94,7 +63,7 @@ def plain_markdown(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([markdown_line(header), markdown_line("---" for _ in header), *body, ""])
 
 
-def _layout(
+def layout(
     frame: pd.DataFrame, columns: Mapping[str, Cell]
 ) -> tuple[list[Record], str, dict[str, Cell]]:
     """Return rows, a sentence with what they have in common, and columns for the rest."""
@@ -108,29 +77,6 @@ def _layout(
             apart[name] = named(name)
     sentence = ", ".join(common)
     return rows, f"{sentence[:1].upper()}{sentence[1:]}." if common else "", apart | dict(columns)
-
-
-def _width(text: str) -> int:
-    """Return how many columns of a terminal `text` takes."""
-    return sum(
-        0 if unicodedata.combining(char) else 1 + (unicodedata.east_asian_width(char) in "WF")
-        for char in text
-    )
-
-
-def _clip(column: str, text: str, limit: int) -> str:
-    """Return `text`, cut to `limit` letters if it is a name."""
-    return f"{text[: limit - 1]}…" if column in NAMES and len(text) > limit else text
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    lines = [""]
-    for word in text.split():
-        if len(lines[-1]) + 1 + len(word) > width:
-            lines.append(word)
-        else:
-            lines[-1] = f"{lines[-1]} {word}".strip()
-    return lines
 
 
 def markdown_line(cells: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ None, never zero, and never enters a mean.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -23,10 +23,11 @@ from clipbench.leaderboard.eligibility import counts_of, eligibility
 from clipbench.leaderboard.export import results_json
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.labels import Defaults, Labels, canonical
-from clipbench.leaderboard.render import to_csv, to_latex, to_markdown, to_text
+from clipbench.leaderboard.render import to_csv, to_latex, to_markdown
 from clipbench.leaderboard.rows import Row, baseline, group, order, relative_cost
 from clipbench.leaderboard.schema import PROPORTIONS, SCALARS
 from clipbench.leaderboard.store import Result, newest
+from clipbench.leaderboard.text_table import to_text
 from clipbench.visible import visible
 
 __all__ = ["leaderboard", "to_csv", "to_latex", "to_markdown", "to_text", "write_all"]
@@ -45,7 +46,8 @@ def leaderboard(
     several. ``M_mean``, ``M_sd`` and ``M_seeds`` are mean, sample standard deviation, and number of
     the seeds that have it; of any metric. Fractions are in [0, 1]. ``seconds`` is the median over
     seeds, ``cost`` the ratio to defense ``none`` on the same attack, rate, model and data, machine
-    by machine (`rows.relative_cost`), ``peak_memory_bytes`` the maximum.
+    by machine (`rows.relative_cost`), ``peak_memory_bytes`` the maximum. ``runs`` are the ids of
+    the results that a row rests on, one a seed, with blanks between.
 
     ``eligible`` says whether the attack worked at all: "yes" where the undefended row of the same
     attack, rate, model and data has a pooled attack success of at least `eligible_at` that is apart
@@ -78,6 +80,13 @@ def leaderboard(
     columns = _columns(metrics)
     cells = [[record.get(column) for column in columns] for record in records]
     return pd.DataFrame(cells, columns=columns, dtype=object)  # object: else None becomes NaN
+
+
+def of_runs(frame: pd.DataFrame, runs: Container[str] | None) -> pd.DataFrame:
+    """Return the rows of a leaderboard that rest on the results of these ids; None: all."""
+    if runs is None:
+        return frame
+    return frame[[told.partition(" ")[0] in runs for told in frame["runs"]]]
 
 
 def write_all(
@@ -120,6 +129,7 @@ def _identity(row: Row, labels: Labels) -> dict[str, Any]:
         "defense_name": visible(defense["name"]),
         "defense_parameters": canonical(defense["parameters"]),
         "data_parameters": canonical(data["parameters"]),
+        "runs": " ".join(result["id"] for result in row.results),
     }
 
 
@@ -185,6 +195,7 @@ def _columns(metrics: Mapping[str, _Columns]) -> list[str]:
         *training,
         "peak_memory_bytes",
         *plugins,
+        "runs",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from clipbench.evaluation.outcomes import pack
 from clipbench.evaluation.paired import PairedCounts, compare
 from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.compare import Compared, compare_defenses
-from clipbench.leaderboard.compare_text import heading, rows
+from clipbench.leaderboard.compare_text import to_text
 from clipbench.leaderboard.result import validate
 
 Result = dict[str, Any]
@@ -230,12 +231,13 @@ def test_the_table_says_each_number_once(make: Make) -> None:
     ]
     found, _ = compared(results)
 
-    assert heading(found) == "Model shapes-tiny, data shapes, A none, B clip."
-    heads, first, second = rows(found)
+    told, head, _, *lines = to_text(found).splitlines()[:5]
+    assert told == "Model shapes-tiny, data shapes, A none, B clip."
+    heads, first, second = (re.split(" {2,}", line) for line in (head, *lines))
     assert heads[:4] == ["attack", "rate (count)", "A k/n", "B k/n"]
     row = dict(zip(heads, first, strict=True))
     assert row["attack"] == "badnets"
-    assert (row["A k/n"], row["B k/n"], row["seeds"]) == ("48/48", "3/48", "0, 1, 2")
+    assert (row["A k/n"], row["B k/n"], row["seeds"]) == ("48/48", "3/48", "3")
     low, high = (100 * bound for bound in found[0].success.by_trials)
     assert row["A − B [95%]"] == f"+93.8 [{low:+.1f}, {high:+.1f}]"
     assert (row["McNemar p"], row["seeds p"]) == ("<0.0001", "0.2500")
@@ -248,5 +250,30 @@ def test_hostile_names_stay_on_their_line(make: Make) -> None:
     name = "x\n\x1b[31m"
     results = [make("none", range(3), attack=name), make("clip", range(3), attack=name)]
     found, _ = compared(results)
-    text = heading(found) + "".join(map("".join, rows(found)))
-    assert not {"\n", "\x1b"} & set(text)
+    text = to_text(found)
+    assert "\x1b" not in text
+    assert text.splitlines()[3].startswith("x\\n\\x1b[31m  ")
+
+
+def test_parameters_that_all_rows_of_an_attack_share_stand_above(make: Make) -> None:
+    """Once, and the column holds its name."""
+    results = [
+        make(defense, range(3), attack="mine.py", attack_parameters={"side": 8, "cells": 2})
+        for defense in ("none", "clip")
+    ]
+    found = compare_defenses(results, "none", "clip", defaults=lambda *_: {}, warn=pytest.fail)
+    text = to_text(found)
+    assert "; attack mine.py (side=8, cells=2)." in text.splitlines()[0]
+    assert text.splitlines()[3].startswith("mine.py  ")
+
+
+def test_a_comparison_fits_its_terminal(make: Make) -> None:
+    """Names are broken and columns left out; the difference never is."""
+    name = "a_file_of_somebody_with_a_long_name"
+    found, _ = compared([make(side, range(3), attack=name) for side in ("none", "clip")])
+    assert name in to_text(found)
+    for width in (120, 100, 80):
+        text = to_text(found, width)
+        assert max(map(len, text.splitlines())) <= width
+        assert "+0.0 [" in text
+    assert "Left out at this width: top-1 A − B [95%]" in text

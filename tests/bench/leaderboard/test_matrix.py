@@ -59,12 +59,8 @@ def test_any_metric_fills_the_cells(results: list[Result]) -> None:
     assert found["none"][0] == "—"
 
 
-def test_several_data_sets_do_not_make_one_square(
-    results: list[Result], make_result: Callable[..., Result]
-) -> None:
-    """Cells of two data sets would stand for one; and a metric that is not there is no table."""
-    with pytest.raises(BadSetting, match="one data"):
-        to_matrix(leaderboard([*results, make_result(data="other")]))
+def test_a_metric_that_is_not_there_is_no_table(results: list[Result]) -> None:
+    """Rather than one of dashes."""
     with pytest.raises(BadSetting, match="'nothing'"):
         to_matrix(leaderboard(results), "nothing")
 

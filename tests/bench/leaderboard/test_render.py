@@ -42,7 +42,8 @@ def test_text_reads_as_a_table(bench: list[Result]) -> None:
 def test_every_format_says_what_the_interval_is(bench: list[Result]) -> None:
     """Below or above each table stands what the bounds are, with several seeds as with one."""
     frame = leaderboard(bench)
-    for text in (to_text(frame), to_markdown(frame), to_latex(frame).replace("\\%", "%")):
+    plain = to_text(frame, legend=True)
+    for text in (plain, to_markdown(frame), to_latex(frame).replace("\\%", "%")):
         words = " ".join(text.split())
         assert "interval: 95% Wilson, of fewer trials and by Student's t where seeds vary" in words
 
@@ -91,18 +92,6 @@ def test_rates_read_as_people_write_them(make_result: MakeResult) -> None:
     assert [found for found in ("1e-6 (1)", "0.5% (100)", "0.01% (2)") if found not in text] == []
 
 
-def test_a_wide_table_cuts_names_alone(make_result: MakeResult) -> None:
-    """Long names give way until the table fits a terminal; numbers never do."""
-    names = {"attack": "a" * 60, "defense": "d" * 60, "attack_parameters": {}}
-    wide = to_text(leaderboard([make_result(seed=seed, **names) for seed in range(3)]))
-    row = lines_with(wide, "aaa")[0]
-
-    assert max(map(len, wide.splitlines())) <= 140
-    assert "45/48 93.8% [83.2, 97.9]" in row
-    assert re.match(r"a{15,}…  .*  d{15,}…  ", row)
-    assert row.endswith("  unknown")
-
-
 def test_models_get_a_column_only_if_they_differ(make_result: MakeResult) -> None:
     """What all rows share stands once above the table, what differs in a column."""
     frame = leaderboard([make_result(), make_result(model="RN50")])
@@ -143,7 +132,6 @@ def test_hostile_names_stay_in_their_cell(make_result: MakeResult) -> None:
     assert len(re.findall(r"(?<!\\)\|", row)) == 16
     assert "\\<script\\>" in row
     assert "](" not in row
-    assert len(lines_with(to_text(frame), "a|b")[0]) <= 140
 
 
 def test_latex_escapes_everything(make_result: MakeResult) -> None:
@@ -174,7 +162,7 @@ def test_latex_is_booktabs_with_a_caption(bench: list[Result]) -> None:
 
 @pytest.mark.parametrize("name", ["数据", "é́", "x" * 500])
 def test_text_keeps_its_columns_whatever_the_letters(make_result: MakeResult, name: str) -> None:
-    """Wide, combined and long names are measured in terminal columns, and long ones are cut."""
+    """Wide, combined and long names are measured in terminal columns; none is cut."""
     lines = to_text(leaderboard([make_result(), make_result(defense=name)])).splitlines()
     wide = {"数": 1, "据": 1, "\u0301": -1}
 
@@ -186,4 +174,4 @@ def test_text_keeps_its_columns_whatever_the_letters(make_result: MakeResult, na
 
     assert len(ends) == 2
     assert ends[0] == ends[1]
-    assert max(map(len, lines)) <= 145
+    assert any(name in line for line in lines)

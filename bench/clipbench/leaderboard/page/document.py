@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from clipbench.leaderboard.page.markup import Content, Markup, join, lines, tag,
 from clipbench.leaderboard.page.table import ELIGIBLE, choices, table, verdict
 from clipbench.leaderboard.rows import Row, group, order
 from clipbench.leaderboard.store import Result, newest
-from clipbench.leaderboard.tables import leaderboard
+from clipbench.leaderboard.tables import leaderboard, of_runs
 
 _TITLE = "clipbench leaderboard"
 _CHARTS = {  # in order: heading, and how to read the charts below it
@@ -54,6 +54,7 @@ def write_page(
     *,
     eligible_at: float = 0.5,
     defaults: Defaults | None = None,
+    runs: Container[str] | None = None,
 ) -> Path:
     """Write the page of results; see `to_html`.
 
@@ -63,12 +64,16 @@ def write_page(
     Raises:
         ClipbenchError: if the file system refuses.
     """
-    text = to_html(results, eligible_at=eligible_at, defaults=defaults)
+    text = to_html(results, eligible_at=eligible_at, defaults=defaults, runs=runs)
     return write_atomic(path, text.encode())
 
 
 def to_html(
-    results: Iterable[Result], *, eligible_at: float = 0.5, defaults: Defaults | None = None
+    results: Iterable[Result],
+    *,
+    eligible_at: float = 0.5,
+    defaults: Defaults | None = None,
+    runs: Container[str] | None = None,
 ) -> str:
     """Return the leaderboard as one HTML page; the same results give the same text.
 
@@ -79,12 +84,14 @@ def to_html(
         results: results as `store.load_results` returns them, in any order.
         eligible_at: smallest undefended attack success of an eligible row, a fraction.
         defaults: see `tables.leaderboard`.
+        runs: ids of the results whose rows are shown; None: all.
     """
     unique = newest(results)
-    frame = leaderboard(unique, eligible_at=eligible_at, defaults=defaults)
+    frame = of_runs(leaderboard(unique, eligible_at=eligible_at, defaults=defaults), runs)
     records: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
     labels = Labels(unique, defaults)
     rows = sorted(group(unique, labels), key=order)  # the order of the frame
+    rows = [row for row in rows if runs is None or row.results[0]["id"] in runs]
     in_order = [result for row in rows for result in row.results]
     main = tag(
         "main",
@@ -154,8 +161,9 @@ def _intro(records: Sequence[Record], runs: int, eligible_at: float) -> Markup:
         " vary more than chance). Control: the same images after training on clean data. Top-1"
         " and R@1: mean ± sample standard deviation"
         " over seeds. Cost: training time, defense none = 1. A row is eligible where the attack"
-        f" succeeds without a defense in at least {100 * eligible_at:g}% of the trials; of a row"
-        f" that is not, no defense may be judged. {MISSING}: not measured.",
+        f" succeeds without a defense in at least {100 * eligible_at:g}% of the trials, beyond its"
+        " control and chance; of a row that is not, no defense may be judged."
+        f" {MISSING}: not measured.",
         class_="about",
     )
 

@@ -1,0 +1,14 @@
+"""Words for people, put together from numbers."""
+
+from __future__ import annotations
+
+
+def counted(number: int, noun: str, several: str | None = None) -> str:
+    """Return how many of something there are: ``1 pair``, ``20,000 pairs``.
+
+    Args:
+        number: how many.
+        noun: what one of them is called.
+        several: what several are, where that is not `noun` with an s.
+    """
+    return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
