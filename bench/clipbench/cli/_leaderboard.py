@@ -29,7 +29,7 @@ def frame_of(results: Iterable[Mapping[str, Any]], eligible_at: float = 0.5) -> 
 
 
 def show(results: Iterable[Mapping[str, Any]], out: Path, reporter: Reporter) -> None:
-    """Print the leaderboard of results and what they come to, and tell where they are and what can be made of them."""
+    """Print the leaderboard of results and what they come to, and tell where they are."""
     from clipbench.leaderboard.in_short import in_short  # noqa: PLC0415
     from clipbench.leaderboard.text_table import to_text, wrap  # noqa: PLC0415 - heavy
 

@@ -31,7 +31,13 @@ FIGURES = ("png", "pdf")  # for pages and for papers
 def _of(kind: str, text: str) -> Callable[[options.F], options.F]:
     """Return an option that chooses rows."""
     return options.option(
-        f"--{kind}", multiple=True, metavar="NAME", envvar=None, show_default="all", help=text
+        f"--{kind}",
+        f"of_{kind}",
+        multiple=True,
+        metavar="NAME",
+        envvar=None,
+        show_default="all",
+        help=text,
     )
 
 
@@ -96,7 +102,7 @@ def command(
     legend: bool,
     as_json: bool,
     quiet: bool,
-    **wanted: tuple[str, ...],
+    **of: tuple[str, ...],
 ) -> None:
     """Print the leaderboard of results.
 
@@ -109,7 +115,8 @@ def command(
 
     with reporter_for(quiet) as reporter:
         board = _read(options.results_at(paths, published), reporter)
-        if any(wanted.values()):
+        if any(of.values()):
+            wanted = {name.removeprefix("of_"): texts for name, texts in of.items()}
             board = _chosen(board, wanted, with_clean=style == MATRIX)
         frame = of_runs(frame_of(board.judged, eligible_at), board.runs)
         if as_json:

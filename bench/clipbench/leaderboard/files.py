@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from clipbench.disk import way_out
-from clipbench.errors import ClipbenchError
+from clipbench.errors import ClipbenchError, MissingData
 from clipbench.named_files import named_file
 
 
@@ -29,8 +29,10 @@ def write_atomic(path: Path, content: bytes) -> Path:
             file.flush()
             if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 os.fsync(file.fileno())
-    except OSError as error:
+    except (OSError, MissingData) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        assert isinstance(cause, OSError)  # what `atomic_file` says of the folder
         raise ClipbenchError(
-            f"Could not write {path}: {error.strerror or error}; {way_out(error)}, then try again."
+            f"Could not write {path}: {cause.strerror or cause}; {way_out(cause)}, then try again."
         ) from error
     return path

@@ -11,10 +11,11 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.errors import BadInput, CorruptData, MissingData
-from clipbench.leaderboard.render import plain_markdown, plain_text
+from clipbench.leaderboard.render import plain_markdown
 from clipbench.leaderboard.reported import TITLE, cells, load_reported, read_csv, write_reported
 from clipbench.leaderboard.result import write_result
 from clipbench.leaderboard.store import load_results
+from clipbench.leaderboard.text_table import fit
 
 HEAD = "attack,rate,defense,metric,value,k,n,paper,table"
 ROWS = (
@@ -107,7 +108,7 @@ def test_what_papers_are_called_breaks_no_table(tmp_path: Path) -> None:
     """Names are on one line and escaped."""
     nasty = 'bad|nets,1%,<b>,attack_success,0.5,,,"[x](http://y)\x1b[31m",T'
     lines = cells(read_csv(table(tmp_path, nasty)))
-    text, markdown = plain_text(lines), plain_markdown(lines)
+    text, markdown = fit(lines, None, names=()), plain_markdown(lines)
     assert "\x1b" not in text + markdown
     assert "bad\\|nets" in markdown
     assert "](http" not in markdown
