@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, Literal
 
 from clipbench.errors import BadInput, MissingData
+from clipbench.visible import hashable
 
 Kind = Literal["attack", "defense", "dataset", "metric"]
 
@@ -128,7 +129,7 @@ def _import_file(path: Path) -> ModuleType:
     """Import a file under a name made of its content, so that an edited file is a new module."""
     if not path.is_file():
         raise MissingData(f"There is no plugin file {path.resolve()}.")
-    digest = hashlib.sha256(str(path.resolve()).encode() + path.read_bytes()).hexdigest()[:16]
+    digest = hashlib.sha256(hashable(str(path.resolve())) + path.read_bytes()).hexdigest()[:16]
     name = f"clipbench_file_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]

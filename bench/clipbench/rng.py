@@ -11,11 +11,13 @@ import hashlib
 
 import numpy as np
 
+from clipbench.visible import hashable
+
 
 def derive_seed(seed: int, *scope: str | int) -> int:
     """Return a 128-bit seed for `scope`, a pure function of its arguments on every platform."""
     text = "\x1f".join([str(seed), *(f"{type(part).__name__}:{part}" for part in scope)])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "big")
+    return int.from_bytes(hashlib.sha256(hashable(text)).digest()[:16], "big")
 
 
 def generator(seed: int, *scope: str | int) -> np.random.Generator:

@@ -23,6 +23,25 @@ def has_visible(text: str) -> bool:
     )
 
 
+def hashable(text: str) -> bytes:
+    r"""Return the bytes of a text for a hash, be it the name of a file that is no UTF-8.
+
+    Python stands ``\udc80`` to ``\udcff`` for the bytes of such a name, which no codec takes.
+    """
+    return text.encode(errors="surrogatepass")
+
+
+def escaped(text: str) -> str:
+    r"""Return a name for a table or a page: bytes of it that are no UTF-8 as ``\xe9``."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return text
+
+
 def visible(text: str) -> str:
     r"""Return `text` on one line, with control and invisible characters written out as ``\x..``.
 

@@ -37,7 +37,12 @@ def print_result(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output, once for all processes."""
-    print_result(json.dumps(value, indent=2, ensure_ascii=False))
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # the name of a file that is no UTF-8
+        text = json.dumps(value, indent=2)
+    print_result(text)
 
 
 def terminal_width() -> int | None:

@@ -1,7 +1,8 @@
-"""Standard streams that whoever started the command has closed, as ``>&-`` does."""
+"""Standard streams that were closed, as by ``>&-``, and names of files that are no text."""
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -21,3 +22,5 @@ def open_streams() -> None:
         if nowhere == number:
             os.set_inheritable(nowhere, True)  # processes that are started have it, too
         setattr(sys, name, os.fdopen(nowhere, "r" if number == 0 else "w", encoding="utf-8"))
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="surrogateescape")  # a folder's name leaves as it came

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._errors import FAILED
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.visible import visible
+
+if TYPE_CHECKING:
+    from clipbench.shards.set_checks import Check
 
 
 @click.command("verify", cls=options.Command)
@@ -38,16 +43,26 @@ def command(
         report = verify(folder, ledger, progress=reporter.progress)
     if as_json:
         checks = [
-            {"name": check.name, "passed": check.passed, "message": check.message}
+            {
+                "name": check.name,
+                "passed": check.passed,
+                "note": check.is_note,
+                "message": check.message,
+            }
             for check in report.checks
         ]
         print_json({"passed": report.passed, "checks": checks})
     else:
         print_result(
             columns(
-                ("ok" if check.passed else "FAILED", check.name, check.message)
-                for check in report.checks
+                (_word_of(check), check.name, visible(check.message)) for check in report.checks
             )
         )
     if not report.passed:
         ctx.exit(FAILED)
+
+
+def _word_of(check: Check) -> str:
+    if check.is_note:
+        return "note"
+    return "ok" if check.passed else "FAILED"

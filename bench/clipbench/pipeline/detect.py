@@ -29,6 +29,7 @@ from clipbench.shards.reader import ShardSet
 from clipbench.shards.usable import caption_field_of, open_usable
 from clipbench.training.distributed import join_processes
 from clipbench.training.session import score_on, scores_nothing
+from clipbench.visible import escaped
 
 Scores = Mapping[str, npt.NDArray[np.float32]]
 
@@ -195,10 +196,11 @@ def table_of(pairs: ShardSet, scores: Scores) -> pd.DataFrame:
     The lower a score, the more suspicious; pairs that were not scored have neither.
     """
     numbers = range(len(pairs))
+    names = [escaped(shard.path.name) for shard in pairs.shards]
     columns: dict[str, Any] = {
         "index": np.arange(len(pairs)),
-        "key": [pairs.key(number) for number in numbers],
-        "shard": [pairs.shards[pairs.shard_of(number)].path.name for number in numbers],
+        "key": [escaped(pairs.key(number)) for number in numbers],
+        "shard": [names[pairs.shard_of(number)] for number in numbers],
     }
     for name, values in scores.items():
         columns[f"{name} score"] = values

@@ -14,6 +14,7 @@ from PIL import Image as Pil
 
 from clipbench.shards.files import atomic_file
 from clipbench.shards.reader import ShardSet
+from clipbench.visible import visible
 
 THUMBNAIL = 160  # pixels, the longer side
 LETTERS = 300  # of a caption that are shown
@@ -80,7 +81,7 @@ def _pair(pairs: ShardSet, index: int, rank: int, values: npt.NDArray[np.float32
     source = base64.b64encode(_thumbnail(pairs, index)).decode()
     return (
         f'<li><img alt="" src="data:image/jpeg;base64,{source}"><p>{html.escape(text)}</p>'
-        f'<p class="facts">{rank}. {html.escape(pairs.key(index))}, score'
+        f'<p class="facts">{rank}. {html.escape(visible(pairs.key(index)))}, score'
         f" {float(values[index]):.4g}</p></li>\n"
     )
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from clipbench.errors import ClipbenchError
 from clipbench.shards.files import atomic_file
+from clipbench.visible import hashable
 
 EXTENSIONS = ("jpg", "png", "jpeg", "webp")  # open_clip's order of preference
 _MAGIC = b"clipbench-index-1\n"
@@ -107,7 +108,7 @@ def cache_folders(paths: Sequence[Path], cache: Path | None) -> list[Path]:
     home = paths[0].parent
     places = [home / ".clipbench"]
     if cache is not None:
-        digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
+        digest = hashlib.sha256(hashable(str(home.resolve()))).hexdigest()[:16]
         places.append(cache / "indexes" / digest)
     return places
 
@@ -116,7 +117,7 @@ def index_name(names: Sequence[str], caption_field: str | None = None) -> str:
     """Return the file name of the index of these shards, read with captions from that field."""
     if caption_field is not None:
         names = [*names, f"\n{caption_field}"]  # no shard is named like this
-    return f"index-{hashlib.sha256(chr(0).join(names).encode()).hexdigest()[:16]}.bin"
+    return f"index-{hashlib.sha256(hashable(chr(0).join(names))).hexdigest()[:16]}.bin"
 
 
 def save(

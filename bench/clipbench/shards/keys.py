@@ -216,7 +216,9 @@ class Keys:
             start = self._base.shards[-1].first if self._by_shard else 0
             others = [key for left in self._base.left_out.values() for key in left.keys]
             if self._by_shard:
-                others = [key.encode() for key in self._left_out(self._last)]
+                others = [
+                    key.encode(errors="surrogateescape") for key in self._left_out(self._last)
+                ]
             found = [*column[start:].tolist(), *others]
             if not found:
                 return _first_key(self._last)

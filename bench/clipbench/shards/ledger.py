@@ -18,6 +18,7 @@ from clipbench.errors import CorruptData, MissingData
 from clipbench.rng import generator
 from clipbench.shards.files import atomic_file, read_json, write_json
 from clipbench.shards.rate import poison_count
+from clipbench.visible import escaped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -243,7 +244,11 @@ def _rows_to_parquet(rows: Sequence[LedgerRow]) -> bytes:
     }
     schema = pa.schema([(field.name, kinds[str(field.type)]) for field in fields(LedgerRow)])
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=schema), buffer)
+    table = [
+        {name: escaped(value) if isinstance(value, str) else value for name, value in row.items()}
+        for row in map(asdict, rows)
+    ]
+    pq.write_table(pa.Table.from_pylist(table, schema=schema), buffer)
     return buffer.getvalue()
 
 

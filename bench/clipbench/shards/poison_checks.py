@@ -13,6 +13,7 @@ from clipbench.shards import traces
 from clipbench.shards.ledger import Ledger
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.set_checks import Check
+from clipbench.visible import escaped
 
 
 class PoisonChecks:
@@ -67,7 +68,7 @@ class PoisonChecks:
     def _poison_problems(self) -> Iterator[str]:
         for row in self._ledger.rows.to_dict("records"):
             pair = int(row["index"])
-            if pair >= len(self._shards) or self._shards.key(pair) != row["key"]:
+            if pair >= len(self._shards) or escaped(self._shards.key(pair)) != row["key"]:
                 yield f"pair {pair} does not have the key {row['key']} of its ledger row"
                 continue
             where = self._shards.where(pair)
@@ -81,7 +82,7 @@ class PoisonChecks:
                 yield str(error)
                 continue
             image = hashlib.sha256(self._shards.image_bytes(pair)).hexdigest()
-            if self._shards.shards[shard].path.name != row["shard"]:
+            if escaped(self._shards.shards[shard].path.name) != row["shard"]:
                 yield f"{where} should be in shard {row['shard']}"
             if caption != row["caption_after"]:
                 yield f"{where} has another caption than its ledger row"

@@ -31,6 +31,7 @@ from clipbench.shards.files import (
     sha256_file,
     write_json,
 )
+from clipbench.visible import hashable
 
 MOST_BYTES = 64 * 10**9  # of one shard; img2dataset's have about one GB
 _ATTEMPTS = 5
@@ -59,7 +60,7 @@ class RemoteShard(ABC):
     @property
     def identity(self) -> str:
         """Its folder in the cache."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:24]
+        return hashlib.sha256(hashable(self.text)).hexdigest()[:24]
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,24 @@ from clipbench.shards import manifest as manifests
 from clipbench.shards import traces
 from clipbench.shards.files import read_json, sha256_file
 from clipbench.shards.reader import ShardSet
+from clipbench.shards.screen import is_foreign
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was checked, and what was found."""
+    """One thing that was checked, and what was found.
+
+    Args:
+        name: what was checked.
+        passed: whether nothing speaks against it.
+        message: what was found.
+        is_note: whether it could not be checked, which is no fault.
+    """
 
     name: str
     passed: bool
     message: str
+    is_note: bool = False
 
     @classmethod
     def of(cls, name: str, problems: Sequence[str], well: str) -> Check:
@@ -40,20 +49,28 @@ def fresh_hashes(shards: ShardSet, progress: Progress) -> list[str]:
     return hashes
 
 
-def set_checks(folder: Path, shards: ShardSet, hashes: Sequence[str]) -> Iterator[Check]:
+def set_checks(
+    folder: Path, shards: ShardSet, hashes: Sequence[str], *, described: bool = False
+) -> Iterator[Check]:
     """Yield the checks of a set.
 
     Args:
         folder: where it lies.
         shards: the set, opened from its shards alone.
         hashes: the SHA-256 of every shard.
+        described: whether its description must be there, as beside a ledger; else a set of another
+            program need have none.
     """
     well = f"{len(shards)} pairs in {len(shards.shards)} shards, all complete"
     yield Check.of("pairs", [], well)
-    manifest = list(_manifest_problems(folder, shards, hashes))
-    yield Check.of("manifest", manifest, "hashes and counts agree")
-    sizes = list(_size_problems(folder, shards))
-    yield Check.of("sizes", sizes, "sizes.json and _info.json agree")
+    described = described or (folder / manifests.NAME).exists()
+    if described:
+        manifest = list(_manifest_problems(folder, shards, hashes))
+        yield Check.of("manifest", manifest, "hashes and counts agree")
+    else:
+        message = f"not written by clipbench (no {manifests.NAME}): hashes not checked"
+        yield Check("manifest", passed=True, message=message, is_note=True)
+    yield _size_check(folder, shards, described=described)
     yield Check.of("keys", list(_key_problems(shards)), "unique and well formed")
     yield Check.of("captions", list(_caption_problems(shards)), "all readable")
     yield Check.of("folder", traces.in_folder(folder), "shards and their description only")
@@ -73,24 +90,37 @@ def _manifest_problems(folder: Path, shards: ShardSet, hashes: Sequence[str]) ->
             yield f"{shard.path} holds {_complete(shards, number)} pairs, not {record.num_pairs}"
 
 
-def _size_problems(folder: Path, shards: ShardSet) -> Iterator[str]:
+def _size_check(folder: Path, shards: ShardSet, *, described: bool) -> Check:
+    """Return the check of the files that tell how many pairs are in each shard."""
+    readers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
+    readers = {"sizes.json": dict, "_info.json": _lengths}
+    there = {name: read for name, read in readers.items() if described or (folder / name).exists()}
+    if not there:
+        return Check("sizes", passed=True, message="no sizes.json: not checked", is_note=True)
     counts = {
         shard.path.name: _complete(shards, number) for number, shard in enumerate(shards.shards)
     }
-    try:
-        if read_json(folder / "sizes.json") != counts:
-            yield f"{folder / 'sizes.json'} does not give the pairs of each shard"
-        split: dict[str, Any] = read_json(folder / "_info.json")["splits"]["train"]
-        if dict(zip(split["filenames"], split["shard_lengths"], strict=True)) != counts:
-            yield f"{folder / '_info.json'} does not give the pairs of each shard"
-    except (ClipbenchError, KeyError, TypeError, ValueError) as error:
-        yield f"sizes.json or _info.json can't be read: {error}"
+    problems = []
+    for name, read in there.items():
+        try:
+            if read(read_json(folder / name)) != counts:
+                problems.append(f"{folder / name} does not give the pairs of each shard")
+        except (ClipbenchError, KeyError, TypeError, ValueError) as error:
+            problems.append(f"{name} can't be read: {error}")
+    return Check.of("sizes", problems, f"the counts of {' and '.join(there)} hold")
+
+
+def _lengths(info: Mapping[str, Any]) -> dict[str, int]:
+    split = info["splits"]["train"]
+    return dict(zip(split["filenames"], split["shard_lengths"], strict=True))
 
 
 def _key_problems(shards: ShardSet) -> Iterator[str]:
-    for key in shards.index["key"].tolist():  # their being unique was seen by `scan`
+    # Their being unique was seen by `scan`. Names that other programs gave need be no UTF-8.
+    form = "replace" if is_foreign(shards) else "strict"
+    for key in shards.index["key"].tolist():
         try:
-            if not key.decode().isprintable():
+            if not key.decode(errors=form).isprintable():
                 yield f"key {key!r} holds control characters"
         except UnicodeDecodeError:
             yield f"key {key!r} is not UTF-8"

@@ -67,10 +67,11 @@ def _odd(suspects: Mapping[str, Any], clean: Counter[Any]) -> list[str]:
     """Return the keys whose features no clean pair has, where that means anything.
 
     Where clean pairs differ much among themselves, a new one may well have features never seen: the
-    chance is about the share of pairs whose features are unique (Good, 1953).
+    chance is about the share of pairs whose features are unique (Good, 1953). Where a shard has no
+    clean pair, there is nothing to compare with.
     """
     unique = sum(1 for times in clean.values() if times == 1)
-    if unique > _CHANCE * clean.total():
+    if not clean or unique > _CHANCE * clean.total():
         return []
     return [key for key, features in suspects.items() if features not in clean]
 

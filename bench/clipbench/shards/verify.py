@@ -66,7 +66,7 @@ def verify(
     except ClipbenchError as error:
         return VerifyReport(folder, (Check("pairs", passed=False, message=str(error)),), 0, 0)
     hashes = fresh_hashes(shards, progress)
-    checks = list(set_checks(folder, shards, hashes))
+    checks = list(set_checks(folder, shards, hashes, described=ledger is not None))
     poisons = 0
     if ledger is not None:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from shard_pairs import MakePairs, Stain, crawled, picture, scene
+from shard_pairs import MakePairs, Stain, crawled, picture, scene, write_members
 
 from clipbench.shards.encoding import encode_jpeg, encode_png
 from clipbench.shards.overlay import PoisonedSet, write_poisoned
@@ -111,7 +111,7 @@ def test_poisoned_set_of_others_passes(tmp_path: Path, mode: str) -> None:
         dataset={},
     )
     assert failed(verify(tmp_path / "out", base=base)) == {}
-    assert "missing" in failed(verify(tmp_path / "set"))["manifest"]
+    assert failed(verify(tmp_path / "set")) == {}
     assert made.shards.manifest is not None
 
 
@@ -139,8 +139,9 @@ def test_wrong_counts_are_found(base: ShardSet) -> None:
     assert "sizes.json" in failed(verify(folder))["sizes"]
     sizes.unlink()
     assert "can't be read" in failed(verify(folder))["sizes"]
-    (folder / "manifest.json").unlink()
-    assert "missing" in failed(verify(folder))["manifest"]
+    made = poisoned(base)
+    (Path(made.shards.source) / "manifest.json").unlink()
+    assert "missing" in failed(verify(Path(made.shards.source), made.ledger))["manifest"]
 
 
 def test_ledger_beside_the_shards_is_found(base: ShardSet) -> None:
@@ -278,3 +279,40 @@ def test_lost_pair_is_found(base: ShardSet) -> None:
     found = failed(verify(Path(made.shards.source), made.ledger, base))
     assert "accounted for" in found["other pairs"]
     assert "119 pairs" in found["manifest"] or "sha256" in found["manifest"]
+
+
+def test_a_set_of_another_program_is_checked_as_far_as_it_can_be(tmp_path: Path) -> None:
+    """Without a manifest hashes are a note; keys that are no UTF-8 are its own business."""
+    members = [("caf\udce9_1.jpg", encode_jpeg(picture(1))), ("caf\udce9_1.txt", b"a thing")]
+    write_members(tmp_path / "00000.tar", members)
+    (tmp_path / "00000_stats.json").write_text("{}")
+    report = verify(tmp_path)
+    assert report.passed
+    notes = {check.name: check.message for check in report.checks if check.is_note}
+    assert notes["manifest"] == "not written by clipbench (no manifest.json): hashes not checked"
+    assert notes["sizes"] == "no sizes.json: not checked"
+    (tmp_path / "sizes.json").write_text('{"00000.tar": 2}')
+    assert "does not give the pairs" in failed(verify(tmp_path))["sizes"]
+    (tmp_path / "manifest.json").write_text("{}")
+    assert "missing or lists other shards" in failed(verify(tmp_path))["manifest"]
+
+
+def test_a_shard_of_poisons_alone_has_no_clean_pair_that_they_differ_from(tmp_path: Path) -> None:
+    """As small shards have at a high rate; nothing gives a poison away there."""
+    for shard in range(3):
+        members = []
+        for key in (f"{shard:05d}0000", f"{shard:05d}0001"):
+            members.append((f"{key}.jpg", encode_jpeg(picture(int(key)))))
+            members.append((f"{key}.txt", f"thing {key}".encode()))
+        write_members(tmp_path / "set" / f"{shard:05d}.tar", members)
+    base = ShardSet.open(tmp_path / "set")
+    made = write_poisoned(
+        base,
+        Stain(bases=(0, 1)),
+        scene(2),
+        tmp_path / "out",
+        attack_name="stain",
+        attack_parameters={},
+        dataset={},
+    )
+    assert failed(verify(made.ledger.parent.parent, base=base)) == {}
