@@ -9,7 +9,6 @@ import logging
 import pickle
 import re
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +20,7 @@ from clipbench import towers
 from clipbench.errors import BadSetting, CorruptData, MissingData, UnknownName
 from clipbench.rng import derive_seed
 from clipbench.shards.files import atomic_file, clear_leftovers, write_json
+from clipbench.tensor_files import NotTensors, read_tensors
 
 CONFIGS = Path(__file__).parent / "model_configs"
 CONFIG_FILE = "open_clip_config.json"
@@ -231,29 +231,29 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
     """Return the weights in a file of open_clip, or in one that training kept of an epoch."""
     remedy = "Fetch it again; if a run wrote it, delete it and start the run again."
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about files that are no checkpoints
-            state: Any = open_clip().factory.load_state_dict(str(path), weights_only=True)
-    except Exception as error:  # every reader fails in its own way
-        if objects := _objects_in(path, error):
+        state = read_tensors(path)
+    except NotTensors as error:
+        if objects := _objects_in(path, error.__cause__):
             raise CorruptData(
                 f"{path.resolve()} holds other things than weights ({objects}), whose code would"
                 " run if they were read, so they are not. If you trust the file, read it with"
                 " torch.load(FILE, weights_only=False), write its weights alone with"
                 " torch.save({'state_dict': ...}, NEW), and give NEW."
             ) from error
-        reason = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")  # torch writes pages
+        said = str(error.__cause__)  # torch writes pages
+        reason = said.partition("\n")[0].partition(". ")[0].rstrip(".")
         raise CorruptData(
             f"{path.resolve()} cannot be read as a checkpoint ({reason}). {remedy}"
         ) from error
-    if isinstance(state, dict) and set(state) == {"format", "model"}:
-        state = state["model"]
+    if isinstance(state, dict):
+        inner = "model" if set(state) == {"format", "model"} else "state_dict"  # ours; open_clip's
+        state = state.get(inner, state)
     if not isinstance(state, dict) or not all(isinstance(item, Tensor) for item in state.values()):
         raise CorruptData(f"{path.resolve()} holds other things than weights. {remedy}")
     return _bare(cast("Mapping[str, Tensor]", state))
 
 
-def _objects_in(path: Path, error: Exception) -> str:
+def _objects_in(path: Path, error: BaseException | None) -> str:
     """Return the kinds of objects for which torch refused to read a file; empty: none did."""
     if not isinstance(error, pickle.UnpicklingError):
         return ""

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from clipbench.contracts import AnyProbes, EvaluationSet
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import probe_metrics
-from clipbench.models import Tokenizer
+from clipbench.models import Tokenizer, load_weights
 from clipbench.shards.ledger import Ledger
 from clipbench.training.record import TrainingRecord
 from clipbench.training.trace import Trace, read_trace
@@ -89,8 +88,7 @@ def _success(
     evaluation: EvaluationSet,
     probes: AnyProbes,
 ) -> Entry:
-    state = torch.load(weights, map_location="cpu", weights_only=True)["model"]
-    model.load_state_dict(state)
+    load_weights(model, weights)
     found = probe_metrics(Encoder(model, tokenizer), evaluation, probes)
     success = {key: value for key, value in found["attack_success"].items() if key != "outcomes"}
     return {"attack_success": success}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards.files import atomic_file, clear_leftovers
+from clipbench.tensor_files import NotTensors, read_tensors
 
 FORMAT = 1
 
@@ -37,22 +37,20 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
         fingerprint: of the training; a checkpoint of another training is refused.
 
     Raises:
-        CorruptData: the file cannot be read.
+        CorruptData: the file is damaged, or no checkpoint.
+        ClipbenchError: it can't be read now, which says nothing of what it holds.
         BadSetting: it belongs to another training.
     """
     if not path.exists():
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about files that are none of ours
-            content = torch.load(path, map_location="cpu", weights_only=True)
-        known = isinstance(content, dict) and content.get("format") == FORMAT
-    except Exception as error:  # torch raises many kinds for a damaged file
+        content = read_tensors(path)
+    except NotTensors as error:
         raise CorruptData(
-            f"The checkpoint {path.resolve()} is damaged ({type(error).__name__})."
+            f"The checkpoint {path.resolve()} is damaged ({type(error.__cause__).__name__})."
             " Delete it; the training then starts anew."
         ) from error
-    if not known:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CorruptData(
             f"{path.resolve()} is no checkpoint of this version of clipbench."
             " Delete it; the training then starts anew."
@@ -62,4 +60,4 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
             f"{path.resolve()} is the checkpoint of a training with other settings."
             " Choose another --out, or delete it."
         )
-    return content  # type: ignore[no-any-return]
+    return content
