@@ -34,6 +34,7 @@ KEYS = (
     "on_error",
     "out",
     "cache",
+    "threads",
     "train",
 )
 DEFAULT_OUT = Path("runs")
@@ -63,6 +64,7 @@ class Request:
         on_error: whether pairs that can't be used are left out, or an error.
         out: folder of the runs.
         cache: folder of clean shards.
+        threads: to compute with; none: as many as there are processors.
     """
 
     data: SpecLike = "shapes"
@@ -79,6 +81,7 @@ class Request:
     on_error: OnError = "fail"
     out: Path = DEFAULT_OUT
     cache: Path = field(default_factory=default_cache)
+    threads: int | None = None
 
     def configs(self) -> list[RunConfig]:
         """Return the runs, each once, controls before the run that is judged by them.
@@ -182,6 +185,13 @@ def _rates(value: Any, key: str) -> tuple[str, ...]:
     return tuple(rate for text in several(value, key) for rate in lists.split_rates(str(text)))
 
 
+def _threads(value: Any, key: str) -> int | None:
+    threads: int | None = coerce(value, int | None, key)
+    if threads is not None and threads < 1:
+        raise BadSetting(f"{key} must be at least 1. Got {threads}.")
+    return threads
+
+
 # Key of a layer -> field of `Request`, and how its value is read.
 _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "data": ("data", lambda value, key: value),  # noqa: ARG005
@@ -197,6 +207,7 @@ _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "on_error": ("on_error", lambda value, key: coerce(value, OnError, key)),
     "out": ("out", lambda value, key: coerce(value, Path, key)),
     "cache": ("cache", lambda value, key: coerce(value, Path, key)),
+    "threads": ("threads", _threads),
 }
 
 

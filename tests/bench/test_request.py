@@ -153,6 +153,7 @@ defense: clip
 seed: [0, 1]
 controls: true
 out: there
+threads: 2
 train:
   batch-size: 32
   lr: 1e-3
@@ -165,7 +166,7 @@ train:
     assert configs[-1].rate_text == "0.005"
     assert configs[-1].data_parameters["size"] == 300
     assert (configs[-1].train.batch_size, configs[-1].train.lr) == (32, 0.001)
-    assert (request.controls, request.out) == (True, Path("there"))
+    assert (request.controls, request.out, request.threads) == (True, Path("there"), 2)
 
 
 def test_an_empty_file_asks_for_nothing(tmp_path: Path) -> None:
@@ -211,3 +212,10 @@ def test_numbers_mean_in_yaml_what_they_mean_on_the_command_line(tmp_path: Path)
         file.write_text(text)
         with pytest.raises(BadSetting, match=r"Got '1:30"):
             combine(read_yaml(file)).configs()
+
+
+def test_threads_are_no_fewer_than_one() -> None:
+    """They may stand in a file, where nothing else looks at their number."""
+    with pytest.raises(BadSetting, match="threads must be at least 1"):
+        combine({"threads": 0})
+    assert combine({"threads": 3}, {"threads": 1}).threads == 3

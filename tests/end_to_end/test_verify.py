@@ -28,7 +28,7 @@ def test_what_was_written_verifies(grid: Grid, poisoned: Path) -> None:
     """Clean and poisoned sets pass every check, the poisoned one those for traces, too."""
     clean = command("verify", grid[0].only("cache/shapes/*"))
     assert clean.status == 0
-    assert f"{PAIRS} pairs in 1 shards" in clean.out
+    assert f"{PAIRS} pairs in 1 shard," in clean.out
     done = command("verify", poisoned, "--json")
     answer = json.loads(done.out)
     assert (done.status, answer["passed"]) == (0, True)

@@ -65,7 +65,6 @@ def command(
     write: Path | None,
     junit: Path | None,
     jobs: int | None,
-    threads: int | None,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -79,7 +78,7 @@ def command(
     from clipbench.regression.margins import check_free  # noqa: PLC0415
 
     with ExitStack() as stack:
-        above, environment = options.given(ctx, ("out", "cache"))
+        above, environment = options.given(ctx, ("out", "cache", "threads"))
         fresh = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipbench-check-")))
         below = {"out": str(fresh / "runs"), "cache": str(fresh / "cache"), **environment}
         source = BASELINE if file is None else configuration(file)
@@ -88,22 +87,20 @@ def command(
             check_free(write)
         elif not bands:
             raise BadSetting(f"{source} has no bands; --write makes a baseline of it.")
-        results, failed = _measured(grid, jobs, threads, quiet)
+        results, failed = _measured(grid, jobs, quiet)
         if write is not None:
             _write(write, source, grid, results, failed)
         else:
             _report(source, grid, bands, results, failed, junit=junit, as_json=as_json)
 
 
-def _measured(
-    grid: Grid, jobs: int | None, threads: int | None, quiet: bool
-) -> tuple[Results, dict[str, str]]:
+def _measured(grid: Grid, jobs: int | None, quiet: bool) -> tuple[Results, dict[str, str]]:
     """Do the runs and return results, and why runs failed, by id."""
     from clipbench.sweep.placing import placing  # noqa: PLC0415
     from clipbench.sweep.status import Status  # noqa: PLC0415
     from clipbench.sweep.sweep import local_executor, plan_sweep, sweep  # noqa: PLC0415 - heavy
 
-    place = placing(jobs, threads, [config.train.device for config in grid.configs])
+    place = placing(jobs, grid.threads, [config.train.device for config in grid.configs])
     executor = local_executor(grid, place)
     with reporter_for(quiet) as reporter:
         plan = plan_sweep(grid, reporter, timed=False)

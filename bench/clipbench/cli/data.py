@@ -12,6 +12,7 @@ from clipbench import registry
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result, reporter_for
 from clipbench.errors import BadSetting
+from clipbench.words import counted
 
 WRITE = "write"
 
@@ -190,7 +191,7 @@ def import_command(
         )
         stats = skipped.read_stats(where)
         left_out = {} if stats is None else stats["left_out"]
-        reporter.note(f"{len(made):,} pairs in {len(made.shards):,} shards")
+        reporter.note(f"{counted(len(made), 'pair')} in {counted(len(made.shards), 'shard')}")
         if stats is not None:
             reporter.note(f"{skipped.summary(stats)}; named in {out / skipped.NAME}")
     if as_json:

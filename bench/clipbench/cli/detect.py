@@ -82,7 +82,6 @@ def command(
     shown: int,
     folder: Path,
     dry_run: bool,
-    threads: int | None,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -99,7 +98,7 @@ def command(
     if dry_run and as_json:
         print_json([config.to_json() for config in configs])
         return
-    use_threads(threads)
+    use_threads(request.threads)
     from clipbench.pipeline.detect import detect, plan_detection  # noqa: PLC0415 - heavy
 
     cache = request.cache

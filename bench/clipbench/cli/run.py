@@ -41,7 +41,6 @@ def command(
     ctx: click.Context,
     /,
     dry_run: bool,
-    threads: int | None,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -56,7 +55,7 @@ def command(
     if dry_run and as_json:
         print_json([config.to_json() for config in configs])
         return
-    use_threads(threads)
+    use_threads(request.threads)
     from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
     from clipbench.pipeline.plan import plan  # noqa: PLC0415 - heavy
 

@@ -45,7 +45,6 @@ def command(
     /,
     file: Path,
     jobs: int | None,
-    threads: int | None,
     executor: str,
     slurm_settings: tuple[str, ...],
     dry_run: bool,
@@ -63,7 +62,7 @@ def command(
     from clipbench.sweep.grid import read_grid  # noqa: PLC0415
     from clipbench.sweep.status import Status, label  # noqa: PLC0415
 
-    grid = read_grid(file, *options.given(ctx, ("out", "cache")))
+    grid = read_grid(file, *options.given(ctx, ("out", "cache", "threads")))
     if dry_run and as_json:
         print_json([config.to_json() for config in grid.configs])
         return
@@ -75,9 +74,9 @@ def command(
         from clipbench.sweep.slurm import slurm_executor  # noqa: PLC0415 - heavy
 
         settings = options.assignments(slurm_settings, "--slurm")
-        do = slurm_executor(grid.cache, grid.out, settings=settings, threads=threads)
+        do = slurm_executor(grid.cache, grid.out, settings=settings, threads=grid.threads)
     else:
-        place = placing(jobs, threads, [config.train.device for config in grid.configs])
+        place = placing(jobs, grid.threads, [config.train.device for config in grid.configs])
         do, at_once = local_executor(grid, place), place.jobs
     with reporter_for(quiet) as reporter:
         plan = plan_sweep(grid, reporter, timed=estimate)

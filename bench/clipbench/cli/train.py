@@ -40,7 +40,6 @@ def command(
     /,
     shards: Path,
     dry_run: bool,
-    threads: int | None,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -55,7 +54,7 @@ def command(
     if dry_run and as_json:
         print_json([config.to_json()])
         return
-    use_threads(threads)
+    use_threads(request.threads)
     from clipbench.pipeline.train import plan_training, train  # noqa: PLC0415 - heavy
 
     cache = request.cache

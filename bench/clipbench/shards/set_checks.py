@@ -14,6 +14,7 @@ from clipbench.shards import traces
 from clipbench.shards.files import read_json, sha256_file
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.screen import is_foreign
+from clipbench.words import counted
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def set_checks(
         described: whether its description must be there, as beside a ledger; else a set of another
             program need have none.
     """
-    well = f"{len(shards)} pairs in {len(shards.shards)} shards, all complete"
+    well = f"{counted(len(shards), 'pair')} in {counted(len(shards.shards), 'shard')}, all complete"
     yield Check.of("pairs", [], well)
     described = described or (folder / manifests.NAME).exists()
     if described:

@@ -38,8 +38,9 @@ from clipbench.specs import coerce, underscored
 LISTS = ("data", "model")  # that a block may have several of, beside what `run` takes several of
 _PLUGINS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
 GRID_KEYS = ("grid", "exclude", "model")  # at the top, beside what `run` takes
-# Of a block: what `run` takes but for folders, which a sweep has one of.
-BLOCK_KEYS = (*(key for key in KEYS if key not in ("out", "cache")), "model")
+_OF_ALL = ("out", "cache", "threads")  # which a sweep has one of
+# Of a block: what `run` takes but for these.
+BLOCK_KEYS = (*(key for key in KEYS if key not in _OF_ALL), "model")
 SELECTORS = (*_PLUGINS, "rate", "poisons", "seed", "model")
 
 
@@ -51,11 +52,13 @@ class Grid:
         configs: the runs, each once, controls among them.
         out: folder of the runs.
         cache: folder of clean and poisoned shards.
+        threads: of each run; none: the processors are dealt out.
     """
 
     configs: tuple[RunConfig, ...]
     out: Path = DEFAULT_OUT
     cache: Path = field(default_factory=default_cache)
+    threads: int | None = None
 
     @property
     def groups(self) -> list[list[RunConfig]]:
@@ -114,7 +117,8 @@ def read_grid(
                 configs[run.sha256()] = replace(known, metrics=(*known.metrics, *more))
     if not configs:
         raise BadSetting(f"{path} leaves no run to do; see what exclude says.")
-    return Grid(tuple(configs.values()), requests[0].out, requests[0].cache)
+    first = requests[0]
+    return Grid(tuple(configs.values()), first.out, first.cache, first.threads)
 
 
 def tables(value: Any, where: str, keys: Sequence[str]) -> list[dict[str, Any]]:

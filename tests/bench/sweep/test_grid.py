@@ -204,3 +204,12 @@ def test_an_anchor_may_be_merged_and_changed_twice(tmp_path: Path) -> None:
         "grid:\n- &a {attack: badnets, rate: 1%}\n- &b {<<: *a, rate: 2%}\n- {<<: *b, rate: 3%}\n"
     )
     assert len(read_grid(file).configs) == 3
+
+
+def test_threads_stand_at_the_top_and_the_command_line_goes_before(tmp_path: Path) -> None:
+    """A small model computes best on one thread; that belongs to the grid, not to who types it."""
+    assert grid_of(tmp_path, {"threads": 1}).threads == 1
+    assert grid_of(tmp_path, {"threads": 1}, threads=2).threads == 2
+    assert grid_of(tmp_path, {}).threads is None
+    with pytest.raises(UnknownName, match="threads"):
+        grid_of(tmp_path, {"grid": [{"threads": 1}]})
