@@ -14,6 +14,7 @@ from clipbench.named_files import write_picture
 from clipbench.shards.decoded import fit
 from clipbench.shards.ledger import Ledger
 from clipbench.shards.reader import ShardSet
+from clipbench.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,8 +54,9 @@ def poison_sheet(
     rows = [_pair(clean, poisoned, row, has_trigger) for row in chosen]
     numbers = np.linspace(0, len(probes) - 1, min(PROBES, len(probes))).round().astype(int)
     rows += [_probe(probes, evaluation, int(number)) for number in dict.fromkeys(numbers)]
-    share = f"{ledger.count:,} of {ledger.num_pairs:,} pairs"
-    _draw(rows, f"{ledger.attack}: {share}, {ledger.targets} target(s), {ledger.mode}", path)
+    share = f"{ledger.count:,} of {counted(ledger.num_pairs, 'pair')}"
+    targets = counted(ledger.targets, "target")
+    _draw(rows, f"{ledger.attack}: {share}, {targets}, {ledger.mode}", path)
 
 
 def _chosen(rows: pd.DataFrame) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from clipbench.bundled import BASELINE, configuration
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 from clipbench.errors import BadSetting, ClipbenchError
+from clipbench.words import counted
 
 if TYPE_CHECKING:
     from clipbench.regression.bands import Band
@@ -108,8 +109,8 @@ def _measured(grid: Grid, jobs: int | None, quiet: bool) -> tuple[Results, dict[
             reporter.note(line)
         if len(plan.configs) < plan.total:
             reporter.warning(
-                f"{plan.total - len(plan.configs)} of {plan.total} runs are done in {grid.out}"
-                " already; they say nothing of what was changed since"
+                f"{plan.total - len(plan.configs)} of {counted(plan.total, 'run')} are done in"
+                f" {grid.out} already; they say nothing of what was changed since"
             )
     status = Status({c.id: c for c in grid.configs}, len(plan.configs), quiet=quiet)
     try:

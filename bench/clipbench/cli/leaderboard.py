@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clipbench import lists
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import frame_of
 from clipbench.cli._output import print_result, reporter_for, terminal_width
@@ -116,7 +117,10 @@ def command(
     with reporter_for(quiet) as reporter:
         board = _read(options.results_at(paths, published), reporter)
         if any(of.values()):
-            wanted = {name.removeprefix("of_"): texts for name, texts in of.items()}
+            wanted = {
+                name.removeprefix("of_"): lists.each(texts, f"{name.removeprefix('of_')} names")
+                for name, texts in of.items()
+            }
             board = _chosen(board, wanted, with_clean=style == MATRIX)
         frame = of_runs(frame_of(board.judged, eligible_at), board.runs)
         if as_json:

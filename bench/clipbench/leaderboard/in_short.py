@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from clipbench.leaderboard.eligibility import YES, eligibility
 from clipbench.leaderboard.result import config_hash
 
 UNDEFENDED = "none"
@@ -23,7 +24,7 @@ def in_short(results: Iterable[Result]) -> str:
         The sentences; empty where there is more than one attack, data set or model, no undefended
         run or nothing beside it, or a success that was not measured: a table says that better.
     """
-    attacked = [result for result in results if result["attack"] is not None]
+    attacked = [result for result in results if result["attack"]["count"]]
     if len({_setting(result) for result in attacked}) != 1:
         return ""
     by_defense: dict[str, list[Result]] = {}
@@ -35,14 +36,26 @@ def in_short(results: Iterable[Result]) -> str:
     found = _success(bare)
     if found is None:
         return ""
-    hits, probes = found
     name = attacked[0]["attack"]["name"]
     first = f"{name} without a defense: {_share(found)} are read as the attacker wants"
-    if hits < _TAKES * probes:
-        return f"{first}. The attack fails even so, and says nothing about the defenses."
+    if (objection := _objection(bare)) is not None:
+        return f"{first}. {objection}"
     others = "; ".join(f"with {label} {_share(_success(g))}" for label, g in by_defense.items())
     groups = {UNDEFENDED: bare, **by_defense}
     return f"{first}; {others}.{_accuracy(groups)}"
+
+
+def _objection(bare: Sequence[Result]) -> str | None:
+    """Return why nothing can be said of a defense under this attack, as the table has it."""
+    found = eligibility(bare, bare, _TAKES)
+    if found.verdict == YES or found.undefended is None:
+        return None
+    if found.undefended < _TAKES:
+        return "The attack fails even so, and says nothing about the defenses."
+    if str(found.verdict).startswith("unknown"):
+        return "Whether that is the poison's doing is not known: run again with --controls."
+    reason = str(found.verdict).partition(", ")[2].removesuffix(")")
+    return f"That says nothing about the defenses: {reason}."
 
 
 def _setting(result: Result) -> str:

@@ -30,6 +30,7 @@ from clipbench.shards.usable import caption_field_of, open_usable
 from clipbench.training.distributed import join_processes
 from clipbench.training.session import score_on, scores_nothing
 from clipbench.visible import escaped
+from clipbench.words import counted
 
 Scores = Mapping[str, npt.NDArray[np.float32]]
 
@@ -73,13 +74,13 @@ class DetectionPlan:
         names = [config.defense_name for config in self.configs]
         width = max(map(len, names))
         methods = [
-            f"  {name:{width}}  {time.epochs} epochs, about {duration(time.total)}"
+            f"  {name:{width}}  {counted(time.epochs, 'epoch')}, about {duration(time.total)}"
             for name, time in zip(names, self.times, strict=True)
         ]
         total = duration(sum(time.total for time in self.times))
         return [
-            f"detect: {len(self.pairs):,} pairs of {self.pairs.source}; {train.model}, batch size"
-            f" {train.batch_size}, learning rate {train.lr:g}",
+            f"detect: {counted(len(self.pairs), 'pair')} of {self.pairs.source}; {train.model},"
+            f" batch size {train.batch_size}, learning rate {train.lr:g}",
             *methods,
             f"  time  about {total} on this machine",
         ]
@@ -156,7 +157,7 @@ def detect(
     processes = join_processes(configs[0].train.device)
     scores: dict[str, npt.NDArray[np.float32]] = {}
     for config in configs:
-        reporter.note(f"scoring {len(pairs):,} pairs by {config.defense_name}")
+        reporter.note(f"scoring {counted(len(pairs), 'pair')} by {config.defense_name}")
         name = hashlib.sha256(f"{config.sha256()} {pairs.content_sha256()}".encode()).hexdigest()
         folder = cache / "scored" / name[:16]
         with held(folder, processes, reporter):

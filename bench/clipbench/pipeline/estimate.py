@@ -13,6 +13,7 @@ from clipbench.pipeline.rehearsal import Speeds, TrainingSpeeds, rehearse, rehea
 from clipbench.pipeline.work import Work
 from clipbench.shards.reader import ShardSet
 from clipbench.training.opened import check_contrast
+from clipbench.words import counted
 
 PAIRS_PER_SHARD = 10_000  # of the sets that clipbench writes; shards are what is done in parallel
 
@@ -43,7 +44,7 @@ class Estimate:
         """Say how long the training is where the defence adds stages to it; else nothing."""
         if self.epochs == config.train.epochs:
             return ""
-        return f"; {self.epochs} epochs with all stages of {config.defense_name}"
+        return f"; {counted(self.epochs, 'epoch')} with all stages of {config.defense_name}"
 
 
 @dataclass(frozen=True)

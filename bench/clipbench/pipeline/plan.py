@@ -10,6 +10,7 @@ from clipbench.pipeline.estimate import Estimate, estimate
 from clipbench.pipeline.parts import Parts
 from clipbench.pipeline.record import RESULT
 from clipbench.progress import duration
+from clipbench.words import amount, counted
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,14 @@ class Plan:
         if not parts.num_pairs:
             return [head, f"  data     {config.data_name}, counted when it is fetched", folder]
         per_epoch = parts.pairs_per_epoch(config)
-        seen = per_epoch * config.train.epochs
+        passes = per_epoch * config.train.epochs / parts.pairs_after
+        epochs = counted(config.train.epochs, "epoch")
         lines = [
             head,
-            f"  data     {config.data_name}, {parts.num_pairs:,} pairs",
+            f"  data     {config.data_name}, {counted(parts.num_pairs, 'pair')}",
             f"  attack   {config.attack_name}: {self._poison()}",
-            f"  training {config.train.model}, {config.train.epochs} epochs of {per_epoch:,} pairs,"
-            f" {seen / parts.pairs_after:.3g} passes over the data"
+            f"  training {config.train.model}, {epochs} of {counted(per_epoch, 'pair')},"
+            f" {passes:.3g} {'pass' if passes == 1 else 'passes'} over the data"
             f"{self.time.added_stages(config) if self.time else ''}",
             folder,
         ]
@@ -62,8 +64,9 @@ class Plan:
             return "clean data"
         share, targets = parts.count / parts.pairs_after, parts.attack.num_targets(parts.count)
         return (
-            f"{parts.count:,} of {parts.pairs_after:,} pairs (rate {share:.3g}, {share:.6%}),"
-            f" {targets} target(s), {parts.count / targets:.3g} each, mode {parts.attack.mode}"
+            f"{parts.count:,} of {counted(parts.pairs_after, 'pair')} (rate {share:.3g},"
+            f" {100 * share:.3g}%), {counted(targets, 'target')}, {amount(parts.count / targets)}"
+            f" each, mode {parts.attack.mode}"
         )
 
 

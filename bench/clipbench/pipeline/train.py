@@ -17,6 +17,7 @@ from clipbench.shards.usable import NAME as LEFT_OUT
 from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
 from clipbench.training.distributed import join_processes
 from clipbench.training.session import train_on
+from clipbench.words import counted
 
 
 @dataclass(frozen=True)
@@ -41,14 +42,15 @@ class TrainingPlan:
         """Return the plan for people, a fact a line."""
         train, num_pairs = self.config.train, len(self.usable.shards)
         per_epoch = train.epoch_size(num_pairs)
+        epochs = counted(train.epochs, "epoch")
         stages, time = "", "done already"
         if self.time is not None:
             stages = self.time.added_stages(self.config)
             time = f"about {duration(self.time.total)} on this machine"
         return [
             f"train: {self.config.defense_name} / seed {self.config.seed}",
-            f"  data     {self.usable.shards.source}, {num_pairs:,} pairs",
-            f"  training {train.model}, {train.epochs} epochs of {per_epoch:,} pairs{stages}",
+            f"  data     {self.usable.shards.source}, {counted(num_pairs, 'pair')}",
+            f"  training {train.model}, {epochs} of {counted(per_epoch, 'pair')}{stages}",
             f"  folder   {self.folder}",
             f"  time     {time}",
         ]

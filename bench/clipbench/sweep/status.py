@@ -12,6 +12,7 @@ from clipbench.config import RunConfig
 from clipbench.progress import LINE_EVERY_S, duration
 from clipbench.sweep.workers import Event
 from clipbench.visible import visible
+from clipbench.words import counted
 
 
 def label(config: RunConfig) -> str:
@@ -83,7 +84,7 @@ class Status:
 
     def _summary(self) -> str:
         ended, total = self._done + len(self.failed), len(self._configs)
-        parts = [f"{total - self._to_do + self._done} of {total} runs done"]
+        parts = [f"{total - self._to_do + self._done} of {counted(total, 'run')} done"]
         if self.failed:
             parts.append(f"{len(self.failed)} failed")
         if ended:

@@ -17,6 +17,7 @@ from clipbench.progress import Reporter, duration
 from clipbench.sweep.grid import Grid
 from clipbench.sweep.placing import Placing
 from clipbench.sweep.workers import Event, do_groups
+from clipbench.words import counted
 
 Executor = Callable[[Sequence[Sequence[RunConfig]], Callable[[Event], None]], None]
 
@@ -55,7 +56,7 @@ class SweepPlan:
         """
         left = self.configs
         lines = [
-            f"sweep: {self.total} runs, {self.total - len(left)} of them done already,"
+            f"sweep: {counted(self.total, 'run')}, {self.total - len(left)} of them done already,"
             f" {len(left)} to do on {len(self.groups)} sets of pairs"
         ]
         for kind in ("attack", "defense"):

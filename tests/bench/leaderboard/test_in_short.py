@@ -12,12 +12,14 @@ def result(defense: str, success: int, top1: int = 30, **changes: Any) -> dict[s
     """Return what the sentences read of a result."""
     return {
         "data": {"name": "shapes", "parameters": {"size": 300}},
-        "attack": {"name": "badnets", "parameters": {}, "rate": 0.05},
+        "attack": {"name": "badnets", "parameters": {}, "rate": 0.05, "count": 15},
         "defense": {"name": defense, "parameters": {}},
         "model": {"name": "shapes-32"},
         "metrics": {
             "attack_success": Proportion(success, 50).to_json(),
             "zeroshot_top1": Proportion(top1, 100).to_json(),
+            "mean_per_class_recall": {"value": top1 / 100, "k": None, "n": 10},
+            "attack_success_control": Proportion(2, 50).to_json(),
         },
         **changes,
     }
@@ -35,7 +37,7 @@ def test_an_attack_and_what_stops_it_are_told_with_what_that_costs() -> None:
 def test_seeds_are_put_together_and_clean_runs_passed_over() -> None:
     """As the row of the table has them."""
     runs = [result(name, k) for name in ("none", "clip") for k in (50, 40)]
-    clean = result("none", 0, attack=None)
+    clean = result("none", 0, attack={"name": "none", "parameters": {}, "rate": None, "count": 0})
     assert "90 of 100 test images (90.0%)" in in_short([*runs, clean])
 
 
@@ -46,9 +48,21 @@ def test_an_attack_that_fails_by_itself_says_nothing_about_a_defense() -> None:
     assert "safeclip" not in told
 
 
+def test_what_the_table_calls_not_eligible_praises_no_defense() -> None:
+    """A model that guesses, success that its control has too, or no control to tell by."""
+    told = in_short([result("none", 50, top1=10), result("safeclip", 0)])
+    assert told.endswith("That says nothing about the defenses: that model at chance.")
+    runs = [result("none", 45), result("safeclip", 1)]
+    runs[0]["metrics"]["attack_success_control"] = Proportion(44, 50).to_json()
+    assert in_short(runs).endswith("That says nothing about the defenses: control 88.0%.")
+    del runs[0]["metrics"]["attack_success_control"]
+    runs[0]["metrics"]["attack_success"] = Proportion(30, 50).to_json()
+    assert in_short(runs).endswith("is not known: run again with --controls.")
+
+
 def test_nothing_is_said_where_a_table_says_it_better() -> None:
     """Several attacks, no undefended run, nothing beside it, or nothing measured."""
-    other = {"name": "sig", "parameters": {}, "rate": 0.05}
+    other = {"name": "sig", "parameters": {}, "rate": 0.05, "count": 15}
     unmeasured = result("safeclip", 0)
     del unmeasured["metrics"]["attack_success"]
     assert in_short([]) == ""

@@ -35,8 +35,8 @@ def test_the_plan_says_all_a_person_decides_by(place: Place) -> None:
     text = "\n".join(plan.lines())
     assert f"run {config.id}: targeted / none / seed 0" in text
     assert "shapes, 200 pairs" in text
-    assert "6 of 200 pairs (rate 0.03, 3.000000%), 2 target(s), 3 each, mode replace" in text
-    assert "1 epochs of 50 pairs, 0.25 passes over the data" in text
+    assert "6 of 200 pairs (rate 0.03, 3%), 2 targets, 3 each, mode replace" in text
+    assert "1 epoch of 50 pairs, 0.25 passes over the data" in text
     assert "  time     about " in text
     assert " on this machine, " in text
     assert " of it training" in text

@@ -35,7 +35,7 @@ def test_the_plan_names_pairs_folder_and_time_until_it_is_done(shared: Place) ->
     assert plan.time.training > 0
     said = "\n".join(plan.lines())
     assert f"{made.shards_folder}, 200 pairs" in said
-    assert "1 epochs of 200 pairs; 4 epochs with all stages of cleanclip" in said
+    assert "1 epoch of 200 pairs; 4 epochs with all stages of cleanclip" in said
     assert f"folder   {plan.folder}" in said
     assert "time     about " in said
     assert shared.train(config, made.shards_folder).parent.parent == plan.folder

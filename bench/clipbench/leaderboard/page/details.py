@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from clipbench.leaderboard.page.markup import Content, Markup, join, lines, tag
 from clipbench.leaderboard.page.reproduce import Command, commands
 from clipbench.leaderboard.store import Result
 
+_HASH = 12  # letters of a hash that are shown
 _LONGEST = 300  # letters of a value; a patch in hex has thousands
 _LEDGER = {
     "poisons": "count",
@@ -147,9 +149,22 @@ def _facts_by_seed(results: Sequence[Result], part: str) -> Markup:
 def _facts(value: Mapping[str, Any]) -> Markup:
     """Return an object as names and values, in columns."""
     pairs = (
-        tag("div", tag("dt", name), tag("dd", _plain(item))) for name, item in _flat(value, "")
+        tag("div", tag("dt", name), tag("dd", _fact(name, item))) for name, item in _flat(value, "")
     )
     return tag("dl", lines(pairs))
+
+
+def _fact(name: str, value: Any) -> Content:
+    """Return a value: of a hash its beginning with the rest at hand, bytes in GiB, too."""
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{value / 2**30:.2f} GiB ({value:,})"
+    return _hash(value) or _plain(value)
+
+
+def _hash(value: Any) -> Content:
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+        return None
+    return tag("code", f"{value[:_HASH]}…", title=value)
 
 
 def _flat(value: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
@@ -161,7 +176,7 @@ def _flat(value: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
 
 
 def _code(value: Any) -> Content:
-    return MISSING if value is None else tag("code", _plain(value))
+    return MISSING if value is None else _hash(value) or tag("code", _plain(value))
 
 
 def _plain(value: Any) -> str:

@@ -20,6 +20,7 @@ from clipbench.leaderboard.page.table import ELIGIBLE, choices, table, verdict
 from clipbench.leaderboard.rows import Row, group, order
 from clipbench.leaderboard.store import Result, newest
 from clipbench.leaderboard.tables import leaderboard, of_runs
+from clipbench.words import counted
 
 _TITLE = "clipbench leaderboard"
 _CHARTS = {  # in order: heading, and how to read the charts below it
@@ -156,10 +157,10 @@ def _intro(records: Sequence[Record], runs: int, eligible_at: float) -> Markup:
     shared = f"All of {' and '.join(common)}. " if common else ""
     return tag(
         "p",
-        f"{shared}{runs} runs in {len(records)} rows, seeds put together. Success: test images read"
-        " as the adversary wants, pooled over seeds, with 95% interval (Wilson, wider where seeds"
-        " vary more than chance). Control: the same images after training on clean data. Top-1"
-        " and R@1: mean ± sample standard deviation"
+        f"{shared}{counted(runs, 'run')} in {counted(len(records), 'row')}, seeds put together."
+        " Success: test images read as the adversary wants, pooled over seeds, with 95% interval"
+        " (Wilson, wider where seeds vary more than chance). Control: the same images after"
+        " training on clean data. Top-1 and R@1: mean ± sample standard deviation"
         " over seeds. Cost: training time, defense none = 1. A row is eligible where the attack"
         f" succeeds without a defense in at least {100 * eligible_at:g}% of the trials, beyond its"
         " control and chance; of a row that is not, no defense may be judged."
@@ -178,7 +179,7 @@ def _board(records: Sequence[Record], rows: Sequence[Row]) -> Markup:
         role="region",
         aria_label="Leaderboard, scrolls sideways",
     )
-    shown = tag("p", f"{len(records)} of {len(records)} rows", id="shown", role="status")
+    shown = tag("p", f"{len(records)} of {counted(len(records), 'row')}", id="shown", role="status")
     return tag("section", tag("h2", "Table", id="table"), _filters(records), shown, scroll)
 
 

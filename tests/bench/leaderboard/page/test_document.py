@@ -189,8 +189,8 @@ def test_details_hold_runs_metrics_and_command(page: Node, told: list[Result]) -
     shown = next(r for r in told if f"r-{r['id']}" == body.attributes["id"])
     for part in (
         shown["id"],
-        shown["config_sha256"],
-        shown["attack"]["ledger_sha256"],
+        shown["config_sha256"][:12],
+        shown["attack"]["ledger_sha256"][:12],
         shown["environment"]["python"],
         "shapes-tiny",
     ):
@@ -198,6 +198,17 @@ def test_details_hold_runs_metrics_and_command(page: Node, told: list[Result]) -
     for name, metric in shown["metrics"].items():
         (row,) = (row for row in metrics.all("tr") if cells(row)[0] == name)
         assert ("[" in row.text) == ("k" in metric)
+
+
+def test_details_show_what_people_read(page: Node, told: list[Result]) -> None:
+    """Of a hash the beginning, with the whole of it at hand; of bytes how many GiB they are."""
+    link = rows_of(page)[0].one("a")
+    body = page.one("div", id=str(link.attributes["href"])[1:])
+    shown = next(r for r in told if f"r-{r['id']}" == body.attributes["id"])
+    whole = shown["attack"]["ledger_sha256"]
+    assert whole not in body.text
+    assert any(code.attributes.get("title") == whole for code in body.all("code"))
+    assert "1.00 GiB (1,073,741,824)" in body.text
 
 
 def test_no_result_gives_the_same_bytes_in_another_order(told: list[Result]) -> None:
