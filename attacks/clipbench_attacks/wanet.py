@@ -53,7 +53,7 @@ class WaNet(DirtyLabel):
 
         height, width = image.shape[:2]
         places = torch.from_numpy(_places(height, width, self.grid, self.strength, self.grid_seed))
-        pixels = torch.from_numpy(image).permute(2, 0, 1).double()
+        pixels = torch.tensor(image).permute(2, 0, 1).double()
         warped = torch.nn.functional.grid_sample(pixels[None], places[None], align_corners=True)
         pixels_out: Image = warped[0].permute(1, 2, 0).round().clamp(0, 255).byte().numpy()
         return pixels_out

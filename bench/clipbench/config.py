@@ -16,6 +16,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from clipbench import registry
+from clipbench.boundary import datasets
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.plugins import missing_members
 from clipbench.settings import OnError, TrainSettings, check_train_fields, parse_rate
@@ -256,7 +257,7 @@ def resolve(
     _check_training_source(data, "--data")
     dataset = _sized(registry.build("dataset", data), rate_text, count)
     name = registry.parse("defense", defense).name
-    recipe = dataset.recipe()
+    recipe = datasets.recipe(dataset)
     special = dict(recipe.defenses.get(registry.short_name(name), {}))
     explicit = dict(check_train_fields(train or {}))
     settings = {**recipe.train, **special.pop("train", {}), **explicit}
@@ -342,5 +343,5 @@ def _sized(dataset: Any, rate_text: str | None, poisons: int | None) -> Any:
     """
     if rate_text is not None:
         pairs = (1 / Decimal(rate_text)).to_integral_value(rounding=ROUND_CEILING)
-        return dataset.with_pairs(int(pairs))
-    return dataset.with_pairs(poisons or 1)
+        return datasets.with_pairs(dataset, int(pairs))
+    return datasets.with_pairs(dataset, poisons or 1)

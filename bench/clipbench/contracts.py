@@ -513,12 +513,38 @@ class Phase:
 Score = Callable[["Tensor", "Tensor"], "Tensor"]  # (images (N, D), texts (N, D)) -> (N,)
 
 
-class EpochPairs(Protocol):
-    """The pairs of an epoch, and what the model as it stands makes of them, computed when asked."""
+class PairsView(Protocol):
+    """Captions and images of some pairs, read when they are looked at; nothing is held.
+
+    A pair is what a person sees of it: never a key, a path, a header or other fields.
+    """
+
+    def __len__(self) -> int: ...
+
+    def captions(self) -> Sequence[str]:
+        """Return the captions; going through them reads many at once."""
+
+    def image(self, index: int) -> Image:
+        """Return the image of pair `index` as it is stored, decoded; it can't be written to."""
+
+    @property
+    def images(self) -> Sequence[Image]:
+        """The images; going through them decodes some ahead, in several threads."""
+
+
+class EpochPairs(PairsView, Protocol):
+    """The pairs of an epoch, and what the model as it stands makes of them, computed when asked.
+
+    Captions and images are those of the epoch's pairs, in the order of `numbers`.
+    """
 
     @property
     def numbers(self) -> IntArray:
         """Which pairs of the set the epoch has, in its order, ``(num_pairs,)``."""
+
+    @property
+    def whole_set(self) -> PairsView:
+        """All pairs of the set, in its order: ``numbers`` says which of them the epoch has."""
 
     def similarity(self, augment: bool = False) -> Tensor:
         """Return the cosine similarity of image and caption of each of the epoch's pairs.
@@ -634,6 +660,11 @@ class StatelessRun:
 
     def __init__(self, *phases: Phase) -> None:
         self._phases = phases
+
+    @property
+    def has_phases(self) -> bool:
+        """Whether phases were given; a class that gives none says its own."""
+        return bool(self._phases)
 
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterable[Phase]:  # noqa: ARG002
         """Return the given phases, whatever the epoch."""

@@ -6,6 +6,8 @@
     │   ├── BadSetting                 a value out of range, a combination without meaning
     │   ├── MissingData                a folder, shard or file that is not there
     │   └── CorruptData                a shard, checkpoint, ledger or result that cannot be trusted
+    ├── PluginFault                    a plugin raised an error of its own
+    │   └── BrokenContract             a plugin returned, or changed, what it must not
     └── LostProcess                    another process of a distributed run went away
 
 A message is one sentence or two: what is wrong, where, and what to do.
@@ -71,6 +73,17 @@ class MissingData(BadInput):
 
 class CorruptData(BadInput):
     """A file whose content is not what it must be."""
+
+
+class PluginFault(ClipbenchError):
+    """An error inside somebody's plugin; the message names its file and line.
+
+    The exit status is that of failed work, or 2 where the fault was found before any.
+    """
+
+
+class BrokenContract(PluginFault):
+    """A plugin returned what it must not, or changed what it was handed."""
 
 
 class LostProcess(ClipbenchError):

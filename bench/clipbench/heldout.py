@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from clipbench import registry
+from clipbench.boundary import datasets
 from clipbench.contracts import EvaluationSet, EvaluationSource, LabelledImages, Scene
 from clipbench.errors import BadSetting
 from clipbench.plugins import missing_members
@@ -43,7 +44,7 @@ class HeldOut:
     @cached_property
     def sets(self) -> tuple[EvaluationSet, ...]:
         """The evaluation set of every source."""
-        return tuple(source.evaluation() for source in self.sources)
+        return tuple(datasets.evaluation(source) for source in self.sources)
 
     @cached_property
     def primary(self) -> EvaluationSet:
@@ -67,8 +68,8 @@ class HeldOut:
         """The images an attacker may target, labelled with the primary's classes."""
         for source, item in zip(self.sources, self.sets, strict=True):
             if item.classification is not None:
-                return source.targets()
-        return self.sources[0].targets()
+                return datasets.targets(source)
+        return datasets.targets(self.sources[0])
 
     def scene(self, count: int, seed: int) -> Scene:
         """Return what an attacker with `count` poisons knows."""

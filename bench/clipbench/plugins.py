@@ -19,6 +19,8 @@ from typing import Any, Literal
 from clipbench.errors import BadInput, MissingData
 from clipbench.visible import hashable
 
+OURS = frozenset({"clipbench", "clipbench_attacks", "clipbench_defenses", "clipbench_datasets"})
+
 Kind = Literal["attack", "defense", "dataset", "metric"]
 
 
@@ -149,15 +151,51 @@ def _import_file(path: Path) -> ModuleType:
 def check_plugin(kind: Kind, found: Any, origin: str) -> type[Any]:
     """Return `found` if it is a dataclass with everything a plugin of the kind owes."""
     if not isinstance(found, type) or not dataclasses.is_dataclass(found):
-        raise BadInput(f"The {kind} of {origin} must be a dataclass. Got {found!r}.")
+        if isinstance(found, type):
+            wanted = f"add @dataclass(frozen=True) above class {found.__name__}"
+        else:
+            wanted = f"it is {found!r}; end the file with the name of a class"
+        raise BadInput(f"The {kind} of {origin} must be a dataclass: {wanted}.")
     fields = {item.name for item in dataclasses.fields(found)}
     if "name" in fields:
         raise BadInput(f"The {kind} of {origin} has a parameter 'name'; call it something else.")
+    _refuse_unannotated(kind, found, origin)
     missing = [missing_members(found, protocol) for protocol in KINDS[kind].protocols]
     if missing and all(missing):
         fewest = min(missing, key=len)
         raise BadInput(f"The {kind} of {origin} lacks {', '.join(fewest)}.")
     return found
+
+
+def _refuse_unannotated(kind: Kind, plugin: type[Any], origin: str) -> None:
+    """Refuse a value in a class that looks like a parameter and is none, for want of a type."""
+    fields = {item.name for item in dataclasses.fields(plugin)}
+    known = {name for protocol in _protocols() for name in vars(protocol)}
+    for cls in plugin.__mro__:
+        if cls.__module__.partition(".")[0] in OURS:
+            continue
+        for name, value in vars(cls).items():
+            is_value = value is None or isinstance(value, (bool, int, float, str, tuple, Path))
+            if (
+                is_value
+                and not name.startswith("_")
+                and not name.isupper()
+                and name not in fields
+                and name not in known
+                and all(name not in vars(base).get("__annotations__", {}) for base in cls.__mro__)
+            ):
+                text = "..." if value is None else type(value).__name__
+                raise BadInput(
+                    f"{name} = {value!r} in class {cls.__name__} of the {kind} of {origin} has no"
+                    f" type, so it is no parameter: write {name}: {text} = {value!r}, or, for a"
+                    f" constant, {name.upper()} = {value!r}."
+                )
+
+
+def _protocols() -> list[type[Any]]:
+    """Return the protocols of the contracts: what they name is no parameter that lacks a type."""
+    contracts = vars(importlib.import_module("clipbench.contracts")).values()
+    return [item for item in contracts if getattr(item, "_is_protocol", False)]
 
 
 def missing_members(plugin: type[Any], protocol: str) -> list[str]:

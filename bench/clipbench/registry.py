@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clipbench.boundary.faults import Call, before_work
 from clipbench.describe import Description, Parameter, describe
 from clipbench.errors import BadInput, BadSetting, UnknownName
 from clipbench.plugins import KINDS, Kind, Source, check_plugin, import_plugin, sources
@@ -188,12 +189,13 @@ def build(kind: Kind, spec: SpecLike, fallback: Mapping[str, Any] | None = None)
     for name in required(cls):
         if name not in values:
             raise BadSetting(f"{label}.{name} must be given: {label}:{name}=VALUE.")
-    try:
-        return cls(**values)
-    except BadInput:
-        raise
-    except (ValueError, TypeError) as error:
-        raise BadSetting(f"The {kind} {label!r} refuses its parameters: {error}.") from error
+    with before_work(), Call(kind, cls, "__post_init__"):
+        try:
+            return cls(**values)
+        except BadInput:
+            raise
+        except (ValueError, TypeError) as error:
+            raise BadSetting(f"The {kind} {label!r} refuses its parameters: {error}.") from error
 
 
 def spec_of(plugin: Any) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def known() -> KnownPairs:
     scores = 0.6 + 0.1 * torch.randn(PAIRS, generator=generator)
     scores[: PAIRS // 4] -= 0.6
     drawn = F.normalize(torch.randn(2, PAIRS, SIZE, generator=generator), dim=2)
-    return KnownPairs(similarities=scores, images=drawn[0], texts=drawn[1])
+    return KnownPairs(similarities=scores, features=drawn[0], texts=drawn[1])
 
 
 def features(views: int, step: int) -> Features:

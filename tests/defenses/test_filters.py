@@ -33,7 +33,7 @@ def pairs(odd: int = 6) -> KnownPairs:
     images = centre + 0.1 * torch.randn(PAIRS, 8, generator=generator)
     texts = images.clone()
     images[:odd] = 4.0 * torch.randn(odd, 8, generator=generator)
-    return KnownPairs(images=F.normalize(images, dim=1), texts=F.normalize(texts, dim=1))
+    return KnownPairs(features=F.normalize(images, dim=1), texts=F.normalize(texts, dim=1))
 
 
 @pytest.mark.parametrize("name", FILTERS)
@@ -77,7 +77,7 @@ def test_the_mask_follows_the_order_of_the_epoch() -> None:
     given = pairs()
     straight = next(iter(run.phases(1, given))).keep
     assert straight is not None
-    turned = next(iter(run.phases(2, Shuffled(images=given.images, texts=given.texts)))).keep
+    turned = next(iter(run.phases(2, Shuffled(features=given.features, texts=given.texts)))).keep
     assert turned is not None
     assert torch.equal(turned, straight.flip(0))
 
@@ -85,16 +85,16 @@ def test_the_mask_follows_the_order_of_the_epoch() -> None:
 def test_scores_are_those_of_their_papers() -> None:
     """k-distance within blocks, scikit-learn's forest, and the cosine of image and caption."""
     given = pairs()
-    assert given.images is not None
+    assert given.features is not None
     assert given.texts is not None
-    score = KDistance(k=4, block=64).score(given.images, given.texts, 5)
-    expected = -k_distance(nearest_in_blocks(given.images, 4, 64, 5))
+    score = KDistance(k=4, block=64).score(given.features, given.texts, 5)
+    expected = -k_distance(nearest_in_blocks(given.features, 4, 64, 5))
     torch.testing.assert_close(score, expected)
-    forest = IsolationForest(n_estimators=100, random_state=5).fit(given.images.numpy())
-    found = IsolationForestFilter().score(given.images, given.texts, 5)
-    np.testing.assert_allclose(found, forest.score_samples(given.images.numpy()), atol=1e-6)
-    cosine = ClipScore().score(given.images, given.texts, 5)
-    torch.testing.assert_close(cosine, F.cosine_similarity(given.images, given.texts))
+    forest = IsolationForest(n_estimators=100, random_state=5).fit(given.features.numpy())
+    found = IsolationForestFilter().score(given.features, given.texts, 5)
+    np.testing.assert_allclose(found, forest.score_samples(given.features.numpy()), atol=1e-6)
+    cosine = ClipScore().score(given.features, given.texts, 5)
+    torch.testing.assert_close(cosine, F.cosine_similarity(given.features, given.texts))
 
 
 def test_only_the_filter_by_trusted_pairs_is_given_some() -> None:

@@ -8,6 +8,7 @@ import traceback
 
 import click
 
+from clipbench.boundary.faults import uncaught
 from clipbench.disk import full_disk
 from clipbench.errors import ClipbenchError
 from clipbench.visible import visible
@@ -64,8 +65,11 @@ def _explain(error: BaseException) -> tuple[str, int]:
 def _unforeseen(error: BaseException) -> str:
     """Return what to tell of an error that is none of ours."""
     kind, more = type(error).__name__, "clipbench --traceback ... shows where it came from"
+    of_plugin = uncaught(error)
     if kind in ("MemoryError", "OutOfMemoryError"):
         return f"out of memory ({str(error) or kind}). Choose a smaller --batch-size or model."
+    if of_plugin is not None:
+        return of_plugin
     if isinstance(error, OSError) and error.filename and error.strerror:
         where = f"{error.filename}: {error.strerror}."
         return f"{where} Check the path and its permissions, or choose another ({more})."

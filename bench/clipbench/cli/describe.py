@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench import registry
+from clipbench.boundary import attacks, datasets
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.errors import BadInput, BadSetting, MissingData, UnknownName
@@ -107,7 +108,7 @@ def _show(
     check_picture(out)
     from clipbench import trigger_report as report  # noqa: PLC0415 - heavy
 
-    trigger = registry.build("attack", name).trigger()
+    trigger = attacks.trigger(registry.build("attack", name))
     if trigger is None:
         raise BadSetting(f"The attack {name!r} has no trigger that could be shown.")
     train = TrainSettings.from_mapping(options.assignments(settings, "--set"))
@@ -140,7 +141,7 @@ def _test_images(data: str) -> list[Image]:
     source = registry.build("dataset", data)
     if not hasattr(source, "evaluation"):
         raise BadSetting(f"{data} has no test images; give photographs with --image FILE.")
-    images = source.evaluation().test.images
+    images = datasets.evaluation(source).test.images
     return [images[number] for number in range(min(SHOWN, len(images)))]
 
 

@@ -71,6 +71,8 @@ class Encoder:
 class SetAndFeatures:
     """What a metric is given, see `clipbench.contracts.Measured`.
 
+    Tensors are copies, for the features are shared with other metrics.
+
     Args:
         evaluation: the evaluation set.
         probes: what an attack wants misread on it.
@@ -85,12 +87,12 @@ class SetAndFeatures:
 
     def image_features(self, images: Sequence[Image]) -> Tensor:
         """Return unit features ``(N, D)`` of images."""
-        return self.encoder.images(images)
+        return self.encoder.images(images).clone()
 
     def text_features(self, texts: Sequence[str]) -> Tensor:
         """Return unit features ``(N, D)`` of texts."""
-        return self.encoder.texts(texts)
+        return self.encoder.texts(texts).clone()
 
     def classifier(self) -> Tensor:
         """Return the zero-shot classifier ``(D, C)`` of the set's classes."""
-        return self.encoder.classifier(self.evaluation.classes)
+        return self.encoder.classifier(self.evaluation.classes).clone()

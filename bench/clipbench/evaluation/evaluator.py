@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clipbench.boundary.metrics import measure
 from clipbench.contracts import (
     AnyProbes,
     EvaluationSet,
@@ -166,7 +167,7 @@ def evaluate_sets(
         own = probes if item is reading else None
         metrics = standard_metrics(encoder, item, own) if standard else {}
         for name, plugin in plugins.items():
-            values = plugin.measure(SetAndFeatures(item, own, seed, encoder))
+            values = measure(plugin, SetAndFeatures(item, own, seed, encoder))
             _add(metrics, values, name)
             useful |= {name} if values else set()
         found.append(metrics)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from clipbench import registry
+from clipbench.boundary import datasets
 from clipbench.config import RunConfig
 from clipbench.contracts import TrainingSource
 from clipbench.errors import BadSetting
@@ -107,7 +108,7 @@ def plan_detection(
         BadSetting: a method scores nothing, or the ledger is of another set.
     """
     source: TrainingSource = registry.build("dataset", configs[0].data)
-    where = source.prepare(cache, reporter.progress) if shards is None else shards
+    where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards
     usable = open_usable(
         where,
         cache,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench import registry
+from clipbench.boundary import attacks
 from clipbench.config import RunConfig
 from clipbench.contracts import AnyProbes, Attack
 from clipbench.errors import BadSetting, UnknownName
@@ -141,7 +142,7 @@ def _of_ledger(book: Ledger, allow_code: bool) -> tuple[HeldOut, AnyProbes]:
                 " --allow-code, for a ledger may come from anybody."
             ) from error
         check_trigger(attack, book)
-        return held_out, attack.probes(held_out.scene(book.count, book.seed))
+        return held_out, attacks.probes(attack, held_out.scene(book.count, book.seed))
 
 
 def check_trigger(attack: Attack, ledger: Ledger | None) -> None:
@@ -152,7 +153,7 @@ def check_trigger(attack: Attack, ledger: Ledger | None) -> None:
     """
     if ledger is None or ledger.trigger_sha256 is None or ledger.trigger_probe is None:
         return
-    trigger = attack.trigger()
+    trigger = attacks.trigger(attack)
     height, width = ledger.trigger_probe
     if trigger is None or trigger_sha256(trigger, (height, width)) != ledger.trigger_sha256:
         raise BadSetting(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clipbench import registry
+from clipbench.boundary import attacks, datasets
 from clipbench.config import RunConfig, exact_rate
 from clipbench.contracts import AnyProbes, Attack, Defense, Metric, TrainingSource
 from clipbench.errors import BadSetting
@@ -48,7 +49,7 @@ class Parts:
         dataset: TrainingSource = registry.build("dataset", config.data)
         held_out = HeldOut.of(config.data, config.evals)
         attack: Attack = registry.build("attack", config.attack)
-        num_pairs = dataset.num_pairs()
+        num_pairs = datasets.num_pairs(dataset)
         count = _num_poisons(config, attack, num_pairs)
         defense: Defense = registry.build("defense", config.defense)
         metrics = plugins.built(config.metrics)
@@ -61,7 +62,7 @@ class Parts:
             CorruptData: pairs can't be used, and the run does not leave them out.
         """
         usable = open_usable(
-            self.dataset.prepare(cache, reporter.progress),
+            datasets.prepare(self.dataset, cache, reporter.progress),
             cache,
             caption_field=caption_field_of(self.dataset),
             on_error=config.on_error,
@@ -85,7 +86,8 @@ class Parts:
 
         Where the attack learns from the corpus, `with_crafted` comes before this.
         """
-        return self.attack.probes(self.held_out.scene(self.count, seed)) if self.count else None
+        scene = self.held_out.scene(self.count, seed)
+        return attacks.probes(self.attack, scene) if self.count else None
 
 
 def with_crafted(parts: PartsType, crafted: Mapping[str, Any]) -> PartsType:
@@ -116,5 +118,5 @@ def _num_poisons(config: RunConfig, attack: Attack, num_pairs: int) -> int:
     count = config.poisons or poison_count(exact_rate(config), num_pairs, attack.mode)
     if count > num_pairs:
         raise BadSetting(f"{count} poisons do not fit into {num_pairs} pairs.")
-    attack.num_targets(count)  # refuses more targets than poisons
+    attacks.num_targets(attack, count)  # refuses more targets than poisons
     return count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipbench.boundary import attacks
 from clipbench.config import RunConfig
 from clipbench.pipeline.estimate import Estimate, estimate
 from clipbench.pipeline.parts import Parts
@@ -62,7 +63,10 @@ class Plan:
         parts = self.parts
         if not parts.count:
             return "clean data"
-        share, targets = parts.count / parts.pairs_after, parts.attack.num_targets(parts.count)
+        share, targets = (
+            parts.count / parts.pairs_after,
+            attacks.num_targets(parts.attack, parts.count),
+        )
         return (
             f"{parts.count:,} of {counted(parts.pairs_after, 'pair')} (rate {share:.3g},"
             f" {100 * share:.3g}%), {counted(targets, 'target')}, {amount(parts.count / targets)}"

@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from clipbench import registry
+from clipbench.boundary import datasets
 from clipbench.config import RunConfig
 from clipbench.contracts import (
     Defense,
@@ -99,7 +100,7 @@ def rehearse(config: RunConfig, parts: Parts) -> tuple[Work, Speeds]:
         UnknownName, BadSetting, MissingData, CorruptData: the model, the defence, the weights to
             start from or the held-out data cannot be used.
     """
-    synonyms = parts.dataset.synonyms()
+    synonyms = datasets.synonyms(parts.dataset)
     with _aside(config) as folder:
         rehearsal = _Rehearsal(config, parts.defense, synonyms, parts.pairs_after, folder)
         return rehearsal.of_run(parts.held_out)
@@ -122,7 +123,7 @@ def rehearse_training(
     source: TrainingSource = registry.build("dataset", config.data)
     defense: Defense = registry.build("defense", config.defense)
     with _aside(config) as folder:
-        rehearsal = _Rehearsal(config, defense, source.synonyms(), len(pairs), folder)
+        rehearsal = _Rehearsal(config, defense, datasets.synonyms(source), len(pairs), folder)
         return rehearsal.of_training(pairs, until_scored=until_scored)
 
 

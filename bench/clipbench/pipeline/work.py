@@ -6,16 +6,13 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-import numpy as np
-import torch
-
-from clipbench.contracts import Defense, DefenseRun, EpochPairs, Phase, Score, TrainingFacts
-from clipbench.rng import generator
-from clipbench.training.stages import stages_of
+from clipbench.boundary import defenses
+from clipbench.contracts import Defense, Phase, Stage, TrainingFacts
+from clipbench.imaginary import ImaginaryPairs, TooManyPairsError
 
 IMAGINARY = 2_000  # pairs, at most, of that set
 
@@ -62,18 +59,25 @@ def work_of(
 
 
 def _planned(defense: Defense, facts: TrainingFacts, whole: float, until_scored: bool) -> Work:
-    run = defense.start(facts)
+    try:
+        return _followed(defense, facts, whole, until_scored)
+    except TooManyPairsError:  # it looks at all pairs: those of an epoch tell what one takes
+        few = replace(facts, num_pairs=facts.pairs_per_epoch)
+        return _followed(defense, few, whole, until_scored)
+
+
+def _followed(defense: Defense, facts: TrainingFacts, whole: float, until_scored: bool) -> Work:
+    run = defenses.start(defense, facts)
     passes: dict[Kind, float] = defaultdict(float)
     scorings: dict[bool, float] = defaultdict(float)
     examples: dict[Kind, Phase] = {}
-    planning = 0.0
-    epochs = [stage for stage in stages_of(run, facts.epochs) for _ in range(stage.epochs)]
+    planning, guessed = 0.0, False
+    epochs = [stage for stage in run.stages(facts.epochs) for _ in range(stage.epochs)]
     for epoch, stage in enumerate(epochs):
-        size = facts.trusted_pairs if stage.trusted else facts.pairs_per_epoch
-        share = size / facts.pairs_per_epoch
-        pairs = _Imaginary(facts, epoch, size, share if stage.trusted else whole)
-        phases, seconds = timed(partial(_listed, run, epoch, pairs))
+        pairs = imagined(facts, stage, epoch, whole)
+        phases, seconds = timed(partial(run.phases, epoch, pairs))
         planning += seconds
+        guessed |= pairs.depends_on_data
         for augment, times in pairs.asked.items():
             scorings[augment] += times
         if until_scored and pairs.scored_set:
@@ -82,47 +86,27 @@ def _planned(defense: Defense, facts: TrainingFacts, whole: float, until_scored:
         for phase in phases:
             kind = kind_of(phase)
             kept = 1.0 if phase.keep is None else float(phase.keep.float().mean())
-            passes[kind] += kept * share
+            passes[kind] += kept * len(pairs) / facts.pairs_per_epoch
             examples[kind] = phase
+    if not guessed and not until_scored and not any(passes.values()):
+        raise run.trains_nothing(len(epochs))
     return Work(passes, scorings, planning / facts.pairs_per_epoch, examples, len(epochs))
 
 
-def _listed(run: DefenseRun, epoch: int, pairs: EpochPairs) -> list[Phase]:
-    return list(run.phases(epoch, pairs))
-
-
-class _Imaginary:
-    """Pairs of an epoch that are nowhere, a tenth of which do not match.
+def imagined(facts: TrainingFacts, stage: Stage, epoch: int, whole: float = 1.0) -> ImaginaryPairs:
+    """Return the imaginary pairs of an epoch.
 
     Args:
-        facts: what the defence was told.
-        epoch: names the random stream.
-        size: of the epoch, in pairs.
-        whole: pairs of the set over the usual pairs of an epoch.
+        facts: what the defense was told.
+        stage: that the epoch is part of.
+        epoch: its number.
+        whole: pairs of the set over pairs of an epoch.
     """
-
-    def __init__(self, facts: TrainingFacts, epoch: int, size: int, whole: float) -> None:
-        self._facts, self._size, self._whole = facts, size, whole
-        self._rng = generator(0, "imaginary", epoch)
-        self.numbers = np.arange(size, dtype=np.int64)
-        self.asked: dict[bool, float] = {}  # passes over an epoch's pairs, by augmentation
-        self.scored_set = False
-
-    def similarity(self, augment: bool = False) -> torch.Tensor:
-        """Return scores; the engine computes them once, so they count once."""
-        self.asked[augment] = self._size / self._facts.pairs_per_epoch
-        means = np.where(np.arange(self._size) % 10 == 0, 0.1, 0.5)
-        return torch.from_numpy(self._rng.normal(means, 0.1).astype(np.float32))
-
-    def score_set(self, score: Score) -> torch.Tensor:
-        """Return scores of random features, repeated where the set is larger than the epoch."""
-        self.asked[False] = self.asked.get(False, 0.0) + self._whole
-        self.scored_set = True
-        shape = (2, self._size, self._facts.feature_size)
-        features = torch.from_numpy(self._rng.standard_normal(shape).astype(np.float32))
-        scores = score(*torch.nn.functional.normalize(features, dim=2))
-        times = -(-self._facts.num_pairs // self._size)
-        return scores.repeat(times)[: max(self._facts.num_pairs, self._size)]
+    if not stage.trusted:
+        size = facts.pairs_per_epoch
+        return ImaginaryPairs(facts, epoch, size, whole, max(size, facts.num_pairs))
+    size = facts.trusted_pairs
+    return ImaginaryPairs(facts, epoch, size, size / facts.pairs_per_epoch, size)
 
 
 def kind_of(phase: Phase) -> Kind:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from clipbench.boundary import attacks
 from clipbench.contracts import Attack, Progress
 from clipbench.errors import ClipbenchError
 from clipbench.shards import index as indexing
@@ -109,9 +110,9 @@ class Assembly:
     ) -> None:
         """Write down what was done."""
         base, poisons = self.base, self.poisons
-        targets = self.attack.num_targets(len(poisons))
+        targets = attacks.num_targets(self.attack, len(poisons))
         per_target = Counter(poison.target for poison in poisons)
-        trigger = self.attack.trigger() if poisons else None
+        trigger = attacks.trigger(self.attack) if poisons else None
         shape = poisons[0].shape if trigger else None
         name, source = base_identity(base)
         hashes = zip(base.shards, base.hashes(), strict=True)

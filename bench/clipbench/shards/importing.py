@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from clipbench.boundary.faults import Call, kind_of
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.settings import OnError
@@ -152,6 +153,10 @@ def _listed(
     offsets = array("Q", [0])
     with atomic_file(listing.lines) as file:
         for entry in source.entries():
+            if not isinstance(entry, Entry):
+                raise Call("dataset", source, "entries").broken(
+                    f"it must yield an Entry a pair. Got {kind_of(entry)}."
+                )
             text = json.dumps({**vars(entry), "metadata": dict(entry.metadata)}).encode()
             file.write(text + b"\n")
             offsets.append(offsets[-1] + len(text) + 1)

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipbench.contracts import Attack, Crafted, Progress, Scene, no_progress
-from clipbench.errors import BadSetting, ClipbenchError, CorruptData
+from clipbench.boundary import attacks
+from clipbench.boundary.faults import Call, is_ours
+from clipbench.contracts import Attack, Poison, Progress, Scene, no_progress
+from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards import manifest as manifests
 from clipbench.shards.assembly import Assembly
 from clipbench.shards.files import is_vacant, locked_folder
@@ -98,7 +100,7 @@ def write_poisoned(
                 shutil.rmtree(partial / folder, ignore_errors=True)
                 (partial / folder).mkdir()
             with Spool(partial) as spool:
-                made = attack.crafted(scene, base) if isinstance(attack, Crafted) else attack
+                made = attacks.crafted(attack, scene, base)
                 poisons = _collect(base, made, scene, spool, progress)
                 assembly = Assembly(base, made, poisons, scene.seed)
                 assembly.write_shards(partial / "shards", spool, progress)
@@ -145,17 +147,21 @@ def _collect(
 ) -> list[Kept]:
     """Take all poisons from the attack."""
     kept: list[Kept] = []
-    targets = attack.num_targets(scene.count)
+    call = Call("attack", attack, "poison")
+    targets = attacks.num_targets(attack, scene.count)
     progress("making poisons", 0, scene.count)
-    for poison in attack.poison(scene, base):
+    first: list[Poison] = []
+    for poison in attacks.poisons(attack, scene, base):
         if len(kept) == scene.count:
-            raise ClipbenchError(f"The attack made more poisons than the {scene.count} it must.")
+            raise call.broken(f"it makes more poisons than the {scene.count} that it must.")
         if not 0 <= poison.target < targets:
-            raise ClipbenchError(
-                f"The attack made a poison for target {poison.target}, but has {targets}."
-            )
+            raise call.broken(f"it makes a poison for target {poison.target} of {targets}.")
+        if len(first) < attacks.AGAIN:
+            first.append(poison)
         kept.append(spool.put(poison))
         progress("making poisons", len(kept), scene.count)
     if len(kept) < scene.count:
-        raise ClipbenchError(f"The attack made {len(kept)} poisons instead of {scene.count}.")
+        raise call.broken(f"it makes {len(kept)} poisons instead of {scene.count}.")
+    if not is_ours(attack):  # ours are held to it by tests, and may read every caption again
+        attacks.check_repeats(attack, scene, base, first)
     return kept

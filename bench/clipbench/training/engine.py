@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clipbench.boundary import defenses
 from clipbench.contracts import (
     Defense,
     Phase,
@@ -30,7 +32,7 @@ from clipbench.training.order import batches, epoch_pairs
 from clipbench.training.pairs import BatchRequest, TrainingPairs
 from clipbench.training.schedule import warmup_cosine
 from clipbench.training.seen import SeenPairs
-from clipbench.training.stages import Place, SharedStages, stages_of
+from clipbench.training.stages import Place, SharedStages
 from clipbench.training.state import Clock, State
 from clipbench.training.trace import write_trace
 
@@ -78,8 +80,8 @@ class Trainer:
         self._progress = progress
         self._pairs_per_epoch = settings.epoch_size(len(pairs))
         self.learner = Learner(model, pairs, settings, processes)
-        self._run = defense.start(self._facts())
-        self._stages = stages_of(self._run, settings.epochs)
+        self._run = defenses.start(defense, self._facts())
+        self._stages = self._run.stages(settings.epochs)
         if any(stage.trusted for stage in self._stages) and trusted is None:
             raise BadSetting("The defence has a stage on trusted pairs, but there are none.")
         if settings.batch_size < processes.count:
@@ -94,6 +96,7 @@ class Trainer:
         self.exposures = np.zeros(len(pairs), dtype=np.int64)
         self.set_scores: Tensor | None = None  # of all pairs, the last that were asked for
         self._checkpointed = time.monotonic()
+        self._idle: set[str] = set()  # phases that once kept nothing
 
     def _facts(self) -> TrainingFacts:
         return TrainingFacts(
@@ -116,6 +119,9 @@ class Trainer:
         Args:
             until_scored: stop as soon as the defence has scored the whole set, before it trains on
                 what it makes of that; `set_scores` then holds the scores.
+
+        Raises:
+            BrokenContract: the defense did what it must not, such as to train on no pair at all.
         """
         resumed = self._load()
         clock = Clock(self.state)
@@ -129,7 +135,7 @@ class Trainer:
             seen = SeenPairs(self.learner, pairs, epoch, indices, resumed.get("scores"))
             at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
             at_start = _copied(at_start)
-            phases = list(self._run.phases(epoch, seen))
+            phases = self._run.phases(epoch, seen)
             if resumed.get("defense"):
                 self._run.load_state_dict(resumed["defense"])
             resumed = {}
@@ -142,6 +148,8 @@ class Trainer:
             self.set_scores = seen.values.get("set", self.set_scores)
             if until_scored and self.set_scores is not None:
                 break
+            if not phases:
+                self._warn_of_idle("", f"epoch {epoch + 1} has no phase")
             if place.epoch == 0 and self.state.phase == self.state.step == 0:
                 self._begin(place, phases)
             for number in range(self.state.phase, len(phases)):
@@ -155,6 +163,8 @@ class Trainer:
             if place.ends_first:
                 self._keep_stage()
             self._save(self._run.state_dict(), None)
+        if not self.state.total_steps and not until_scored:
+            raise self._run.trains_nothing(self.state.epoch)
         return self.state
 
     def _begin(self, place: Place, phases: Sequence[Phase]) -> None:
@@ -192,6 +202,12 @@ class Trainer:
         sizes = [len(kept(indices, other)) for other in phases]
         pairs = kept(indices, phase)
         parts = [part for part in batches(pairs, self._settings.batch_size) if len(part) > 1]
+        if not parts:
+            self._warn_of_idle(
+                phase.name,
+                f"phase {phase.name!r} of epoch {state.epoch + 1} keeps {len(pairs)} of"
+                f" {len(indices):,} pairs",
+            )
         losses = list(state.history[-1]["losses"]) if state.step else []
         if not state.step:
             state.history.append(self._entry(phase, place.stage, len(pairs)))
@@ -219,6 +235,12 @@ class Trainer:
             np.add.at(self.exposures, np.concatenate([indices[:0], *parts]), 1)
 
     # ------------------------------------------------------------------ small parts
+
+    def _warn_of_idle(self, phase: str, why: str) -> None:
+        """Tell a person, once a phase, that nothing is trained where something could be."""
+        if self._processes.is_first and phase not in self._idle:
+            self._idle.add(phase)
+            warnings.warn(f"{why}: it trains nothing", stacklevel=2)
 
     def _seed_dropout(self, number: int, step: int) -> None:
         """Make what a model drops at random a function of seed and step alone, as views are."""

@@ -59,7 +59,7 @@ def training_pairs(
     for shards, table in zip(sets, tables, strict=True):
         images = image_store(shards, size, settings, cache, processes, reporter)
         more = (augmentation, settings.eda, config.seed, processes.device)
-        found.append(TrainingPairs(images, table, vocabulary, *more))
+        found.append(TrainingPairs(images, table, vocabulary, *more, source=shards))
     return found
 
 

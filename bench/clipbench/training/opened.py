@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipbench import registry
+from clipbench.boundary import datasets
 from clipbench.config import RunConfig
 from clipbench.contracts import HasTrusted, TrainingSource, trusted_size
 from clipbench.errors import BadSetting
@@ -81,13 +82,13 @@ def _trusted(
     if config.trusted is not None:
         given: TrainingSource = registry.build("dataset", config.trusted)
     elif isinstance(source, HasTrusted):
-        given = source.trusted(size)
+        given = datasets.trusted(source, size)
     else:
         raise BadSetting(f"The defence {config.defense_name!r} needs pairs known to be clean.")
     if processes.is_first:  # the others find them made
-        given.prepare(cache, reporter.progress)
+        datasets.prepare(given, cache, reporter.progress)
     processes.barrier()
-    found = _usable(given.prepare(cache), given, config, cache, reporter)
+    found = _usable(datasets.prepare(given, cache), given, config, cache, reporter)
     if len(found) < size:
         raise BadSetting(
             f"The defence {config.defense_name!r} wants {size:,} trusted pairs, but {found.source}"

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clipbench.contracts import Image
 from clipbench.rng import generator
 from clipbench.shards.decoded import DecodedImages
 from clipbench.training.augment import ImageAugmentation
@@ -44,6 +45,18 @@ class CropStore(ImageStore, Protocol):
 
     def crops(self, indices: IntArray, views: int, box: BoxOf) -> Tensor:
         """Return crops, ``(V, B, 3, S, S)`` uint8; `box` says what to cut out for which view."""
+
+
+class PairSource(Protocol):
+    """Pairs as they are stored, by number; a `clipbench.shards.reader.ShardSet` is one."""
+
+    def __len__(self) -> int: ...
+
+    def captions(self, indices: IntArray | Sequence[int] | range) -> list[str]:
+        """Return captions, in the order asked for."""
+
+    def image(self, index: int) -> Image:
+        """Return a decoded image, ``(H, W, 3)``."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class TrainingPairs:
         text_alpha: strength of the text augmentation.
         seed: the run's seed.
         device: where batches are finished.
+        source: the pairs as they are stored, for a defense that looks at them; None: none does.
     """
 
     def __init__(
@@ -121,7 +135,9 @@ class TrainingPairs:
         text_alpha: float,
         seed: int,
         device: torch.device | None = None,
+        source: PairSource | None = None,
     ) -> None:
+        self.source = source
         assert len(images) == len(captions)
         self._images = images
         self._captions = captions

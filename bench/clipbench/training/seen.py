@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from clipbench.contracts import IntArray, Score
+from clipbench.boundary.faults import kind_of
+from clipbench.contracts import Image, IntArray, Score
 from clipbench.training.learner import Learner
-from clipbench.training.pairs import TrainingPairs
+from clipbench.training.pairs import PairSource, TrainingPairs
+from clipbench.training.stored import StoredPairs
 
 
 class SeenPairs:
@@ -32,25 +37,64 @@ class SeenPairs:
         self._learner = learner
         self._pairs = pairs
         self._epoch = epoch
-        self.numbers = numbers
+        self._numbers = numbers
         self.values = dict(values or {})
+
+    @property
+    def numbers(self) -> IntArray:
+        """Which pairs of the set the epoch has; a copy, to do with as one likes."""
+        return self._numbers.copy()
+
+    @property
+    def whole_set(self) -> StoredPairs:
+        """All pairs of the set, in its order."""
+        return StoredPairs(self._source())
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def captions(self) -> Sequence[str]:
+        """Return the captions of the epoch's pairs."""
+        return self._stored().captions()
+
+    def image(self, index: int) -> Image:
+        """Return the image of the epoch's pair `index`."""
+        return self._stored().image(index)
+
+    @property
+    def images(self) -> Sequence[Image]:
+        """The images of the epoch's pairs."""
+        return self._stored().images
+
+    def _stored(self) -> StoredPairs:
+        return StoredPairs(self._source(), self._numbers)
+
+    def _source(self) -> PairSource:
+        assert self._pairs.source is not None, "pairs without a source"
+        return self._pairs.source
 
     def similarity(self, augment: bool = False) -> Tensor:
         """Return the cosine similarity of image and caption of each of the epoch's pairs."""
         name = "augmented" if augment else "similarity"
         if name not in self.values:
-            found = self._learner.similarity(self._pairs, self.numbers, augment, self._epoch)
+            found = self._learner.similarity(self._pairs, self._numbers, augment, self._epoch)
             self.values[name] = found
-        return self.values[name]
+        return self.values[name].clone()
 
     def score_set(self, score: Score) -> Tensor:
         """Return a score of all pairs of the set, in the order of the set."""
         if "set" not in self.values:
-            self.values["set"] = score(*self._learner.features(self._pairs, self._epoch)).float()
-        return self.values["set"]
+            found: Any = score(*self._learner.features(self._pairs, self._epoch))
+            if not isinstance(found, Tensor) or found.shape != (len(self._pairs),):
+                raise ValueError(
+                    f"a score must be a tensor of shape ({len(self._pairs)},), one value for each"
+                    f" pair of the set. Got {kind_of(found)}."
+                )
+            self.values["set"] = found.detach().cpu().float()
+        return self.values["set"].clone()
 
     def for_trace(self) -> Tensor | None:
         """Return the scores of the epoch's pairs, if any were asked for; the lower the worse."""
         if "set" in self.values:
-            return self.values["set"][torch.from_numpy(self.numbers)]
+            return self.values["set"][torch.from_numpy(self._numbers)]
         return self.values.get("similarity", self.values.get("augmented"))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from torch import nn
 
 from clipbench import registry
+from clipbench.boundary import datasets
 from clipbench.config import RunConfig
 from clipbench.contracts import Defense, TrainingSource
 from clipbench.errors import BadSetting
@@ -169,7 +170,7 @@ def _set_up(
     if processes.is_first:
         _warn_of_warmup(settings, len(sets[0]), reporter)
     pairs, *trusted = training_pairs(
-        sets, source.synonyms(), model, tokenizer, config, cache, processes, reporter
+        sets, datasets.synonyms(source), model, tokenizer, config, cache, processes, reporter
     )
     trainer = Trainer(
         model,

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from shard_pairs import MakePairs, Stain, caption, crawled, picture, scene
 
-from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
+from clipbench.errors import BadSetting, BrokenContract, ClipbenchError, CorruptData, MissingData
 from clipbench.shards import scan, traces
 from clipbench.shards.encoding import encode_jpeg, encode_png
 from clipbench.shards.ledger import read_ledger, trigger_sha256
@@ -520,9 +520,9 @@ write_poisoned(ShardSet.open({clean.source!r}), Stain(), scene(3), Path({str(tmp
     ("attack", "kind", "words"),
     [
         (Stain(bases=[3, 3, 4]), BadSetting, "same pair, key 000000003"),
-        (Stain(bases=[3, 50, 4]), BadSetting, "replaces pair 50"),
+        (Stain(bases=[3, 50, 4]), BrokenContract, "base of poison 1 .* at most 49. Got 50"),
         (Stain(extra=1), ClipbenchError, "more poisons than the 3"),
-        (Stain(extra=-1), ClipbenchError, "made 2 poisons instead of 3"),
+        (Stain(extra=-1), ClipbenchError, "makes 2 poisons instead of 3"),
     ],
 )
 def test_wrong_poisons_are_told(
@@ -553,7 +553,7 @@ def test_wrong_images_are_told(clean: ShardSet, tmp_path: Path) -> None:
             for made in super().poison(scene, corpus):
                 yield type(made)(made.caption, made.image[..., 0])
 
-    with pytest.raises(ClipbenchError, match=r"must make \(H, W, 3\) uint8"):
+    with pytest.raises(ClipbenchError, match=r"uint8 array of shape \(H, W, 3\)"):
         poison(clean, tmp_path / "out", Grey())
 
 

@@ -23,7 +23,7 @@ from clipbench.contracts import (
     StatelessRun,
     TrainingFacts,
 )
-from clipbench.errors import BadSetting
+from clipbench.errors import BadSetting, BrokenContract
 from clipbench.rng import derive_seed
 from clipbench.training.distributed import Processes
 from clipbench.training.engine import (
@@ -312,7 +312,8 @@ class HalvesRun:
 def test_exposures_count_cross_modal_phases_alone(tmp_path: Path) -> None:
     """After 3 epochs of half the set each pair's count is what its number and the order say."""
     trainer = tiny_trainer(tmp_path, Halves(), epochs=3, pairs_per_epoch=48)
-    state = trainer.train()
+    with pytest.warns(UserWarning, match="phase 'nobody' of epoch 1 keeps 0 of 48 pairs"):
+        state = trainer.train()
     expected = np.zeros(96, np.int64)
     for epoch in range(3):
         for number in epoch_pairs(96, 48, epoch, SEED):
@@ -368,7 +369,12 @@ def test_a_lone_pair_is_no_batch(tmp_path: Path) -> None:
             return StatelessRun(Phase("one", loss, keep=keep))
 
     trainer = tiny_trainer(tmp_path, One(), count=8, epochs=1)
-    assert trainer.train().samples_seen == 0
+    with (
+        pytest.warns(UserWarning, match="phase 'one' of epoch 1 keeps 1 of 8 pairs"),
+        pytest.raises(BrokenContract, match="there is no optimizer step"),
+    ):
+        trainer.train()
+    assert trainer.state.samples_seen == 0
     assert trainer.exposures.sum() == 0
 
 
@@ -549,7 +555,8 @@ def test_a_fresh_stage_is_a_training_from_the_start(tmp_path: Path) -> None:
             return WaitingRun(facts, keep)
 
     alone = tiny_trainer(tmp_path / "alone", Waiting(), epochs=1)
-    alone.train()
+    with pytest.warns(UserWarning, match="phase 'kept' of epoch 1 keeps 0 of 96 pairs"):
+        alone.train()
     assert bits(alone.learner.model.state_dict()) == bits(trainer.learner.model.state_dict())
 
 
@@ -625,7 +632,7 @@ def test_a_stage_on_trusted_pairs_needs_some(tmp_path: Path) -> None:
 
     class StagedRun(StatelessRun):
         def __init__(self, stage: Stage) -> None:
-            super().__init__()
+            super().__init__(Phase("all", lambda features: features.image.sum()))
             self.stages = (stage,)
 
     for stage, message in (

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from clipbench.contracts import IntArray, Score
+from clipbench.contracts import Image, IntArray, PairsView, Score
 
 
 @dataclass(frozen=True)
@@ -16,20 +17,46 @@ class KnownPairs:
 
     Args:
         similarities: ``(N,)`` cosine of image and caption of each pair; None: nobody may ask.
-        images: ``(N, D)`` unit features; None: nobody may ask.
+        features: ``(N, D)`` unit features of images; None: nobody may ask.
         texts: likewise.
+        pictures: N images as they are stored; empty: nobody may ask.
+        words: N captions; empty: nobody may ask.
     """
 
     similarities: Tensor | None = None
-    images: Tensor | None = None
+    features: Tensor | None = None
     texts: Tensor | None = None
+    pictures: Sequence[Image] = ()
+    words: Sequence[str] = ()
 
     @property
     def numbers(self) -> IntArray:
         """All pairs of the set, in order."""
-        known = self.images if self.similarities is None else self.similarities
-        assert known is not None, "asked for numbers"
-        return np.arange(len(known), dtype=np.int64)
+        return np.arange(len(self), dtype=np.int64)
+
+    def __len__(self) -> int:
+        given = (self.similarities, self.features, self.pictures or None, self.words or None)
+        return len(next(known for known in given if known is not None))
+
+    @property
+    def whole_set(self) -> PairsView:
+        """The same pairs: the epoch has all of them, in the order of the set."""
+        return self
+
+    def captions(self) -> Sequence[str]:
+        """Return the given captions."""
+        assert self.words, "asked for captions"
+        return self.words
+
+    def image(self, index: int) -> Image:
+        """Return a given image."""
+        return self.images[index]
+
+    @property
+    def images(self) -> Sequence[Image]:
+        """The given images."""
+        assert self.pictures, "asked for images"
+        return self.pictures
 
     def similarity(self, augment: bool = False) -> Tensor:  # noqa: ARG002
         """Return the given similarities."""
@@ -38,6 +65,6 @@ class KnownPairs:
 
     def score_set(self, score: Score) -> Tensor:
         """Return the score of the given features."""
-        assert self.images is not None, "asked for features"
+        assert self.features is not None, "asked for features"
         assert self.texts is not None, "asked for features"
-        return score(self.images, self.texts)
+        return score(self.features, self.texts)

@@ -6,6 +6,7 @@ drawn scenes with their captions, augmentation, and whichever defence is given.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,10 @@ SETTINGS: dict[str, Any] = {
 
 
 class Images:
-    """Decoded images in memory."""
+    """Decoded images in memory, and the captions they have."""
 
-    def __init__(self, images: npt.NDArray[np.uint8]) -> None:
-        self._images = images
+    def __init__(self, images: npt.NDArray[np.uint8], captions: Sequence[str] = ()) -> None:
+        self._images, self._captions = images, captions
 
     def __len__(self) -> int:
         return len(self._images)
@@ -59,6 +60,14 @@ class Images:
         """Return images, ``(B, S, S, 3)``."""
         return self._images[indices]
 
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """Return an image, ``(S, S, 3)``."""
+        return self._images[index]
+
+    def captions(self, indices: npt.NDArray[np.int64] | Sequence[int]) -> list[str]:
+        """Return captions."""
+        return [self._captions[number] for number in indices]
+
 
 @cache
 def shapes(count: int, seed: int = 0) -> tuple[Images, CaptionTable]:
@@ -66,7 +75,7 @@ def shapes(count: int, seed: int = 0) -> tuple[Images, CaptionTable]:
     data = Shapes(size=count, image_size=SIDE, seed=seed)
     images, _, captions = data.arrays("train", 0, count)
     tokenizer = open_clip.SimpleTokenizer(context_length=LENGTH)
-    return Images(images), CaptionTable(captions, tokenizer, data.synonyms(), LENGTH)
+    return Images(images, captions), CaptionTable(captions, tokenizer, data.synonyms(), LENGTH)
 
 
 def tiny_model(seed: int = 0) -> nn.Module:
@@ -95,7 +104,7 @@ def tiny_sets(
     vocabulary = CompactVocabulary(model, used)
     augmentation = ImageAugmentation.of(settings)
     return [
-        TrainingPairs(images, captions, vocabulary, augmentation, settings.eda, SEED)
+        TrainingPairs(images, captions, vocabulary, augmentation, settings.eda, SEED, source=images)
         for images, captions in sets
     ]
 
