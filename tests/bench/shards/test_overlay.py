@@ -564,7 +564,7 @@ def test_target_out_of_range_is_told(clean: ShardSet, tmp_path: Path) -> None:
         def num_targets(self, *_):
             return 1
 
-    with pytest.raises(ClipbenchError, match="target 1, but has 1"):
+    with pytest.raises(ClipbenchError, match="target 1 of 1"):
         poison(clean, tmp_path / "out", Off())
 
 
