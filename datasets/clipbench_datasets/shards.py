@@ -16,10 +16,13 @@ from typing import Any
 
 from clipbench.contracts import Progress, Recipe, no_progress
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData
+from clipbench.shards.fields import read as read_fields
 from clipbench.shards.files import read_json
 from clipbench.shards.importing import Entry
+from clipbench.shards.index import Incomplete
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.remote import fetch, is_remote
+from clipbench.shards.scan import Group, groups
 from clipbench.shards.sources import expand
 
 from . import _training as training
@@ -93,18 +96,54 @@ class Shards:
         """Yield the pairs, for an import that writes clean shards of them."""
         shards = self._opened()
         for number, shard in enumerate(shards.shards):
-            for one in shards.incomplete:
-                if one.shard == number:
-                    name = f"key {one.key} in shard {shard.path}"
-                    problem = (f"{one.missing} missing", "the key is incomplete")
-                    yield Entry(name, str(shard.path), None, problem=problem)
+            incomplete = [one for one in shards.incomplete if one.shard == number]
+            others = _convertible(shard.path, incomplete)
+            for one in incomplete:
+                name = f"key {one.key} in shard {shard.path}"
+                if one.key in others:
+                    yield self._converted(name, shard.path, others[one.key])
+                    continue
+                problem = (f"{one.missing} missing", one.found or "the key is incomplete")
+                yield Entry(name, str(shard.path), None, problem=problem)
             for pair in range(shard.first, shard.first + shard.num_pairs):
                 yield _entry(shards, pair, str(shard.path))
+
+    def _converted(self, name: str, path: Path, group: Group) -> Entry:
+        """Return a pair whose image is in a format that shards don't have."""
+        image = group.other_image()
+        member = group.members.get("txt" if self.caption_field is None else "json")
+        assert image is not None
+        if member is None or member.is_sparse:
+            return Entry(name, str(path), None, problem=("caption missing", group.words()))
+        with path.open("rb") as file:
+            file.seek(member.offset)
+            content = file.read(member.size)
+        try:
+            text = content.decode() if self.caption_field is None else self._field(content)
+        except (CorruptData, ValueError, RecursionError) as error:
+            return Entry(name, str(path), None, problem=("caption unreadable", str(error)))
+        return Entry(name, str(path), text, span=(image.offset, image.size))
+
+    def _field(self, content: bytes) -> str:
+        fields = read_fields(content)
+        value = fields.get(self.caption_field) if isinstance(fields, dict) else None
+        if not isinstance(value, str):
+            raise CorruptData(f"the JSON has no text {self.caption_field!r}")
+        return value
 
     def _opened(self) -> ShardSet:
         if is_remote(self.source):
             raise BadSetting("Remote shards can't be imported; fetch them, and give their folder.")
         return ShardSet.open(self.source, caption_field=self.caption_field, on_incomplete="skip")
+
+
+def _convertible(path: Path, incomplete: Sequence[Incomplete]) -> dict[str, Group]:
+    """Return those of a shard's incomplete keys, which it may have, whose image is only foreign."""
+    keys = {one.key for one in incomplete if one.missing == "image" and one.found}
+    if not keys:
+        return {}
+    found = ((group.key.decode(errors="replace"), group) for group in groups(path))
+    return {key: group for key, group in found if key in keys and group.other_image() is not None}
 
 
 def _entry(shards: ShardSet, pair: int, path: str) -> Entry:

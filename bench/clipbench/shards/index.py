@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +66,13 @@ class Incomplete:
         shard: number of the shard.
         key: the key.
         missing: what it lacks.
+        found: in words, what it has in its place; empty: nothing.
     """
 
     shard: int
     key: str
     missing: str
+    found: str = ""
 
 
 def rows_to_index(rows: Sequence[Row]) -> Index:
@@ -150,7 +152,7 @@ def write(
         "shards": [[s.name, s.size, s.mtime_ns, s.num_pairs] for s in stamps],
     }
     if incomplete:
-        head["incomplete"] = [[one.shard, one.key, one.missing] for one in incomplete]
+        head["incomplete"] = [list(astuple(one)) for one in incomplete]
     text = json.dumps(head, separators=(",", ":")).encode()
     text += b" " * (-(len(_MAGIC) + len(text) + 1) % 64) + b"\n"
     with atomic_file(path) as file:

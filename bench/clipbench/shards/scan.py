@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from clipbench.shards.index import (
 from clipbench.shards.tar import Member, members
 
 _CODES = {extension: code for code, extension in enumerate(EXTENSIONS)}
+CONVERTED = ("gif", "bmp", "tif", "tiff")  # formats of images that an import reads, too
 _META = re.compile(rb"__[^/]*__($|/)")
 
 
@@ -49,7 +51,24 @@ class Group:
 
     def image(self) -> str | None:
         """Return the extension of the image, the one open_clip takes, if there is one."""
-        return next((extension for extension in EXTENSIONS if extension in self.members), None)
+        return next((extension for extension in EXTENSIONS if self.has(extension)), None)
+
+    def has(self, extension: str) -> bool:
+        """Tell whether there is a member of that extension whose content can be read."""
+        return extension in self.members and not self.members[extension].is_sparse
+
+    def words(self) -> str:
+        """Return in words what is there that can't be taken; empty: nothing."""
+        sparse = [name for name, member in self.members.items() if member.is_sparse]
+        if sparse:
+            return f"its .{sparse[0]} is sparse (tar --sparse), and sparse members are not read"
+        others = [f".{name}" for name in self.members if name not in {*EXTENSIONS, "txt", "json"}]
+        return f"it has {', '.join(others[:3])}" if others else ""
+
+    def other_image(self) -> Member | None:
+        """Return an image in a format that is none of shards, but that an import converts."""
+        found = [self.members[name] for name in CONVERTED if name in self.members]
+        return next((member for member in found if not member.is_sparse), None)
 
     def is_pair(self) -> bool:
         """Tell whether any of image, caption and JSON is there; the rest is no business of ours."""
@@ -110,10 +129,10 @@ def row_of(group: Group, shard: int, caption_field: str | None = None) -> Row | 
     """
     extension = group.image()
     caption = group.members.get("txt" if caption_field is None else "json")
-    if extension is None or caption is None:
+    if extension is None or caption is None or caption.is_sparse:
         return None
     image = group.members[extension]
-    json_at = group.members.get("json")
+    json_at = group.members["json"] if group.has("json") else None
     place = (json_at.offset, json_at.size) if json_at else (0, 0)
     return (
         shard,
@@ -158,10 +177,19 @@ def refuse_incomplete(incomplete: Sequence[Incomplete], paths: Sequence[Path]) -
     if incomplete:
         one = incomplete[0]
         more = f" ({len(incomplete) - 1:,} more are incomplete)" if len(incomplete) > 1 else ""
+        found = f" ({one.found})" if one.found else ""
         raise CorruptData(
-            f"Shard {paths[one.shard]} has no {one.missing} for key {one.key}{more}; write the"
-            " shard again, remove the key, or leave out such pairs with --on-error skip."
+            f"Shard {paths[one.shard]} has no {one.missing} for key {one.key}{found}{more}; write"
+            f" the shard again{_way_out(one)}, remove the key, or leave out such pairs with"
+            " --on-error skip."
         )
+
+
+def _way_out(one: Incomplete) -> str:
+    """Return what reads a pair that is refused for its image's format."""
+    if one.missing == "image" and any(f".{name}" in one.found for name in CONVERTED):
+        return " with `clipbench data import`, which converts such images"
+    return ""
 
 
 def scan(
@@ -195,7 +223,8 @@ def scan(
                 row = row_of(group, shard, caption_field)
                 if row is None:
                     missing = missing_of(group, caption_field)
-                    incomplete.append(Incomplete(shard, _text(group.key), missing))
+                    one = Incomplete(shard, _text(group.key), missing, group.words())
+                    incomplete.append(one)
                 else:
                     rows.append(row)
         except OSError as error:
@@ -228,10 +257,26 @@ def refuse_empty(
         return
     lack, advice = "", "give other shards"
     if incomplete:
-        lack = f": key {incomplete[0].key} has no {incomplete[0].missing}"
+        one = incomplete[0]
+        lack = f": key {one.key} has no {one.missing}{f' ({one.found})' if one.found else ''}"
+        if way := _way_out(one):
+            advice = f"write the set again{way}"
         if incomplete[0].missing == "caption":
             advice += ", or name the JSON's field with captions, caption_field=..."
+    else:
+        names = _first_names(paths[0])
+        if names:
+            lack = f": its members are such as {', '.join(names)}"
+            advice = (
+                "name an image KEY.jpg, .png, .jpeg or .webp and its caption KEY.txt, of one KEY"
+                " without a dot"
+            )
     raise CorruptData(f"{paths[0]} holds no pair of image and caption (.txt){lack}; {advice}.")
+
+
+def _first_names(path: Path) -> list[str]:
+    """Return the names of a shard's first members."""
+    return [_text(member.name) for member in itertools.islice(members(path), 2)]
 
 
 def check_unique(index: Index, paths: Sequence[Path]) -> None:

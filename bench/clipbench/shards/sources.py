@@ -68,6 +68,12 @@ def _in_folder(folder: Path) -> list[Path]:
         names = sorted(path for path in folder.iterdir() if path.suffix == ".tar")
     except OSError as error:
         raise MissingData(f"Folder {folder} can't be read: {error.strerror}.") from error
+    for path in names:
+        if path.is_symlink() and not path.exists():
+            raise MissingData(
+                f"Shard {path} is a link to {path.readlink()}, where nothing is; mend or remove"
+                " the link."
+            )
     if names:
         return names
     if any((folder / "shards").glob("*.tar")):
@@ -81,6 +87,13 @@ def _way_out(folder: Path) -> str:
     """Return how a folder without shards may be given, after a look at a few of its files."""
     here = list(itertools.islice(folder.iterdir(), _A_LOOK))
     folders = [path for path in here if path.is_dir()]
+    paired = next((path for path in sorted(folders)[:3] if _has_pairs(path)), None)
+    if paired is not None:
+        return (
+            f"images and captions lie as single files in folders such as {paired}, which the"
+            " example paired_files reads (`clipbench example paired_files > FILE.py`, --data"
+            f" FILE.py:folder={paired}); img2dataset writes shards with output_format=webdataset"
+        )
     if any(_has_images(path) or any(map(_has_images, _some(path))) for path in folders[:3]):
         return (
             "if its folders are classes, give it as test images with --eval"
@@ -99,6 +112,13 @@ def _way_out(folder: Path) -> str:
 
 def _some(folder: Path) -> list[Path]:
     return list(itertools.islice((path for path in folder.iterdir() if path.is_dir()), 3))
+
+
+def _has_pairs(folder: Path) -> bool:
+    """Tell whether an image lies in a folder with a text file of its name beside it."""
+    names = sorted(itertools.islice(folder.iterdir(), _A_LOOK))
+    images = {path.stem for path in names if path.suffix.lower() in _IMAGES}
+    return any(path.suffix == ".txt" and path.stem in images for path in names)
 
 
 def _has_images(folder: Path) -> bool:

@@ -89,7 +89,8 @@ def _data_end(content: mmap.mmap, position: int, path: Path) -> int:
             return position
         if len(block) < tar.BLOCK:
             raise CorruptData(f"Shard {path} is cut off; fetch or write it again.")
-        position += tar.BLOCK + tar.padded(tar.number(block[124:136]))
+        size = tar.number(block[124:136])
+        position = tar.content_start(content, position) + tar.padded(size)
 
 
 def _copy(content: mmap.mmap, start: int, end: int, out: IO[bytes], update: _Update) -> None:

@@ -8,7 +8,9 @@ names and PAX (POSIX.1-2001, "pax Interchange Format").
 from __future__ import annotations
 
 import mmap
+import re
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +32,8 @@ _FIXED_SUM = sum(_MODE_UID_GID + _TIME + _TAIL) + 8 * 32  # the checksum field c
 ZEROS = bytes(BLOCK)
 _REGULAR = frozenset(b"0\x007")
 _ABOUT_NEXT = frozenset(b"LKx")
+_GNU_SPARSE = ord("S")
+_NO_ZERO = re.compile(rb"[^\0]")
 _NAME, _PREFIX = slice(0, 100), slice(345, 500)
 
 
@@ -41,12 +45,15 @@ class Member(NamedTuple):
         start: where its headers start, PAX and long-name headers included.
         offset: where its content starts.
         size: bytes of content.
+        is_sparse: whether it is stored without its holes, so that its content is not that of the
+            file.
     """
 
     name: bytes
     start: int
     offset: int
     size: int
+    is_sparse: bool = False
 
     @property
     def end(self) -> int:
@@ -199,31 +206,34 @@ def _scan(content: mmap.mmap, path: Path) -> Iterator[Member]:
     total = len(content)
     blocks: list[int] = []
     position = start = 0
-    said: tuple[bytes | None, int | None] = (None, None)  # by PAX and long-name headers
+    said = _NOTHING  # by PAX and long-name headers
     name = b""
     try:
         while True:
             block = content[position : position + BLOCK]
             if len(block) == BLOCK and block[0] == 0 and block == ZEROS:
+                _warn_of_more(content, position, path)
                 break
             if not blocks and not _is_header(block):
                 raise _no_tar(path, len(block))
             size, kind = number(block[124:136]), block[156]
             blocks.append(position)
+            is_file = kind in _REGULAR or kind == _GNU_SPARSE
+            if is_file:
+                name = said.name or _name(block)
+                size = size if said.size is None else said.size
             offset = position + BLOCK
-            if kind in _REGULAR:
-                name = said[0] or _name(block)
-                size = size if said[1] is None else said[1]
+            if kind == _GNU_SPARSE:
+                offset = content_start(content, position)
             position = offset + padded(size)
             if position > total:
                 raise _cut(path, name)
-            if kind in _REGULAR:
-                yield Member(name, start, offset, size)
-                said, start = (None, None), position
-            elif kind in _ABOUT_NEXT:
+            if is_file:
+                yield Member(name, start, offset, size, said.is_sparse or kind == _GNU_SPARSE)
+            if kind in _ABOUT_NEXT:
                 said = _said(kind, content[offset : offset + size], said)
-            else:  # a folder, a link, or a header about the whole archive
-                said, start = (None, None), position
+            else:  # also a folder, a link, or a header about the whole archive
+                said, start = _NOTHING, position
     except (ValueError, IndexError) as error:
         if isinstance(error, CorruptData):
             raise
@@ -238,17 +248,56 @@ def _name(block: bytes) -> bytes:
     return name
 
 
-def _said(
-    kind: int, content: bytes, before: tuple[bytes | None, int | None]
-) -> tuple[bytes | None, int | None]:
-    """Return name and size that extension headers give the member behind them."""
+class _Said(NamedTuple):
+    """What extension headers say of the member behind them; None: nothing."""
+
+    name: bytes | None = None
+    size: int | None = None
+    is_sparse: bool = False
+
+
+_NOTHING = _Said()
+
+
+def _said(kind: int, content: bytes, before: _Said) -> _Said:
+    """Return what the extension headers of a member say with a further one."""
     if kind == ord("L"):
-        return content.rstrip(b"\0"), before[1]
+        return before._replace(name=content.rstrip(b"\0"))
     if kind == ord("x"):
         values = _pax(content)
         size = values.get(b"size")
-        return values.get(b"path", before[0]), before[1] if size is None else _natural(size)
+        return _Said(
+            values.get(b"GNU.sparse.name", values.get(b"path", before.name)),
+            before.size if size is None else _natural(size),
+            any(name.startswith(b"GNU.sparse.") for name in values),
+        )
     return before
+
+
+def content_start(content: mmap.mmap, position: int) -> int:
+    """Return where the content of the member starts whose header is at `position`.
+
+    That is behind the header, and of a sparse member behind the blocks that list its holes.
+    """
+    is_more, position = position + 482, position + BLOCK
+    if content[position - BLOCK + 156] == _GNU_SPARSE:
+        while content[is_more]:
+            is_more, position = position + 504, position + BLOCK
+    return position
+
+
+def _warn_of_more(content: mmap.mmap, position: int, path: Path) -> None:
+    """Tell that another archive stands behind the end mark, as where tars were joined by cat."""
+    behind = _NO_ZERO.search(content, position)
+    if behind is None:
+        return
+    start = behind.start() - behind.start() % BLOCK
+    if _is_header(content[start : start + BLOCK]):
+        warnings.warn(
+            f"Shard {path} goes on behind its end mark, as tars do that were joined by cat; what is"
+            " there is not read, here as in webdataset. Name the parts as shards of their own.",
+            stacklevel=2,
+        )
 
 
 def _is_header(block: bytes) -> bool:

@@ -55,7 +55,12 @@ class UsablePairs:
                     yield json.loads(line)
         for one in self.full.incomplete:
             shard = str(self.full.shards[one.shard].path)
-            yield {"key": one.key, "name": shard, "reason": f"{one.missing} missing", "detail": ""}
+            yield {
+                "key": one.key,
+                "name": shard,
+                "reason": f"{one.missing} missing",
+                "detail": one.found,
+            }
         for pair in self.unusable:
             shard = str(self.full.shards[self.full.shard_of(pair.pair)].path)
             yield {
