@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from clipbench.contracts import Corpus, Scene
 from clipbench.errors import BadSetting
+from clipbench.locations import Model, Weights
 from clipbench.surrogate import Surrogate, load_surrogate, train_surrogate
 
 
@@ -24,8 +25,8 @@ class HasSurrogate:
 
     name: ClassVar[str]  # of the attack, in messages and random streams
 
-    surrogate_model: str = "shapes-32"
-    surrogate_weights: str | None = None
+    surrogate_model: Model = "shapes-32"
+    surrogate_weights: Weights | None = None
     surrogate_pairs: int = 20_000
     surrogate_epochs: int = 5
     surrogate_lr: float = 3e-3

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
-from clipbench import registry
+from clipbench import locations, registry
 from clipbench.boundary import datasets
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.plugins import missing_members
@@ -53,6 +53,8 @@ class RunConfig:
         on_error: whether pairs that can't be used are left out, or an error.
         trusted: the source of the pairs known to be clean that the defence is given; none: it
             needs none, or gets those that the training source holds out.
+        contents: SHA-256 of what lies where the configuration says, by field, e.g. ``data.path``;
+            these take the place of paths in what is hashed. None: nobody has looked yet.
     """
 
     data: Mapping[str, Any]
@@ -68,6 +70,7 @@ class RunConfig:
     metrics: tuple[Mapping[str, Any], ...] = ()
     on_error: OnError = "fail"
     trusted: Mapping[str, Any] | None = None
+    contents: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         coerce(self.on_error, OnError, "on_error")
@@ -131,11 +134,14 @@ class RunConfig:
         """Return the clean control: the same data, defence and training, and no poison."""
         clean = registry.resolve("attack", NO_ATTACK)
         code = {kind: value for kind, value in self.code.items() if kind != "attack"}
-        return dataclasses.replace(self, attack=clean, rate_text=None, poisons=None, code=code)
+        contents = None if self.contents is None else _without(self.contents, "attack.")
+        return dataclasses.replace(
+            self, attack=clean, rate_text=None, poisons=None, code=code, contents=contents
+        )
 
     def with_defense(self, defense: SpecLike) -> RunConfig:
         """Return the same run under another defence, with that defence's recipe."""
-        return resolve(
+        other = resolve(
             data=self.data,
             evals=self.evals,
             attack=self.attack,
@@ -148,6 +154,8 @@ class RunConfig:
             on_error=self.on_error,
             trusted=self.trusted,
         )
+        contents = None if self.contents is None else _without(self.contents, "defense.")
+        return dataclasses.replace(other, contents=contents)
 
     def controls(self) -> list[RunConfig]:
         """Return what this run is judged by: its defence on clean data, its poison undefended."""
@@ -158,7 +166,19 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain lists and dicts."""
-        return {"schema": SCHEMA, **dataclasses.asdict(self)}
+        content = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        if self.contents is None:
+            del content["contents"]
+        return content
+
+    def by_content(self) -> dict[str, Any]:
+        """Return `to_json` with what lies there in the place of every location."""
+        content = self.to_json()
+        content["evals"] = list(content["evals"])
+        content["metrics"] = list(content["metrics"])
+        for name, sha256 in content.pop("contents", {}).items():
+            locations.put(content, name, locations.by_content(sha256))
+        return content
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> RunConfig:
@@ -182,7 +202,7 @@ class RunConfig:
 
     def hashed(self) -> dict[str, Any]:
         """Return everything that decides the run's numbers, and nothing else."""
-        content = self.to_json()
+        content = self.by_content()
         del content["explicit"], content["metrics"]
         if self.on_error == "fail":  # then all pairs are used, as before there was a choice
             del content["on_error"]
@@ -190,7 +210,6 @@ class RunConfig:
             del content["trusted"]
         for name in NOT_HASHED:
             del content["train"][name]
-        content["evals"] = list(content["evals"])  # as JSON has it
         parts = {"dataset": "data", "attack": "attack", "defense": "defense"}
         specs = {kind: content[key] for kind, key in parts.items()}
         specs |= {f"evals[{number}]": spec for number, spec in enumerate(content["evals"])}
@@ -208,8 +227,12 @@ class RunConfig:
 
     @property
     def id(self) -> str:
-        """The first 16 digits of the hash; the name of the run's folder."""
+        """The first 16 digits of the hash; the end of the name of the run's folder."""
         return self.sha256()[:16]
+
+
+def _without(contents: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {name: value for name, value in contents.items() if not name.startswith(prefix)}
 
 
 def _parameters(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -228,6 +228,31 @@ class TrainingSource(Protocol):
 
 
 @runtime_checkable
+class HasPrepared(Protocol):
+    """A training source that can tell whether its shards are there already."""
+
+    def prepared(self, cache: Path) -> str | Path | None:
+        """Return what `prepare` would, if nothing has to be made for it; else None."""
+
+
+def is_prepared(source: object, cache: Path) -> str | Path | None:
+    """Return the shards of a training source that are there already; None: nobody knows."""
+    return source.prepared(cache) if isinstance(source, HasPrepared) else None
+
+
+@runtime_checkable
+class HasFiles(Protocol):
+    """A source of held-out data that can tell which files it reads.
+
+    Their content is what the data are known by, wherever they lie. Of a source that can't tell, it
+    is all files that lie where its parameters say.
+    """
+
+    def files(self) -> Iterable[tuple[str, Path]]:
+        """Yield each file, with a name that says what it is for and not where it lies."""
+
+
+@runtime_checkable
 class HasTrusted(Protocol):
     """A training source that can tell pairs it trusts, none of which is in the set."""
 

@@ -61,13 +61,21 @@ def model_config(name: str) -> dict[str, Any]:
             f" {CONFIG_FILE} and weights yourself, and give their folder with --model FOLDER"
             " --pretrained FOLDER."
         )
-    path = Path(name.removeprefix(_FOLDER))
-    if path.suffix == ".json" or path.is_dir():
-        return _read_config(path / CONFIG_FILE if path.is_dir() else path)
+    path = configuration_file(name)
+    if path is not None:
+        return _read_config(path)
     config = open_clip().get_model_config(name)
     if config is None:
         raise UnknownName("model", name, model_names())
     return cast("dict[str, Any]", config)
+
+
+def configuration_file(name: str) -> Path | None:
+    """Return the file of a model's configuration; None: it is a name that open_clip knows."""
+    path = Path(name.removeprefix(_FOLDER))
+    if path.is_dir():
+        return path / CONFIG_FILE
+    return path if path.suffix == ".json" else None
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -200,11 +208,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         MissingData: there is no such file.
         CorruptData: it cannot be read, or belongs to another model.
     """
-    if path.is_dir():
-        inner = path / "model" / WEIGHTS_FILE
-        path = inner if inner.is_file() else path / WEIGHTS_FILE
-    if not path.is_file():
-        raise MissingData(f"There is no checkpoint {path.resolve()}; {_advice(str(path))}")
+    path = weights_file(path)
     state, own = _read_weights(path), model.state_dict()
     unfit = [key for key in own if key not in state or own[key].shape != state[key].shape]
     foreign = [key for key in state if key not in own]
@@ -225,6 +229,20 @@ def _advice(text: str) -> str:
         f"{text!r} is a name by which open_clip downloads weights, and clipbench downloads nothing:"
         " save them to a file and give that (the guide says how, under Released weights)."
     )
+
+
+def weights_file(path: Path) -> Path:
+    """Return the file of weights that is meant by a file, or the folder of a run or of its model.
+
+    Raises:
+        MissingData: there is no such file.
+    """
+    if path.is_dir():
+        inner = path / "model" / WEIGHTS_FILE
+        path = inner if inner.is_file() else path / WEIGHTS_FILE
+    if not path.is_file():
+        raise MissingData(f"There is no checkpoint {path.resolve()}; {_advice(str(path))}")
+    return path
 
 
 def _read_weights(path: Path) -> Mapping[str, Tensor]:

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from clipbench.errors import BadSetting, UnknownName
+from clipbench.locations import Model, Weights
 from clipbench.specs import coerce, field_types, underscored
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -59,8 +60,8 @@ class TrainSettings:
         tensorboard: whether to write TensorBoard logs.
     """
 
-    model: str = "RN50"
-    pretrained: str | None = None
+    model: Model = "RN50"
+    pretrained: Weights | None = None
     epochs: int = 32
     pairs_per_epoch: int | None = None
     batch_size: int = 128

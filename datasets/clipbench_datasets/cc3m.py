@@ -46,7 +46,7 @@ class CC3M(training.LooseTraining):
 
     def identity(self) -> Mapping[str, Any]:
         """Return what decides the pairs: the content of the TSV and of the mapping."""
-        found: dict[str, Any] = {"format": "cc3m", "images": str(self.images.absolute())}
+        found: dict[str, Any] = {"format": "cc3m"}
         found |= training.annotation(self.path, "TSV")
         if self.mapping is not None:
             found |= training.annotation(self.mapping, "mapping")

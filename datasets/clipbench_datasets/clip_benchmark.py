@@ -10,6 +10,7 @@ caption a line). ``train/`` of the same form, where it is there, is what a linea
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +83,17 @@ class ClipBenchmark:
             split = _Split(self.root / "train")
             train = LabelledImages(split.images, split.labels(len(classes)))
         return EvaluationSet(name, Classification(classes, test, train))
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Yield the shards of the splits that are read, and what says the classes."""
+        splits = dict.fromkeys((self.split, "train"))
+        for split in splits:
+            if split == self.split or (self.root / split / "nshards.txt").is_file():
+                for path in _shards(self.root / split):
+                    yield f"{'test' if split == self.split else 'train'}/{path.name}", path
+        for name in (NAMES, TEMPLATES, TYPE):
+            if (self.root / name).is_file():
+                yield name, self.root / name
 
     def targets(self) -> LabelledImages:
         """Return the reserved images.

@@ -51,7 +51,6 @@ class Coco(training.LooseTraining):
         found = {
             "format": "coco",
             **training.annotation(self.annotations, "annotation file"),
-            "images": str(self.images.absolute()),
             "captions": self.captions,
         }
         return {**found, "seed": self.seed} if self.captions == "random" else found

@@ -65,6 +65,14 @@ class CocoRetrieval:
             "coco_retrieval", retrieval=Retrieval(LazyImages(paths, read_image), captions)
         )
 
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Yield the images of the split by their names, and the files that caption them."""
+        for name, _, _ in self._entries():
+            yield f"images/{Path(name).name}", self._found(name)
+        yield "karpathy", self.karpathy
+        if self.captions is not None:
+            yield "captions", self.captions
+
     def targets(self) -> LabelledImages:
         """Refuse: captions are no classes.
 

@@ -59,11 +59,9 @@ class Csv(training.LooseTraining):
 
     def identity(self) -> Mapping[str, Any]:
         """Return what decides the pairs: the file's content, and how it is read."""
-        folder = self._folder.absolute()
         found = {
             "format": "csv",
             **training.annotation(self.path, "CSV file"),
-            "images": str(folder),
             "separator": self._delimiter(),
             "columns": [self.img_key, self.caption_key],
         }

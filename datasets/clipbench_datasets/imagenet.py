@@ -16,7 +16,7 @@ their synset or class number, such as Kaggle's ``LOC_val_solution.csv``.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -73,6 +73,20 @@ class ImageNet:
             paths, labels = _of_folders(root)
             train = LabelledImages(LazyImages(paths, read_image), np.array(labels, np.int64))
         return EvaluationSet("imagenet", Classification(_classes(), self._test[0], train))
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Yield images by their folder and name, and the files that label them."""
+        for part, root in (("root", self.root), ("train", self.train)):
+            if root is None:
+                continue
+            if part == "root" and self.labels is not None:
+                paths = [root / name for name in _images_in(root)]
+            else:
+                paths = _of_folders(root)[0]
+            yield from ((f"{part}/{path.relative_to(root).as_posix()}", path) for path in paths)
+        for part, path in (("labels", self.labels), ("synsets", self.synsets)):
+            if path is not None:
+                yield part, path
 
     def targets(self) -> LabelledImages:
         """Return the reserved images.

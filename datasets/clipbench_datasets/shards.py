@@ -16,12 +16,13 @@ from typing import Any
 
 from clipbench.contracts import Progress, Recipe, no_progress
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData
+from clipbench.locations import Location
 from clipbench.shards.fields import read as read_fields
 from clipbench.shards.files import read_json
 from clipbench.shards.importing import Entry
 from clipbench.shards.index import Incomplete
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.remote import fetch, is_remote
+from clipbench.shards.remote import fetch, fetched, is_remote
 from clipbench.shards.scan import Group, groups
 from clipbench.shards.sources import expand
 
@@ -39,7 +40,7 @@ class Shards:
         caption_field: field of the JSON that holds captions; none: they are in KEY.txt.
     """
 
-    path: str
+    path: Location
     caption_field: str | None = None
 
     def __post_init__(self) -> None:
@@ -74,6 +75,13 @@ class Shards:
             return "::".join(map(str, fetch(self.source, cache / "remote", progress)))
         expand(self.source)  # tells what is not there
         return self.source
+
+    def prepared(self, cache: Path) -> str | None:
+        """Return the shards where they are on this machine; None: some must be fetched."""
+        if not is_remote(self.source):
+            return self.prepare(cache)
+        found = fetched(self.source, cache / "remote")
+        return None if found is None else "::".join(map(str, found))
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:
         """Return none; text augmentation then swaps, drops and repeats words."""

@@ -13,7 +13,7 @@ ones that open_clip has for ImageNet: published numbers need the prompts they we
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from clipbench.contents import tree
 from clipbench.contracts import (
     Classes,
     Classification,
@@ -61,6 +62,31 @@ Name = Literal[
     "SVHN",
     "StanfordCars",
 ]
+
+
+_FOLDERS: Mapping[str, str] = {  # in root, where torchvision looks for the files of a set
+    "CIFAR10": "cifar-10-batches-py",
+    "CIFAR100": "cifar-100-python",
+    "Caltech101": "caltech101",
+    "Country211": "country211",
+    "DTD": "dtd",
+    "EuroSAT": "eurosat",
+    "FGVCAircraft": "fgvc-aircraft-2013b",
+    "FashionMNIST": "FashionMNIST/raw",
+    "Flowers102": "flowers-102",
+    "Food101": "food-101",
+    "GTSRB": "gtsrb",
+    "ImageFolder": ".",
+    "KMNIST": "KMNIST/raw",
+    "MNIST": "MNIST/raw",
+    "OxfordIIITPet": "oxford-iiit-pet",
+    "PCAM": "pcam",
+    "RenderedSST2": "rendered-sst2",
+    "STL10": "stl10_binary",
+    "SUN397": "SUN397",
+    "SVHN": ".",  # of which only its own files are looked at
+    "StanfordCars": "stanford_cars",
+}
 
 
 class _Form(NamedTuple):
@@ -129,6 +155,19 @@ class Torchvision:
                 None if train is None else LabelledImages(*self._images(train)),
             ),
         )
+
+    def files(self) -> Iterator[tuple[str, Path]]:
+        """Yield the files in the set's own folder, and those that name classes and prompts."""
+        folder = self.root / _FOLDERS[self.dataset]
+        if not folder.is_dir():
+            raise MissingData(f"There is no folder {folder.resolve()}; check root.")
+        if self.dataset == "SVHN":
+            yield from ((path.name, path) for path in sorted(folder.glob("*_32x32.mat")))
+        else:
+            yield from ((f"root/{name}", path) for name, path in tree(folder))
+        for part, file in (("classnames", self.classnames), ("templates", self.templates)):
+            if file is not None:
+                yield part, file
 
     def targets(self) -> LabelledImages:
         """Return the reserved images.

@@ -49,7 +49,6 @@ class VisualGenome(training.LooseTraining):
         return {
             "format": "visual_genome",
             **training.annotation(self.annotations, "annotation file"),
-            "images": str(self.images.absolute()),
             "regions": self.regions,
         }
 

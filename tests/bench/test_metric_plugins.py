@@ -118,6 +118,6 @@ def test_a_metric_is_added_to_a_run_that_is_done(
     assert doubled["metrics"]["first_mean"]["value"] == pytest.approx(2 * mean)
     assert [item["parameters"] for item in doubled["metric_plugins"]] == [{"scale": 2.0}]
     assert trained == []
-    (file,) = (tmp_path / "runs" / result["id"]).glob("result.json")
+    (file,) = tmp_path.glob(f"runs/*_{result['id']}/result.json")
     assert json.loads(file.read_text()) == doubled
     assert len(to_clip_benchmark(doubled)) == 2  # classes and captions of the one set

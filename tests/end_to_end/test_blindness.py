@@ -96,6 +96,6 @@ def test_training_on_a_bare_copy_of_the_shards_gives_the_same_weights(
     done = bare.do("train", "--shards", tmp_path / "copy", *RUN[4:])
     assert done.status == 0, done.err
     trained = Path(done.out.strip())
-    expected = grid[0].out / reference["id"] / "model" / WEIGHTS_FILE
+    expected = grid[0].run_folder(reference) / "model" / WEIGHTS_FILE
     assert trained.read_bytes() == expected.read_bytes()
     assert not [*tmp_path.rglob("*ledger*")]

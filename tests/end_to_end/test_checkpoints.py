@@ -73,7 +73,7 @@ def test_evaluating_the_weights_gives_the_metrics_of_the_run(
 ) -> None:
     """``clipbench evaluate`` measures on the saved weights what the run measured."""
     place, result = grid[0], result_of(attack, defense)
-    args: list[object] = ["--checkpoint", place.out / result["id"] / "model", "--data", DATA]
+    args: list[object] = ["--checkpoint", place.run_folder(result) / "model", "--data", DATA]
     for book in place.cache.glob("poisoned/*/ledger"):
         head = json.loads((book / "ledger.json").read_text())
         if (head["attack"], head["count"]) == (attack, result["attack"]["count"]):
@@ -91,7 +91,7 @@ def test_evaluating_the_weights_gives_the_metrics_of_the_run(
 def test_a_run_can_be_measured_by_its_folder_and_an_epoch_by_its_file(place: Place) -> None:
     """Besides a weights file, ``--checkpoint`` takes a run's folder and weights kept by epoch."""
     (result,) = place.run("--defense", SAFECLIP, "--epochs", "3", "--set", "save_frequency=3")
-    folder = place.out / result["id"]
+    folder = place.run_folder(result)
     tables = []
     for checkpoint in (folder, folder / "train" / "epochs" / "0003.pt"):
         line = ("--checkpoint", checkpoint, "--model", "shapes-32", "--data", DATA)

@@ -31,11 +31,11 @@ def test_a_full_disk_is_told_and_spoils_nothing(
     """No room for shards, then for a checkpoint, then for weights, then enough: the same run."""
     reference = result_of("targeted", "safeclip")
     shard = grid[0].only("cache/shapes/*/00000.tar").stat().st_size
-    weights = grid[0].out / reference["id"] / "model" / "open_clip_model.safetensors"
+    weights = grid[0].run_folder(reference) / "model" / "open_clip_model.safetensors"
     for size, where in (
         (shard // 2, place.cache / "shapes"),
-        (shard + 1, place.out / reference["id"]),
-        (weights.stat().st_size - 1, place.out / reference["id"]),
+        (shard + 1, place.out / weights.parents[1].name),
+        (weights.stat().st_size - 1, place.out / weights.parents[1].name),
     ):
         with room_for(size):
             done = place.do("run", "-q", *RUN)

@@ -56,7 +56,7 @@ ONE_AFTER_ANOTHER = {
 def assert_same(place: Place, grid: Grid, reference: dict[str, Any]) -> None:
     """Compare all that a run leaves with what an undisturbed one left."""
     assert numbers(place.result()) == numbers(reference)
-    weights = grid[0].out / reference["id"] / "model" / "open_clip_model.safetensors"
+    weights = grid[0].run_folder(reference) / "model" / "open_clip_model.safetensors"
     assert place.weights() == weights.read_bytes()
     assert place.shards().items() <= grid[0].shards().items()
     assert not [*place.folder.rglob("*.partial")]

@@ -44,7 +44,7 @@ def test_every_result_is_valid_and_lies_in_its_folder(grid: Grid) -> None:
     place, results = grid
     for result in results:
         validate(result)
-        file = place.out / result["id"] / "result.json"
+        file = place.run_folder(result) / "result.json"
         assert json.loads(file.read_text()) == result
     with pytest.raises(BadInput):
         validate({**results[0], "id": "0" * 16})

@@ -53,7 +53,7 @@ def test_a_run_is_submitted_with_its_ledger_and_shown(
 ) -> None:
     """A real run passes all checks; the folder is a leaderboard, and a second time nothing is."""
     to = tmp_path / "board"
-    run = made.out / recorded["id"]
+    run = made.run_folder(recorded)
     done = submit(run, to, "--ledger", ledgers(made))
     assert (done.status, done.out) == (0, f"added {to / recorded['id']}.json\n"), done.err
     again = submit(made.out, to, "--json", "--quiet")
@@ -142,7 +142,7 @@ def test_a_result_comes_out_again(made: Place, recorded: dict[str, Any], tmp_pat
 
 def test_a_result_is_not_held_against_itself(made: Place, recorded: dict[str, Any]) -> None:
     """In the folder of the recorded runs nothing would be made anew."""
-    done = command("reproduce", made.out / recorded["id"], "--out", made.out)
+    done = command("reproduce", made.run_folder(recorded), "--out", made.out)
     assert (done.status, "choose another --out" in done.error) == (2, True)
 
 
@@ -161,7 +161,7 @@ def test_a_result_of_another_version_is_not_run(recorded: dict[str, Any], tmp_pa
 def test_code_that_came_with_a_result_runs_if_it_is_named(place: Place, tmp_path: Path) -> None:
     """A defence in a file: refused, and done when that very file is allowed."""
     (result,) = place.run(*ATTACK, "--defense", EXAMPLE)
-    line = ("reproduce", place.out / result["id"], "--out", tmp_path / "again", "--quiet")
+    line = ("reproduce", place.run_folder(result), "--out", tmp_path / "again", "--quiet")
     done = command(*line)
     assert (done.status, "is a file of its own" in done.error) == (2, True)
     assert not (tmp_path / "again").exists()

@@ -28,7 +28,7 @@ def test_two_runs_of_one_seed_are_equal(
     assert len(place.shards()) == 4 + 6  # clean set; poisoned set with its ledger
     assert place.shards().items() <= grid[0].shards().items()
     weights = [
-        (there.out / result["id"] / "model" / "open_clip_model.safetensors").read_bytes()
+        (there.run_folder(result) / "model" / "open_clip_model.safetensors").read_bytes()
         for there in (place, grid[0])
     ]
     assert weights[0] == weights[1]

@@ -88,7 +88,7 @@ def test_a_run_of_a_sweep_is_the_run_by_itself(alone: Place, place: Place) -> No
     (result,) = place.run(*line)
     assert numbers(result) == numbers(results(alone)[result["id"]])
     weights = [
-        (there.out / result["id"] / "model" / "open_clip_model.safetensors").read_bytes()
+        (there.run_folder(result) / "model" / "open_clip_model.safetensors").read_bytes()
         for there in (place, alone)
     ]
     assert weights[0] == weights[1]

@@ -8,11 +8,14 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from clipbench.progress import Reporter
+
+if TYPE_CHECKING:
+    from clipbench.config import RunConfig
 
 GAP = "  "
 UNKNOWN_WIDTH = 140  # of a terminal that does not say
@@ -27,6 +30,18 @@ def is_first_process() -> bool:
 def reporter_for(quiet: bool) -> Reporter:
     """Return the reporter of a command; processes of higher rank only warn."""
     return Reporter(quiet=quiet or not is_first_process())
+
+
+def warn_of_secrets(configs: Iterable[RunConfig], reporter: Reporter) -> None:
+    """Say of each location that holds a password or a command how records will speak of it."""
+    from clipbench.pipeline.identity import secrets  # noqa: PLC0415 - heavy
+
+    found = {(field, said) for config in configs for field, said in secrets(config).items()}
+    for field, said in sorted(found) if is_first_process() else ():
+        reporter.warning(
+            f"{field} may hold a password or a token; what is recorded is {said} and the hash of"
+            " what lies there"
+        )
 
 
 def print_result(text: str) -> None:

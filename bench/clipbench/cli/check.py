@@ -12,7 +12,7 @@ import click
 
 from clipbench.bundled import BASELINE, configuration
 from clipbench.cli import _options as options
-from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
 from clipbench.errors import BadSetting, ClipbenchError
 from clipbench.words import counted
 
@@ -88,19 +88,29 @@ def command(
             check_free(write)
         elif not bands:
             raise BadSetting(f"{source} has no bands; --write makes a baseline of it.")
-        results, failed = _measured(grid, jobs, quiet)
+        grid, results, failed = _measured(grid, jobs, quiet)
         if write is not None:
             _write(write, source, grid, results, failed)
         else:
             _report(source, grid, bands, results, failed, junit=junit, as_json=as_json)
 
 
-def _measured(grid: Grid, jobs: int | None, quiet: bool) -> tuple[Results, dict[str, str]]:
-    """Do the runs and return results, and why runs failed, by id."""
+def _measured(
+    grid: Grid, jobs: int | None, quiet: bool
+) -> tuple[Grid, Results, dict[str, str]]:
+    """Do the runs; return them as their data make them known, results, and why runs failed."""
     from clipbench.sweep.placing import placing  # noqa: PLC0415
     from clipbench.sweep.status import Status  # noqa: PLC0415
-    from clipbench.sweep.sweep import local_executor, plan_sweep, sweep  # noqa: PLC0415 - heavy
+    from clipbench.sweep.sweep import (  # noqa: PLC0415 - heavy
+        identified,
+        local_executor,
+        plan_sweep,
+        sweep,
+    )
 
+    with reporter_for(quiet) as reporter:
+        warn_of_secrets(grid.configs, reporter)
+        grid = identified(grid, reporter, prepare=True)
     place = placing(jobs, grid.threads, [config.train.device for config in grid.configs])
     executor = local_executor(grid, place)
     with reporter_for(quiet) as reporter:
@@ -117,7 +127,7 @@ def _measured(grid: Grid, jobs: int | None, quiet: bool) -> tuple[Results, dict[
         results = sweep(grid, plan, executor, status.tell)
     finally:
         status.close()
-    return {result["id"]: result for result in results}, status.failed
+    return grid, {result["id"]: result for result in results}, status.failed
 
 
 def _write(path: Path, source: Path, grid: Grid, results: Results, failed: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ import click
 
 from clipbench import lists
 from clipbench.cli import _options as options
-from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
 from clipbench.threads import use_threads
 
 
@@ -103,6 +103,7 @@ def command(
 
     cache = request.cache
     with reporter_for(quiet) as reporter:
+        warn_of_secrets(configs, reporter)
         plan = plan_detection(configs, cache=cache, reporter=reporter, shards=shards, ledger=ledger)
         tell = print_result if dry_run else reporter.note
         for line in plan.lines():

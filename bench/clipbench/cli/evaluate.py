@@ -28,7 +28,12 @@ from clipbench.cli._output import columns, print_json, print_result, reporter_fo
     show_default=False,
     help="open_clip model name or configuration file.",
 )
-@options.data_option
+@options.option(
+    "--data",
+    metavar="SPEC",
+    show_default="that of the ledger, else shapes",
+    help="Training source whose held-out data are used where --eval names none.",
+)
 @options.eval_option
 @options.metric_option
 @options.option(
@@ -45,18 +50,20 @@ from clipbench.cli._output import columns, print_json, print_result, reporter_fo
     help="Run attacks and data sets in files that the ledger names; for ledgers of your own.",
 )
 @options.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@options.cache_option
 @options.json_option
 @options.quiet_option
 def command(
     *,
     checkpoint: Path,
     model: str,
-    data: str,
+    data: str | None,
     evals: tuple[str, ...],
     metrics: tuple[str, ...],
     ledger: Path | None,
     allow_code: bool,
     device: str,
+    cache: Path,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -76,6 +83,7 @@ def command(
             ledger=ledger,
             allow_code=allow_code,
             device=device,
+            cache=cache,
             reporter=reporter,
         )
     if as_json:

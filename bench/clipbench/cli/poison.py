@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from clipbench.cli import _options as options
-from clipbench.cli._output import print_json, print_result, reporter_for
+from clipbench.cli._output import print_json, print_result, reporter_for, warn_of_secrets
 from clipbench.named_files import check_picture
 
 
@@ -64,6 +64,7 @@ def command(
     with reporter_for(quiet) as reporter:
         # "." has no name to which anything could be added.
         out = None if folder is None else folder.resolve()
+        warn_of_secrets([config], reporter)
         made = poison(config, cache=request.cache, out=out, reporter=reporter)
         if show is not None:
             from clipbench.pipeline.poison import show_poison  # noqa: PLC0415 - heavy

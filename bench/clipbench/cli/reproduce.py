@@ -137,6 +137,6 @@ def _made_anew(config: RunConfig, cache: Path, out: Path, reporter: Reporter) ->
 
     configs = [config] if config.is_clean else [config.without_attack(), config]
     for each in configs:
-        for line in plan(each, out).lines():
+        for line in plan(each, out, cache=cache, progress=reporter.progress).lines():
             reporter.note(line)
     return [execute(each, cache=cache, out=out, reporter=reporter) for each in configs][-1]

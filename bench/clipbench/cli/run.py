@@ -8,7 +8,13 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import show
-from clipbench.cli._output import is_first_process, print_json, print_result, reporter_for
+from clipbench.cli._output import (
+    is_first_process,
+    print_json,
+    print_result,
+    reporter_for,
+    warn_of_secrets,
+)
 from clipbench.threads import use_threads
 
 
@@ -61,9 +67,10 @@ def command(
 
     cache, out = request.cache, request.out
     with reporter_for(quiet) as reporter:
+        warn_of_secrets(configs, reporter)
         tell = print_result if dry_run else reporter.note
-        for config in configs:  # controls are among them
-            for line in plan(config, out).lines():
+        for config in configs if is_first_process() else ():  # controls are among them
+            for line in plan(config, out, cache=cache, progress=reporter.progress).lines():
                 tell(line)
         if dry_run:
             return

@@ -9,7 +9,7 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import show
-from clipbench.cli._output import print_json, print_result, reporter_for
+from clipbench.cli._output import print_json, print_result, reporter_for, warn_of_secrets
 from clipbench.errors import ClipbenchError
 
 
@@ -67,8 +67,16 @@ def command(
         print_json([config.to_json() for config in grid.configs])
         return
     from clipbench.sweep.placing import placing  # noqa: PLC0415
-    from clipbench.sweep.sweep import local_executor, plan_sweep, sweep  # noqa: PLC0415 - heavy
+    from clipbench.sweep.sweep import (  # noqa: PLC0415 - heavy
+        identified,
+        local_executor,
+        plan_sweep,
+        sweep,
+    )
 
+    with reporter_for(quiet) as reporter:
+        warn_of_secrets(grid.configs, reporter)
+        grid = identified(grid, reporter, prepare=not dry_run)
     at_once = jobs or 1
     if executor == "slurm":
         from clipbench.sweep.slurm import slurm_executor  # noqa: PLC0415 - heavy

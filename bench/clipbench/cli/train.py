@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from clipbench.cli import _options as options
-from clipbench.cli._output import print_json, print_result, reporter_for
+from clipbench.cli._output import print_json, print_result, reporter_for, warn_of_secrets
 from clipbench.threads import use_threads
 
 
@@ -59,6 +59,7 @@ def command(
 
     cache = request.cache
     with reporter_for(quiet) as reporter:
+        warn_of_secrets([config], reporter)
         plan = plan_training(config, shards, request.out, cache=cache, reporter=reporter)
         tell = print_result if dry_run else reporter.note
         for line in plan.lines():

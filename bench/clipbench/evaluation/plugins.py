@@ -48,17 +48,29 @@ def records(specs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def missing(
-    specs: Sequence[Mapping[str, Any]], result: Mapping[str, Any]
-) -> list[Mapping[str, Any]]:
-    """Return the metrics that a result lacks; one with other parameters is another metric."""
+    specs: Sequence[Mapping[str, Any]],
+    told: Sequence[Mapping[str, Any]],
+    result: Mapping[str, Any],
+) -> list[tuple[Mapping[str, Any], dict[str, Any]]]:
+    """Return the metrics that a result lacks, each with what it will say of it.
+
+    One with other parameters, or with another file where a parameter names one, is another metric.
+
+    Args:
+        specs: the metrics that are asked for.
+        told: the same, with what lies there in the place of every location.
+        result: the result.
+    """
     known = result.get("metric_plugins", [])
-    return [spec for spec, own in zip(specs, records(specs), strict=True) if own not in known]
+    pairs = zip(specs, records(told), strict=True)
+    return [(spec, record) for spec, record in pairs if record not in known]
 
 
 def add_missing(
     result: dict[str, Any],
-    specs: Sequence[Mapping[str, Any]],
+    lacking: Sequence[tuple[Mapping[str, Any], dict[str, Any]]],
     weights: Path,
+    model_name: str,
     sets: Sequence[EvaluationSet],
     probes: AnyProbes | None,
     processes: Processes,
@@ -67,18 +79,19 @@ def add_missing(
 
     Args:
         result: the result; changed.
-        specs: the metrics it lacks, of `missing`.
+        lacking: the metrics it lacks, of `missing`.
         weights: the trained model.
+        model_name: what it is.
         sets: the evaluation sets.
         probes: what the attack wants misread.
         processes: where to compute.
     """
-    plugins, seed = built(specs), result["seed"] or 0
-    encoder = _encoder(weights, result["model"]["name"], processes)
+    plugins, seed = built([spec for spec, _ in lacking]), result["seed"] or 0
+    encoder = _encoder(weights, model_name, processes)
     found = evaluate_sets(encoder, sets, probes, plugins, seed=seed, standard=False)
     renewed = set(plugins)
     kept = [item for item in result.get("metric_plugins", []) if item["name"] not in renewed]
-    result["metric_plugins"] = [*kept, *records(specs)]
+    result["metric_plugins"] = [*kept, *(record for _, record in lacking)]
     for name in found.metrics:  # a control of another version of the metric is none of this one
         result["metrics"].pop(f"{name}{CONTROL}", None)
     result["metrics"] |= found.metrics

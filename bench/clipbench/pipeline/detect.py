@@ -21,10 +21,12 @@ from clipbench.evaluation.detection import detection_metrics
 from clipbench.leaderboard.result import environment
 from clipbench.pipeline.estimate import Estimate, estimate_training
 from clipbench.pipeline.hold import held
+from clipbench.pipeline.identity import identify
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.suspects import write_page
 from clipbench.progress import Reporter, duration
 from clipbench.shards.files import atomic_file, make_folder, write_json
+from clipbench.shards.hashes import content_of
 from clipbench.shards.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.usable import caption_field_of, open_usable
@@ -119,8 +121,10 @@ def plan_detection(
     tell_left_out(usable, reporter)
     pairs = usable.shards
     poisoned = None if ledger is None else _poisoned(ledger, pairs)
-    times = [_time_of(config, pairs) for config in configs]
-    return DetectionPlan(configs, where, pairs, poisoned, times)
+    content = content_of(where, cache / "index", reporter.progress)
+    known = [identify(config, cache, reporter.progress, pairs=content) for config in configs]
+    times = [_time_of(config, pairs) for config in known]
+    return DetectionPlan(known, where, pairs, poisoned, times)
 
 
 def _time_of(config: RunConfig, pairs: ShardSet) -> Estimate:
@@ -175,10 +179,10 @@ def detect(
     content = {
         "pairs": len(pairs),
         "content_sha256": pairs.content_sha256(),
-        "methods": [{"name": c.defense_name, **c.defense_parameters} for c in configs],
+        "methods": [{**c.by_content()["defense"], "name": c.defense_name} for c in configs],
         "drop": drop,
         "metrics": metrics,
-        "configs": [config.to_json() for config in configs],
+        "configs": [config.hashed() for config in configs],
         "environment": environment(),
     }
     write_json(out / "detection.json", content)

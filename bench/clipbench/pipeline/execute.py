@@ -13,7 +13,9 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation import plugins
 from clipbench.leaderboard.result import read_result, write_result
 from clipbench.pipeline.evaluate import evaluate_run
-from clipbench.pipeline.hold import agreed, held
+from clipbench.pipeline.folders import folder_of
+from clipbench.pipeline.hold import agreed, agreed_text, held
+from clipbench.pipeline.identity import identify, located, named
 from clipbench.pipeline.parts import Parts, Prepared, with_crafted
 from clipbench.pipeline.poison import tell_left_out, training_set
 from clipbench.pipeline.record import RESULT, result_of
@@ -37,7 +39,7 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
         reporter: told about progress.
     """
     processes = join_processes(config.train.device)
-    folder = out / config.id
+    config, folder = _known(config, cache, out, processes, reporter)
     if _is_done(folder, processes):
         reporter.note(f"run {config.id} is done already: {folder / RESULT}")
     else:
@@ -47,9 +49,20 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
                 _do(config, parts, folder, cache, processes, reporter)
     _add_missing_metrics(config, folder, processes, reporter)
     if not config.is_clean:
-        clean = out / config.without_attack().id
-        _add_control(config, folder, clean, processes, reporter)
+        _add_control(config, folder, out, processes, reporter)
     return read_result(folder / RESULT)
+
+
+def _known(
+    config: RunConfig, cache: Path, out: Path, processes: Processes, reporter: Reporter
+) -> tuple[RunConfig, Path]:
+    """Return a run known by what its data hold, and its folder; the first process decides both."""
+    told = ""
+    if processes.is_first:
+        config = identify(config, cache, reporter.progress)
+        told = json.dumps({"contents": config.contents, "folder": folder_of(config, out).name})
+    agreed_on = json.loads(agreed_text(processes, told))
+    return replace(config, contents=agreed_on["contents"]), out / agreed_on["folder"]
 
 
 def _is_done(folder: Path, processes: Processes) -> bool:
@@ -97,7 +110,7 @@ def _claim(folder: Path, config: RunConfig) -> None:
     clear_leftovers(folder)
     path = folder / "config.json"
     if not path.exists():
-        write_json(path, config.to_json(), indent=2)
+        write_json(path, located(config), indent=2)
         return
     try:
         other = RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
@@ -111,15 +124,19 @@ def _add_missing_metrics(
     config: RunConfig, folder: Path, processes: Processes, reporter: Reporter
 ) -> None:
     """Measure on a run that is done what was not asked for then."""
-    if not agreed(processes, bool(plugins.missing(config.metrics, read_result(folder / RESULT)))):
+    told = config.by_content()["metrics"]
+    lacking = plugins.missing(config.metrics, told, read_result(folder / RESULT))
+    if not agreed(processes, bool(lacking)):
         return
     with held(folder, processes, reporter):
         result = read_result(folder / RESULT)  # as whoever held the folder before left it
-        missing = plugins.missing(config.metrics, result)
-        if missing and processes.is_first:
+        lacking = plugins.missing(config.metrics, told, result)
+        if lacking and processes.is_first:
             parts = _parts_of(config, result)
             sets, probes = parts.held_out.sets, parts.probes(config.seed)
-            plugins.add_missing(result, missing, folder / "model", sets, probes, processes)
+            weights, name = folder / "model", config.train.model
+            plugins.add_missing(result, lacking, weights, name, sets, probes, processes)
+            result["names"] = named(config) | result.get("names", {})
             write_result(folder / RESULT, result)
         processes.barrier()
 
@@ -131,9 +148,11 @@ def _parts_of(config: RunConfig, result: Mapping[str, Any]) -> Parts:
 
 
 def _add_control(
-    config: RunConfig, folder: Path, clean: Path, processes: Processes, reporter: Reporter
+    config: RunConfig, folder: Path, out: Path, processes: Processes, reporter: Reporter
 ) -> None:
     """Measure attack success on the clean control, if that is done and the result lacks it."""
+    control = config.without_attack()
+    clean = folder_of(control, out)
     lacks = plugins.lacks_control(read_result(folder / RESULT)["metrics"])
     if not agreed(processes, lacks and (clean / RESULT).is_file()):
         return
@@ -150,6 +169,6 @@ def _add_control(
                 config.seed,
                 processes,
             )
-            result["control"] = {"id": clean.name}
+            result["control"] = {"id": control.id}
             write_result(folder / RESULT, result)
         processes.barrier()

@@ -48,3 +48,12 @@ def agreed(processes: Processes, answer: bool) -> bool:
     """Return the first process's answer in all of them, so that they go the same way."""
     own = torch.tensor([float(processes.is_first and answer)])
     return bool(processes.sum_of(own))
+
+
+def agreed_text(processes: Processes, text: str) -> str:
+    """Return the first process's text in all of them; what the others give is not looked at."""
+    own = text.encode() if processes.is_first else b""
+    length = int(processes.sum_of(torch.tensor([len(own)])))
+    data = torch.zeros(length, dtype=torch.int64)
+    data[: len(own)] = torch.tensor(list(own), dtype=torch.int64)
+    return bytes(processes.sum_of(data).tolist()).decode()

@@ -8,6 +8,7 @@ from pathlib import Path
 from clipbench.config import RunConfig
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.leaderboard.result import config_hash
+from clipbench.pipeline.identity import identify, write_places
 from clipbench.pipeline.parts import Parts, Prepared, with_crafted
 from clipbench.progress import Reporter
 from clipbench.shards.ledger import read_head, read_ledger
@@ -15,6 +16,8 @@ from clipbench.shards.overlay import PoisonedSet, write_poisoned
 from clipbench.shards.screen import is_foreign
 from clipbench.shards.usable import NAME as LEFT_OUT
 from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
+
+_NOT_THE_SET = ("defense", "trusted")  # plugins that decide nothing of what is poisoned
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Report
     """
     if config.is_clean:
         raise BadSetting("There is nothing to poison: name an attack with --attack.")
+    config = identify(config, cache, reporter.progress)
     parts = Parts.of(config).prepared(config, cache, reporter)
     tell_left_out(parts.usable, reporter)
     folder = out or _folder_of(config, parts, cache)
@@ -86,11 +90,11 @@ def tell_left_out(usable: UsablePairs, reporter: Reporter) -> None:
 
 def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
     """Return the poisoned set's folder, named after everything that decides what is in it."""
-    base = parts.usable.shards
+    base, told = parts.usable.shards, config.by_content()
     wanted = {
-        "data": config.data,
-        "evals": list(config.evals),
-        "attack": config.attack,
+        "data": told["data"],
+        "evals": told["evals"],
+        "attack": told["attack"],
         "code": {kind: config.code[kind] for kind in config.code if kind != "defense"},
         "count": parts.count,
         "seed": config.seed,
@@ -105,18 +109,21 @@ def _write(
     config: RunConfig, parts: Prepared, folder: Path, cache: Path, reporter: Reporter
 ) -> Path:
     """Write the poisoned set, unless it is there, and return its ledger."""
+    told = config.hashed()
     ledger = write_poisoned(
         parts.usable.shards,
         parts.attack,
         parts.held_out.scene(parts.count, config.seed),
         folder,
-        attack_name=str(config.attack["name"]),
-        attack_parameters=config.attack_parameters,
-        dataset=config.data,
-        evals=config.evals,
+        attack_name=told["attack"].pop("name"),
+        attack_parameters=told["attack"],
+        dataset=told["data"],
+        evals=told["evals"],
         left_out=parts.usable.left_out,
+        code={kind: told["code"][kind] for kind in told["code"] if kind not in _NOT_THE_SET},
         progress=reporter.progress,
     ).ledger
+    write_places(config, ledger.parent)
     if is_foreign(parts.usable.full):
         _check_usable(config, parts, folder, ledger, cache, reporter)
     parts.usable.write_names(ledger.with_name(LEFT_OUT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
@@ -9,8 +10,9 @@ from clipbench.config import RunConfig
 from clipbench.contracts import EvaluationSet
 from clipbench.evaluation import plugins
 from clipbench.leaderboard.result import config_hash, environment
-from clipbench.models import image_size_of, model_config
+from clipbench.models import CONFIG_FILE, configuration_file, image_size_of, model_config
 from clipbench.pipeline.evaluate import Measured
+from clipbench.pipeline.identity import named
 from clipbench.pipeline.parts import Prepared
 from clipbench.shards.ledger import Ledger
 from clipbench.training.record import TrainingRecord
@@ -34,7 +36,7 @@ def result_of(
         record: what training left.
         measured: what was measured of the model.
     """
-    config_object = config.hashed()
+    config_object, told = config.hashed(), config.by_content()
     sha256 = config_hash(config_object)
     return {
         "schema": "clipbench.result/1",
@@ -45,16 +47,16 @@ def result_of(
         "config_sha256": sha256,
         "data": {
             "name": config.data_name,
-            "parameters": config.data_parameters,
+            "parameters": _parameters(told["data"]),
             "pairs": record.num_pairs,
             "content_sha256": record.content_sha256,
             "left_out": dict(parts.usable.left_out),
             "evaluation": _evaluation_object(parts.held_out.primary),
         },
         "attack": _attack_object(config, parts.count, ledger),
-        "defense": {"name": config.defense_name, "parameters": config.defense_parameters},
+        "defense": {"name": config.defense_name, "parameters": _parameters(told["defense"])},
         "model": {
-            "name": config.train.model,
+            "name": model_name(config),
             "parameters": measured.num_parameters,
             "image_size": image_size_of(model_config(config.train.model)),
         },
@@ -63,10 +65,24 @@ def result_of(
         "exposures": _exposures_object(record, ledger),
         "metrics": measured.metrics,
         "evaluations": measured.evaluations,
-        "metric_plugins": plugins.records(config.metrics),
+        "metric_plugins": plugins.records(told["metrics"]),
+        "names": named(config),
         "history": measured.history,
         "environment": environment(),
     }
+
+
+def model_name(config: RunConfig) -> str:
+    """Return the name of a run's model; of a configuration in a file, that of the file."""
+    name = config.train.model
+    path = configuration_file(name)
+    if path is None:
+        return name
+    return path.absolute().parent.name if path.name == CONFIG_FILE else path.stem
+
+
+def _parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in spec.items() if name != "name"}
 
 
 def _evaluation_object(evaluation: EvaluationSet) -> dict[str, Any]:
@@ -84,7 +100,7 @@ def _evaluation_object(evaluation: EvaluationSet) -> dict[str, Any]:
 def _attack_object(config: RunConfig, count: int, ledger: Ledger | None) -> dict[str, Any]:
     return {
         "name": config.attack_name,
-        "parameters": config.attack_parameters,
+        "parameters": _parameters(config.by_content()["attack"]),
         **({"crafted": dict(ledger.crafted)} if ledger and ledger.crafted else {}),
         "rate": ledger.rate if ledger else None,
         "rate_requested": config.rate_text,

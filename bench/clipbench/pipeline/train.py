@@ -10,9 +10,12 @@ from clipbench import registry
 from clipbench.config import RunConfig
 from clipbench.models import WEIGHTS_FILE
 from clipbench.pipeline.estimate import Estimate, estimate_training
+from clipbench.pipeline.folders import named_folder
 from clipbench.pipeline.hold import held
+from clipbench.pipeline.identity import identify
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.progress import Reporter, duration
+from clipbench.shards.hashes import content_of
 from clipbench.shards.usable import NAME as LEFT_OUT
 from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
 from clipbench.training.distributed import join_processes
@@ -25,7 +28,7 @@ class TrainingPlan:
     """What `train` will do.
 
     Args:
-        config: the run; of its attack nothing is read.
+        config: the run, known by what its pairs and weights hold; of its attack nothing is read.
         shards: the pairs.
         usable: those that can be used.
         folder: of the training, named after configuration and pairs.
@@ -76,11 +79,13 @@ def plan_training(
         progress=reporter.progress,
     )
     tell_left_out(pairs, reporter)
-    content = pairs.shards.content_sha256()
-    name = hashlib.sha256(f"{config.sha256()} {content}".encode()).hexdigest()[:16]
-    done = (out / name / "model" / WEIGHTS_FILE).is_file()
+    content = content_of(shards, cache / "index", reporter.progress)
+    config = identify(config, cache, reporter.progress, pairs=content)
+    id_ = hashlib.sha256(f"{config.sha256()} {content}".encode()).hexdigest()[:16]
+    folder = named_folder(out, ["train", config.defense_name, f"s{config.seed}"], id_)
+    done = (folder / "model" / WEIGHTS_FILE).is_file()
     time = None if done else estimate_training(config, pairs.shards)[1]
-    return TrainingPlan(config, shards, pairs, out / name, time)
+    return TrainingPlan(config, shards, pairs, folder, time)
 
 
 def train(plan: TrainingPlan, *, cache: Path, reporter: Reporter) -> Path:

@@ -185,7 +185,7 @@ def base_identity(base: ShardSet) -> tuple[str, Mapping[str, Any]]:
     if base.manifest is not None:
         return base.manifest["name"], base.manifest["source"]
     folders = list(dict.fromkeys(shard.path.absolute().parent for shard in base.shards))
-    name = "+".join(dict.fromkeys(folder.name for folder in folders))
+    name = manifests.FOREIGN  # not that of a folder, for the same shards may lie in another one
     source = {"format": manifests.FOREIGN, "name": name}
     if len(folders) > 1 or manifests.is_joined(folders[0]):
         source[manifests.JOINED] = "shards of several folders"

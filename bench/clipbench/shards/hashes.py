@@ -6,10 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipbench.contracts import Progress
-from clipbench.errors import ClipbenchError
+from clipbench.contracts import Progress, no_progress
+from clipbench.errors import ClipbenchError, CorruptData
+from clipbench.shards import index as indexing
+from clipbench.shards import manifest as manifests
 from clipbench.shards.files import read_json, sha256_file, write_json
 from clipbench.shards.manifest import ShardRecord
+from clipbench.shards.sources import expand
 
 _NAME = "hashes.json"
 
@@ -47,6 +50,37 @@ def shard_hashes(
         progress("hashing shards", len(paths), len(paths))
         _remember(folders, remembered)
     return [str(value) for value in result]
+
+
+def content_of(source: str | Path, cache: Path, progress: Progress = no_progress) -> str:
+    """Return the content hash of shards by their own bytes, whatever a manifest says.
+
+    Args:
+        source: what `ShardSet.open` takes.
+        cache: where computed hashes go if they can't lie beside the shards.
+        progress: told about every shard that must be read.
+
+    Raises:
+        MissingData: a shard is not there.
+        CorruptData: a shard is not the one that the manifest beside it lists.
+    """
+    paths = expand(source)
+    status = [path.stat() for path in paths]
+    stamps = [(one.st_size, one.st_mtime_ns) for one in status]
+    folders = indexing.cache_folders(paths, cache)
+    found = shard_hashes(paths, stamps, (), folders, progress)
+    listed: dict[Path, dict[tuple[str, int], str]] = {}
+    for path, (size, _), sha256 in zip(paths, stamps, found, strict=True):
+        if path.parent not in listed:
+            manifest = manifests.read(path.parent)
+            records = [] if manifest is None else manifests.records(manifest)
+            listed[path.parent] = {(one.name, one.bytes): one.sha256 for one in records}
+        if listed[path.parent].get((path.name, size), sha256) != sha256:
+            raise CorruptData(
+                f"Shard {path} is not the one that {path.parent / manifests.NAME} lists; fetch it"
+                " or write the set again."
+            )
+    return manifests.content_sha256(found)
 
 
 def _recall(folders: Sequence[Path]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ and a line in ``skipped.jsonl``; no other pair's key depends on it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 from array import array
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from clipbench.boundary.faults import Call, kind_of
 from clipbench.contracts import Progress, no_progress
@@ -34,6 +36,8 @@ from clipbench.visible import has_visible
 
 VERSION = 2  # raise it with every change that gives other shards for the same entries
 MAX_BYTES = 1 << 28  # of an image file; no training picture is larger
+HIDDEN = ".clipbench"  # folder in a set's folder, for what stays on this machine
+_STATE = "imported.npy"
 _EVERY = 10_000  # entries between two reports
 
 
@@ -97,7 +101,14 @@ def import_set(
         BadSetting: `folder` holds something else, or the source lists nothing.
     """
     wanted = {"import": VERSION, "image_size": image_size, **source.identity()}
-    if not _is_finished(folder, name, wanted):
+    if _is_finished(folder, name, wanted):
+        if is_stale(source, folder):
+            raise BadSetting(
+                f"{folder} holds an import of files that have changed since, or of others that lie"
+                " elsewhere; remove it, or choose another folder."
+            )
+    else:
+        state = state_of(source)
         with _listed(source, folder, progress) as (listing, count):
             write_set(
                 folder,
@@ -108,9 +119,45 @@ def import_set(
                 workers=workers,
                 progress=progress,
             )
+        make_folder(folder / HIDDEN)
+        with atomic_file(folder / HIDDEN / _STATE) as file:
+            np.save(file, state, allow_pickle=False)
     if on_error == "fail":
         refuse_left_out(folder)
     return ShardSet.open(folder)
+
+
+def state_of(source: LooseSource) -> npt.NDArray[np.uint64]:
+    """Return for each entry of a source what changes when its file does; 0: there is none.
+
+    ``(entries,)``: of size, time of change and number of the file.
+    """
+    found = array("Q")
+    for entry in source.entries():
+        try:
+            status = Path(entry.image).stat() if entry.image else None
+        except (OSError, ValueError):  # it is not there; a name with a NUL is a ValueError
+            status = None
+        if status is None:
+            found.append(0)
+            continue
+        stamp = f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
+        found.append(int.from_bytes(hashlib.sha256(stamp.encode()).digest()[:8], "big") | 1)
+    return np.frombuffer(found, np.uint64)
+
+
+def is_stale(source: LooseSource, folder: Path) -> bool:
+    """Tell whether a file that a set was imported from has changed, or come, since.
+
+    Files that are gone do not count, for what they held is in the set. Of a set that an earlier
+    clipbench imported, nobody knows; it is taken for what it was.
+    """
+    try:
+        known = np.load(folder / HIDDEN / _STATE, allow_pickle=False)
+    except (OSError, ValueError):
+        return False
+    now = state_of(source)
+    return len(now) != len(known) or bool(((now != known) & (now != 0)).any())
 
 
 def refuse_left_out(folder: Path) -> None:
@@ -133,7 +180,8 @@ def _is_finished(folder: Path, name: str, source: Mapping[str, Any]) -> bool:
         raise BadSetting(
             f"{folder} exists but is no set written by clipbench; choose another folder."
         )
-    if (manifest["name"], manifest["source"]) != (name, manifests.plain(source, name)):
+    made_of = {key: value for key, value in manifest["source"].items() if key != "images"}
+    if (manifest["name"], made_of) != (name, manifests.plain(source, name)):
         raise BadSetting(f"{folder} holds another set; choose another folder or remove it.")
     for shard in manifests.records(manifest):
         path = folder / shard.name

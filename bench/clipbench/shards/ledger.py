@@ -77,8 +77,8 @@ class LedgerHead:
         content_sha256: content hash of the poisoned set.
         attack: name of the attack.
         parameters: its parameters.
-        dataset: the training source as it was asked for.
-        evals: the evaluation sources; empty: what the training source holds out.
+        dataset: the training source, with what lies there in the place of every location.
+        evals: the evaluation sources, likewise; empty: what the training source holds out.
         seed: the run's seed.
         rate: count / num_pairs.
         count: number of poisoned pairs.
@@ -92,6 +92,7 @@ class LedgerHead:
         versions: programs that made it.
         left_out: pairs of the base that could not be used, by reason; none of the counts has them.
         crafted: parameters that the attack learnt from the base, beside those it was given.
+        code: SHA-256 of each plugin that is a file of its own, by kind.
     """
 
     base: Mapping[str, Any]
@@ -113,6 +114,7 @@ class LedgerHead:
     versions: Mapping[str, str]
     left_out: Mapping[str, int] = field(default_factory=dict)
     crafted: Mapping[str, Any] = field(default_factory=dict)
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +154,7 @@ def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> P
         file.write(content)
     rows_sha256 = hashlib.sha256(content).hexdigest()
     content_of_head = asdict(head)
-    for name in ("left_out", "crafted"):
+    for name in ("left_out", "crafted", "code"):
         if not content_of_head[name]:
             del content_of_head[name]
     head_json = {"format": FORMAT, "version": VERSION, **content_of_head}

@@ -16,8 +16,9 @@ from typing import Any, Protocol, TypeVar
 
 from clipbench import registry
 from clipbench.contracts import Progress, Recipe, no_progress
+from clipbench.locations import location_fields, texts
 from clipbench.shards import skipped
-from clipbench.shards.importing import Entry, import_set
+from clipbench.shards.importing import Entry, import_set, is_stale
 
 Self = TypeVar("Self")
 
@@ -51,15 +52,21 @@ class LooseTraining:
         """Return the folder of shards under `cache`, made if it is not there yet.
 
         What can't be used is left out, and named in ``skipped.jsonl``; the caller decides whether
-        that is an error. Once such a file was mended, the set is made anew.
+        that is an error. Once such a file was mended, or any other has changed, the set is made
+        anew.
         """
         name, image_size = _name_of(self), getattr(self, "image_size", None)
-        text = repr(sorted({**self.identity(), "image_size": image_size}.items()))
-        folder = cache / name / hashlib.sha256(text.encode()).hexdigest()[:16]
-        if skipped.is_mended(folder):
+        folder = _folder(self, cache)
+        if folder.is_dir() and (skipped.is_mended(folder) or is_stale(self, folder)):
             shutil.rmtree(folder)
         import_set(self, folder, name=name, image_size=image_size, progress=progress)
         return folder
+
+    def prepared(self: _Listed, cache: Path) -> Path | None:
+        """Return the folder of shards if it is there, of the files as they are now; else None."""
+        folder = _folder(self, cache)
+        there = folder.is_dir() and not folder.with_name(f"{folder.name}.partial").exists()
+        return None if not there or skipped.is_mended(folder) or is_stale(self, folder) else folder
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:
         """Return none; text augmentation then swaps, drops and repeats words."""
@@ -68,6 +75,17 @@ class LooseTraining:
     def recipe(self) -> Recipe:
         """Return nothing: the defaults of all settings hold."""
         return Recipe()
+
+
+def _folder(source: _Listed, cache: Path) -> Path:
+    """Return where the import of a source goes."""
+    places = {
+        name: [str(Path(text).absolute()) for text in texts(getattr(source, name))]
+        for name in location_fields(type(source))
+    }
+    size = getattr(source, "image_size", None)
+    text = repr(sorted({**source.identity(), "image_size": size, "places": places}.items()))
+    return cache / _name_of(source) / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _name_of(source: object) -> str:

@@ -61,6 +61,7 @@ def write_poisoned(
     dataset: Mapping[str, Any],
     evals: Sequence[Mapping[str, Any]] = (),
     left_out: Mapping[str, int] | None = None,
+    code: Mapping[str, str] | None = None,
     progress: Progress = no_progress,
 ) -> PoisonedSet:
     """Write `base` with the poisons of `attack`, or open `out` if it holds just that.
@@ -72,9 +73,10 @@ def write_poisoned(
         out: folder of the poisoned set: ``shards/`` and, apart from it, ``ledger/``.
         attack_name: name of the attack, for the ledger.
         attack_parameters: its parameters, for the ledger.
-        dataset: the training source as it was asked for, for the ledger.
-        evals: the evaluation sources as they were asked for, for the ledger.
+        dataset: the training source, known by its content, for the ledger.
+        evals: the evaluation sources, likewise.
         left_out: how many pairs `base` leaves out, by reason, for the ledger.
+        code: hashes of plugins that are files, by kind, for the ledger.
         progress: told about poisons made and shards written.
 
     Raises:
@@ -90,6 +92,7 @@ def write_poisoned(
         "count": scene.count,
         "mode": attack.mode,
         "base": base.content_sha256(),
+        "code": dict(code or {}),
     }
     if not is_vacant(out):
         return _open_same(out, identity, base)

@@ -63,6 +63,18 @@ def fetch(source: str, cache: Path, progress: Progress = no_progress) -> list[Pa
     return [part.path(cache) if isinstance(part, RemoteShard) else part for part in parts]
 
 
+def fetched(source: str, cache: Path) -> list[Path] | None:
+    """Return the shards of a source if all of them are in the cache; None: some are not.
+
+    Raises:
+        BadSetting: what `fetch` refuses.
+    """
+    parts = [shard for part in source.split("::") for shard in _shards_of(part)]
+    if not all(part.is_whole(cache) for part in parts if isinstance(part, RemoteShard)):
+        return None
+    return [part.path(cache) if isinstance(part, RemoteShard) else part for part in parts]
+
+
 def _shards_of(part: str) -> list[RemoteShard | Path]:
     scheme = _SCHEME.match(part)
     if scheme is None:

@@ -75,7 +75,8 @@ class Grid:
 def trained_on(config: RunConfig) -> str:
     """Return what stands for pairs, model and seed of a run."""
     amount = [config.rate_text, config.poisons, config.seed, config.train.model]
-    return config_hash({"data": config.data, "attack": config.attack, "amount": amount})
+    told = config.by_content()
+    return config_hash({"data": told["data"], "attack": told["attack"], "amount": amount})
 
 
 def read_grid(

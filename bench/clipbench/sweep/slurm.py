@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from clipbench.config import RunConfig
 from clipbench.errors import BadSetting
+from clipbench.pipeline.folders import folder_of
 from clipbench.pipeline.record import RESULT
 from clipbench.progress import Reporter
 from clipbench.sweep.workers import Event, do_one
@@ -142,7 +143,7 @@ def _follow(
             for job, group in list(waiting):
                 ended = job.done()
                 for config in group:
-                    if _is_new(out / config.id / RESULT, began):
+                    if _is_new(folder_of(config, out) / RESULT, began):
                         once(Event("done", config.id))
                 if ended:
                     events = _outcome(job, group)

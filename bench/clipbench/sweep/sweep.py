@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ from clipbench.config import RunConfig
 from clipbench.evaluation.plugins import lacks_control, missing
 from clipbench.leaderboard.result import config_hash, read_result
 from clipbench.pipeline.estimate import estimate
+from clipbench.pipeline.folders import folder_of
+from clipbench.pipeline.identity import Identifier
 from clipbench.pipeline.parts import Parts
 from clipbench.pipeline.record import RESULT
 from clipbench.progress import Reporter, duration
@@ -24,8 +26,27 @@ Executor = Callable[[Sequence[Sequence[RunConfig]], Callable[[Event], None]], No
 
 def is_done(config: RunConfig, out: Path) -> bool:
     """Tell whether a run has its result, with all metrics that are asked for."""
-    path = out / config.id / RESULT
-    return path.is_file() and not missing(config.metrics, read_result(path))
+    path = folder_of(config, out) / RESULT
+    told = config.by_content()["metrics"]
+    return path.is_file() and not missing(config.metrics, told, read_result(path))
+
+
+def identified(grid: Grid, reporter: Reporter, *, prepare: bool) -> Grid:
+    """Return a grid whose runs are known by what their data hold, each once.
+
+    Args:
+        grid: the runs, as they were asked for.
+        reporter: told about files that must be read for it.
+        prepare: whether pairs that are not there yet are fetched or imported now. Otherwise runs on
+            them stay known by what was asked for.
+    """
+    identifier = Identifier(grid.cache, reporter.progress, prepare=prepare)
+    found: dict[str, RunConfig] = {}
+    for config in grid.configs:
+        known = identifier.identified(config) or config
+        found.setdefault(known.sha256(), known)
+    reporter.close()
+    return replace(grid, configs=tuple(found.values()))
 
 
 @dataclass(frozen=True)
@@ -141,14 +162,15 @@ def sweep(
 
 def _wants_control(config: RunConfig, out: Path) -> bool:
     """Tell whether a run is done, its clean control too, and its result lacks that."""
-    if config.is_clean or not (out / config.without_attack().id / RESULT).is_file():
+    if config.is_clean or not (folder_of(config.without_attack(), out) / RESULT).is_file():
         return False
-    path = out / config.id / RESULT
+    path = folder_of(config, out) / RESULT
     return path.is_file() and lacks_control(read_result(path)["metrics"])
 
 
 def results_of(configs: Iterable[RunConfig], out: Path) -> Iterable[dict[str, Any]]:
     """Yield the results of those runs that have one."""
     for config in configs:
-        if (out / config.id / RESULT).is_file():
-            yield read_result(out / config.id / RESULT)
+        path = folder_of(config, out) / RESULT
+        if path.is_file():
+            yield read_result(path)

@@ -44,7 +44,7 @@ class Recorder(types.ModuleType):
         super().__init__("clipbench.pipeline")
         self.calls: list[tuple[Any, ...]] = []
 
-    def plan(self, config: RunConfig, out: Path) -> Plan:
+    def plan(self, config: RunConfig, out: Path, *, cache: Path, progress: Any) -> Plan:  # noqa: ARG002
         """Return the plan of a run."""
         self.calls.append(("plan", config, out))
         return Plan(config)
@@ -87,12 +87,13 @@ class Recorder(types.ModuleType):
         checkpoint: Path,
         model: str,
         *,
-        data: str,
+        data: str | None,
         evals: tuple[str, ...],
         metrics: tuple[str, ...],
         ledger: Path | None,
         allow_code: bool,
         device: str,
+        cache: Path,  # noqa: ARG002
         reporter: Any,
     ) -> dict[str, Any]:
         """Return some metrics."""
@@ -312,7 +313,7 @@ def test_evaluate_prints_metrics(pipeline: Recorder, capsys: pytest.CaptureFixtu
         "attack_margin  0.2500",
         "recall         missing",
     ]
-    assert pipeline.calls[-1][1:] == (Path("f.pt"), "RN50", "shapes", (), Path("l.json"), "auto")
+    assert pipeline.calls[-1][1:] == (Path("f.pt"), "RN50", None, (), Path("l.json"), "auto")
     assert main([*args, "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)) == 1
 

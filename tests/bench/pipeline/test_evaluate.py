@@ -30,17 +30,23 @@ def test_another_trigger_than_the_poisons_is_refused(shared: Place, tmp_path: Pa
 
 
 def test_evaluating_takes_data_and_attack_from_the_ledger(shared: Place) -> None:
-    """A ledger names the data set and attack it was made with; another ``data`` gives way."""
+    """A ledger names the data set and attack it was made with; data that are named go before."""
     config = config_of(attack="badnets")
     result, made = shared.execute(config), shared.poison(config)
-    found = evaluate_checkpoint(
-        shared.out / config.id / "model",
-        config.train.model,
-        data="shapes:test_size=300",
-        ledger=made.ledger.parent,
-        device="auto",
-        reporter=QUIET,
-    )
+
+    def measured(data: str | None) -> dict[str, Any]:
+        return evaluate_checkpoint(
+            shared.folder_of(config) / "model",
+            config.train.model,
+            data=data,
+            ledger=made.ledger.parent,
+            device="auto",
+            cache=shared.cache,
+            reporter=QUIET,
+        )
+
+    found = measured(None)
+    assert measured("shapes:test_size=300")["metrics"]["zeroshot_top1"]["n"] == 300
     assert found["metrics"]["zeroshot_top1"]["n"] == 100
     assert found["metrics"]["attack_success"] == result["metrics"]["attack_success"]
     assert found["attack"] == {
@@ -55,7 +61,7 @@ def test_code_that_a_ledger_names_is_not_run_unless_that_is_allowed(
     """A ledger of a stranger may name a file; it is refused by name and never imported."""
     config = config_of(attack="badnets")
     shared.execute(config)
-    weights = shared.out / config.id / "model"
+    weights = shared.folder_of(config) / "model"
     made = shared.poison(config, tmp_path / "set")
     trap, proof = tmp_path / "trap.py", tmp_path / "proof"
     trap.write_text(
@@ -69,9 +75,9 @@ def test_code_that_a_ledger_names_is_not_run_unless_that_is_allowed(
         return evaluate_checkpoint(
             weights,
             config.train.model,
-            data="shapes",
             ledger=made.ledger,
             device="auto",
+            cache=shared.cache,
             reporter=QUIET,
             allow_code=allow_code,
         )

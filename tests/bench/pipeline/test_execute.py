@@ -30,7 +30,7 @@ def test_a_run_that_is_done_is_read_not_done_again(shared: Place, trainings: lis
     config = config_of()
     first = shared.execute(config)
     assert shared.execute(config) == first
-    assert trainings == [shared.out / config.id]
+    assert trainings == [shared.folder_of(config)]
     plan = shared.plan(config)
     assert (plan.done, plan.lines()[-1]) == (True, "  time     done already")
 
@@ -54,7 +54,7 @@ def test_a_run_after_its_controls_is_judged_by_them(place: Place, trainings: lis
     config = config_of(attack="badnets", defense="clip")
     clean, undefended = config.controls()
     results = [place.execute(run) for run in (clean, undefended, config)]
-    assert trainings == [place.out / run.id for run in (clean, undefended, config)]
+    assert trainings == [place.folder_of(run) for run in (clean, undefended, config)]
     assert results[2]["metrics"]["attack_success_control"]["n"] == 99
     assert results[2]["control"] == {"id": clean.id}
     ledgers = [result["attack"]["ledger_sha256"] for result in results]
@@ -84,8 +84,8 @@ def test_a_folder_of_another_run_is_refused(
 ) -> None:
     """What lies in the run's folder must be of this run; it is refused before training."""
     config = config_of()
-    (place.out / config.id).mkdir(parents=True)
-    (place.out / config.id / "config.json").write_text(content(config))
+    place.folder_of(config).mkdir(parents=True)
+    (place.folder_of(config) / "config.json").write_text(content(config))
     with pytest.raises(kind, match=part):
         place.execute(config)
     assert trainings == []
@@ -103,7 +103,7 @@ def test_of_two_commands_at_one_run_the_second_waits(
 ) -> None:
     """It takes the result that the first leaves, or does the run where that was stopped."""
     config = config_of()
-    folder = place.out / config.id
+    folder = place.folder_of(config)
     result = Place(place.folder / "first").execute(config) if finished else None
     del trainings[:]
     handle = try_folder(folder)
@@ -130,7 +130,7 @@ def test_a_run_that_is_done_is_read_whoever_holds_it(shared: Place) -> None:
     """Nothing is written, so there is nothing to wait for, and a disk may be read-only."""
     config = config_of()
     first = shared.execute(config)
-    handle = try_folder(shared.out / config.id)
+    handle = try_folder(shared.folder_of(config))
     assert handle is not None
     assert shared.execute(config) == first
     os.close(handle)

@@ -435,7 +435,7 @@ def test_base_without_manifest_gives_the_same_shards(clean: ShardSet, tmp_path: 
         (Path(clean.source) / name).unlink()
     again = poison(ShardSet.open(clean.source), tmp_path / "two", Stain())
     assert again.shards.hashes() == made.shards.hashes()
-    assert again.shards.manifest["name"] == "clean"
+    assert again.shards.manifest["name"] == "webdataset"
 
 
 def test_finished_set_is_opened_not_made_again(clean: ShardSet, tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def run(launcher: list[str], cache: Path, out: Path) -> tuple[list[dict[str, Any
 
 def left_by(folder: Path, result: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The training record of a run, and its trace of each epoch."""
-    train = folder / result["id"] / "train"
+    (run_folder,) = folder.glob(f"*_{result['id']}")
+    train = run_folder / "train"
     record = json.loads((train / "record.json").read_text())
     traces = [dict(np.load(file)) for file in sorted((train / "trace").glob("*.npz"))]
     return record, traces
@@ -73,7 +74,7 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
         assert one["id"] == two["id"]
         assert one["exposures"] == two["exposures"]
         assert one["metrics"].keys() == two["metrics"].keys()
-        written = tmp_path / "two" / two["id"] / "result.json"
+        (written,) = tmp_path.glob(f"two/*_{two['id']}/result.json")
         assert json.loads(written.read_text()) == two
         compare(left_by(tmp_path / "one", one), left_by(tmp_path / "two", two))
 

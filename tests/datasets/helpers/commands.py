@@ -22,9 +22,9 @@ class Done:
 
     @property
     def error(self) -> str:
-        """The error; the command must have ended with status 2, that one line, and nothing else."""
+        """The error; the command must have ended with status 2, that one line, and warnings."""
         assert (self.status, self.out) == (2, ""), self.err
-        (line,) = self.err.splitlines()
+        (line,) = [line for line in self.err.splitlines() if not line.startswith("warning: ")]
         assert line.startswith("clipbench: error: "), self.err
         return line.removeprefix("clipbench: error: ")
 
@@ -79,6 +79,7 @@ class Bench:
     def run(self, data: object, *options: object) -> dict[str, Any]:
         """Do a run on `data` and return its result, which must be what its folder holds."""
         result = self.do(data, *options).result
-        written = json.loads((self.runs / result["id"] / "result.json").read_text())
+        (folder,) = self.runs.glob(f"*_{result['id']}")
+        written = json.loads((folder / "result.json").read_text())
         assert written == result
         return result

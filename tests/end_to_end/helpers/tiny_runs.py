@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,12 @@ def command(*args: object) -> Done:
     return Done(status, out.getvalue(), err.getvalue())
 
 
+def folder_of_run(out: Path, result: Mapping[str, Any]) -> Path:
+    """Return the folder in `out` of the run that left a result."""
+    (folder,) = out.glob(f"*_{result['id']}")
+    return folder
+
+
 @dataclass(frozen=True)
 class Place:
     """A cache and a folder of runs.
@@ -73,6 +80,10 @@ class Place:
     def out(self) -> Path:
         """The folder of the runs."""
         return self.folder / "runs"
+
+    def run_folder(self, result: Mapping[str, Any]) -> Path:
+        """Return the folder of a run that is done here."""
+        return folder_of_run(self.out, result)
 
     def line(self, name: str, *args: object) -> list[str]:
         """Return a command line that works here."""

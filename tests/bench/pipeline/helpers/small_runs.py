@@ -8,6 +8,7 @@ from typing import Any
 
 from clipbench.config import RunConfig, resolve
 from clipbench.pipeline.execute import execute
+from clipbench.pipeline.folders import folder_of
 from clipbench.pipeline.plan import Plan, plan
 from clipbench.pipeline.poison import Poisoned, poison
 from clipbench.pipeline.train import TrainingPlan, plan_training, train
@@ -47,7 +48,11 @@ class Place:
 
     def plan(self, config: RunConfig) -> Plan:
         """Plan a run."""
-        return plan(config, self.out)
+        return plan(config, self.out, cache=self.cache)
+
+    def folder_of(self, config: RunConfig) -> Path:
+        """Return the folder of a run."""
+        return folder_of(config, self.out)
 
     def poison(self, config: RunConfig, out: Path | None = None) -> Poisoned:
         """Write the poisoned set of a run."""

@@ -1,0 +1,172 @@
+"""Parameters that say where something lies, and how records speak of it: by what it holds.
+
+A path, an address or a command is no name: the same data lie at several, and one holds other data
+tomorrow. So a record, and the hash that a run is known by, has the SHA-256 of the content in the
+place of such a value, ``sha256:HEX``. Which parameters those are is said by their types alone:
+`pathlib.Path`, and the types of this module. It stays light, for the command line imports it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+import urllib.parse
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+Kind = Literal["data", "weights", "model"]
+
+
+@dataclass(frozen=True)
+class Located:
+    """Marks a type whose values say where something lies.
+
+    Args:
+        kind: data, files that are read as they are; weights, a checkpoint or the folder of a run or
+            model; model, a configuration of a model, or the name of one, which is no location.
+    """
+
+    kind: Kind = "data"
+
+
+Location = Annotated[str, Located()]  # a path, a pattern of paths, an address or a command
+Weights = Annotated[str, Located("weights")]  # a checkpoint, or the folder of a run or of a model
+Model = Annotated[str, Located("model")]  # a model's name, or the path of its configuration
+
+_CONTENT = re.compile(r"sha256:([0-9a-f]{64})")
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_PIPE = "pipe:"
+_LONGEST = 80  # characters of a short name
+
+
+def location_fields(cls: type) -> dict[str, Located]:
+    """Return those fields of a dataclass that say where something lies, by their types."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    marks = {item.name: _mark(hints[item.name]) for item in dataclasses.fields(cls) if item.init}
+    return {name: mark for name, mark in marks.items() if mark is not None}
+
+
+def _mark(hint: Any) -> Located | None:
+    """Return the mark of a type, or of one that it is made of."""
+    if hint is Path:
+        return Located()
+    for mark in getattr(hint, "__metadata__", ()):
+        if isinstance(mark, Located):
+            return mark
+    return next((mark for part in typing.get_args(hint) if (mark := _mark(part))), None)
+
+
+# ------------------------------------------------------------------------------ content
+
+
+def by_content(sha256: str) -> str:
+    """Return what a record says in the place of a location."""
+    return f"sha256:{sha256}"
+
+
+def content_in(value: object) -> str | None:
+    """Return the hash where a value is a content and no location."""
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        return content_in(value[0])
+    match = _CONTENT.fullmatch(str(value)) if isinstance(value, (str, Path)) else None
+    return match[1] if match else None
+
+
+def put(content: dict[str, Any], field: str, value: Any) -> None:
+    """Set a field of a configuration, such as ``evals[0].root``, if the configuration has it."""
+    slot, _, name = field.partition(".")
+    part, _, number = slot.partition("[")
+    spec = content.get(part)
+    if number:
+        position = int(number.rstrip("]"))
+        spec = spec[position] if spec is not None and position < len(spec) else None
+    if isinstance(spec, dict) and name in spec:
+        is_list = isinstance(spec[name], (list, tuple)) and not isinstance(value, list)
+        spec[name] = [value] if is_list else value
+
+
+def get(content: Mapping[str, Any], field: str) -> Any:
+    """Return a field of a configuration, such as ``evals[0].root``; None: it has none."""
+    slot, _, name = field.partition(".")
+    part, _, number = slot.partition("[")
+    spec = content.get(part)
+    if number and spec is not None:
+        position = int(number.rstrip("]"))
+        spec = spec[position] if position < len(spec) else None
+    return spec.get(name) if isinstance(spec, Mapping) else None
+
+
+# ------------------------------------------------------------------------------ what is shown
+
+
+def short(text: str) -> str:
+    """Return a short name of what lies somewhere: the last part of each path or address."""
+    names = "::".join(_last(part) for part in text.split("::"))
+    return names if len(names) <= _LONGEST else f"{names[: _LONGEST - 1]}…"
+
+
+def _last(part: str) -> str:
+    if part.lower().startswith(_PIPE):
+        return "pipe"
+    if _SCHEME.match(part):
+        try:
+            path = urllib.parse.urlsplit(part).path
+        except ValueError:
+            path = ""
+        return urllib.parse.unquote(path.rstrip("/").rpartition("/")[2]) or "address"
+    return Path(part).expanduser().absolute().resolve().name or "root"
+
+
+def redacted(text: str) -> str:
+    """Return a location as a record may hold it: without what may open doors.
+
+    Of an address, user and password, query and fragment are left out (but for ``#sha256=``); of a
+    command all but the program. Nothing is put in their place that could be guessed back, as the
+    hash of a short password could: that two records mean the same data, their content says.
+    """
+    return "::".join(_without_secret(part) for part in text.split("::"))
+
+
+def _without_secret(part: str) -> str:
+    if part.lower().startswith(_PIPE):
+        program = part[len(_PIPE) :].strip().split(None, 1)[:1]
+        known = re.fullmatch(r"[\w./+-]+", program[0]) if program else None
+        return f"{_PIPE}{known[0] if known else '...'} (redacted)"
+    if not _SCHEME.match(part):
+        return part
+    address, hash_mark, fragment = part.partition("#")
+    address, mark, _ = address.partition("?")
+    scheme, _, rest = address.partition("://")
+    host, slash, path = rest.partition("/")
+    host = host.rpartition("@")[2]
+    kept = f"{scheme}://{host}{slash}{path}{'?(redacted)' if mark else ''}"
+    if not hash_mark:
+        return kept
+    return kept + (f"#{fragment}" if re.fullmatch("sha256=[0-9a-f]{64}", fragment) else "")
+
+
+def absolute(text: str) -> str:
+    """Return a location so that it means the same in every folder; addresses stay as they are."""
+    return "::".join(
+        part
+        if _SCHEME.match(part) or part.lower().startswith(_PIPE) or content_in(part)
+        else str(Path(part).expanduser().absolute())
+        for part in text.split("::")
+    )
+
+
+def has_secret(text: str) -> bool:
+    """Tell whether a location holds what no record may hold."""
+    return redacted(text) != text
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Yield the locations in the value of a field, which may have several."""
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from texts(item)
+    elif value is not None:
+        yield str(value)

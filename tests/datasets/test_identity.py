@@ -1,0 +1,183 @@
+"""A run is known by what its data hold: the same data are one run wherever they lie."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import held_out_layouts
+import loose_layouts
+import pytest
+from commands import Bench, command
+
+from clipbench import registry
+from clipbench.locations import location_fields
+from clipbench.settings import TrainSettings
+
+ATTACK = ("--attack", "badnets", "--poisons", 2)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a folder that commands are typed in, with shards and test images in it."""
+    loose_layouts.shards(tmp_path / "crawl")
+    held_out_layouts.image_folder(tmp_path / "tests")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+EVAL = ("--eval", "torchvision:dataset=ImageFolder,root=tests,reserve=1")
+
+
+def ids(bench: Bench) -> set[str]:
+    """Return the ids of all runs that are done."""
+    return {json.loads(file.read_text())["id"] for file in bench.runs.glob("*/result.json")}
+
+
+@pytest.fixture
+def own(bench: Bench, tmp_path: Path) -> Bench:
+    """Return a bench that no other test has runs in."""
+    return Bench(tmp_path / "own", bench.model)
+
+
+def test_the_same_data_are_one_run_by_every_path(own: Bench, here: Path) -> None:
+    """Relative, absolute, through a link, and moved: done already, in one folder, one row."""
+    first = own.run("./crawl", *EVAL, *ATTACK)
+    (here / "linked").symlink_to(here / "crawl")
+    absolute = f"torchvision:dataset=ImageFolder,root={here / 'tests'},reserve=1"
+    assert own.run(here / "crawl", "--eval", absolute, *ATTACK) == first
+    assert own.run("./linked", *EVAL, *ATTACK) == first
+    (here / "crawl").rename(here / "moved")
+    (here / "tests").rename(here / "elsewhere")
+    spec = "torchvision:dataset=ImageFolder,root=elsewhere,reserve=1"
+    assert own.run("./moved", "--eval", spec, *ATTACK) == first
+    assert ids(own) == {first["id"]}
+    clean = own.run(here / "moved", "--eval", spec)
+    judged = own.run("./moved", "--eval", spec, *ATTACK)
+    assert judged["control"] == {"id": clean["id"]}
+    assert len(list(own.cache.glob("poisoned/*"))) == 1
+
+
+def test_the_same_path_to_other_pairs_is_another_run(
+    own: Bench, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Typed in another folder, or after the shards changed: never the result of the others."""
+    first = own.run("./crawl", *EVAL)
+    other = here / "other"
+    loose_layouts.shards(other / "crawl", first=5)
+    shutil.copytree(here / "tests", other / "tests")
+    monkeypatch.chdir(other)
+    second = own.run("./crawl", *EVAL)
+    loose_layouts.shards(other / "crawl", first=9)
+    third = own.run("./crawl", *EVAL)
+    assert len(ids(own)) == 3
+    content = [result["data"]["content_sha256"] for result in (first, second, third)]
+    assert len({*content}) == 3
+    for result, sha256 in zip((first, second, third), content, strict=True):
+        assert result["data"]["parameters"]["path"] == f"sha256:{sha256}"
+        assert result["names"]["data.path"] == "crawl"
+
+
+def test_other_test_images_are_another_run(own: Bench, here: Path) -> None:
+    """A test image that was replaced, under its name and in its size, changes what is measured."""
+    first = own.run("./crawl", *EVAL)
+    image = next((here / "tests").rglob("*.jpg"))
+    data = bytearray(image.read_bytes())
+    data[-20] ^= 1
+    image.write_bytes(data)
+    assert own.run("./crawl", *EVAL)["id"] != first["id"]
+
+
+def test_an_image_that_is_replaced_makes_another_set(own: Bench, here: Path) -> None:
+    """Pairs in single files are imported anew once a file has changed under the same list."""
+    path = loose_layouts.csv_file(here)
+    spec = f"csv:path={path.name}"
+    first = own.run(spec, *EVAL)
+    assert own.run(f"csv:path={path}", *EVAL)["id"] == first["id"]
+    image = sorted(here.rglob("*.jpg"))
+    (one, *_) = [file for file in image if "tests" not in file.parts]
+    one.write_bytes(loose_layouts.jpeg(77))
+    second = own.run(spec, *EVAL)
+    assert second["id"] != first["id"]
+    assert second["data"]["content_sha256"] != first["data"]["content_sha256"]
+
+
+def test_weights_that_changed_are_another_training(own: Bench, here: Path) -> None:
+    """`--pretrained` names a file; the training is known by what is in it."""
+    for seed in (0, 1):
+        options = (*EVAL, "--seed", seed)
+        own.run("./crawl", *options)
+    zero, one = sorted(own.runs.glob("*_s?_*/model/open_clip_model.safetensors"))
+    weights = here / "weights.safetensors"
+    line = ["train", "--shards", "crawl", "--data", "./crawl", "--model", own.model, "--epochs", 1]
+    line += ["--batch-size", 8, "--warmup", 0, "--out", own.runs, "--cache", own.cache, "-q"]
+    trained = []
+    for source in (zero, one, zero):
+        shutil.copy(source, weights)
+        trained.append(command(*line, "--pretrained", weights.name).out)
+    assert trained[0] == trained[2] != trained[1]
+
+
+def test_records_hold_no_path(own: Bench, here: Path) -> None:
+    """What a run writes to be sent names files by content; where they lie stays in config.json."""
+    result = own.run(here / "crawl", *EVAL, *ATTACK)
+    assert str(here) not in json.dumps(result)
+    assert {"data.path": "crawl", "evals[0].root": "tests"}.items() <= result["names"].items()
+    (folder,) = own.runs.iterdir()
+    assert folder.name == f"badnets_2poisons_none_s0_{result['id']}"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["data"]["path"] == str(here / "crawl")
+    (ledger,) = own.cache.glob("poisoned/*/ledger/ledger.json")
+    assert str(here) not in ledger.read_text()
+
+
+@pytest.mark.usefixtures("here")
+def test_folders_named_after_the_id_alone_are_found(own: Bench) -> None:
+    """As an earlier clipbench named them, or with a beginning that a person chose."""
+    first = own.run("./crawl", *EVAL)
+    (folder,) = own.runs.iterdir()
+    for name in (first["id"], f"my-best-run_{first['id']}"):
+        folder = folder.rename(own.runs / name)
+        done = own.do("./crawl", *EVAL)
+        assert done.result == first
+        assert [path.name for path in own.runs.iterdir()] == [name]
+
+
+def test_the_plan_says_which_folder_and_which_run(own: Bench, here: Path) -> None:
+    """Pairs that are not imported yet are named once they are."""
+    done = command("run", "--data", "./crawl", *EVAL, "--model", own.model, "--dry-run")
+    assert "data     shards ./crawl, " in done.out, done.err
+    path = loose_layouts.csv_file(here)
+    line = ["run", "--data", f"csv:path={path}", *EVAL, "--model", own.model, "--epochs", 1]
+    line += ["--batch-size", 8, "--cache", own.cache, "--out", own.runs]
+    planned = command(*line, "--dry-run").out
+    assert f"folder   {own.runs}/clean_none_s0_..., named when its pairs are there" in planned
+    assert command(*line, "-q").status == 0
+    (folder,) = own.runs.iterdir()
+    assert f"folder   {folder}" in command(*line, "--dry-run").out
+
+
+def test_what_says_where_something_lies_is_known_by_its_type() -> None:
+    """One list of such parameters, of all plugins and the settings, made from their types."""
+    found: dict[str, list[str]] = {"train": sorted(location_fields(TrainSettings))}
+    for kind in registry.KINDS:
+        for listed in registry.survey(kind):
+            if listed.cls is not None and (fields := location_fields(listed.cls)):
+                found[listed.name] = sorted(fields)
+    surrogates = ["surrogate_model", "surrogate_weights"]
+    assert found == {
+        "train": ["model", "pretrained"],
+        "adaptive": surrogates,
+        "badclip": surrogates,
+        "cc3m": ["images", "mapping", "path"],
+        "clip_benchmark": ["root"],
+        "coco": ["annotations", "images"],
+        "coco_retrieval": ["captions", "images", "karpathy"],
+        "csv": ["images", "path"],
+        "imagenet": ["labels", "root", "synsets", "train"],
+        "shards": ["path"],
+        "text_targeted": surrogates,
+        "torchvision": ["classnames", "root", "templates"],
+        "visual_genome": ["annotations", "images"],
+    }
