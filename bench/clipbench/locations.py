@@ -39,6 +39,7 @@ Model = Annotated[str, Located("model")]  # a model's name, or the path of its c
 _CONTENT = re.compile(r"sha256:([0-9a-f]{64})")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _PIPE = "pipe:"
+_FOLDER = "local-dir:"  # open_clip's prefix of a folder with a model in it
 _LONGEST = 80  # characters of a short name
 
 
@@ -117,7 +118,7 @@ def _last(part: str) -> str:
         except ValueError:
             path = ""
         return urllib.parse.unquote(path.rstrip("/").rpartition("/")[2]) or "address"
-    return Path(part).expanduser().absolute().resolve().name or "root"
+    return Path(part.removeprefix(_FOLDER)).expanduser().absolute().resolve().name or "root"
 
 
 def redacted(text: str) -> str:
@@ -150,12 +151,14 @@ def _without_secret(part: str) -> str:
 
 def absolute(text: str) -> str:
     """Return a location so that it means the same in every folder; addresses stay as they are."""
-    return "::".join(
-        part
-        if _SCHEME.match(part) or part.lower().startswith(_PIPE) or content_in(part)
-        else str(Path(part).expanduser().absolute())
-        for part in text.split("::")
-    )
+    return "::".join(map(_absolute, text.split("::")))
+
+
+def _absolute(part: str) -> str:
+    if _SCHEME.match(part) or part.lower().startswith(_PIPE) or content_in(part):
+        return part
+    prefix = _FOLDER if part.startswith(_FOLDER) else ""
+    return f"{prefix}{Path(part.removeprefix(_FOLDER)).expanduser().absolute()}"
 
 
 def has_secret(text: str) -> bool:

@@ -39,6 +39,22 @@ if TYPE_CHECKING:
     " from; a file must have the hash that is recorded. Repeatable.",
 )
 @options.option(
+    "--data",
+    metavar="PATH",
+    envvar=None,
+    show_default="where the run's config.json says",
+    help="Where the training pairs lie; their content must be the recorded one.",
+)
+@options.option(
+    "--where",
+    "places",
+    multiple=True,
+    metavar="FIELD=PATH",
+    envvar=None,
+    show_default="where the run's config.json says",
+    help="Where anything else lies, e.g. evals[0].root=FOLDER; likewise. Repeatable.",
+)
+@options.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("reproduced"),
@@ -59,6 +75,8 @@ def command(
     result: str,
     folder: Path | None,
     allowed: tuple[str, ...],
+    data: str | None,
+    places: tuple[str, ...],
     out: Path,
     cache: Path | None,
     as_json: bool,
@@ -68,7 +86,8 @@ def command(
 
     RESULT is a result file, the folder of a run, or with --from an id. Pairs and ledger must be the
     same, and every counted share must lie in the recorded 95% interval. Code that is no installed
-    plugin is not run unless it is named with --allow.
+    plugin is not run unless it is named with --allow. A result says what its data and weights are
+    and not where they lie: name what the run's own config.json does not.
     """
     from clipbench.provenance.configuration import resolved  # noqa: PLC0415
     from clipbench.provenance.reproduction import compare  # noqa: PLC0415
@@ -76,8 +95,11 @@ def command(
 
     old = _recorded(result, folder)
     config = resolved(old, allowed)
-    _check(config, old, allowed, out)
+    _check(config, old, out)
     with reporter_for(quiet) as reporter, registered_only(allowed):
+        typed = _typed(data, places)
+        known = {} if folder is not None else _known_places(Path(result))
+        config = _placed(config, typed, known, allowed, cache or out / "cache", reporter)
         new = _made_anew(config, cache or out / "cache", out, reporter)
     rows = compare(old, new)
     passed = all(row.passed for row in rows)
@@ -108,11 +130,65 @@ def _recorded(text: str, folder: Path | None) -> dict[str, Any]:
     return found[0]
 
 
-def _check(config: RunConfig, old: dict[str, Any], allowed: tuple[str, ...], out: Path) -> None:
-    """Refuse what would be another run, or no run at all, or come from anywhere."""
-    from clipbench.leaderboard.result import read_result  # noqa: PLC0415
-    from clipbench.pipeline.record import RESULT  # noqa: PLC0415
+def _typed(data: str | None, places: tuple[str, ...]) -> dict[str, str]:
+    """Return what a person says of where things lie, by field; `data` stands for the only one."""
+    from clipbench.shards import pipes  # noqa: PLC0415
+
+    typed = options.assignments(places, "--where")
+    if data is not None:
+        typed["data"] = data
+    pipes.allow(typed.values())
+    return typed
+
+
+def _known_places(path: Path) -> dict[str, Any]:
+    """Return the configuration with its places that a run left beside its result, if any."""
+    from clipbench.errors import ClipbenchError  # noqa: PLC0415
+    from clipbench.shards.files import read_json  # noqa: PLC0415
+
+    try:
+        return read_json((path if path.is_dir() else path.parent) / "config.json")
+    except ClipbenchError:  # a result that was sent, or submitted
+        return {}
+
+
+def _placed(
+    config: RunConfig,
+    typed: dict[str, str],
+    known: dict[str, Any],
+    allowed: tuple[str, ...],
+    cache: Path,
+    reporter: Reporter,
+) -> RunConfig:
+    """Return a run with all that it is made of where it lies here, of the recorded content.
+
+    Raises:
+        BadSetting: nobody says where something lies, it comes from elsewhere and that is not
+            allowed, or something else lies there.
+    """
+    from clipbench.pipeline.identity import identify, put_in_place  # noqa: PLC0415 - heavy
     from clipbench.provenance.configuration import remote_sources  # noqa: PLC0415
+
+    placed = put_in_place(config, typed, known)
+    for address in remote_sources(placed):
+        if address not in allowed and address not in typed.values():
+            raise BadSetting(f"The data come from {address}; allow that with --allow {address}.")
+    found = identify(placed, cache, reporter.progress)
+    wanted = identify(config, cache, given=True).contents or {}
+    for field, sha256 in (found.contents or {}).items():
+        if wanted.get(field, sha256) != sha256:
+            raise BadSetting(
+                f"What is named for {field} is not what the result was made with: its content has"
+                f" the hash {sha256[:16]}..., not {wanted[field][:16]}...."
+            )
+    return found
+
+
+def _check(config: RunConfig, old: dict[str, Any], out: Path) -> None:
+    """Refuse what would be another run, or no run at all."""
+    from clipbench.leaderboard.result import read_result  # noqa: PLC0415
+    from clipbench.pipeline.folders import folder_of  # noqa: PLC0415
+    from clipbench.pipeline.record import RESULT  # noqa: PLC0415
 
     if config.sha256() != old["config_sha256"]:
         made = old["environment"]
@@ -120,12 +196,7 @@ def _check(config: RunConfig, old: dict[str, Any], allowed: tuple[str, ...], out
             f"This version reads the configuration of {old['id']} as another run, {config.id};"
             f" install the version it was made with: {made['clipbench']}, commit {made.get('git')}."
         )
-    for address in remote_sources(config):
-        if address not in allowed:
-            raise BadSetting(
-                f"The run takes data or a model from {address}; allow that with --allow {address}."
-            )
-    path = out / config.id / RESULT
+    path = folder_of(config, out) / RESULT
     if path.is_file() and read_result(path)["created"] == old["created"]:
         raise BadSetting(f"{path} is the recorded result itself; choose another --out.")
 

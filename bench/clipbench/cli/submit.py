@@ -38,6 +38,15 @@ if TYPE_CHECKING:
     help="Ledger of one of the results, which must agree with it. Repeatable.",
 )
 @options.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="FIELD=NAME",
+    envvar=None,
+    show_default="the last part of each path",
+    help="What to call what a field says the place of, e.g. data.path=crawl. Repeatable.",
+)
+@options.option(
     "--reported",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.csv",
@@ -52,6 +61,7 @@ def command(
     results: tuple[Path, ...],
     folder: Path,
     ledgers: tuple[Path, ...],
+    names: tuple[str, ...],
     reported: Path | None,
     as_json: bool,
     quiet: bool,
@@ -60,14 +70,16 @@ def command(
 
     RESULTS are result files, or folders of runs. All are checked before any is written. One that
     contradicts itself, its ledger, or a result of the same run there is refused; what cannot be
-    vouched for is a warning, and is kept in the file under `flags`. Nothing is replaced.
+    vouched for is a warning, and is kept in the file under `flags`. Nothing is replaced. A result
+    holds no path: data and weights are named by their content, and by the last part of their path.
     """
     if not results and reported is None:
         raise BadSetting("There is nothing to submit: name result files, or --reported FILE.csv.")
     if folder.exists() and not folder.is_dir():
         raise BadSetting(f"{folder} is no folder; name another with --to.")
     with reporter_for(quiet) as reporter:
-        told = _take_in(results, folder, ledgers, reporter) if results else []
+        chosen = options.assignments(names, "--name")
+        told = _take_in(results, folder, ledgers, chosen, reporter) if results else []
         told += _take_in_reported(reported, folder) if reported else []
     if as_json:
         print_json(told)
@@ -77,15 +89,20 @@ def command(
 
 
 def _take_in(
-    paths: tuple[Path, ...], folder: Path, ledgers: tuple[Path, ...], reporter: Reporter
+    paths: tuple[Path, ...],
+    folder: Path,
+    ledgers: tuple[Path, ...],
+    names: dict[str, str],
+    reporter: Reporter,
 ) -> list[dict[str, Any]]:
     """Take in results and return what became of each."""
     from clipbench.leaderboard.store import read_all  # noqa: PLC0415
-    from clipbench.provenance.submission import prepare, write  # noqa: PLC0415
+    from clipbench.provenance.submission import prepare, renamed, write  # noqa: PLC0415
     from clipbench.shards.ledger import read_ledger  # noqa: PLC0415
 
     told = []
-    for item in prepare(read_all(paths), folder, [read_ledger(path) for path in ledgers]):
+    results = [renamed(result, names) for result in read_all(paths)]
+    for item in prepare(results, folder, [read_ledger(path) for path in ledgers]):
         run = item.result["id"]
         for flag in item.flags:
             reporter.warning(f"{run}: {flag}")

@@ -187,7 +187,12 @@ _FIELDS = checks.fields(
         "history": _history,
         "environment": checks.fields({"clipbench": checks.text, "python": checks.text}),
     },
-    {"evaluations": _evaluations, "metric_plugins": _plugins, "flags": _flags},
+    {
+        "evaluations": _evaluations,
+        "metric_plugins": _plugins,
+        "flags": _flags,
+        "names": checks.table_of(checks.text),
+    },
 )
 
 

@@ -203,7 +203,12 @@ def _joined(parts: Iterable[str]) -> str:
 
 
 def identify(
-    config: RunConfig, cache: Path, progress: Progress = no_progress, *, pairs: str | None = None
+    config: RunConfig,
+    cache: Path,
+    progress: Progress = no_progress,
+    *,
+    pairs: str | None = None,
+    given: bool = False,
 ) -> RunConfig:
     """Return a run that is known by what its data hold; what is not there is fetched or imported.
 
@@ -212,16 +217,17 @@ def identify(
         cache: folder of what is fetched and imported.
         progress: told about it.
         pairs: the content of the training pairs, where it is not for their source to say.
+        given: whether a configuration out of a record will do, which says what and not where.
 
     Raises:
-        BadSetting: it is out of a record that says what its data are, and not where they lie.
+        BadSetting: it is out of a record, and `given` is not set.
         ClipbenchError: it was identified before, and its data have changed since.
     """
     for place in places(config):
-        if locations.content_in(place.value) and not (pairs and place.field.startswith("data.")):
+        if locations.content_in(place.value) and not given:
             raise BadSetting(
-                f"{place.field} is known by its content alone, {place.value[:23]}...; say where it"
-                " lies."
+                f"{place.field} is known by its content alone, {str(place.value)[:23]}...; say"
+                " where it lies."
             )
     found = Identifier(cache, progress, prepare=True, pairs=pairs).identified(config)
     assert found is not None  # everything was prepared
@@ -233,6 +239,47 @@ def identify(
             " same command again, and it is planned anew."
         )
     return found
+
+
+def put_in_place(
+    config: RunConfig, typed: Mapping[str, str], known: Mapping[str, Any]
+) -> RunConfig:
+    """Return a configuration out of a record with places on this machine in it.
+
+    Args:
+        config: says what its data and weights are.
+        typed: places by field, as a person gave them; ``data`` stands for the only field of it.
+        known: a configuration with places, where the typed ones do not say.
+
+    Raises:
+        BadSetting: a field has no place, or there is no such field.
+    """
+    content = json.loads(json.dumps(config.to_json()))
+    left, missing = dict(typed), []
+    needed = [place for place in places(config) if locations.content_in(place.value)]
+    of_data = [place for place in needed if place.field.startswith("data.")]
+    for place in needed:
+        value: Any = left.pop(place.field, None)
+        if value is None and place in of_data and len(of_data) == 1:
+            value = left.pop("data", None)
+        if value is None:
+            value = locations.get(known, place.field)
+        if value is None or locations.content_in(value):
+            missing.append(place.field)
+            continue
+        locations.put(content, place.field, value)
+        if place.field.startswith("train."):
+            locations.put(content, f"explicit.{place.field.partition('.')[2]}", value)
+    if missing:
+        raise BadSetting(
+            "The result says what its data are, and not where they lie here; name"
+            f" {' '.join(f'--where {field}=PATH' for field in missing)}"
+            f"{' (or --data PATH)' if [p.field for p in of_data] == missing[:1] else ''}."
+        )
+    if left:
+        fields = ", ".join(place.field for place in needed) or "none"
+        raise BadSetting(f"The result has no place to name for {', '.join(left)}; it has {fields}.")
+    return dataclasses.replace(RunConfig.from_json(content), contents=None)
 
 
 def named(config: RunConfig) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +20,7 @@ from clipbench.errors import BadInput, BadSetting, CorruptData
 from clipbench.evaluation.plugins import lacks_control
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.result import read_result, validate
+from clipbench.locations import content_in, has_secret
 from clipbench.provenance.configuration import resolved, same_json
 from clipbench.settings import parse_rate
 from clipbench.shards.rate import poison_count
@@ -27,6 +29,7 @@ from clipbench.visible import visible
 if TYPE_CHECKING:
     from clipbench.shards.ledger import Ledger
 
+_PATH = re.compile(r"[/~]|\.{1,2}/|pipe:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # Of a training, what may differ from one time to the next though the numbers are the same.
 _TIMES = (
     *("seconds", "seconds_shared", "cpu_seconds", "pairs_per_second"),
@@ -82,6 +85,7 @@ def prepare(
             )
     found: dict[str, Submission] = {}
     for result in results:
+        _refuse_secrets(result)
         path = folder / f"{result['id']}.json"
         flagged = {**result, "flags": flags_of(result)}
         check_against_itself(result)
@@ -96,6 +100,31 @@ def prepare(
             )
         found.setdefault(result["id"], Submission(flagged, path, before is None))
     return list(found.values())
+
+
+def renamed(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    """Return a result with other short names for what lies somewhere, by field.
+
+    Raises:
+        BadSetting: it has no such field.
+    """
+    known = result.get("names", {})
+    if unknown := sorted(names.keys() - known.keys()):
+        raise BadSetting(
+            f"Result {result['id']} has nothing to name at {', '.join(unknown)}; it has"
+            f" {', '.join(sorted(known)) or 'none'}."
+        )
+    return {**result, "names": {**known, **names}} if names else dict(result)
+
+
+def _refuse_secrets(result: Mapping[str, Any]) -> None:
+    """Refuse a result that an earlier clipbench wrote with a command or a password in it."""
+    if any(map(has_secret, paths_in(result["config"]))):
+        raise BadSetting(
+            f"Result {result['id']} holds a command, or an address that may hold a password or a"
+            " token, and what is submitted may be read by anybody; do the run again, for this"
+            " clipbench writes none into results."
+        )
 
 
 def write(submission: Submission) -> Path:
@@ -241,7 +270,18 @@ def flags_of(result: Mapping[str, Any]) -> list[str]:
         flags.append("made by code with changes that are in no commit")
     if result["attack"]["count"] and lacks_control(result["metrics"]):
         flags.append("no clean control: success without attack is not known")
+    if paths_in(result["config"]):
+        flags.append("it names its data by a path, so that other data may have the same id")
     return [visible(" ".join(flag.split())) for flag in flags]
+
+
+def paths_in(value: Any) -> list[str]:
+    """Return the texts in a configuration that look like paths, addresses or commands."""
+    if isinstance(value, Mapping):
+        return [text for part in value.values() for text in paths_in(part)]
+    if isinstance(value, (list, tuple)):
+        return [text for part in value for text in paths_in(part)]
+    return [value] if isinstance(value, str) and _PATH.match(value) else []
 
 
 def same_numbers(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -272,7 +312,8 @@ def _told_twice(result: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     if "seed" in config:
         found.append(("seed", result["seed"], config["seed"]))
     train = config.get("train")
-    if isinstance(train, Mapping) and isinstance(train.get("model"), str):
+    is_name = isinstance(train, Mapping) and isinstance(train.get("model"), str)
+    if isinstance(train, Mapping) and is_name and not content_in(train["model"]):
         found.append(("model.name", result["model"]["name"], train["model"]))
     return found
 
