@@ -95,9 +95,7 @@ def command(
             _report(source, grid, bands, results, failed, junit=junit, as_json=as_json)
 
 
-def _measured(
-    grid: Grid, jobs: int | None, quiet: bool
-) -> tuple[Grid, Results, dict[str, str]]:
+def _measured(grid: Grid, jobs: int | None, quiet: bool) -> tuple[Grid, Results, dict[str, str]]:
     """Do the runs; return them as their data make them known, results, and why runs failed."""
     from clipbench.sweep.placing import placing  # noqa: PLC0415
     from clipbench.sweep.status import Status  # noqa: PLC0415
