@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from clipbench.leaderboard.cells import COMPACT, NAMES
+from clipbench.leaderboard.cells import COMPACT, MISSING, NAMES
 from clipbench.leaderboard.render import STATISTICS, layout
 
 WIDE = 118  # columns that running text is broken at where there is no width
@@ -43,7 +43,9 @@ def to_text(frame: pd.DataFrame, width: int | None = None, *, legend: bool = Fal
         shared += [f"{kind} {label}" for label in told]
         rows = [{**row, kind: label} for row, label in zip(rows, short, strict=True)]
     body = [[cell(row) for cell in columns.values()] for row in rows]
-    text = fit([list(columns), *body], width, names=NAMES, least=_LEAST)
+    empty = [name for name, cell in columns.items() if {*map(cell, rows)} == {MISSING}]
+    least = sorted(_LEAST, key=lambda name: name not in empty)  # what says nothing goes first
+    text = fit([list(columns), *body], width, names=(*NAMES, "eligible"), least=least)
     head = "; ".join(part for part in (common.rstrip("."), ", ".join(shared)) if part)
     above = wrap(f"{head[:1].upper()}{head[1:]}.", width) if head else []
     below = ["", *wrap(STATISTICS, width)] if legend else []
@@ -139,12 +141,14 @@ def fit(
 
 
 def _ways(droppable: int) -> Iterator[_Fit]:
-    """Yield how a table may give way, least first."""
-    yield _Fit(None, 0)
-    yield from (_Fit(limit, 0) for limit in range(60, _EASY - 1, -2))
-    yield from (_Fit(_EASY, without) for without in range(1, min(2, droppable) + 1))
-    yield from (_Fit(limit, min(2, droppable)) for limit in range(_EASY, _TIGHT - 1, -1))
-    yield from (_Fit(_TIGHT, without) for without in range(3, droppable + 1))
+    """Yield how a table may give way, least first: two columns go before names become narrow."""
+    easy, narrow = range(60, _EASY - 1, -2), range(_EASY - 1, _TIGHT - 1, -1)
+    first = min(2, droppable)
+    for without in range(first + 1):
+        yield from (_Fit(limit, without) for limit in (None, *easy))
+    yield from (_Fit(limit, first) for limit in narrow)
+    for without in range(first + 1, droppable + 1):
+        yield from (_Fit(limit, without) for limit in (None, *easy, *narrow))
 
 
 def _broken(text: str, limit: int | None) -> list[str]:
