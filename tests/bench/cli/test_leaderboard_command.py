@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +89,51 @@ def test_the_table_is_printed(runs: Path, capsys: pytest.CaptureFixture[str]) ->
     explained = capsys.readouterr().out
     assert explained.startswith(out)
     assert "Eligible: whether" in explained
+
+
+def test_a_pipe_gets_all_of_the_table_whatever_the_width(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the same results are the same text in every terminal's pipe."""
+    assert main(["leaderboard", str(runs)]) == 0
+    out = capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["leaderboard", str(runs)]) == 0
+    assert capsys.readouterr().out == out
+    assert "R@1" in out
+
+
+def test_a_terminal_is_filled_and_not_passed(
+    runs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has no room is named."""
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "90")
+    assert main(["leaderboard", str(runs), "--legend"]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 90
+    assert "Left out at this width: " in out
+    assert "15/16 93.8% [71.7, 98.9]" in out
+
+
+def test_rows_are_chosen_on_the_command_line(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In every format, on the page, and in what is written; the undefended row still judges."""
+    line = ["leaderboard", str(runs), "--defense", "clip", "--attack", "targeted"]
+    assert main([*line, "--format", "csv"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["defense"], row["undefended"]) == ("clip", "0.9375")
+    assert main([*line, "--json", "--html", str(tmp_path / "page.html")]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["defense"]["name"] == "clip"
+    page = (tmp_path / "page.html").read_text()
+    assert 'data-defense="clip"' in page
+    assert 'data-defense="none"' not in page
+    assert main(["leaderboard", str(runs), "--defense", "clip,none", "--format", "csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert main(["leaderboard", str(runs), "--defense", "safeclip"]) == 2
+    assert "Known: clip, none" in capsys.readouterr().err
 
 
 def test_runs_is_the_default_folder(

@@ -105,7 +105,7 @@ def _columns(records: Sequence[Record]) -> list[Column]:
         Column("cost", FULL["cost"], lambda row: row["cost"]),
         Column("eligible", _eligible, verdict, numeric=False, kind="verdict"),
     ]
-    optional = ("poison kept", "score AUROC")
+    optional = ("R@1 image to text %", "R@1 text to image %", "poison kept", "score AUROC")
     return [
         column
         for column in columns
