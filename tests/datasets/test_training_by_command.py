@@ -428,7 +428,7 @@ WRONG: dict[str, tuple[Callable[[Path], str], list[str]]] = {
     ),
     "shards: single files": (
         loose_as_shards,
-        ["{0}/images holds no shards (*.tar)", "check the path"],
+        ["{0}/images holds no shards (*.tar)", "clipbench example paired_files"],
     ),
     "shards: another caption field": (
         lambda root: in_json(root).replace("long", "short"),

@@ -126,6 +126,12 @@ class ReadOnlyCorpus:
         """Return the decoded image of pair `index`; it can't be written to."""
         return array(self._corpus.image(index))
 
+    def image_shape(self, index: int) -> tuple[int, int]:
+        """Return height and width of the image of pair `index`, undecoded where the corpus can."""
+        known = getattr(self._corpus, "image_shape", None)
+        height, width = known(index) if known else self._corpus.image(index).shape[:2]
+        return height, width
+
     @cached_property
     def captions(self) -> Callable[[Sequence[int]], list[str]]:
         """Return the captions of many pairs, faster than one by one where the corpus can."""
