@@ -21,6 +21,7 @@ from clipbench.contracts import (
     Scene,
     TextProbes,
 )
+from clipbench.visible import has_visible
 
 _END = object()
 AGAIN = 3  # poisons that are made a second time, to be compared
@@ -166,7 +167,8 @@ def trigger(attack: Attack) -> Callable[[Image], Image] | None:
         raise call.broken(
             f"it must return a function of an image, or None. Got {kind_of(function)}."
         )
-    return CheckedTrigger(call, function)
+    side = getattr(attack, "at_size", None)
+    return CheckedTrigger(call, function, side if isinstance(side, int) else None)
 
 
 class CheckedTrigger:
@@ -175,10 +177,13 @@ class CheckedTrigger:
     Args:
         call: the call it came from.
         function: the trigger.
+        side: of the square that it fits images to first, in pixels; None: it keeps their shape.
     """
 
-    def __init__(self, call: Call, function: Callable[[Image], Image]) -> None:
-        self._call, self._function = call, function
+    def __init__(
+        self, call: Call, function: Callable[[Image], Image], side: int | None = None
+    ) -> None:
+        self._call, self._function, self._side = call, function, side
         self._is_known = False  # to make the same of the same
 
     def __call__(self, image: Image) -> Image:
@@ -205,7 +210,8 @@ class CheckedTrigger:
         with self._call:
             made: Any = self._function(handed)
         seal.check(self._call)
-        if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape != handed.shape:
+        wanted = handed.shape if self._side is None else (self._side, self._side, 3)
+        if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape != wanted:
             raise self._call.broken(
                 f"a trigger is a pure function (H, W, 3) -> (H, W, 3) of uint8 images; of"
                 f" {kind_of(handed)} it made {kind_of(made)}.",
@@ -237,7 +243,7 @@ def _sound(call: Call, poison: Any, number: int, num_pairs: int) -> Poison:
     caption: Any = poison.caption
     if not isinstance(caption, str):
         raise call.broken(f"the caption {what} must be a text. Got {caption!r}.")
-    if not caption.strip():
+    if not has_visible(caption):
         raise call.broken(f"the caption {what} has no visible character. Got {caption!r}.")
     check_image(call, poison.image, f"the image {what}")
     for name, least, most in (("base", 0, num_pairs - 1), ("target", 0, None)):

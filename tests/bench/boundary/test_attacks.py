@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from mistaken import corpus, line_of, pixels, scene, with_mistake
 
+from clipbench import registry
 from clipbench.boundary import attacks
 from clipbench.contracts import LabelledImages, Scene
 from clipbench.errors import BrokenContract, PluginFault
@@ -171,3 +172,10 @@ def test_a_sound_attack_passes(tmp_path: Path) -> None:
     assert len(made) == attacks.num_targets(attack, 3) + 2
     assert not probes.goals.flags.writeable
     assert triggered(attack).shape == (32, 32, 3)
+
+
+def test_a_trigger_of_a_size_of_its_own_makes_squares_of_it() -> None:
+    """An attack with `at_size` fits an image first, as the victim's evaluation does."""
+    trigger = attacks.trigger(registry.build("attack", "badnets:at_size=16"))
+    assert trigger is not None
+    assert trigger(np.zeros((32, 40, 3), np.uint8)).shape == (16, 16, 3)
