@@ -21,6 +21,7 @@ from typing import Any
 from clipbench.contracts import EvaluationSet, LabelledImages, Retrieval
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.lazy import LazyImages, read_image
+from clipbench.visible import has_visible
 
 from . import _files as files
 from . import _held_out as held_out
@@ -113,7 +114,7 @@ class CocoRetrieval:
 
     def _texts(self, item: Mapping[str, Any], found: Any) -> list[str]:
         several = found if isinstance(found, list) else []
-        if not several or not all(isinstance(text, str) and text.strip() for text in several):
+        if not several or not all(isinstance(text, str) and has_visible(text) for text in several):
             name = item.get("filename", item.get("image"))
             raise CorruptData(f"{self.karpathy} has no captions, or empty ones, for {name!r}.")
         return [text.strip() for text in several]
@@ -147,8 +148,10 @@ def _of_annotations(path: Path, numbers: list[int]) -> list[list[str]]:
     for item in _json.items(path, "annotations", "COCO's captions, like captions_val2014.json"):
         number = _json.whole(item, "image_id", path)
         if number in found:
-            text = _json.text(item, "caption", path).strip()
-            found[number].append((_json.whole(item, "id", path), text))
+            text, own = _json.text(item, "caption", path).strip(), _json.whole(item, "id", path)
+            if not has_visible(text):
+                raise CorruptData(f"{path} has an empty caption: {own}, of image {number}.")
+            found[number].append((own, text))
     bare = [number for number, captions in found.items() if not captions]
     if bare:
         raise CorruptData(

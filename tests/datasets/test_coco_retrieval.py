@@ -84,6 +84,7 @@ def edited(root: Path, change: Any) -> Path:
         (lambda item: item.update(filename="gone.jpg"), "There is no image .*gone.jpg"),
         (lambda item: item.update(sentences=[]), "no captions, or empty ones"),
         (lambda item: item.update(sentences=[{"raw": " "}]), "no captions, or empty ones"),
+        (lambda item: item.update(sentences=[{"raw": "\u200b"}]), "no captions, or empty ones"),
         (lambda item: item.pop("split"), "'split' is None"),
     ],
 )

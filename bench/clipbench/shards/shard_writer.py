@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from clipbench.errors import BadSetting, ClipbenchError
+from clipbench.errors import BadSetting, ClipbenchError, CorruptData
 from clipbench.shards import index as indexing
 from clipbench.shards import tar
 from clipbench.shards.encoding import image_size
@@ -167,7 +167,12 @@ def _metadata(sample: Sample, key: str) -> bytes:
     if "width" in extra and "height" in extra:
         width, height = int(extra["width"]), int(extra["height"])
     else:
-        width, height = image_size(sample.image)
+        try:
+            width, height = image_size(sample.image)
+        except CorruptData as error:
+            raise CorruptData(
+                f"The image of the pair that gets key {key} ({sample.caption[:60]!r}): {error}"
+            ) from error
     digest = hashlib.sha256(sample.image).hexdigest()
     text = (
         f'{{"caption":{_encode_text(sample.caption)},"key":"{key}","status":"success",'
