@@ -55,7 +55,8 @@ class Own:
     @property
     def attacked(self) -> Path:
         """The folder of the undefended run on poisoned data."""
-        return self.runs / str(self.results()[0]["id"])
+        (folder,) = self.runs.glob(f"*{self.results()[0]['id']}")
+        return folder
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +103,13 @@ def test_every_format_of_the_table_has_both_defenses(own: Own, style: str) -> No
 
 
 def test_a_row_of_the_csv_leads_to_its_runs(own: Own) -> None:
-    """Each id is a folder, and no id is in two rows."""
+    """Each id is the end of a folder's name, and no id is in two rows."""
     rows = list(
         csv.DictReader(io.StringIO(fine(command("leaderboard", own.runs, "--format", "csv"))))
     )
     ids = [name for row in rows for name in row["runs"].split()]
-    assert sorted(ids) == sorted(path.parent.name for path in own.runs.glob("*/result.json"))
+    assert sorted(ids) == sorted(result["id"] for result in own.results())
+    assert all(len(list(own.runs.glob(f"*{name}"))) == 1 for name in ids)
 
 
 def test_a_model_that_has_learnt_nothing_judges_nobody(own: Own) -> None:
@@ -183,9 +185,9 @@ def test_a_result_is_submitted_shown_and_reproduced(
     board = tmp_path / "board"
     fine(command("submit", own.attacked, "--to", board, "--ledger", poisoned / "ledger"))
     assert "badnets" in fine(command("leaderboard", board))
-    out = fine(
-        command("reproduce", board / f"{own.attacked.name}.json", "--out", tmp_path / "again")
-    )
+    (row,) = board.glob("*.json")
+    here = ("--data", own.data[1], "--where", f"evals[0].root={own.folder / 'held_out'}")
+    out = fine(command("reproduce", row, *here, "--out", tmp_path / "again"))
     assert "is reproduced." in out
     assert "OUTSIDE" not in out
 

@@ -175,17 +175,6 @@ published_option = option(
 )
 
 
-def png(ctx: click.Context, param: click.Parameter, path: Path | None) -> Path | None:  # noqa: ARG001
-    """Return the path of a picture to write, if its name does not promise another format.
-
-    Raises:
-        BadSetting: it does.
-    """
-    if path is not None and path.suffix.lower() not in ("", ".png"):
-        raise BadSetting(f"--show writes a PNG; call it {path.stem}.png. Got {path.name}.")
-    return path
-
-
 def results_at(paths: Sequence[Path], published: str | None) -> list[Path]:
     """Return the places of the results that a command is about; without any, the folder of runs."""
     rows = [] if published is None else [published_rows(published)]

@@ -46,7 +46,6 @@ MEANINGS = {
 @options.option(
     "--show",
     type=click.Path(path_type=Path, dir_okay=False),
-    callback=options.png,
     metavar="FILE.png",
     envvar=None,
     show_default="none",

@@ -30,7 +30,6 @@ from clipbench.named_files import check_picture
 @options.option(
     "--show",
     type=click.Path(path_type=Path, dir_okay=False),
-    callback=options.png,
     metavar="FILE.png",
     envvar=None,
     show_default="none",

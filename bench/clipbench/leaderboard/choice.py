@@ -13,6 +13,7 @@ from clipbench.errors import BadInput, MissingData, UnknownName
 from clipbench.leaderboard.labels import Defaults, Labels
 from clipbench.leaderboard.rows import Row, group
 from clipbench.leaderboard.store import Result, newest
+from clipbench.locations import content_in, short
 from clipbench.plugins import Kind
 from clipbench.specs import Spec
 
@@ -116,7 +117,15 @@ def _matcher(kind: str, text: str) -> Callable[[Result], bool]:
         given = result["config"].get(kind, {})
         names = {part["name"], given.get("name") if isinstance(given, Mapping) else None}
         known = any(_equal(name, spec.name) for name in names if isinstance(name, str))
-        return (known or text in names) and _has(part["parameters"] or {}, spec.parameters)
+        places = {
+            field.removeprefix(f"{kind}."): name
+            for field, name in result.get("names", {}).items()
+            if field.startswith(f"{kind}.")
+        }
+        return (known or text in names) and all(
+            _is(part["parameters"] or {}, key, value, places.get(key))
+            for key, value in spec.parameters.items()
+        )
 
     return is_it
 
@@ -125,12 +134,17 @@ def _model(name: str) -> str:
     return name.replace("/", "-").lower()
 
 
-def _has(parameters: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return whether parameters have the values that were typed."""
-    return all(
-        key in parameters and any(_equal(parameters[key], one) for one in (value, _typed(value)))
-        for key, value in wanted.items()
-    )
+def _is(parameters: Mapping[str, Any], key: str, wanted: Any, place: str | None) -> bool:
+    """Return whether a parameter has the value that was typed.
+
+    A record has the content of what lies somewhere, and the last part of where it lay: that names
+    it, and what lies there now is not read.
+    """
+    if key not in parameters:
+        return False
+    if content_in(parameters[key]) and place is not None:
+        return wanted == parameters[key] or short(str(wanted)) == place
+    return any(_equal(parameters[key], one) for one in (wanted, _typed(wanted)))
 
 
 def _equal(found: Any, wanted: Any) -> bool:

@@ -281,8 +281,8 @@ def test_verify_of_no_folder_is_status_2(
 def test_a_picture_is_not_written_under_the_name_of_another_format(
     command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """sheet.jpg would be a PNG; that is said before anything is drawn or poisoned."""
-    status, _, err = run(capsys, *command, "--show", str(tmp_path / "sheet.jpg"))
+    """sheet.xyz would be a PNG; that is said before anything is drawn or poisoned."""
+    status, _, err = run(capsys, *command, "--show", str(tmp_path / "sheet.xyz"))
     assert status == 2
-    assert "--show writes a PNG; call it sheet.png" in err
+    assert "must end in one of .png, .pdf" in err
     assert not list(tmp_path.iterdir())

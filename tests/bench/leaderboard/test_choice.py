@@ -92,6 +92,26 @@ def test_shards_are_named_by_their_path(
     assert {row[3] for row in shown(mixed, data=text)} == {"shards"}
 
 
+def test_a_place_is_named_by_its_last_part_where_a_record_has_its_content(
+    make_result: MakeResult,
+) -> None:
+    """Wherever the same data lie, and whatever lies there now."""
+    content = f"sha256:{'5' * 64}"
+    results = [
+        {**on(make_result(defense=name), "shards", path=content), "names": {"data.path": "crawl"}}
+        for name in ("none", "clip")
+    ]
+    for text in (
+        "./crawl",
+        "/elsewhere/crawl/",
+        "shards:path=data/crawl",
+        f"shards:path={content}",
+    ):
+        assert len(choose(results, {"data": [text]}).runs) == 2, text
+    with pytest.raises(UnknownName):
+        choose(results, {"data": ["./other"]})
+
+
 def test_kinds_are_put_together(mixed: list[Result]) -> None:
     """Of several names of a kind any will do; of several kinds all must."""
     assert shown(mixed, attack="badnets", defense="my/lowsim.py", model="rn50", data="shards") == {
