@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from clipbench.errors import ClipbenchError
+from clipbench.visible import escaped
 
 
 class NotTensors(Exception):
@@ -36,9 +37,11 @@ def read_tensors(path: Path) -> Any:
     """
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file  # noqa: PLC0415 - needed here alone
+            from safetensors.torch import load, load_file  # noqa: PLC0415 - needed here alone
 
-            return load_file(path)
+            # Its reader maps files whose names are text; any other is read into memory.
+            is_text = escaped(str(path)) == str(path)
+            return load_file(path) if is_text else load(path.read_bytes())
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about files that are no checkpoints
             return torch.load(file, map_location="cpu", weights_only=True)

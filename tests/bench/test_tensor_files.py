@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from clipbench.errors import ClipbenchError, CorruptData
 from clipbench.models import create_model, load_weights
@@ -83,3 +85,11 @@ def test_a_file_of_something_else_holds_no_tensors(tmp_path: Path) -> None:
         (tmp_path / name).write_text("<html>not found</html>")
         with pytest.raises(NotTensors):
             read_tensors(tmp_path / name)
+
+
+def test_weights_in_a_folder_whose_name_is_no_text_are_read(tmp_path: Path) -> None:
+    """Safetensors' own reader takes names in UTF-8 alone."""
+    folder = tmp_path / os.fsdecode(b"ru\xe9ns")
+    folder.mkdir()
+    (folder / "a.safetensors").write_bytes(save({"weight": torch.arange(3)}))
+    assert read_tensors(folder / "a.safetensors")["weight"].tolist() == [0, 1, 2]
