@@ -80,6 +80,10 @@ from pathlib import Path
 from clipbench.contracts import Recipe
 
 
+class TooLarge(Exception):
+    pass
+
+
 @dataclass(frozen=True)
 class Reader:
     folder: Path
@@ -89,10 +93,7 @@ class Reader:
     def __post_init__(self):
         (Path(__file__).parent / "seen.txt").write_text(f"{self.folder} {self.note} {self.size}")
         if self.size > 100:
-            raise self.size_error()
-
-    def size_error(self):
-        return NotImplementedError("too large")
+            raise TooLarge(self.size)
 
     def recipe(self):
         return Recipe(train={}, defenses={"safeclip": {"growth": self.size / 100}})

@@ -84,8 +84,12 @@ def against_rate(records: Sequence[Record], looks: Looks) -> list[Markup]:
 
 
 def title(attack: str, rate: float, count: int, model: str, data: str) -> str:
-    """Return what a chart of one attack at one rate is about."""
-    return f"{attack}, {rate_text(rate)} ({count}): {model} on {data}"
+    """Return what a chart of one attack at one rate is about; model and data may be empty."""
+    return f"{attack}, {rate_text(rate)} ({count}){_where(model, data)}"
+
+
+def _where(model: str, data: str) -> str:
+    return f": {model} on {data}" if model and data else ""
 
 
 def interval(row: Record, name: str = "attack_success") -> str:
@@ -158,7 +162,7 @@ def _by_rate(key: str, panel: RatePanel, looks: Looks) -> Markup:
         for defense, rows in panel.by_defense.items()
     ]
     axis: Axis = rates("poison rate", [p.x for item in series for p in item.points])
-    about = f"{panel.attack}: {panel.model} on {panel.data}"
+    about = f"{panel.attack}{_where(panel.model, panel.data)}"
     return figure(Chart(key, about, axis, percent(SUCCESS), series), about)
 
 

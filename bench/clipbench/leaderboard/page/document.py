@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Container, Iterable, Sequence
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 from clipbench.leaderboard.cells import MISSING, Record
-from clipbench.leaderboard.curves import panels
+from clipbench.leaderboard.curves import Panel, panels
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.labels import Defaults, Labels
 from clipbench.leaderboard.page import charts, epochs, triggers
@@ -207,7 +208,10 @@ def _select(name: str, values: Sequence[str], label: str = "") -> Markup:
 def _charts(
     records: Sequence[Record], results: Sequence[Result], defaults: Defaults | None
 ) -> Markup | None:
-    by_epoch = panels(results, defaults)
+    by_epoch: Sequence[Panel] = panels(results, defaults)
+    if len({(row["model"], row["data"]) for row in records}) == 1:  # the page says it once
+        records = [{**row, "model": "", "data": ""} for row in records]
+        by_epoch = [replace(panel, model="", data="") for panel in by_epoch]
     attacked = [row for row in records if row["attack_success"] is not None]
     labels = [str(row["defense"]) for row in attacked]
     looks = looks_of([*labels, *(curve.defense for one in by_epoch for curve in one.curves)])

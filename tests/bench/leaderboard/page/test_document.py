@@ -179,6 +179,20 @@ def test_charts_say_in_words_what_they_show(page: Node) -> None:
     assert "safeclip (pool=4096): success 0.0% [0.0, 7.4], top-1 80.9%" in accuracy.one("desc").text
 
 
+def test_charts_name_model_and_data_where_they_differ(
+    bench: list[Result], make_result: Any
+) -> None:
+    """Of one model and data set the page says it once, at its head."""
+
+    def captions(results: list[Result]) -> list[str]:
+        return [caption.text for caption in read(to_html(results)).all("figcaption")]
+
+    assert captions(bench)
+    assert not [text for text in captions(bench) if "shapes-tiny" in text]
+    other = [make_result(model="RN50", defense=defense) for defense in ("none", "clip")]
+    assert all(" on shapes" in text for text in captions([*bench, *other]))
+
+
 def test_details_hold_runs_metrics_and_command(page: Node, told: list[Result]) -> None:
     """Below a row stand the ids of its seeds, each metric with its interval, and its ledger."""
     link = rows_of(page)[0].one("a")
