@@ -361,6 +361,21 @@ def test_cc3m_images_are_found_by_row(tmp_path: Path) -> None:
     assert skipped.first(tmp_path / "out")["detail"] == "no file for http://example.org/3.jpg"
 
 
+def test_a_line_of_cc3m_that_is_no_row_is_left_out_alone(tmp_path: Path) -> None:
+    """Without a tab it is named by its number, which no other row has; marks are text."""
+    path = layouts.cc3m(tmp_path)
+    lines = path.read_text().splitlines(keepends=True)
+    lines[2] = "a flower without an address\n"
+    lines[4] = '"a flower that opens a mark\thttp://example.org/4.jpg\n'
+    path.write_text("\ufeff" + "".join(lines), encoding="utf-8")
+    shards = imported(f"cc3m:path={path},images={tmp_path / 'images'}", tmp_path / "out")
+    assert reasons(tmp_path / "out") == {"row too short": 1}
+    assert skipped.first(tmp_path / "out")["name"] == f"row 2 of {path.name}"
+    assert shards.captions()[0] == 'a "red" flower 0'
+    assert '"a flower that opens a mark' in shards.captions()
+    assert len(shards) == layouts.COUNT - 1
+
+
 def test_cc3m_images_are_found_by_address(tmp_path: Path) -> None:
     """A mapping names the file of each address, and none outside the folder."""
     path = layouts.cc3m(tmp_path, count=3)
