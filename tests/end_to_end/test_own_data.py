@@ -128,7 +128,7 @@ def test_page_tables_and_figures_are_written(own: Own, tmp_path: Path) -> None:
     assert {"success_vs_accuracy.png", "success_vs_accuracy.pdf"} <= names
     text = page.read_text()
     assert text.count('data-attack="badnets"') == 2
-    assert text.count("clipbench run ") >= 2
+    assert "clipbench run " in text or "clipbench reproduce " in text
 
 
 def test_rows_are_chosen_by_what_run_was_given(own: Own) -> None:

@@ -12,9 +12,10 @@ Overlap Between Confidence Intervals. The American Statistician 55, 2001). Succe
 of the same probes, which makes it careful. Of several seeds each share has the interval that knows
 that trials of a seed go together, see `clipbench.evaluation.clustered`.
 
-Where there is no control, the share of clean test images that the undefended model misreads stands
-for it: as the adversary's class it reads no more of them. That asks more, and where success is not
-apart from it nothing is known.
+Where there is no control, what the undefended model misreads of clean tests stands for it: as the
+adversary wants it reads no more of them. Probes are images or captions, so of classification and
+retrieval the one that is misread more counts. That asks more, and where success is not apart from
+it nothing is known.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from clipbench.evaluation.statistics import Proportion, pool
 from clipbench.leaderboard.store import Result
 
 SUCCESS, CONTROL, TOP1 = "attack_success", "attack_success_control", "zeroshot_top1"
+CAPTIONS = "text_to_image_r1"
 YES = "yes"
 
 
@@ -91,8 +93,10 @@ def _above(success: Sequence[Proportion], other: Sequence[Proportion]) -> bool:
 
 
 def _misread(results: Sequence[Result]) -> list[Proportion]:
-    """Return how many clean test images were read as anything but what they are."""
-    return [Proportion(share.n - share.k, share.n) for share in shares_of(results, TOP1)]
+    """Return how many clean test images, or captions, were read as anything but what they are."""
+    tests = [shares_of(results, name) for name in (TOP1, CAPTIONS)]
+    wrong = [[Proportion(share.n - share.k, share.n) for share in test] for test in tests if test]
+    return max(wrong, key=lambda shares: pool(shares).value, default=[])
 
 
 def at_chance(results: Sequence[Result]) -> bool:

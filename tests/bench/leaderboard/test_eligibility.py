@@ -86,10 +86,14 @@ def test_success_must_be_apart_from_chance(verdict: Callable[..., str | None]) -
 def test_without_a_control_what_is_misread_of_clean_images_stands_for_it(
     verdict: Callable[..., str | None],
 ) -> None:
-    """No more of them is read as the adversary's class; where that says nothing, nothing does."""
+    """No more of them is read as the adversary wants; where that says nothing, nothing does.
+
+    The captions of these results are misread more often, 37% of them, and probes may be captions.
+    """
     assert verdict((16, 16), None, (85, 100)) == "yes"
+    assert verdict((9, 16), None, (85, 100)) == "unknown (no control)"
     assert verdict((10, 16), None, (50, 100)) == "unknown (no control)"
-    assert verdict((16, 16), None, None) == "unknown (no control)"
+    assert verdict((16, 16), None, None) == "yes"  # by captions alone
 
 
 def test_a_control_of_the_defense_itself_is_one_too(verdict: Callable[..., str | None]) -> None:
@@ -135,6 +139,7 @@ def test_the_short_table_keeps_the_reason(make_result: MakeResult) -> None:
         return COMPACT["eligible"](row)
 
     assert cell(metrics={"attack_success_control": (15, 16)}) == "no (93.8%, control 93.8%)"
-    assert cell(top1=None, metrics={"attack_success_control": None}) == "unknown (no control)"
+    unknown = dict.fromkeys(("attack_success_control", "text_to_image_r1"))
+    assert cell(top1=None, metrics=unknown) == "unknown (no control)"
     assert cell(success=(1, 16)) == "no (6.2%)"
     assert cell(defense="clip") == "unknown"
