@@ -16,13 +16,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from clipbench import towers
+from clipbench.architectures import OWED, OWN, architecture, architecture_names
 from clipbench.errors import BadSetting, CorruptData, MissingData, UnknownName
 from clipbench.rng import derive_seed
 from clipbench.shards.files import atomic_file, clear_leftovers, write_json
 from clipbench.tensor_files import NotTensors, read_tensors
 
-CONFIGS = Path(__file__).parent / "model_configs"
 CONFIG_FILE = "open_clip_config.json"
 _HUB, _FOLDER = "hf-hub:", "local-dir:"  # open_clip's prefixes of model names
 WEIGHTS_FILE = "open_clip_model.safetensors"
@@ -35,16 +34,18 @@ def open_clip() -> Any:
     """Return the open_clip module with clipbench's own model configurations registered."""
     import open_clip as module  # noqa: PLC0415 - heavy
 
+    from clipbench import towers  # noqa: PLC0415 - heavy
+
     towers.register()
     known = set(module.list_models())
-    if not {file.stem for file in CONFIGS.glob("*.json")} <= known:
-        module.add_model_config(CONFIGS)
+    if not {file.stem for file in OWN.glob("*.json")} <= known:
+        module.add_model_config(OWN)
     return module
 
 
 def model_names() -> list[str]:
     """Return every model name that `create_model` accepts besides paths of configurations."""
-    return cast("list[str]", open_clip().list_models())
+    return architecture_names()
 
 
 def model_config(name: str) -> dict[str, Any]:
@@ -64,10 +65,10 @@ def model_config(name: str) -> dict[str, Any]:
     path = configuration_file(name)
     if path is not None:
         return _read_config(path)
-    config = open_clip().get_model_config(name)
+    config = architecture(name)
     if config is None:
         raise UnknownName("model", name, model_names())
-    return cast("dict[str, Any]", config)
+    return config
 
 
 def configuration_file(name: str) -> Path | None:
@@ -84,7 +85,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         config = config.get("model_cfg", config)
-        if not {"embed_dim", "vision_cfg", "text_cfg"} <= set(config):
+        if not set(config) >= OWED:
             raise ValueError("embed_dim, vision_cfg or text_cfg is missing")
     except (ValueError, AttributeError) as error:
         raise CorruptData(

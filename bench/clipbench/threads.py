@@ -84,6 +84,11 @@ def _runnable() -> int:
     return max(0, int(running) - 1)
 
 
+def news() -> str:
+    """Return a warning of other work on this machine now; nothing where there is little."""
+    return told(other_work(), os.cpu_count() or 1)
+
+
 def told(others: float | None, cores: int) -> str:
     """Return a warning of other work; nothing where there is little.
 

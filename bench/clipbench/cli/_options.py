@@ -190,6 +190,9 @@ class _Jobs(click.IntRange):
         return None if str(value).lower() == "auto" else super().convert(value, param, ctx)
 
 
+estimate_option = option(
+    "--estimate/--no-estimate", default=True, help="Estimate the time before anything starts."
+)
 jobs_option = option(
     "--jobs",
     type=_Jobs(1),

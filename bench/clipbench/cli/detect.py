@@ -11,6 +11,7 @@ import click
 from clipbench import lists
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
+from clipbench.cli._plans import tell_lines, tell_times
 from clipbench.threads import use_threads
 
 
@@ -67,6 +68,7 @@ from clipbench.threads import use_threads
 @options.cache_option
 @options.config_option
 @options.option("--dry-run", is_flag=True, help="Open the pairs, print the plan and stop.")
+@options.estimate_option
 @options.own_threads_option
 @options.json_option
 @options.quiet_option
@@ -82,6 +84,7 @@ def command(
     shown: int,
     folder: Path,
     dry_run: bool,
+    estimate: bool,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -105,9 +108,11 @@ def command(
     with reporter_for(quiet) as reporter:
         warn_of_secrets(configs, reporter)
         plan = plan_detection(configs, cache=cache, reporter=reporter, shards=shards, ledger=ledger)
-        tell = print_result if dry_run else reporter.note
-        for line in plan.lines():
-            tell(line)
+        tell_lines(plan.lines(), reporter, dry=dry_run)
+        if estimate and (dry_run or not quiet):
+            tell_times(plan.estimates(cache), reporter, dry=dry_run)
+        else:
+            plan.check()
         if dry_run:
             return
         found = detect(plan, folder, cache=cache, reporter=reporter, drop=drop, shown=shown)

@@ -10,6 +10,7 @@ import click
 from clipbench.cli import _options as options
 from clipbench.cli._errors import FAILED
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.cli._plans import tell_plans
 from clipbench.errors import BadSetting, MissingData
 
 if TYPE_CHECKING:
@@ -207,7 +208,6 @@ def _made_anew(config: RunConfig, cache: Path, out: Path, reporter: Reporter) ->
     from clipbench.pipeline.plan import plan  # noqa: PLC0415 - heavy
 
     configs = [config] if config.is_clean else [config.without_attack(), config]
-    for each in configs:
-        for line in plan(each, out, cache=cache, progress=reporter.progress).lines():
-            reporter.note(line)
+    plans = [plan(each, out, cache=cache, progress=reporter.progress) for each in configs]
+    tell_plans(plans, reporter, cache, dry=False, timed=not reporter.quiet)
     return [execute(each, cache=cache, out=out, reporter=reporter) for each in configs][-1]

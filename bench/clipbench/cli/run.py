@@ -8,13 +8,8 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import show
-from clipbench.cli._output import (
-    is_first_process,
-    print_json,
-    print_result,
-    reporter_for,
-    warn_of_secrets,
-)
+from clipbench.cli._output import is_first_process, print_json, reporter_for, warn_of_secrets
+from clipbench.cli._plans import tell_plans
 from clipbench.threads import use_threads
 
 
@@ -38,6 +33,7 @@ from clipbench.threads import use_threads
 @options.cache_option
 @options.config_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@options.estimate_option
 @options.own_threads_option
 @options.json_option
 @options.quiet_option
@@ -47,6 +43,7 @@ def command(
     ctx: click.Context,
     /,
     dry_run: bool,
+    estimate: bool,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -62,18 +59,19 @@ def command(
         print_json([config.to_json() for config in configs])
         return
     use_threads(request.threads)
-    from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
     from clipbench.pipeline.plan import plan  # noqa: PLC0415 - heavy
 
     cache, out = request.cache, request.out
     with reporter_for(quiet) as reporter:
         warn_of_secrets(configs, reporter)
-        tell = print_result if dry_run else reporter.note
-        for config in configs if is_first_process() else ():  # controls are among them
-            for line in plan(config, out, cache=cache, progress=reporter.progress).lines():
-                tell(line)
+        planned = configs if is_first_process() else ()  # controls are among them
+        plans = [plan(c, out, cache=cache, progress=reporter.progress) for c in planned]
+        timed = estimate and (dry_run or not quiet)
+        tell_plans(plans, reporter, cache, dry=dry_run, timed=timed)
         if dry_run:
             return
+        from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
+
         results = [execute(config, cache=cache, out=out, reporter=reporter) for config in configs]
     if as_json:
         print_json(results)

@@ -34,9 +34,7 @@ from clipbench.errors import ClipbenchError
 @options.out_option
 @options.cache_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
-@options.option(
-    "--estimate/--no-estimate", default=True, help="Estimate the time before anything starts."
-)
+@options.estimate_option
 @options.json_option
 @options.quiet_option
 @click.pass_context
@@ -87,7 +85,7 @@ def command(
         place = placing(jobs, grid.threads, [config.train.device for config in grid.configs])
         do, at_once = local_executor(grid, place), place.jobs
     with reporter_for(quiet) as reporter:
-        plan = plan_sweep(grid, reporter, timed=estimate)
+        plan = plan_sweep(grid, reporter, timed=estimate and (dry_run or not quiet))
         tell = print_result if dry_run else reporter.note
         for line in plan.lines(at_once):
             tell(line)

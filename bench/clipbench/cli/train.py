@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result, reporter_for, warn_of_secrets
+from clipbench.cli._plans import tell_lines, tell_times
 from clipbench.threads import use_threads
 
 
@@ -30,6 +32,7 @@ from clipbench.threads import use_threads
 @options.cache_option
 @options.config_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@options.estimate_option
 @options.own_threads_option
 @options.json_option
 @options.quiet_option
@@ -40,6 +43,7 @@ def command(
     /,
     shards: Path,
     dry_run: bool,
+    estimate: bool,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -61,9 +65,12 @@ def command(
     with reporter_for(quiet) as reporter:
         warn_of_secrets([config], reporter)
         plan = plan_training(config, shards, request.out, cache=cache, reporter=reporter)
-        tell = print_result if dry_run else reporter.note
-        for line in plan.lines():
-            tell(line)
+        tell_lines(plan.lines(), reporter, dry=dry_run)
+        if estimate and (dry_run or not quiet):
+            estimates = [] if plan.done else [("", partial(plan.estimate, cache))]
+            tell_times(estimates, reporter, dry=dry_run)
+        else:
+            plan.check()
         if dry_run:
             return
         weights = train(plan, cache=cache, reporter=reporter)

@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from open_clip import get_model_preprocess_cfg
-from open_clip.transform import PreprocessCfg, image_transform_v2, merge_preprocess_dict
 from PIL import Image as PillowImage
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -162,6 +160,13 @@ class _PixelsOf:
     """
 
     def __init__(self, model: nn.Module) -> None:
+        from open_clip import get_model_preprocess_cfg  # noqa: PLC0415 - heavy
+        from open_clip.transform import (  # noqa: PLC0415
+            PreprocessCfg,
+            image_transform_v2,
+            merge_preprocess_dict,
+        )
+
         known = merge_preprocess_dict(PreprocessCfg(), get_model_preprocess_cfg(model))
         config = PreprocessCfg(**known)
         *steps, scale, normalize = image_transform_v2(config, is_train=False).transforms

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,23 @@ from clipbench.contracts import TrainingSource
 from clipbench.errors import BadSetting
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.leaderboard.result import environment
+from clipbench.models import create_model, model_config
 from clipbench.pipeline.estimate import Estimate, estimate_training
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.identity import identify
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.suspects import write_page
-from clipbench.progress import Reporter, duration
+from clipbench.pipeline.work import Work, work_for
+from clipbench.progress import Reporter
 from clipbench.shards.files import atomic_file, make_folder, write_json
 from clipbench.shards.hashes import content_of
 from clipbench.shards.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.usable import caption_field_of, open_usable
 from clipbench.training.distributed import join_processes
+from clipbench.training.opened import check_contrast
 from clipbench.training.session import score_on, scores_nothing
+from clipbench.training.text import check_text_tower
 from clipbench.visible import escaped
 from clipbench.words import counted
 
@@ -62,14 +67,14 @@ class DetectionPlan:
         where: the pairs, as `ShardSet.open` takes them.
         pairs: those that can be used.
         poisoned: ``(num_pairs,)``, which of them a ledger names; None: there is no ledger.
-        times: how long each method takes.
+        works: what each method does.
     """
 
     configs: Sequence[RunConfig]
     where: str | Path
     pairs: ShardSet
     poisoned: npt.NDArray[np.bool_] | None
-    times: Sequence[Estimate]
+    works: Sequence[Work]
 
     def lines(self) -> list[str]:
         """Return the plan for people, a fact a line."""
@@ -77,16 +82,31 @@ class DetectionPlan:
         names = [config.defense_name for config in self.configs]
         width = max(map(len, names))
         methods = [
-            f"  {name:{width}}  {counted(time.epochs, 'epoch')}, about {duration(time.total)}"
-            for name, time in zip(names, self.times, strict=True)
+            f"  {name:{width}}  {counted(work.epochs, 'epoch')}"
+            for name, work in zip(names, self.works, strict=True)
         ]
-        total = duration(sum(time.total for time in self.times))
         return [
             f"detect: {counted(len(self.pairs), 'pair')} of {self.pairs.source}; {train.model},"
             f" batch size {train.batch_size}, learning rate {train.lr:g}",
             *methods,
-            f"  time  about {total} on this machine",
         ]
+
+    def estimates(self, cache: Path) -> list[tuple[str, Callable[[], Estimate]]]:
+        """Return what measures how long each method takes, by name; `cache` remembers speeds."""
+        return [
+            (config.defense_name, partial(estimate_training, config, self.pairs, work, cache))
+            for config, work in zip(self.configs, self.works, strict=True)
+        ]
+
+    def check(self) -> None:
+        """Find out whether the weights to start from can be used, where no estimate has.
+
+        Raises:
+            MissingData, CorruptData: they can't.
+        """
+        train = self.configs[0].train
+        if train.pretrained is not None:
+            create_model(train.model, self.configs[0].seed, train.pretrained)
 
 
 def plan_detection(
@@ -109,6 +129,8 @@ def plan_detection(
     Raises:
         BadSetting: a method scores nothing, or the ledger is of another set.
     """
+    model = configs[0].train.model
+    check_text_tower(model, model_config(model))
     source: TrainingSource = registry.build("dataset", configs[0].data)
     where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards
     usable = open_usable(
@@ -121,22 +143,23 @@ def plan_detection(
     tell_left_out(usable, reporter)
     pairs = usable.shards
     poisoned = None if ledger is None else _poisoned(ledger, pairs)
+    check_contrast(pairs)
     content = content_of(where, cache / "index", reporter.progress)
     known = [identify(config, cache, reporter.progress, pairs=content) for config in configs]
-    times = [_time_of(config, pairs) for config in known]
-    return DetectionPlan(known, where, pairs, poisoned, times)
+    return DetectionPlan(known, where, pairs, poisoned, [_work(c, pairs) for c in known])
 
 
-def _time_of(config: RunConfig, pairs: ShardSet) -> Estimate:
-    """Return how long a method takes.
+def _work(config: RunConfig, pairs: ShardSet) -> Work:
+    """Return what a method does.
 
     Raises:
         BadSetting: it scores no pairs, or refuses its settings.
     """
-    work, time = estimate_training(config, pairs, until_scored=True)
+    defense = registry.build("defense", config.defense)
+    work = work_for(config, defense, len(pairs), until_scored=True)
     if not work.scorings:
         raise scores_nothing(config)
-    return time
+    return work
 
 
 def detect(

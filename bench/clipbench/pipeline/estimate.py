@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+from clipbench import registry
 from clipbench.config import RunConfig
-from clipbench.contracts import EvaluationSet, TextProbes
+from clipbench.contracts import Defense, EvaluationSet, TextProbes
 from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.rehearsal import Speeds, TrainingSpeeds, rehearse, rehearse_training
-from clipbench.pipeline.work import Work
+from clipbench.pipeline.rehearsal import rehearse, rehearse_training
+from clipbench.pipeline.speeds import KeptSpeeds, Speeds, SpeedsType, TrainingSpeeds
+from clipbench.pipeline.work import Work, work_for
 from clipbench.shards.reader import ShardSet
-from clipbench.training.opened import check_contrast
-from clipbench.words import counted
+from clipbench.training.distributed import num_processes
 
 PAIRS_PER_SHARD = 10_000  # of the sets that clipbench writes; shards are what is done in parallel
 
@@ -39,12 +41,6 @@ class Estimate:
     def total(self) -> float:
         """Seconds of the whole run."""
         return self.data + self.training + self.evaluation
-
-    def added_stages(self, config: RunConfig) -> str:
-        """Say how long the training is where the defence adds stages to it; else nothing."""
-        if self.epochs == config.train.epochs:
-            return ""
-        return f"; {counted(self.epochs, 'epoch')} with all stages of {config.defense_name}"
 
 
 @dataclass(frozen=True)
@@ -92,51 +88,82 @@ class Amounts:
         )
 
 
-def estimate(config: RunConfig, parts: Parts) -> Estimate:
+def estimate(config: RunConfig, parts: Parts, cache: Path | None = None) -> Estimate:
     """Return how long a run takes, from a rehearsal of its parts on this machine.
 
     Args:
         config: the run.
         parts: its plugins and counts; the number of pairs is known.
+        cache: remembers the speeds of earlier rehearsals; None: there is to be one.
 
     Raises:
         UnknownName, BadSetting, MissingData, CorruptData: the model, the defence, the weights to
             start from or the held-out data cannot be used.
     """
-    work, speeds = rehearse(config, parts)
+    work = work_for(config, parts.defense, parts.pairs_after)
+    speeds = _measured(
+        _kept(cache, config, parts.defense, parts.pairs_after, Speeds),
+        Speeds,
+        work,
+        lambda: rehearse(config, parts, work),
+    )
     amounts = Amounts.of(config, parts, work.epochs)
-    return combined(work, speeds, amounts, os.cpu_count() or 1, _num_processes())
+    return combined(work, speeds, amounts, os.cpu_count() or 1, num_processes())
 
 
 def estimate_training(
-    config: RunConfig, pairs: ShardSet, *, until_scored: bool = False
-) -> tuple[Work, Estimate]:
-    """Return what a training on pairs that are there does, and how long it takes.
+    config: RunConfig, pairs: ShardSet, work: Work, cache: Path | None = None
+) -> Estimate:
+    """Return how long a training on pairs that are there takes.
 
     Args:
         config: the run; of its attack and its evaluation nothing is read.
         pairs: the set.
-        until_scored: only as far as the defence has scored the whole set.
+        work: what its defence does.
+        cache: remembers the speeds of earlier rehearsals; None: there is to be one.
 
     Raises:
         UnknownName, BadSetting, MissingData: the model, the defence or the weights to start from
-            cannot be used, or there is one pair alone.
+            cannot be used.
     """
-    check_contrast(pairs)
-    work, speeds = rehearse_training(config, pairs, until_scored=until_scored)
+    defense = registry.build("defense", config.defense)
+    speeds = _measured(
+        _kept(cache, config, defense, len(pairs), TrainingSpeeds),
+        TrainingSpeeds,
+        work,
+        lambda: rehearse_training(config, pairs, work),
+    )
     count, shards = len(pairs), len(pairs.shards)
     per_epoch = config.train.epoch_size(count)
-    return work, Estimate(
+    return Estimate(
         data=speeds.model + _ready(speeds, count, min(os.cpu_count() or 1, shards)),
-        training=_training(work, speeds, per_epoch, _num_processes()),
+        training=_training(work, speeds, per_epoch, num_processes()),
         evaluation=0.0,
         epochs=work.epochs,
     )
 
 
-def _num_processes() -> int:
-    """Return how many processes train together, as torchrun says."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+def _kept(
+    cache: Path | None, config: RunConfig, defense: Defense, num_pairs: int, kind: type
+) -> KeptSpeeds | None:
+    if cache is None:
+        return None
+    return KeptSpeeds.of(cache, config, defense, num_pairs, kind.__name__)
+
+
+def _measured(
+    kept: KeptSpeeds | None,
+    kind: type[SpeedsType],
+    work: Work,
+    rehearsed: Callable[[], SpeedsType],
+) -> SpeedsType:
+    """Return speeds that are kept, or else measured now and kept."""
+    found = None if kept is None else kept.find(kind, work)
+    if found is None:
+        found = rehearsed()
+        if kept is not None:
+            kept.keep(found)
+    return found
 
 
 def combined(

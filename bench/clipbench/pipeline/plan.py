@@ -1,21 +1,26 @@
-"""What a run will do, told before it does it."""
+"""What a run will do, told before it does it, and before what takes seconds is imported."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipbench import locations
 from clipbench.boundary import attacks
 from clipbench.config import RunConfig
 from clipbench.contracts import Progress, no_progress
-from clipbench.pipeline.estimate import Estimate, estimate
+from clipbench.models import create_model, model_config
+from clipbench.pipeline.files import CHECKPOINT, RESULT
 from clipbench.pipeline.folders import folder_of, words
 from clipbench.pipeline.identity import Identifier, places
 from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.record import RESULT
-from clipbench.progress import duration
+from clipbench.pipeline.work import epochs_of
+from clipbench.training.text import check_text_tower
 from clipbench.words import amount, counted
+
+if TYPE_CHECKING:
+    from clipbench.pipeline.estimate import Estimate
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,8 @@ class Plan:
         config: the run.
         parts: its plugins and counts.
         done: whether its result is there already.
-        time: how long it takes; None: it is done, or nobody knows how many pairs there are.
+        epochs: of all stages of the training together; 0: nobody knows how many pairs there are.
+        begun: of them, those that are done in a training that was stopped.
         folder: where everything about it goes; None: the run is named after what its pairs are, and
             these are not there yet.
         out: folder of the runs.
@@ -35,15 +41,22 @@ class Plan:
     config: RunConfig
     parts: Parts
     done: bool
-    time: Estimate | None
+    epochs: int
+    begun: int
     folder: Path | None
     out: Path
+
+    @property
+    def label(self) -> str:
+        """Attack, defence and seed, which tell the runs of a command apart."""
+        config = self.config
+        return f"{config.attack_name} / {config.defense_name} / seed {config.seed}"
 
     def lines(self) -> list[str]:
         """Return the plan for people, a fact a line."""
         config, parts = self.config, self.parts
         run = "run" if self.folder is None else f"run {config.id}"
-        head = f"{run}: {config.attack_name} / {config.defense_name} / seed {config.seed}"
+        head = f"{run}: {self.label}"
         if self.folder is None:
             beginning = self.out / "_".join(words(config))
             folder = f"  folder   {beginning}_..., named when its pairs are there and read"
@@ -60,16 +73,42 @@ class Plan:
             f"  attack   {config.attack_name}: {self._poison()}",
             f"  training {config.train.model}, {epochs} of {counted(per_epoch, 'pair')},"
             f" {passes:.3g} {'pass' if passes == 1 else 'passes'} over the data"
-            f"{self.time.added_stages(config) if self.time else ''}",
+            f"{added_stages(config, self.epochs)}",
             folder,
         ]
         if self.done:
             lines.append("  time     done already")
-        elif self.time is not None:
-            training = duration(self.time.training)
-            total = duration(self.time.total)
-            lines.append(f"  time     about {total} on this machine, {training} of it training")
+        elif self.begun:
+            lines.append(f"  resumes  at epoch {self.begun + 1} of {self.epochs}")
         return lines
+
+    def check(self) -> None:
+        """Find what is missing before work begins, where no estimate has looked for it.
+
+        Raises:
+            UnknownName, BadSetting, MissingData, CorruptData: the model, the weights to start from
+                or the held-out data cannot be used.
+        """
+        if self.done:
+            return
+        train = self.config.train
+        if train.pretrained is not None:
+            create_model(train.model, self.config.seed, train.pretrained)
+        _ = self.parts.held_out.sets
+
+    def estimate(self, cache: Path) -> Estimate:
+        """Return how long the run takes from where it is; the number of pairs is known.
+
+        Args:
+            cache: remembers speeds.
+        """
+        from clipbench.pipeline.estimate import estimate  # noqa: PLC0415 - heavy
+
+        time = estimate(self.config, self.parts, cache)
+        if not self.begun:
+            return time
+        left = 1 - self.begun / max(self.epochs, self.begun)
+        return replace(time, data=0.0, training=time.training * left)
 
     def _data(self) -> str:
         """Return the data set's name, and where it lies if it has a place."""
@@ -93,17 +132,44 @@ class Plan:
 
 
 def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_progress) -> Plan:
-    """Return what `execute` will do, with an estimate of the time.
+    """Return what `execute` will do.
 
     Args:
         config: the run.
         out: folder of the runs.
         cache: folder of what is fetched and imported; nothing is, for a plan.
         progress: told about files that must be read to know which run it is.
+
+    Raises:
+        UnknownName, BadSetting, MissingData: a plugin, the model or a count can't be used, or the
+            defense refuses the run's settings.
     """
     parts = Parts.of(config)
+    check_text_tower(config.train.model, model_config(config.train.model))
+    epochs = epochs_of(config, parts.defense, parts.pairs_after) if parts.num_pairs else 0
     known = Identifier(cache, progress).identified(config)
-    folder = None if known is None else folder_of(known, out)
-    done = folder is not None and (folder / RESULT).is_file()
-    time = None if done or not parts.num_pairs else estimate(config, parts)
-    return Plan(known or config, parts, done, time, folder, out)
+    if known is None:
+        return Plan(config, parts, False, epochs, 0, None, out)
+    folder = folder_of(known, out)
+    done = (folder / RESULT).is_file()
+    return Plan(known, parts, done, epochs, begun_epochs(folder), folder, out)
+
+
+def added_stages(config: RunConfig, epochs: int) -> str:
+    """Say how long a training is where its defense adds stages to it; else nothing."""
+    if epochs in (0, config.train.epochs):
+        return ""
+    return f"; {counted(epochs, 'epoch')} with all stages of {config.defense_name}"
+
+
+def begun_epochs(folder: Path) -> int:
+    """Return how many epochs of a training that was stopped are done.
+
+    Args:
+        folder: of the run.
+    """
+    train = folder / "train"
+    if not (train / CHECKPOINT).is_file():
+        return 0
+    # An epoch leaves its trace when it begins, and the one before it its checkpoint.
+    return max((int(path.stem) for path in (train / "trace").glob("[0-9]*.npz")), default=0)

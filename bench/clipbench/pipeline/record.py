@@ -12,12 +12,13 @@ from clipbench.evaluation import plugins
 from clipbench.leaderboard.result import config_hash, environment
 from clipbench.models import CONFIG_FILE, configuration_file, image_size_of, model_config
 from clipbench.pipeline.evaluate import Measured
+from clipbench.pipeline.files import RESULT
 from clipbench.pipeline.identity import named
 from clipbench.pipeline.parts import Prepared
 from clipbench.shards.ledger import Ledger
 from clipbench.training.record import TrainingRecord
 
-RESULT = "result.json"
+__all__ = ["RESULT", "result_of"]
 
 
 def result_of(

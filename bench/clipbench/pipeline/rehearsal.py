@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,20 +22,14 @@ from torch import nn
 from clipbench import registry
 from clipbench.boundary import datasets
 from clipbench.config import RunConfig
-from clipbench.contracts import (
-    Defense,
-    EvaluationSet,
-    Image,
-    TrainingFacts,
-    TrainingSource,
-    trusted_size,
-)
+from clipbench.contracts import EvaluationSet, Image, TrainingSource
 from clipbench.evaluation.features import image_features, text_features
 from clipbench.heldout import HeldOut
 from clipbench.models import Tokenizer, create_model, image_size_of, model_config
 from clipbench.pipeline.pace import Pace
 from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.work import IMAGINARY, Kind, Work, work_of
+from clipbench.pipeline.speeds import Speeds, TrainingSpeeds
+from clipbench.pipeline.work import Kind, Work
 from clipbench.progress import Reporter
 from clipbench.shards.encoding import encode_jpeg
 from clipbench.shards.reader import ShardSet
@@ -49,52 +43,13 @@ from clipbench.training.pairs import TrainingPairs
 PICTURES = 256  # at most, that everything is timed on
 
 
-@dataclass(frozen=True)
-class TrainingSpeeds:
-    """Seconds that things take in training: a pair; of `model`, once.
-
-    Args:
-        model: making a model.
-        decode: decoding a picture into the cache; about 0 where batches decode their own.
-        caption: reading and tokenising a caption.
-        steps: training on a pair, by kind of phase.
-        scores: scoring a pair, by whether it is augmented.
-    """
-
-    model: float
-    decode: float
-    caption: float
-    steps: Mapping[Kind, float]
-    scores: Mapping[bool, float]
-
-
-@dataclass(frozen=True)
-class Speeds(TrainingSpeeds):
-    """Seconds that things take in a run: a pair, a picture, a text; of `held_out`, once.
-
-    Args:
-        held_out: opening the held-out data.
-        picture: getting a picture from its source.
-        encode: encoding a picture for a shard.
-        write: writing a pair into a shard.
-        image: encoding a test image.
-        text: encoding a test text.
-    """
-
-    held_out: float
-    picture: float
-    encode: float
-    write: float
-    image: float
-    text: float
-
-
-def rehearse(config: RunConfig, parts: Parts) -> tuple[Work, Speeds]:
-    """Return what the training will do, and how long each part of the run takes.
+def rehearse(config: RunConfig, parts: Parts, work: Work) -> Speeds:
+    """Return how long each part of a run takes.
 
     Args:
         config: the run.
         parts: its plugins and counts; the number of pairs is known.
+        work: what its defence does.
 
     Raises:
         UnknownName, BadSetting, MissingData, CorruptData: the model, the defence, the weights to
@@ -102,29 +57,26 @@ def rehearse(config: RunConfig, parts: Parts) -> tuple[Work, Speeds]:
     """
     synonyms = datasets.synonyms(parts.dataset)
     with _aside(config) as folder:
-        rehearsal = _Rehearsal(config, parts.defense, synonyms, parts.pairs_after, folder)
-        return rehearsal.of_run(parts.held_out)
+        rehearsal = _Rehearsal(config, synonyms, parts.pairs_after, folder)
+        return rehearsal.of_run(parts.held_out, work)
 
 
-def rehearse_training(
-    config: RunConfig, pairs: ShardSet, *, until_scored: bool = False
-) -> tuple[Work, TrainingSpeeds]:
-    """Return what a training on pairs that are there will do, and how long each part of it takes.
+def rehearse_training(config: RunConfig, pairs: ShardSet, work: Work) -> TrainingSpeeds:
+    """Return how long each part of a training on pairs that are there takes.
 
     Args:
         config: the run; of its attack and its evaluation nothing is read.
         pairs: the set; a few pairs from all over it are read.
-        until_scored: the training goes only as far as the defence has scored the whole set.
+        work: what its defence does.
 
     Raises:
         UnknownName, BadSetting, MissingData: the model, the defence or the weights to start from
             cannot be used.
     """
     source: TrainingSource = registry.build("dataset", config.data)
-    defense: Defense = registry.build("defense", config.defense)
     with _aside(config) as folder:
-        rehearsal = _Rehearsal(config, defense, datasets.synonyms(source), len(pairs), folder)
-        return rehearsal.of_training(pairs, until_scored=until_scored)
+        rehearsal = _Rehearsal(config, datasets.synonyms(source), len(pairs), folder)
+        return rehearsal.of_training(pairs, work)
 
 
 @contextmanager
@@ -141,7 +93,6 @@ class _Rehearsal:
 
     Args:
         config: the run.
-        defense: its defence.
         synonyms: for text augmentation.
         num_pairs: of the set that is trained on.
         folder: an empty folder.
@@ -150,14 +101,12 @@ class _Rehearsal:
     def __init__(
         self,
         config: RunConfig,
-        defense: Defense,
         synonyms: Mapping[str, Sequence[str]],
         num_pairs: int,
         folder: Path,
     ) -> None:
-        self._config, self._defense, self._synonyms = config, defense, synonyms
+        self._config, self._synonyms = config, synonyms
         self._num_pairs, self._folder = num_pairs, folder
-        self._per_epoch = config.train.epoch_size(num_pairs)
         device = pick_device(config.train.device)
         self._processes = Processes(device=device)
         self._seconds: dict[str, float] = {}
@@ -169,25 +118,24 @@ class _Rehearsal:
         yield
         self._seconds[name] = (time.perf_counter() - started) / count
 
-    def of_run(self, held_out: HeldOut) -> tuple[Work, Speeds]:
+    def of_run(self, held_out: HeldOut, work: Work) -> Speeds:
         """Rehearse a whole run, in its order."""
         pictures = self._pictures(held_out)
         captions = [*itertools.islice(_texts(held_out.sets), len(pictures))]
         model, tokenizer = self._model()
-        work, steps, scores = self._trained(self._written(pictures, captions), model, tokenizer)
+        written = self._written(pictures, captions)
+        steps, scores = self._trained(written, model, tokenizer, work)
         with self._noting("image", len(pictures)):
             image_features(model, pictures)
         with self._noting("text", len({*captions})):
             text_features(model, tokenizer, captions)
-        return work, Speeds(**self._seconds, steps=steps, scores=scores)
+        return Speeds(**self._seconds, steps=steps, scores=scores)
 
-    def of_training(
-        self, pairs: ShardSet, *, until_scored: bool = False
-    ) -> tuple[Work, TrainingSpeeds]:
+    def of_training(self, pairs: ShardSet, work: Work) -> TrainingSpeeds:
         """Rehearse a training."""
         model, tokenizer = self._model()
-        work, steps, scores = self._trained(self._sample(pairs), model, tokenizer, until_scored)
-        return work, TrainingSpeeds(**self._seconds, steps=steps, scores=scores)
+        steps, scores = self._trained(self._sample(pairs), model, tokenizer, work)
+        return TrainingSpeeds(**self._seconds, steps=steps, scores=scores)
 
     def _model(self) -> tuple[nn.Module, Tokenizer]:
         train = self._config.train
@@ -195,20 +143,17 @@ class _Rehearsal:
             return create_model(train.model, self._config.seed, train.pretrained)
 
     def _trained(
-        self, shards: ShardSet, model: nn.Module, tokenizer: Tokenizer, until_scored: bool = False
-    ) -> tuple[Work, dict[Kind, float], dict[bool, float]]:
+        self, shards: ShardSet, model: nn.Module, tokenizer: Tokenizer, work: Work
+    ) -> tuple[dict[Kind, float], dict[bool, float]]:
         """Train a little; the seconds are those of steps and scorings."""
         train = self._config.train
         pairs = self._ready(shards, model, tokenizer)
         learner = Learner(model, pairs, train, self._processes)
         pace = Pace(learner, pairs, train, self._processes.device)
-        facts = self._facts(learner.feature_size())
-        whole = self._num_pairs / self._per_epoch
-        work = work_of(self._defense, facts, whole, until_scored=until_scored)
         steps = {kind: pace.step(phase) for kind, phase in work.examples.items()}
         scores = {augment: pace.score(augment) for augment in work.scorings}
         pairs.vocabulary.expand(model)
-        return work, steps, scores
+        return steps, scores
 
     def _pictures(self, held_out: HeldOut) -> list[Image]:
         """Return a few held-out pictures."""
@@ -261,21 +206,6 @@ class _Rehearsal:
         where = (self._folder, self._processes, quiet)
         with self._noting("caption", len(shards)):
             return training_pairs([shards], self._synonyms, model, tokenizer, config, *where)[0]
-
-    def _facts(self, feature_size: int) -> TrainingFacts:
-        settings, pairs = self._config.train, self._per_epoch
-        imagined = min(pairs, IMAGINARY)
-        trusted = trusted_size(self._defense)
-        return TrainingFacts(
-            num_pairs=self._num_pairs,  # pools may grow with it
-            pairs_per_epoch=imagined,
-            trusted_pairs=-(-trusted * imagined // pairs),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
-            feature_size=feature_size,
-            device=self._processes.device,
-            seed=0,
-        )
 
 
 def _images(sets: Iterable[EvaluationSet]) -> Iterator[Sequence[Image]]:

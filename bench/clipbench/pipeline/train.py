@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipbench import registry
 from clipbench.config import RunConfig
-from clipbench.models import WEIGHTS_FILE
+from clipbench.models import WEIGHTS_FILE, create_model, model_config
 from clipbench.pipeline.estimate import Estimate, estimate_training
 from clipbench.pipeline.folders import named_folder
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.identity import identify
+from clipbench.pipeline.plan import added_stages, begun_epochs
 from clipbench.pipeline.poison import tell_left_out
-from clipbench.progress import Reporter, duration
+from clipbench.pipeline.work import Work, work_for
+from clipbench.progress import Reporter
 from clipbench.shards.hashes import content_of
 from clipbench.shards.usable import NAME as LEFT_OUT
 from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
 from clipbench.training.distributed import join_processes
+from clipbench.training.opened import check_contrast
 from clipbench.training.session import train_on
+from clipbench.training.text import check_text_tower
 from clipbench.words import counted
 
 
@@ -32,37 +36,58 @@ class TrainingPlan:
         shards: the pairs.
         usable: those that can be used.
         folder: of the training, named after configuration and pairs.
-        time: how long it takes; None: it is done.
+        done: whether the weights are there already.
+        work: what the defence does.
+        begun: epochs that are done in a training that was stopped.
     """
 
     config: RunConfig
     shards: Path
     usable: UsablePairs
     folder: Path
-    time: Estimate | None
+    done: bool
+    work: Work
+    begun: int
 
     def lines(self) -> list[str]:
         """Return the plan for people, a fact a line."""
         train, num_pairs = self.config.train, len(self.usable.shards)
         per_epoch = train.epoch_size(num_pairs)
         epochs = counted(train.epochs, "epoch")
-        stages, time = "", "done already"
-        if self.time is not None:
-            stages = self.time.added_stages(self.config)
-            time = f"about {duration(self.time.total)} on this machine"
-        return [
+        stages = added_stages(self.config, self.work.epochs)
+        lines = [
             f"train: {self.config.defense_name} / seed {self.config.seed}",
             f"  data     {self.usable.shards.source}, {counted(num_pairs, 'pair')}",
             f"  training {train.model}, {epochs} of {counted(per_epoch, 'pair')}{stages}",
             f"  folder   {self.folder}",
-            f"  time     {time}",
         ]
+        if self.done:
+            lines.append("  time     done already")
+        elif self.begun:
+            lines.append(f"  resumes  at epoch {self.begun + 1} of {self.work.epochs}")
+        return lines
+
+    def estimate(self, cache: Path) -> Estimate:
+        """Return how long the training takes from where it is; `cache` remembers speeds."""
+        time = estimate_training(self.config, self.usable.shards, self.work, cache)
+        left = 1 - self.begun / max(self.work.epochs, self.begun)
+        return replace(time, training=time.training * left)
+
+    def check(self) -> None:
+        """Find out whether the weights to start from can be used, where no estimate has.
+
+        Raises:
+            MissingData, CorruptData: they can't.
+        """
+        train = self.config.train
+        if train.pretrained is not None and not self.done:
+            create_model(train.model, self.config.seed, train.pretrained)
 
 
 def plan_training(
     config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Reporter
 ) -> TrainingPlan:
-    """Return what `train` will do, with an estimate of the time.
+    """Return what `train` will do.
 
     Args:
         config: the run; of its attack nothing is read.
@@ -70,7 +95,12 @@ def plan_training(
         out: the training gets a folder of its own in it.
         cache: for indexes.
         reporter: told about progress.
+
+    Raises:
+        UnknownName, BadSetting, MissingData: the model or the pairs can't be used, or the defence
+            refuses the settings.
     """
+    check_text_tower(config.train.model, model_config(config.train.model))
     pairs = open_usable(
         shards,
         cache,
@@ -79,13 +109,14 @@ def plan_training(
         progress=reporter.progress,
     )
     tell_left_out(pairs, reporter)
+    check_contrast(pairs.shards)
     content = content_of(shards, cache / "index", reporter.progress)
     config = identify(config, cache, reporter.progress, pairs=content)
     id_ = hashlib.sha256(f"{config.sha256()} {content}".encode()).hexdigest()[:16]
     folder = named_folder(out, ["train", config.defense_name, f"s{config.seed}"], id_)
     done = (folder / "model" / WEIGHTS_FILE).is_file()
-    time = None if done else estimate_training(config, pairs.shards)[1]
-    return TrainingPlan(config, shards, pairs, folder, time)
+    work = work_for(config, registry.build("defense", config.defense), len(pairs.shards))
+    return TrainingPlan(config, shards, pairs, folder, done, work, begun_epochs(folder))
 
 
 def train(plan: TrainingPlan, *, cache: Path, reporter: Reporter) -> Path:

@@ -10,9 +10,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+import torch
+
 from clipbench.boundary import defenses
-from clipbench.contracts import Defense, Phase, Stage, TrainingFacts
+from clipbench.config import RunConfig
+from clipbench.contracts import Defense, Phase, Stage, TrainingFacts, trusted_size
 from clipbench.imaginary import ImaginaryPairs, TooManyPairsError
+from clipbench.models import model_config
+from clipbench.training.distributed import pick_device
 
 IMAGINARY = 2_000  # pairs, at most, of that set
 
@@ -37,6 +42,52 @@ class Work:
     planning: float
     examples: Mapping[Kind, Phase]
     epochs: int
+
+
+def facts_of(
+    config: RunConfig, defense: Defense, num_pairs: int, device: torch.device
+) -> TrainingFacts:
+    """Return what a defence is told where its training is imagined.
+
+    Args:
+        config: the run.
+        defense: its defence.
+        num_pairs: of the set that is trained on.
+        device: it would compute on.
+    """
+    settings = config.train
+    pairs = settings.epoch_size(num_pairs)
+    imagined = min(pairs, IMAGINARY)
+    trusted = trusted_size(defense)
+    return TrainingFacts(
+        num_pairs=num_pairs,  # pools may grow with it
+        pairs_per_epoch=imagined,
+        trusted_pairs=-(-trusted * imagined // pairs),
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        feature_size=int(model_config(settings.model)["embed_dim"]),
+        device=device,
+        seed=0,
+    )
+
+
+def epochs_of(config: RunConfig, defense: Defense, num_pairs: int) -> int:
+    """Return how many epochs a training has in all its stages.
+
+    Raises:
+        BadSetting: the defence refuses the run's settings.
+    """
+    facts = facts_of(config, defense, num_pairs, torch.device("cpu"))
+    return sum(stage.epochs for stage in defenses.start(defense, facts).stages(facts.epochs))
+
+
+def work_for(
+    config: RunConfig, defense: Defense, num_pairs: int, *, until_scored: bool = False
+) -> Work:
+    """Return what the defence of a run does, see `work_of`."""
+    facts = facts_of(config, defense, num_pairs, pick_device(config.train.device))
+    whole = num_pairs / config.train.epoch_size(num_pairs)
+    return work_of(defense, facts, whole, until_scored=until_scored)
 
 
 def work_of(

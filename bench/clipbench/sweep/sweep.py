@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from clipbench.config import RunConfig
 from clipbench.evaluation.plugins import lacks_control, missing
 from clipbench.leaderboard.result import config_hash, read_result
-from clipbench.pipeline.estimate import estimate
+from clipbench.pipeline import plan as planning
+from clipbench.pipeline import timing
+from clipbench.pipeline.files import RESULT
 from clipbench.pipeline.folders import folder_of
 from clipbench.pipeline.identity import Identifier
-from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.record import RESULT
 from clipbench.progress import Reporter, duration
 from clipbench.sweep.grid import Grid
 from clipbench.sweep.placing import Placing
@@ -58,11 +59,13 @@ class SweepPlan:
         groups: the runs that are not done yet, by what they train on.
         seconds: how long these take one after the other; what they share is counted for each.
             None: not estimated.
+        why: why the time is unknown though it was to be estimated.
     """
 
     total: int
     groups: tuple[tuple[RunConfig, ...], ...]
     seconds: float | None
+    why: str = ""
 
     @property
     def configs(self) -> dict[str, RunConfig]:
@@ -94,6 +97,8 @@ class SweepPlan:
                 f"  time             at most {duration(self.seconds / jobs)} on this"
                 f" machine{several}; what runs share is made once, and spares some of that"
             )
+        elif self.why:
+            lines.append(f"  time             unknown: {self.why}")
         return lines
 
 
@@ -104,27 +109,34 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
         grid: the runs.
         reporter: told about rehearsals.
         timed: whether to estimate the time.
+
+    Raises:
+        UnknownName, BadSetting, MissingData: what `clipbench.pipeline.plan.plan` refuses of a run.
     """
     left = [[c for c in group if not is_done(c, grid.out)] for group in grid.groups]
     groups = tuple(tuple(group) for group in left if group)
     plan = SweepPlan(len(grid.configs), groups, None)
-    if not timed:
-        return plan
-    seconds, found = 0.0, dict[str, float]()
-    configs = list(plan.configs.values())
-    for number, config in enumerate(configs):
-        reporter.progress("planning (runs)", number, len(configs))
+    kinds: dict[str, list[RunConfig]] = {}
+    for config in plan.configs.values():
         content = config.to_json()
         # Which attack and seed it is decides little of the time.
         kind = config_hash({key: content[key] for key in ("data", "evals", "defense", "train")})
-        if kind not in found:
-            parts = Parts.of(config)
-            if not parts.num_pairs:  # not known before the pairs are there
-                return plan
-            found[kind] = estimate(config, parts).total
-        seconds += found[kind]
+        kinds.setdefault(kind, []).append(config)
+    planned = [
+        (planning.plan(same[0], grid.out, cache=grid.cache), len(same)) for same in kinds.values()
+    ]
+    if not timed or not all(each.parts.num_pairs for each, _ in planned):  # or counted later
+        return plan
+    seconds = 0.0
+    for number, (each, count) in enumerate(planned):
+        reporter.progress("timing this machine (kinds of runs)", number, len(planned))
+        found = timing.timed("", partial(each.estimate, grid.cache))
+        if found.time is None:
+            reporter.close()
+            return replace(plan, why=found.why)
+        seconds += count * found.time.total
     reporter.close()
-    return SweepPlan(plan.total, groups, seconds)
+    return replace(plan, seconds=seconds)
 
 
 def local_executor(grid: Grid, place: Placing) -> Executor:

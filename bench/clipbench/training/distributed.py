@@ -179,12 +179,17 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def num_processes() -> int:
+    """Return how many processes train together, as torchrun says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def join_processes(device: str, timeout_s: float = 1800.0) -> Processes:
     """Join the processes that torchrun started; alone if it started none.
 
     The group lasts until the program ends, so that one program may do several runs.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = num_processes()
     chosen = pick_device(device)
     if count == 1:
         return Processes(device=chosen)

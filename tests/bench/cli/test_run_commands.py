@@ -23,10 +23,22 @@ class Plan:
     """What the recorded pipeline says it would do."""
 
     config: RunConfig
+    calls: list[tuple[Any, ...]]
+    done = True
+    parts = types.SimpleNamespace(num_pairs=100)
+
+    @property
+    def label(self) -> str:
+        """What tells the run apart."""
+        return f"{self.config.defense_name} / seed {self.config.seed}"
 
     def lines(self) -> list[str]:
         """Return the plan as lines."""
         return [f"plan {self.config.attack_name} {self.config.defense_name}"]
+
+    def check(self) -> None:
+        """Find nothing missing."""
+        self.calls.append(("check", self.config))
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,7 @@ class Recorder(types.ModuleType):
     def plan(self, config: RunConfig, out: Path, *, cache: Path, progress: Any) -> Plan:  # noqa: ARG002
         """Return the plan of a run."""
         self.calls.append(("plan", config, out))
-        return Plan(config)
+        return Plan(config, self.calls)
 
     def execute(
         self, config: RunConfig, *, cache: Path, out: Path, reporter: Any
@@ -72,7 +84,7 @@ class Recorder(types.ModuleType):
         """Return the plan of a training."""
         reporter.note("planning")
         self.calls.append(("plan_training", config, shards, out, cache))
-        return Plan(config)
+        return Plan(config, self.calls)
 
     def train(self, plan: Plan, *, cache: Path, reporter: Any) -> Path:
         """Return the path of the weights."""
@@ -208,6 +220,33 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(
     assert main(["run", *ATTACKED, "--dry-run", "--json"]) == 0
     (written,) = json.loads(capsys.readouterr().out)
     assert RunConfig.from_json(written).rate_text == "0.01"
+
+
+def test_the_plan_is_told_before_it_is_timed_and_the_time_ends_nothing(
+    pipeline: Recorder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All plans come first; a time that can't be found is unknown, and the runs are done."""
+
+    def estimate(plan: Plan, cache: Path) -> None:
+        pipeline.calls.append(("estimate", plan.config, cache))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Plan, "done", False)
+    monkeypatch.setattr(Plan, "estimate", estimate, raising=False)
+    line = ["run", *ATTACKED, "--defense", "none", "--defense", "clip", "--json"]
+    assert main(line) == 0
+    err = capsys.readouterr().err.splitlines()
+    assert err[:3] == ["plan targeted none", "plan targeted clip", "timing this machine ..."]
+    assert "none / seed 0  unknown: no space left" in err[3]
+    assert [call[0] for call in pipeline.calls] == [
+        *("plan", "plan", "estimate", "estimate", "execute", "execute")
+    ]
+    for flag in ("--no-estimate", "-q"):
+        del pipeline.calls[:]
+        assert main([*line, flag]) == 0
+        assert [call[0] for call in pipeline.calls] == [
+            *("plan", "plan", "check", "check", "execute", "execute")
+        ]
 
 
 def test_quiet_says_nothing(pipeline: Recorder, capsys: pytest.CaptureFixture[str]) -> None:

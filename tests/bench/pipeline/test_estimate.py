@@ -14,6 +14,8 @@ import torch
 from small_runs import TRAIN, Place, config_of
 from torch import Tensor
 
+from clipbench import registry
+from clipbench.config import RunConfig
 from clipbench.contracts import (
     DefenseRun,
     EvaluationSet,
@@ -27,8 +29,9 @@ from clipbench.heldout import HeldOut
 from clipbench.lazy import LazyImages
 from clipbench.pipeline.estimate import Amounts, combined, estimate, estimate_training
 from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.rehearsal import Speeds, rehearse, rehearse_training
-from clipbench.pipeline.work import Work
+from clipbench.pipeline.rehearsal import rehearse, rehearse_training
+from clipbench.pipeline.speeds import Speeds
+from clipbench.pipeline.work import Work, work_for
 from clipbench.shards.reader import ShardSet
 from clipbench.training.losses import clip_loss
 
@@ -90,6 +93,12 @@ class SlowPictures:
 
     def targets(self) -> Any:
         raise AssertionError("nobody asks for targets")
+
+
+def work_of_training(config: RunConfig, pairs: ShardSet, *, until_scored: bool = False) -> Work:
+    """Return what the defence of a training does."""
+    defense = registry.build("defense", config.defense)
+    return work_for(config, defense, len(pairs), until_scored=until_scored)
 
 
 def test_seconds_are_amounts_times_speeds() -> None:
@@ -165,7 +174,9 @@ def test_a_rehearsal_times_everything_and_leaves_no_trace(
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    work, speeds = rehearse(config, Parts.of(config))
+    parts = Parts.of(config)
+    work = work_for(config, parts.defense, parts.pairs_after)
+    speeds = rehearse(config, parts, work)
     assert torch.equal(torch.rand(3), expected)
     assert set(speeds.steps) == set(work.passes)
     assert set(speeds.scores) == set(work.scorings) == {False}
@@ -184,7 +195,8 @@ def test_a_training_on_given_pairs_is_rehearsed_on_some_of_them(shared: Place) -
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    work, speeds = rehearse_training(config, pairs, until_scored=True)
+    work = work_of_training(config, pairs, until_scored=True)
+    speeds = rehearse_training(config, pairs, work)
     assert torch.equal(torch.rand(3), expected)
     assert work.epochs == 1
     assert set(speeds.steps) == set(work.passes)
@@ -198,8 +210,9 @@ def test_scoring_takes_less_than_the_whole_training(shared: Place) -> None:
     """A filter that is stopped when it has scored trains one epoch of five."""
     config = config_of(defense="dao:scoring_epochs=1,block=64", train={**TRAIN, "epochs": 4})
     pairs = ShardSet.open(shared.poison(config_of(attack="badnets")).shards_folder)
-    work, scored = estimate_training(config, pairs, until_scored=True)
-    whole = estimate_training(config, pairs)[1]
+    work = work_of_training(config, pairs, until_scored=True)
+    scored = estimate_training(config, pairs, work)
+    whole = estimate_training(config, pairs, work_of_training(config, pairs))
     assert (work.epochs, scored.epochs, whole.epochs) == (1, 1, 5)
     assert scored.evaluation == whole.evaluation == 0.0
     assert scored.data > 0

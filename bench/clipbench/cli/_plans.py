@@ -1,0 +1,70 @@
+"""Plans as commands tell them: at once what will be done, then how long it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clipbench.cli._output import is_first_process, print_result
+from clipbench.progress import Reporter
+from clipbench.threads import news
+
+if TYPE_CHECKING:
+    from clipbench.pipeline.estimate import Estimate
+    from clipbench.pipeline.plan import Plan
+
+
+def tell_lines(lines: Sequence[str], reporter: Reporter, *, dry: bool) -> None:
+    """Print a plan: as the result where it is all that was asked for."""
+    for line in lines:
+        if dry:
+            print_result(line)
+        else:
+            reporter.note(line)
+
+
+def tell_plans(
+    plans: Sequence[Plan], reporter: Reporter, cache: Path, *, dry: bool, timed: bool
+) -> None:
+    """Print what runs will do, and then how long they take.
+
+    Args:
+        plans: the runs.
+        reporter: told the plan where it is not the result.
+        cache: remembers speeds.
+        dry: whether the plan is all that was asked for.
+        timed: whether anybody wants to know how long it takes.
+
+    Raises:
+        UnknownName, BadSetting, MissingData, CorruptData: something that a run needs can't be used.
+    """
+    for plan in plans:
+        tell_lines(plan.lines(), reporter, dry=dry)
+    left = [plan for plan in plans if not plan.done and plan.parts.num_pairs]
+    if timed:
+        tell_times([(p.label, partial(p.estimate, cache)) for p in left], reporter, dry=dry)
+    for plan in left if not timed else ():
+        plan.check()
+
+
+def tell_times(
+    estimates: Sequence[tuple[str, Callable[[], Estimate]]], reporter: Reporter, *, dry: bool
+) -> None:
+    """Measure and print how long runs take; the first process does, for all.
+
+    Args:
+        estimates: what measures each of them, by a label.
+        reporter: told what is being done, and of other work on the machine.
+        dry: whether the plan is all that was asked for.
+    """
+    if not estimates or not is_first_process():
+        return
+    from clipbench.pipeline import timing  # noqa: PLC0415 - heavy
+
+    reporter.note("timing this machine ...")
+    times = [timing.timed(label, estimate) for label, estimate in estimates]
+    tell_lines(timing.lines(times), reporter, dry=dry)
+    if found := news():
+        reporter.note(f"  note     {found}")

@@ -1,0 +1,6 @@
+"""Names of the files of a run."""
+
+from __future__ import annotations
+
+RESULT = "result.json"
+CHECKPOINT = "checkpoint.pt"  # in the folder of a training that has not ended
