@@ -149,7 +149,7 @@ def test_the_page_shows_the_lowest_scores_and_runs_nothing(
         (["--method", "dao,random_removal"], "'random_removal' scores no pairs"),
         (["--method", "dao,safeclip"], "safeclip needs more epochs than its 2 of warm-up"),
         (["--method", "doa"], "Did you mean 'dao'"),
-        (["--method", "dao,,slof"], "empty name"),
+        (["--method", "dao,,slof"], "empty item"),
     ],
 )
 def test_what_scores_nothing_is_refused(
