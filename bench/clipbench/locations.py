@@ -37,6 +37,7 @@ Weights = Annotated[str, Located("weights")]  # a checkpoint, or the folder of a
 Model = Annotated[str, Located("model")]  # a model's name, or the path of its configuration
 
 _CONTENT = re.compile(r"sha256:([0-9a-f]{64})")
+_FIELD = re.compile(r"(\w+)(?:\[(\d{1,6})\])?\.(\w+)")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _PIPE = "pipe:"
 _FOLDER = "local-dir:"  # open_clip's prefix of a folder with a model in it
@@ -76,14 +77,9 @@ def content_in(value: object) -> str | None:
     return match[1] if match else None
 
 
-def put(content: dict[str, Any], field: str, value: Any) -> None:
+def put(content: Mapping[str, Any], field: str, value: Any) -> None:
     """Set a field of a configuration, such as ``evals[0].root``, if the configuration has it."""
-    slot, _, name = field.partition(".")
-    part, _, number = slot.partition("[")
-    spec = content.get(part)
-    if number:
-        position = int(number.rstrip("]"))
-        spec = spec[position] if spec is not None and position < len(spec) else None
+    spec, name = _spec(content, field)
     if isinstance(spec, dict) and name in spec:
         is_list = isinstance(spec[name], (list, tuple)) and not isinstance(value, list)
         spec[name] = [value] if is_list else value
@@ -91,13 +87,20 @@ def put(content: dict[str, Any], field: str, value: Any) -> None:
 
 def get(content: Mapping[str, Any], field: str) -> Any:
     """Return a field of a configuration, such as ``evals[0].root``; None: it has none."""
-    slot, _, name = field.partition(".")
-    part, _, number = slot.partition("[")
-    spec = content.get(part)
-    if number and spec is not None:
-        position = int(number.rstrip("]"))
-        spec = spec[position] if position < len(spec) else None
+    spec, name = _spec(content, field)
     return spec.get(name) if isinstance(spec, Mapping) else None
+
+
+def _spec(content: Mapping[str, Any], field: str) -> tuple[Any, str]:
+    """Return the part of a configuration that a field is in, and its name there."""
+    match = _FIELD.fullmatch(field)
+    if match is None:
+        return None, field
+    spec = content.get(match[1])
+    if match[2] is not None:
+        listed = isinstance(spec, (list, tuple)) and int(match[2]) < len(spec)
+        spec = spec[int(match[2])] if spec is not None and listed else None
+    return spec, match[3]
 
 
 # ------------------------------------------------------------------------------ what is shown

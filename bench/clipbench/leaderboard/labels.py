@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from clipbench.locations import content_in, get
 from clipbench.visible import visible
 
 Defaults = Callable[[str, str], Mapping[str, Any] | None]  # (kind, name) -> default parameters
@@ -43,7 +44,7 @@ def _compact(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, str):
-        return value[:8] if re.fullmatch("[0-9a-f]{64}", value) else value
+        return re.sub(r"^(?:sha256:)?([0-9a-f]{8})[0-9a-f]{56}$", r"\1", value)
     return json.dumps(value)
 
 
@@ -88,15 +89,17 @@ class Labels:
         self, results: Iterable[Mapping[str, Any]], defaults: Defaults | None = None
     ) -> None:
         self._defaults = defaults
+        results = list(results)
+        self._names = _names(results)
         tables: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
         for result in results:
             for kind in ("attack", "defense", "data", "model"):
-                tables[kind, result[kind]["name"]].append(_facts(kind, result))
+                tables[kind, result[kind]["name"]].append(self._facts(kind, result))
         self._differing = {key: differing(found) for key, found in tables.items()}
 
     def shown(self, kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
         """Return what the label of a result's attack, defense, data or model shows of it."""
-        name, facts = result[kind]["name"], _facts(kind, result)
+        name, facts = result[kind]["name"], self._facts(kind, result)
         apart = {key: facts[key] for key in facts if key in self._differing[kind, name]}
         if self._defaults is None or kind == "model":
             return apart
@@ -108,15 +111,44 @@ class Labels:
         }
         # What tells results apart comes first: a narrow table may cut the rest.
         first = {key: apart[key] for key in apart if key in changed or key == "evaluation"}
-        return first | changed
+        shown = first | changed
+        return {key: self._named(value) for key, value in shown.items()}
+
+    def _named(self, value: Any) -> Any:
+        """Return a value; of a content, the short name of what has it, and the hash's beginning."""
+        content = content_in(value)
+        name = self._names.get(content) if content else None
+        return value if content is None or name is None else f"{name}@{content[:8]}"
+
+    def _facts(self, kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        if kind == "model":
+            return {"image_size": result["model"]["image_size"]}
+        facts = dict(result[kind]["parameters"] or {})
+        if kind == "data":
+            facts["evaluation"] = result["data"]["evaluation"]["name"]
+            if contents := contents_of_tests(result["config"]):  # which a folder's name is not
+                facts["evaluation"] = "+".join(map(str, map(self._named, contents)))
+        return facts
 
     def of(self, kind: str, result: Mapping[str, Any]) -> str:
         """Return the label of a result's attack, defense, data or model."""
         return label(result[kind]["name"], self.shown(kind, result))
 
 
-def _facts(kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
-    if kind == "model":
-        return {"image_size": result["model"]["image_size"]}
-    facts = dict(result[kind]["parameters"] or {})
-    return facts | {"evaluation": result["data"]["evaluation"]["name"]} if kind == "data" else facts
+def contents_of_tests(config: Mapping[str, Any]) -> list[str]:
+    """Return what the evaluation sources of a configuration are, where it says so."""
+    evals = config.get("evals")
+    specs = [spec for spec in evals if isinstance(spec, Mapping)] if isinstance(evals, list) else []
+    found = [next(filter(content_in, spec.values()), None) for spec in specs]
+    return [content for content in found if content is not None]
+
+
+def _names(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return a short name by content: one for all results that have it, whatever each says."""
+    found: dict[str, str] = {}
+    for result in results:
+        for field, name in result.get("names", {}).items():
+            content = content_in(get(result["config"], field))
+            if content is not None:
+                found[content] = min(found.get(content, name), name)
+    return found

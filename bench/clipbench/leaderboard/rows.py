@@ -11,8 +11,16 @@ from statistics import median
 from typing import Any
 
 from clipbench.leaderboard.checks import parse_time
-from clipbench.leaderboard.labels import Labels, canonical, differing, label, settings
+from clipbench.leaderboard.labels import (
+    Labels,
+    canonical,
+    contents_of_tests,
+    differing,
+    label,
+    settings,
+)
 from clipbench.leaderboard.store import Result
+from clipbench.locations import content_in, get
 
 FIRST = ("none", "clip")  # the defenses that all others are held against
 
@@ -51,11 +59,18 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
 
 def _context(result: Result) -> tuple[Any, ...]:
     attack, model, data = result["attack"], result["model"], result["data"]
+    tests, net = data["evaluation"]["name"], model["name"]
+    # What was measured on, and which model, by content where the result has it: by any name or path
+    # the same data are the same.
+    if contents_of_tests(result["config"]):
+        tests = canonical(result["config"]["evals"])
+    if content := content_in(get(result["config"], "train.model")):
+        net = f"{net}@{content[:8]}"
     return (
         (attack["name"], canonical(attack["parameters"] or {}), attack["rate"] or 0.0),
         (attack["count"], attack["targets"] or 0),
-        (model["name"], canonical(model["image_size"])),
-        (data["name"], canonical(data["parameters"]), data["pairs"], data["evaluation"]["name"]),
+        (net, canonical(model["image_size"])),
+        (data["name"], canonical(data["parameters"]), data["pairs"], tests),
     )
 
 

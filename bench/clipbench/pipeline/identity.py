@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clipbench import locations, registry
+from clipbench.boundary import datasets
 from clipbench.config import RunConfig
 from clipbench.contents import FileHashes, tree
 from clipbench.contracts import HasFiles, Progress, is_prepared, no_progress
@@ -151,10 +152,9 @@ class Identifier:
         if slot.name == "data" and self._pairs is not None:
             return self._pairs
         source = registry.build("dataset", slot.spec)
-        if self._prepare:
-            where = source.prepare(self._cache, self._progress)
-        else:
-            where = is_prepared(source, self._cache)
+        where = is_prepared(source, self._cache)
+        if where is None and self._prepare:
+            where = datasets.prepare(source, self._cache, self._progress)
         if where is None:
             return None
         pairs = content_of(where, self._cache / "index", self._progress)
@@ -172,7 +172,7 @@ class Identifier:
             files = [item for place in found for item in _files_of(place)]
             return self._files.of_files(files, home)
         except MissingData:
-            source.evaluation()  # which says better what is missing
+            datasets.evaluation(source)  # which says better what is missing
             raise
 
     def _of_place(self, place: Place) -> str:

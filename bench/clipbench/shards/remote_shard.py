@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import tempfile
@@ -22,10 +23,12 @@ from typing import IO, Any
 
 from clipbench.disk import is_full
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
+from clipbench.locations import has_secret, redacted
 from clipbench.shards import pipes, tar
 from clipbench.shards.files import (
     human_bytes,
     locked_folder,
+    make_folder,
     no_space,
     read_json,
     sha256_file,
@@ -54,13 +57,22 @@ class RemoteShard(ABC):
 
     @property
     def shown(self) -> str:
-        """Where it comes from, as it may be told."""
-        return self.text
+        """Where it comes from, as it may be told: without passwords, tokens and commands."""
+        return redacted(self.text)
 
     @property
     def identity(self) -> str:
-        """Its folder in the cache."""
-        return hashlib.sha256(hashable(self.text)).hexdigest()[:24]
+        """What tells it from other shards in this process."""
+        return self.text
+
+    def folder(self, cache: Path) -> Path:
+        """Return its folder in the cache.
+
+        Its name is a hash of where the shard comes from; where that holds a password or a command,
+        with a key that does not leave the cache, so that nobody can guess it from the name.
+        """
+        key = _key(cache) if has_secret(self.text) else b""
+        return cache / hashlib.sha256(key + hashable(self.text)).hexdigest()[:24]
 
     @property
     def name(self) -> str:
@@ -69,10 +81,10 @@ class RemoteShard(ABC):
 
     def path(self, cache: Path) -> Path:
         """Return where it lies once it is fetched."""
-        return cache / self.identity / self.name
+        return self.folder(cache) / self.name
 
     def _record(self, cache: Path) -> Path:
-        return cache / self.identity / _RECORD
+        return self.folder(cache) / _RECORD
 
     def is_whole(self, cache: Path) -> bool:
         """Whether it was fetched to its end and has the size it had then."""
@@ -86,10 +98,10 @@ class RemoteShard(ABC):
 
     def fetch(self, cache: Path) -> None:
         """Put the shard into the cache, unless another process has."""
-        with locked_folder(cache / self.identity):
+        with locked_folder(self.folder(cache)):
             if self.is_whole(cache):
                 return
-            partial = cache / self.identity / "partial"
+            partial = self.folder(cache) / "partial"
             try:
                 self._fill(partial)
             except OSError as error:
@@ -129,6 +141,25 @@ class RemoteShard(ABC):
             )
 
 
+def _key(cache: Path) -> bytes:
+    """Return the key of a cache that only its owner can read, made if there is none."""
+    path = cache / f".key-{os.getuid() if hasattr(os, 'getuid') else 0}"
+    if not path.is_file():
+        make_folder(cache)
+        handle, name = tempfile.mkstemp(dir=cache, prefix=".key.")  # for its owner's eyes alone
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        try:
+            os.link(name, path)  # unless another process was first
+        except FileExistsError:
+            pass
+        except OSError:  # no links on this file system
+            shutil.copy(name, path)
+        finally:
+            Path(name).unlink()
+    return path.read_bytes()
+
+
 def _problem_of(path: Path) -> str | None:
     """Return what is wrong with a tar, told from its headers; None if it goes on to its end."""
     try:
@@ -163,7 +194,7 @@ class CommandShard(RemoteShard):
             )
             assert process.stdout is not None
             try:
-                _copy(process.stdout, file, 0, self.text)
+                _copy(process.stdout, file, 0, self.shown)
             except BaseException:
                 process.kill()
                 raise
@@ -174,7 +205,7 @@ class CommandShard(RemoteShard):
             said = complaints.read(400).decode(errors="replace").strip().partition("\n")[0]
         if status != 0:
             partial.unlink()
-            raise MissingData(f"{self.text} ended with status {status}: {said or 'no message'}.")
+            raise MissingData(f"{self.shown} ended with status {status}: {said or 'no message'}.")
 
 
 class UrlShard(RemoteShard):
@@ -196,11 +227,6 @@ class UrlShard(RemoteShard):
         return "Basic " + base64.b64encode(urllib.parse.unquote(said).encode()).decode()
 
     @property
-    def shown(self) -> str:
-        """Where it comes from, without a password."""
-        return self.text.replace(self.text.partition("#")[0], self._address, 1)
-
-    @property
     def name(self) -> str:
         """The name that its address ends in, made safe."""
         last = urllib.parse.urlsplit(self._address).path.rpartition("/")[2]
@@ -212,7 +238,7 @@ class UrlShard(RemoteShard):
         wanted = _HASH.fullmatch(self.text.partition("#")[2])
         if wanted is not None and wanted[1] != digest:
             raise CorruptData(
-                f"{self._address} has SHA-256 {digest}, not {wanted[1]}; it is another file."
+                f"{self.shown} has SHA-256 {digest}, not {wanted[1]}; it is another file."
             )
 
     def _fill(self, partial: Path) -> None:
@@ -225,7 +251,7 @@ class UrlShard(RemoteShard):
                 error.close()
                 if error.code < 500 and error.code not in {408, 416, 429}:
                     raise MissingData(
-                        f"{self._address} can't be fetched: {error.code} {error.reason}."
+                        f"{self.shown} can't be fetched: {error.code} {error.reason}."
                     ) from error
                 if error.code == 416:  # what lies here is no part of the file
                     partial.unlink(missing_ok=True)
@@ -239,7 +265,7 @@ class UrlShard(RemoteShard):
             if attempt < _ATTEMPTS:
                 time.sleep(min(30.0, PAUSE_S * 2**attempt))
         raise ClipbenchError(
-            f"{self._address} can't be fetched, tried {_ATTEMPTS} times ({last}). Run the same"
+            f"{self.shown} can't be fetched, tried {_ATTEMPTS} times ({last}). Run the same"
             " command again; it goes on where it stopped."
         ) from last
 
@@ -258,11 +284,11 @@ class UrlShard(RemoteShard):
             resumes = answer.status == 206
             start = have if resumes else 0
             length = int(answer.headers.get("Content-Length") or 0)
-            _check_room(partial, start + length, length, self._address)
+            _check_room(partial, start + length, length, self.shown)
             if not resumes:
                 _keep_version(version, answer.headers)
             with partial.open("ab" if resumes else "wb") as file:
-                _copy(answer, file, start, self._address)
+                _copy(answer, file, start, self.shown)
                 if length and file.tell() != start + length:
                     raise OSError(f"broke off after {file.tell()} of {start + length} bytes")
 

@@ -14,11 +14,16 @@ from clipbench.config import RunConfig, resolve
 from clipbench.errors import BadInput, BadSetting
 from clipbench.leaderboard.foreign import REFUSALS
 from clipbench.leaderboard.store import Result
+from clipbench.locations import content_in
 from clipbench.plugins import Kind
 from clipbench.request import combine
 from clipbench.settings import TrainSettings
 
 _FROM_FILES = "it used plugins that are files of their own, and a result does not hold their code"
+_ELSEWHERE = (
+    "it names its data by their content, and not where they lie; with the files at hand,"
+    " `clipbench reproduce RESULT --data PATH` makes it again"
+)
 _OTHERWISE = "this version of clipbench resolves its settings to another configuration"
 
 
@@ -71,6 +76,9 @@ def _words(result: Result) -> list[str]:
     plugins = result.get("metric_plugins", [])
     if config.code or any(plugin["code_sha256"] for plugin in plugins):
         raise BadSetting(_FROM_FILES)
+    specs = [config.data, *config.evals, config.trusted or {}, config.attack, vars(config.train)]
+    if any(content_in(value) for spec in specs for value in spec.values()):
+        raise BadSetting(_ELSEWHERE)
     metrics = [{**plugin["parameters"], "name": plugin["name"]} for plugin in plugins]
     layer = _layer(config, metrics)
     again = combine({**layer, "seed": (config.seed,)}).configs()
