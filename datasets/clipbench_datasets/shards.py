@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.contracts import Progress, Recipe, no_progress
-from clipbench.errors import BadSetting, ClipbenchError, CorruptData
+from clipbench.errors import BadSetting, CorruptData
 from clipbench.locations import Location
+from clipbench.shards import sizes
 from clipbench.shards.fields import read as read_fields
-from clipbench.shards.files import read_json
 from clipbench.shards.importing import Entry
 from clipbench.shards.index import Incomplete
 from clipbench.shards.reader import ShardSet
@@ -28,6 +28,7 @@ from clipbench.shards.sources import expand
 
 from . import _training as training
 
+_LARGE = 10**9  # bytes; the headers of less are read in no time
 _OF_THE_PAIR = frozenset({"caption", "key", "status", "sha256", "width", "height"})
 
 
@@ -60,8 +61,8 @@ class Shards:
     def num_pairs(self) -> int:
         """Return how many complete pairs there are, whether all can be used or not.
 
-        Taken from ``sizes.json`` where it lists every shard, else from the index. 0 for remote
-        shards, which are counted when they are fetched.
+        Of large sets taken from ``sizes.json`` where that lists every shard, else counted. 0 for
+        remote shards, which are counted when they are fetched.
         """
         if is_remote(self.source):
             return 0
@@ -176,20 +177,14 @@ def _count(
     paths: tuple[Path, ...],
     stamps: object,  # noqa: ARG001 - makes a changed set another one
 ) -> int:
-    sizes = {folder: _sizes(folder) for folder in {path.parent for path in paths}}
-    counts = [sizes[path.parent].get(path.name) for path in paths]
+    told = {folder: sizes.read(folder) for folder in {path.parent for path in paths}}
+    counts = [told[path.parent].get(path.name) for path in paths]
     known: list[int] = [count for count in counts if type(count) is int]
     total = sum(known)
-    if caption_field is None and len(known) == len(counts) and total > 0:
+    large = sum(path.stat().st_size for path in paths) > _LARGE
+    if large and caption_field is None and len(known) == len(counts) and total > 0:
         return total
     return len(ShardSet.open(source, caption_field=caption_field, on_incomplete="skip"))
-
-
-def _sizes(folder: Path) -> Mapping[str, Any]:
-    try:
-        return read_json(folder / "sizes.json")
-    except ClipbenchError:  # not there or damaged: the shards themselves tell
-        return {}
 
 
 DATASET = Shards

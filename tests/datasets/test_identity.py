@@ -12,6 +12,7 @@ import pytest
 from commands import Bench, command
 
 from clipbench import registry
+from clipbench.leaderboard.result import config_hash
 from clipbench.locations import location_fields
 from clipbench.settings import TrainSettings
 
@@ -181,3 +182,108 @@ def test_what_says_where_something_lies_is_known_by_its_type() -> None:
         "torchvision": ["classnames", "root", "templates"],
         "visual_genome": ["annotations", "images"],
     }
+
+
+# -------------------------------------------------------------------------- what leaves the machine
+
+
+def test_a_submitted_result_is_made_again_where_its_data_lie(own: Bench, here: Path) -> None:
+    """It asks where they lie, takes no others, and is reproduced from a folder that was moved."""
+    result = own.run("./crawl", *EVAL, *ATTACK)
+    (folder,) = own.runs.iterdir()
+    board = here / "board"
+    named = ("--name", "data.path=our-crawl", "--name", "evals[0].root=our-tests")
+    assert command("submit", folder, "--to", board, *named, "-q").status == 0
+    (file,) = board.iterdir()
+    kept = json.loads(file.read_text())
+    assert {"data.path": "our-crawl", "evals[0].root": "our-tests"}.items() <= kept["names"].items()
+    assert str(here) not in file.read_text()
+    assert "(path=our-crawl@" in command("leaderboard", board, "--format", "csv").out
+    (here / "crawl").rename(here / "moved")
+    line = ["reproduce", file, "--out", here / "again", "--cache", own.cache, "-q"]
+    assert "--where data.path=PATH --where evals[0].root=PATH" in command(*line).error
+    line += ["--where", "evals[0].root=tests", "--where", f"train.model={own.model}"]
+    loose_layouts.shards(here / "others", first=5)
+    assert "is not what the result was made with" in command(*line, "--data", "others").error
+    assert not (here / "again").exists()
+    done = command(*line, "--data", "moved")
+    assert (done.status, done.out.splitlines()[-1]) == (0, f"{result['id']} is reproduced."), (
+        done.err
+    )
+
+
+def test_a_run_of_ones_own_is_made_again_without_a_word(own: Bench, here: Path) -> None:
+    """Its config.json says where everything lies, in whatever folder the command is typed."""
+    own.run("./crawl", *EVAL)
+    (folder,) = own.runs.iterdir()
+    done = command("reproduce", folder, "--out", here / "again", "--cache", own.cache, "-q")
+    assert done.status == 0, done.err
+
+
+SECRET = "hf_NotARealToken"
+
+
+def test_no_record_holds_a_token(own: Bench, here: Path) -> None:
+    """A command is told of as redacted, in files and words, and so is the folder of the cache."""
+    shutil.copy(here / "crawl" / "00000.tar", here / "source.tar")
+    data = f"pipe:env HEADER='Authorization: Bearer {SECRET}' cat source.tar"
+    done = own.do(data, *EVAL, *ATTACK)
+    warning = "data.path may hold a password or a token; what is recorded is pipe:env (redacted)"
+    assert warning in done.err
+    assert SECRET not in done.err + done.out
+    assert command("submit", own.runs, "--to", here / "board", "-q").status == 0
+    files = [file for place in (own.folder, here / "board") for file in place.rglob("*")]
+    texts = [file for file in files if file.is_file() and SECRET.encode() in file.read_bytes()]
+    assert texts == []
+    assert done.result["names"]["data.path"] == "pipe"
+    again = own.do(data, *EVAL, *ATTACK)
+    assert again.result == done.result
+    assert own.run(here / "source.tar", *EVAL, *ATTACK) == done.result
+
+
+def test_a_result_with_a_token_in_it_is_not_taken_in(own: Bench, here: Path) -> None:
+    """As an earlier clipbench wrote them; one with a path is, and flagged."""
+    result = own.run("./crawl", *EVAL)
+    told = {}
+    for path in ("pipe:curl -H 'Authorization: Bearer x' http://h/0.tar", "/data/company/crawl"):
+        old = json.loads(json.dumps(result))
+        old["config"]["data"]["path"] = old["data"]["parameters"]["path"] = path
+        old["config_sha256"] = config_hash(old["config"])
+        old["id"] = old["config_sha256"][:16]
+        (here / "old.json").write_text(json.dumps(old))
+        told[path[:4]] = command("submit", here / "old.json", "--to", here / "board")
+    assert "holds a command, or an address that may hold a password" in told["pipe"].error
+    assert "it names its data by a path" in told["/dat"].err
+    assert command("leaderboard", here / "board").status == 0
+
+
+def test_test_data_that_moved_are_named_beside_a_ledger(own: Bench, here: Path) -> None:
+    """`evaluate --ledger` measures on what `--eval` names; of others it says that they are such."""
+    own.run("./crawl", *EVAL)
+    (folder,) = own.runs.iterdir()
+    line = ["poison", "--data", "./crawl", *EVAL, *ATTACK[:4], "--out", "set", "--cache", own.cache]
+    assert command(*line, "-q").status == 0
+    measure = ["evaluate", "--checkpoint", folder, "--model", own.model, "--cache", own.cache]
+    measure += ["--ledger", "set", "--json"]
+    first = command(*measure)
+    assert first.result["metrics"]["attack_success"]["n"] > 0
+    (here / "tests").rename(here / "moved")
+    assert "name those to measure on with --eval" in command(*measure).error
+    spec = "torchvision:dataset=ImageFolder,root=moved,reserve=1"
+    second = command(*measure, "--eval", spec)
+    assert (second.result["metrics"], second.err) == (first.result["metrics"], "")
+    next((here / "moved").rglob("*.jpg")).write_bytes(loose_layouts.jpeg(99))
+    assert "are not those that the ledger was made with" in command(*measure, "--eval", spec).err
+
+
+@pytest.mark.parametrize("said", [3, 10_000])
+def test_a_stale_sizes_json_is_told_of(own: Bench, here: Path, said: int) -> None:
+    """What is there counts, in the plan and in the run; the file of other shards gets a word."""
+    result = own.run("./crawl", *EVAL, *ATTACK)
+    (here / "crawl" / "sizes.json").write_text(json.dumps({"00000.tar": said}))
+    line = ["run", "--data", "./crawl", *EVAL, "--attack", "badnets", "--rate", "20%"]
+    line += ["--model", own.model, "--epochs", 1, "--batch-size", 8, "--warmup", 0]
+    done = command(*line, "--out", own.runs, "--cache", own.cache, "--json")
+    assert done.status == 0, done.err
+    assert f"sizes.json counts {said:,} pairs in shards that have" in done.err
+    assert f"shards ./crawl, {result['data']['pairs']} pairs" in done.err

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from clipbench import registry
 from clipbench.bundled import PUBLISHED, published_rows
+from clipbench.config import RunConfig
 from clipbench.describe import arguments_of, own_doc, text_of
 from clipbench.errors import BadSetting
 from clipbench.request import DEFAULT_OUT, KEYS, Request, combine, default_cache, read_yaml
@@ -348,6 +349,34 @@ def given(ctx: click.Context, names: Sequence[str]) -> tuple[dict[str, Any], dic
         {n: ctx.params[n] for n in names if by_source[n] is ParameterSource.COMMANDLINE},
         {n: ctx.params[n] for n in names if by_source[n] is ParameterSource.ENVIRONMENT},
     )
+
+
+def refuse_unused(wanted: str, *names: str, unless: bool) -> None:
+    """Refuse options that would be ignored: whoever typed one thinks that it does something.
+
+    Args:
+        wanted: what they need, for the message.
+        names: parameters of the command.
+        unless: whether that is so.
+
+    Raises:
+        BadSetting: one of them is on the command line, and it is not.
+    """
+    ctx = click.get_current_context()
+    typed = [n for n in names if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE]
+    if typed and not unless:
+        flags = {item.name: item.opts[0] for item in ctx.command.params}
+        raise BadSetting(f"{flags[typed[0]]} would be ignored: it needs {wanted}.")
+
+
+def refuse_unused_trusted(configs: Sequence[RunConfig]) -> None:
+    """Refuse ``--trusted`` where no run has a defense that is given such pairs.
+
+    Raises:
+        BadSetting: it would be ignored.
+    """
+    wanted = "a defense that needs pairs known to be clean, such as cleanclip"
+    refuse_unused(wanted, "trusted", unless=any(config.trusted for config in configs))
 
 
 def _allow_commands(typed: list[str]) -> None:

@@ -78,6 +78,7 @@ def command(
     from clipbench.regression.bands import read_baseline  # noqa: PLC0415
     from clipbench.regression.margins import check_free  # noqa: PLC0415
 
+    options.refuse_unused("no --write, which checks nothing", "junit", "as_json", unless=not write)
     with ExitStack() as stack:
         above, environment = options.given(ctx, ("out", "cache", "threads"))
         fresh = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipbench-check-")))

@@ -86,6 +86,7 @@ def command(name: str, kind: Kind | None, show: Path | None, as_json: bool, **ot
     if show is not None:
         _show(name, show, as_json, **other)
         return
+    options.refuse_unused("--show", "files", "data", "quality", "settings", unless=False)
     found = {item: registry.describe(cls) for item, cls in _find(name, kind).items()}
     if as_json:
         print_json([{"kind": item, "name": name, **text.to_json()} for item, text in found.items()])

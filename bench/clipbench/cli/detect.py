@@ -98,6 +98,8 @@ def command(
     from dataclasses import replace  # noqa: PLC0415
 
     configs = replace(request, defenses=lists.each(methods, "methods")).configs()
+    options.refuse_unused_trusted(configs)
+    options.refuse_unused("--ledger", "drop", unless=ledger is not None)
     if dry_run and as_json:
         print_json([config.to_json() for config in configs])
         return

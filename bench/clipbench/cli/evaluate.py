@@ -71,6 +71,9 @@ def command(
 
     Clean accuracy and retrieval; with a ledger attack success, too.
     """
+    options.refuse_unused("--ledger", "allow_code", unless=ledger is not None)
+    wanted = "no --eval, for it says what to measure on where that is not named"
+    options.refuse_unused(wanted, "data", unless=not evals)
     from clipbench.pipeline.evaluate import evaluate_checkpoint  # noqa: PLC0415 - heavy
 
     with reporter_for(quiet) as reporter:

@@ -111,6 +111,7 @@ def command(
     attack, rate, defense, model and data; its seeds are put together. Numbers that papers report
     stand in a table of their own below.
     """
+    options.refuse_unused("--format matrix", "cell", unless=style == MATRIX)
     from clipbench.leaderboard import export  # noqa: PLC0415
     from clipbench.leaderboard.tables import of_runs  # noqa: PLC0415 - heavy
 

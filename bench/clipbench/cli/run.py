@@ -55,6 +55,7 @@ def command(
     """
     request = options.request_of(ctx)
     configs = request.configs()
+    options.refuse_unused_trusted(configs)
     if dry_run and as_json:
         print_json([config.to_json() for config in configs])
         return

@@ -75,6 +75,7 @@ def command(
     """
     if not results and reported is None:
         raise BadSetting("There is nothing to submit: name result files, or --reported FILE.csv.")
+    options.refuse_unused("results to submit", "ledgers", "names", unless=bool(results))
     if folder.exists() and not folder.is_dir():
         raise BadSetting(f"{folder} is no folder; name another with --to.")
     with reporter_for(quiet) as reporter:

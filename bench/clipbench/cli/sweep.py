@@ -60,6 +60,10 @@ def command(
     from clipbench.sweep.grid import read_grid  # noqa: PLC0415
     from clipbench.sweep.status import Status, label  # noqa: PLC0415
 
+    slurm = executor == "slurm"
+    options.refuse_unused("--executor slurm", "slurm_settings", unless=slurm)
+    wanted = "--executor local; of Slurm ask for --slurm array_parallelism=N"
+    options.refuse_unused(wanted, "jobs", unless=not slurm)
     grid = read_grid(file, *options.given(ctx, ("out", "cache", "threads")))
     if dry_run and as_json:
         print_json([config.to_json() for config in grid.configs])

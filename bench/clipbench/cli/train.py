@@ -55,6 +55,7 @@ def command(
     """
     request = options.request_of(ctx)
     config = request.config()
+    options.refuse_unused_trusted([config])
     if dry_run and as_json:
         print_json([config.to_json()])
         return

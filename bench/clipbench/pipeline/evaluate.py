@@ -13,7 +13,7 @@ from clipbench.boundary import attacks
 from clipbench.config import RunConfig
 from clipbench.contents import FileHashes
 from clipbench.contracts import AnyProbes, Attack
-from clipbench.errors import BadSetting, UnknownName
+from clipbench.errors import BadInput, BadSetting, UnknownName
 from clipbench.evaluation import plugins
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import Metrics, evaluate_sets
@@ -214,9 +214,13 @@ def _of_places(
                 f"{book.path} says what its test data are, and not where they lie here; name them"
                 f" with {names}."
             )
-        if book.evals and contents_of(evals, cache) != recorded:
+        try:
+            same = not book.evals or contents_of(evals, cache) == recorded
+        except BadInput:  # they are gone, or something else lies in their place
+            same = False
+        if not same:
             raise BadSetting(
-                f"The test data of {book.path} have changed since, or others lie in their place;"
+                f"The test data of {book.path} are not where they were any more, or have changed;"
                 f" name those to measure on with {names}."
             )
     return data, evals

@@ -11,6 +11,7 @@ from clipbench.leaderboard.result import config_hash
 from clipbench.pipeline.identity import identify, write_places
 from clipbench.pipeline.parts import Parts, Prepared, with_crafted
 from clipbench.progress import Reporter
+from clipbench.shards import sizes
 from clipbench.shards.ledger import read_head, read_ledger
 from clipbench.shards.overlay import PoisonedSet, write_poisoned
 from clipbench.shards.screen import is_foreign
@@ -83,9 +84,11 @@ def training_set(
 
 
 def tell_left_out(usable: UsablePairs, reporter: Reporter) -> None:
-    """Tell a person how many pairs of a set can't be used, and why, if there are any."""
+    """Tell a person how many pairs of a set can't be used, and why; and of a wrong sizes.json."""
     if usable.left_out:
         reporter.note(f"of {usable.full.source}: {usable.summary()}")
+    for text in sizes.wrong(usable.full):
+        reporter.warning(text)
 
 
 def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:

@@ -218,6 +218,11 @@ class UrlShard(RemoteShard):
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     @property
+    def _told(self) -> str:
+        """The address in messages."""
+        return self.shown.partition("#")[0]
+
+    @property
     def _authorization(self) -> str | None:
         """What tells the server who asks, if the address does."""
         parts = urllib.parse.urlsplit(self.text)
@@ -238,12 +243,12 @@ class UrlShard(RemoteShard):
         wanted = _HASH.fullmatch(self.text.partition("#")[2])
         if wanted is not None and wanted[1] != digest:
             raise CorruptData(
-                f"{self.shown} has SHA-256 {digest}, not {wanted[1]}; it is another file."
+                f"{self._told} has SHA-256 {digest}, not {wanted[1]}; it is another file."
             )
 
     def _fill(self, partial: Path) -> None:
         if (fragment := self.text.partition("#")[2]) and not _HASH.fullmatch(fragment):
-            raise BadSetting(f"{self.shown}: behind # can only stand sha256= and 64 hex digits.")
+            raise BadSetting(f"{self._told}: behind # can only stand sha256= and 64 hex digits.")
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 self._download(partial)
@@ -251,7 +256,7 @@ class UrlShard(RemoteShard):
                 error.close()
                 if error.code < 500 and error.code not in {408, 416, 429}:
                     raise MissingData(
-                        f"{self.shown} can't be fetched: {error.code} {error.reason}."
+                        f"{self._told} can't be fetched: {error.code} {error.reason}."
                     ) from error
                 if error.code == 416:  # what lies here is no part of the file
                     partial.unlink(missing_ok=True)
@@ -265,7 +270,7 @@ class UrlShard(RemoteShard):
             if attempt < _ATTEMPTS:
                 time.sleep(min(30.0, PAUSE_S * 2**attempt))
         raise ClipbenchError(
-            f"{self.shown} can't be fetched, tried {_ATTEMPTS} times ({last}). Run the same"
+            f"{self._told} can't be fetched, tried {_ATTEMPTS} times ({last}). Run the same"
             " command again; it goes on where it stopped."
         ) from last
 
@@ -284,11 +289,11 @@ class UrlShard(RemoteShard):
             resumes = answer.status == 206
             start = have if resumes else 0
             length = int(answer.headers.get("Content-Length") or 0)
-            _check_room(partial, start + length, length, self.shown)
+            _check_room(partial, start + length, length, self._told)
             if not resumes:
                 _keep_version(version, answer.headers)
             with partial.open("ab" if resumes else "wb") as file:
-                _copy(answer, file, start, self.shown)
+                _copy(answer, file, start, self._told)
                 if length and file.tell() != start + length:
                     raise OSError(f"broke off after {file.tell()} of {start + length} bytes")
 
