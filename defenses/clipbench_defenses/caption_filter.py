@@ -1,0 +1,128 @@
+"""Caption filter: drop the pairs whose captions look wrong, and train on the rest.
+
+Rules of crawled sets. Length: Gadre et al. DataComp. NeurIPS 2023, section 3.5 and appendix,
+"basic filtering". https://arxiv.org/abs/2304.14108
+
+Not of a paper on poisoning; what a team that crawls does before it trains.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clipbench.contracts import DefenseRun, EpochPairs, Phase, TrainingFacts
+from clipbench.errors import BadSetting
+from clipbench.rng import generator
+from clipbench_defenses._plain import loss
+
+
+@dataclass(frozen=True)
+class CaptionFilter:
+    """Drop captions that are too short or long, that repeat, or that a pattern does not match.
+
+    Args:
+        min_words: fewest words of a caption.
+        max_words: most words of a caption; none: any number.
+        pattern: a regular expression that a caption must have a match of, as in
+            pattern="[a-z]"; none: any.
+        letters: the alphabet that all letters must be of: any, ascii or latin.
+        repeats: most pairs of one caption, those kept drawn from the seed, by captions without
+            regard to case and space; none: any number.
+    """
+
+    min_words: int = 3
+    max_words: int | None = None
+    pattern: str | None = None
+    letters: str = "any"
+    repeats: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_words < 0:
+            raise BadSetting(f"caption_filter.min_words must be at least 0. Got {self.min_words}.")
+        if self.max_words is not None and self.max_words < max(1, self.min_words):
+            raise BadSetting(
+                f"caption_filter.max_words must be at least min_words. Got {self.max_words}."
+            )
+        if self.repeats is not None and self.repeats < 1:
+            raise BadSetting(f"caption_filter.repeats must be at least 1. Got {self.repeats}.")
+        if self.letters not in _LAST:
+            raise BadSetting(
+                f"caption_filter.letters must be any, ascii or latin. Got {self.letters!r}."
+            )
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise BadSetting(
+                f"caption_filter.pattern is no regular expression: {error}. Got {self.pattern!r}."
+            ) from error
+
+    def start(self, facts: TrainingFacts) -> DefenseRun:
+        """Return the filter at work in one training."""
+        return CaptionFilterRun(self, facts.seed)
+
+    def passes(self, caption: str) -> bool:
+        """Tell whether a caption passes, whatever the others are."""
+        words = len(caption.split())
+        last = _LAST[self.letters]
+        return (
+            self.min_words <= words
+            and (self.max_words is None or words <= self.max_words)
+            and (self.pattern is None or re.search(self.pattern, caption) is not None)
+            and all(ord(character) <= last for character in caption if character.isalpha())
+        )
+
+
+_LAST = {"any": 0x10FFFF, "ascii": 0x7F, "latin": 0x24F}  # code points of the last letters
+
+
+class CaptionFilterRun:
+    """The filter at work: what it keeps is found before the first epoch."""
+
+    def __init__(self, config: CaptionFilter, seed: int) -> None:
+        self._config, self._seed = config, seed
+        self._keep: Tensor | None = None
+
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002
+        """Yield the one phase of an epoch; before the first, read all captions."""
+        if self._keep is None:
+            self._keep = self._kept(pairs.whole_set.captions())
+        yield Phase("kept", loss, keep=self._keep[torch.from_numpy(pairs.numbers)])
+
+    def _kept(self, captions: Sequence[str]) -> Tensor:
+        sound = np.fromiter((self._config.passes(caption) for caption in captions), dtype=bool)
+        most = self._config.repeats
+        if most is not None:
+            seen: Counter[int] = Counter()
+            texts = [hash_of(caption) for caption in captions]
+            for number in generator(self._seed, "caption_filter").permutation(len(texts)).tolist():
+                if sound[number]:
+                    seen[texts[number]] += 1
+                    sound[number] = seen[texts[number]] <= most
+        return torch.from_numpy(sound)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return which pairs are kept."""
+        return {"keep": self._keep}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a saved state."""
+        self._keep = state["keep"]
+
+
+def hash_of(caption: str) -> int:
+    """Return what captions that differ in case and space alone have in common, in little memory.
+
+    Two other captions share it by chance once in 2**64 pairs.
+    """
+    return hash(" ".join(caption.split()).casefold())
+
+
+DEFENSE = CaptionFilter
