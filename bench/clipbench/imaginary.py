@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from clipbench.boundary import readonly
-from clipbench.contracts import Image, Score, TrainingFacts
+from clipbench.contracts import Image, Score, Stage, TrainingFacts
 from clipbench.errors import ClipbenchError
 from clipbench.rng import generator
 
@@ -167,3 +167,19 @@ class ImaginaryPairs:
         scores = score(*torch.nn.functional.normalize(features, dim=2))
         times = -(-self._facts.num_pairs // self._size)
         return scores.repeat(times)[: max(self._facts.num_pairs, self._size)]
+
+
+def imagined(facts: TrainingFacts, stage: Stage, epoch: int, whole: float = 1.0) -> ImaginaryPairs:
+    """Return the imaginary pairs of an epoch.
+
+    Args:
+        facts: what the defense was told.
+        stage: that the epoch is part of.
+        epoch: its number.
+        whole: pairs of the set over pairs of an epoch.
+    """
+    if not stage.trusted:
+        size = facts.pairs_per_epoch
+        return ImaginaryPairs(facts, epoch, size, whole, max(size, facts.num_pairs))
+    size = facts.trusted_pairs
+    return ImaginaryPairs(facts, epoch, size, size / facts.pairs_per_epoch, size)

@@ -145,7 +145,8 @@ def some_of_each(groups: npt.NDArray[np.int64], copies: int, seed: int) -> npt.N
     starts = np.cumsum(sizes) - sizes
     rank = np.empty(len(groups), np.int64)
     rank[order] = np.arange(len(groups)) - np.repeat(starts, sizes)
-    return (rank < copies) | (sizes[groups] == 1)
+    kept: npt.NDArray[np.bool_] = (rank < copies) | (sizes[groups] == 1)
+    return kept
 
 
 DEFENSE = Dedup

@@ -39,10 +39,13 @@ def tell_plans(
 
     Raises:
         UnknownName, BadSetting, MissingData, CorruptData: something that a run needs can't be used.
+        PluginFault: a plugin is sure to fail.
     """
     for plan in plans:
         tell_lines(plan.lines(), reporter, dry=dry)
     left = [plan for plan in plans if not plan.done and plan.parts.num_pairs]
+    for plan in plans:
+        plan.try_plugins()
     if timed:
         tell_times([(p.label, partial(p.estimate, cache)) for p in left], reporter, dry=dry)
     for plan in left if not timed else ():

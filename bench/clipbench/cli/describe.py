@@ -13,7 +13,8 @@ from clipbench import registry
 from clipbench.boundary import attacks, datasets
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result
-from clipbench.errors import BadInput, BadSetting, MissingData, UnknownName
+from clipbench.errors import BadInput, BadSetting, ClipbenchError, MissingData, UnknownName
+from clipbench.heldout import HeldOut
 from clipbench.named_files import check_picture
 from clipbench.plugins import KINDS, Kind
 from clipbench.settings import TrainSettings
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from clipbench.contracts import Image
 
 WIDTH = 100
+SMALL = "shapes:size=64,test_size=100,targets_size=100"  # that a plugin is tried on
 SHOWN = 4  # images of a data set on a contact sheet
 MEANINGS = {
     "psnr": "triggered against clean, dB; higher is harder to see",
@@ -61,6 +63,12 @@ MEANINGS = {
     show_default="test images of --data",
     help="With --show: put the trigger on this image. Repeatable.",
 )
+@options.option(
+    "--check",
+    is_flag=True,
+    envvar=None,
+    help="Try what a plugin of its kind owes, on 64 pairs; exit status 1 where something fails.",
+)
 @options.data_option
 @options.option(
     "--quality",
@@ -77,12 +85,17 @@ MEANINGS = {
     help="With --show: the victim's augmentation, e.g. crop_scale=0.5. Repeatable.",
 )
 @options.json_option
-def command(name: str, kind: Kind | None, show: Path | None, as_json: bool, **other: Any) -> None:
+def command(
+    name: str, kind: Kind | None, show: Path | None, check: bool, as_json: bool, **other: Any
+) -> None:
     """Show what a plugin does, its parameters and its paper.
 
     NAME is a name that `clipbench list` shows, module:object, or the path of a .py file. With
-    --show, NAME is an attack and may have parameters: badnets:size=0.07.
+    --show or --check NAME may have parameters: badnets:size=0.07.
     """
+    if check:
+        _check(name, kind, as_json, data=other["data"])
+        return
     if show is not None:
         _show(name, show, as_json, **other)
         return
@@ -92,6 +105,26 @@ def command(name: str, kind: Kind | None, show: Path | None, as_json: bool, **ot
         print_json([{"kind": item, "name": name, **text.to_json()} for item, text in found.items()])
     else:
         print_result("\n\n".join(_text(item, name, text) for item, text in found.items()))
+
+
+def _check(name: str, kind: Kind | None, as_json: bool, *, data: str) -> None:
+    """Try a plugin, and print a line for each thing that it owes."""
+    from clipbench.boundary import battery  # noqa: PLC0415 - heavy
+
+    found = next(iter(_find(name, kind)))
+    spec = SMALL if registry.parse("dataset", data).name == "shapes" else data
+    held_out = HeldOut.of(spec, ())
+    checks = battery.of_plugin(found, name, held_out.primary, lambda: held_out.targets)
+    if as_json:
+        print_json([dataclasses.asdict(check) for check in checks])
+    else:
+        for check in checks:
+            word = "FAILED" if check.problem else "untried" if check.untried else "ok"
+            why = check.problem or check.untried
+            print_result(f"{word:7} {check.owes}{': ' if why else ''}{why}")
+    failed = sum(bool(check.problem) for check in checks)
+    if failed:
+        raise ClipbenchError(f"{failed} of {len(checks)} checks of {name} failed.")
 
 
 def _show(
@@ -161,8 +194,11 @@ def _find(name: str, kind: Kind | None) -> dict[Kind, type]:
             found[item] = registry.load(item, name)
         except BadInput as error:
             problems.append(error)
-    if not found:
-        raise problems[0]
+    if not found:  # what a file is not says nothing; what is wrong with what it is, does
+        telling = [
+            error for error in problems if ": end the file with a line like" not in str(error)
+        ]
+        raise (telling or problems)[0]
     return found
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from clipbench import locations
 from clipbench.boundary import attacks
+from clipbench.boundary.faults import before_work, is_ours
 from clipbench.config import RunConfig
 from clipbench.contracts import Progress, no_progress
 from clipbench.models import create_model, model_config
@@ -15,7 +16,7 @@ from clipbench.pipeline.files import CHECKPOINT, RESULT
 from clipbench.pipeline.folders import folder_of, words
 from clipbench.pipeline.identity import Identifier, places
 from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.work import epochs_of
+from clipbench.pipeline.work import IMAGINARY, epochs_of, facts_of
 from clipbench.training.text import check_text_tower
 from clipbench.words import amount, counted
 
@@ -96,6 +97,26 @@ class Plan:
             create_model(train.model, self.config.seed, train.pretrained)
         _ = self.parts.held_out.sets
 
+    def try_plugins(self) -> None:
+        """Try the plugins that are no part of clipbench, on a few pairs that are nowhere.
+
+        Raises:
+            PluginFault: one of them is sure to fail, whatever the pairs.
+        """
+        parts, config = self.parts, self.config
+        if self.done or all(map(is_ours, (parts.attack, parts.defense, *parts.metrics.values()))):
+            return
+        from clipbench.boundary import battery  # noqa: PLC0415 - heavy
+
+        facts = facts_of(config, parts.defense, parts.pairs_after or IMAGINARY, "cpu")
+        with before_work():
+            battery.before_training(parts.defense, facts)
+            if parts.count:
+                scene = parts.held_out.scene(parts.count, config.seed)
+                battery.before_poisoning(parts.attack, scene)
+            for metric in parts.metrics.values():
+                battery.before_measuring(metric, parts.held_out.sets)
+
     def estimate(self, cache: Path) -> Estimate:
         """Return how long the run takes from where it is; the number of pairs is known.
 
@@ -144,9 +165,10 @@ def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_p
         UnknownName, BadSetting, MissingData: a plugin, the model or a count can't be used, or the
             defense refuses the run's settings.
     """
-    parts = Parts.of(config)
-    check_text_tower(config.train.model, model_config(config.train.model))
-    epochs = epochs_of(config, parts.defense, parts.pairs_after) if parts.num_pairs else 0
+    with before_work():
+        parts = Parts.of(config)
+        check_text_tower(config.train.model, model_config(config.train.model))
+        epochs = epochs_of(config, parts.defense, parts.pairs_after) if parts.num_pairs else 0
     known = Identifier(cache, progress).identified(config)
     if known is None:
         return Plan(config, parts, False, epochs, 0, None, out)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipbench import registry
+from clipbench.boundary.faults import before_work
 from clipbench.config import RunConfig
 from clipbench.models import WEIGHTS_FILE, create_model, model_config
 from clipbench.pipeline.estimate import Estimate, estimate_training
@@ -115,7 +116,8 @@ def plan_training(
     id_ = hashlib.sha256(f"{config.sha256()} {content}".encode()).hexdigest()[:16]
     folder = named_folder(out, ["train", config.defense_name, f"s{config.seed}"], id_)
     done = (folder / "model" / WEIGHTS_FILE).is_file()
-    work = work_for(config, registry.build("defense", config.defense), len(pairs.shards))
+    with before_work():
+        work = work_for(config, registry.build("defense", config.defense), len(pairs.shards))
     return TrainingPlan(config, shards, pairs, folder, done, work, begun_epochs(folder))
 
 

@@ -14,8 +14,8 @@ import torch
 
 from clipbench.boundary import defenses
 from clipbench.config import RunConfig
-from clipbench.contracts import Defense, Phase, Stage, TrainingFacts, trusted_size
-from clipbench.imaginary import ImaginaryPairs, TooManyPairsError
+from clipbench.contracts import Defense, Phase, TrainingFacts, trusted_size
+from clipbench.imaginary import TooManyPairsError, imagined
 from clipbench.models import model_config
 from clipbench.training.distributed import pick_device
 
@@ -45,7 +45,7 @@ class Work:
 
 
 def facts_of(
-    config: RunConfig, defense: Defense, num_pairs: int, device: torch.device
+    config: RunConfig, defense: Defense, num_pairs: int, device: torch.device | str
 ) -> TrainingFacts:
     """Return what a defence is told where its training is imagined.
 
@@ -57,16 +57,16 @@ def facts_of(
     """
     settings = config.train
     pairs = settings.epoch_size(num_pairs)
-    imagined = min(pairs, IMAGINARY)
+    few = min(pairs, IMAGINARY)
     trusted = trusted_size(defense)
     return TrainingFacts(
         num_pairs=num_pairs,  # pools may grow with it
-        pairs_per_epoch=imagined,
-        trusted_pairs=-(-trusted * imagined // pairs),
+        pairs_per_epoch=few,
+        trusted_pairs=-(-trusted * few // pairs),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
         feature_size=int(model_config(settings.model)["embed_dim"]),
-        device=device,
+        device=torch.device(device),
         seed=0,
     )
 
@@ -77,7 +77,7 @@ def epochs_of(config: RunConfig, defense: Defense, num_pairs: int) -> int:
     Raises:
         BadSetting: the defence refuses the run's settings.
     """
-    facts = facts_of(config, defense, num_pairs, torch.device("cpu"))
+    facts = facts_of(config, defense, num_pairs, "cpu")
     return sum(stage.epochs for stage in defenses.start(defense, facts).stages(facts.epochs))
 
 
@@ -142,22 +142,6 @@ def _followed(defense: Defense, facts: TrainingFacts, whole: float, until_scored
     if not guessed and not until_scored and not any(passes.values()):
         raise run.trains_nothing(len(epochs))
     return Work(passes, scorings, planning / facts.pairs_per_epoch, examples, len(epochs))
-
-
-def imagined(facts: TrainingFacts, stage: Stage, epoch: int, whole: float = 1.0) -> ImaginaryPairs:
-    """Return the imaginary pairs of an epoch.
-
-    Args:
-        facts: what the defense was told.
-        stage: that the epoch is part of.
-        epoch: its number.
-        whole: pairs of the set over pairs of an epoch.
-    """
-    if not stage.trusted:
-        size = facts.pairs_per_epoch
-        return ImaginaryPairs(facts, epoch, size, whole, max(size, facts.num_pairs))
-    size = facts.trusted_pairs
-    return ImaginaryPairs(facts, epoch, size, size / facts.pairs_per_epoch, size)
 
 
 def kind_of(phase: Phase) -> Kind:
