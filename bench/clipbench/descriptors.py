@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import resource
+import weakref
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 _ENOUGH = 1 << 16  # more than this helps nobody, and some programs close as many as they may open
 _MACOS = 10_240  # what macOS allows where it says that there is no limit
+Opened = TypeVar("Opened")
+
+
+class Holder(Protocol):
+    """Holds files open that it can open again."""
+
+    def let_go(self) -> None:
+        """Close them."""
+
+
+_holders: weakref.WeakSet[Holder] = weakref.WeakSet()
 
 
 def raise_limit() -> None:
@@ -30,3 +45,24 @@ def share(part: int, most: int) -> int:
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return most if soft == resource.RLIM_INFINITY else max(8, min(most, soft // part))
+
+
+def register(holder: Holder) -> None:
+    """Have `holder` asked to let go of its files when there are too many."""
+    _holders.add(holder)
+
+
+def opened(open_one: Callable[[], Opened]) -> Opened:
+    """Return what `open_one` opens; where too many files are open, after others were let go.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    try:
+        return open_one()
+    except OSError as error:
+        if error.errno not in {errno.EMFILE, errno.ENFILE}:
+            raise
+    for holder in list(_holders):
+        holder.let_go()
+    return open_one()

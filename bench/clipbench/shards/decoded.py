@@ -17,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image as Pil
 
 from clipbench.contracts import Image, IntArray, Progress, no_progress
-from clipbench.descriptors import share
+from clipbench.descriptors import opened, register, share
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards.files import atomic_file, clear_leftovers, make_folder
 from clipbench.shards.pool import in_processes
@@ -68,6 +68,7 @@ class DecodedImages:
         self._firsts = np.cumsum([0, *counts])
         self._most = share(_PART, len(files))
         self._maps: dict[int, npt.NDArray[np.uint8]] = {}
+        register(self)
         for number in range(min(len(files), self._most)):
             self._mapped(number)
 
@@ -155,6 +156,10 @@ class DecodedImages:
         image: Image = self._mapped(shard)[index - int(self._firsts[shard])]
         return image
 
+    def let_go(self) -> None:
+        """Unmap what nobody is reading."""
+        self._maps.clear()
+
     def _mapped(self, number: int) -> npt.NDArray[np.uint8]:
         """Return the images of one shard; a mapping keeps a file open, so not all may stay."""
         found = self._maps.get(number)
@@ -163,7 +168,7 @@ class DecodedImages:
                 self._maps.pop(next(iter(self._maps)), None)
             file, shape = self._files[number], (self._counts[number], *(self.image_size,) * 2, 3)
             head = file.stat().st_size - math.prod(shape)  # quicker than to read it each time
-            found = np.memmap(file, np.uint8, "r", head, shape).view(np.ndarray)
+            found = opened(lambda: np.memmap(file, np.uint8, "r", head, shape)).view(np.ndarray)
             self._maps[number] = found
         return found
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from clipbench.descriptors import share
+from clipbench.descriptors import opened, register, share
 from clipbench.errors import CorruptData, MissingData
 
 _MOST = 256
@@ -34,6 +34,11 @@ class OpenFiles:
         self._paths = tuple(paths)
         self._open: dict[int, Handle] = {}
         self._most = share(_PART, _MOST)
+        register(self)
+
+    def let_go(self) -> None:
+        """Close what nobody is reading."""
+        self._open.clear()
 
     def handle(self, number: int) -> Handle:
         """Return an open file; hold the handle while its descriptor is in use."""
@@ -42,7 +47,8 @@ class OpenFiles:
             if len(self._open) >= self._most:
                 self._open.clear()  # readers in other threads hold theirs
             try:
-                handle = self._open[number] = Handle(self._paths[number])
+                handle = opened(lambda: Handle(self._paths[number]))
+                self._open[number] = handle
             except OSError as error:
                 raise MissingData(
                     f"Shard {self._paths[number]} can't be read: {error.strerror}."

@@ -67,6 +67,8 @@ def verify(
         return VerifyReport(folder, (Check("pairs", passed=False, message=str(error)),), 0, 0)
     hashes = fresh_hashes(shards, progress)
     checks = list(set_checks(folder, shards, hashes, described=ledger is not None))
+    if ledger is None and not (folder / manifests.NAME).exists():
+        checks.append(_usable_check(shards, progress))
     poisons = 0
     if ledger is not None:
         try:
@@ -77,6 +79,14 @@ def verify(
             checks += PoisonChecks(shards, hashes, book, base, progress)
             poisons = book.count
     return VerifyReport(folder, tuple(checks), len(shards), poisons)
+
+
+def _usable_check(shards: ShardSet, progress: Progress) -> Check:
+    """Return the check that nothing of a set would be left out; what clipbench wrote is usable."""
+    with tempfile.TemporaryDirectory() as fresh:
+        found = screen(shards, Path(fresh), progress=progress)
+    problems = [f"{shards.where(one.pair)}: {one.reason}, {one.detail}" for one in found]
+    return Check.of("usable", problems, "every image is decoded, every caption has something seen")
 
 
 def _opened(

@@ -98,4 +98,4 @@ def test_commands_print_such_names(
     assert said(*words, str(tmp_path / ODD / "a")) == os.fsencode(tmp_path / ODD / "a") + b"\n"
     found = json.loads(said(*words, str(tmp_path / ODD / "b"), "--json").decode())
     assert found["shards"] == str(tmp_path / ODD / "b")
-    assert b"24 pairs in 1 shards" in said("verify", str(folder))
+    assert b"24 pairs in 1 shard" in said("verify", str(folder))

@@ -37,11 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def few_files() -> Iterator[None]:
-    """Let this process have 64 files open beside those it has."""
+    """Let this process have 40 files open beside those it has."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     opened = Path("/proc/self/fd")
     highest = max(int(one.name) for one in opened.iterdir()) if opened.is_dir() else 64
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(highest + 64, hard), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(highest + 40, hard), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -295,6 +296,17 @@ def test_a_set_of_another_program_is_checked_as_far_as_it_can_be(tmp_path: Path)
     assert "does not give the pairs" in failed(verify(tmp_path))["sizes"]
     (tmp_path / "manifest.json").write_text("{}")
     assert "missing or lists other shards" in failed(verify(tmp_path))["manifest"]
+
+
+def test_pairs_of_another_program_that_cannot_be_used_are_found(tmp_path: Path) -> None:
+    """No hash vouches for them, so every image is decoded and every caption looked at."""
+    good = encode_jpeg(picture(1))
+    for name, image, text in (("image", good[:-60], b"a"), ("caption", good, b"\xe2\x80\x8b")):
+        members = [("0.jpg", good), ("0.txt", b"a"), ("1.jpg", image), ("1.txt", text)]
+        write_members(tmp_path / name / "00000.tar", members)
+        found = failed(verify(tmp_path / name))
+        assert list(found) == ["usable"]
+        assert re.search(rf"key 1 in shard .*00000.tar: {name}", found["usable"])
 
 
 def test_a_shard_of_poisons_alone_has_no_clean_pair_that_they_differ_from(tmp_path: Path) -> None:
