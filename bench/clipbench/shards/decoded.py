@@ -140,8 +140,10 @@ class DecodedImages:
         shard = np.searchsorted(self._firsts, wanted, side="right") - 1
         rows = wanted - self._firsts[shard]
         if len(wanted) <= 4 * len(self._files):  # few to a shard: one by one is fastest
+            maps = self._maps
             for place, (number, row) in enumerate(zip(shard.tolist(), rows.tolist(), strict=True)):
-                out[place] = self._mapped(number)[row]
+                found = maps.get(number)  # most are there, and a call takes as long as the copy
+                out[place] = (self._mapped(number) if found is None else found)[row]
             return out
         order = np.lexsort((rows, shard))
         for part in np.split(order, np.flatnonzero(np.diff(shard[order])) + 1):
