@@ -119,6 +119,11 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if line.words[:1] == ("example",) and line.into:
             text = bundled.example(line.words[1]).path.read_text(encoding="utf-8")
             (folder / line.into).write_text(text, encoding="utf-8")
+    page = (DOCS / "add_your_own.md").read_text(encoding="utf-8")
+    saved = re.findall(r"Save this as `([^`]+)`:\n\n```python\n(.*?)```", page, re.DOTALL)
+    assert saved
+    for name, code in saved:
+        (folder / name).write_text(code, encoding="utf-8")
     return folder
 
 

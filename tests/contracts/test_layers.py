@@ -56,3 +56,41 @@ def test_what_trains_cannot_read_what_was_poisoned(folder: str) -> None:
     """Training and defences import neither ledger nor overlay nor the evaluator."""
     for path in modules(folder):
         assert not [name for name in imports(path) if name.startswith(POISON_KNOWING)], path
+
+
+# Methods of plugins, and who may call them otherwise than through `clipbench.boundary`.
+OF_PLUGINS = {"poison", "probes", "trigger", "crafted", "num_targets", "phases", "measure"} | {
+    "evaluation",
+    "targets",
+    "recipe",
+    "prepare",
+    "synonyms",
+    "with_pairs",
+}
+SAME_NAMES = {
+    "parts": "`Parts.probes` is of the core, and calls through the boundary",
+    "triggers": "pictures of built-in attacks on built-in data",
+    "defaults": "a label at most hangs on it",
+}
+
+
+@pytest.mark.parametrize("path", modules("bench"), ids=lambda path: path.stem)
+def test_plugins_are_called_at_the_boundary_alone(path: Path) -> None:
+    """What a plugin is handed and what it returns passes one place that looks at it."""
+    if path.parent.name in {"boundary", "shards"} or path.stem in SAME_NAMES:
+        return
+    called = [
+        f"{ast.unparse(node.func)}, line {node.lineno}"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in OF_PLUGINS
+    ]
+    by_hand = [
+        text
+        for text in called
+        if not text.startswith(
+            ("attacks.", "datasets.", "defenses.", "self._run.", "parts.probes", "report.measure")
+        )
+    ]
+    assert by_hand == []

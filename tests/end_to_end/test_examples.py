@@ -160,3 +160,23 @@ def test_examples_are_short(name: str) -> None:
     """An example has fewer than sixty lines, blank ones aside."""
     lines = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8").splitlines()
     assert sum(bool(line.strip()) for line in lines) < 60
+
+
+def test_the_defense_of_the_page_works_from_the_page_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copied into a file it passes its checks, and a run never exposes a short caption."""
+    page = (EXAMPLES.parent / "add_your_own.md").read_text(encoding="utf-8")
+    code = page.split("Save this as `short_captions.py`:\n\n```python\n")[1].split("```")[0]
+    (tmp_path / "short_captions.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["describe", "short_captions.py", "--check"]) == 0
+    assert {line[:3] for line in capsys.readouterr().out.splitlines()} == {"ok "}
+    chosen = ["--data", SHAPES, "--defense", "short_captions.py:words=11"]
+    result = run(tmp_path, capsys, *chosen)
+    (clean,) = (tmp_path / "cache" / "shapes").iterdir()
+    captions = ShardSet.open(clean).captions()
+    long = sum(len(caption.split()) >= 11 for caption in captions)
+    assert 0 < long < 300
+    assert result["train"]["samples_seen"] == EPOCHS * long
+    assert result["defense"]["parameters"] == {"words": 11}
