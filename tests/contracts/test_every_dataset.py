@@ -1,5 +1,6 @@
 """What every registered data set owes the bench, on a small one of each."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import held_out_layouts
 import loose_layouts
 
 from clipbench import registry
+from clipbench.leaderboard.defaults import defaults_of
 from clipbench.plugins import missing_members
 from clipbench.settings import TrainSettings
 from clipbench.shards.reader import ShardSet
@@ -106,6 +108,19 @@ def test_test_images_and_targets_are_apart(name: str, tmp_path: Path) -> None:
     assert 0 <= targets.labels.min() <= targets.labels.max() < len(evaluation.classes)
     seen = {np.asarray(image).tobytes() for image in evaluation.test.images}
     assert not [image for image in targets.images if np.asarray(image).tobytes() in seen]
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_labels_of_results_know_the_recipe_without_the_files(name: str, tmp_path: Path) -> None:
+    """A table of results leaves out what the recipe set, wherever the data are by then."""
+    data = data_of(name, tmp_path)
+    parameters = registry.spec_of(data)
+    shutil.rmtree(tmp_path)
+    defaults = defaults_of([{"data": {"name": name, "parameters": parameters}}])
+    for defense, special in data.recipe().defenses.items():
+        found = defaults("defense", defense)
+        assert found is not None
+        assert found.items() >= {k: v for k, v in special.items() if k != "train"}.items()
 
 
 @pytest.mark.parametrize("name", TRAINING)
