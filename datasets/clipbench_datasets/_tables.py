@@ -11,7 +11,10 @@ import csv
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
+
+from clipbench.errors import CorruptData
 
 Quotes = Literal["csv", "plain"]
 _MOST_LINES = 1_000  # of one field; no caption has more
@@ -75,6 +78,20 @@ def rows(
             problem += "; double the marks within a field, or read them as text with quotes=plain"
         yield Row(number, cells, problem)
         number += 1 + len(taken)
+
+
+def not_utf8(path: Path) -> CorruptData:
+    """Return the error of a table that is no UTF-8, with the first line that is none."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                what = f"line {number} has the byte 0x{line[error.start]:02x}"
+                break
+        else:
+            what = "it has changed since"
+    return CorruptData(f"{path} is not UTF-8: {what}. Convert the file, for instance with iconv.")
 
 
 def _plain(line: str, separator: str) -> list[str]:

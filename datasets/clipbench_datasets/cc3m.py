@@ -20,6 +20,7 @@ from clipbench.errors import CorruptData, MissingData
 from clipbench.shards.importing import Entry
 
 from . import _files as files
+from . import _tables as tables
 from . import _training as training
 
 _SUFFIXES = files.IMAGES | {""}
@@ -95,7 +96,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str | None]]:
                     )
                 yield one, two.strip() if tab else None
     except UnicodeDecodeError as error:
-        raise CorruptData(f"{path} is not UTF-8 ({error}); convert it.") from error
+        raise tables.not_utf8(path) from error
 
 
 def _read_mapping(path: Path) -> dict[str, str]:

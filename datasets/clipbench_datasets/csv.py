@@ -105,7 +105,7 @@ class Csv(training.LooseTraining):
             with self.path.open(encoding="utf-8-sig", newline="") as file:
                 yield file
         except UnicodeDecodeError as error:
-            raise CorruptData(f"{self.path} is not UTF-8 ({error}); convert it.") from error
+            raise tables.not_utf8(self.path) from error
 
     def _delimiter(self) -> str:
         """Return the separator, where none is given the one with which the columns are there."""

@@ -93,7 +93,7 @@ def test_a_csv_row_that_cannot_be_used_is_named(tmp_path: Path, content: str, re
         (b"path,title\nx,y\n", "its columns are 'path', 'title', with a comma as separator"),
         (b"", "its columns are none"),
         (b"filepath\ttitle\n", "lists no pair"),
-        (b"filepath\ttitle\na\t\xff\xfe\n", "is not UTF-8"),
+        (b"filepath\ttitle\na\tb\na\tcaf\xe9\n", "is not UTF-8: line 3 has the byte 0xe9"),
     ],
 )
 def test_a_file_that_is_no_such_csv_is_refused(
