@@ -21,6 +21,7 @@ from typing import Any
 from clipbench import registry
 from clipbench.contracts import AnyProbes, Attack, Corpus, Image, Mode, Poison, Scene
 from clipbench.errors import BadSetting
+from clipbench.locations import location_fields
 from clipbench.surrogate import Surrogate
 from clipbench_attacks._surrogates import HasSurrogate
 
@@ -52,6 +53,13 @@ class Adaptive(HasSurrogate):
             raise BadSetting(f"adaptive: candidates must be at least 1, got {self.candidates!r}.")
         if isinstance(self._attack(), Adaptive):
             raise BadSetting("adaptive: base must be another attack than adaptive itself.")
+        given = registry.parse("attack", self.base).parameters
+        for name, mark in location_fields(type(self._attack())).items():
+            if name in given and mark.kind != "model":
+                raise BadSetting(
+                    f"adaptive: {name} of base names a file, and a run is known by what its files"
+                    " hold, which a parameter in a parameter cannot say; leave it out."
+                )
 
     @property
     def mode(self) -> Mode:

@@ -171,6 +171,14 @@ class RunConfig:
             del content["contents"]
         return content
 
+    def known_by(self, contents: Mapping[str, str]) -> RunConfig:
+        """Return this run known by what lies where it says.
+
+        Args:
+            contents: SHA-256 by field, e.g. ``data.path``.
+        """
+        return dataclasses.replace(self, contents=dict(contents))
+
     def by_content(self) -> dict[str, Any]:
         """Return `to_json` with what lies there in the place of every location."""
         content = self.to_json()

@@ -127,7 +127,7 @@ class Identifier:
         for place in _set("train", marks, vars(config.train)):
             given_content = locations.content_in(place.value)
             contents[place.field] = given_content or self._of_place(place)
-        return dataclasses.replace(config, contents=contents)
+        return config.known_by(contents)
 
     def of_slot(self, slot: _Slot, *, holds_out: bool = False) -> str | None:
         """Return what a plugin's locations hold together; None: not known yet, or none."""
