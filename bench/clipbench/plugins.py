@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import pkgutil
 import sys
 from collections.abc import Mapping
@@ -182,7 +183,7 @@ def _refuse_unannotated(kind: Kind, plugin: type[Any], origin: str) -> None:
                 and not name.isupper()
                 and name not in fields
                 and name not in known
-                and all(name not in vars(base).get("__annotations__", {}) for base in cls.__mro__)
+                and all(name not in inspect.get_annotations(base) for base in cls.__mro__)
             ):
                 text = "..." if value is None else type(value).__name__
                 raise BadInput(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clipbench import registry
-from clipbench.errors import BadInput, BadSetting, MissingData, UnknownName
+from clipbench.errors import BadInput, BadSetting, MissingData, PluginFault, UnknownName
 
 DEFENSE = '''"""Mine: a defence that trains on everything.
 
@@ -384,3 +384,40 @@ def test_the_name_of_a_data_set_goes_before_a_folder_of_that_name(
     assert registry.parse("defense", "safeclip").name == "safeclip"
     with pytest.raises(UnknownName):
         registry.load("dataset", "nothing_of_that_name")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("    loud: bool = False", "    loud = False", "write loud: bool = False, or, for a const"),
+        ("    loud: bool = False", "    WORDS = (1, 2)", ""),
+        ("    loud: bool = False", "    trusted_size = 5", ""),
+        ("    loud: bool = False", "    loud: ClassVar[bool] = False", ""),
+        ("@dataclass(frozen=True)\n", "", r"add @dataclass\(frozen=True\) above class Mine"),
+        ("DEFENSE = Mine\n", "DEFENSE = 3\n", "it is 3; end the file with the name of a class"),
+    ],
+)
+def test_a_class_that_is_nearly_a_plugin_is_told_what_to_write(
+    tmp_path: Path, right: str, wrong: str, words: str
+) -> None:
+    """A value without a type would be no parameter; constants and fixed answers are none, too."""
+    text = DEFENSE.replace(right, wrong).replace("import Literal", "import ClassVar, Literal")
+    assert text != DEFENSE
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    if not words:
+        assert registry.load("defense", str(file)).__name__ == "Mine"
+        return
+    with pytest.raises(BadInput, match=words):
+        registry.load("defense", str(file))
+
+
+def test_an_error_in_the_checks_of_a_plugin_names_its_line(tmp_path: Path) -> None:
+    """What is neither a refusal nor a wrong value is a mistake of the plugin."""
+    file = tmp_path / "mine.py"
+    file.write_text(DEFENSE.replace("if self.strength < 0:", "if self.strenght < 0:"))
+    with pytest.raises(
+        PluginFault, match=r"mine\.py:35, __post_init__ of defense mine: Attribu"
+    ) as told:
+        registry.build("defense", str(file))
+    assert told.value.exit_status == 2
