@@ -15,7 +15,8 @@ from PIL import Image as Pil
 from clipbench import registry
 from clipbench.contracts import Image, TrainingFacts
 from clipbench.errors import BadSetting
-from clipbench.shards.encoding import decode, encode_jpeg
+from clipbench.shards.disguise import image_like
+from clipbench.shards.encoding import decode, encode_jpeg, encode_png
 from clipbench_datasets.shapes import Shapes
 from clipbench_defenses.caption_filter import CaptionFilter
 from clipbench_defenses.dedup import Dedup, alike, hashes_of, phash, some_of_each
@@ -110,6 +111,17 @@ def test_a_photograph_keeps_its_hash_through_what_crawlers_do() -> None:
     assert apart(image, image[200:400, 100:300]) > 16
 
 
+@pytest.mark.parametrize("quality", [20, 40, 75, 95, None])
+def test_a_poison_is_known_again_however_its_neighbors_are_saved(quality: int | None) -> None:
+    """Poisons are saved as the files whose places they take; copies of one stay within 3 bits."""
+    image = photograph()[:224, :224]
+    other = np.ascontiguousarray(photograph()[200:400, 100:400])
+    reference = encode_png(other) if quality is None else encode_jpeg(other, quality, 2)
+    saved = image_like(image, reference)
+    assert saved != reference
+    assert apart(image, decode(saved)) <= 3
+
+
 def test_one_of_many_copies_stays_and_all_that_are_alone() -> None:
     """Five copies among drawings, one of them saved again: one stays, or none, or two."""
     image = photograph()
@@ -160,6 +172,6 @@ def test_numbers_without_meaning_are_refused(given: dict[str, int], words: str) 
 
 def test_both_are_built_from_the_command_line() -> None:
     """A pattern goes in quotation marks."""
-    assert registry.build("defense", "dedup:copies=2,distance=3") == Dedup(2, 3)
+    assert registry.build("defense", "dedup:copies=2,distance=1") == Dedup(2, 1)
     built = registry.build("defense", 'caption_filter:pattern="[a-z]",letters=latin')
     assert built == CaptionFilter(pattern="[a-z]", letters="latin")
