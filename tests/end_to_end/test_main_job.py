@@ -167,7 +167,9 @@ def test_the_leaderboard_writes_every_format(grid: Grid, tmp_path: Path) -> None
     """Markdown, CSV, LaTeX, JSON and plots are written, with a row for each attack and defence."""
     place, results = grid
     ids = [result["id"] for result in results]
-    done = command("leaderboard", *(place.run_folder(result) for result in results), "--write", tmp_path)
+    done = command(
+        "leaderboard", *(place.run_folder(result) for result in results), "--write", tmp_path
+    )
     assert done.status == 0, done.err
     kinds = {file.suffix for file in tmp_path.iterdir() if file.stat().st_size}
     assert {".md", ".csv", ".tex", ".json", ".png"} <= kinds
