@@ -86,21 +86,23 @@ def _runnable() -> int:
 
 def news() -> str:
     """Return a warning of other work on this machine now; nothing where there is little."""
-    return told(other_work(), os.cpu_count() or 1)
+    used = os.environ.get("OMP_NUM_THREADS", "")
+    return told(other_work(), os.cpu_count() or 1, int(used) if used.isdecimal() else None)
 
 
-def told(others: float | None, cores: int) -> str:
+def told(others: float | None, cores: int, used: int | None = None) -> str:
     """Return a warning of other work; nothing where there is little.
 
     Args:
         others: threads that want a processor.
         cores: processors there are.
+        used: threads that this program was told to compute with; None: it was told nothing.
     """
     if others is None or others < max(0.5, cores / 4):
         return ""
     free = max(1, round(cores - others))
     threads = f"--threads {free}" if free < cores else "fewer --threads"
-    return (
-        f"other work is running: load {others:.1f} on {cores} cores; training takes longer, and"
-        f" {threads} may be faster (another number may change last digits)"
-    )
+    longer = f"other work is running: load {others:.1f} on {cores} cores; training takes longer"
+    if used is not None and used <= free:
+        return longer
+    return f"{longer}, and {threads} may be faster (another number may change last digits)"

@@ -142,3 +142,9 @@ def test_a_busy_machine_is_told_of(others: float, cores: int, part: str) -> None
 def test_little_other_work_is_no_news(others: float | None, cores: int) -> None:
     """Nor is what nobody knows."""
     assert threads.told(others, cores) == ""
+
+
+def test_who_leaves_the_others_their_processors_is_not_told_to() -> None:
+    """The quickstart has one thread; that one may be faster would be no news."""
+    assert "--threads 1 may be faster" in threads.told(4.0, 2, used=2)
+    assert threads.told(4.0, 2, used=1).endswith("training takes longer")
