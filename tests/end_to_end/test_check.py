@@ -105,7 +105,8 @@ def test_a_check_that_passes_says_so_everywhere(done: Place, tmp_path: Path) -> 
     found = json.loads(answer.out)
     assert (answer.status, found["passed"]) == (0, True)
     assert [item["metric"] for item in found["checks"]] == [band["metric"] for band in HOLDS]
-    results = {path.parent.name: json.loads(path.read_text()) for path in done.out.glob("*/r*")}
+    every = [json.loads(path.read_text()) for path in done.out.glob("*/result.json")]
+    results = {result["id"]: result for result in every}
     (first, *_) = found["checks"]
     metric = results[first["run"]]["metrics"]["attack_success"]
     assert (first["found"], first["k"], first["n"]) == (metric["value"], metric["k"], metric["n"])
