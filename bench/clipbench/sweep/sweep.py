@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.config import RunConfig
+from clipbench.errors import PluginFault
 from clipbench.evaluation.plugins import lacks_control, missing
 from clipbench.leaderboard.result import config_hash, read_result
 from clipbench.pipeline import plan as planning
@@ -122,9 +123,13 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
         # Which attack and seed it is decides little of the time.
         kind = config_hash({key: content[key] for key in ("data", "evals", "defense", "train")})
         kinds.setdefault(kind, []).append(config)
-    planned = [
-        (planning.plan(same[0], grid.out, cache=grid.cache), len(same)) for same in kinds.values()
-    ]
+    try:
+        planned = [
+            (planning.plan(same[0], grid.out, cache=grid.cache), len(same))
+            for same in kinds.values()
+        ]
+    except PluginFault as fault:  # it fails its own runs, and no others
+        return replace(plan, why=str(fault))
     if not timed or not all(each.parts.num_pairs for each, _ in planned):  # or counted later
         return plan
     seconds = 0.0
