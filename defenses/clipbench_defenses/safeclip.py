@@ -102,7 +102,9 @@ class SafeCLIP:
         warmup = self.unimodal_epochs + self.cross_modal_epochs
         if facts.epochs <= warmup:
             raise BadSetting(
-                f"safeclip needs more epochs than its {warmup} of warm-up. Got {facts.epochs}."
+                f"safeclip needs more epochs than its {warmup} of warm-up (unimodal_epochs="
+                f"{self.unimodal_epochs}, cross_modal_epochs={self.cross_modal_epochs}). Got"
+                f" {facts.epochs}."
             )
         return SafeCLIPRun(self, facts)
 

@@ -296,6 +296,16 @@ def on_error_of(text: str) -> OnError:
     return policy
 
 
+def asks(ctx: click.Context) -> bool:
+    """Tell whether anybody said what is to be done, by option, variable or file."""
+    deciding = {*KEYS, *TRAIN_OPTIONS, "evals", "metrics", "settings", "config"}
+    deciding -= {"out", "cache", "threads", "on_error", "controls"}
+    return any(
+        ctx.get_parameter_source(name) in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+        for name in deciding & set(ctx.params)
+    )
+
+
 def request_of(ctx: click.Context) -> Request:
     """Return what the options of a command, its YAML file and the environment ask for."""
     line: dict[str, Any] = {"train": {}}

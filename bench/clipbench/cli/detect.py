@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from clipbench import lists
+from clipbench import lists, preflight
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
 from clipbench.cli._plans import tell_lines, tell_times
@@ -94,10 +95,11 @@ def command(
     A model is trained for each method, as far as its defense needs to score the pairs. Low scores
     are suspicious.
     """
-    request = options.request_of(ctx)
-    from dataclasses import replace  # noqa: PLC0415
-
-    configs = replace(request, defenses=lists.each(methods, "methods")).configs()
+    request = replace(options.request_of(ctx), defenses=lists.each(methods, "methods"))
+    if not (dry_run and as_json):
+        given = [path for path in (shards, ledger) if path is not None]
+        preflight.check(request, outputs=[folder], inputs=given)
+    configs = request.configs()
     options.refuse_unused_trusted(configs)
     options.refuse_unused("--ledger", "drop", unless=ledger is not None)
     if dry_run and as_json:

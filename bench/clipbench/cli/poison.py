@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from clipbench import preflight
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result, reporter_for, warn_of_secrets
 from clipbench.named_files import check_picture
@@ -57,6 +58,7 @@ def command(
     if show is not None:
         check_picture(show)
     request = options.request_of(ctx)
+    preflight.check(request, outputs=[] if folder is None else [folder])
     config = request.config()
     from clipbench.pipeline.poison import poison  # noqa: PLC0415 - heavy
 

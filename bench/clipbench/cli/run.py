@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from clipbench import preflight
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import show
 from clipbench.cli._output import is_first_process, print_json, reporter_for, warn_of_secrets
@@ -51,9 +52,15 @@ def command(
     """Poison, train, evaluate; print the leaderboard.
 
     Several attacks, rates, defences and seeds make a grid. What is done already is not done again:
-    the same command continues a run that was stopped.
+    the same command continues a run that was stopped. Say at least one thing that decides what is
+    run, such as --data shapes.
     """
+    if not dry_run and not options.asks(ctx):
+        click.echo(ctx.get_help())
+        return
     request = options.request_of(ctx)
+    if not (dry_run and as_json):
+        preflight.check(request, outputs=[request.out])
     configs = request.configs()
     options.refuse_unused_trusted(configs)
     if dry_run and as_json:

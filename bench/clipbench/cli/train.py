@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from clipbench import preflight
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result, reporter_for, warn_of_secrets
 from clipbench.cli._plans import tell_lines, tell_times
@@ -54,6 +55,8 @@ def command(
     synonyms for text augmentation.
     """
     request = options.request_of(ctx)
+    if not (dry_run and as_json):
+        preflight.check(request, outputs=[request.out], inputs=[shards])
     config = request.config()
     options.refuse_unused_trusted([config])
     if dry_run and as_json:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipbench import locations
+from clipbench import locations, registry
 from clipbench.boundary import attacks
 from clipbench.boundary.faults import before_work, is_ours
 from clipbench.config import RunConfig
@@ -75,6 +75,7 @@ class Plan:
             f"  training {config.train.model}, {epochs} of {counted(per_epoch, 'pair')},"
             f" {passes:.3g} {'pass' if passes == 1 else 'passes'} over the data"
             f"{added_stages(config, self.epochs)}",
+            *special(config, per_epoch),
             folder,
         ]
         if self.done:
@@ -175,6 +176,24 @@ def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_p
     folder = folder_of(known, out)
     done = (folder / RESULT).is_file()
     return Plan(known, parts, done, epochs, begun_epochs(folder), folder, out)
+
+
+def special(config: RunConfig, per_epoch: int) -> list[str]:
+    """Return lines of a plan about what a person may not expect of a training.
+
+    Args:
+        config: the run.
+        per_epoch: pairs of an epoch.
+    """
+    found, size = [], config.train.batch_size
+    usual = registry.defaults("defense", config.defense["name"]) or {}
+    own = {k: v for k, v in config.defense_parameters.items() if usual.get(k, v) != v}
+    if own:
+        values = ", ".join(f"{name}={value}" for name, value in own.items())
+        found.append(f"  defense  {config.defense_name} with {values}, by the recipe or as given")
+    if size > per_epoch:
+        found.append(f"  note     a batch of {size:,} holds the whole epoch, which is one step")
+    return found
 
 
 def added_stages(config: RunConfig, epochs: int) -> str:

@@ -14,7 +14,7 @@ from clipbench.pipeline.estimate import Estimate, estimate_training
 from clipbench.pipeline.folders import named_folder
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.identity import identify
-from clipbench.pipeline.plan import added_stages, begun_epochs
+from clipbench.pipeline.plan import added_stages, begun_epochs, special
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.work import Work, work_for
 from clipbench.progress import Reporter
@@ -60,6 +60,7 @@ class TrainingPlan:
             f"train: {self.config.defense_name} / seed {self.config.seed}",
             f"  data     {self.usable.shards.source}, {counted(num_pairs, 'pair')}",
             f"  training {train.model}, {epochs} of {counted(per_epoch, 'pair')}{stages}",
+            *special(self.config, per_epoch),
             f"  folder   {self.folder}",
         ]
         if self.done:

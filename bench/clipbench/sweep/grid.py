@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clipbench import registry
+from clipbench import preflight, registry
 from clipbench.config import RunConfig
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.leaderboard.result import config_hash
@@ -108,6 +108,7 @@ def read_grid(
         for request in _requests([above or {}, block, content, below or {}])
     ]
     for request in requests:
+        preflight.check(request)
         for config in replace(request, controls=False).configs():
             if any(matches(config, entry) for entry in excluded):
                 continue

@@ -157,8 +157,12 @@ def test_run_makes_the_product_and_prints_json_alone(
     assert [call[0] for call in pipeline.calls] == ["plan"] * 12 + ["execute"] * 12
 
 
-def test_options_reach_the_configuration(pipeline: Recorder) -> None:
+def test_options_reach_the_configuration(
+    pipeline: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Training options in open_clip's spelling, and ``--set``, end in the training settings."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pt").touch()
     line = (
         "run --attack targeted:targets=2 --poisons 4 --defense safeclip:growth=0.05 --seed 3"
         " --model ViT-B-32 --pretrained w.pt --epochs 2 --batch-size 64 --lr 1e-3 --wd 0.2"
@@ -252,6 +256,19 @@ def test_the_plan_is_told_before_it_is_timed_and_the_time_ends_nothing(
         ]
 
 
+def test_run_without_anything_to_run_prints_its_help(
+    pipeline: Recorder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is trained that nobody asked for; a variable asks as well as an option."""
+    for line in (["run"], ["run", "-q", "--threads", "1"]):
+        assert main(line) == 0
+        assert capsys.readouterr().out.startswith("Usage: clipbench run [OPTIONS]")
+    assert pipeline.calls == []
+    monkeypatch.setenv("CLIPBENCH_DATA", "shapes")
+    assert main(["run", "--json"]) == 0
+    assert len(pipeline.configs("execute")) == 1
+
+
 def test_quiet_says_nothing(pipeline: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
     """With ``--quiet`` neither plan nor progress is shown."""
     assert main(["run", *ATTACKED, "--json", "-q"]) == 0
@@ -327,13 +344,16 @@ def test_train_prints_the_weights(
     pipeline: Recorder, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """`train` trains the defence on the given shards, without attack, and prints the weights."""
-    args = ["train", "--shards", "s", "--defense", "clip", "--epochs", "3", "--out", str(tmp_path)]
+    (tmp_path / "s").mkdir()
+    shards = str(tmp_path / "s")
+    args = ["train", "--shards", shards, "--defense", "clip", "--epochs", "3"]
+    args += ["--out", str(tmp_path)]
     assert main(args) == 0
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path}/weights\n"
     assert captured.err == "planning\nplan none clip\nworking\n"
-    name, config, shards, out, _ = pipeline.calls[-2]
-    assert (name, shards, out) == ("plan_training", Path("s"), tmp_path)
+    name, config, where, out, _ = pipeline.calls[-2]
+    assert (name, where, out) == ("plan_training", tmp_path / "s", tmp_path)
     assert (config.is_clean, config.defense_name, config.train.epochs) == (True, "clip", 3)
     assert main([*args, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"checkpoint": f"{tmp_path}/weights"}
