@@ -53,7 +53,7 @@ ATTACKED = ("run", "--attack", "targeted")
         (("run", "--attack", "targetd", "--rate", "0.1"), ["attack 'targetd'", "'targeted'"]),
         (
             ("run", "--defense", "saveclip"),
-            ["defense 'saveclip'", "'safeclip'", "Known: cleanclip,"],
+            ["defense 'saveclip'", "'safeclip'", "Known: "],
         ),
         (("run", "--data", "shape"), ["dataset 'shape'", "'shapes'"]),
         (("run", "--model", "shapes-31"), ["model 'shapes-31'", "'shapes-32'", "are known"]),
@@ -88,7 +88,7 @@ ATTACKED = ("run", "--attack", "targeted")
         ),
         # other commands
         (("train",), ["--shards"]),
-        (("train", "--shards", "nowhere"), ["no shard or folder nowhere", "check the path"]),
+        (("train", "--shards", "nowhere"), ["no file or folder ", "/nowhere; check the path"]),
         (("poison",), ["nothing to poison", "--attack"]),
         (("evaluate", "--checkpoint", "nowhere", "--model", "shapes-32"), ["no checkpoint"]),
         (("verify", "nowhere"), ["nowhere", "does not exist"]),
