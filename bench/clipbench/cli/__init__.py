@@ -19,6 +19,7 @@ from clipbench.cli._options import PREFIX, traceback_option
 from clipbench.cli._streams import open_streams
 from clipbench.descriptors import raise_limit
 from clipbench.errors import UnknownName
+from clipbench.stopping import listening
 from clipbench.threads import share_processors
 
 COMMANDS = {  # command -> module of this package
@@ -92,7 +93,7 @@ def main(args: Sequence[str] | None = None) -> int:
     raise_limit()
     try:
         given = list(sys.argv[1:] if args is None else args)
-        with warnings.catch_warnings():
+        with listening(), warnings.catch_warnings():
             warnings.showwarning = show_warning
             with cli.make_context("clipbench", given, obj=state) as ctx:
                 cli.invoke(ctx)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import traceback
 
@@ -11,6 +12,7 @@ import click
 from clipbench.boundary.faults import uncaught
 from clipbench.disk import full_disk
 from clipbench.errors import ClipbenchError
+from clipbench.stopping import Stopped
 from clipbench.visible import visible
 
 FAILED = 1
@@ -46,6 +48,10 @@ def _one_line(text: str) -> str:
 
 def _explain(error: BaseException) -> tuple[str, int]:
     """Return what to tell a person, and the exit status."""
+    if isinstance(error, Stopped):
+        how = "interrupted" if error.number == signal.SIGINT else f"stopped by {_name(error)}"
+        saved = f"; {error.saved}" if error.saved else ""
+        return f"{how}{saved}; the same command goes on where this one stopped.", error.exit_status
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
         return "interrupted; the same command goes on where this one stopped.", INTERRUPTED
     if isinstance(error, ClipbenchError):
@@ -60,6 +66,10 @@ def _explain(error: BaseException) -> tuple[str, int]:
         advice = "Free some space, or choose another folder with --cache or --out"
         return f"no space left{where}. {advice}, then run the same command again.", FAILED
     return _unforeseen(error), FAILED
+
+
+def _name(error: Stopped) -> str:
+    return signal.Signals(error.number).name
 
 
 def _unforeseen(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from typing import Literal, NamedTuple
 from clipbench.config import RunConfig
 from clipbench.errors import ClipbenchError
 from clipbench.progress import Reporter
+from clipbench.stopping import Stopped, listening
 from clipbench.sweep.placing import Placing
 from clipbench.threads import share_processors, use_threads
 
@@ -204,6 +205,14 @@ def _serve(pipe: Connection, cache: Path, out: Path, threads: int, gpu: str | No
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears it and ends this one
     share_processors()
     use_threads(threads)  # loads torch, which the process that waits does without
+    try:
+        with listening():  # the other process ends this one by SIGTERM
+            _do_all(pipe, cache, out)
+    except Stopped as stop:
+        raise SystemExit(stop.exit_status) from stop
+
+
+def _do_all(pipe: Connection, cache: Path, out: Path) -> None:
     while True:
         try:
             config = RunConfig.from_json(pipe.recv())

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clipbench import stopping
 from clipbench.boundary import defenses
 from clipbench.contracts import (
     Defense,
@@ -214,20 +215,26 @@ class Trainer:
         requests = [self._request(phase, part, number, i) for i, part in enumerate(parts)]
         own = self._set_of(place.stage)
         stream = own.stream(requests[state.step :], self._settings.workers)
-        for step, batch in enumerate(stream, start=state.step):
-            done = (sum(sizes[:number]) + sizes[number] * step / len(parts)) / max(1, sum(sizes))
-            rate = self._learning_rate(phase, place, step, len(parts), done)
-            where = f"epoch {state.epoch + 1}, step {step + 1}"
-            self._seed_dropout(number, step)
-            losses.append(self.learner.step(phase, batch, rate, where))
-            state.step, state.total_steps = step + 1, state.total_steps + 1
-            state.stage_steps += 1
-            state.samples_seen += batch.num_rows
-            clock.write(state)
-            state.history[-1].update(lr=rate, losses=losses, seconds=state.seconds)
-            self._report(done)
-            if self._checkpoint_is_due():
-                self._save(self._run.state_dict(), (at_start, seen.values))
+        total = max(1, sum(sizes))
+        with stopping.between_steps():
+            for step, batch in enumerate(stream, start=state.step):
+                before = sum(sizes[:number]) + sizes[number] * step / len(parts)
+                done = before / total
+                rate = self._learning_rate(phase, place, step, len(parts), done)
+                where = f"epoch {state.epoch + 1}, step {step + 1}"
+                self._seed_dropout(number, step)
+                losses.append(self.learner.step(phase, batch, rate, where))
+                state.step, state.total_steps = step + 1, state.total_steps + 1
+                state.stage_steps += 1
+                state.samples_seen += batch.num_rows
+                clock.write(state)
+                state.history[-1].update(lr=rate, losses=losses, seconds=state.seconds)
+                self._report(done)
+                signal = stopping.asked()
+                if signal is not None or self._checkpoint_is_due():
+                    self._save(self._run.state_dict(), (at_start, seen.values))
+                if signal is not None:
+                    raise stopping.Stopped(signal, f"a checkpoint was written at {where}")
         state.history[-1]["loss"] = float(np.mean(losses)) if losses else None
         state.history[-1]["losses"] = losses[:20]
         if phase.cross_modal and not place.stage.trusted:
