@@ -199,6 +199,13 @@ def _same_probes(attack: Attack, scene: Scene) -> None:
         )
 
 
+def _own_class(attack: Attack, scene: Scene) -> None:
+    """Refuse probes of the class they shall be read as; of few test images there may be none."""
+    probes = attacks.probes(attack, scene)
+    if (probes.labels == probes.goals).any():
+        check_probes(probes.labels, probes.goals)
+
+
 def _equal(one: Sequence[Image], two: Sequence[Image]) -> bool:
     return len(one) == len(two) and all(map(np.array_equal, one[:PAIRS], two[:PAIRS]))
 
@@ -219,6 +226,7 @@ def before_poisoning(attack: Attack, scene: Scene) -> None:
 
     Raises:
         BrokenContract: it broke one.
+        BadInput: a probe is of the class that it shall be read as.
     """
     if is_ours(attack):
         return
@@ -228,6 +236,7 @@ def before_poisoning(attack: Attack, scene: Scene) -> None:
     small = thinned(scene, count=scene.count)
     for action in (
         lambda: _same_probes(attack, small),
+        lambda: _own_class(attack, small),
         lambda: list(islice(attacks.poisons(attack, small, HeldOutCorpus(small.evaluation)), 2)),
     ):
         try:

@@ -11,7 +11,7 @@ from mistaken import FACTS, scene, with_mistake
 
 from clipbench.boundary import battery
 from clipbench.cli import main
-from clipbench.errors import PluginFault
+from clipbench.errors import BadInput, PluginFault
 
 YIELD = 'yield Phase("kept", self.loss, keep=keep)'
 SMALL = "shapes:size=64,test_size=100,targets_size=100"
@@ -128,3 +128,25 @@ def test_a_run_refuses_a_mistaken_plugin_before_it_makes_data(
     told = capsys.readouterr().err.splitlines()[-1]
     assert "phases of defense mine, epoch 1: keep of phase 'x' must be a bool tensor" in told
     assert not (cache / "shapes").exists()
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ("test.labels != goal", "test.labels >= 0", "probes are of the class they shall be read"),
+        ("return stamped\n", "return stamped[:16]\n", "a trigger is a pure function"),
+        ("yield Poison(caption", "yield Poison('?' * 0", "has no visible character"),
+        ("stamped = image.copy()", "stamped = image", "What a plugin is handed is read-only"),
+    ],
+)
+def test_an_attack_that_is_sure_to_fail_is_refused_before_its_pairs_are_made(
+    tmp_path: Path, right: str, wrong: str, words: str
+) -> None:
+    """Tried on a few test images; what could be the fault of those is left to be found out."""
+    with pytest.raises((PluginFault, BadInput), match=words):
+        battery.before_poisoning(with_mistake("solid_patch", right, wrong, tmp_path), scene())
+    picky = 'rng = scene.rng("solid_patch", "x")\n        {}[len(corpus)]'
+    sound = with_mistake(
+        "solid_patch", "for base in rng", f"{picky}\n        for base in rng", tmp_path
+    )
+    battery.before_poisoning(sound, scene())
