@@ -16,7 +16,6 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from clipbench import locations, registry
-from clipbench.boundary import datasets
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.plugins import missing_members
 from clipbench.settings import OnError, TrainSettings, check_train_fields, parse_rate
@@ -288,6 +287,8 @@ def resolve(
     _check_training_source(data, "--data")
     dataset = _sized(registry.build("dataset", data), rate_text, count)
     name = registry.parse("defense", defense).name
+    from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
+
     recipe = datasets.recipe(dataset)
     special = dict(recipe.defenses.get(registry.short_name(name), {}))
     explicit = dict(check_train_fields(train or {}))
@@ -372,6 +373,8 @@ def _sized(dataset: Any, rate_text: str | None, poisons: int | None) -> Any:
 
     Recipes may depend on the size, and a run is the same whether its size was written out or not.
     """
+    from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
+
     if rate_text is not None:
         pairs = (1 / Decimal(rate_text)).to_integral_value(rounding=ROUND_CEILING)
         return datasets.with_pairs(dataset, int(pairs))

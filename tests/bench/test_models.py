@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,10 @@ def test_no_hub_is_asked_for_a_model(name: str, monkeypatch: pytest.MonkeyPatch)
 
 def test_a_model_that_needs_another_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """open_clip lists models whose tokenizers are of transformers, which may not be here."""
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # noqa: ARG005
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "transformers" else found(name)
+    )
     with pytest.raises(BadSetting, match=r"'ViT-B-16-SigLIP' needs the package transformers"):
         create_model("ViT-B-16-SigLIP", seed=0)
 

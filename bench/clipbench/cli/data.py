@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from clipbench import registry
-from clipbench.boundary import datasets
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result, reporter_for
 from clipbench.errors import BadSetting
@@ -93,6 +92,8 @@ def write(
             f"The data set {registry.short_name(parsed.name)!r} has no training pairs."
         )
     with reporter_for(quiet) as reporter:
+        from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
+
         made = datasets.prepare(dataset, cache, reporter.progress)
         folder = Path(made)
         if out is not None:

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from clipbench import registry
-from clipbench.boundary import attacks, datasets
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.errors import BadInput, BadSetting, ClipbenchError, MissingData, UnknownName
-from clipbench.heldout import HeldOut
 from clipbench.named_files import check_picture
 from clipbench.plugins import KINDS, Kind
 from clipbench.settings import TrainSettings
@@ -113,6 +111,8 @@ def _check(name: str, kind: Kind | None, as_json: bool, *, data: str) -> None:
 
     found = next(iter(_find(name, kind)))
     spec = SMALL if registry.parse("dataset", data).name == "shapes" else data
+    from clipbench.heldout import HeldOut  # noqa: PLC0415 - brings numpy
+
     held_out = HeldOut.of(spec, ())
     checks = battery.of_plugin(found, name, held_out.primary, lambda: held_out.targets)
     if as_json:
@@ -140,6 +140,7 @@ def _show(
     """Write the contact sheet of an attack's trigger and print its measures."""
     check_picture(out)
     from clipbench import trigger_report as report  # noqa: PLC0415 - heavy
+    from clipbench.boundary import attacks  # noqa: PLC0415 - brings numpy
 
     trigger = attacks.trigger(registry.build("attack", name))
     if trigger is None:
@@ -174,6 +175,8 @@ def _test_images(data: str) -> list[Image]:
     source = registry.build("dataset", data)
     if not hasattr(source, "evaluation"):
         raise BadSetting(f"{data} has no test images; give photographs with --image FILE.")
+    from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
+
     images = datasets.evaluation(source).test.images
     return [images[number] for number in range(min(SHOWN, len(images)))]
 

@@ -282,7 +282,7 @@ def test_what_can_not_be_written_is_told_with_what_helps(
         raise OSError(number, os.strerror(number), str(self))
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(ClipbenchError, match=advice):
+    with pytest.raises(ClipbenchError, match=f"(?i){advice}"):
         write_atomic(tmp_path / "table.md", b"")
-    with pytest.raises(ClipbenchError, match="ree some space" if "free" in advice else advice):
+    with pytest.raises(ClipbenchError, match=f"(?i){advice}"):
         write_json(tmp_path / "sizes.json", {})
