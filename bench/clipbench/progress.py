@@ -143,8 +143,10 @@ def _bar(what: str, done: int, total: int, stream: TextIO) -> Any:
     tqdm = importlib.import_module("tqdm").tqdm
     # Without tqdm's monitor thread, which would be forked into loader processes.
     bar = type("Bar", (tqdm,), {"monitor_interval": 0})
-    size = {"initial": done, "total": total or None, "unit_scale": True}
-    return bar(desc=what, file=stream, dynamic_ncols=True, **size)
+    name, _, unit = what.partition(" (")  # "training (pairs)"
+    unit = f" {unit.rstrip(')')}" if unit else "it"
+    size = {"initial": done, "total": total or None, "unit_scale": True, "unit": unit}
+    return bar(desc=name, file=stream, dynamic_ncols=True, **size)
 
 
 def duration(seconds: float) -> str:

@@ -105,6 +105,16 @@ def test_a_terminal_gets_a_bar_for_each_work() -> None:
     assert threading.active_count() == before
 
 
+def test_a_bar_counts_what_is_counted() -> None:
+    """Pairs a second, and not iterations."""
+    stream = io.StringIO()
+    with Reporter(stream=stream, terminal=True) as reporter:
+        reporter.progress("training (pairs)", 0, 10)
+        reporter.progress("training (pairs)", 10, 10)
+    assert "training: 100%" in stream.getvalue()
+    assert " pairs/s" in stream.getvalue()
+
+
 def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing of a reporter reaches standard output, which belongs to results."""
     clock = Clock()

@@ -80,7 +80,12 @@ def command(
             return
         from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
 
-        results = [execute(config, cache=cache, out=out, reporter=reporter) for config in configs]
+        results = []
+        for number, config in enumerate(configs, start=1):
+            if len(configs) > 1:
+                name = f"{config.attack_name} / {config.defense_name} / seed {config.seed}"
+                reporter.note(f"run {number} of {len(configs)}: {name}")
+            results.append(execute(config, cache=cache, out=out, reporter=reporter))
     if as_json:
         print_json(results)
     elif is_first_process():

@@ -10,6 +10,8 @@ from __future__ import annotations
 import atexit
 import os
 import socket
+import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -180,8 +182,35 @@ def pick_device(name: str) -> torch.device:
 
 
 def num_processes() -> int:
-    """Return how many processes train together, as torchrun says."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Return how many processes train together, as torchrun says.
+
+    Raises:
+        BadSetting: a part of what torchrun says is missing, as where a variable was left over.
+    """
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isdigit() or int(text) < 1:
+        raise BadSetting(f"WORLD_SIZE must be a number of processes. Got {text!r}; unset it.")
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if int(text) > 1 and missing:
+        raise BadSetting(
+            f"WORLD_SIZE is {text}, but {' and '.join(missing)} not set: start the processes with"
+            " torchrun, or unset WORLD_SIZE to train with one."
+        )
+    return int(text)
+
+
+@contextmanager
+def _waiting(count: int, patience_s: float = 5.0) -> Iterator[None]:
+    """Say what is waited for, if it takes long."""
+    place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+    text = f"waiting at {place} until all {count} processes are there (WORLD_SIZE)"
+    timer = threading.Timer(patience_s, lambda: print(text, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def join_processes(device: str, timeout_s: float = 1800.0) -> Processes:
@@ -198,7 +227,8 @@ def join_processes(device: str, timeout_s: float = 1800.0) -> Processes:
         torch.cuda.set_device(chosen)
     if not dist.is_initialized():
         backend = "nccl" if chosen.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        with _waiting(count):
+            dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
         atexit.register(dist.destroy_process_group)
         _peers()
     return Processes(int(os.environ["RANK"]), count, chosen)
