@@ -20,6 +20,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards.files import link_or_copy
+from clipbench.shards.hashes import keep_hashes
 from clipbench.shards.keys import Move, Place
 from clipbench.shards.ledger import LedgerHead, LedgerRow, trigger_sha256, write_ledger
 from clipbench.shards.placement import Placement, inserting, replacing
@@ -96,6 +97,7 @@ class Assembly:
             self.records.append(manifests.ShardRecord(name, count, status.st_size, digest))
         name, source = base_identity(self.base)
         manifests.write_all(folder, manifests.build(name, source, self.records))
+        keep_hashes([folder / name for name in self.names], [one.sha256 for one in self.records])
         self.index = indexing.join(parts)
         if not self.base.left_out:  # otherwise it is not what the shards hold
             field = self.base.caption_field

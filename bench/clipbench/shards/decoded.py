@@ -19,7 +19,7 @@ from PIL import Image as Pil
 from clipbench.contracts import Image, IntArray, Progress, no_progress
 from clipbench.descriptors import opened, register, share
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.shards.files import atomic_file, clear_leftovers, make_folder
+from clipbench.shards.files import atomic_file, clear_leftovers, make_folder, sha256_file
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
 
@@ -55,6 +55,7 @@ def fit(image: Image, size: int) -> Image:
 @dataclass(frozen=True)
 class _Plan:
     shards: ShardSet
+    hashes: tuple[str, ...]
     size: int
     files: tuple[Path, ...]
 
@@ -110,7 +111,8 @@ class DecodedImages:
         done, total = sum(counts) - sum(counts[number] for number in missing), len(shards)
         if missing:
             progress("decoding images", done, total)
-        for number in in_processes(_decode, _Plan(shards, image_size, files), missing, workers):
+        plan = _Plan(shards, tuple(shards.hashes()), image_size, files)
+        for number in in_processes(_decode, plan, missing, workers):
             done += counts[number]
             progress("decoding images", done, total)
         return cls(files, counts, image_size)
@@ -190,8 +192,20 @@ def _is_whole(file: Path, count: int, size: int) -> bool:
 
 
 def _decode(plan: _Plan, number: int) -> int:
-    """Decode one shard into its file, a part at a time."""
+    """Decode one shard into its file, a part at a time.
+
+    The file is named after what the shard is known to hold. So that is looked at now: a bit that
+    rots changes no time of change, and its picture would outlive the shard's repair.
+
+    Raises:
+        CorruptData: the shard does not hold what it is known by, or an image can't be decoded.
+    """
     shard, size, file = plan.shards.shards[number], plan.size, plan.files[number]
+    if sha256_file(shard.path) != plan.hashes[number]:
+        raise CorruptData(
+            f"Shard {shard.path} does not hold what it did when it was first read, though its size"
+            " and time of change are the same; fetch or write it again."
+        )
     head = {
         "descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)),
         "fortran_order": False,

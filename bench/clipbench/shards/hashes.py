@@ -1,8 +1,9 @@
-"""Hashes of shards: the manifest's where it has them, computed once where it has not."""
+"""Hashes of shards: of the bytes that they hold, computed once for a state of the file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,45 +12,63 @@ from clipbench.errors import ClipbenchError, CorruptData
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards.files import read_json, sha256_file, write_json
-from clipbench.shards.manifest import ShardRecord
+from clipbench.shards.seal import is_sealed, seal
 from clipbench.shards.sources import expand
 
 _NAME = "hashes.json"
+Known = dict[str, list[Any]]  # name of a shard -> size, time of change, number, hash
 
 
-def shard_hashes(
-    paths: Sequence[Path],
-    stamps: Sequence[tuple[int, int]],
-    listed: Iterable[ShardRecord],
-    folders: Sequence[Path],
-    progress: Progress,
-) -> list[str]:
-    """Return the SHA-256 of every shard.
+def shard_hashes(paths: Sequence[Path], folders: Sequence[Path], progress: Progress) -> list[str]:
+    """Return the SHA-256 of every shard, whatever a manifest says that it is.
 
     Args:
         paths: the shards.
-        stamps: size and time of change of each.
-        listed: what a manifest says; trusted about shards whose size it gives right.
         folders: where computed hashes may be kept, the best place first.
         progress: told about every shard that must be read.
+
+    Raises:
+        MissingData: a shard can't be read.
     """
-    known = {(record.name, record.bytes): record.sha256 for record in listed}
-    result = [known.get((path.name, size)) for path, (size, _) in zip(paths, stamps, strict=True)]
-    missing = [number for number, value in enumerate(result) if value is None]
-    remembered = _recall(folders) if missing else {}
+    known = _recall(folders)
+    result: list[str] = []
     fresh = False
-    for number in missing:
-        name, stamp = str(paths[number].absolute()), list(stamps[number])
-        old = remembered.get(name)
-        if not isinstance(old, list) or old[:2] != stamp:
+    for number, path in enumerate(paths):
+        name, stamp = _name(path, paths), _stamp(path)
+        old = known.get(name)
+        if old is None or old[:3] != stamp:
             progress("hashing shards", number, len(paths))
-            old = remembered[name] = [*stamp, sha256_file(paths[number])]
-            fresh = True
-        result[number] = old[2]
+            old = [*stamp, sha256_file(path)]
+            known[name], fresh = old, True
+        result.append(str(old[3]))
     if fresh:
         progress("hashing shards", len(paths), len(paths))
-        _remember(folders, remembered)
-    return [str(value) for value in result]
+        _remember(folders, known)
+    return result
+
+
+def keep_hashes(paths: Sequence[Path], hashes: Sequence[str]) -> None:
+    """Keep what whoever wrote these shards knows of them, beside them.
+
+    Args:
+        paths: the shards of one folder, as they are to stay.
+        hashes: the SHA-256 of what was written into each.
+    """
+    pairs = zip(paths, hashes, strict=True)
+    known = {_name(path, paths): [*_stamp(path), value] for path, value in pairs}
+    _remember(indexing.cache_folders(paths, None), known)
+
+
+def _name(path: Path, paths: Sequence[Path]) -> str:
+    """Return a name that stays valid when the folder moves, where the hashes lie in it."""
+    here = path.parent == paths[0].parent
+    return json.dumps(path.name if here else str(path.absolute()))  # of any bytes, also of no text
+
+
+def _stamp(path: Path) -> list[int]:
+    """Return what changes when a file is written anew: size, time of change, number."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def content_of(source: str | Path, cache: Path, progress: Progress = no_progress) -> str:
@@ -65,17 +84,14 @@ def content_of(source: str | Path, cache: Path, progress: Progress = no_progress
         CorruptData: a shard is not the one that the manifest beside it lists.
     """
     paths = expand(source)
-    status = [path.stat() for path in paths]
-    stamps = [(one.st_size, one.st_mtime_ns) for one in status]
-    folders = indexing.cache_folders(paths, cache)
-    found = shard_hashes(paths, stamps, (), folders, progress)
-    listed: dict[Path, dict[tuple[str, int], str]] = {}
-    for path, (size, _), sha256 in zip(paths, stamps, found, strict=True):
+    found = shard_hashes(paths, indexing.cache_folders(paths, cache), progress)
+    listed: dict[Path, dict[str, str]] = {}
+    for path, sha256 in zip(paths, found, strict=True):
         if path.parent not in listed:
             manifest = manifests.read(path.parent)
             records = [] if manifest is None else manifests.records(manifest)
-            listed[path.parent] = {(one.name, one.bytes): one.sha256 for one in records}
-        if listed[path.parent].get((path.name, size), sha256) != sha256:
+            listed[path.parent] = {one.name: one.sha256 for one in records}
+        if listed[path.parent].get(path.name, sha256) != sha256:
             raise CorruptData(
                 f"Shard {path} is not the one that {path.parent / manifests.NAME} lists; fetch it"
                 " or write the set again."
@@ -83,20 +99,26 @@ def content_of(source: str | Path, cache: Path, progress: Progress = no_progress
     return manifests.content_sha256(found)
 
 
-def _recall(folders: Sequence[Path]) -> dict[str, Any]:
+def _recall(folders: Sequence[Path]) -> Known:
     for folder in folders:
         try:
-            return read_json(folder / _NAME)
+            content = read_json(folder / _NAME)
         except ClipbenchError:  # only a memory: what is lost is computed again
             continue
+        if is_sealed([_text(content.get("hashes"))], content.get("seal")):
+            return dict(content["hashes"])
     return {}
 
 
-def _remember(folders: Sequence[Path], hashes: dict[str, Any]) -> None:
+def _remember(folders: Sequence[Path], known: Known) -> None:
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / _NAME, hashes)
+            write_json(folder / _NAME, {"hashes": known, "seal": seal([_text(known)])})
         except (OSError, ClipbenchError):  # read-only or full: they can be computed again
             continue
         return
+
+
+def _text(known: object) -> bytes:
+    return json.dumps(known, sort_keys=True).encode()

@@ -2,28 +2,32 @@
 
 An index file is a line of magic, a JSON header (which shards, of which size and time, it was made
 from) and one row a pair. It is written beside the shards in ``.clipbench/``; a shard that changed
-since makes it stale, and it is built again.
+since makes it stale, and it is built again. So is one that another user wrote, or that came with
+the shards: see `clipbench.shards.seal`.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from clipbench.errors import ClipbenchError
 from clipbench.shards.files import atomic_file
+from clipbench.shards.seal import is_sealed, seal
 from clipbench.visible import hashable
 
 EXTENSIONS = ("jpg", "png", "jpeg", "webp")  # open_clip's order of preference
-_MAGIC = b"clipbench-index-1\n"
+_MAGIC = b"clipbench-index-2\n"
+_CHUNK = 1 << 20  # bytes read at once for a seal; mapped pages would stay in memory
 Index = npt.NDArray[np.void]
 Row = tuple[int, int, int, int, int, int, int, int, bytes]
 
@@ -131,7 +135,8 @@ def save(
 ) -> Path | None:
     """Write the index into the first folder that takes it; None if none does."""
     name = index_name([stamp.name for stamp in stamps], caption_field)
-    for folder in folders:
+    # Another user's is not replaced while there is another place: it would be made again in turns.
+    for folder in sorted(folders, key=lambda folder: _is_anothers(folder / name)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             write(folder / name, index, stamps, incomplete)
@@ -153,11 +158,16 @@ def write(
     }
     if incomplete:
         head["incomplete"] = [list(astuple(one)) for one in incomplete]
-    text = json.dumps(head, separators=(",", ":")).encode()
+    rows = np.ascontiguousarray(index).view(np.uint8).data
+    text = _text({**head, "seal": seal([_text(head), rows])})
     text += b" " * (-(len(_MAGIC) + len(text) + 1) % 64) + b"\n"
     with atomic_file(path) as file:
         file.write(_MAGIC + text)
-        file.write(np.ascontiguousarray(index).view(np.uint8).data)
+        file.write(rows)
+
+
+def _text(head: dict[str, Any]) -> bytes:
+    return json.dumps(head, separators=(",", ":")).encode()
 
 
 @dataclass(frozen=True)
@@ -187,24 +197,46 @@ def load(
     return None
 
 
-def read_index(path: Path) -> Stored | None:
-    """Map an index file into memory; None if it is missing or not whole."""
+def read_index(path: Path, *, opened: bool = False) -> Stored | None:
+    """Map an index file into memory; None if it is missing, not whole, or not this user's.
+
+    Args:
+        path: the file.
+        opened: whether this program found it whole a moment ago, so that its seal need not be
+            computed again, as in processes that are handed an open set.
+    """
     try:
         with path.open("rb") as file:
             if file.readline(64) != _MAGIC:
                 return None
-            line = file.readline()
+            head: dict[str, Any] = json.loads(file.readline())
             offset, total = file.tell(), os.fstat(file.fileno()).st_size
-        head: dict[str, Any] = json.loads(line)
-        dtype = index_dtype(head["key_size"])
-        if total != offset + head["num_pairs"] * dtype.itemsize:
-            return None
+            dtype = index_dtype(head["key_size"])
+            if total != offset + head["num_pairs"] * dtype.itemsize:
+                return None
+            told = head.pop("seal", None)
+            if not opened and not is_sealed(_sealed_parts(head, file), told):
+                return None
         if head["num_pairs"]:
             rows = np.memmap(path, dtype, "r", offset, (head["num_pairs"],)).view(np.ndarray)
         else:
             rows = np.empty(0, dtype)
         incomplete = tuple(Incomplete(*one) for one in head.get("incomplete", ()))
         stamps = tuple(Stamp(*shard) for shard in head["shards"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return Stored(rows, stamps, bool(head["sorted"]), path, incomplete)
+
+
+def _sealed_parts(head: dict[str, Any], file: IO[bytes]) -> Iterator[bytes]:
+    yield _text(head)
+    yield from iter(functools.partial(file.read, _CHUNK), b"")
+
+
+def _is_anothers(path: Path) -> bool:
+    """Tell whether there is an index of this version that this user did not write."""
+    try:
+        with path.open("rb") as file:
+            return file.readline(64) == _MAGIC and read_index(path) is None
+    except OSError:
+        return False

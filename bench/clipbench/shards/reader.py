@@ -128,7 +128,7 @@ class ShardSet:
             where = indexing.save(
                 found.index, found.stamps, folders, found.incomplete, caption_field
             )
-            stored = indexing.read_index(where) if where is not None else None
+            stored = indexing.read_index(where, opened=True) if where is not None else None
             incomplete: Sequence[indexing.Incomplete] = found.incomplete
         else:
             incomplete = stored.incomplete
@@ -294,14 +294,9 @@ class ShardSet:
     # ----------------------------------------------------------------- hashes
 
     def hashes(self, progress: Progress = no_progress) -> list[str]:
-        """Return the SHA-256 of every shard.
-
-        The manifest's, for shards whose size it gives right; others are computed and remembered.
-        """
+        """Return the SHA-256 of every shard, computed once for a state of its file."""
         paths = [shard.path for shard in self.shards]
-        stamps = [(shard.size, shard.mtime_ns) for shard in self.shards]
-        folders = indexing.cache_folders(paths, self.cache)
-        return shard_hashes(paths, stamps, self._listed(), folders, progress)
+        return shard_hashes(paths, indexing.cache_folders(paths, self.cache), progress)
 
     def view_hashes(self, progress: Progress = no_progress) -> list[str]:
         """Return for every shard a hash of the pairs of it that this set has."""
@@ -315,12 +310,6 @@ class ShardSet:
     def content_sha256(self) -> str:
         """Return the hash of the set: over the hashes of its shards, in order."""
         return manifests.content_sha256(self.hashes())
-
-    def _listed(self) -> list[manifests.ShardRecord]:
-        manifest = self.manifest
-        if manifest is None and len({shard.path.parent for shard in self.shards}) == 1:
-            manifest = manifests.read(self.shards[0].path.parent)  # of more shards than these
-        return [] if manifest is None else manifests.records(manifest)
 
     # ----------------------------------------------------------------- machinery
 
@@ -362,7 +351,7 @@ class ShardSet:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if self._index_path is not None:
-            stored = indexing.read_index(self._index_path)
+            stored = indexing.read_index(self._index_path, opened=True)
             if stored is None or [s.size for s in stored.stamps] != [s.size for s in self.shards]:
                 raise CorruptData(f"{self._index_path} changed while it was in use; start again.")
             self.index = stored.index

@@ -30,6 +30,7 @@ from clipbench.shards.files import (
     sha256_file,
     write_json,
 )
+from clipbench.shards.hashes import keep_hashes
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import KEY_DIGITS, LeftOut, Sample, ShardWriter
@@ -219,6 +220,7 @@ def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> 
         part["shard"] = number
         parts.append(part)
     indexing.save(indexing.join(parts), stamps, indexing.cache_folders([plan.shards / "0"], None))
+    keep_hashes([plan.shards / one.name for one in shards], [one.sha256 for one in shards])
     plan.shards.rename(folder)
 
 
