@@ -21,7 +21,7 @@ _SIZE = 32  # bytes of key and seal
 _NAME = "seal.key"
 
 
-def seal(parts: Iterable[bytes]) -> str:
+def seal(parts: Iterable[bytes | memoryview]) -> str:
     """Return the seal of a content given in parts, in hex.
 
     BLAKE2b with a key (RFC 7693), which is faster than SHA-256 and as hard to forge.
@@ -32,7 +32,7 @@ def seal(parts: Iterable[bytes]) -> str:
     return state.hexdigest()
 
 
-def is_sealed(parts: Iterable[bytes], told: object) -> bool:
+def is_sealed(parts: Iterable[bytes | memoryview], told: object) -> bool:
     """Tell whether this user's clipbench sealed a content, and not a byte of it has changed."""
     return isinstance(told, str) and hmac.compare_digest(seal(parts).encode(), told.encode())
 
