@@ -157,7 +157,6 @@ class Trainer:
                 self.state.phase = number
                 self._run_phase(phases, number, place, indices, at_start, seen, clock)
                 self.state.step = 0
-            self._report(1.0)
             self.state.phase = 0
             self.state.epoch = epoch + 1
             clock.write(self.state)

@@ -45,7 +45,7 @@ def test_a_signal_stops_a_training_after_its_step_with_a_checkpoint(
     stopped, alone = Place(tmp_path / "stopped"), Place(tmp_path / "alone")
     where = {"cache": stopped.cache, "out": stopped.out}
     with pytest.raises(Stopped) as caught, listening():
-        execute(config, **where, reporter=Telling(number, 7))
+        execute(config, **where, reporter=Telling(number, 6))
     assert report(caught.value, show_traceback=False) == 128 + number
     said = capsys.readouterr().err
     assert said.splitlines()[-1] == (
