@@ -223,6 +223,29 @@ def test_a_baseline_of_the_runs_is_written_and_holds(own: Own, grid: Path, tmp_p
     assert 'failures="0"' in report.read_text()
 
 
+@pytest.mark.parametrize("name", ["run", "sweep"])
+def test_what_the_test_data_lack_for_an_attack_is_said_before_work(
+    own: Own, name: str, tmp_path: Path
+) -> None:
+    """Targets must be held out, and no reserve was given; also where nobody asks for the time."""
+    if name == "run":
+        what = ("run", *own.data, "--attack", "targeted:targets=2", "--poisons", "4", *TRAIN)
+    else:
+        grid = {
+            "data": str(own.data[1]),
+            "eval": [str(own.data[3])],
+            "attack": ["none", "badnets", "targeted:targets=2"],
+            "poisons": 8,
+            "train": {"model": "shapes-32", "epochs": 2, "batch_size": 32, "warmup": 1},
+        }
+        (tmp_path / "grid.yaml").write_text(yaml.safe_dump(grid))
+        what = ("sweep", tmp_path / "grid.yaml")
+    done = command(*what, "--no-estimate", *own.cache, "--out", tmp_path / "runs")
+    assert done.status == 2, done.err
+    assert "holds no images out that could be attack targets" in done.err.splitlines()[-1]
+    assert not (tmp_path / "runs").exists()
+
+
 def test_the_results_alone_are_enough(own: Own, tmp_path: Path) -> None:
     """Sent to somebody who has neither the data nor the weights, they are the same table."""
     for folder in own.runs.iterdir():

@@ -89,7 +89,7 @@ class Plan:
 
         Raises:
             UnknownName, BadSetting, MissingData, CorruptData: the model, the weights to start from
-                or the held-out data cannot be used.
+                or the held-out data cannot be used, or lack what the attack needs.
         """
         if self.done:
             return
@@ -97,6 +97,7 @@ class Plan:
         if train.pretrained is not None:
             create_model(train.model, self.config.seed, train.pretrained)
         _ = self.parts.held_out.sets
+        self.parts.probes(self.config.seed)
 
     def try_plugins(self) -> None:
         """Try the plugins that are no part of clipbench, on a few pairs that are nowhere.

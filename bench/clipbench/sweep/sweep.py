@@ -11,6 +11,7 @@ from typing import Any
 from clipbench.config import RunConfig
 from clipbench.errors import PluginFault
 from clipbench.evaluation.plugins import lacks_control, missing
+from clipbench.heldout import HeldOut
 from clipbench.leaderboard.result import config_hash, read_result
 from clipbench.pipeline import plan as planning
 from clipbench.pipeline import timing
@@ -112,7 +113,8 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
         timed: whether to estimate the time.
 
     Raises:
-        UnknownName, BadSetting, MissingData: what `clipbench.pipeline.plan.plan` refuses of a run.
+        UnknownName, BadSetting, MissingData, CorruptData: what `clipbench.pipeline.plan.plan` and
+            `Plan.check` refuse of a run.
     """
     left = [[c for c in group if not is_done(c, grid.out)] for group in grid.groups]
     groups = tuple(tuple(group) for group in left if group)
@@ -128,6 +130,7 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
             (planning.plan(same[0], grid.out, cache=grid.cache), len(same))
             for same in kinds.values()
         ]
+        _check_attacks(plan.configs.values(), grid)
     except PluginFault as fault:  # it fails its own runs, and no others
         return replace(plan, why=str(fault))
     if not timed or not all(each.parts.num_pairs for each, _ in planned):  # or counted later
@@ -142,6 +145,25 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
         seconds += count * found.time.total
     reporter.close()
     return replace(plan, seconds=seconds)
+
+
+def _check_attacks(configs: Iterable[RunConfig], grid: Grid) -> None:
+    """Refuse, before any run, an attack that lacks something in the held-out data.
+
+    Raises:
+        BadSetting, MissingData, CorruptData: saying what, and of which data.
+    """
+    tried: set[str] = set()
+    opened: dict[HeldOut, HeldOut] = {}
+    for config in configs:
+        content = config.to_json()
+        attack = config_hash({key: content[key] for key in ("data", "evals", "attack")})
+        if config.is_clean or attack in tried:
+            continue
+        tried.add(attack)
+        each = planning.plan(config, grid.out, cache=grid.cache)
+        held_out = opened.setdefault(each.parts.held_out, each.parts.held_out)  # is read once
+        replace(each, parts=replace(each.parts, held_out=held_out)).check()
 
 
 def local_executor(grid: Grid, place: Placing) -> Executor:
