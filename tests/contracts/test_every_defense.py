@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from clipbench import registry
 from clipbench.contracts import DefenseRun, Features, Phase, Reference, TrainingFacts
+from clipbench.imaginary import ImaginaryView
 from clipbench.training.stages import stages_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "defenses" / "helpers"))
@@ -30,7 +31,8 @@ def known() -> KnownPairs:
     scores = 0.6 + 0.1 * torch.randn(PAIRS, generator=generator)
     scores[: PAIRS // 4] -= 0.6
     drawn = F.normalize(torch.randn(2, PAIRS, SIZE, generator=generator), dim=2)
-    return KnownPairs(similarities=scores, features=drawn[0], texts=drawn[1])
+    stored = ImaginaryView(PAIRS)
+    return KnownPairs(scores, drawn[0], drawn[1], stored.images, stored.captions())
 
 
 def features(views: int, step: int) -> Features:

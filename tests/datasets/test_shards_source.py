@@ -89,17 +89,22 @@ def test_every_suffix_of_an_image_is_read(tmp_path: Path) -> None:
     assert len(poisoned(shards, tmp_path / "out").shards) == 4
 
 
-def test_sizes_json_is_believed_about_numbers_before_reading(tmp_path: Path) -> None:
-    """The count of a large set takes one small file; what is there decides all else."""
+def test_sizes_json_is_believed_about_numbers_before_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The count of a large set takes one small file; a small set is counted."""
     folder = layouts.shards(tmp_path / "set")
     (folder / "sizes.json").write_text(json.dumps({"00000.tar": 900, "00001.tar": 77}))
     source = registry.build("dataset", str(folder))
-    assert source.num_pairs() == 977
-    assert not (folder / ".clipbench").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr("clipbench_datasets.shards._LARGE", 0)
+        assert source.num_pairs() == 977
+        assert not (folder / ".clipbench").exists()
     assert len(ShardSet.open(folder)) == PAIRS
-    (folder / "sizes.json").write_text("{")
-    (folder / "00001.tar").touch()
-    assert registry.build("dataset", str(folder)).num_pairs() == PAIRS
+    for text in (json.dumps({"00000.tar": 900, "00001.tar": 77}), "{"):
+        (folder / "sizes.json").write_text(text)
+        (folder / "00001.tar").touch()
+        assert registry.build("dataset", str(folder)).num_pairs() == PAIRS
 
 
 # --------------------------------------------------------------------------- captions in JSON

@@ -320,11 +320,11 @@ def visual_genome_for_coco(root: Path) -> str:
 WRONG: dict[str, tuple[Callable[[Path], str], list[str]]] = {
     "csv: no annotation": (
         lambda root: without(SMALL["csv"](root), root / "pairs.csv"),
-        ["There is no CSV file {0}/pairs.csv", "check the path"],
+        ["no file or folder {0}/pairs.csv (csv.path)", "check the path"],
     ),
     "csv: no folder of images": (
         lambda root: f"{SMALL['csv'](root)},images={root}/gone",
-        ["There is no folder of images {0}/gone", "check the path"],
+        ["no file or folder {0}/gone (", ".images); check the path"],
     ),
     "csv: no images": (
         lambda root: without(SMALL["csv"](root), root / "images"),
@@ -344,11 +344,11 @@ WRONG: dict[str, tuple[Callable[[Path], str], list[str]]] = {
     ),
     "coco: no annotation": (
         lambda root: without(SMALL["coco"](root), root / "annotations"),
-        ["There is no annotation file {0}/annotations/captions_train2017.json", "check the path"],
+        ["{0}/annotations/captions_train2017.json (coco.annotations)", "check the path"],
     ),
     "coco: no folder of images": (
         lambda root: without(SMALL["coco"](root), root / "train2017"),
-        ["There is no folder of images {0}/train2017", "check the path"],
+        ["no file or folder {0}/train2017 (coco.images)", "check the path"],
     ),
     "coco: the folder above": (
         lambda root: f"coco:annotations={layouts.coco(root)},images={root}",
@@ -364,11 +364,11 @@ WRONG: dict[str, tuple[Callable[[Path], str], list[str]]] = {
     ),
     "visual_genome: no annotation": (
         lambda root: without(SMALL["visual_genome"](root), root / "region_descriptions.json"),
-        ["There is no annotation file {0}/region_descriptions.json", "check the path"],
+        ["{0}/region_descriptions.json (visual_genome.annotations)", "check the path"],
     ),
     "visual_genome: no folder of images": (
         lambda root: f"visual_genome:annotations={layouts.visual_genome(root)},images={root}/gone",
-        ["There is no folder of images {0}/gone", "check the path"],
+        ["no file or folder {0}/gone (", ".images); check the path"],
     ),
     "visual_genome: half of the images": (
         lambda root: without(SMALL["visual_genome"](root), root / "VG_100K_2"),
@@ -388,11 +388,11 @@ WRONG: dict[str, tuple[Callable[[Path], str], list[str]]] = {
     ),
     "cc3m: no annotation": (
         lambda root: without(SMALL["cc3m"](root), root / "Train_GCC-training.tsv"),
-        ["There is no TSV {0}/Train_GCC-training.tsv", "check the path"],
+        ["no file or folder {0}/Train_GCC-training.tsv (cc3m.path)", "check the path"],
     ),
     "cc3m: no folder of images": (
         lambda root: without(SMALL["cc3m"](root), root / "images"),
-        ["There is no folder of images {0}/images", "check the path"],
+        ["no file or folder {0}/images (cc3m.images)", "check the path"],
     ),
     "cc3m: an image is gone": (
         lambda root: after(SMALL["cc3m"](root), (root / "images/1/0000003.jpg").unlink),
@@ -404,7 +404,7 @@ WRONG: dict[str, tuple[Callable[[Path], str], list[str]]] = {
     ),
     "cc3m: no mapping": (
         lambda root: f"{SMALL['cc3m'](root)},mapping={root}/gone.tsv",
-        ["There is no mapping {0}/gone.tsv", "check the path"],
+        ["no file or folder {0}/gone.tsv (cc3m.mapping)", "check the path"],
     ),
     "shards: nothing there": (
         lambda root: f"{root}/{{00000..00001}}.tar",

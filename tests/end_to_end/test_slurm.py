@@ -37,8 +37,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Broken:
-    def start(self, facts):
+    def start(self, facts):  # asked of by plans, too
+        return self
+
+    def phases(self, epoch, pairs):
         os.kill(os.getpid(), signal.SIGKILL)
+        yield
+
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
 
 DEFENSE = Broken
 """

@@ -153,11 +153,11 @@ class DecodedImages:
         return out
 
     def __getitem__(self, index: int) -> Image:
-        """Return the image of pair `index`, ``(S, S, 3)``."""
+        """Return the image of pair `index`, ``(S, S, 3)``; a copy, for a view would hold a file."""
         if not 0 <= index < len(self):
             raise IndexError(f"pairs are numbered 0 to {len(self) - 1}, not {index}")
         shard = int(np.searchsorted(self._firsts, index, side="right")) - 1
-        image: Image = self._mapped(shard)[index - int(self._firsts[shard])]
+        image: Image = self._mapped(shard)[index - int(self._firsts[shard])].copy()
         return image
 
     def let_go(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from clipbench.contracts import Progress, no_progress
+from clipbench.descriptors import opened
 from clipbench.disk import full_disk, is_full, way_out
 from clipbench.errors import ClipbenchError, CorruptData, MissingData
 
@@ -131,7 +132,7 @@ def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file in hex; its memory use does not grow with the file."""
     digest = hashlib.sha256()
     try:
-        with path.open("rb", buffering=0) as file:
+        with opened(lambda: path.open("rb", buffering=0)) as file:
             while block := file.read(_CHUNK):
                 digest.update(block)
     except OSError as error:

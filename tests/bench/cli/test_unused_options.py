@@ -21,7 +21,7 @@ UNUSED = {
     "submit --to board --reported r.csv --name data.path=x": "--name would be ignored",
     "sweep grid.yaml --slurm partition=gpu": "--slurm would be ignored: it needs --executor slurm",
     "sweep grid.yaml --executor slurm --jobs 2": "--jobs would be ignored",
-    "train --shards s --trusted shapes --dry-run": "--trusted would be ignored",
+    "train --shards . --trusted shapes --dry-run": "--trusted would be ignored",
 }
 
 
