@@ -93,11 +93,11 @@ class Plan:
         """
         if self.done:
             return
-        train = self.config.train
+        train, parts = self.config.train, self.parts
         if train.pretrained is not None:
             create_model(train.model, self.config.seed, train.pretrained)
-        _ = self.parts.held_out.sets
-        self.parts.probes(self.config.seed)
+        _ = parts.held_out.sets
+        parts.probes(self.config.seed)
 
     def try_plugins(self) -> None:
         """Try the plugins that are no part of clipbench, on a few pairs that are nowhere.
