@@ -125,7 +125,10 @@ def test_a_poison_that_is_none_is_told_where_it_is_made(
     [
         ("stamped[:16]", r"of uint8 of shape \(32, 32, 3\) it made uint8 of shape \(16, 32, 3\)"),
         ("stamped.astype(float)", r"it made float64 of shape \(32, 32, 3\)"),
-        ("stamped ^ np.random.default_rng().integers(9, dtype=np.uint8)", "two images of the same"),
+        (
+            "stamped ^ np.random.default_rng().integers(256, size=stamped.shape, dtype=np.uint8)",
+            "two images of the same",
+        ),
         ("None", "it made None"),
     ],
 )

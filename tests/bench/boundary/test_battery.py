@@ -26,8 +26,8 @@ def failed(checks: list[battery.Check]) -> list[str]:
     ("right", "wrong", "owes"),
     [
         (
-            'scene.rng("solid_patch", "goal")',
-            "np.random.default_rng()",
+            "np.full(len(others), goal, dtype=np.int64)",
+            "np.random.default_rng().integers(len(scene.classes), size=len(others))",
             "wants the same probes of the same scene",
         ),
         ("self.side :] = self.grey", "self.side :] += 0", "has a trigger that is pure and seen"),
