@@ -98,7 +98,7 @@ def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """Which takes torch, and nothing else."""
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
-        pytest.skip("there is one")
+        pytest.skip("there is a GPU here, and no device that is refused")
     with pytest.raises(BadInput, match="cuda"):
         preflight.check(Request(train={"device": "cuda"}, cache=tmp_path))
 
