@@ -15,6 +15,7 @@ import pandas as pd
 
 from clipbench import registry
 from clipbench.boundary import datasets
+from clipbench.boundary.faults import before_work
 from clipbench.config import RunConfig
 from clipbench.contracts import TrainingSource
 from clipbench.errors import BadSetting
@@ -26,6 +27,7 @@ from clipbench.pipeline.hold import held
 from clipbench.pipeline.identity import identify
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.suspects import write_page
+from clipbench.pipeline.tried import try_defense
 from clipbench.pipeline.work import Work, work_for
 from clipbench.progress import Reporter
 from clipbench.shards.files import atomic_file, make_folder, write_json
@@ -128,9 +130,12 @@ def plan_detection(
 
     Raises:
         BadSetting: a method scores nothing, or the ledger is of another set.
+        PluginFault: a method is sure to fail.
     """
     model = configs[0].train.model
     check_text_tower(model, model_config(model))
+    for config in configs:
+        try_defense(config, registry.build("defense", config.defense))
     source: TrainingSource = registry.build("dataset", configs[0].data)
     where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards
     usable = open_usable(
@@ -156,7 +161,8 @@ def _work(config: RunConfig, pairs: ShardSet) -> Work:
         BadSetting: it scores no pairs, or refuses its settings.
     """
     defense = registry.build("defense", config.defense)
-    work = work_for(config, defense, len(pairs), until_scored=True)
+    with before_work():
+        work = work_for(config, defense, len(pairs), until_scored=True)
     if not work.scorings:
         raise scores_nothing(config)
     return work

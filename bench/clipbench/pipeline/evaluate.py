@@ -23,6 +23,7 @@ from clipbench.locations import content_in, short
 from clipbench.models import create_model, load_weights, weights_file
 from clipbench.pipeline.identity import contents_of, read_places
 from clipbench.pipeline.parts import Parts
+from clipbench.pipeline.tried import try_metrics
 from clipbench.progress import Reporter
 from clipbench.shards.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
 from clipbench.specs import SpecLike
@@ -110,6 +111,7 @@ def evaluate_checkpoint(
 
     Raises:
         BadSetting: the ledger names such a plugin, and that is not allowed.
+        PluginFault: a metric is sure to fail.
     """
     specs = [registry.resolve("metric", spec) for spec in metrics]
     extra = plugins.built(specs)
@@ -121,6 +123,7 @@ def evaluate_checkpoint(
         held_out, probes = _of_ledger(book, asked, allow_code, cache, reporter)
     else:
         held_out, probes = HeldOut.of(data or "shapes", evals), None
+    try_metrics(extra.values(), held_out)
     encoder = Encoder(net, tokenizer, device=pick_device(device), progress=reporter.progress)
     seed = book.seed if book else 0
     measured = evaluate_sets(encoder, held_out.sets, probes, extra, seed=seed)

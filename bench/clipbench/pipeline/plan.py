@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from clipbench import locations, registry
 from clipbench.boundary import attacks
-from clipbench.boundary.faults import before_work, is_ours
+from clipbench.boundary.faults import before_work
 from clipbench.config import RunConfig
 from clipbench.contracts import Progress, no_progress
 from clipbench.models import create_model, model_config
@@ -16,7 +16,8 @@ from clipbench.pipeline.files import CHECKPOINT, RESULT
 from clipbench.pipeline.folders import folder_of, words
 from clipbench.pipeline.identity import Identifier, places
 from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.work import IMAGINARY, epochs_of, facts_of
+from clipbench.pipeline.tried import try_plugins
+from clipbench.pipeline.work import epochs_of
 from clipbench.training.text import check_text_tower
 from clipbench.words import amount, counted
 
@@ -105,19 +106,8 @@ class Plan:
         Raises:
             PluginFault: one of them is sure to fail, whatever the pairs.
         """
-        parts, config = self.parts, self.config
-        if self.done or all(map(is_ours, (parts.attack, parts.defense, *parts.metrics.values()))):
-            return
-        from clipbench.boundary import battery  # noqa: PLC0415 - heavy
-
-        facts = facts_of(config, parts.defense, parts.pairs_after or IMAGINARY, "cpu")
-        with before_work():
-            battery.before_training(parts.defense, facts)
-            if parts.count:
-                scene = parts.held_out.scene(parts.count, config.seed)
-                battery.before_poisoning(parts.attack, scene)
-            for metric in parts.metrics.values():
-                battery.before_measuring(metric, parts.held_out.sets)
+        if not self.done:
+            try_plugins(self.config, self.parts)
 
     def estimate(self, cache: Path) -> Estimate:
         """Return how long the run takes from where it is; the number of pairs is known.

@@ -10,6 +10,7 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.leaderboard.result import config_hash
 from clipbench.pipeline.identity import identify, write_places
 from clipbench.pipeline.parts import Parts, Prepared, with_crafted
+from clipbench.pipeline.tried import try_attack
 from clipbench.progress import Reporter
 from clipbench.shards import sizes
 from clipbench.shards.ledger import read_head, read_ledger
@@ -40,9 +41,11 @@ def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Report
 
     Raises:
         BadSetting: the run has no attack, or `out` holds something else.
+        PluginFault: the attack is sure to fail; nothing was made then.
     """
     if config.is_clean:
         raise BadSetting("There is nothing to poison: name an attack with --attack.")
+    try_attack(config, Parts.of(config))
     config = identify(config, cache, reporter.progress)
     parts = Parts.of(config).prepared(config, cache, reporter)
     tell_left_out(parts.usable, reporter)

@@ -16,6 +16,7 @@ from clipbench.pipeline.hold import held
 from clipbench.pipeline.identity import identify
 from clipbench.pipeline.plan import added_stages, begun_epochs, special
 from clipbench.pipeline.poison import tell_left_out
+from clipbench.pipeline.tried import try_defense
 from clipbench.pipeline.work import Work, work_for
 from clipbench.progress import Reporter
 from clipbench.shards.hashes import content_of
@@ -101,8 +102,11 @@ def plan_training(
     Raises:
         UnknownName, BadSetting, MissingData: the model or the pairs can't be used, or the defence
             refuses the settings.
+        PluginFault: the defence is sure to fail.
     """
     check_text_tower(config.train.model, model_config(config.train.model))
+    defense = registry.build("defense", config.defense)
+    try_defense(config, defense)
     pairs = open_usable(
         shards,
         cache,
@@ -118,7 +122,7 @@ def plan_training(
     folder = named_folder(out, ["train", config.defense_name, f"s{config.seed}"], id_)
     done = (folder / "model" / WEIGHTS_FILE).is_file()
     with before_work():
-        work = work_for(config, registry.build("defense", config.defense), len(pairs.shards))
+        work = work_for(config, defense, len(pairs.shards))
     return TrainingPlan(config, shards, pairs, folder, done, work, begun_epochs(folder))
 
 

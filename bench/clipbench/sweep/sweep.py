@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from clipbench.pipeline.identity import Identifier
 from clipbench.progress import Reporter, duration
 from clipbench.sweep.grid import Grid
 from clipbench.sweep.placing import Placing
+from clipbench.sweep.trying import sure_to_fail
 from clipbench.sweep.workers import Event, do_groups
 from clipbench.words import counted
 
@@ -62,17 +65,25 @@ class SweepPlan:
         seconds: how long these take one after the other; what they share is counted for each.
             None: not estimated.
         why: why the time is unknown though it was to be estimated.
+        failing: those runs that a plugin is sure to fail, by id, and why; they are not begun.
     """
 
     total: int
     groups: tuple[tuple[RunConfig, ...], ...]
     seconds: float | None
     why: str = ""
+    failing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def configs(self) -> dict[str, RunConfig]:
         """The runs that are not done yet, by id."""
         return {config.id: config for group in self.groups for config in group}
+
+    @property
+    def begun(self) -> list[list[RunConfig]]:
+        """The groups without the runs that are sure to fail."""
+        left = [[c for c in group if c.id not in self.failing] for group in self.groups]
+        return [group for group in left if group]
 
     def lines(self, jobs: int) -> list[str]:
         """Return the plan for people, a fact a line.
@@ -93,7 +104,9 @@ class SweepPlan:
             if counts:
                 each = ", ".join(f"{name} {count}" for name, count in counts.items())
                 lines.append(f"  runs by {kind:8} {each}")
-        if self.seconds is not None and left:
+        for why, count in Counter(self.failing.values()).items():
+            lines.append(f"  not begun        {counted(count, 'run')}, sure to fail: {why}")
+        if self.seconds is not None and self.begun:
             several = f", {jobs} at once" if jobs > 1 else ""
             lines.append(
                 f"  time             at most {duration(self.seconds / jobs)} on this"
@@ -107,6 +120,9 @@ class SweepPlan:
 def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPlan:
     """Return what is to do, with an estimate from a rehearsal of each defence.
 
+    Plugins that are no part of clipbench are tried; those that are sure to fail fail their own
+    runs, and no others.
+
     Args:
         grid: the runs.
         reporter: told about rehearsals.
@@ -119,18 +135,10 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
     left = [[c for c in group if not is_done(c, grid.out)] for group in grid.groups]
     groups = tuple(tuple(group) for group in left if group)
     plan = SweepPlan(len(grid.configs), groups, None)
-    kinds: dict[str, list[RunConfig]] = {}
-    for config in plan.configs.values():
-        content = config.to_json()
-        # Which attack and seed it is decides little of the time.
-        kind = config_hash({key: content[key] for key in ("data", "evals", "defense", "train")})
-        kinds.setdefault(kind, []).append(config)
+    failing = sure_to_fail(plan.configs.values(), grid.cache, grid.out, reporter)
+    plan = replace(plan, failing=failing)
     try:
-        planned = [
-            (planning.plan(same[0], grid.out, cache=grid.cache), len(same))
-            for same in kinds.values()
-        ]
-        _check_attacks(plan.configs.values(), grid)
+        planned = _planned(itertools.chain.from_iterable(plan.begun), grid)
     except PluginFault as fault:  # it fails its own runs, and no others
         return replace(plan, why=str(fault))
     if not timed or not all(each.parts.num_pairs for each, _ in planned):  # or counted later
@@ -147,23 +155,37 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
     return replace(plan, seconds=seconds)
 
 
-def _check_attacks(configs: Iterable[RunConfig], grid: Grid) -> None:
-    """Refuse, before any run, an attack that lacks something in the held-out data.
+def _planned(configs: Iterable[RunConfig], grid: Grid) -> list[tuple[planning.Plan, int]]:
+    """Return a plan for each kind of run that takes equally long, and how many there are of it.
+
+    An attack is refused, before any run, that lacks something in the held-out data.
 
     Raises:
-        BadSetting, MissingData, CorruptData: saying what, and of which data.
+        UnknownName, BadSetting, MissingData, CorruptData: saying what, and of which data.
     """
-    tried: set[str] = set()
+    plans: dict[str, planning.Plan] = {}
+    counts: Counter[str] = Counter()
+    attacks: set[str] = set()
     opened: dict[HeldOut, HeldOut] = {}
     for config in configs:
         content = config.to_json()
-        attack = config_hash({key: content[key] for key in ("data", "evals", "attack")})
-        if config.is_clean or attack in tried:
+        # Which attack and seed it is decides little of the time.
+        kind, attack = (
+            config_hash({key: content[key] for key in keys})
+            for keys in (("data", "evals", "defense", "train"), ("data", "evals", "attack"))
+        )
+        counts[kind] += 1
+        is_new = not config.is_clean and attack not in attacks
+        if kind in plans and not is_new:
             continue
-        tried.add(attack)
         each = planning.plan(config, grid.out, cache=grid.cache)
         held_out = opened.setdefault(each.parts.held_out, each.parts.held_out)  # is read once
-        replace(each, parts=replace(each.parts, held_out=held_out)).check()
+        each = replace(each, parts=replace(each.parts, held_out=held_out))
+        plans.setdefault(kind, each)
+        if is_new:
+            attacks.add(attack)
+            each.check()
+    return [(each, counts[kind]) for kind, each in plans.items()]
 
 
 def local_executor(grid: Grid, place: Placing) -> Executor:
@@ -191,7 +213,9 @@ def sweep(
         executor: does them.
         tell: told what happens.
     """
-    executor(plan.groups, tell)
+    for run, why in plan.failing.items():
+        tell(Event("failed", run, why))
+    executor(plan.begun, tell)
     # A control that was done after the run it judges, by another process.
     late = [config for config in grid.configs if _wants_control(config, grid.out)]
     if late:

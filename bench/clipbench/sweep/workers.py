@@ -24,6 +24,9 @@ from clipbench.threads import share_processors, use_threads
 TELL_EVERY_S = 1.0
 
 
+Do = Callable[[RunConfig, Path, Path, Reporter], "Event"]  # as `do_one` does a run
+
+
 class Event(NamedTuple):
     """What happened to a run.
 
@@ -66,6 +69,7 @@ def do_groups(
     out: Path,
     place: Placing,
     tell: Callable[[Event], None],
+    do: Do | None = None,
 ) -> None:
     """Do all runs, those of a group one after the other in one process.
 
@@ -79,6 +83,7 @@ def do_groups(
         out: folder of the runs.
         place: how many processes there are at most, and what each of them computes with.
         tell: told what happens, in this process.
+        do: does a run, in one of those; None: `do_one`.
     """
     waiting = [list(group) for group in groups if group]
     workers: list[_Worker] = []
@@ -87,7 +92,7 @@ def do_groups(
             for worker in workers:
                 _occupy(worker, waiting, workers, tell)
             while len(workers) < place.jobs and (waiting or _most_left(workers)):
-                worker = _start(cache, out, place, workers)
+                worker = _start(do or do_one, cache, out, place, workers)
                 workers.append(worker)
                 _occupy(worker, waiting, workers, tell)
             for worker in _ready(workers):
@@ -100,13 +105,13 @@ def do_groups(
             _stop(worker)
 
 
-def _start(cache: Path, out: Path, place: Placing, others: Sequence[_Worker]) -> _Worker:
+def _start(do: Do, cache: Path, out: Path, place: Placing, others: Sequence[_Worker]) -> _Worker:
     """Start a process, on the GPU that fewest others are on."""
     taken = [other.gpu for other in others]
     gpu = min(place.gpus, key=taken.count, default=None)
     context = get_context("spawn")
     ours, theirs = context.Pipe()
-    arguments = (theirs, cache, out, place.threads, gpu)
+    arguments = (theirs, do, cache, out, place.threads, gpu)
     process = context.Process(target=_serve, args=arguments, daemon=False)
     process.start()
     theirs.close()
@@ -198,7 +203,7 @@ class _Telling(Reporter):
         self._pipe.send(Event("note", self._run, f"warning: {text}"))
 
 
-def _serve(pipe: Connection, cache: Path, out: Path, threads: int, gpu: str | None) -> None:
+def _serve(pipe: Connection, do: Do, cache: Path, out: Path, threads: int, gpu: str | None) -> None:
     """Do the runs that come through the pipe until it is closed."""
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
@@ -207,19 +212,19 @@ def _serve(pipe: Connection, cache: Path, out: Path, threads: int, gpu: str | No
     use_threads(threads)  # loads torch, which the process that waits does without
     try:
         with listening():  # the other process ends this one by SIGTERM
-            _do_all(pipe, cache, out)
+            _do_all(pipe, do, cache, out)
     except Stopped as stop:
         raise SystemExit(stop.exit_status) from stop
 
 
-def _do_all(pipe: Connection, cache: Path, out: Path) -> None:
+def _do_all(pipe: Connection, do: Do, cache: Path, out: Path) -> None:
     while True:
         try:
             config = RunConfig.from_json(pipe.recv())
         except EOFError:
             return
         try:
-            pipe.send(do_one(config, cache, out, _Telling(pipe, config.id)))
+            pipe.send(do(config, cache, out, _Telling(pipe, config.id)))
         except (BrokenPipeError, ConnectionResetError):
             return
 

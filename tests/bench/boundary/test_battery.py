@@ -12,6 +12,7 @@ from mistaken import FACTS, scene, with_mistake
 from clipbench.boundary import battery
 from clipbench.cli import main
 from clipbench.errors import BadInput, PluginFault
+from clipbench.models import create_model, model_config, save_model
 
 YIELD = 'yield Phase("kept", self.loss, keep=keep)'
 SMALL = "shapes:size=64,test_size=100,targets_size=100"
@@ -128,6 +129,63 @@ def test_a_run_refuses_a_mistaken_plugin_before_it_makes_data(
     told = capsys.readouterr().err.splitlines()[-1]
     assert "phases of defense mine, epoch 1: keep of phase 'x' must be a bool tensor" in told
     assert not (cache / "shapes").exists()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "detect --method {mine} --data {small} --out {0}/found",
+        "train --defense {mine} --shards {0}/none --out {0}/runs",
+    ],
+)
+def test_no_command_makes_data_for_a_defense_that_is_sure_to_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    """Not even one whose pairs are another's, of which none is looked at."""
+    with_mistake("random_subset", YIELD, "yield Phase('x', self.loss, keep=0)", tmp_path)
+    (tmp_path / "none").mkdir()
+    given = line.format(tmp_path, mine=tmp_path / "mine.py", small=SMALL)
+    assert main([*given.split(), "--cache", str(tmp_path / "cache"), "--no-estimate"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "phases of defense mine, epoch 1: keep of phase 'x' must be a bool tensor" in told
+    assert not (tmp_path / "cache" / "shapes").exists()
+
+
+@pytest.mark.parametrize("amount", ["--rate=10%", "--poisons=6"])
+def test_no_pairs_are_made_for_an_attack_that_is_sure_to_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], amount: str
+) -> None:
+    """`poison` tries it on test images, as `run` does."""
+    with_mistake("solid_patch", "return stamped\n", "return stamped[:16]\n", tmp_path)
+    given = ["poison", "--data", SMALL, "--attack", str(tmp_path / "mine.py"), amount]
+    assert main([*given, "--cache", str(tmp_path / "cache")]) == 2
+    assert "a trigger is a pure function" in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "cache" / "shapes").exists()
+
+
+METRIC = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Mine:
+    def measure(self, measured):
+        return "much"
+
+METRIC = Mine
+"""
+
+
+def test_nothing_is_measured_for_a_metric_that_is_sure_to_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`evaluate` tries it on random features before it encodes anything."""
+    (tmp_path / "mine.py").write_text(METRIC)
+    model, _ = create_model("shapes-32", 0)
+    save_model(model, model_config("shapes-32"), tmp_path / "model")
+    given = ["evaluate", "--checkpoint", str(tmp_path / "model"), "--model", "shapes-32"]
+    more = ["--data", SMALL, "--metric", str(tmp_path / "mine.py")]
+    assert main([*given, *more, "--cache", str(tmp_path / "cache")]) == 2
+    assert "measure of metric mine" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from clipbench.contracts import EvaluationSet, Scene
 from clipbench.plugins import Kind
 
 __all__ = [
+    "POISONS",
     "Check",
     "HeldOutCorpus",
     "before_measuring",
