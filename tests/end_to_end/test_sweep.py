@@ -134,7 +134,9 @@ def test_a_broken_defence_fails_its_own_runs_alone(place: Place) -> None:
     assert {r["defense"]["name"] for r in results(place).values()} == {"none", "clip"}
     assert "badnets" in done.out
     assert "not begun        1 run, sure to fail: its process ended with SIGKILL" in done.err
-    assert done.err.index("not begun") < done.err.index("failed: badnets") < done.err.index("done in")
+    assert (
+        done.err.index("not begun") < done.err.index("failed: badnets") < done.err.index("done in")
+    )
     file.write_text("from clipbench_defenses.none import NoDefense as DEFENSE\n")
     write(place, {**GRID, "controls": False, "grid": [{**block, "defense": str(file)}]})
     again = command(*swept(place, "--quiet"))
