@@ -80,7 +80,7 @@ class FileHashes:
     def _remember(self, memory: Path, known: dict[str, object]) -> None:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            write_json(memory, known, indent=None)
+            write_json(memory, known, indent=None, sync=False)
         except (OSError, ClipbenchError):  # read-only or full: they can be computed again
             return
 

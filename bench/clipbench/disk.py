@@ -1,8 +1,12 @@
-"""Tells a full disk from other failures, however deep a library has buried it."""
+"""Disks that are full or refuse: told from other failures, and said in plain words."""
 
 from __future__ import annotations
 
 import errno
+import shutil
+from pathlib import Path
+
+from clipbench.errors import ClipbenchError, MissingData
 
 # EFBIG: a limit on the size of files, as `ulimit -f` and some file systems set it.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -40,3 +44,33 @@ def full_disk(error: BaseException | None) -> OSError | None:
             return error
         error = error.__cause__ or error.__context__
     return None
+
+
+def human_bytes(size: float) -> str:
+    """Return `size` bytes as a short text, e.g. ``"3.1 GB"``."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
+
+
+def no_space(path: Path, needed: int | None) -> ClipbenchError:
+    """Return the error of a disk that is full.
+
+    Args:
+        path: the file that could not be written.
+        needed: bytes still to be written, where known.
+    """
+    free = human_bytes(shutil.disk_usage(path.parent).free)
+    want = "" if needed is None else f"about {human_bytes(needed)} more are needed, "
+    return ClipbenchError(
+        f"No space left to write {path}: {want}the disk has {free} free, and a quota or a limit on"
+        " the size of files counts, too. Free some space or choose another folder, then run the"
+        " same command again."
+    )
+
+
+def unwritable(folder: Path, error: OSError) -> MissingData:
+    """Return the error of a folder that nothing can be written into."""
+    return MissingData(f"Folder {folder} can't be written: {error.strerror}; {way_out(error)}.")

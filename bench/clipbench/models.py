@@ -8,7 +8,6 @@ import json
 import logging
 import pickle
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.architectures import OWED, OWN, architecture, architecture_names
+from clipbench.durable import atomic_file, make_folder, scratch_folder
 from clipbench.errors import BadSetting, CorruptData, MissingData, UnknownName
 from clipbench.rng import derive_seed
-from clipbench.shards.files import atomic_file, clear_leftovers, write_json
+from clipbench.shards.files import write_json
 from clipbench.tensor_files import NotTensors, read_tensors
 
 CONFIG_FILE = "open_clip_config.json"
@@ -160,8 +160,8 @@ def _registered_name(name: str, config: dict[str, Any]) -> str:
         return name
     text = json.dumps(config, sort_keys=True)
     registered = "clipbench-" + hashlib.sha256(text.encode()).hexdigest()[:12]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{registered}.json"
+    with scratch_folder("model") as folder:
+        path = folder / f"{registered}.json"
         path.write_text(text, encoding="utf-8")
         open_clip().add_model_config(path)
     return registered
@@ -185,13 +185,12 @@ def save_model(model: nn.Module, config: dict[str, Any], folder: Path) -> Path:
     """
     from safetensors.torch import save  # noqa: PLC0415 - needed here alone
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     preprocess = {
         "mean": list(getattr(model.visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN),
         "std": list(getattr(model.visual, "image_std", None) or open_clip().OPENAI_DATASET_STD),
     }
-    clear_leftovers(folder)
     write_json(folder / CONFIG_FILE, {"model_cfg": config, "preprocess_cfg": preprocess}, indent=2)
     with atomic_file(folder / WEIGHTS_FILE) as file:
         file.write(save(state))

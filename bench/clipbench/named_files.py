@@ -1,6 +1,6 @@
 """Files that a person named: written to what stands there, whatever it is.
 
-A regular file is replaced whole, as `clipbench.shards.files.atomic_file` does it; behind a link,
+A regular file is replaced whole, as `clipbench.durable.atomic_file` does it; behind a link,
 what it points to is, and the link stays. A pipe, a device or an open descriptor such as
 ``/dev/stdout`` can't be replaced by a file without taking it from whoever holds its other end: the
 bytes go straight into it.
@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from clipbench.durable import atomic_file
 from clipbench.errors import BadSetting, MissingData
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def named_file(path: Path) -> Iterator[IO[bytes]]:
         ClipbenchError: the disk is full; nothing is left behind.
         OSError: the file system refuses otherwise.
     """
-    from clipbench.shards.files import atomic_file  # noqa: PLC0415 - brings numpy
-
     number = _descriptor(path)
     if number is not None:
         for stream in (sys.stdout, sys.stderr):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipbench.contracts import Corpus, Image, IntArray, no_progress
+from clipbench.durable import scratch_folder
 from clipbench.errors import BadSetting
 from clipbench.rng import derive_seed, generator
 
@@ -167,7 +167,7 @@ def train_surrogate(
     )
     device = pick_device(settings.device)
     vocabulary = CompactVocabulary(network, captions.vocabulary())
-    with tempfile.TemporaryDirectory(prefix="clipbench-surrogate-") as folder:
+    with scratch_folder("surrogate") as folder:
         trainer = Trainer(
             network,
             TrainingPairs(

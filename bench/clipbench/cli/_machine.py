@@ -8,11 +8,11 @@ import os
 import platform
 import shutil
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench import threads
+from clipbench.durable import scratch_folder
 
 OLDEST_PYTHON = (3, 10)
 PACKAGES = {  # module to import -> distribution, oldest version
@@ -146,10 +146,10 @@ def _folder(cache: Path) -> list[Finding]:
     where = cache.expanduser().resolve()
     try:
         where.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=where, prefix=".doctor-") as folder:
-            first = Path(folder, "a")
+        with scratch_folder("doctor", where) as folder:
+            first = folder / "a"
             first.write_bytes(b"x")
-            links = _can_link(first, Path(folder, "b"))
+            links = _can_link(first, folder / "b")
     except OSError as error:
         advice = f"{where} cannot be written ({error.strerror}); choose another with --cache"
         return [Finding("cache", False, advice)]

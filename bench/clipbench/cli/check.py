@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ import click
 from clipbench.bundled import BASELINE, configuration
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
+from clipbench.durable import scratch_folder
 from clipbench.errors import BadSetting, ClipbenchError
 from clipbench.words import counted
 
@@ -81,7 +81,7 @@ def command(
     options.refuse_unused("no --write, which checks nothing", "junit", "as_json", unless=not write)
     with ExitStack() as stack:
         above, environment = options.given(ctx, ("out", "cache", "threads"))
-        fresh = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="clipbench-check-")))
+        fresh = stack.enter_context(scratch_folder("check"))
         below = {"out": str(fresh / "runs"), "cache": str(fresh / "cache"), **environment}
         source = BASELINE if file is None else configuration(file)
         grid, bands = read_baseline(source, above, below)

@@ -11,6 +11,7 @@ import click
 from clipbench import registry
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result, reporter_for
+from clipbench.durable import clear_leftovers, make_folder, publish, unfinished
 from clipbench.errors import BadSetting
 from clipbench.words import counted
 
@@ -110,15 +111,15 @@ def _publish(folder: Path, out: Path) -> None:
     """Give `out` the files of `folder`, all at once; hard links where the system can."""
     from clipbench.shards.files import link_or_copy  # noqa: PLC0415 - imports numpy
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    make_folder(out.parent)
+    clear_leftovers(out.parent)
+    temporary = unfinished(out)
     temporary.mkdir()
     try:
         for file in sorted(folder.iterdir()):
             if file.is_file() and not file.name.startswith("."):
                 link_or_copy(file, temporary / file.name)
-        temporary.replace(out)
+        publish(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

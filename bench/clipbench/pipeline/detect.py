@@ -18,6 +18,7 @@ from clipbench.boundary import datasets
 from clipbench.boundary.faults import before_work
 from clipbench.config import RunConfig
 from clipbench.contracts import TrainingSource
+from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import BadSetting
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.leaderboard.result import environment
@@ -30,7 +31,7 @@ from clipbench.pipeline.suspects import write_page
 from clipbench.pipeline.tried import try_defense
 from clipbench.pipeline.work import Work, work_for
 from clipbench.progress import Reporter
-from clipbench.shards.files import atomic_file, make_folder, write_json
+from clipbench.shards.files import write_json
 from clipbench.shards.hashes import content_of
 from clipbench.shards.ledger import read_ledger
 from clipbench.shards.reader import ShardSet

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.config import RunConfig
+from clipbench.durable import make_folder
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation import plugins
 from clipbench.leaderboard.result import read_result, write_result
@@ -20,7 +21,7 @@ from clipbench.pipeline.parts import Parts, Prepared, with_crafted
 from clipbench.pipeline.poison import tell_left_out, training_set
 from clipbench.pipeline.record import RESULT, result_of
 from clipbench.progress import Reporter
-from clipbench.shards.files import clear_leftovers, make_folder, write_json
+from clipbench.shards.files import write_json
 from clipbench.shards.ledger import read_ledger
 from clipbench.shards.usable import NAME as LEFT_OUT
 from clipbench.training.distributed import Processes, join_processes
@@ -107,7 +108,6 @@ def _do(
 def _claim(folder: Path, config: RunConfig) -> None:
     """Write the configuration into the run's folder; refuse a folder of another run."""
     make_folder(folder)
-    clear_leftovers(folder)
     path = folder / "config.json"
     if not path.exists():
         write_json(path, located(config), indent=2)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from clipbench.durable import clear_leftovers
 from clipbench.progress import Reporter
 from clipbench.shards.files import try_folder
 from clipbench.training.distributed import Processes
@@ -38,6 +39,8 @@ def held(folder: Path, processes: Processes, reporter: Reporter) -> Iterator[Non
         while not agreed(processes, handle is not None):
             time.sleep(LOOK_EVERY_S)
             handle = try_folder(folder) if processes.is_first else None
+        if processes.is_first:
+            clear_leftovers(folder)
         yield
     finally:
         if handle is not None:

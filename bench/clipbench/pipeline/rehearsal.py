@@ -8,7 +8,6 @@ is touched, and no random state that it could see.
 from __future__ import annotations
 
 import itertools
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from clipbench import registry
 from clipbench.boundary import datasets
 from clipbench.config import RunConfig
 from clipbench.contracts import EvaluationSet, Image, TrainingSource
+from clipbench.durable import scratch_folder
 from clipbench.evaluation.features import image_features, text_features
 from clipbench.heldout import HeldOut
 from clipbench.models import Tokenizer, create_model, image_size_of, model_config
@@ -84,8 +84,8 @@ def _aside(config: RunConfig) -> Iterator[Path]:
     """Give a folder for a while, and leave the random state as it was."""
     device = pick_device(config.train.device)
     graphics = [device] if device.type == "cuda" else []
-    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=graphics):
-        yield Path(folder)
+    with scratch_folder("rehearsal") as folder, torch.random.fork_rng(devices=graphics):
+        yield folder
 
 
 class _Rehearsal:

@@ -146,7 +146,7 @@ class KeptSpeeds:
         content |= {"schema": SCHEMA, "busy": bool(threads.news())}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.path, content)
+            write_json(self.path, content, sync=False)
         except (OSError, ClipbenchError):
             return
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pil
 
-from clipbench.shards.files import atomic_file
+from clipbench.durable import atomic_file
 from clipbench.shards.reader import ShardSet
 from clipbench.visible import visible
 

@@ -18,13 +18,13 @@ from PIL import Image as Pil
 
 from clipbench.contracts import Image, IntArray, Progress, no_progress
 from clipbench.descriptors import opened, register, share
+from clipbench.durable import atomic_file, clear_leftovers, make_folder
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.shards.files import atomic_file, clear_leftovers, make_folder, sha256_file
+from clipbench.shards.files import sha256_file
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
 
 _PART = 4  # of the files a process may hold open
-_ABANDONED_S = 3600.0  # an unfinished file not written for so long is nobody's
 _AT_ONCE = 1 << 25  # bytes of pixels a worker holds before it writes them
 
 
@@ -99,7 +99,7 @@ class DecodedImages:
         if image_size < 1:
             raise BadSetting(f"image_size must be at least 1, not {image_size}.")
         make_folder(cache)
-        clear_leftovers(cache, _ABANDONED_S)
+        clear_leftovers(cache)
         hashes = shards.view_hashes(progress)
         files = tuple(cache / f"{value}-{image_size}.npy" for value in hashes)
         counts = [shard.num_pairs for shard in shards.shards]
@@ -212,7 +212,7 @@ def _decode(plan: _Plan, number: int) -> int:
         "shape": (shard.num_pairs, size, size, 3),
     }
     step = max(1, _AT_ONCE // (size * size * 3))
-    with atomic_file(file, shard.num_pairs * size * size * 3) as out:
+    with atomic_file(file, shard.num_pairs * size * size * 3, sync=False) as out:
         np.lib.format.write_array_header_1_0(out, head)
         for start in range(0, shard.num_pairs, step):
             stop = min(start + step, shard.num_pairs)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, hashes, locks, plain words for a full disk."""
+"""JSON files, hashes of files, links to them, and folders held against other processes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import hashlib
 import json
 import os
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from clipbench.contracts import Progress, no_progress
 from clipbench.descriptors import opened
-from clipbench.disk import full_disk, is_full, way_out
-from clipbench.errors import ClipbenchError, CorruptData, MissingData
+from clipbench.disk import is_full, no_space
+from clipbench.durable import atomic_file, make_folder
+from clipbench.errors import CorruptData, MissingData
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
 _CHUNK = 1 << 22
@@ -29,82 +28,10 @@ def is_vacant(folder: Path) -> bool:
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
-def human_bytes(size: float) -> str:
-    """Return `size` bytes as a short text, e.g. ``"3.1 GB"``."""
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1000
-    return f"{size:.1f} TB"
-
-
-def no_space(path: Path, needed: int | None) -> ClipbenchError:
-    """Return the error of a disk that is full.
-
-    Args:
-        path: the file that could not be written.
-        needed: bytes still to be written, where known.
-    """
-    free = human_bytes(shutil.disk_usage(path.parent).free)
-    want = "" if needed is None else f"about {human_bytes(needed)} more are needed, "
-    return ClipbenchError(
-        f"No space left to write {path}: {want}the disk has {free} free, and a quota or a limit on"
-        " the size of files counts, too. Free some space or choose another folder, then run the"
-        " same command again."
-    )
-
-
-def unwritable(folder: Path, error: OSError) -> MissingData:
-    """Return the error of a folder that nothing can be written into."""
-    return MissingData(f"Folder {folder} can't be written: {error.strerror}; {way_out(error)}.")
-
-
-@contextmanager
-def atomic_file(path: Path, needed: int | None = None) -> Iterator[IO[bytes]]:
-    """Open a file that appears under `path` only when it is whole.
-
-    Args:
-        path: final name; an older file of that name is replaced.
-        needed: bytes that shall be written, for the message of a full disk.
-
-    Raises:
-        MissingData: the folder can't be written.
-        ClipbenchError: the disk is full; nothing is left behind.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        if full_disk(error) is not None and not isinstance(error, ClipbenchError):
-            raise no_space(path, needed) from error
-        if isinstance(error, OSError) and error.filename in (str(temporary), temporary):
-            raise unwritable(path.parent, error) from error
-        raise
-
-
-def clear_leftovers(folder: Path, older_than_s: float = 0.0) -> None:
-    """Remove unfinished files that killed processes left in `folder`.
-
-    Args:
-        folder: where `atomic_file` was used.
-        older_than_s: seconds since the last write; 0 where no other process can be writing.
-    """
-    now = time.time()
-    for path in folder.glob(".*.tmp"):
-        try:
-            if now - path.stat().st_mtime >= older_than_s:
-                path.unlink()
-        except FileNotFoundError:  # finished or removed by another process just now
-            continue
-
-
-def write_json(path: Path, value: Any, indent: int | None = 1) -> None:
-    """Write `value` as JSON, atomically; the same value gives the same bytes."""
+def write_json(path: Path, value: Any, indent: int | None = 1, *, sync: bool = True) -> None:
+    """Write `value` as JSON as `atomic_file` does; the same value gives the same bytes."""
     text = json.dumps(value, indent=indent, allow_nan=False) + "\n"
-    with atomic_file(path, len(text)) as file:
+    with atomic_file(path, len(text), sync=sync) as file:
         file.write(text.encode())
 
 
@@ -154,21 +81,6 @@ def link_or_copy(source: Path, target: Path) -> None:
             if is_full(error):
                 raise no_space(target, source.stat().st_size) from error
             raise
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises:
-        MissingData: it can't be made.
-        ClipbenchError: the disk is full.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        if is_full(error):
-            raise no_space(folder, None) from error
-        raise unwritable(folder, error) from error
 
 
 @contextmanager

@@ -114,7 +114,8 @@ def _remember(folders: Sequence[Path], known: Known) -> None:
     for folder in folders:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_json(folder / _NAME, {"hashes": known, "seal": seal([_text(known)])})
+            content = {"hashes": known, "seal": seal([_text(known)])}
+            write_json(folder / _NAME, content, sync=False)
         except (OSError, ClipbenchError):  # read-only or full: they can be computed again
             continue
         return

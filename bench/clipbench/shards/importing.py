@@ -23,11 +23,12 @@ import numpy.typing as npt
 
 from clipbench.boundary.faults import Call, kind_of
 from clipbench.contracts import Progress, no_progress
+from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.settings import OnError
 from clipbench.shards import manifest as manifests
 from clipbench.shards import skipped
-from clipbench.shards.files import atomic_file, is_vacant, make_folder
+from clipbench.shards.files import is_vacant
 from clipbench.shards.normalise import Box, UnusableImage, normalised
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import LeftOut, Sample

@@ -20,8 +20,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from clipbench.durable import atomic_file
 from clipbench.errors import ClipbenchError
-from clipbench.shards.files import atomic_file
 from clipbench.shards.seal import is_sealed, seal
 from clipbench.visible import hashable
 
@@ -161,7 +161,7 @@ def write(
     rows = np.ascontiguousarray(index).view(np.uint8).data
     text = _text({**head, "seal": seal([_text(head), rows])})
     text += b" " * (-(len(_MAGIC) + len(text) + 1) % 64) + b"\n"
-    with atomic_file(path) as file:
+    with atomic_file(path, sync=False) as file:  # the seal tells whether it is whole
         file.write(_MAGIC + text)
         file.write(rows)
 

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from clipbench.contracts import Image, Mode
+from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData, MissingData
 from clipbench.rng import generator
-from clipbench.shards.files import atomic_file, read_json, write_json
+from clipbench.shards.files import read_json, write_json
 from clipbench.shards.rate import poison_count
 from clipbench.visible import escaped
 
@@ -147,10 +148,13 @@ def trigger_sha256(trigger: Callable[[Image], Image], shape: tuple[int, int]) ->
 
 
 def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> Path:
-    """Write both files of a ledger into `folder` and return the path of ``ledger.json``."""
+    """Write both files of a ledger into `folder` and return the path of ``ledger.json``.
+
+    The folder is one that is to be published, see `clipbench.durable`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     content = _rows_to_parquet(sorted(rows, key=lambda row: row.index))
-    with atomic_file(folder / ROWS_NAME, len(content)) as file:
+    with atomic_file(folder / ROWS_NAME, len(content), sync=False) as file:
         file.write(content)
     rows_sha256 = hashlib.sha256(content).hexdigest()
     content_of_head = asdict(head)
@@ -159,7 +163,7 @@ def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> P
             del content_of_head[name]
     head_json = {"format": FORMAT, "version": VERSION, **content_of_head}
     head_json["rows_sha256"] = rows_sha256
-    write_json(folder / JSON_NAME, head_json)
+    write_json(folder / JSON_NAME, head_json, sync=False)
     return folder / JSON_NAME
 
 

@@ -65,17 +65,22 @@ def records(manifest: Mapping[str, Any]) -> list[ShardRecord]:
 
 
 def write_all(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write ``sizes.json`` (open_clip), ``_info.json`` (timm) and ``manifest.json``."""
+    """Write ``sizes.json`` (open_clip), ``_info.json`` (timm) and ``manifest.json``.
+
+    The folder is one that is to be published, see `clipbench.durable`.
+    """
     shards = records(manifest)
-    write_json(folder / "sizes.json", {shard.name: shard.num_pairs for shard in shards})
+    write_json(folder / "sizes.json", {shard.name: shard.num_pairs for shard in shards}, sync=False)
     split = {
         "name": "train",
         "filenames": [shard.name for shard in shards],
         "shard_lengths": [shard.num_pairs for shard in shards],
         "num_samples": manifest["num_pairs"],
     }
-    write_json(folder / "_info.json", {"name": manifest["name"], "splits": {"train": split}})
-    write_json(folder / NAME, manifest)
+    write_json(
+        folder / "_info.json", {"name": manifest["name"], "splits": {"train": split}}, sync=False
+    )
+    write_json(folder / NAME, manifest, sync=False)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from typing import Any
 from clipbench.boundary import attacks
 from clipbench.boundary.faults import Call, is_ours
 from clipbench.contracts import Attack, Poison, Progress, Scene, no_progress
+from clipbench.durable import publish
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards import manifest as manifests
 from clipbench.shards.assembly import Assembly
@@ -109,7 +110,7 @@ def write_poisoned(
                 assembly.write_shards(partial / "shards", spool, progress)
                 learnt = _learnt(attack, made)
                 assembly.write_ledger(partial / "ledger", identity, left_out or {}, learnt)
-            partial.rename(out)
+            publish(partial, out)
         else:
             shutil.rmtree(partial)
     return _open_same(out, identity, base)

@@ -14,9 +14,9 @@ from pathlib import Path
 import braceexpand
 
 from clipbench.contracts import Progress, no_progress
+from clipbench.durable import make_folder
 from clipbench.errors import BadSetting
 from clipbench.shards import pipes
-from clipbench.shards.files import make_folder
 from clipbench.shards.remote_shard import CommandShard, RemoteShard, UrlShard
 
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://|^pipe:", re.IGNORECASE)

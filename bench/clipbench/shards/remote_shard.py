@@ -21,19 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from clipbench.disk import is_full
+from clipbench.disk import human_bytes, is_full, no_space
+from clipbench.durable import make_folder, make_once
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
 from clipbench.locations import has_secret, redacted
 from clipbench.shards import pipes, tar
-from clipbench.shards.files import (
-    human_bytes,
-    locked_folder,
-    make_folder,
-    no_space,
-    read_json,
-    sha256_file,
-    write_json,
-)
+from clipbench.shards.files import locked_folder, read_json, sha256_file, write_json
 from clipbench.visible import hashable
 
 MOST_BYTES = 64 * 10**9  # of one shard; img2dataset's have about one GB
@@ -146,17 +139,7 @@ def _key(cache: Path) -> bytes:
     path = cache / f".key-{os.getuid() if hasattr(os, 'getuid') else 0}"
     if not path.is_file():
         make_folder(cache)
-        handle, name = tempfile.mkstemp(dir=cache, prefix=".key.")  # for its owner's eyes alone
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        try:
-            os.link(name, path)  # unless another process was first
-        except FileExistsError:
-            pass
-        except OSError:  # no links on this file system
-            shutil.copy(name, path)
-        finally:
-            Path(name).unlink()
+        make_once(path, secrets.token_bytes(32))
     return path.read_bytes()
 
 

@@ -8,14 +8,15 @@ it they are made again.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
+
+from clipbench.durable import make_once
+from clipbench.errors import ClipbenchError
 
 _SIZE = 32  # bytes of key and seal
 _NAME = "seal.key"
@@ -42,22 +43,15 @@ def _key() -> bytes:
     """Return the user's key, made where there is none; where none can be kept, this process's."""
     try:
         path = Path.home() / ".cache" / "clipbench" / _NAME
-        if not path.exists():
-            _make(path)
+        if not path.exists() or path.stat().st_size != _SIZE:  # cut off, as by a power cut
+            path.unlink(missing_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            make_once(path, secrets.token_bytes(_SIZE))
         found = path.read_bytes()
-    except (OSError, RuntimeError):  # no home, a full disk, a file system without links
+    except (
+        OSError,
+        RuntimeError,
+        ClipbenchError,
+    ):  # no home, a full disk, a file system without links
         found = b""
     return found if len(found) == _SIZE else secrets.token_bytes(_SIZE)
-
-
-def _make(path: Path) -> None:
-    """Write a new key, unless another process was first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{_NAME}.{secrets.token_hex(8)}.tmp")
-    new.touch(mode=0o600)
-    try:
-        new.write_bytes(secrets.token_bytes(_SIZE))
-        with contextlib.suppress(FileExistsError):
-            os.link(new, path)
-    finally:
-        new.unlink()

@@ -14,8 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData, MissingData
-from clipbench.shards.files import atomic_file, read_json, write_json
+from clipbench.shards.files import read_json, write_json
 from clipbench.shards.shard_writer import KEY_DIGITS, LeftOut
 
 NAME = "skipped.jsonl"
@@ -30,7 +31,7 @@ def write(path: Path, shard: str, left_out: Sequence[tuple[int, LeftOut]]) -> No
         shard: the first digits of the shard's keys.
         left_out: the pairs, each with its number in the shard.
     """
-    with atomic_file(path) as file:
+    with atomic_file(path, sync=False) as file:
         for number, pair in left_out:
             line = {"key": f"{shard}{number:0{KEY_DIGITS}d}", **asdict(pair)}
             file.write(json.dumps(line).encode() + b"\n")
@@ -46,7 +47,7 @@ def join(parts: Iterable[Path], folder: Path, count: int, pairs_per_shard: int) 
         pairs_per_shard: how many of them went into one shard.
     """
     reasons: Counter[str] = Counter()
-    with atomic_file(folder / NAME) as out:
+    with atomic_file(folder / NAME, sync=False) as out:
         for part in parts:
             if part.exists():
                 with part.open("rb") as file:
@@ -59,7 +60,7 @@ def join(parts: Iterable[Path], folder: Path, count: int, pairs_per_shard: int) 
         "pairs_per_shard": min(pairs_per_shard, count),
         "left_out": dict(sorted(reasons.items())),
     }
-    write_json(folder / STATS, stats)
+    write_json(folder / STATS, stats, sync=False)
     return stats
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData
 from clipbench.shards import tar
-from clipbench.shards.files import atomic_file
 
 _CHUNK = 1 << 22
 _Update = Callable[[bytes], None]
@@ -61,7 +61,7 @@ def rewrite(old: Path, new: Path, edits: Sequence[Edit], appended: bytes, last_e
     with old.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         end = _data_end(content, last_end, old)
         size = end + sum(edit.grows for edit in edits) + len(appended)
-        with atomic_file(new, size) as out:
+        with atomic_file(new, size, sync=False) as out:
             position = 0
             for edit in sorted(edits, key=lambda edit: edit.order):
                 _copy(content, position, edit.start, out, digest.update)
@@ -77,7 +77,7 @@ def rewrite(old: Path, new: Path, edits: Sequence[Edit], appended: bytes, last_e
 def write_new(new: Path, members: bytes) -> str:
     """Write a tar of whole members and return its SHA-256."""
     content = members + tar.end_of_archive(len(members))
-    with atomic_file(new, len(content)) as out:
+    with atomic_file(new, len(content), sync=False) as out:
         out.write(content)
     return hashlib.sha256(content).hexdigest()
 

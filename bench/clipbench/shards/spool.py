@@ -11,9 +11,8 @@ from types import TracebackType
 import numpy as np
 
 from clipbench.contracts import Image, Poison
-from clipbench.disk import is_full
+from clipbench.disk import is_full, no_space
 from clipbench.errors import ClipbenchError
-from clipbench.shards.files import no_space
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from clipbench.contracts import Progress, no_progress
+from clipbench.durable import atomic_file
 from clipbench.errors import ClipbenchError, CorruptData
 from clipbench.settings import OnError
 from clipbench.shards import index as indexing
 from clipbench.shards import skipped
-from clipbench.shards.files import atomic_file
 from clipbench.shards.importing import refuse_left_out
 from clipbench.shards.reader import LeftKeys, ShardSet
 from clipbench.shards.screen import Unusable, is_foreign, screen

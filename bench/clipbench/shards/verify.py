@@ -5,12 +5,12 @@ Nothing is taken from a cache: every tar header is read and every shard hashed a
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.contracts import Progress, no_progress
+from clipbench.durable import scratch_folder
 from clipbench.errors import ClipbenchError
 from clipbench.shards import manifest as manifests
 from clipbench.shards.ledger import ledger_path, read_head, read_ledger
@@ -83,8 +83,8 @@ def verify(
 
 def _usable_check(shards: ShardSet, progress: Progress) -> Check:
     """Return the check that nothing of a set would be left out; what clipbench wrote is usable."""
-    with tempfile.TemporaryDirectory() as fresh:
-        found = screen(shards, Path(fresh), progress=progress)
+    with scratch_folder("verify") as fresh:
+        found = screen(shards, fresh, progress=progress)
     problems = [f"{shards.where(one.pair)}: {one.reason}, {one.detail}" for one in found]
     return Check.of("usable", problems, "every image is decoded, every caption has something seen")
 
@@ -107,8 +107,8 @@ def _opened(
     )
     if not leaves_out:
         return full
-    with tempfile.TemporaryDirectory() as fresh:
-        unusable = screen(full, Path(fresh), progress=progress)
+    with scratch_folder("verify") as fresh:
+        unusable = screen(full, fresh, progress=progress)
         return without(full, [one.pair for one in unusable], None)
 
 

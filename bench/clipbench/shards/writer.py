@@ -15,21 +15,13 @@ from typing import Any
 import numpy as np
 
 from clipbench.contracts import Progress, no_progress
-from clipbench.disk import is_full
+from clipbench.disk import is_full, no_space
+from clipbench.durable import atomic_file, clear_leftovers, publish
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards import skipped
-from clipbench.shards.files import (
-    atomic_file,
-    clear_leftovers,
-    is_vacant,
-    locked_folder,
-    no_space,
-    read_json,
-    sha256_file,
-    write_json,
-)
+from clipbench.shards.files import is_vacant, locked_folder, read_json, sha256_file, write_json
 from clipbench.shards.hashes import keep_hashes
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
@@ -221,7 +213,7 @@ def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> 
         parts.append(part)
     indexing.save(indexing.join(parts), stamps, indexing.cache_folders([plan.shards / "0"], None))
     keep_hashes([plan.shards / one.name for one in shards], [one.sha256 for one in shards])
-    plan.shards.rename(folder)
+    publish(plan.shards, folder)
 
 
 def _write_shard(plan: _Plan, shard: int) -> int:
@@ -242,12 +234,12 @@ def _write_shard(plan: _Plan, shard: int) -> int:
     names.unlink(missing_ok=True)  # of an earlier try
     if writer.left_out:
         skipped.write(names, path.stem, writer.left_out)
-    with atomic_file(note.with_suffix(".npy")) as file:
+    with atomic_file(note.with_suffix(".npy"), sync=False) as file:
         np.save(file, indexing.rows_to_index(writer.rows), allow_pickle=False)
     record = manifests.ShardRecord(
         path.name, len(writer.rows), writer.position, writer.digest.hexdigest()
     )
-    write_json(note, vars(record))
+    write_json(note, vars(record), sync=False)
     return shard
 
 

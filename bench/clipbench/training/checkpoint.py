@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.shards.files import atomic_file, clear_leftovers
 from clipbench.tensor_files import NotTensors, read_tensors
 
 FORMAT = 1
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint under a temporary name, then put it in place.
+    """Write a checkpoint; the one before is replaced when it is on the disk.
 
     Raises:
         ClipbenchError: the disk is full; the checkpoint before this one is left as it is.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(path.parent)  # of a process that was killed while it wrote one
+    make_folder(path.parent)
     with atomic_file(path) as file:
         torch.save({"format": FORMAT, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from clipbench.contracts import IntArray
+from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData
-from clipbench.shards.files import atomic_file, clear_leftovers, write_json
+from clipbench.shards.files import write_json
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,6 @@ class TrainingRecord:
 
 def write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None:
     """Write the record; its presence says that the training is finished."""
-    clear_leftovers(folder)
     with atomic_file(folder / "exposures.npy") as file:
         np.save(file, record.exposures, allow_pickle=False)
     content = {"fingerprint": fingerprint, **asdict(record)}

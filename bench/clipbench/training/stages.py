@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.contracts import Stage, StagedRun
+from clipbench.durable import clear_leftovers, make_folder, publish, unfinished
 from clipbench.errors import BadSetting
 from clipbench.shards.files import link_or_copy
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
@@ -109,13 +109,14 @@ class SharedStages:
         kept = self.folder / key[:16]
         if kept.exists():
             return
-        fresh = kept.with_name(f".{kept.name}.{os.getpid()}.tmp")
-        shutil.rmtree(fresh, ignore_errors=True)
+        make_folder(self.folder)
+        clear_leftovers(self.folder)
+        fresh = unfinished(kept)
         for name in _PARTS:
             _link_files(folder / name, fresh / name)
         save_checkpoint(fresh / "stage.pt", {"fingerprint": key, **content})
         try:
-            fresh.rename(kept)
+            publish(fresh, kept)
         except OSError:  # another process kept it meanwhile
             shutil.rmtree(fresh)
 

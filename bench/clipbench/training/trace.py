@@ -16,6 +16,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from clipbench.contracts import Phase
+from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import CorruptData
 
 IntArray = npt.NDArray[np.int64]
@@ -44,11 +45,10 @@ def write_trace(
     for phase in phases:
         if phase.cross_modal:
             cross |= np.ones(len(pairs), bool) if phase.keep is None else phase.keep.numpy()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp.npz")
+    make_folder(path.parent)
     scores = np.empty(0, np.float32) if similarity is None else similarity.numpy()
-    np.savez_compressed(temporary, cross_modal=np.packbits(cross), scores=scores, pairs=pairs)
-    temporary.replace(path)
+    with atomic_file(path) as file:
+        np.savez_compressed(file, cross_modal=np.packbits(cross), scores=scores, pairs=pairs)
 
 
 def read_trace(path: Path) -> Trace:
