@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import json
 import logging
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from clipbench.architectures import OWED, OWN, architecture, architecture_names
 from clipbench.durable import atomic_file, make_folder, scratch_folder
 from clipbench.errors import BadSetting, CorruptData, MissingData, UnknownName
+from clipbench.foreign import parsed, read_regular
 from clipbench.rng import derive_seed
 from clipbench.shards.files import write_json
 from clipbench.tensor_files import NotTensors, read_tensors
@@ -83,11 +83,13 @@ def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MissingData(f"There is no model configuration {path.resolve()}.")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parsed(read_regular(path))
         config = config.get("model_cfg", config)
         if not set(config) >= OWED:
             raise ValueError("embed_dim, vision_cfg or text_cfg is missing")
-    except (ValueError, AttributeError) as error:
+    except OSError as error:
+        raise MissingData(f"{path.resolve()} can't be read: {error.strerror}.") from error
+    except (ValueError, AttributeError, TypeError) as error:
         raise CorruptData(
             f"{path.resolve()} is no open_clip model configuration: {error}."
         ) from error
@@ -211,14 +213,16 @@ def load_weights(model: nn.Module, path: Path) -> None:
     path = weights_file(path)
     state, own = _read_weights(path), model.state_dict()
     unfit = [key for key in own if key not in state or own[key].shape != state[key].shape]
-    foreign = [key for key in state if key not in own]
+    # Buffers that are made anew are in no checkpoint but one of TorchScript.
+    made_anew = {name for name, _ in model.named_buffers()} - set(own)
+    foreign = [key for key in state if key not in own and key not in made_anew]
     if unfit or foreign:
         raise CorruptData(
             f"{path.resolve()} is a checkpoint of another model: of this model's {len(own)} weights"
             f" {len(unfit)} are missing or of another shape, and it holds {len(foreign)} others;"
             f" the first is {sorted([*unfit, *foreign])[0]!r}. Give the model it was trained as."
         )
-    model.load_state_dict(state)
+    model.load_state_dict({key: state[key] for key in own})
 
 
 def _advice(text: str) -> str:
@@ -251,15 +255,16 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
     try:
         state = read_tensors(path)
     except NotTensors as error:
-        if objects := _objects_in(path, error.__cause__):
+        if error.objects:
+            more = ", ..." if len(error.objects) > 3 else ""
             raise CorruptData(
-                f"{path.resolve()} holds other things than weights ({objects}), whose code would"
+                f"{path.resolve()} holds other things than weights"
+                f" ({', '.join(sorted(error.objects)[:3])}{more}), whose code would"
                 " run if they were read, so they are not. If you trust the file, read it with"
                 " torch.load(FILE, weights_only=False), write its weights alone with"
                 " torch.save({'state_dict': ...}, NEW), and give NEW."
             ) from error
-        said = str(error.__cause__)  # torch writes pages
-        reason = said.partition("\n")[0].partition(". ")[0].rstrip(".")
+        reason = str(error).rstrip(".")
         raise CorruptData(
             f"{path.resolve()} cannot be read as a checkpoint ({reason}). {remedy}"
         ) from error
@@ -269,20 +274,6 @@ def _read_weights(path: Path) -> Mapping[str, Tensor]:
     if not isinstance(state, dict) or not all(isinstance(item, Tensor) for item in state.values()):
         raise CorruptData(f"{path.resolve()} holds other things than weights. {remedy}")
     return _bare(cast("Mapping[str, Tensor]", state))
-
-
-def _objects_in(path: Path, error: BaseException | None) -> str:
-    """Return the kinds of objects for which torch refused to read a file; empty: none did."""
-    if not isinstance(error, pickle.UnpicklingError):
-        return ""
-    find = getattr(torch.serialization, "get_unsafe_globals_in_checkpoint", None)  # torch 2.6
-    try:
-        names = set(find(str(path))) if find else set()
-    except Exception:  # noqa: BLE001 - it reads the file with another reader, which may fail
-        names = set()
-    names |= set(re.findall(r"Unsupported (?:global: GLOBAL|class) (\S+)", str(error)))
-    shown = sorted(names)
-    return ", ".join([*shown[:3], *(["..."] if len(shown) > 3 else [])])
 
 
 def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

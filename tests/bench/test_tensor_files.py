@@ -15,6 +15,7 @@ from safetensors.torch import save
 from clipbench.errors import ClipbenchError, CorruptData
 from clipbench.models import create_model, load_weights
 from clipbench.tensor_files import NotTensors, read_tensors
+from clipbench.tensor_pickle import TensorPickle
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
 
 # BUILD of an OrderedDict with (None, {}) is a TypeError to the restricted unpickler and sound to
@@ -72,7 +73,7 @@ def test_what_cannot_be_read_now_is_not_called_damaged(
     def fail(*_: Any, **__: Any) -> None:
         raise error
 
-    monkeypatch.setattr(torch, "load", fail)
+    monkeypatch.setattr(TensorPickle, "read", fail)
     with pytest.raises(ClipbenchError, match="can't be read now") as caught:
         load_checkpoint(tmp_path / "checkpoint.pt", "own")
     assert caught.value.exit_status == 1

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clipbench import checks
+from clipbench.checks import Objection
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
 from clipbench.evaluation.statistics import Proportion
-from clipbench.leaderboard import checks
-from clipbench.leaderboard.checks import Objection
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.labels import canonical, rate_text
 from clipbench.leaderboard.result import parse_json

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import platform
 import shutil
@@ -13,10 +12,11 @@ import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from clipbench.checks import Objection
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
-from clipbench.leaderboard.checks import Objection
+from clipbench.foreign import parsed, read_regular
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.schema import PROPORTIONS, RESULT, SCALARS, SCHEMA
 
@@ -95,20 +95,11 @@ def parse_json(path: Path) -> Any:
         MissingData: if there is no such file.
         CorruptData: if it cannot be read, or is not JSON from beginning to end.
     """
-
-    def refuse(token: str) -> NoReturn:
-        raise ValueError(f"{token} is not a JSON number")
-
-    def finite(token: str) -> float:
-        number = float(token)
-        return number if math.isfinite(number) else refuse(token)  # 1e999 is JSON, and no number
-
     try:
-        text = path.read_bytes().decode()
-        return json.loads(text, parse_constant=refuse, parse_float=finite)
+        return parsed(read_regular(path))
     except FileNotFoundError as error:
         raise MissingData(f"There is no file {path}; check the path.") from error
-    except (OSError, ValueError, RecursionError) as error:  # ValueError: bad JSON or bad UTF-8
+    except (OSError, ValueError) as error:  # ValueError: bad JSON or bad UTF-8
         remedy = "Name a result.json, or a folder of runs."
         if path.suffix == ".json":
             remedy = "If a run wrote it, delete it and start the run again."

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from clipbench.leaderboard.checks import parse_time
+from clipbench.checks import parse_time
 from clipbench.leaderboard.labels import (
     Labels,
     canonical,

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from clipbench import checks
+from clipbench.checks import Objection
 from clipbench.errors import CorruptData
 from clipbench.evaluation.outcomes import count
 from clipbench.evaluation.statistics import Proportion
-from clipbench.leaderboard import checks
-from clipbench.leaderboard.checks import Objection
 
 SCHEMA = "clipbench.result/1"
 PROPORTIONS = (

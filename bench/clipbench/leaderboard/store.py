@@ -8,8 +8,8 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Se
 from pathlib import Path
 from typing import Any
 
+from clipbench.checks import parse_time
 from clipbench.errors import BadInput, CorruptData, MissingData
-from clipbench.leaderboard.checks import parse_time
 from clipbench.leaderboard.result import parse_json, validate
 
 RUN_RESULT = "result.json"  # a folder that holds it is the folder of one run

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipbench import registry
+from clipbench import checks, registry
+from clipbench.checks import Objection
 from clipbench.config import RunConfig, resolve
 from clipbench.errors import BadSetting, CorruptData, UnknownName
-from clipbench.leaderboard import checks
-from clipbench.leaderboard.checks import Objection
 from clipbench.plugins import Kind
 
 _KINDS: Mapping[str, Kind] = {

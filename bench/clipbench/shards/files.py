@@ -17,6 +17,7 @@ from clipbench.descriptors import opened
 from clipbench.disk import is_full, no_space
 from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import CorruptData, MissingData
+from clipbench.foreign import parsed, read_regular
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
 _CHUNK = 1 << 22
@@ -43,7 +44,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CorruptData: it holds no JSON object.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = parsed(read_regular(path))
     except FileNotFoundError as error:
         raise MissingData(f"There is no file {path}; check the path.") from error
     except OSError as error:

@@ -7,19 +7,20 @@ holds the hash of the rows, so that its own hash stands for both.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from clipbench.contracts import Image, Mode
 from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData, MissingData
+from clipbench.foreign import TooLarge, read_regular
 from clipbench.rng import generator
+from clipbench.shards import claims, ledger_rows
 from clipbench.shards.files import read_json, write_json
+from clipbench.shards.ledger_rows import LedgerRow
 from clipbench.shards.rate import poison_count
-from clipbench.visible import escaped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,34 +40,7 @@ FORMAT = "clipbench-ledger"
 VERSION = 2
 JSON_NAME = "ledger.json"
 ROWS_NAME = "ledger.parquet"
-
-
-@dataclass(frozen=True)
-class LedgerRow:
-    """One poisoned pair.
-
-    Args:
-        index: its number in the poisoned set.
-        key: its key.
-        shard: file name of its shard.
-        target: which of the attack's targets it serves.
-        role: what it is for.
-        caption_before: caption of the pair it replaced; None if it was inserted.
-        caption_after: its caption.
-        image_sha256: hash of its image file.
-        base_index: number, in the base set, of the clean pair it replaced or was made from; -1 if
-            it was inserted and made from none.
-    """
-
-    index: int
-    key: str
-    shard: str
-    target: int
-    role: str
-    caption_before: str | None
-    caption_after: str
-    image_sha256: str
-    base_index: int
+_MOST_BYTES = 1 << 30  # of the rows: of millions of poisons
 
 
 @dataclass(frozen=True)
@@ -153,7 +127,7 @@ def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> P
     The folder is one that is to be published, see `clipbench.durable`.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    content = _rows_to_parquet(sorted(rows, key=lambda row: row.index))
+    content = ledger_rows.written(sorted(rows, key=lambda row: row.index))
     with atomic_file(folder / ROWS_NAME, len(content), sync=False) as file:
         file.write(content)
     rows_sha256 = hashlib.sha256(content).hexdigest()
@@ -187,12 +161,9 @@ def read_head(path: Path) -> tuple[LedgerHead, str]:
     value = read_json(path)
     if value.pop("format", None) != FORMAT or value.pop("version", None) != VERSION:
         raise CorruptData(f"{path} is no ledger of version {VERSION}; poison the set again.")
-    try:
-        rows_sha256 = str(value.pop("rows_sha256"))
-        head = LedgerHead(**value)
-    except (KeyError, TypeError) as error:
-        raise CorruptData(f"{path} is not a complete ledger ({error}).") from error
-    return head, rows_sha256
+    claims.check(path, "whole ledger", claims.LEDGER, value, "poison the set again")
+    rows_sha256 = str(value.pop("rows_sha256"))
+    return LedgerHead(**value), rows_sha256
 
 
 def read_ledger(path: Path) -> Ledger:
@@ -209,60 +180,38 @@ def read_ledger(path: Path) -> Ledger:
     head, rows_sha256 = read_head(path)
     rows_path = path.with_name(ROWS_NAME)
     try:
-        content = rows_path.read_bytes()
+        content = read_regular(rows_path, _MOST_BYTES)
     except OSError as error:
         raise MissingData(f"{rows_path} can't be read: {error.strerror}.") from error
+    except TooLarge as error:
+        raise CorruptData(f"{rows_path} is no ledger: {error}.") from error
     if hashlib.sha256(content).hexdigest() != rows_sha256:
         raise CorruptData(f"{rows_path} is not the one {path} was written with; poison again.")
-    rows = _rows_from_parquet(content)
+    try:
+        rows = ledger_rows.read(content, head.count)
+    except ValueError as error:
+        raise CorruptData(f"{rows_path} is no ledger: {error}; poison the set again.") from error
     problem = _contradiction(head, rows)
     if problem:
         raise CorruptData(f"{path} contradicts itself: {problem}; poison the set again.")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = hashlib.sha256(read_regular(path)).hexdigest()
     return Ledger(**vars(head), path=path, sha256=sha256, rows=rows)
 
 
 def _contradiction(head: LedgerHead, rows: pd.DataFrame) -> str:
     """Return what is wrong with a ledger; an empty text if nothing is."""
-    columns = [field.name for field in fields(LedgerRow)]
-    if list(rows.columns) != columns:
-        return f"its rows have columns {list(rows.columns)}"
-    counts = [int((rows["target"] == target).sum()) for target in range(head.targets)]
+    known = rows["target"].between(0, head.targets - 1).all()
+    counts: Mapping[Any, int] = rows["target"].value_counts().to_dict() if known else {}
     inside = rows["index"].between(0, head.num_pairs - 1)
     twice = rows["index"].duplicated().any() or rows.duplicated(["shard", "key"]).any()
+    as_said = known and all(
+        counts.get(target, 0) == said for target, said in enumerate(head.per_target)
+    )
     checks = {
         f"it counts {head.count} poisons and has {len(rows)} rows": len(rows) == head.count,
-        "its rows do not spread over the targets as it says": counts == list(head.per_target),
+        "its rows do not spread over the targets as it says": bool(as_said),
         "it names a pair that the set does not have": bool(inside.all()),
+        "it names a clean pair that no set has": bool((rows["base_index"] >= -1).all()),
         "it names a pair twice": not twice,
     }
     return next((problem for problem, holds in checks.items() if not holds), "")
-
-
-def _rows_to_parquet(rows: Sequence[LedgerRow]) -> bytes:
-    import pyarrow as pa  # noqa: PLC0415  (heavy)
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    kinds: dict[str, Literal["string", "int64"]] = {
-        "int": "int64",
-        "str": "string",
-        "str | None": "string",
-    }
-    schema = pa.schema([(field.name, kinds[str(field.type)]) for field in fields(LedgerRow)])
-    buffer = io.BytesIO()
-    table = [
-        {name: escaped(value) if isinstance(value, str) else value for name, value in row.items()}
-        for row in map(asdict, rows)
-    ]
-    pq.write_table(pa.Table.from_pylist(table, schema=schema), buffer)
-    return buffer.getvalue()
-
-
-def _rows_from_parquet(content: bytes) -> pd.DataFrame:
-    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
-
-    frame: pd.DataFrame = pq.read_table(io.BytesIO(content)).to_pandas()
-    # An inserted pair has none. pandas 3 reads it as NaN, which is true and no text.
-    before = frame["caption_before"].astype(object)
-    frame["caption_before"] = before.where(before.notna(), None)
-    return frame

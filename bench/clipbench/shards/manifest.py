@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.shards import claims
 from clipbench.shards.files import read_json, write_json
 
 FORMAT = "clipbench-shards"
 VERSION = 1
 NAME = "manifest.json"
+_REMEDY = "fetch it or write the set again"
 
 
 @dataclass(frozen=True)
@@ -103,20 +105,12 @@ def read(folder: Path) -> dict[str, Any] | None:
             f"{path} has version {manifest.get('version')!r}, this clipbench reads {VERSION}; "
             "write the set again or use the clipbench that wrote it."
         )
-    try:
-        shards = records(manifest)
-        total = sum(shard.num_pairs for shard in shards)
-        whole = content_sha256(shard.sha256 for shard in shards)
-        fits = (
-            isinstance(manifest["name"], str)
-            and isinstance(manifest["source"], dict)
-            and manifest["num_pairs"] == total
-            and manifest["content_sha256"] == whole
-        )
-    except (KeyError, TypeError) as error:
-        raise CorruptData(f"{path} is not a complete manifest ({error}).") from error
-    if not fits:
-        raise CorruptData(f"{path} contradicts itself; fetch it or write the set again.")
+    claims.check(path, "whole manifest", claims.MANIFEST, manifest, _REMEDY)
+    shards = records(manifest)
+    total = sum(shard.num_pairs for shard in shards)
+    whole = content_sha256(shard.sha256 for shard in shards)
+    if (manifest["num_pairs"], manifest["content_sha256"]) != (total, whole):
+        raise CorruptData(f"{path} contradicts itself; {_REMEDY}.")
     return manifest
 
 

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData, MissingData
+from clipbench.foreign import opened_regular, parsed
+from clipbench.shards import claims
 from clipbench.shards.files import read_json, write_json
 from clipbench.shards.shard_writer import KEY_DIGITS, LeftOut
 
 NAME = "skipped.jsonl"
 STATS = "_stats.json"
+_LONGEST = 1 << 20  # bytes of a line
+_REMEDY = "write the set again"
 
 
 def write(path: Path, shard: str, left_out: Sequence[tuple[int, LeftOut]]) -> None:
@@ -74,19 +78,37 @@ def read_stats(folder: Path) -> dict[str, Any] | None:
         stats = read_json(folder / STATS)
     except MissingData:
         return None
-    counts = stats.get("left_out")
-    if "pairs_per_shard" not in stats or not isinstance(counts, dict):
+    if "pairs_per_shard" not in stats or not isinstance(stats.get("left_out"), dict):
         return None  # another program's
-    if not all(isinstance(value, int) for value in (stats.get("count"), *counts.values())):
-        raise CorruptData(f"{folder / STATS} is damaged; write the set again.")
+    claims.check(folder / STATS, "list of counts", claims.STATS, stats, "write the set again")
     return stats
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield what a file says of every pair that was left out.
+
+    Raises:
+        MissingData: it can't be read.
+        CorruptData: a line is damaged.
+    """
+    try:
+        with opened_regular(path) as file:
+            while line := file.readline(_LONGEST):
+                try:
+                    found = parsed(line)
+                except ValueError as error:
+                    raise CorruptData(f"{path} has a damaged line ({error}); {_REMEDY}.") from error
+                claims.check(path, "list of pairs left out", claims.LEFT_OUT, found, _REMEDY)
+                yield found
+    except OSError as error:
+        raise MissingData(f"{path} can't be read: {error.strerror}; {_REMEDY}.") from error
 
 
 def first(folder: Path) -> dict[str, Any]:
     """Return the first pair that was left out of a set, as its line says it."""
-    with (folder / NAME).open("rb") as file:
-        found: dict[str, Any] = json.loads(file.readline())
-    return found
+    for found in lines(folder / NAME):
+        return found
+    raise CorruptData(f"{folder / NAME} is empty; {_REMEDY}.")
 
 
 def is_mended(folder: Path) -> bool:
@@ -97,8 +119,7 @@ def is_mended(folder: Path) -> bool:
     if not (folder / NAME).is_file():
         return False
     written = (folder / NAME).stat().st_mtime_ns
-    with (folder / NAME).open("rb") as file:
-        images = {json.loads(line).get("image") for line in file}
+    images = {found.get("image") for found in lines(folder / NAME)}
     for image in images:
         try:
             if image and Path(image).stat().st_ctime_ns > written:

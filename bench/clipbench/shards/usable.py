@@ -50,9 +50,7 @@ class UsablePairs:
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield key, place, reason and details of everything that was left out."""
         if self.imported is not None:
-            with self.imported.open("rb") as file:
-                for line in file:
-                    yield json.loads(line)
+            yield from skipped.lines(self.imported)
         for one in self.full.incomplete:
             shard = str(self.full.shards[one.shard].path)
             yield {

@@ -40,10 +40,10 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content = read_tensors(path)
+        content = read_tensors(path, own=True)
     except NotTensors as error:
         raise CorruptData(
-            f"The checkpoint {path.resolve()} is damaged ({type(error.__cause__).__name__})."
+            f"The checkpoint {path.resolve()} is damaged ({str(error).rstrip('.')})."
             " Delete it; the training then starts anew."
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

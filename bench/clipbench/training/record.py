@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import resource
 import shutil
 import sys
@@ -16,6 +15,7 @@ import torch
 from clipbench.contracts import IntArray
 from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData
+from clipbench.foreign import parsed, read_regular
 from clipbench.shards.files import write_json
 
 
@@ -88,12 +88,12 @@ def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parsed(read_regular(path))
         if content.pop("fingerprint") != fingerprint:
             return None
         exposures = np.load(folder / "exposures.npy", allow_pickle=False)
         return TrainingRecord(**content, exposures=exposures)
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise CorruptData(
             f"{path.resolve()} is damaged ({error}). Delete its folder; the training starts anew."
         ) from error

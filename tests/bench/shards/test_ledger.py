@@ -103,7 +103,12 @@ ROWS = [
     LedgerRow(2, "000000002", "00000.tar", 0, "cover", None, "grün", "cd" * 32, -1),
 ]
 HEAD = LedgerHead(
-    base={"name": "tiny", "content_sha256": "ef" * 32},
+    base={
+        "name": "tiny",
+        "source": {"format": "tiny"},
+        "content_sha256": "ef" * 32,
+        "shards": [{"name": "00000.tar", "sha256": "23" * 32}],
+    },
     content_sha256="01" * 32,
     attack="stain",
     parameters={"a": [1, None, "x"]},
@@ -147,7 +152,10 @@ def test_ledger_hash_stands_for_the_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("head", "rows", "words"),
     [
-        (replace(HEAD, count=3), ROWS, "counts 3 poisons and has 2 rows"),
+        (replace(HEAD, count=3), ROWS, "per_target must add up to 3, but is 2"),
+        (replace(HEAD, count=3, per_target=[2, 1]), ROWS, "has 2 rows, and 3 poisons"),
+        (replace(HEAD, targets=10**9), ROWS, "per_target must have 1000000000 items"),
+        (replace(HEAD, num_pairs=1), ROWS, "count must be at most 1"),
         (replace(HEAD, per_target=[2, 0]), ROWS, "spread over the targets"),
         (replace(HEAD, num_pairs=7), ROWS, "does not have"),
         (HEAD, [ROWS[0], replace(ROWS[1], index=7)], "names a pair twice"),
@@ -161,7 +169,7 @@ def test_ledger_that_contradicts_itself_is_corrupt(
     path = write_ledger(tmp_path, head, rows)
     with pytest.raises(CorruptData, match=words) as caught:
         read_ledger(path)
-    assert str(path) in str(caught.value)
+    assert str(tmp_path / "ledger.") in str(caught.value)
 
 
 def test_damaged_ledger_is_corrupt(tmp_path: Path) -> None:

@@ -20,9 +20,18 @@ class Objection(ValueError):
     """A field is not what it must be."""
 
     def __init__(self, field: str, must: str, value: Any) -> None:
-        shown = repr(value)
-        shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+        shown = _shown(value)
         super().__init__(visible(f"{field or 'it'} {must}, but is {shown}"))
+
+
+def _shown(value: Any) -> str:
+    """Return the beginning of a value's text; a number may have more digits than Python writes."""
+    if isinstance(value, int) and abs(value) >= 1 << 200:
+        return "a number of hundreds of digits"
+    if isinstance(value, list | dict) and len(value) > 60:
+        return f"one of {len(value)} items"
+    shown = repr(value[:100] if isinstance(value, str) else value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 class Missing(Objection):
@@ -128,6 +137,33 @@ def table(field: str, value: Any) -> None:
         raise Objection(field, "must be an object", value)
 
 
+def items(check: Check, most: int | None = None) -> Check:
+    """Return a check of every item of a list, of which there are at most so many."""
+
+    def check_all(field: str, value: Any) -> None:
+        if not isinstance(value, list):
+            raise Objection(field, "must be a list", value)
+        if most is not None and len(value) > most:
+            raise Objection(field, f"must have at most {most} items", len(value))
+        for position, part in enumerate(value):
+            check(f"{field}[{position}]", part)
+
+    return check_all
+
+
+def words(field: str, value: Any) -> None:
+    """Object to anything but a text, be it empty."""
+    if not isinstance(value, str):
+        raise Objection(field, "must be a text", value)
+
+
+def file_name(field: str, value: Any) -> None:
+    """Object to anything but the name of a file in its folder."""
+    text(field, value)
+    if "/" in value or "\0" in value or value in {".", ".."}:
+        raise Objection(field, "must be the name of a file, without a folder", value)
+
+
 def table_of(check: Check) -> Check:
     """Return a check of every value of an object."""
 
@@ -139,8 +175,19 @@ def table_of(check: Check) -> Check:
     return check_all
 
 
-def fields(required: Mapping[str, Check], optional: Mapping[str, Check] | None = None) -> Check:
-    """Return a check of an object by field; of optional ones, those that are there."""
+def fields(
+    required: Mapping[str, Check],
+    optional: Mapping[str, Check] | None = None,
+    *,
+    others: bool = True,
+) -> Check:
+    """Return a check of an object by field; of optional ones, those that are there.
+
+    Args:
+        required: what must be there.
+        optional: what may be there.
+        others: whether fields that are not named here may be there, too.
+    """
 
     def check(field: str, value: Any) -> None:
         table(field, value)
@@ -152,5 +199,8 @@ def fields(required: Mapping[str, Check], optional: Mapping[str, Check] | None =
         for name, part in (optional or {}).items():
             if name in value:
                 part(f"{prefix}{name}", value[name])
+        for name in value if not others else ():
+            if name not in required and name not in (optional or {}):
+                raise Objection(f"{prefix}{name}", "must not be there", value[name])
 
     return check
