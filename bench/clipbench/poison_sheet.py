@@ -14,6 +14,7 @@ from clipbench.named_files import write_picture
 from clipbench.shards.decoded import fit
 from clipbench.shards.ledger import Ledger
 from clipbench.shards.reader import ShardSet
+from clipbench.visible import visible
 from clipbench.words import counted
 
 if TYPE_CHECKING:
@@ -133,7 +134,9 @@ def _draw(rows: Sequence[Sequence[Cell]], title: str, path: Path) -> None:
             axis.set_axis_off()
             if number == 0:
                 axis.set_title(name, fontsize=9)
-            text = "\n".join(textwrap.wrap(cell.text, WIDTH, max_lines=LINES, placeholder=" …"))
+            text = "\n".join(
+                textwrap.wrap(visible(cell.text), WIDTH, max_lines=LINES, placeholder=" …")
+            )
             if cell.image is None:
                 axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=8, parse_math=False)
                 continue
@@ -142,5 +145,5 @@ def _draw(rows: Sequence[Sequence[Cell]], title: str, path: Path) -> None:
                 0.5, -0.04, text, ha="center", va="top", fontsize=8, parse_math=False,
                 transform=axis.transAxes,
             )  # fmt: skip
-    figure.suptitle(title, fontsize=10, parse_math=False)
+    figure.suptitle(visible(title), fontsize=10, parse_math=False)
     write_picture(figure, path, dpi=120)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
+from clipbench.streams import Canvas, print_text
 from clipbench.visible import visible
 
 LINE_EVERY_S = 10.0
@@ -133,8 +134,7 @@ class Reporter:
         if self._bar is not None:
             self._bar.clear()
         stream = self._stream()
-        stream.write("\n".join(map(visible, text.split("\n"))) + "\n")  # it may quote any file
-        stream.flush()
+        print_text(visible(text), stream)  # it may quote any file
         if self._bar is not None:
             self._bar.refresh()
 
@@ -143,10 +143,10 @@ def _bar(what: str, done: int, total: int, stream: TextIO) -> Any:
     tqdm = importlib.import_module("tqdm").tqdm
     # Without tqdm's monitor thread, which would be forked into loader processes.
     bar = type("Bar", (tqdm,), {"monitor_interval": 0})
-    name, _, unit = what.partition(" (")  # "training (pairs)"
+    name, _, unit = visible(what).partition(" (")  # "training (pairs)"
     unit = f" {unit.rstrip(')')}" if unit else "it"
     size = {"initial": done, "total": total or None, "unit_scale": True, "unit": unit}
-    return bar(desc=name, file=stream, dynamic_ncols=True, **size)
+    return bar(desc=name, file=Canvas(stream), dynamic_ncols=True, **size)
 
 
 def duration(seconds: float) -> str:

@@ -22,6 +22,7 @@ from clipbench.rng import generator
 from clipbench.settings import TrainSettings
 from clipbench.shards.decoded import fit
 from clipbench.shards.encoding import decode, encode_jpeg
+from clipbench.sinks import mathtext
 
 if TYPE_CHECKING:
     from clipbench.training.augment import ImageAugmentation
@@ -221,5 +222,5 @@ def contact_sheet(
             axis.set_axis_off()
             if number == 0:
                 axis.set_title(name, fontsize=9)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(mathtext(title), fontsize=10)
     write_picture(figure, path, dpi=120)

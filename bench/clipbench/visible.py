@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # Blank, control, format and combining characters; what is not assigned may be new, and visible.
@@ -9,6 +10,10 @@ _UNSEEN = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me"})
 # Letters and symbols that are drawn as nothing: Hangul fillers, the empty Braille pattern, and the
 # head of a note that has none.
 _BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159")
+# These, and marks that nothing shows: two names that differ by them look the same.
+_HIDDEN = re.compile(
+    f"[{''.join(sorted(_BLANK))}\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+)
 
 
 def has_visible(text: str) -> bool:
@@ -45,11 +50,20 @@ def escaped(text: str) -> str:
 def visible(text: str) -> str:
     r"""Return `text` on one line, with control and invisible characters written out as ``\x..``.
 
-    They would break rows apart, drive a terminal, or make two different names look the same.
+    They would break rows apart, drive a terminal, or make two different names look the same. What
+    is visible stays as it is, so that doing it twice changes nothing.
     """
+    if text.isprintable() and not _HIDDEN.search(text):
+        return text
     return "".join(
-        character.encode("unicode_escape").decode()
-        if unicodedata.category(character)[0] == "C" or character in "\u2028\u2029"
-        else character
+        character.encode("unicode_escape").decode() if _is_unsafe(character) else character
         for character in text
+    )
+
+
+def _is_unsafe(character: str) -> bool:
+    return (
+        unicodedata.category(character)[0] == "C"
+        or character in "\u2028\u2029"
+        or _HIDDEN.match(character) is not None
     )

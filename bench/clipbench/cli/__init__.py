@@ -16,10 +16,11 @@ import click
 from clipbench import __version__
 from clipbench.cli._errors import report, show_warning
 from clipbench.cli._options import PREFIX, traceback_option
-from clipbench.cli._streams import open_streams
+from clipbench.cli._output import print_result
 from clipbench.descriptors import raise_limit
-from clipbench.errors import UnknownName
+from clipbench.errors import ClipbenchError, UnknownName
 from clipbench.stopping import listening
+from clipbench.streams import lost_output, screens
 from clipbench.threads import share_processors
 
 COMMANDS = {  # command -> module of this package
@@ -76,7 +77,7 @@ class _LazyGroup(click.Group):
 def cli(ctx: click.Context) -> None:
     """Attacks on, and defences of, contrastive image-text pre-training on one bench."""
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        print_result(ctx.get_help())
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -87,17 +88,31 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     if f"_{PREFIX}_COMPLETE" in os.environ:
         cli.main(prog_name="clipbench")  # the shell asks for completions; this exits
-    open_streams()
+    with screens():
+        status = _run(sys.argv[1:] if args is None else args)
+        lost = lost_output()
+        if lost is not None and not status:
+            why = lost.strerror or str(lost)
+            return report(
+                ClipbenchError(
+                    f"standard output could not be written ({why}), but the work is done: the same"
+                    " command prints it again."
+                ),
+                show_traceback=False,
+            )
+    return status
+
+
+def _run(args: Sequence[str]) -> int:
+    """Run a command line and return its exit status."""
     state = {"traceback": False}
     share_processors()  # before a command loads torch
     raise_limit()
     try:
-        given = list(sys.argv[1:] if args is None else args)
         with listening(), warnings.catch_warnings():
             warnings.showwarning = show_warning
-            with cli.make_context("clipbench", given, obj=state) as ctx:
+            with cli.make_context("clipbench", list(args), obj=state) as ctx:
                 cli.invoke(ctx)
-        sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - this is where they all end

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
+import textwrap
 import traceback
 
 import click
@@ -13,6 +13,7 @@ from clipbench.boundary.faults import uncaught
 from clipbench.disk import full_disk
 from clipbench.errors import ClipbenchError
 from clipbench.stopping import Stopped
+from clipbench.streams import print_text
 from clipbench.visible import visible
 
 FAILED = 1
@@ -26,19 +27,17 @@ def report(error: BaseException, *, show_traceback: bool) -> int:
         error: what ended the command.
         show_traceback: whether to print where it came from, too.
     """
-    if isinstance(error, BrokenPipeError):
-        _drop_output()
-        return FAILED
-    if show_traceback:
-        traceback.print_exception(error)
+    if show_traceback:  # indented: no line of a message passes for one of ours
+        text = "".join(traceback.format_exception(error)).rstrip("\n")
+        print_text(textwrap.indent(text, "  "), sys.stderr)
     message, status = _explain(error)
-    print(f"clipbench: error: {_one_line(message)}", file=sys.stderr)
+    print_text(f"clipbench: error: {_one_line(message)}", sys.stderr)
     return status
 
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without the place in the code; for `warnings.showwarning`."""
-    print(f"warning: {_one_line(str(message))}", file=sys.stderr)
+    print_text(f"warning: {_one_line(str(message))}", sys.stderr)
 
 
 def _one_line(text: str) -> str:
@@ -84,10 +83,3 @@ def _unforeseen(error: BaseException) -> str:
         where = f"{error.filename}: {error.strerror}."
         return f"{where} Check the path and its permissions, or choose another ({more})."
     return f"unexpected {kind}: {error} ({more})" if str(error) else f"unexpected {kind} ({more})"
-
-
-def _drop_output() -> None:
-    """Send the rest of the output nowhere: whoever read it has gone, e.g. ``head``."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from clipbench.progress import Reporter
+from clipbench.sinks import json_text
+from clipbench.streams import print_path, print_text
+from clipbench.visible import visible
 
 if TYPE_CHECKING:
     from clipbench.config import RunConfig
@@ -45,19 +46,20 @@ def warn_of_secrets(configs: Iterable[RunConfig], reporter: Reporter) -> None:
 
 
 def print_result(text: str) -> None:
-    """Print `text` on standard output, once for all processes."""
+    """Print `text` on standard output, once for all processes; names in it must be `visible`."""
     if is_first_process():
-        click.echo(text)
+        print_text(text)
+
+
+def print_place(path: Path | str) -> None:
+    """Print a path that is the result, once for all processes; programs get its very bytes."""
+    if is_first_process():
+        print_path(path)
 
 
 def print_json(value: Any) -> None:
     """Print a value as JSON on standard output, once for all processes."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # the name of a file that is no UTF-8
-        text = json.dumps(value, indent=2)
-    print_result(text)
+    print_result(json_text(value))
 
 
 def terminal_width() -> int | None:
@@ -68,19 +70,21 @@ def terminal_width() -> int | None:
 
 
 def columns(rows: Iterable[Sequence[str]], width: int | None = None) -> str:
-    """Return rows as left-aligned columns.
+    """Return rows as left-aligned columns, each cell on one line and fit for a terminal.
 
     Args:
         rows: texts, as many in every row.
         width: where given, the last column is broken into lines that end there.
     """
-    cells = [list(row) for row in rows]
+    cells = [[*map(visible, row[:-1]), row[-1]] for row in rows]
+    if width is None:
+        cells = [[*row[:-1], visible(row[-1])] for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     indent = sum(widths[:-1]) + len(GAP) * (len(widths) - 1)
     room = None if width is None else max(MINIMUM_WIDTH, width - indent)
     lines = []
     for row in cells:
-        last = [row[-1]] if room is None else textwrap.wrap(row[-1], room) or [""]
+        last = [row[-1]] if room is None else [*map(visible, textwrap.wrap(row[-1], room))] or [""]
         padded = [cell.ljust(size) for cell, size in zip(row[:-1], widths[:-1], strict=True)]
         lines.append(GAP.join([*padded, last[0]]).rstrip())
         lines += [" " * indent + more for more in last[1:]]

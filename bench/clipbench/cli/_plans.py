@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from clipbench.cli._output import is_first_process, print_result
 from clipbench.progress import Reporter
 from clipbench.threads import news
+from clipbench.visible import visible
 
 if TYPE_CHECKING:
     from clipbench.pipeline.estimate import Estimate
@@ -20,7 +21,7 @@ def tell_lines(lines: Sequence[str], reporter: Reporter, *, dry: bool) -> None:
     """Print a plan: as the result where it is all that was asked for."""
     for line in lines:
         if dry:
-            print_result(line)
+            print_result(visible(line))
         else:
             reporter.note(line)
 

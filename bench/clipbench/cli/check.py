@@ -11,7 +11,14 @@ import click
 
 from clipbench.bundled import BASELINE, configuration
 from clipbench.cli import _options as options
-from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
+from clipbench.cli._output import (
+    columns,
+    print_json,
+    print_place,
+    print_result,
+    reporter_for,
+    warn_of_secrets,
+)
 from clipbench.durable import scratch_folder
 from clipbench.errors import BadSetting, ClipbenchError
 from clipbench.words import counted
@@ -138,7 +145,7 @@ def _write(path: Path, source: Path, grid: Grid, results: Results, failed: dict[
     if left:
         reasons = "; ".join(f"{label(c)}: {failed.get(c.id, 'no result')}" for c in left)
         raise ClipbenchError(f"No baseline is written, for {len(left)} runs failed: {reasons}")
-    print_result(str(write_baseline(path, source, grid, results)))
+    print_place(write_baseline(path, source, grid, results))
 
 
 def _report(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from clipbench.cli import _options as options
-from clipbench.cli._output import print_json, print_result
+from clipbench.cli._output import columns, print_json, print_result
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,4 +76,4 @@ def command(
     if as_json:
         print_json({"metadata": str(path)})
     else:
-        print_result(f"metadata  {path}")
+        print_result(columns([("metadata", str(path))]))

@@ -10,7 +10,7 @@ import click
 
 from clipbench import registry
 from clipbench.cli import _options as options
-from clipbench.cli._output import print_json, print_result, reporter_for
+from clipbench.cli._output import print_json, print_place, reporter_for
 from clipbench.durable import clear_leftovers, make_folder, publish, unfinished
 from clipbench.errors import BadSetting
 from clipbench.words import counted
@@ -104,7 +104,7 @@ def write(
                     " with `clipbench data import`."
                 )
             _publish(folder, out.resolve())  # "." has no name to which anything could be added
-    print_result(str(made if out is None else out))
+    print_place(made if out is None else out)
 
 
 def _publish(folder: Path, out: Path) -> None:
@@ -200,4 +200,4 @@ def import_command(
     if as_json:
         print_json({"shards": str(out), "pairs": len(made), "left_out": left_out})
     else:
-        print_result(str(out))
+        print_place(out)

@@ -16,6 +16,7 @@ from clipbench.errors import BadInput, BadSetting, ClipbenchError, MissingData, 
 from clipbench.named_files import check_picture
 from clipbench.plugins import KINDS, Kind
 from clipbench.settings import TrainSettings
+from clipbench.visible import visible
 
 if TYPE_CHECKING:
     from clipbench.contracts import Image
@@ -121,7 +122,7 @@ def _check(name: str, kind: Kind | None, as_json: bool, *, data: str) -> None:
         for check in checks:
             word = "FAILED" if check.problem else "untried" if check.untried else "ok"
             why = check.problem or check.untried
-            print_result(f"{word:7} {check.owes}{': ' if why else ''}{why}")
+            print_result(visible(f"{word:7} {check.owes}{': ' if why else ''}{why}"))
     failed = sum(bool(check.problem) for check in checks)
     if failed:
         raise ClipbenchError(f"{failed} of {len(checks)} checks of {name} failed.")
@@ -157,7 +158,9 @@ def _show(
         (key, "equal" if value is None else f"{value:.3f}", MEANINGS[key])
         for key, value in measures.items()
     ]
-    print_result(f"{columns([('measure', 'mean', 'meaning'), *rows], WIDTH)}\n\n{out}")
+    print_result(
+        f"{columns([('measure', 'mean', 'meaning'), *rows], WIDTH)}\n\n{visible(str(out))}"
+    )
 
 
 def _read(file: Path) -> Image:
@@ -222,7 +225,7 @@ def _without_markup(text: registry.Description) -> registry.Description:
 
 def _text(kind: str, name: str, text: registry.Description) -> str:
     text = _without_markup(text)
-    parts = [f"{registry.short_name(name)} ({kind})", textwrap.fill(text.title, WIDTH)]
+    parts = [visible(f"{registry.short_name(name)} ({kind})"), textwrap.fill(text.title, WIDTH)]
     parts += [textwrap.fill(part, WIDTH) for part in (text.paper, *text.notes) if part]
     if not text.parameters:
         return "\n\n".join([*parts, "No parameters."])

@@ -133,7 +133,8 @@ def command(
         for name, metrics in found.metrics.items()
     ]
     lines = [columns([("method", "AUROC", "AUPRC", "poison kept"), *rows]), ""] if rows else []
-    print_result("\n".join([*lines, f"table  {found.table}", f"page   {found.page}"]))
+    files = columns([("table", str(found.table)), ("page", str(found.page))])
+    print_result("\n".join([*lines, files]))
 
 
 def _kept(metrics: Mapping[str, Any]) -> str:

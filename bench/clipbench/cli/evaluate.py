@@ -10,6 +10,7 @@ import click
 from clipbench import lists
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.visible import visible
 
 
 @click.command("evaluate", cls=options.Command)
@@ -103,7 +104,7 @@ def _text(result: dict[str, Any]) -> str:
     blocks = []
     for item in by_set:
         lines = columns(_line(name, value) for name, value in item["metrics"].items())
-        blocks.append(f"{item['name']}\n{lines}")
+        blocks.append(f"{visible(item['name'])}\n{lines}")
     return "\n\n".join(blocks)
 
 

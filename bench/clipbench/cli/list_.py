@@ -11,6 +11,7 @@ from clipbench import bundled, registry
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 from clipbench.plugins import Kind
+from clipbench.visible import visible
 
 PLURALS: Mapping[str, Kind] = {
     "attacks": "attack",
@@ -84,5 +85,5 @@ def _text(items: list[Any]) -> str:
     if not items:
         return "none"
     if isinstance(items[0], str):
-        return "\n".join(items)
+        return "\n".join(map(visible, items))
     return columns(("  " + item["name"], item["title"]) for item in items)

@@ -9,7 +9,7 @@ import click
 
 from clipbench import preflight
 from clipbench.cli import _options as options
-from clipbench.cli._output import print_json, print_result, reporter_for, warn_of_secrets
+from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
 from clipbench.named_files import check_picture
 
 
@@ -74,4 +74,4 @@ def command(
     if as_json:
         print_json({"shards": str(made.shards_folder), "ledger": str(made.ledger)})
     else:
-        print_result(f"shards  {made.shards_folder}\nledger  {made.ledger}")
+        print_result(columns([("shards", str(made.shards_folder)), ("ledger", str(made.ledger))]))

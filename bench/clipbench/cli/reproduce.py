@@ -12,6 +12,7 @@ from clipbench.cli._errors import FAILED
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 from clipbench.cli._plans import tell_plans
 from clipbench.errors import BadSetting, MissingData
+from clipbench.visible import visible
 
 if TYPE_CHECKING:
     from clipbench.config import RunConfig
@@ -111,7 +112,7 @@ def command(
         head = ("", "recorded", "made anew", "")
         body = [(row.name, row.recorded, row.found, row.verdict) for row in rows]
         print_result(columns([head, *body]))
-        print_result(f"\n{old['id']} is {'' if passed else 'not '}reproduced.")
+        print_result(f"\n{visible(old['id'])} is {'' if passed else 'not '}reproduced.")
     if not passed:
         ctx.exit(FAILED)
 

@@ -9,7 +9,13 @@ import click
 from clipbench import preflight
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import show
-from clipbench.cli._output import is_first_process, print_json, reporter_for, warn_of_secrets
+from clipbench.cli._output import (
+    is_first_process,
+    print_json,
+    print_result,
+    reporter_for,
+    warn_of_secrets,
+)
 from clipbench.cli._plans import tell_plans
 from clipbench.threads import use_threads
 
@@ -56,7 +62,7 @@ def command(
     run, such as --data shapes.
     """
     if not dry_run and not options.asks(ctx):
-        click.echo(ctx.get_help())
+        print_result(ctx.get_help())
         return
     request = options.request_of(ctx)
     if not (dry_run and as_json):

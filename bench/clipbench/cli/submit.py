@@ -10,6 +10,7 @@ import click
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result, reporter_for
 from clipbench.errors import BadSetting
+from clipbench.visible import visible
 
 if TYPE_CHECKING:
     from clipbench.progress import Reporter
@@ -86,7 +87,7 @@ def command(
         print_json(told)
     else:
         for item in told:
-            print_result(f"{'added' if item['added'] else 'kept'} {item['path']}")
+            print_result(visible(f"{'added' if item['added'] else 'kept'} {item['path']}"))
 
 
 def _take_in(

@@ -9,7 +9,8 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import show
-from clipbench.cli._output import print_json, print_result, reporter_for, warn_of_secrets
+from clipbench.cli._output import print_json, reporter_for, warn_of_secrets
+from clipbench.cli._plans import tell_lines
 from clipbench.errors import ClipbenchError
 
 
@@ -90,9 +91,7 @@ def command(
         do, at_once = local_executor(grid, place), place.jobs
     with reporter_for(quiet) as reporter:
         plan = plan_sweep(grid, reporter, timed=estimate and (dry_run or not quiet))
-        tell = print_result if dry_run else reporter.note
-        for line in plan.lines(at_once):
-            tell(line)
+        tell_lines(plan.lines(at_once), reporter, dry=dry_run)
     if dry_run:
         return
     configs = {config.id: config for config in grid.configs}

@@ -10,7 +10,12 @@ import click
 
 from clipbench import preflight
 from clipbench.cli import _options as options
-from clipbench.cli._output import print_json, print_result, reporter_for, warn_of_secrets
+from clipbench.cli._output import (
+    print_json,
+    print_place,
+    reporter_for,
+    warn_of_secrets,
+)
 from clipbench.cli._plans import tell_lines, tell_times
 from clipbench.threads import use_threads
 
@@ -81,4 +86,4 @@ def command(
     if as_json:
         print_json({"checkpoint": str(weights)})
     else:
-        print_result(str(weights))
+        print_place(weights)

@@ -10,7 +10,6 @@ import click
 from clipbench.cli import _options as options
 from clipbench.cli._errors import FAILED
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
-from clipbench.visible import visible
 
 if TYPE_CHECKING:
     from clipbench.shards.set_checks import Check
@@ -54,9 +53,7 @@ def command(
         print_json({"passed": report.passed, "checks": checks})
     else:
         print_result(
-            columns(
-                (_word_of(check), check.name, visible(check.message)) for check in report.checks
-            )
+            columns((_word_of(check), check.name, check.message) for check in report.checks)
         )
     if not report.passed:
         ctx.exit(FAILED)

@@ -11,7 +11,8 @@ import pandas as pd
 from clipbench.errors import BadSetting
 from clipbench.leaderboard.cells import MISSING, Record
 from clipbench.leaderboard.labels import rate_text
-from clipbench.leaderboard.render import escape_markdown, markdown_line
+from clipbench.leaderboard.render import markdown_line
+from clipbench.sinks import markdown
 
 FEW = 100  # trials below which a cell shows the counts themselves
 
@@ -39,10 +40,11 @@ def to_matrix(
         squares[f"model {row['model']}, data {row['data']}"].append(row)
     if len(squares) == 1:
         told, rows = squares.popitem()
-        return "\n".join([*_square(rows, metric), "", _note(f"{metric}, {told}", eligible_at), ""])
+        note = _note(f"{metric}, {told}", eligible_at)
+        return "\n".join([*_square(rows, metric), "", note, ""])
     lines = []
     for told, rows in sorted(squares.items()):
-        head = escape_markdown(f"{told[:1].upper()}{told[1:]}.")
+        head = markdown(f"{told[:1].upper()}{told[1:]}.")
         lines += [head, "", *_square(rows, metric), ""]
     return "\n".join([*lines, _note(metric, eligible_at), ""])
 
@@ -54,11 +56,11 @@ def _square(rows: Sequence[Record], metric: str) -> list[str]:
     defenses = list(dict.fromkeys(row["defense"] for row in rows))
     cells = {(row["defense"], _key(row)): _cell(row, metric) for row in rows}
     head = ["defense", *map(_title, attacks.values()), "clean top-1 %", "clean cost"]
-    lines = [markdown_line(map(escape_markdown, head)), markdown_line("---" for _ in head)]
+    lines = [markdown_line(map(markdown, head)), markdown_line("---" for _ in head)]
     for defense in sorted(defenses, key=_first):
         found = [cells.get((defense, key), MISSING) for key in attacks]
         beside = _clean(clean.get(defense))
-        lines.append(markdown_line(map(escape_markdown, [defense, *found, *beside])))
+        lines.append(markdown_line(map(markdown, [defense, *found, *beside])))
     return lines
 
 
@@ -105,8 +107,8 @@ def _clean(row: Record | None) -> list[str]:
 
 def _note(subject: str, eligible_at: float) -> str:
     return (
-        f"{subject}. Shares are pooled over seeds. In brackets: the attack was not seen to"
-        f" succeed on at least {100 * eligible_at:g}% of its probes without a defense, beyond its"
-        " control and chance, so no defense is judged by it. Clean: the same training on clean"
+        f"{markdown(subject)}. Shares are pooled over seeds. In brackets: the attack was not seen"
+        f" to succeed on at least {100 * eligible_at:g}% of its probes without a defense, beyond"
+        " its control and chance, so no defense is judged by it. Clean: the same training on clean"
         f" data, its cost relative to defense none. {MISSING}: not measured."
     )

@@ -20,6 +20,7 @@ from clipbench.leaderboard.labels import Defaults, rate_text
 from clipbench.leaderboard.rows import FIRST
 from clipbench.leaderboard.store import Result
 from clipbench.named_files import NO_METADATA
+from clipbench.sinks import mathtext
 
 # Okabe and Ito's palette, told apart by colour-blind readers; its yellow is too faint on white.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
@@ -287,10 +288,9 @@ def _title(attack: str, rate: float, count: int, model: str, data: str) -> str:
 
 
 def _safe(text: str) -> str:
-    """Return `text` as matplotlib shows it literally: no formulas, no letters its font lacks."""
+    """Return `text`, cut where there is no room for it, as matplotlib draws it literally."""
     short = text if len(text) <= _WIDTH else f"{text[: _WIDTH - 3]}..."
-    plain = short.encode("latin-1", "backslashreplace").decode("latin-1").replace("$", r"\$")
-    return f" {plain}" if plain.startswith("_") else plain  # a legend leaves out names in _
+    return mathtext(short)
 
 
 def _legend(figure: Figure, looks: Mapping[str, Mapping[str, str]], *, hollow: bool) -> None:

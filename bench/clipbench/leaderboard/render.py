@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from clipbench.leaderboard.cells import COMPACT, FULL, MISSING, Cell, Record, named
+from clipbench.sinks import csv_cell, latex, markdown
 
 STATISTICS = (
     "Success: test images read as the adversary wants, k/n pooled over seeds; interval: 95% "
@@ -20,18 +20,21 @@ STATISTICS = (
 
 
 def to_csv(frame: pd.DataFrame) -> str:
-    """Return every column, for programs: fractions in [0, 1], bytes, seconds; missing is empty."""
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    """Return every column, for programs: fractions in [0, 1], bytes, seconds; missing is empty.
+
+    No text is a formula to a spreadsheet, see `clipbench.sinks.csv_cell`; numbers are as they are.
+    """
+    rows = [[csv_cell(value) for value in row] for row in frame.itertuples(index=False)]
+    safe = pd.DataFrame(rows, columns=[*map(csv_cell, frame.columns)], dtype=object)
+    return str(safe.to_csv(index=False, lineterminator="\n"))
 
 
 def to_markdown(frame: pd.DataFrame) -> str:
     """Return a Markdown table with every column a reader judges a row by."""
     rows, common, columns = layout(frame, FULL)
     lines = [markdown_line(columns), markdown_line("---" for _ in columns)]
-    lines += [
-        markdown_line(escape_markdown(cell(row)) for cell in columns.values()) for row in rows
-    ]
-    head = [escape_markdown(common), ""] if common else []
+    lines += [markdown_line(markdown(cell(row)) for cell in columns.values()) for row in rows]
+    head = [markdown(common), ""] if common else []
     return "\n".join([*head, *lines, "", STATISTICS, ""])
 
 
@@ -42,7 +45,7 @@ def to_latex(frame: pd.DataFrame) -> str:
         "% needs \\usepackage{booktabs}",
         "\\begin{table}",
         "\\centering\\footnotesize\\setlength{\\tabcolsep}{4pt}",
-        f"\\caption{{{_escape_latex(f'{common} {STATISTICS}'.strip())}}}",
+        f"\\caption{{{latex(f'{common} {STATISTICS}'.strip())}}}",
         "\\label{tab:clipbench-leaderboard}",
         f"\\begin{{tabular}}{{{'l' * len(columns)}}}",
         "\\toprule",
@@ -59,7 +62,7 @@ def to_latex(frame: pd.DataFrame) -> str:
 def plain_markdown(lines: Sequence[Sequence[str]]) -> str:
     """Return a header and rows as a Markdown table."""
     header, *rows = lines
-    body = [markdown_line(map(escape_markdown, row)) for row in rows]
+    body = [markdown_line(map(markdown, row)) for row in rows]
     return "\n".join([markdown_line(header), markdown_line("---" for _ in header), *body, ""])
 
 
@@ -84,31 +87,5 @@ def markdown_line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is."""
-    escaped = re.sub(r"([\\`*_<>|~])", r"\\\1", text.replace("&", "&amp;"))
-    return escaped.replace("](", "]\\(")  # no name becomes a link
-
-
-_LATEX = {
-    "\\": "\\textbackslash{}",
-    "~": "\\textasciitilde{}",
-    "^": "\\textasciicircum{}",
-    "<": "\\textless{}",
-    ">": "\\textgreater{}",
-    "|": "\\textbar{}",
-    "[": "{[}",  # after a line's end a bracket or a star would be an option of it
-    "*": "{*}",
-    MISSING: "---",
-    "±": "$\\pm$",
-    "×": "$\\times$",
-    **{char: f"\\{char}" for char in "{}$&#%_"},
-}
-
-
-def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(char, char) for char in text)
-
-
 def _latex_line(cells: Iterable[str]) -> str:
-    return f"{' & '.join(_escape_latex(cell) for cell in cells)} \\\\"
+    return f"{' & '.join(latex(cell) for cell in cells)} \\\\"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from PIL import Image as Pil
 
 from clipbench.durable import atomic_file
 from clipbench.shards.reader import ShardSet
-from clipbench.visible import visible
+from clipbench.sinks import html
 
 THUMBNAIL = 160  # pixels, the longer side
 LETTERS = 300  # of a caption that are shown
@@ -57,9 +56,7 @@ def write_page(
         shown: pairs for each method.
     """
     parts = [_HEAD]
-    links = " ".join(
-        f'<a href="#m{number}">{html.escape(name)}</a>' for number, name in enumerate(scores)
-    )
+    links = " ".join(f'<a href="#m{number}">{html(name)}</a>' for number, name in enumerate(scores))
     parts.append(
         f"<p>Of {len(pairs):,} pairs, those that each method trusts least. Suspicious is not"
         f" poisoned: rare pictures look like it, too.</p>\n<nav>{links}</nav>\n"
@@ -67,7 +64,7 @@ def write_page(
     for number, (name, values) in enumerate(scores.items()):
         order = np.argsort(values, kind="stable")  # what was not scored comes last
         lowest = [index for index in order[:shown].tolist() if not np.isnan(values[index])]
-        parts.append(f'<h2 id="m{number}">{html.escape(name)}</h2>\n<ol>\n')
+        parts.append(f'<h2 id="m{number}">{html(name)}</h2>\n<ol>\n')
         parts += [_pair(pairs, index, rank, values) for rank, index in enumerate(lowest, 1)]
         parts.append("</ol>\n")
     parts.append("</body>\n</html>\n")
@@ -80,8 +77,8 @@ def _pair(pairs: ShardSet, index: int, rank: int, values: npt.NDArray[np.float32
     text = caption if len(caption) <= LETTERS else f"{caption[:LETTERS]}…"
     source = base64.b64encode(_thumbnail(pairs, index)).decode()
     return (
-        f'<li><img alt="" src="data:image/jpeg;base64,{source}"><p>{html.escape(text)}</p>'
-        f'<p class="facts">{rank}. {html.escape(visible(pairs.key(index)))}, score'
+        f'<li><img alt="" src="data:image/jpeg;base64,{source}"><p>{html(text)}</p>'
+        f'<p class="facts">{rank}. {html(pairs.key(index))}, score'
         f" {float(values[index]):.4g}</p></li>\n"
     )
 

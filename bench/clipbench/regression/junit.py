@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 from clipbench.leaderboard.files import write_atomic
 from clipbench.regression.verdict import Finding
-from clipbench.visible import visible
+from clipbench.sinks import xml
 
 
 def write_junit(path: Path, name: str, findings: Sequence[Finding]) -> Path:
@@ -29,14 +29,14 @@ def write_junit(path: Path, name: str, findings: Sequence[Finding]) -> Path:
     totals = {"tests": len(findings), "failures": len(failures), "errors": len(errors)}
     counts = {key: str(value) for key, value in totals.items()}
     root = ET.Element("testsuites", counts)
-    suite = ET.SubElement(root, "testsuite", {"name": visible(name), **counts})
+    suite = ET.SubElement(root, "testsuite", {"name": xml(name), **counts})
     for finding in findings:
         title = f"{finding.metric} {finding.band or 'is done'}"
-        names = {"classname": finding.cell, "name": visible(title)}
+        names = {"classname": xml(finding.cell), "name": xml(title)}
         case = ET.SubElement(suite, "testcase", names)
         if not finding.passed:
             kind = "error" if finding.found is None else "failure"
-            ET.SubElement(case, kind, {"message": visible(finding.message)})
+            ET.SubElement(case, kind, {"message": xml(finding.message)})
     ET.indent(root)
     text = ET.tostring(root, encoding="unicode")
     return write_atomic(path, f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'.encode())

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from clipbench.config import RunConfig
 from clipbench.progress import LINE_EVERY_S, duration
+from clipbench.streams import draw
 from clipbench.sweep.workers import Event
 from clipbench.visible import visible
 from clipbench.words import counted
@@ -79,7 +80,7 @@ class Status:
     def close(self) -> None:
         """End the line that is drawn."""
         if self._drawn:
-            self._stream.write("\n")
+            draw(self._stream, "\n")
         self._drawn = False
 
     def _summary(self) -> str:
@@ -98,7 +99,7 @@ class Status:
             return
         if self._stream.isatty():
             width = shutil.get_terminal_size().columns - 1
-            self._stream.write("\r\x1b[K" + self._summary()[:width])
+            draw(self._stream, "\r\x1b[K" + self._summary()[:width])
             self._stream.flush()
             self._drawn = True
         elif time.monotonic() - self._written >= LINE_EVERY_S * 3:
@@ -108,6 +109,6 @@ class Status:
         if self._quiet and not always:
             return
         text = visible(" ".join(text.split()))
-        self._stream.write(f"\r\x1b[K{text}\n" if self._drawn else f"{text}\n")
+        draw(self._stream, f"\r\x1b[K{text}\n" if self._drawn else f"{text}\n")
         self._stream.flush()
         self._written = time.monotonic()

@@ -27,6 +27,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from clipbench.errors import BadSetting, LostProcess
+from clipbench.streams import print_text
+from clipbench.visible import visible
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ def _waiting(count: int, patience_s: float = 5.0) -> Iterator[None]:
     """Say what is waited for, if it takes long."""
     place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     text = f"waiting at {place} until all {count} processes are there (WORLD_SIZE)"
-    timer = threading.Timer(patience_s, lambda: print(text, file=sys.stderr, flush=True))
+    timer = threading.Timer(patience_s, lambda: print_text(visible(text), sys.stderr))
     timer.daemon = True
     timer.start()
     try:

@@ -163,7 +163,7 @@ def test_an_interrupt_is_one_line_and_status_130(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    """Output into a closed pipe ends the program without a word."""
+    """The work was done: status 0, without a word, as `head` wants it."""
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as closed:
@@ -175,7 +175,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
             check=False,
         )
     assert done.stderr == ""
-    assert done.returncode == 1
+    assert done.returncode == 0
 
 
 def _caused(error: Exception, cause: Exception) -> Exception:

@@ -6,11 +6,10 @@ not `Markup` is escaped where it enters, so that forgetting to escape is not pos
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterable
 
-from clipbench.visible import visible
+from clipbench.sinks import html
 
 # Elements that have no content and no end; and those of SVG, which may end themselves.
 _VOID = frozenset({"br", "col", "img", "input", "link", "meta", "wbr"})
@@ -28,7 +27,7 @@ Content = str | Markup | None
 
 def escaped(text: str) -> Markup:
     """Return a text as HTML that shows it, with control and invisible characters written out."""
-    return Markup(html.escape(visible(text)))
+    return Markup(html(text))
 
 
 def join(parts: Iterable[Content], separator: str = "") -> Markup:
