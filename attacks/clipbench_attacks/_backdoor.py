@@ -13,6 +13,7 @@ import numpy as np
 
 from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
 from clipbench.errors import BadSetting, UnknownName
+from clipbench.locations import Word
 from clipbench.shards.decoded import fit
 from clipbench_attacks._captions import (
     Match,
@@ -45,7 +46,7 @@ class Backdoor(ABC):
 
     name: ClassVar[str]  # of the attack, in messages and random streams
 
-    target_label: str | None = None
+    target_label: Word | None = None
     at_size: int | None = None
     match: Match = "word"
     mode: Mode = "replace"

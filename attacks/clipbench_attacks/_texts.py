@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from clipbench.errors import BadSetting
+from clipbench.locations import Word
 from clipbench_attacks._checks import check_choice
 
 Position = Literal["start", "middle", "end"]
@@ -23,7 +24,7 @@ class WordTrigger:
 
     name: ClassVar[str]  # of the attack, in messages
 
-    word: str = "zx"
+    word: Word = "zx"
     position: Position = "start"
 
     def __post_init__(self) -> None:

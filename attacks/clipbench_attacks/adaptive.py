@@ -21,7 +21,7 @@ from typing import Any
 from clipbench import registry
 from clipbench.contracts import AnyProbes, Attack, Corpus, Image, Mode, Poison, Scene
 from clipbench.errors import BadSetting
-from clipbench.locations import location_fields
+from clipbench.locations import AttackSpec, location_fields
 from clipbench.surrogate import Surrogate
 from clipbench_attacks._surrogates import HasSurrogate
 
@@ -43,7 +43,7 @@ class Adaptive(HasSurrogate):
 
     name = "adaptive"
 
-    base: str = "targeted"
+    base: AttackSpec = "targeted"
     candidates: int = 10
     surrogate_epochs: int = 2
 

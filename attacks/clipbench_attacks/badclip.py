@@ -27,6 +27,7 @@ from PIL import Image as PilImage
 
 from clipbench.contracts import Corpus, Image, IntArray, Scene
 from clipbench.errors import BadSetting
+from clipbench.locations import Word
 from clipbench.shards.decoded import fit
 from clipbench_attacks._backdoor import Backdoor, DirtyLabel
 from clipbench_attacks._surrogates import HasSurrogate
@@ -63,7 +64,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     patch_lr: float = 0.02
     triplet_weight: float = 500.0
     margin: float = 1.0
-    patch: str | None = None
+    patch: Word | None = None
 
     def __post_init__(self) -> None:
         DirtyLabel.__post_init__(self)

@@ -24,6 +24,7 @@ from PIL import ImageDraw, ImageFont
 
 from clipbench.contracts import Image
 from clipbench.errors import BadSetting
+from clipbench.locations import Word
 from clipbench.rng import generator
 from clipbench.visible import has_visible
 from clipbench_attacks._backdoor import DirtyLabel
@@ -55,7 +56,7 @@ class Blended(DirtyLabel):
     pattern: Pattern = "noise"
     alpha: float | None = None
     detail: int = 32
-    text: str = "Watermarked"
+    text: Word = "Watermarked"
     pattern_seed: int = 0
 
     def __post_init__(self) -> None:

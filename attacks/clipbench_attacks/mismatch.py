@@ -19,6 +19,7 @@ import numpy as np
 
 from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
 from clipbench.errors import BadSetting, UnknownName
+from clipbench.locations import Word
 from clipbench_attacks._captions import Match, naming_pattern, shuffled_captions
 from clipbench_attacks._checks import check_choice
 from clipbench_attacks._images import ImageView
@@ -39,8 +40,8 @@ class Mismatch:
             them.
     """
 
-    source_label: str | None = None
-    target_label: str | None = None
+    source_label: Word | None = None
+    target_label: Word | None = None
     goals: int = 1
     match: Match = "word"
     mode: Mode = "replace"

@@ -19,6 +19,7 @@ import numpy as np
 from clipbench import registry
 from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
 from clipbench.errors import BadSetting
+from clipbench.locations import AttackSpec
 from clipbench_attacks._backdoor import Backdoor
 from clipbench_attacks._checks import check_choice
 from clipbench_attacks._corpora import Part
@@ -35,7 +36,7 @@ class MultiTrigger:
         mode: whether poisons replace the pairs they are made from or are inserted beside them.
     """
 
-    triggers: tuple[str, ...] = ("badnets", "blended", "filter")
+    triggers: tuple[AttackSpec, ...] = ("badnets", "blended", "filter")
     mode: Mode = "replace"
 
     def __post_init__(self) -> None:

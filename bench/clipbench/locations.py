@@ -1,9 +1,11 @@
-"""Parameters that say where something lies, and how records speak of it: by what it holds.
+"""Parameters that name something, by their types; places are recorded by what lies there.
 
 A path, an address or a command is no name: the same data lie at several, and one holds other data
 tomorrow. So a record, and the hash that a run is known by, has the SHA-256 of the content in the
 place of such a value, ``sha256:HEX``. Which parameters those are is said by their types alone:
-`pathlib.Path`, and the types of this module. It stays light, for the command line imports it.
+`pathlib.Path`, and the types of this module. Others name plugins, or nothing at all; what a result
+of a stranger may name is decided by the same types, in `clipbench.naming`. It stays light, for the
+command line imports it.
 """
 
 from __future__ import annotations
@@ -32,9 +34,29 @@ class Located:
     kind: Kind = "data"
 
 
+@dataclass(frozen=True)
+class Names:
+    """Marks a type whose values are plugins, with their parameters if need be.
+
+    Args:
+        kind: what they are.
+    """
+
+    kind: Literal["attack", "defense", "dataset", "metric"]
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Marks a type whose texts name nothing that is opened, fetched or run, whatever they are."""
+
+
+Mark = Located | Names | Plain
+
 Location = Annotated[str, Located()]  # a path, a pattern of paths, an address or a command
 Weights = Annotated[str, Located("weights")]  # a checkpoint, or the folder of a run or of a model
 Model = Annotated[str, Located("model")]  # a model's name, or the path of its configuration
+AttackSpec = Annotated[str, Names("attack")]  # an attack as it is typed: NAME:PARAMETER=VALUE
+Word = Annotated[str, Plain()]  # a caption, a label, a column: text that is only compared or shown
 
 _CONTENT = re.compile(r"sha256:([0-9a-f]{64})")
 _FIELD = re.compile(r"(\w+)(?:\[(\d{1,6})\])?\.(\w+)")
@@ -46,19 +68,33 @@ _LONGEST = 80  # characters of a short name
 
 def location_fields(cls: type) -> dict[str, Located]:
     """Return those fields of a dataclass that say where something lies, by their types."""
+    return {name: mark for name, mark in marks(cls).items() if isinstance(mark, Located)}
+
+
+def marks(cls: type) -> dict[str, Mark | None]:
+    """Return what the values of each field of a dataclass name, by their types.
+
+    None: it has texts of which its type does not say what they name. Numbers, truth values and
+    choices are plain.
+    """
     hints = typing.get_type_hints(cls, include_extras=True)
-    marks = {item.name: _mark(hints[item.name]) for item in dataclasses.fields(cls) if item.init}
-    return {name: mark for name, mark in marks.items() if mark is not None}
+    return {item.name: _mark(hints[item.name]) for item in dataclasses.fields(cls) if item.init}
 
 
-def _mark(hint: Any) -> Located | None:
-    """Return the mark of a type, or of one that it is made of."""
+def _mark(hint: Any) -> Mark | None:
+    """Return the mark of a type: of what it is made of, the one that opens most."""
     if hint is Path:
         return Located()
     for mark in getattr(hint, "__metadata__", ()):
-        if isinstance(mark, Located):
+        if isinstance(mark, Located | Names | Plain):
             return mark
-    return next((mark for part in typing.get_args(hint) if (mark := _mark(part))), None)
+    if hint in (int, float, bool, None, type(None)) or typing.get_origin(hint) is Literal:
+        return Plain()
+    found = [_mark(part) for part in typing.get_args(hint) if part is not Ellipsis]
+    naming = [mark for mark in found if not isinstance(mark, Plain)]
+    if not found or None in naming:
+        return None
+    return naming[0] if naming else Plain()
 
 
 # ------------------------------------------------------------------------------ content

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ __all__ = [
     "describe",
     "load",
     "names",
+    "only",
     "parse",
-    "registered_only",
     "required",
     "resolve",
     "short_name",
@@ -51,6 +51,8 @@ SHARDS, TABLE = "shards", "csv"  # the data sets that a bare path stands for
 TABLE_SUFFIXES = frozenset({".csv", ".tsv"})
 # Names of plugins that are not registered and may be used all the same; None: any.
 _allowed: ContextVar[frozenset[str] | None] = ContextVar("_allowed", default=None)
+Guard = Callable[[Kind, Spec], None]
+_guard: ContextVar[Guard | None] = ContextVar("_guard", default=None)
 
 
 @dataclass(frozen=True)
@@ -71,20 +73,21 @@ class Listed:
 
 
 @contextmanager
-def registered_only(allowed: Iterable[str] = ()) -> Iterator[None]:
-    """Refuse, while it lasts, every plugin that is a file or ``module:object``, as unknown.
+def only(allowed: frozenset[str], guard: Guard | None = None) -> Iterator[None]:
+    """Refuse, while it lasts, every plugin that is not registered, as unknown.
 
-    For names and parameters out of results and ledgers, which come from strangers: a parameter may
-    name a plugin, too, and whoever writes a path into it must not have its code run.
+    `clipbench.naming.registered_only` is what the text of strangers is read in.
 
     Args:
         allowed: files and ``module:object`` that may be used all the same.
+        guard: refuses what else the plugins that are built must not name.
     """
-    token = _allowed.set(frozenset(allowed))
+    tokens = _allowed.set(allowed), _guard.set(guard)
     try:
         yield
     finally:
-        _allowed.reset(token)
+        _allowed.reset(tokens[0])
+        _guard.reset(tokens[1])
 
 
 def names(kind: Kind) -> list[str]:
@@ -178,6 +181,8 @@ def build(kind: Kind, spec: SpecLike, fallback: Mapping[str, Any] | None = None)
         BadSetting: a value that a parameter cannot take, or a parameter that must be given.
     """
     parsed = parse(kind, spec)
+    if (guard := _guard.get()) is not None:
+        guard(kind, parsed)
     cls = load(kind, parsed)
     label = short_name(parsed.name)
     types = field_types(cls)

@@ -9,7 +9,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from clipbench.errors import BadSetting, UnknownName
-from clipbench.locations import Model, Weights
+from clipbench.locations import Model, Weights, Word
 from clipbench.specs import coerce, field_types, underscored
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -84,7 +84,7 @@ class TrainSettings:
     eda: float = 0.1
     workers: int | None = None
     decode_cache_gb: float = 8.0
-    device: str = "auto"
+    device: Word = "auto"
     save_frequency: int = 0
     checkpoint_every_s: float = 300.0
     tensorboard: bool = False

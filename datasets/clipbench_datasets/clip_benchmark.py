@@ -28,6 +28,7 @@ from clipbench.contracts import (
 )
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.lazy import LazyImages, decoded
+from clipbench.locations import Word
 from clipbench.shards.handles import OpenFiles
 from clipbench.shards.scan import groups
 from clipbench.shards.tar import Member
@@ -53,7 +54,7 @@ class ClipBenchmark:
     """
 
     root: Path
-    split: str = "test"
+    split: Word = "test"
     reserve: int = 0
 
     def __post_init__(self) -> None:

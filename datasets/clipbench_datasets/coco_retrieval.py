@@ -21,6 +21,7 @@ from typing import Any
 from clipbench.contracts import EvaluationSet, LabelledImages, Retrieval
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.lazy import LazyImages, read_image
+from clipbench.locations import Word
 from clipbench.visible import has_visible
 
 from . import _files as files
@@ -45,7 +46,7 @@ class CocoRetrieval:
     images: Path
     karpathy: Path
     captions: Path | None = None
-    split: str = "test"
+    split: Word = "test"
 
     def evaluation(self) -> EvaluationSet:
         """Return the retrieval task; images decode on access.

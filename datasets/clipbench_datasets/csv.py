@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import BadSetting, CorruptData
+from clipbench.locations import Word
 from clipbench.shards.importing import Entry
 
 from . import _files as files
@@ -42,9 +43,9 @@ class Csv(training.LooseTraining):
 
     path: Path
     images: Path | None = None
-    separator: str = "auto"
-    img_key: str = "filepath"
-    caption_key: str = "title"
+    separator: Word = "auto"
+    img_key: Word = "filepath"
+    caption_key: Word = "title"
     quotes: tables.Quotes = "csv"
     image_size: int | None = None
 

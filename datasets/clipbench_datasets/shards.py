@@ -16,7 +16,7 @@ from typing import Any
 
 from clipbench.contracts import Progress, Recipe, no_progress
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.locations import Location
+from clipbench.locations import Location, Word
 from clipbench.shards import sizes
 from clipbench.shards.fields import read as read_fields
 from clipbench.shards.importing import Entry
@@ -42,7 +42,7 @@ class Shards:
     """
 
     path: Location
-    caption_field: str | None = None
+    caption_field: Word | None = None
 
     def __post_init__(self) -> None:
         if not self.path.strip():

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from clipbench.contracts import DefenseRun, EpochPairs, Phase, TrainingFacts
 from clipbench.errors import BadSetting
+from clipbench.locations import Word
 from clipbench.rng import generator
 from clipbench_defenses._plain import loss
 
@@ -40,8 +41,8 @@ class CaptionFilter:
 
     min_words: int = 3
     max_words: int | None = None
-    pattern: str | None = None
-    letters: str = "any"
+    pattern: Word | None = None
+    letters: Word = "any"
     repeats: int | None = None
 
     def __post_init__(self) -> None:

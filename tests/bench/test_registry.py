@@ -11,6 +11,7 @@ import pytest
 
 from clipbench import registry
 from clipbench.errors import BadInput, BadSetting, MissingData, PluginFault, UnknownName
+from clipbench.naming import registered_only
 
 DEFENSE = '''"""Mine: a defence that trains on everything.
 
@@ -152,16 +153,18 @@ def test_two_plugins_of_one_name_are_refused_by_both_names(
 def test_names_from_strangers_load_registered_plugins_alone(
     name: str, plugin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Within `registered_only` a file and ``module:object`` are unknown names, and never run."""
+    """Within `registered_only` a file and ``module:object`` are refused, and never run."""
     plugin.write_text(f"{DEFENSE}\nraise SystemExit('it ran')")
     monkeypatch.chdir(plugin.parent)
     monkeypatch.syspath_prepend(str(plugin.parent))
-    with registry.registered_only():
+    with registered_only():
         if name == "none":
             registry.build("defense", name)
         else:
-            with pytest.raises(UnknownName):
+            with pytest.raises(BadSetting, match=r"names 'mine.*--allow mine"):
                 registry.build("defense", name)
+            with pytest.raises(UnknownName):
+                registry.load("defense", name)
     with pytest.raises(BadInput, match="it ran"):
         registry.load("defense", "mine.py")
 
@@ -170,7 +173,7 @@ def test_no_parameter_of_a_stranger_loads_a_file(tmp_path: Path) -> None:
     """A plugin that is named by a parameter of a registered one is held to the same rule."""
     evil = tmp_path / "evil.py"
     evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
-    with registry.registered_only(), pytest.raises(UnknownName):
+    with registered_only(), pytest.raises(BadSetting, match=r"triggers names .*evil\.py"):
         registry.build("attack", {"name": "multi_trigger", "triggers": [str(evil)]})
     assert not (tmp_path / "ran").exists()
 

@@ -45,10 +45,14 @@ from clipbench.visible import visible
     help="Ledger of the poisoned set it was trained on; measures the attack, too.",
 )
 @options.option(
-    "--allow-code",
-    is_flag=True,
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="NAME",
     envvar=None,
-    help="Run attacks and data sets in files that the ledger names; for ledgers of your own.",
+    show_default="none",
+    help="What the ledger may name beside what is installed: a plugin's file, which must have the"
+    " recorded hash, module:object, a path. Repeatable.",
 )
 @options.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @options.cache_option
@@ -62,7 +66,7 @@ def command(
     evals: tuple[str, ...],
     metrics: tuple[str, ...],
     ledger: Path | None,
-    allow_code: bool,
+    allowed: tuple[str, ...],
     device: str,
     cache: Path,
     as_json: bool,
@@ -72,7 +76,7 @@ def command(
 
     Clean accuracy and retrieval; with a ledger attack success, too.
     """
-    options.refuse_unused("--ledger", "allow_code", unless=ledger is not None)
+    options.refuse_unused("--ledger", "allowed", unless=ledger is not None)
     wanted = "no --eval, for it says what to measure on where that is not named"
     options.refuse_unused(wanted, "data", unless=not evals)
     from clipbench.pipeline.evaluate import evaluate_checkpoint  # noqa: PLC0415 - heavy
@@ -85,7 +89,7 @@ def command(
             evals=lists.each(evals, "eval"),
             metrics=lists.each(metrics, "metric"),
             ledger=ledger,
-            allow_code=allow_code,
+            allowed=allowed,
             device=device,
             cache=cache,
             reporter=reporter,

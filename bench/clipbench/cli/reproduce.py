@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
     "--allow",
     "allowed",
     multiple=True,
-    metavar="PLUGIN",
+    metavar="NAME",
     envvar=None,
     show_default="none",
-    help="File or module:object that the result may use, or address its data or model may come"
-    " from; a file must have the hash that is recorded. Repeatable.",
+    help="What the result may name beside what is installed: a plugin's file, which must have the"
+    " recorded hash, module:object, an address, a path. Repeatable.",
 )
 @options.option(
     "--data",
@@ -87,21 +88,22 @@ def command(
     """Do the run of a result again, with its clean control; exit with status 1 if it differs.
 
     RESULT is a result file, the folder of a run, or with --from an id. Pairs and ledger must be the
-    same, and every counted share must lie in the recorded 95% interval. Code that is no installed
-    plugin is not run unless it is named with --allow. A result says what its data and weights are
-    and not where they lie: name what the run's own config.json does not.
+    same, and every counted share must lie in the recorded 95% interval. A result may name what is
+    installed, and what --allow names: nothing else is opened, fetched or run. It says what its data
+    and weights are and not where they lie: name what the config.json of your own run does not.
     """
+    from clipbench.naming import registered_only  # noqa: PLC0415
     from clipbench.provenance.configuration import resolved  # noqa: PLC0415
     from clipbench.provenance.reproduction import compare  # noqa: PLC0415
-    from clipbench.registry import registered_only  # noqa: PLC0415
 
     old = _recorded(result, folder)
+    typed = _typed(data, places, allowed)
     config = resolved(old, allowed)
     _check(config, old, out)
-    with reporter_for(quiet) as reporter, registered_only(allowed):
-        typed = _typed(data, places)
+    # Where things lie is what was typed, or what this user's run left: the result says none of it.
+    with reporter_for(quiet) as reporter, registered_only(allowed, places=True):
         known = {} if folder is not None else _known_places(Path(result))
-        config = _placed(config, typed, known, allowed, cache or out / "cache", reporter)
+        config = _placed(config, typed, known, cache or out / "cache", reporter)
         new = _made_anew(config, cache or out / "cache", out, reporter)
     rows = compare(old, new)
     passed = all(row.passed for row in rows)
@@ -132,49 +134,42 @@ def _recorded(text: str, folder: Path | None) -> dict[str, Any]:
     return found[0]
 
 
-def _typed(data: str | None, places: tuple[str, ...]) -> dict[str, str]:
+def _typed(data: str | None, places: tuple[str, ...], allowed: tuple[str, ...]) -> dict[str, str]:
     """Return what a person says of where things lie, by field; `data` stands for the only one."""
     from clipbench.shards import pipes  # noqa: PLC0415
 
     typed = options.assignments(places, "--where")
     if data is not None:
         typed["data"] = data
-    pipes.allow(typed.values())
+    pipes.allow([*typed.values(), *allowed])
     return typed
 
 
-def _known_places(path: Path) -> dict[str, Any]:
-    """Return the configuration with its places that a run left beside its result, if any."""
-    from clipbench.errors import ClipbenchError  # noqa: PLC0415
-    from clipbench.shards.files import read_json  # noqa: PLC0415
+def _known_places(path: Path) -> Mapping[str, Any]:
+    """Return the configuration with its places that this user's run left beside its result.
 
-    try:
-        return read_json((path if path.is_dir() else path.parent) / "config.json")
-    except ClipbenchError:  # a result that was sent, or submitted
-        return {}
+    One that came with the result names places of its sender's choice, and is not looked at.
+    """
+    from clipbench.pipeline.identity import read_sealed  # noqa: PLC0415 - heavy
+
+    return read_sealed((path if path.is_dir() else path.parent) / "config.json") or {}
 
 
 def _placed(
     config: RunConfig,
     typed: dict[str, str],
-    known: dict[str, Any],
-    allowed: tuple[str, ...],
+    known: Mapping[str, Any],
     cache: Path,
     reporter: Reporter,
 ) -> RunConfig:
     """Return a run with all that it is made of where it lies here, of the recorded content.
 
     Raises:
-        BadSetting: nobody says where something lies, it comes from elsewhere and that is not
-            allowed, or something else lies there.
+        BadSetting: nobody says where something lies, or something else lies there.
     """
     from clipbench.pipeline.identity import identify, put_in_place  # noqa: PLC0415 - heavy
-    from clipbench.provenance.configuration import remote_sources  # noqa: PLC0415
 
     placed = put_in_place(config, typed, known)
-    for address in remote_sources(placed):
-        if address not in allowed and address not in typed.values():
-            raise BadSetting(f"The data come from {address}; allow that with --allow {address}.")
     found = identify(placed, cache, reporter.progress)
     wanted = identify(config, cache, given=True).contents or {}
     for field, sha256 in (found.contents or {}).items():

@@ -107,8 +107,7 @@ def _matcher(kind: str, text: str) -> Callable[[Result], bool]:
     if kind == "model":
         return lambda result: _model(result["model"]["name"]) == _model(text)
     try:
-        with registry.registered_only():
-            spec = registry.parse(_PLUGINS[kind], text)
+        spec = registry.parse(_PLUGINS[kind], text)
     except BadInput:
         spec = Spec(text)
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from clipbench import registry
+from clipbench import naming, registry
 from clipbench.leaderboard.foreign import REFUSALS
 from clipbench.leaderboard.labels import Defaults, canonical
+from clipbench.locations import by_content
 from clipbench.plugins import Kind
 from clipbench.specs import Spec
 
+_NOWHERE = by_content("0" * 64)
 _KINDS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
 
 
@@ -45,7 +47,7 @@ def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
 
 def _defaults(kind: Kind, name: str) -> dict[str, Any] | None:
     try:
-        with registry.registered_only():
+        with naming.registered_only():
             return registry.defaults(kind, name)
     except REFUSALS:
         return None
@@ -54,13 +56,13 @@ def _defaults(kind: Kind, name: str) -> dict[str, Any] | None:
 def _recipe(name: str, parameters: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Return what a data set sets of each defense; nothing where it can't be said here.
 
-    A recipe may depend on the size of the set, so numbers are those of the result. A text that must
-    be given is its own name.
+    A recipe may depend on the size of the set, so numbers are those of the result. What must be
+    given is a place that is nowhere.
     """
     try:
-        with registry.registered_only():
+        with naming.registered_only():
             cls = registry.load("dataset", Spec(name))
-            must = {key: key for key in registry.required(cls)}
+            must = dict.fromkeys(registry.required(cls), _NOWHERE)
             safe = {k: v for k, v in parameters.items() if isinstance(v, (bool, int, float))}
             recipe = registry.build("dataset", {**must, **safe, "name": name}).recipe().defenses
             return {defense: _without_train(found) for defense, found in recipe.items()}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from clipbench import registry
 from clipbench.boundary import attacks
 from clipbench.config import RunConfig
 from clipbench.contents import FileHashes
 from clipbench.contracts import AnyProbes, Attack
-from clipbench.errors import BadInput, BadSetting, UnknownName
+from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation import plugins
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import Metrics, evaluate_sets
@@ -21,9 +20,11 @@ from clipbench.evaluation.history import history_of
 from clipbench.heldout import HeldOut
 from clipbench.locations import content_in, short
 from clipbench.models import create_model, load_weights, weights_file
-from clipbench.pipeline.identity import contents_of, read_places
+from clipbench.naming import Allowed, registered_only
+from clipbench.pipeline.identity import PLACES, contents_of, read_sealed
 from clipbench.pipeline.parts import Parts
 from clipbench.pipeline.tried import try_metrics
+from clipbench.plugins import Kind
 from clipbench.progress import Reporter
 from clipbench.shards.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
 from clipbench.specs import SpecLike
@@ -92,7 +93,7 @@ def evaluate_checkpoint(
     cache: Path,
     reporter: Reporter,
     metrics: Sequence[SpecLike] = (),
-    allow_code: bool = False,
+    allowed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Measure any open_clip checkpoint; with a ledger, the attack's success too.
 
@@ -107,22 +108,26 @@ def evaluate_checkpoint(
         cache: to remember hashes of files in.
         reporter: told about progress.
         metrics: metrics beside those that every run has.
-        allow_code: whether plugins that are files may be run where the ledger names them.
+        allowed: what the ledger may name beside what is installed: plugins' files of the content
+            that it records, ``module:object``, places of data and weights.
 
     Raises:
-        BadSetting: the ledger names such a plugin, and that is not allowed.
+        BadSetting: the ledger names something else.
         PluginFault: a metric is sure to fail.
     """
     specs = [registry.resolve("metric", spec) for spec in metrics]
     extra = plugins.built(specs)
+    book = read_ledger(ledger_path(ledger)) if ledger else None
+    asked = (data or "shapes", evals) if book is None or data or evals else None
+    told = None if book is None else _named_by(book, Allowed.of(allowed), sources=asked is None)
     net, tokenizer = create_model(model, 0)
     load_weights(net, checkpoint)
-    book = read_ledger(ledger_path(ledger)) if ledger else None
-    if book:
-        asked = None if data is None and not evals else (data or book.dataset, evals)
-        held_out, probes = _of_ledger(book, asked, allow_code, cache, reporter)
+    if book and told:
+        with registered_only(allowed, places=True):  # none but what was named and looked at
+            held_out, probes = _of_ledger(book, told, asked, cache, reporter)
     else:
-        held_out, probes = HeldOut.of(data or "shapes", evals), None
+        assert asked is not None
+        held_out, probes = HeldOut.of(*asked), None
     try_metrics(extra.values(), held_out)
     encoder = Encoder(net, tokenizer, device=pick_device(device), progress=reporter.progress)
     seed = book.seed if book else 0
@@ -139,10 +144,37 @@ def evaluate_checkpoint(
     }
 
 
+_Sources = tuple[SpecLike, Sequence[Any]]  # of training and of evaluation
+
+
+class _Named(NamedTuple):
+    """What a ledger names, all of which may be used."""
+
+    sources: _Sources | None  # None: a person named others
+    attack: SpecLike
+
+
+def _named_by(book: Ledger, may: Allowed, *, sources: bool) -> _Named:
+    """Return the attack that a ledger names, and its sources, before anything of them is used.
+
+    Raises:
+        BadSetting: one of them, or what it names, is not installed, nor allowed.
+    """
+
+    def usable(kind: Kind, spec: Mapping[str, Any], slot: str) -> SpecLike:
+        return may.usable(kind, spec, book.code.get(slot), f"{slot} of {book.path}")
+
+    attack = usable("attack", {"name": book.attack, **book.parameters, **book.crafted}, "attack")
+    if not sources:
+        return _Named(None, attack)
+    evals = [usable("dataset", spec, f"evals[{n}]") for n, spec in enumerate(book.evals)]
+    return _Named((usable("dataset", book.dataset, "dataset"), evals), attack)
+
+
 def _of_ledger(
     book: Ledger,
-    asked: tuple[SpecLike, Sequence[SpecLike]] | None,
-    allow_code: bool,
+    told: _Named,
+    asked: _Sources | None,
     cache: Path,
     reporter: Reporter,
 ) -> tuple[HeldOut, AnyProbes]:
@@ -150,49 +182,25 @@ def _of_ledger(
 
     Args:
         book: the ledger.
+        told: what it names.
         asked: training and evaluation sources that a person named instead of the ledger's.
-        allow_code: whether plugins that are files may be run.
         cache: to remember hashes of files in.
         reporter: told where what was named is not what the ledger was made with.
     """
-    placed = read_places(book.path.parent) or {}
-    with nullcontext() if allow_code else registry.registered_only():
-        try:
-            if asked is None:
-                asked = _of_places(book, placed, cache)
-            elif recorded := _contents(book.evals):
-                found = contents_of([registry.resolve("dataset", s) for s in asked[1]], cache)
-                if found != recorded:
-                    reporter.warning(
-                        "the test data named are not those that the ledger was made with; success"
-                        " is measured on others"
-                    )
-            held_out = HeldOut.of(*asked)
-            name = book.attack
-            if "attack" in book.code:
-                name = str(placed.get("attack", {}).get("name", name))
-                _check_code(name, book.code["attack"])
-            spec = {"name": name, **book.parameters, **book.crafted}
-            attack: Attack = registry.build("attack", spec)
-        except UnknownName as error:
-            raise BadSetting(
-                f"{book.path} can't be used: {error} A plugin that is a file is run only with"
-                " --allow-code, for a ledger may come from anybody."
-            ) from error
-        check_trigger(attack, book)
-        return held_out, attacks.probes(attack, held_out.scene(book.count, book.seed))
-
-
-def _check_code(name: str, sha256: str) -> None:
-    """Refuse an attack's file that is not the one that poisoned.
-
-    Raises:
-        BadSetting: it has another content.
-    """
-    if registry.code_sha256(name) not in (sha256, None):
-        raise BadSetting(
-            f"{name} is not the file that poisoned the set (SHA-256 {sha256[:16]}...); put it back."
-        )
+    if told.sources is not None:
+        asked = _of_places(book, told.sources, cache)
+    elif asked and (recorded := _contents(book.evals)):
+        found = contents_of([registry.resolve("dataset", s) for s in asked[1]], cache)
+        if found != recorded:
+            reporter.warning(
+                "the test data named are not those that the ledger was made with; success is"
+                " measured on others"
+            )
+    assert asked is not None
+    held_out = HeldOut.of(*asked)
+    attack: Attack = registry.build("attack", told.attack)
+    check_trigger(attack, book)
+    return held_out, attacks.probes(attack, held_out.scene(book.count, book.seed))
 
 
 def _contents(specs: Sequence[Mapping[str, Any]]) -> list[str | None]:
@@ -201,18 +209,17 @@ def _contents(specs: Sequence[Mapping[str, Any]]) -> list[str | None]:
     return found if any(found) else []
 
 
-def _of_places(
-    book: Ledger, placed: Mapping[str, Any], cache: Path
-) -> tuple[SpecLike, Sequence[SpecLike]]:
+def _of_places(book: Ledger, told: _Sources, cache: Path) -> _Sources:
     """Return the sources of a ledger where they lie on this machine.
 
     Raises:
         BadSetting: nobody knows where, or other data lie there now.
     """
-    data, evals = placed.get("data", book.dataset), placed.get("evals", book.evals)
+    placed = read_sealed(book.path.parent / PLACES)  # by this user's own run
+    data, evals = told if placed is None else (placed["data"], placed["evals"])
     if recorded := _contents(book.evals if book.evals else [book.dataset]):
         names = "--eval" if book.evals else "--data"
-        if not placed:
+        if placed is None:
             raise BadSetting(
                 f"{book.path} says what its test data are, and not where they lie here; name them"
                 f" with {names}."

@@ -16,12 +16,11 @@ from clipbench.leaderboard.result import read_result, write_result
 from clipbench.pipeline.evaluate import evaluate_run
 from clipbench.pipeline.folders import folder_of
 from clipbench.pipeline.hold import agreed, agreed_text, held
-from clipbench.pipeline.identity import identify, located, named
+from clipbench.pipeline.identity import identify, located, named, unsealed, write_sealed
 from clipbench.pipeline.parts import Parts, Prepared, with_crafted
 from clipbench.pipeline.poison import tell_left_out, training_set
 from clipbench.pipeline.record import RESULT, result_of
 from clipbench.progress import Reporter
-from clipbench.shards.files import write_json
 from clipbench.shards.ledger import read_ledger
 from clipbench.shards.usable import NAME as LEFT_OUT
 from clipbench.training.distributed import Processes, join_processes
@@ -110,10 +109,10 @@ def _claim(folder: Path, config: RunConfig) -> None:
     make_folder(folder)
     path = folder / "config.json"
     if not path.exists():
-        write_json(path, located(config), indent=2)
+        write_sealed(path, located(config))
         return
     try:
-        other = RunConfig.from_json(json.loads(path.read_text(encoding="utf-8")))
+        other = RunConfig.from_json(unsealed(json.loads(path.read_text(encoding="utf-8"))))
     except ValueError as error:
         raise CorruptData(f"{path.resolve()} is damaged; delete the folder.") from error
     if other.sha256() != config.sha256():

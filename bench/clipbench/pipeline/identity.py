@@ -23,10 +23,12 @@ from clipbench.errors import BadSetting, ClipbenchError, MissingData
 from clipbench.models import configuration_file, weights_file
 from clipbench.plugins import Kind, missing_members
 from clipbench.settings import TrainSettings
+from clipbench.shards import seal
 from clipbench.shards.files import read_json, write_json
 from clipbench.shards.hashes import content_of
 
 PLACES = "places.json"  # beside a ledger; it stays on this machine
+_SEAL = "seal"
 
 
 class Place(NamedTuple):
@@ -315,16 +317,34 @@ def write_places(config: RunConfig, folder: Path) -> None:
     if not places(config) and not config.code:
         return
     known = {key: content[key] for key in ("data", "evals", "attack")}
-    if not (folder / PLACES).is_file() or read_json(folder / PLACES) != known:
-        write_json(folder / PLACES, known)
+    if read_sealed(folder / PLACES) != known:
+        write_sealed(folder / PLACES, known)
 
 
-def read_places(folder: Path) -> dict[str, Any] | None:
-    """Return what `write_places` wrote; None: there is nothing, or it can't be read."""
+def write_sealed(path: Path, places: Mapping[str, Any]) -> None:
+    """Write where things lie on this machine, sealed: whoever reads it opens what it names."""
+    write_json(path, {**places, _SEAL: seal.seal(_to_seal(places))}, indent=2)
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Return what `write_sealed` wrote here; None: nothing, or others, who may name any place."""
     try:
-        return read_json(folder / PLACES)
-    except ClipbenchError:  # of another machine, or of another program
+        found = read_json(path)
+    except ClipbenchError:  # of another program
         return None
+    told = found.pop(_SEAL, None)
+    return found if seal.is_sealed(_to_seal(found), told) else None
+
+
+def unsealed(content: Any) -> Any:
+    """Return what `write_sealed` was given, of a file that need not be this user's."""
+    return (
+        {k: v for k, v in content.items() if k != _SEAL} if isinstance(content, dict) else content
+    )
+
+
+def _to_seal(places: Mapping[str, Any]) -> list[bytes]:
+    return [b"places", json.dumps(places, sort_keys=True).encode()]
 
 
 def contents_of(specs: Iterable[Mapping[str, Any]], cache: Path) -> list[str | None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,13 +107,13 @@ class Recorder(types.ModuleType):
         evals: tuple[str, ...],
         metrics: tuple[str, ...],
         ledger: Path | None,
-        allow_code: bool,
+        allowed: Sequence[str],
         device: str,
         cache: Path,  # noqa: ARG002
         reporter: Any,
     ) -> dict[str, Any]:
         """Return some metrics."""
-        assert not allow_code
+        assert not allowed
         reporter.note("working")
         self.calls.append(("evaluate", checkpoint, model, data, evals, ledger, device))
         assert metrics == ()

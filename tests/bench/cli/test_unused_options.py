@@ -14,7 +14,7 @@ UNUSED = {
     "describe badnets --set crop_scale=0.5": "--set would be ignored: it needs --show",
     "detect --method dao --drop 0.2 --dry-run": "--drop would be ignored: it needs --ledger",
     "detect --method dao --trusted shapes --dry-run": "--trusted would be ignored",
-    "evaluate --checkpoint f --model RN50 --allow-code": "--allow-code would be ignored",
+    "evaluate --checkpoint f --model RN50 --allow x.py": "--allow would be ignored",
     "evaluate --checkpoint f --model RN50 --data shapes --eval shapes": "--data would be ignored",
     "leaderboard results --cell score_auroc": "--cell would be ignored: it needs --format matrix",
     "run --trusted shapes --dry-run": "--trusted would be ignored: it needs a defense that needs",

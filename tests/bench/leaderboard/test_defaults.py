@@ -130,7 +130,7 @@ def test_no_text_of_a_result_reaches_a_plugin(reader: Path, make_result: MakeRes
     found = defaults_of([result])("defense", "safeclip")
     assert found is not None
     assert found["growth"] == 0.07
-    assert reader.read_text() == "folder own 7"
+    assert reader.read_text() == f"sha256:{'0' * 64} own 7"
 
 
 def test_a_data_set_that_can_not_be_built_is_still_a_label(

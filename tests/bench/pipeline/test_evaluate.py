@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import pytest
 from small_runs import QUIET, Place, config_of
 
-from clipbench.errors import BadSetting
+from clipbench.errors import BadInput, BadSetting, MissingData
 from clipbench.pipeline.evaluate import check_trigger, evaluate_checkpoint
+from clipbench.pipeline.identity import PLACES, write_sealed
 from clipbench.pipeline.parts import Parts
 from clipbench.shards.ledger import read_ledger
 
@@ -58,7 +60,7 @@ def test_evaluating_takes_data_and_attack_from_the_ledger(shared: Place) -> None
 def test_code_that_a_ledger_names_is_not_run_unless_that_is_allowed(
     shared: Place, tmp_path: Path
 ) -> None:
-    """A ledger of a stranger may name a file; it is refused by name and never imported."""
+    """A ledger of a stranger may name a file; it is imported if its reader names the very one."""
     config = config_of(attack="badnets")
     shared.execute(config)
     weights = shared.folder_of(config) / "model"
@@ -69,9 +71,9 @@ def test_code_that_a_ledger_names_is_not_run_unless_that_is_allowed(
         "from clipbench_attacks.badnets import BadNets as ATTACK\n"
     )
     head = json.loads(made.ledger.read_text())
-    made.ledger.write_text(json.dumps({**head, "attack": str(trap)}))
 
-    def measured(*, allow_code: bool) -> dict[str, Any]:
+    def measured(*allowed: str, **told: Any) -> dict[str, Any]:
+        made.ledger.write_text(json.dumps({**head, **told}))
         return evaluate_checkpoint(
             weights,
             config.train.model,
@@ -79,11 +81,67 @@ def test_code_that_a_ledger_names_is_not_run_unless_that_is_allowed(
             device="auto",
             cache=shared.cache,
             reporter=QUIET,
-            allow_code=allow_code,
+            allowed=allowed,
         )
 
-    with pytest.raises(BadSetting, match=r"trap\.py.*--allow-code"):
-        measured(allow_code=False)
+    sha256 = hashlib.sha256(trap.read_bytes()).hexdigest()
+    with pytest.raises(BadSetting, match=r"trap\.py' and not its SHA-256"):
+        measured(str(trap), attack=str(trap))
+    with pytest.raises(BadSetting, match=r"file of its own .*--allow"):
+        measured(attack="trap", code={"attack": sha256})
+    with pytest.raises(BadSetting, match=r"file of its own .*--allow"):
+        measured(str(trap), attack="trap", code={"attack": "0" * 64})
     assert not proof.exists()
-    assert measured(allow_code=True)["metrics"]["attack_success"]["n"] > 0
+    found = measured(str(trap), attack="trap", code={"attack": sha256})
+    assert found["metrics"]["attack_success"]["n"] > 0
     assert proof.exists()
+
+
+def test_places_that_came_with_a_ledger_are_not_looked_at(shared: Place, tmp_path: Path) -> None:
+    """They are believed where this user's own run wrote them, by its seal."""
+    config = config_of(attack="badnets")
+    shared.execute(config)
+    made = shared.poison(config, tmp_path / "set")
+    told = {"data": {"name": "imagenet", "root": "/etc"}, "evals": [], "attack": {}}
+
+    def measured() -> dict[str, Any]:
+        return evaluate_checkpoint(
+            shared.folder_of(config) / "model",
+            config.train.model,
+            ledger=made.ledger,
+            device="auto",
+            cache=shared.cache,
+            reporter=QUIET,
+        )
+
+    (made.ledger.parent / PLACES).write_text(json.dumps(told))
+    assert measured()["data"] == "shapes"
+    write_sealed(made.ledger.parent / PLACES, told)
+    with pytest.raises(MissingData, match="/etc"):
+        measured()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("dataset", {"name": "imagenet", "root": "/etc"}, "dataset of .*root names '/etc'"),
+        ("dataset", {"name": "os:system"}, "dataset of .* names 'os:system'"),
+        ("evals", [{"name": "csv", "path": "http://h/x"}], "path names 'http://h/x'"),
+        ("attack", "antigravity:fly", "attack of .* names 'antigravity:fly'"),
+    ],
+)
+def test_a_ledger_names_what_is_installed_alone(
+    shared: Place, tmp_path: Path, field: str, value: Any, said: str
+) -> None:
+    """In every field that names something; the field is told before a model is read."""
+    made = shared.poison(config_of(attack="badnets"), tmp_path / "set")
+    made.ledger.write_text(json.dumps({**json.loads(made.ledger.read_text()), field: value}))
+    with pytest.raises(BadInput, match=said):
+        evaluate_checkpoint(
+            tmp_path / "no weights",
+            "shapes-32",
+            ledger=made.ledger,
+            device="auto",
+            cache=shared.cache,
+            reporter=QUIET,
+        )

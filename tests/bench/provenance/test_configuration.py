@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from clipbench.config import resolve
 from clipbench.errors import BadInput, BadSetting, CorruptData, UnknownName
-from clipbench.provenance.configuration import remote_sources, resolved
+from clipbench.provenance.configuration import resolved
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
 Seal = Callable[[Result], Result]
-DATA = "shapes:size=400"
 PLUGIN = """
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,17 +163,45 @@ def test_what_is_no_configuration_is_refused(
         resolved(seal(result))
 
 
-def test_addresses_of_data_are_found() -> None:
-    """Whoever reproduces a result must know where its data would come from."""
-    far = "https://example.org/{00..01}.tar"
-    config = resolve(data=far, evals=[DATA], attack="badnets", poisons=3)
-    assert remote_sources(config) == [far]
-    assert remote_sources(resolve(data=DATA)) == []
+@pytest.mark.parametrize(
+    "text",
+    ["hf-hub:a/b", "local-dir:/home/me", "/etc/passwd", "http://h/x", "pipe:touch x", "../x"],
+)
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [
+        ("train.model", {"train": {"model": "TEXT"}}),
+        ("train.pretrained", {"train": {"pretrained": "TEXT"}}),
+        ("data.path", {"data": {"name": "shards", "path": "TEXT"}}),
+        ("evals[0].root", {"evals": [{"name": "imagenet", "root": "TEXT"}]}),
+        ("trusted.annotations", {"trusted": {"name": "coco", "annotations": "TEXT"}}),
+        ("attack.surrogate_model", {"attack": {"name": "badclip", "surrogate_model": "TEXT"}}),
+        ("attack.surrogate_weights", {"attack": {"name": "adaptive", "surrogate_weights": "TEXT"}}),
+        (
+            "attack.base.surrogate_weights",
+            {"attack": {"name": "adaptive", "base": "badclip:surrogate_weights='TEXT'"}},
+        ),
+    ],
+)
+def test_a_result_names_nothing_outside_in_any_field(
+    make_result: MakeResult, seal: Seal, part: str, changed: dict[str, Any], text: str
+) -> None:
+    """The field and the option are told, before anything is looked at."""
+    result = make_result()
+    filled = json.loads(json.dumps(changed).replace("TEXT", text))
+    result["config"] |= {
+        key: {**result["config"]["train"], **value} if key == "train" else value
+        for key, value in filled.items()
+    }
+    with pytest.raises(BadSetting) as caught:
+        resolved(seal(result))
+    assert f"config.{part} names {text!r}" in str(caught.value)
+    assert "--allow " in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["hf-hub:a/b", "HF-Hub:a/b", "local-dir:/home/me/models"])
-def test_a_model_from_elsewhere_is_found(name: str) -> None:
-    """A stranger's result makes no one ask a hub, nor look into a folder of its choice."""
-    assert remote_sources(resolve(data=DATA, train={"model": name})) == [name]
-    crafted = {"name": "badclip", "surrogate_model": name}
-    assert remote_sources(resolve(data=DATA, attack=crafted, poisons=40)) == [name]
+def test_what_a_reader_allows_by_name_may_be_named(make_result: MakeResult) -> None:
+    """The very text, and no other."""
+    result = make_result(attack="badclip:surrogate_weights=/data/w.pt")
+    with pytest.raises(BadSetting, match=r"surrogate_weights names '/data/w\.pt'"):
+        resolved(result, ["/data"])
+    assert resolved(result, ["/data/w.pt"]).sha256() == result["config_sha256"]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clipbench import registry
+from clipbench import naming, registry
 from clipbench.config import RunConfig, resolve
 from clipbench.errors import BadInput, BadSetting
 from clipbench.leaderboard.foreign import REFUSALS
@@ -52,7 +52,7 @@ def commands(results: Sequence[Result]) -> list[Command]:
     failed: dict[str, list[int | None]] = {}
     for result in results:
         try:
-            with registry.registered_only():
+            with naming.registered_only():
                 words.setdefault(tuple(_words(result)), []).append(result["seed"])
         except REFUSALS as error:
             reason = str(error) if isinstance(error, BadInput) else _OTHERWISE

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from clipbench import registry
+from clipbench import naming, registry
 from clipbench.leaderboard.foreign import REFUSALS
 from clipbench.leaderboard.labels import Labels, canonical
 from clipbench.leaderboard.page.markup import Markup, tag
@@ -42,7 +42,7 @@ def pictures(results: Iterable[Result], labels: Labels) -> list[Markup]:
 
 def _figure(result: Result, label: str) -> Markup | None:
     try:
-        with registry.registered_only():
+        with naming.registered_only():
             pairs = _pairs(result)
     except REFUSALS:
         return None
