@@ -85,6 +85,10 @@ class Reporter:
         if not self.quiet:
             self._print(text)
 
+    def resuming(self, text: str) -> None:
+        """Say where work goes on that was stopped; a line as `note` prints it."""
+        self.note(text)
+
     def warning(self, text: str) -> None:
         """Print a line that begins with ``warning:``, in quiet mode too."""
         self._print(f"warning: {text}")

@@ -1,7 +1,7 @@
-"""Being told to stop: by Ctrl-C, by Slurm or Kubernetes (SIGTERM), by a terminal that closes.
+"""Being told to stop: by Ctrl-C, by Slurm or Kubernetes, by a terminal that closes.
 
 A training ends after the step it is at and leaves a checkpoint; everything else stops at once. A
-second signal stops a training at once, too.
+second signal stops a training at once, too. Slurm sends SIGTERM, or what ``sbatch --signal`` names.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
-_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_ASKED = ("SIGUSR1", "SIGUSR2")  # which nothing sends unless a person, or a cluster, says so
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", *_ASKED)
 
 
 class Stopped(KeyboardInterrupt):
@@ -37,10 +39,17 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass
 class _State:
-    """What signals do now: whether a training is at a step, and which signal it has been told."""
+    """What signals do now.
+
+    Args:
+        at_step: whether a training is at a step.
+        asked: the signal that told it to stop; None: none did.
+        wanted: whether a checkpoint is wanted, and no stop.
+    """
 
     at_step: bool = False
     asked: int | None = None
+    wanted: bool = False
 
 
 _state = _State()
@@ -66,9 +75,44 @@ def listening() -> Iterator[None]:
     try:
         yield
     finally:
-        _state.at_step, _state.asked = False, None
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _restore(before)
+
+
+@contextmanager
+def handing_on() -> Iterator[None]:
+    """Stop a training, with a checkpoint, by signals that somebody else listens to, too.
+
+    For jobs of submitit, which on SIGUSR2 queues the job again and ends this process wherever that
+    is: its handler is called, but when the checkpoint is there. SIGTERM it passes over, for the
+    cluster may yet say what it wants: of that a checkpoint is written, and the training goes on.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", *_ASKED) if hasattr(signal, name)]
+    before = {n: signal.getsignal(n) for n in numbers if callable(signal.getsignal(n))}
+    for number in before:
+        signal.signal(number, _want if number == signal.SIGTERM else _hear)
+    try:
+        yield
+    except Stopped as stop:
+        _restore(before)
+        handler = before.get(signal.Signals(stop.number))
+        if callable(handler):
+            handler(stop.number, None)
+        raise
+    finally:
+        _restore(before)
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    _state.at_step, _state.asked, _state.wanted = False, None, False
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _want(number: int, _: FrameType | None) -> None:
+    if _state.at_step:
+        _state.wanted = True
+        name = signal.Signals(number).name.encode()
+        os.write(2, b"\n" + name + b": a checkpoint is written after this step\n")
 
 
 def _hear(number: int, _: FrameType | None) -> None:
@@ -97,3 +141,9 @@ def between_steps() -> Iterator[None]:
 def asked() -> int | None:
     """Return the signal that the training was told to stop by; None: it goes on."""
     return _state.asked
+
+
+def checkpoint_wanted() -> bool:
+    """Tell, once, whether somebody wants a checkpoint now of a training that goes on."""
+    wanted, _state.wanted = _state.wanted, False
+    return wanted

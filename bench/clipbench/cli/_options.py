@@ -217,6 +217,12 @@ own_threads_option = _threads(
 )
 
 
+recorded_threads_option = _threads(
+    "as recorded, where there are as many processors",
+    "Threads to compute with. Another number may change last digits.",
+)
+
+
 def _choice(name: str, default: str, text: str, metavar: str, several: bool) -> Callable[[F], F]:
     return option(
         name,

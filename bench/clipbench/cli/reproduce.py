@@ -13,6 +13,7 @@ from clipbench.cli._errors import FAILED
 from clipbench.cli._output import columns, print_json, print_result, reporter_for
 from clipbench.cli._plans import tell_plans
 from clipbench.errors import BadSetting, MissingData
+from clipbench.threads import processors, use_threads
 from clipbench.visible import visible
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     show_default="OUT/cache, so that nothing of the first run is used",
     help="Folder of shards and indexes.",
 )
+@options.recorded_threads_option
 @options.json_option
 @options.quiet_option
 @click.pass_context
@@ -82,6 +84,7 @@ def command(
     places: tuple[str, ...],
     out: Path,
     cache: Path | None,
+    threads: int | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -94,12 +97,13 @@ def command(
     """
     from clipbench.naming import registered_only  # noqa: PLC0415
     from clipbench.provenance.configuration import resolved  # noqa: PLC0415
-    from clipbench.provenance.reproduction import compare  # noqa: PLC0415
+    from clipbench.provenance.reproduction import causes, compare  # noqa: PLC0415
 
     old = _recorded(result, folder)
     typed = _typed(data, places, allowed)
     config = resolved(old, allowed)
     _check(config, old, out)
+    use_threads(threads or _recorded_threads(old))
     # Where things lie is what was typed, or what this user's run left: the result says none of it.
     with reporter_for(quiet) as reporter, registered_only(allowed, places=True):
         known = {} if folder is not None else _known_places(Path(result))
@@ -107,16 +111,28 @@ def command(
         new = _made_anew(config, cache or out / "cache", out, reporter)
     rows = compare(old, new)
     passed = all(row.passed for row in rows)
+    apart = causes(old, new)
     if as_json:
         checks = [{**vars(row), "passed": row.passed} for row in rows]
-        print_json({"id": old["id"], "reproduced": passed, "checks": checks})
+        other = [dict(zip(("name", "recorded", "found"), item, strict=True)) for item in apart]
+        told = {"id": old["id"], "reproduced": passed, "checks": checks, "differences": other}
+        print_json(told)
     else:
         head = ("", "recorded", "made anew", "")
         body = [(row.name, row.recorded, row.found, row.verdict) for row in rows]
         print_result(columns([head, *body]))
+        if apart and any(row.verdict != "equal" for row in rows):
+            why = "; ".join(f"{name}: {recorded}, now {found}" for name, recorded, found in apart)
+            print_result(f"\nNumbers may differ by what they were computed with ({visible(why)}).")
         print_result(f"\n{visible(old['id'])} is {'' if passed else 'not '}reproduced.")
     if not passed:
         ctx.exit(FAILED)
+
+
+def _recorded_threads(old: dict[str, Any]) -> int | None:
+    """Return the threads that a result was computed with, where there are as many processors."""
+    told = (old["train"] or {}).get("threads", [])
+    return told[0] if len(told) == 1 and 1 <= told[0] <= processors() else None
 
 
 def _recorded(text: str, folder: Path | None) -> dict[str, Any]:

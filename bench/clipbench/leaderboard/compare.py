@@ -141,9 +141,10 @@ def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | No
         return None
     seconds = {result["seed"]: result for result in other.results if result["seed"] is not None}
     used, left_out = [], defaultdict(list)
+    names = (one.defense_label, other.defense_label)
     for first in one.results:
         second = seconds.get(first["seed"])
-        why = _objection(first, second, (one.defense_label, other.defense_label)) if second else ""
+        why = _objection(first, second, names) if second else ""
         if second and why:
             left_out[why].append(str(first["seed"]))
         elif second:
@@ -155,6 +156,8 @@ def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | No
         warn(f"{one.defense_label} and {other.defense_label} under {at} are left out: {why}.")
     if not used:
         return None
+    if told := _other_threads(used, names):
+        warn(f"Under {name} {told}: probes at an edge may differ by that alone.")
     return Compared(
         attack=name,
         rate=attack["rate"] or 0.0,
@@ -180,6 +183,19 @@ def _objection(first: Result, second: Result, names: tuple[str, str]) -> str:
         if _at(first, path) != _at(second, path):
             return meaning
     return ""
+
+
+def _other_threads(used: Sequence[tuple[Result, Result]], names: tuple[str, str]) -> str:
+    """Say with how many threads two defenses were trained where that differs; else nothing."""
+    told = [
+        {", ".join(map(str, result["train"]["threads"])) for result in side}
+        for side in zip(*used, strict=True)
+        if all((result["train"] or {}).get("threads") for result in side)
+    ]
+    if len(told) < len(names) or told[0] == told[1]:
+        return ""
+    both = (f"{name} with {' or '.join(sorted(s))}" for name, s in zip(names, told, strict=True))
+    return f"numbers of threads differ, {' and '.join(both)}"
 
 
 def _at(result: Result, path: tuple[str, ...]) -> Any:

@@ -79,6 +79,13 @@ def _flags(field: str, value: Any) -> None:
         checks.text(f"{field}[{position}]", flag)
 
 
+def _threads(field: str, value: Any) -> None:
+    if not isinstance(value, list):
+        raise Objection(field, "must be a list", value)
+    for position, number in enumerate(value):
+        checks.count(f"{field}[{position}]", number)
+
+
 def _history(field: str, value: Any) -> None:
     if not isinstance(value, list):
         raise Objection(field, "must be a list", value)
@@ -150,7 +157,11 @@ _TRAIN = checks.fields(
         "precision": checks.text,
         "processes": checks.count,
     },
-    {"seconds_shared": checks.number(0), "cpu_seconds": checks.number(0)},
+    {
+        "seconds_shared": checks.number(0),
+        "cpu_seconds": checks.number(0),
+        "threads": _threads,
+    },
 )
 _DATA = checks.fields(
     {

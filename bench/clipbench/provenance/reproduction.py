@@ -10,6 +10,16 @@ from clipbench.evaluation.statistics import Proportion
 from clipbench.provenance.configuration import same_json
 
 Verdict = Literal["equal", "inside", "OUTSIDE", "DIFFERS", "not judged"]
+_NOT_TOLD = "not recorded"
+_CAUSES = {  # what rounding depends on, and where a result says it
+    "threads": ("train", "threads"),
+    "processes": ("train", "processes"),
+    "device": ("train", "device"),
+    "precision": ("train", "precision"),
+    "processor": ("environment", "hardware.cpu"),
+    "torch": ("environment", "torch"),
+    "numpy": ("environment", "numpy"),
+}
 _IN_LEDGER = ("clipbench", "numpy", "pillow", "pyarrow")  # versions that a ledger records
 
 
@@ -54,6 +64,35 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Comparison]:
     verdict: Verdict = "equal" if same_json(*tests) else "DIFFERS"
     found.append(Comparison("test set", tests[0]["name"], tests[1]["name"], verdict))
     return [*found, *_all_metrics(old, new)]
+
+
+def causes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what the numbers of two runs of one configuration may differ by.
+
+    Rounding depends on all of these, and a training that rounds otherwise ends elsewhere.
+
+    Args:
+        old: the recorded result.
+        new: the result of the same configuration.
+
+    Returns:
+        What was not the same, and what it was in each.
+    """
+    found = []
+    for name, (part, key) in _CAUSES.items():
+        one, other = (_at(result.get(part), key) for result in (old, new))
+        if one != other:
+            found.append((name, one, other))
+    return found
+
+
+def _at(part: Any, key: str) -> str:
+    """Return a value of a result for people, a key with a dot that of an inner object."""
+    for name in key.split("."):
+        part = part.get(name) if isinstance(part, Mapping) else None
+    if isinstance(part, list):
+        return " and ".join(map(str, part)) or _NOT_TOLD
+    return _NOT_TOLD if part is None else str(part)
 
 
 def _all_metrics(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Comparison]:

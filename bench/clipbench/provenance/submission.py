@@ -33,7 +33,7 @@ _PATH = re.compile(r"[/~]|\.{1,2}/|pipe:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # Of a training, what may differ from one time to the next though the numbers are the same.
 _TIMES = (
     *("seconds", "seconds_shared", "cpu_seconds", "pairs_per_second"),
-    *("peak_memory_bytes", "device"),
+    *("peak_memory_bytes", "device", "threads"),
 )
 _NUMBERS = (
     *("config", "data", "attack", "defense", "model", "seed"),

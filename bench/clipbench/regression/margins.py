@@ -24,7 +24,7 @@ from clipbench.sweep.status import label
 SLACK = 0.05  # of a share, to either side
 COST_FACTOR = 1.5  # of the cost, upwards; what is cheaper is no regression
 METRICS = ("attack_success", "zeroshot_top1", "score_auroc", "poison_kept")
-_HEAD = "# Written by `clipbench check --write`: bands around what was found then.\n"
+_HEAD = "# Written by `clipbench check --write`: bands around what was found then"
 
 
 def write_baseline(path: Path, source: Path, grid: Grid, results: Results) -> Path:
@@ -50,8 +50,20 @@ def write_baseline(path: Path, source: Path, grid: Grid, results: Results) -> Pa
         f"  - {yaml.safe_dump(band, sort_keys=False, default_flow_style=True, width=1000).strip()}"
         for band in bands_around(grid.configs, results)
     ]
-    text = "\n".join([f"{_HEAD}{top}{BANDS}:", *lines, ""])
+    text = "\n".join([f"{_HEAD}{_threads(results)}.\n{top}{BANDS}:", *lines, ""])
     return write_atomic(path, text.encode())
+
+
+def _threads(results: Results) -> str:
+    """Say how many threads the runs had; rounding, and so the edge of a band, depends on it."""
+    told = {
+        number
+        for result in results.values()
+        for number in (result["train"] or {}).get("threads", ())
+    }
+    if not told:
+        return ""
+    return f", with {' or '.join(map(str, sorted(told)))} thread{'' if told == {1} else 's'} a run"
 
 
 def check_free(path: Path) -> None:

@@ -1,7 +1,7 @@
 """Runs as jobs of a Slurm cluster, through submitit: a job for each group of runs.
 
 Results come over the file system that all machines share; a job that was preempted, or that ran
-into its time limit, is queued again and goes on from its checkpoints.
+into its time limit, writes a checkpoint, is queued again and goes on there.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from clipbench.errors import BadSetting
 from clipbench.pipeline.folders import folder_of
 from clipbench.pipeline.record import RESULT
 from clipbench.progress import Reporter
+from clipbench.stopping import Stopped, handing_on
 from clipbench.sweep.workers import Event, do_one
 from clipbench.threads import share_processors, use_threads
 
@@ -52,9 +53,13 @@ class GroupJob:
         """Do the runs and return what became of each."""
         share_processors()  # a cluster may start jobs without the variables of who submits them
         use_threads(self.threads)
-        with Reporter() as reporter:
-            configs = map(RunConfig.from_json, self.configs)
-            return [tuple(do_one(c, self.cache, self.out, reporter)) for c in configs]  # type: ignore[misc]
+        configs = map(RunConfig.from_json, self.configs)
+        with handing_on(), Reporter() as reporter:
+            try:
+                return [tuple(do_one(c, self.cache, self.out, reporter)) for c in configs]  # type: ignore[misc]
+            except Stopped as stop:
+                reporter.note(f"stopped; {stop.saved or 'no training was at a step'}")
+                raise
 
     def checkpoint(self) -> Any:
         """Return what is queued when the job is preempted: the same, of which some is done."""

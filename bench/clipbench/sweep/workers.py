@@ -199,6 +199,9 @@ class _Telling(Reporter):
             share = f" {100 * done / total:.0f}%" if total else ""
             self._pipe.send(Event("progress", self._run, f"{what.split(' (', 1)[0]}{share}"))
 
+    def resuming(self, text: str) -> None:
+        self._pipe.send(Event("note", self._run, text))
+
     def warning(self, text: str) -> None:
         self._pipe.send(Event("note", self._run, f"warning: {text}"))
 

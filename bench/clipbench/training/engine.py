@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ from clipbench.training.state import Clock, State
 from clipbench.training.trace import write_trace
 
 
+def no_news(text: str) -> None:
+    """Tell nobody."""
+
+
 class Trainer:
     """Trains one model on one set of pairs with one defence.
 
@@ -51,6 +55,7 @@ class Trainer:
         fingerprint: identifies data, defence and settings; guards the checkpoint.
         processes: this process among all.
         progress: told about steps.
+        resuming: told where a training goes on that was stopped.
         trusted: pairs that are known to be clean, where the defence needs some.
         shared: first stages that other trainings went through; None: nothing is shared.
     """
@@ -67,6 +72,7 @@ class Trainer:
         fingerprint: str,
         processes: Processes,
         progress: Progress,
+        resuming: Callable[[str], object] = no_news,
         trusted: TrainingPairs | None = None,
         shared: SharedStages | None = None,
     ) -> None:
@@ -78,7 +84,7 @@ class Trainer:
         self._folder = folder
         self._fingerprint = fingerprint
         self._processes = processes
-        self._progress = progress
+        self._progress, self._resuming = progress, resuming
         self._pairs_per_epoch = settings.epoch_size(len(pairs))
         self.learner = Learner(model, pairs, settings, processes)
         self._run = defenses.start(defense, self._facts())
@@ -125,6 +131,9 @@ class Trainer:
             BrokenContract: the defense did what it must not, such as to train on no pair at all.
         """
         resumed = self._load()
+        if resumed:
+            self._resuming(self._where())
+        self.state.note_threads(torch.get_num_threads())
         clock = Clock(self.state)
         for epoch in range(self.state.epoch, sum(stage.epochs for stage in self._stages)):
             self.state.epoch = epoch
@@ -231,7 +240,8 @@ class Trainer:
                 state.history[-1].update(lr=rate, losses=losses, seconds=state.seconds)
                 self._report(done)
                 signal = stopping.asked()
-                if signal is not None or self._checkpoint_is_due():
+                wanted = stopping.checkpoint_wanted()
+                if signal is not None or wanted or self._checkpoint_is_due():
                     self._save(self._run.state_dict(), (at_start, seen.values))
                 if signal is not None:
                     raise stopping.Stopped(signal, f"a checkpoint was written at {where}")
@@ -242,6 +252,20 @@ class Trainer:
             np.add.at(self.exposures, np.concatenate([indices[:0], *parts]), 1)
 
     # ------------------------------------------------------------------ small parts
+
+    def _where(self) -> str:
+        """Return where a training goes on, and what its numbers may owe to that."""
+        state, before = self.state, self.state.threads
+        epochs = sum(stage.epochs for stage in self._stages)
+        step = f", step {state.step + 1}" if state.step else ""
+        told = f"resumes at epoch {state.epoch + 1} of {epochs}{step}"
+        if state.epoch >= epochs:
+            told = "resumes after its last epoch"
+        now = torch.get_num_threads()
+        if before and before != [now]:
+            several = " and ".join(map(str, before))
+            told += f"; so far on {several} threads and now on {now}: last digits may differ"
+        return told
 
     def _warn_of_idle(self, phase: str, why: str) -> None:
         """Tell a person, once a phase, that nothing is trained where something could be."""

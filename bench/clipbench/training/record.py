@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class TrainingRecord:
         device: where it ran.
         precision: fp32 or bf16.
         processes: how many processes trained.
+        threads: that each of them computed with: one number, or several where a training that was
+            stopped went on with another; rounding may depend on it. Empty: not known.
         history: an entry for each phase of each epoch.
         exposures: ``(num_pairs,)`` how often each pair reached a loss that ties image to caption.
     """
@@ -55,6 +58,7 @@ class TrainingRecord:
     processes: int
     history: list[dict[str, Any]]
     exposures: IntArray
+    threads: Sequence[int] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields of ``result.json``'s ``train`` object."""
@@ -70,6 +74,7 @@ class TrainingRecord:
             "device": self.device,
             "precision": self.precision,
             "processes": self.processes,
+            **({"threads": told} if (told := list(self.threads)) else {}),
         }
 
 

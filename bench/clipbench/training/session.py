@@ -24,7 +24,7 @@ from clipbench.progress import Reporter
 from clipbench.settings import TrainSettings
 from clipbench.shards.reader import ShardSet
 from clipbench.training.distributed import Processes
-from clipbench.training.engine import Trainer
+from clipbench.training.engine import Trainer, no_news
 from clipbench.training.fingerprint import fingerprint_of, shared_stages
 from clipbench.training.inputs import training_pairs
 from clipbench.training.opened import opened
@@ -90,6 +90,7 @@ def train_on(
         device=device_name(processes.device),
         precision=trainer.learner.precision,
         processes=processes.count,
+        threads=state.threads,
         history=state.history,
         exposures=trainer.exposures,
     )
@@ -182,6 +183,7 @@ def _set_up(
         fingerprint=fingerprint_of(config, sets),
         processes=processes,
         progress=reporter.progress if processes.is_first else _silent,
+        resuming=reporter.resuming if processes.is_first else no_news,
         trusted=trusted[0] if trusted else None,
         shared=shared_stages(config, sets[0], pairs, cache, processes),
     )

@@ -21,6 +21,12 @@ class State:
     seconds_shared: float = 0.0  # of these, in a first stage that another training went through
     cpu_seconds: float = 0.0  # of processors, all threads of this process
     history: list[dict[str, Any]] = field(default_factory=list)
+    threads: list[int] = field(default_factory=list)  # that it was computed with, in this order
+
+    def note_threads(self, count: int) -> None:
+        """Write down with how many threads the training goes on."""
+        if count not in self.threads:
+            self.threads.append(count)
 
 
 class Clock:
