@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from clipbench.streams import Canvas, print_text
 from clipbench.visible import visible
 
 LINE_EVERY_S = 10.0
+UNKNOWN_WIDTH, UNKNOWN_HEIGHT = 80, 24  # of a terminal that does not say
 
 
 class Reporter:
@@ -150,7 +152,27 @@ def _bar(what: str, done: int, total: int, stream: TextIO) -> Any:
     name, _, unit = visible(what).partition(" (")  # "training (pairs)"
     unit = f" {unit.rstrip(')')}" if unit else "it"
     size = {"initial": done, "total": total or None, "unit_scale": True, "unit": unit}
-    return bar(desc=name, file=Canvas(stream), dynamic_ncols=True, **size)
+    room = _size_of(stream)
+    width: dict[str, Any] = {"dynamic_ncols": True}
+    if room is not None and 0 in room:  # of which tqdm takes 0 for no room at all
+        width = {"ncols": room.columns or UNKNOWN_WIDTH, "nrows": room.lines or UNKNOWN_HEIGHT}
+    return bar(desc=name, file=Canvas(stream), **width, **size)
+
+
+def width_of(stream: TextIO) -> int:
+    """Return the columns of the terminal that a stream is, at least 20."""
+    asked = os.environ.get("COLUMNS", "")
+    told = int(asked) if asked.isdecimal() else 0
+    room = _size_of(stream)
+    return max(20, told or (room and room.columns) or UNKNOWN_WIDTH)
+
+
+def _size_of(stream: TextIO) -> os.terminal_size | None:
+    """Return the size that a terminal says it has, 0 by 0 in some containers; None: it is none."""
+    try:
+        return os.get_terminal_size(stream.fileno())
+    except (OSError, ValueError, AttributeError):  # no terminal, closed, or no real file
+        return None
 
 
 def duration(seconds: float) -> str:

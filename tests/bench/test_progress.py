@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
+import select
+import struct
+import termios
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
-from clipbench.progress import Reporter, duration
+from clipbench.progress import Reporter, duration, width_of
 
 if TYPE_CHECKING:
     from clipbench.contracts import Progress
@@ -136,3 +144,49 @@ def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> 
 def test_durations(seconds: float, text: str) -> None:
     """Durations are said in the unit that fits."""
     assert duration(seconds) == text
+
+
+@contextmanager
+def terminal(columns: int) -> Iterator[tuple[TextIO, Callable[[], str]]]:
+    """A real terminal of some width, and what gives what was written to it."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 0, columns, 0, 0))
+    with os.fdopen(theirs, "w") as stream:
+
+        def written() -> str:
+            stream.flush()
+            found = b""
+            while select.select([ours], [], [], 0.2)[0]:
+                found += os.read(ours, 1 << 16)
+            return found.decode()
+
+        yield stream, written
+    os.close(ours)
+
+
+@pytest.mark.parametrize(("columns", "wanted"), [(0, 80), (132, 132)])
+def test_a_bar_fits_a_terminal_also_one_without_a_width(
+    monkeypatch: pytest.MonkeyPatch, columns: int, wanted: int
+) -> None:
+    """Containers have terminals of 0 columns; a bar there is not empty, and ends at 100%."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    with terminal(columns) as (stream, written):
+        assert width_of(stream) == wanted
+        with Reporter(stream=stream) as reporter:
+            reporter.progress("training (pairs)", 0, 1000)
+            reporter.progress("training (pairs)", 1000, 1000)
+            reporter.note("after")
+        drawn = written().replace("\r\n", "\n").split("\r")
+    assert len(drawn[1].rstrip("\n")) in (wanted, wanted - 1)
+    assert drawn[-1].startswith("training: 100%|")
+    assert drawn[-1].endswith("pairs/s]\nafter\n")
+
+
+def test_the_width_that_a_person_gives_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """COLUMNS, but no width that nothing fits into; no terminal has the usual one."""
+    monkeypatch.setenv("COLUMNS", "100")
+    assert width_of(io.StringIO()) == 100
+    monkeypatch.setenv("COLUMNS", "0")
+    assert width_of(io.StringIO()) == 80
+    monkeypatch.setenv("COLUMNS", "3")
+    assert width_of(io.StringIO()) == 20

@@ -34,6 +34,8 @@ GRID: dict[str, Any] = {
 BROKEN = """
 import os, signal
 from dataclasses import dataclass
+from clipbench.contracts import Phase
+from clipbench.training.losses import clip_loss
 
 @dataclass(frozen=True)
 class Broken:
@@ -41,8 +43,9 @@ class Broken:
         return self
 
     def phases(self, epoch, pairs):
-        os.kill(os.getpid(), signal.SIGKILL)
-        yield
+        if "SUBMITIT_EXECUTOR" in os.environ:  # where it is tried before, it works
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield Phase("all", lambda f: clip_loss(f.image[0], f.text[0], f.logit_scale))
 
     def state_dict(self):
         return {}

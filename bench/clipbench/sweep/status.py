@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Mapping
 from typing import TextIO
 
 from clipbench.config import RunConfig
-from clipbench.progress import LINE_EVERY_S, duration
+from clipbench.progress import LINE_EVERY_S, duration, width_of
 from clipbench.streams import draw
 from clipbench.sweep.workers import Event
 from clipbench.visible import visible
@@ -98,7 +97,7 @@ class Status:
         if self._quiet:
             return
         if self._stream.isatty():
-            width = shutil.get_terminal_size().columns - 1
+            width = width_of(self._stream) - 1
             draw(self._stream, "\r\x1b[K" + self._summary()[:width])
             self._stream.flush()
             self._drawn = True

@@ -277,3 +277,15 @@ def test_a_comparison_fits_its_terminal(make: Make) -> None:
         assert max(map(len, text.splitlines())) <= width
         assert "+0.0 [" in text
     assert "Left out at this width: top-1 A − B [95%]" in text
+
+
+def test_other_numbers_of_threads_are_told_of(make: Make) -> None:
+    """A probe at an edge may fall otherwise by rounding alone; results that do not say are mute."""
+    results = [make("none", range(12)), make("clip", range(8))]
+    results[0]["train"]["threads"] = [1]
+    assert compared(results)[1] == []
+    results[1]["train"]["threads"] = [1]
+    assert compared(results)[1] == []
+    results[1]["train"]["threads"] = [2, 4]
+    (warning,) = compared(results)[1]
+    assert "numbers of threads differ, none with 1 and clip with 2, 4" in warning

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from small_runs import TRAIN, Place, config_of
 
 from clipbench.cli._errors import report
 from clipbench.pipeline.execute import execute
 from clipbench.progress import Reporter
 from clipbench.stopping import Stopped, listening
+from clipbench.sweep.slurm import GroupJob
+from clipbench.training import engine
 
 
 class Telling(Reporter):
@@ -34,13 +39,14 @@ class Telling(Reporter):
     [
         (signal.SIGTERM, "stopped by SIGTERM"),
         (signal.SIGHUP, "stopped by SIGHUP"),
+        (signal.SIGUSR2, "stopped by SIGUSR2"),
         (signal.SIGINT, "interrupted"),
     ],
 )
 def test_a_signal_stops_a_training_after_its_step_with_a_checkpoint(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals, how: str
 ) -> None:
-    """It says where; the same command goes on there, to the same weights."""
+    """It says where; the same command goes on there, says so, and ends with the same weights."""
     config = config_of(train={**TRAIN, "epochs": 2, "checkpoint_every_s": 1e9})
     stopped, alone = Place(tmp_path / "stopped"), Place(tmp_path / "alone")
     where = {"cache": stopped.cache, "out": stopped.out}
@@ -53,7 +59,11 @@ def test_a_signal_stops_a_training_after_its_step_with_a_checkpoint(
         " goes on where this one stopped."
     )
     assert len([*stopped.out.glob("*/train/checkpoint.pt")]) == 1
-    assert stopped.execute(config)["train"]["samples_seen"] == 2 * 200
+    with Reporter() as reporter:
+        result = execute(config, **where, reporter=reporter)
+    assert "resumes at epoch 2 of 2, step 3\n" in capsys.readouterr().err
+    assert result["train"]["samples_seen"] == 2 * 200
+    assert result["train"]["threads"] == [torch.get_num_threads()]
     alone.execute(config)
     files = [
         next(place.out.glob("*/model/*.safetensors")).read_bytes() for place in (stopped, alone)
@@ -85,3 +95,120 @@ def test_one_of_several_processes_ends_at_once(monkeypatch: pytest.MonkeyPatch) 
     before = signal.getsignal(signal.SIGTERM)
     with listening():
         assert signal.getsignal(signal.SIGTERM) is before
+
+
+SIGNALLING = """
+import os, signal
+from dataclasses import dataclass
+from clipbench.contracts import Phase
+from clipbench.training.losses import clip_loss
+
+@dataclass(frozen=True)
+class Signalling:
+    number: int = 0
+    step: int = 2
+
+    def start(self, facts):
+        steps = []
+
+        def loss(features):
+            steps.append(1)
+            if len(steps) == self.step and os.environ.get("TOLD") == "yes":
+                os.environ["TOLD"] = "no"
+                os.kill(os.getpid(), self.number)
+            return clip_loss(features.image[0], features.text[0], features.logit_scale)
+
+        class Run:
+            def phases(self, epoch, pairs):
+                yield Phase("all", loss)
+            def state_dict(self):
+                return {}
+            def load_state_dict(self, state):
+                pass
+
+        return Run()
+
+DEFENSE = Signalling
+"""
+
+
+@pytest.fixture
+def listener() -> Iterator[list[int]]:
+    """What hears signals as submitit does: it queues the job again and ends the process."""
+    heard: list[int] = []
+
+    def hear(number: int, _: object) -> None:
+        heard.append(number)
+        sys.exit(7)
+
+    before = {n: signal.signal(n, hear) for n in (signal.SIGUSR2, signal.SIGTERM)}
+    yield heard
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def job_of(folder: Path, number: int) -> tuple[GroupJob, Place]:
+    """A job whose training sends itself a signal in its second step."""
+    place = Place(folder)
+    (folder / "signalling.py").write_text(SIGNALLING)
+    defense = f"{folder / 'signalling.py'}:number={int(number)}"
+    config = config_of(defense=defense, train={**TRAIN, "checkpoint_every_s": 1e9})
+    return GroupJob([config.to_json()], place.cache, place.out, None), place
+
+
+def test_a_job_that_is_preempted_is_queued_again_with_a_new_checkpoint(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    listener: list[int],
+) -> None:
+    """Whoever queues it hears the signal when the checkpoint is there; the next job goes on there.
+
+    Before, up to five minutes of training were done twice.
+    """
+    monkeypatch.setenv("TOLD", "yes")
+    job, place = job_of(tmp_path, signal.SIGUSR2)
+    with pytest.raises(SystemExit):
+        job()
+    assert listener == [signal.SIGUSR2]
+    assert "stopped; a checkpoint was written at epoch 1, step 2\n" in capsys.readouterr().err
+    assert len([*place.out.glob("*/train/checkpoint.pt")]) == 1
+    ((kind, _, _),) = job()
+    assert kind == "done"
+    assert "resumes at epoch 1 of 1, step 3\n" in capsys.readouterr().err
+
+
+def test_a_job_that_is_told_of_its_end_writes_a_checkpoint_and_goes_on(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    listener: list[int],
+) -> None:
+    """A cluster that preempts sends SIGTERM first, and queues again only jobs that still run."""
+    saved: list[Path] = []
+    monkeypatch.setattr(engine, "save_checkpoint", lambda path, _: saved.append(path))
+    monkeypatch.setenv("TOLD", "yes")
+    job, _ = job_of(tmp_path, signal.SIGTERM)
+    ((kind, _, _),) = job()
+    assert (kind, listener) == ("done", [])
+    assert [path.name for path in saved] == [
+        "checkpoint.pt",
+        "checkpoint.pt",
+    ]  # now, and at the end
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+
+
+def test_threads_that_changed_on_the_way_are_told_and_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Last digits may differ from those of one number of threads throughout."""
+    place, config = Place(tmp_path), config_of(train={**TRAIN, "checkpoint_every_s": 1e9})
+    where = {"cache": place.cache, "out": place.out}
+    with pytest.raises(Stopped), listening():
+        execute(config, **where, reporter=Telling(signal.SIGTERM, 2))
+    now = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: now + 1)
+    with Reporter() as reporter:
+        result = execute(config, **where, reporter=reporter)
+    told = f"step 3; so far on {now} threads and now on {now + 1}: last digits may differ"
+    assert told in capsys.readouterr().err
+    assert result["train"]["threads"] == [now, now + 1]

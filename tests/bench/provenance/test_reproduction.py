@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from clipbench.evaluation.statistics import Proportion, wilson
-from clipbench.provenance.reproduction import compare
+from clipbench.provenance.reproduction import causes, compare
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
@@ -99,3 +99,18 @@ def test_every_evaluation_set_is_compared(make_result: MakeResult) -> None:
         ]
     assert verdicts(old, new)["other: zeroshot_top1"] == "OUTSIDE"
     assert not passes(old, new)
+
+
+def test_what_rounding_depends_on_is_named_where_it_differs(make_result: MakeResult) -> None:
+    """Threads, processor and versions; what an older result does not say is said to be missing."""
+    old, new = make_result(), make_result()
+    assert causes(old, new) == []
+    old["train"], new["train"] = {}, {"threads": [2]}
+    assert causes(old, new) == [("threads", "not recorded", "2")]
+    old["train"]["threads"] = [2]
+    assert causes(old, new) == []
+    old["train"]["threads"], new["environment"]["torch"] = [2, 1], "2.9.0"
+    assert causes(old, new) == [
+        ("threads", "2 and 1", "2"),
+        ("torch", "not recorded", "2.9.0"),
+    ]

@@ -90,3 +90,19 @@ def test_a_baseline_is_not_written_over(baseline: Baseline, grid: Grid, results:
     with pytest.raises(BadSetting, match="is there already"):
         write_baseline(file, file, grid, results)
     assert file.read_text() == before
+
+
+def test_a_written_baseline_says_with_how_many_threads_it_was_made(
+    baseline: Baseline, grid: Grid, results: Results, tmp_path: Path
+) -> None:
+    """Rounding depends on it; of results that do not say, nothing."""
+    head = "# Written by `clipbench check --write`: bands around what was found then"
+    mute = write_baseline(tmp_path / "mute.yaml", baseline(), grid, results)
+    assert mute.read_text().splitlines()[0] == f"{head}."
+    for result in results.values():
+        result["train"]["threads"] = [1]
+    one = write_baseline(tmp_path / "one.yaml", baseline(), grid, results)
+    assert one.read_text().splitlines()[0] == f"{head}, with 1 thread a run."
+    next(iter(results.values()))["train"]["threads"] = [2]
+    two = write_baseline(tmp_path / "two.yaml", baseline(), grid, results)
+    assert two.read_text().splitlines()[0] == f"{head}, with 1 or 2 threads a run."
