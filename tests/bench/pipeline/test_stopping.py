@@ -38,8 +38,6 @@ class Telling(Reporter):
     ("number", "how"),
     [
         (signal.SIGTERM, "stopped by SIGTERM"),
-        (signal.SIGHUP, "stopped by SIGHUP"),
-        (signal.SIGUSR2, "stopped by SIGUSR2"),
         (signal.SIGINT, "interrupted"),
     ],
 )
@@ -69,6 +67,19 @@ def test_a_signal_stops_a_training_after_its_step_with_a_checkpoint(
         next(place.out.glob("*/model/*.safetensors")).read_bytes() for place in (stopped, alone)
     ]
     assert files[0] == files[1]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"])
+def test_every_signal_of_a_cluster_or_a_terminal_stops_a_command_in_words(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Also those that `sbatch --signal` sends; the exit status is that of shells."""
+    number = signal.Signals[name]
+    with pytest.raises(Stopped) as caught, listening():
+        os.kill(os.getpid(), number)
+    assert report(caught.value, show_traceback=False) == 128 + number
+    told = f"stopped by {name}; the same command goes on where this one stopped."
+    assert capsys.readouterr().err == f"clipbench: error: {told}\n"
 
 
 def test_what_is_ignored_stays_ignored() -> None:
