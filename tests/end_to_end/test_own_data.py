@@ -148,9 +148,20 @@ def test_two_defenses_are_compared(own: Own) -> None:
     assert "data shards" in out.splitlines()[0]
 
 
-def test_a_set_is_poisoned_verified_and_described(poisoned: Path) -> None:
+def test_a_set_is_poisoned_verified_and_described(own: Own, poisoned: Path) -> None:
     """What is written of strangers' shards leaves no trace, and a catalogue can read it."""
-    assert "FAILED" not in fine(command("verify", poisoned))
+    alone = command("verify", poisoned, *own.cache)
+    assert alone.status == 3
+    assert "without the clean set nobody can tell" in alone.out
+    assert "FAILED" not in alone.out
+    data, clean, *evals = own.data
+    assert data == "--data"
+    told = fine(command("verify", poisoned, "--base", clean, *evals, *own.cache, "--all"))
+    assert {line.split()[0] for line in told.splitlines()} <= {"ok", "note"}
+    assert re.search(r"^ok +made again +the whole set", told, re.MULTILINE)
+    others = command("verify", poisoned, "--base", poisoned / "shards", *evals, *own.cache)
+    assert others.status == 2
+    assert "is not the clean set that" in others.error
     about = ("--license", "https://example.org/l", "--creator", "A. Person")
     fine(command("croissant", poisoned, *about, "--url", "https://example.org/p"))
     told = json.loads((poisoned / "metadata.json").read_text())

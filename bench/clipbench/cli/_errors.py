@@ -17,6 +17,7 @@ from clipbench.streams import print_text
 from clipbench.visible import visible
 
 FAILED = 1
+UNDECIDED = 3  # neither yes nor no can be told from what is at hand
 INTERRUPTED = 130  # 128 + SIGINT, what shells expect
 
 

@@ -359,6 +359,18 @@ def contents_of(specs: Iterable[Mapping[str, Any]], cache: Path) -> list[str | N
     return [identifier.of_slot(slot) for slot in slots]
 
 
+def training_content(spec: Mapping[str, Any], cache: Path, *, holds_out: bool) -> str | None:
+    """Return what a source of training pairs holds, as a record says it; None: no location.
+
+    Args:
+        spec: the source with all of its parameters.
+        cache: folder of what is fetched and imported.
+        holds_out: whether its test images are used, too.
+    """
+    slot = _Slot("data", "dataset", spec)
+    return Identifier(cache, prepare=True).of_slot(slot, holds_out=holds_out)
+
+
 def secrets(config: RunConfig) -> dict[str, str]:
     """Return how records speak of those locations that hold a secret, by field."""
     return {

@@ -28,7 +28,7 @@ from clipbench.shards.poisoning import Job, PoisonWriter, Rewritten
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.spool import Kept, Spool
 
-_PACKAGES = ("clipbench", "numpy", "pillow", "pyarrow")
+PACKAGES = ("clipbench", "numpy", "pillow", "pyarrow")  # versions that a ledger records
 
 
 class Assembly:
@@ -137,7 +137,7 @@ class Assembly:
             trigger_sha256=trigger_sha256(trigger, shape) if trigger and shape else None,
             trigger_probe=shape,
             moved=[(base.key(move.pair), move.key) for move in self.placement.moves],
-            versions={package: version(package) for package in _PACKAGES},
+            versions={package: version(package) for package in PACKAGES},
             left_out=left_out,
             crafted=crafted,
         )

@@ -213,5 +213,8 @@ def _contradiction(head: LedgerHead, rows: pd.DataFrame) -> str:
         "it names a pair that the set does not have": bool(inside.all()),
         "it names a clean pair that no set has": bool((rows["base_index"] >= -1).all()),
         "it names a pair twice": not twice,
+        f"it gives a rate of {head.rate} for {head.count} poisons of {head.num_pairs} pairs": (
+            head.num_pairs > 0 and head.rate == head.count / head.num_pairs
+        ),
     }
     return next((problem for problem, holds in checks.items() if not holds), "")

@@ -4,16 +4,56 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from clipbench.contracts import Progress
 from clipbench.errors import ClipbenchError
 from clipbench.shards import manifest as manifests
 from clipbench.shards import traces
+from clipbench.shards.base_checks import BaseChecks
+from clipbench.shards.fresh import Base
 from clipbench.shards.ledger import Ledger
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.set_checks import Check
+from clipbench.shards.set_checks import Check, file_number
 from clipbench.visible import escaped
+
+NO_BASE = (
+    "the ledger agrees with itself; without the clean set nobody can tell whether it names every"
+    " poison"
+)
+
+
+class Origin(Protocol):
+    """What a poisoned set came from: its clean set, and how its poisons were made."""
+
+    def base(
+        self, ledger: Ledger, shards: ShardSet, known: Mapping[tuple[int, int], str]
+    ) -> Base | Check:
+        """Return the clean set that the ledger names, or a check that says why there is none.
+
+        Args:
+            ledger: what was poisoned.
+            shards: the poisoned set.
+            known: hashes of its files, see `clipbench.shards.set_checks.fresh_hashes`.
+        """
+
+    def again(self, ledger: Ledger, shards: ShardSet, base: Base) -> Sequence[Again]:
+        """Return what is found where the poisons are made again; nothing: it was not asked for."""
+
+
+@dataclass(frozen=True)
+class Again:
+    """What was found where poisons were made again.
+
+    Args:
+        check: the check.
+        as_made: poisons, by number of the pair, that are to the byte what was made.
+    """
+
+    check: Check
+    as_made: frozenset[int] = frozenset()
 
 
 class PoisonChecks:
@@ -23,7 +63,7 @@ class PoisonChecks:
         shards: the set, opened from its shards alone.
         hashes: the SHA-256 of every shard.
         ledger: what was poisoned.
-        base: the clean set it was made from; None: other pairs are not compared.
+        origin: finds the clean set and makes the poisons again.
         progress: told about shards compared.
     """
 
@@ -32,12 +72,13 @@ class PoisonChecks:
         shards: ShardSet,
         hashes: Sequence[str],
         ledger: Ledger,
-        base: ShardSet | None,
+        origin: Origin,
         progress: Progress,
     ) -> None:
         self._shards, self._hashes, self._ledger = shards, hashes, ledger
-        self._base, self._progress = base, progress
+        self._origin, self._progress = origin, progress
         self._poisons: dict[int, list[int]] = defaultdict(list)  # by shard
+        self._named: dict[int, dict[str, Any]] = {}  # rows of the poisons that are there, by pair
         self._broken: set[int] = set()  # shards with poisons that can't be read
 
     def __iter__(self) -> Iterator[Check]:
@@ -46,24 +87,35 @@ class PoisonChecks:
         yield Check.of("ledger", list(self._ledger_problems()), whole)
         yield Check.of("poisons", list(self._poison_problems()), "every one as its row says")
         yield Check.of("other shards", list(self._linked_problems()), "as in the clean set")
-        if self._base is not None:
-            others = list(self._clean_problems(self._base))
-            yield Check.of("other pairs", others, "as in the clean set")
-            times = list(self._time_problems(self._base))
-            yield Check.of("file times", times, "poisoned shards have none of their own")
+        yield from self._origin_checks()
         readable = [item for item in self._poisons.items() if item[0] not in self._broken]
         for name, look in traces.LOOKS.items():
             found = [text for item in readable for text in self._seen(look, *item)]
             yield Check.of(f"no trace in {name}", found, "poisons look like their neighbours")
 
+    def _origin_checks(self) -> Iterator[Check]:
+        """Hold the set against its clean one, and against its poisons made again."""
+        shards, ledger = self._shards, self._ledger
+        known = {
+            file_number(shard.path): value
+            for shard, value in zip(shards.shards, self._hashes, strict=True)
+        }
+        base = self._origin.base(ledger, shards, known)
+        if isinstance(base, Check):
+            yield base
+            return
+        again = list(self._origin.again(ledger, shards, base))
+        made = again[0].as_made if again else frozenset()
+        yield from BaseChecks(shards, self._hashes, ledger, self._named, base, made, self._progress)
+        yield from (one.check for one in again)
+
     def _ledger_problems(self) -> Iterator[str]:
-        ledger, base = self._ledger, self._base
+        ledger = self._ledger
         if ledger.num_pairs != len(self._shards):
             yield f"{ledger.path} counts {ledger.num_pairs} pairs, the shards {len(self._shards)}"
         if ledger.content_sha256 != manifests.content_sha256(self._hashes):
             yield f"{ledger.path} was written with other shards"
-        if base is not None and base.content_sha256() != ledger.base["content_sha256"]:
-            yield f"{base.source} is not the set that {ledger.path} names as its base"
+        yield from _base_problems(ledger)
 
     def _poison_problems(self) -> Iterator[str]:
         for row in self._ledger.rows.to_dict("records"):
@@ -74,6 +126,7 @@ class PoisonChecks:
             where = self._shards.where(pair)
             shard = self._shards.shard_of(pair)
             self._poisons[shard].append(pair)
+            self._named[pair] = {str(name): value for name, value in row.items()}
             try:
                 self._shards.image(pair)
                 caption = self._shards.caption(pair)
@@ -100,35 +153,9 @@ class PoisonChecks:
 
     def _end_shards(self) -> set[int]:
         """Return the shards at the end of the set that took in pairs which made room."""
-        return {self._shards.shard_of(self._shards.find(new)) for _, new in self._ledger.moved}
-
-    def _clean_problems(self, base: ShardSet) -> Iterator[str]:
-        """Compare all pairs that are no poison, in shards that differ, with the clean set."""
-        old_key = {new: old for old, new in self._ledger.moved}
-        clean_hashes = base.hashes()
-        poisons = {pair for pairs in self._poisons.values() for pair in pairs}
-        seen = self._ledger.count if self._ledger.mode == "replace" else 0
-        for number, shard in enumerate(self._shards.shards):
-            self._progress("comparing pairs", number, len(self._shards.shards))
-            same = number < len(clean_hashes) and clean_hashes[number] == self._hashes[number]
-            for pair in range(shard.first, shard.first + shard.num_pairs):
-                if pair in poisons:
-                    continue
-                seen += 1
-                key = self._shards.key(pair)
-                if not same and not self._equal(pair, base, old_key.get(key, key), number):
-                    yield f"{self._shards.where(pair)} is no poison but differs from the clean pair"
-        if seen != len(base):
-            yield f"{seen} pairs of the clean set are accounted for, of {len(base)}"
-
-    def _time_problems(self, base: ShardSet) -> Iterator[str]:
-        """Compare file times with the clean set's, if the other shards still have theirs."""
-        pairs = list(zip(self._shards.shards, base.shards, strict=False))
-        others = [pair for number, pair in enumerate(pairs) if number not in self._poisons]
-        if all(own.mtime_ns == clean.mtime_ns for own, clean in others):
-            for number in self._poisons:
-                if number < len(pairs) and pairs[number][0].mtime_ns != pairs[number][1].mtime_ns:
-                    yield f"{pairs[number][0].path} was changed at another time than its clean form"
+        shards = self._shards
+        places = (pair for _, new in self._ledger.moved for pair in shards.find_all(str(new)))
+        return {shards.shard_of(pair) for pair in places}
 
     def _seen(self, look: traces.Look, shard: int, pairs: list[int]) -> list[str]:
         try:
@@ -136,26 +163,18 @@ class PoisonChecks:
         except (ClipbenchError, ValueError) as error:
             return [f"{self._shards.shards[shard].path}: {error}"]
 
-    def _equal(self, pair: int, base: ShardSet, key: str, shard: int) -> bool:
-        """Tell whether a pair is the base's of that key; one that moved got other identifiers."""
-        shards = self._shards
-        moved = shards.key(pair) != key
-        try:
-            return any(
-                shards.image_bytes(pair) == base.image_bytes(other)
-                and shards.caption(pair) == base.caption(other)
-                and (moved or shards.metadata_bytes(pair) == base.metadata_bytes(other))
-                for other in _candidates(base, key, None if moved else shard)
-            )
-        except ClipbenchError:
-            return False
 
-
-def _candidates(base: ShardSet, key: str, shard: int | None) -> list[int]:
-    """Return the pairs with `key`: of one shard, or of all; joined sets may have several."""
-    if shard is None or shard >= len(base.shards):
-        return base.find_all(key)
-    try:
-        return [base.find_in(shard, key)]
-    except KeyError:
-        return []
+def _base_problems(ledger: Ledger) -> Iterator[str]:
+    """Yield where a ledger contradicts itself about its clean set."""
+    base = ledger.base
+    listed = [record["sha256"] for record in base["shards"]]
+    if manifests.content_sha256(listed) != base["content_sha256"]:
+        yield f"{ledger.path} gives the clean set another hash than its shards have together"
+    added = ledger.count if ledger.mode == "insert" else 0
+    if base.get("num_pairs", ledger.num_pairs - added) + added != ledger.num_pairs:
+        yield (
+            f"{ledger.path} counts {base['num_pairs']} clean pairs, {ledger.num_pairs} poisoned"
+            f" ones and {ledger.count} in mode {ledger.mode}"
+        )
+    if ledger.moved and ledger.mode != "insert":
+        yield f"{ledger.path} has pairs that made room, and nothing was inserted"

@@ -73,6 +73,7 @@ class PoisonWriter:
     def __init__(self, base: ShardSet, spool: Spool) -> None:
         self._base, self._spool = base, spool
         self._escapes: dict[int, bool] = {}
+        self._walked: tuple[int, dict[str, Group]] | None = None  # the last shard, by `members`
 
     def write(self, job: Job) -> Rewritten:
         """Write one shard and return where everything lies in it."""
@@ -83,8 +84,7 @@ class PoisonWriter:
         for kept, place in sorted(job.poisons, key=lambda item: item[1].key):
             members = self._contents(kept, place, job.seed, inside)
             field = base.caption_field
-            caption = read_fields(members["json"])[field] if field else members["txt"].decode()
-            written[place.key] = Written(caption, hashlib.sha256(members["image"]).hexdigest())
+            written[place.key] = self.written(members)
             files = members["image"], members["json" if field else "txt"], members.get("json", b"")
             sizes[place.key.encode(errors="surrogateescape")] = tuple(map(len, files))
             if place.before is None:
@@ -112,6 +112,24 @@ class PoisonWriter:
                 "which hide those of other contents; write it again as an ordinary tar."
             )
         return Rewritten(digest, rows, written)
+
+    def members(self, kept: Kept, place: Place, seed: int) -> dict[str, bytes]:
+        """Return ``image``, ``txt`` and ``json`` of one poisoned pair, as far as it has them.
+
+        Pairs of one shard after each other walk through it once.
+        """
+        if self._base.caption_field is None:
+            return self._contents(kept, place, seed, {})
+        shard = self._base.shard_of(place.model)
+        if self._walked is None or self._walked[0] != shard:
+            self._walked = shard, self._groups(shard)
+        return self._contents(kept, place, seed, self._walked[1])
+
+    def written(self, members: Mapping[str, bytes]) -> Written:
+        """Return caption and hash of the image of a poisoned pair, from its members."""
+        field = self._base.caption_field
+        caption = read_fields(members["json"])[field] if field else members["txt"].decode()
+        return Written(caption, hashlib.sha256(members["image"]).hexdigest())
 
     def _rows(self, job: Job) -> Index:
         """Return the index of a shard that was written, without what the base leaves out."""

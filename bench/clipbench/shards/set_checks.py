@@ -26,12 +26,14 @@ class Check:
         passed: whether nothing speaks against it.
         message: what was found.
         is_note: whether it could not be checked, which is no fault.
+        is_open: whether nobody can tell here, so that it is neither passed nor failed.
     """
 
     name: str
     passed: bool
     message: str
     is_note: bool = False
+    is_open: bool = False
 
     @classmethod
     def of(cls, name: str, problems: Sequence[str], well: str) -> Check:
@@ -39,15 +41,35 @@ class Check:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return cls(name, not problems, f"{problems[0]}{more}" if problems else well)
 
+    @classmethod
+    def undecided(cls, name: str, why: str) -> Check:
+        """Return a check that cannot be decided here."""
+        return cls(name, passed=True, message=why, is_open=True)
 
-def fresh_hashes(shards: ShardSet, progress: Progress) -> list[str]:
-    """Return the SHA-256 of every shard as it is now, whatever is known of it."""
+
+def fresh_hashes(
+    shards: ShardSet, progress: Progress, known: Mapping[tuple[int, int], str] | None = None
+) -> list[str]:
+    """Return the SHA-256 of every shard as it is now, whatever is known of it.
+
+    Args:
+        shards: the set.
+        progress: told about every shard.
+        known: hashes that were computed just now, by device and number of the file: of a poisoned
+            set, many shards are links to the clean ones.
+    """
     hashes = []
     for number, shard in enumerate(shards.shards):
         progress("hashing shards", number, len(shards.shards))
-        hashes.append(sha256_file(shard.path))
+        hashes.append((known or {}).get(file_number(shard.path)) or sha256_file(shard.path))
     progress("hashing shards", len(shards.shards), len(shards.shards))
     return hashes
+
+
+def file_number(path: Path) -> tuple[int, int]:
+    """Return device and number of a file, which all links to it share."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def set_checks(

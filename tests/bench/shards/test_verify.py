@@ -158,7 +158,7 @@ def test_ledger_of_another_set_is_found(base: ShardSet, clean: ShardSet) -> None
     made = poisoned(base)
     assert "ledger" in failed(verify(Path(base.source), made.ledger))
     report = failed(verify(Path(made.shards.source), made.ledger, clean))
-    assert "names as its base" in report["ledger"]
+    assert "names as its base" in report["clean set"]
     made.ledger.write_text("{")
     assert "not valid JSON" in failed(verify(Path(made.shards.source), made.ledger))["ledger"]
 
