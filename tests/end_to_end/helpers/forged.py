@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from clipbench.shards import manifest as manifests
 
@@ -21,11 +23,12 @@ Head, Rows = dict[str, Any], pd.DataFrame
 def forge(folder: Path, change: Callable[[Head, Rows], Rows | None]) -> None:
     """Change the ledger of a poisoned set, and give its rows their hash."""
     path = folder / "ledger" / "ledger.json"
-    head, rows = json.loads(path.read_text()), pd.read_parquet(path.with_suffix(".parquet"))
-    rows = rows.astype({"caption_before": object})
+    head, table = json.loads(path.read_text()), pq.read_table(path.with_suffix(".parquet"))
+    rows = table.to_pandas().astype({"caption_before": object})
     changed = change(head, rows)
+    new = (rows if changed is None else changed).reset_index(drop=True)
     buffer = io.BytesIO()
-    (rows if changed is None else changed).reset_index(drop=True).to_parquet(buffer, index=False)
+    pq.write_table(pa.Table.from_pandas(new, schema=table.schema, preserve_index=False), buffer)
     path.with_suffix(".parquet").write_bytes(buffer.getvalue())
     head["rows_sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
     path.write_text(json.dumps(head))
