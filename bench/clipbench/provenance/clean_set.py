@@ -15,6 +15,7 @@ from clipbench import registry
 from clipbench.boundary import datasets
 from clipbench.errors import BadInput, BadSetting, CorruptData
 from clipbench.locations import content_in, location_fields
+from clipbench.naming import registered_only
 from clipbench.pipeline.identity import training_content
 from clipbench.plugins import OURS
 from clipbench.progress import Reporter
@@ -112,7 +113,7 @@ class CleanSet:
         cls = registry.load("dataset", Spec(name))
         if cls.__module__.partition(".")[0] not in OURS or location_fields(cls):
             return None
-        with registry.registered_only():
+        with registered_only():
             source = registry.build("dataset", spec)
         added = ledger.count if ledger.mode == "insert" else 0
         if datasets.num_pairs(source) != len(shards) - added:

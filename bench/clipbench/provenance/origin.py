@@ -7,19 +7,18 @@ nothing of where anything lies; all else is for the person at the keyboard to na
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from clipbench import registry
-from clipbench.architectures import architecture_names
 from clipbench.contracts import Attack, Crafted, Scene
-from clipbench.errors import BadSetting
+from clipbench.errors import BadSetting, UnknownName
 from clipbench.heldout import HeldOut
-from clipbench.locations import by_content, location_fields
+from clipbench.locations import by_content, content_in, location_fields
+from clipbench.naming import Allowed, registered_only
 from clipbench.pipeline.identity import contents_of
-from clipbench.plugins import Kind, missing_members
+from clipbench.plugins import missing_members
 from clipbench.provenance.clean_set import CleanSet, judged
 from clipbench.shards import made_again
 from clipbench.shards import manifest as manifests
@@ -28,10 +27,8 @@ from clipbench.shards.ledger import Ledger
 from clipbench.shards.poison_checks import Again
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.set_checks import Check
-from clipbench.specs import Spec
 
 _AGAIN, _LEARNED = "made again", "learned"
-_PLACE = re.compile(r"[/\\\\]|\.py\b|\w:\w+://|pipe:|hf-hub:|local-dir:", re.IGNORECASE)
 _LARGE = 2 * 10**9  # bytes of test images that are drawn on the word of a ledger
 
 
@@ -66,7 +63,7 @@ class LedgerOrigin:
         self._check_evals(ledger)
         data = Again(self.clean.check(ledger, shards, base))
         try:
-            with registry.registered_only(self.allowed):
+            with registered_only(self.allowed, places=True):  # what is named was looked at
                 attack, scene = self._attack(ledger), self._scene(ledger, shards)
                 return [*self._made(ledger, shards, base, attack, scene), data]
         except _OpenQuestion as reason:
@@ -119,37 +116,22 @@ class LedgerOrigin:
 
     def _attack(self, ledger: Ledger) -> Attack:
         """Return the attack of a ledger, before it learned anything."""
-        name = self._usable("attack", ledger.attack, ledger.code.get("attack"))
-        spec = {**ledger.parameters, "name": name}
-        cls = registry.load("attack", Spec(name))
-        for field, mark in location_fields(cls).items():
-            value = spec.get(field)
-            if mark.kind != "model" and value not in (None, (), []):
-                raise _OpenQuestion(f"{ledger.attack} reads a file, {field}, that was not named")
-            if mark.kind == "model" and value not in architecture_names():
-                raise _OpenQuestion(f"{ledger.attack} has a {field} that is no model known by name")
-        place = next(filter(_PLACE.search, _texts(ledger.parameters)), None)
-        if place is not None:
-            raise _OpenQuestion(f"a parameter of {ledger.attack} may name a place, {place!r}")
+        told = {**ledger.parameters, "name": ledger.attack}
+        try:
+            spec = Allowed.of(self.allowed).usable(
+                "attack", told, ledger.code.get("attack"), "the ledger's attack"
+            )
+        except (BadSetting, UnknownName) as error:
+            raise _OpenQuestion(str(error)) from error
+        cls = registry.load("attack", spec)
+        for field in location_fields(cls):
+            if content_in(spec.get(field)):
+                raise _OpenQuestion(f"{ledger.attack} reads a file, {field}, that lies elsewhere")
         attack: Attack = registry.build("attack", spec)
         fields = {item.name for item in dataclasses.fields(cls)}
         if ledger.crafted and not (isinstance(attack, Crafted) and set(ledger.crafted) <= fields):
             raise BadSetting(f"it learns no {', '.join(ledger.crafted)}")
         return attack
-
-    def _usable(self, kind: Kind, name: str, sha256: str | None) -> str:
-        """Return the name of a plugin that may be imported."""
-        if sha256 is not None:
-            for file in self.allowed:
-                if registry.code_sha256(file) == sha256:
-                    return file
-            raise _OpenQuestion(
-                f"the {kind} {name!r} is a file of its own (SHA-256 {sha256[:16]}...), which is"
-                " not run; read it, and name it with --allow"
-            )
-        if name in registry.names(kind) or (name in self.allowed and ":" in name):
-            return name
-        raise _OpenQuestion(f"the {kind} {name!r} is not installed, and is not run")
 
     def _scene(self, ledger: Ledger, shards: ShardSet) -> Scene:
         """Return what the attacker of a ledger knew."""
@@ -185,9 +167,11 @@ class LedgerOrigin:
     def _refuse_unknown(self, spec: Mapping[str, Any], shards: ShardSet) -> None:
         """Refuse test images that are not there for whoever knows their name and parameters."""
         name = str(spec.get("name"))
-        if name not in registry.names("dataset"):
-            raise _OpenQuestion(f"the data set {name!r} is not installed, and is not run")
-        cls = registry.load("dataset", Spec(name))
+        try:
+            Allowed().check("dataset", spec, "the ledger's test images")
+        except (BadSetting, UnknownName) as error:
+            raise _OpenQuestion(str(error)) from error
+        cls = registry.load("dataset", spec)
         if any(spec.get(field) not in (None, (), []) for field in location_fields(cls)):
             raise _OpenQuestion(
                 f"the test images of {name} are known by their content alone; name them with --eval"
@@ -198,18 +182,6 @@ class LedgerOrigin:
         counts = [value for key, value in spec.items() if key in ("test_size", "targets_size")]
         if sum(value for value in counts if isinstance(value, int)) * height * width * 3 > _LARGE:
             raise _OpenQuestion(f"the data set {name!r} would have too many test images")
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Yield all texts in a value out of JSON."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _texts(item)
 
 
 def _learns(attack: Attack) -> bool:
