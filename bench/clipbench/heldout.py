@@ -11,6 +11,7 @@ from clipbench import registry
 from clipbench.boundary import datasets
 from clipbench.contracts import EvaluationSet, EvaluationSource, LabelledImages, Scene
 from clipbench.errors import BadSetting
+from clipbench.locations import split
 from clipbench.plugins import missing_members
 from clipbench.shards.remote import is_remote
 from clipbench.shards.sources import expand
@@ -85,7 +86,7 @@ def _check_shards(spec: SpecLike) -> None:
     parsed = registry.parse("dataset", spec)
     path = parsed.parameters.get("path")
     if parsed.name == registry.SHARDS and isinstance(path, str) and not is_remote(path):
-        expand("::".join(str(Path(part).expanduser()) for part in path.split("::")))
+        expand("::".join(str(Path(part).expanduser()) for part in split(path)))
 
 
 def _evaluation_source(spec: SpecLike, hint: str) -> EvaluationSource:

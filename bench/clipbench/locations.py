@@ -64,6 +64,7 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _PIPE = "pipe:"
 _FOLDER = "local-dir:"  # open_clip's prefix of a folder with a model in it
 _LONGEST = 80  # characters of a short name
+_JOINT = "::"  # between several locations in one text
 
 
 def location_fields(cls: type) -> dict[str, Located]:
@@ -95,6 +96,34 @@ def _mark(hint: Any) -> Mark | None:
     if not found or None in naming:
         return None
     return naming[0] if naming else Plain()
+
+
+# ------------------------------------------------------------------------------ several
+
+
+def split(text: str) -> list[str]:
+    """Return the locations of a text, which ``::`` joins.
+
+    A folder may have ``::`` in its name, and so the cache, where clean shards lie: two parts that
+    are, with their joint, the name of something that is there are one location.
+    """
+    found: list[str] = []
+    for part in text.split(_JOINT):
+        if found and _is_there(found[-1], part):
+            found[-1] = f"{found[-1]}{_JOINT}{part}"
+        else:
+            found.append(part)
+    return found
+
+
+def _is_there(before: str, part: str) -> bool:
+    """Tell whether two parts with their joint are a path, or begin one up to the next slash."""
+    if any(_SCHEME.match(text) or text.lower().startswith(_PIPE) for text in (before, part)):
+        return False
+    try:
+        return Path(f"{before}{_JOINT}{part.partition('/')[0]}").expanduser().exists()
+    except (OSError, RuntimeError, ValueError):  # a name that no file can have, a home of nobody
+        return False
 
 
 # ------------------------------------------------------------------------------ content
@@ -144,7 +173,7 @@ def _spec(content: Mapping[str, Any], field: str) -> tuple[Any, str]:
 
 def short(text: str) -> str:
     """Return a short name of what lies somewhere: the last part of each path or address."""
-    names = "::".join(_last(part) for part in text.split("::"))
+    names = _JOINT.join(map(_last, split(text)))
     return names if len(names) <= _LONGEST else f"{names[: _LONGEST - 1]}…"
 
 
@@ -167,7 +196,7 @@ def redacted(text: str) -> str:
     command all but the program. Nothing is put in their place that could be guessed back, as the
     hash of a short password could: that two records mean the same data, their content says.
     """
-    return "::".join(_without_secret(part) for part in text.split("::"))
+    return _JOINT.join(map(_without_secret, split(text)))
 
 
 def _without_secret(part: str) -> str:
@@ -190,7 +219,7 @@ def _without_secret(part: str) -> str:
 
 def absolute(text: str) -> str:
     """Return a location so that it means the same in every folder; addresses stay as they are."""
-    return "::".join(map(_absolute, text.split("::")))
+    return _JOINT.join(map(_absolute, split(text)))
 
 
 def _absolute(part: str) -> str:

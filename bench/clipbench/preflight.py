@@ -14,7 +14,7 @@ from pathlib import Path
 from clipbench import registry
 from clipbench.architectures import architecture, architecture_names
 from clipbench.errors import BadSetting, MissingData, UnknownName
-from clipbench.locations import content_in, location_fields, texts
+from clipbench.locations import content_in, location_fields, split, texts
 from clipbench.plugins import Kind
 from clipbench.request import Request
 from clipbench.settings import TrainSettings, parse_rate
@@ -53,7 +53,7 @@ def check(request: Request, *, outputs: Iterable[Path] = (), inputs: Iterable[Pa
         for name, where in _locations(spec):
             _check_there(where, "file or folder", f" ({name})")
     for path in inputs:
-        for part in str(path).split("::"):
+        for part in split(str(path)):
             _check_there(part, "file or folder")
     for folder in (*outputs, request.cache):
         _check_writable(folder)
@@ -102,7 +102,7 @@ def _locations(spec: SpecLike) -> Iterator[tuple[str, str]]:
             continue
         where = f"{registry.short_name(parsed.name)}.{name}"
         for text in texts(coerce(value, types[name], where)):
-            yield from ((where, part) for part in text.split("::"))
+            yield from ((where, part) for part in split(text))
 
 
 def _check_there(where: str | Path, what: str, field: str = "") -> None:

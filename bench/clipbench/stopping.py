@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -119,7 +119,8 @@ def _hear(number: int, _: FrameType | None) -> None:
     if not _state.at_step or _state.asked is not None:
         raise Stopped(number)
     _state.asked = number
-    os.write(2, b"\nstopping after this step, with a checkpoint; once more stops at once\n")
+    with suppress(OSError):  # nobody may be there to read it: the terminal has closed
+        os.write(2, b"\nstopping after this step, with a checkpoint; once more stops at once\n")
 
 
 @contextmanager

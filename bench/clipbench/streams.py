@@ -138,7 +138,7 @@ def print_path(path: Path | str) -> None:
 @contextmanager
 def screens() -> Iterator[None]:
     """Put a screen before standard output and error while it lasts."""
-    open_streams()
+    _open_streams()
     before = sys.stdout, sys.stderr
     protect()
     try:
@@ -148,7 +148,11 @@ def screens() -> Iterator[None]:
 
 
 def protect() -> None:
-    """Put a screen before standard output and error of this process, where there is none."""
+    """Put a screen before standard output and error of this process, where there is none.
+
+    For processes that `screens` does not last in: those that a command starts afresh.
+    """
+    _open_streams()
     for name in _NAMES[1:]:
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper):
@@ -165,7 +169,7 @@ def lost_output() -> OSError | None:
     return None if error is None or error.errno in (errno.EPIPE, errno.ECONNRESET) else error
 
 
-def open_streams() -> None:
+def _open_streams() -> None:
     """Let a closed standard stream be as one from, or to, nowhere.
 
     Python has None for it, which nobody who prints expects; and the first file that is opened gets

@@ -16,7 +16,7 @@ from typing import Any
 
 from clipbench.contracts import Progress, Recipe, no_progress
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.locations import Location, Word
+from clipbench.locations import Location, Word, split
 from clipbench.shards import sizes
 from clipbench.shards.fields import read as read_fields
 from clipbench.shards.importing import Entry
@@ -51,7 +51,7 @@ class Shards:
     @property
     def source(self) -> str:
         """The path with the home folder in place of ``~``."""
-        parts = self.path.split("::")
+        parts = split(self.path)
         return "::".join(str(Path(p).expanduser()) if p.startswith("~") else p for p in parts)
 
     def with_pairs(self, minimum: int) -> Shards:  # noqa: ARG002

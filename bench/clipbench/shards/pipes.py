@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from clipbench.errors import BadSetting
+from clipbench.locations import split
 
 PREFIX = "pipe:"
 _typed: set[str] = set()
@@ -21,7 +22,7 @@ def allow(sources: Iterable[str]) -> None:
     Args:
         sources: parts joined by ``::``, as `clipbench.shards.remote.fetch` takes them.
     """
-    parts = (part for source in sources for part in source.split("::"))
+    parts = (part for source in sources for part in split(source))
     _typed.update(part for part in parts if part.lower().startswith(PREFIX))
 
 

@@ -12,6 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
 from clipbench.errors import LostProcess
+from clipbench.streams import protect
 
 Context = TypeVar("Context")
 Result = TypeVar("Result")
@@ -66,6 +67,7 @@ def in_processes(
 
 def _end_with_parent() -> None:
     """Leave when the parent is gone, however it went; Ctrl-C is the parent's business."""
+    protect()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None

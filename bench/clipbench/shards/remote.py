@@ -16,6 +16,7 @@ import braceexpand
 from clipbench.contracts import Progress, no_progress
 from clipbench.durable import make_folder
 from clipbench.errors import BadSetting
+from clipbench.locations import split
 from clipbench.shards import pipes
 from clipbench.shards.remote_shard import CommandShard, RemoteShard, UrlShard
 
@@ -25,7 +26,7 @@ _AT_ONCE = 4  # shards fetched side by side
 
 def is_remote(source: str | Path) -> bool:
     """Tell whether a source, or a part of it, is a URL or a command."""
-    return not isinstance(source, Path) and any(map(_SCHEME.match, source.split("::")))
+    return not isinstance(source, Path) and any(map(_SCHEME.match, split(source)))
 
 
 def fetch(source: str, cache: Path, progress: Progress = no_progress) -> list[Path]:
@@ -44,7 +45,7 @@ def fetch(source: str, cache: Path, progress: Progress = no_progress) -> list[Pa
         CorruptData: a shard is not the one that was asked for.
         ClipbenchError: the network or the disk gave out; the same command goes on from there.
     """
-    parts = [shard for part in source.split("::") for shard in _shards_of(part)]
+    parts = [shard for part in split(source) for shard in _shards_of(part)]
     missing = [part for part in parts if isinstance(part, RemoteShard) and not part.is_whole(cache)]
     unique = list({part.identity: part for part in missing}.values())
     if unique:
@@ -69,7 +70,7 @@ def fetched(source: str, cache: Path) -> list[Path] | None:
     Raises:
         BadSetting: what `fetch` refuses.
     """
-    parts = [shard for part in source.split("::") for shard in _shards_of(part)]
+    parts = [shard for part in split(source) for shard in _shards_of(part)]
     if not all(part.is_whole(cache) for part in parts if isinstance(part, RemoteShard)):
         return None
     return [part.path(cache) if isinstance(part, RemoteShard) else part for part in parts]

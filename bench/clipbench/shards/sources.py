@@ -9,6 +9,7 @@ from pathlib import Path
 import braceexpand
 
 from clipbench.errors import BadSetting, MissingData
+from clipbench.locations import split
 
 _IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _A_LOOK = 200  # entries of a folder; there may be millions
@@ -26,7 +27,7 @@ def expand(source: str | Path) -> list[Path]:
         BadSetting: a part is remote, or its braces don't match.
         MissingData: a part is not there, or a folder without tars.
     """
-    parts = [source] if isinstance(source, Path) else source.split("::")
+    parts = [source] if isinstance(source, Path) else split(source)
     paths = [path for part in parts for path in _expand_part(part)]
     seen: set[Path] = set()
     for path in paths:

@@ -24,6 +24,7 @@ from clipbench.progress import Reporter
 from clipbench.stopping import Stopped, handing_on
 from clipbench.sweep.workers import Event, do_one
 from clipbench.threads import share_processors, use_threads
+from clipbench.visible import visible
 
 if TYPE_CHECKING:
     from clipbench.sweep.sweep import Executor
@@ -96,8 +97,13 @@ def slurm_executor(
             "--executor slurm needs submitit; install it with `pip install 'clipbench[slurm]'`."
         ) from error
     for handler in logging.getLogger("submitit").handlers:
-        if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+        if type(handler) is logging.StreamHandler:
             handler.setStream(sys.stderr)  # what is on standard output is for programs
+    for name, text in {"--out": str(out.resolve()), **settings}.items():
+        if visible(text) != text:  # these stand in a script, a setting a line
+            raise BadSetting(
+                f"{name} has a character that no job script can hold: {visible(text)}."
+            )
     given = {
         f"slurm_{key}": int(text) if text.isdigit() else text for key, text in settings.items()
     }

@@ -18,6 +18,7 @@ from clipbench.config import RunConfig
 from clipbench.errors import ClipbenchError
 from clipbench.progress import Reporter
 from clipbench.stopping import Stopped, listening
+from clipbench.streams import protect
 from clipbench.sweep.placing import Placing
 from clipbench.threads import share_processors, use_threads
 
@@ -208,6 +209,7 @@ class _Telling(Reporter):
 
 def _serve(pipe: Connection, do: Do, cache: Path, out: Path, threads: int, gpu: str | None) -> None:
     """Do the runs that come through the pipe until it is closed."""
+    protect()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears it and ends this one
