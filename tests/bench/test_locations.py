@@ -93,3 +93,20 @@ def test_the_hash_of_a_run_has_contents_and_not_paths() -> None:
     assert known[0].known_by({"data.path": "f" * 64}).sha256() != known[0].sha256()
     drawn = resolve(data="shapes:size=100")
     assert drawn.known_by({}).sha256() == drawn.sha256()
+
+
+def test_a_folder_may_have_the_joint_in_its_name(tmp_path: Path) -> None:
+    """What is there is one place, alone or among others; what is not is several."""
+    folder = tmp_path / "a::b"
+    (folder / "set").mkdir(parents=True)
+    other = f"{tmp_path}/c.tar"
+    assert locations.split(f"{folder}") == [f"{folder}"]
+    assert locations.split(f"{folder}/set/{{0..3}}.tar::{other}") == [
+        f"{folder}/set/{{0..3}}.tar",
+        other,
+    ]
+    assert locations.split(f"{other}::{folder}/set") == [other, f"{folder}/set"]
+    assert locations.split(f"{tmp_path}/a::c") == [f"{tmp_path}/a", "c"]
+    assert locations.split(f"{tmp_path}/a::pipe:b") == [f"{tmp_path}/a", "pipe:b"]
+    assert locations.split("https://h/a::https://h/b") == ["https://h/a", "https://h/b"]
+    assert locations.short(str(folder)) == "a::b"

@@ -150,3 +150,13 @@ def test_where_there_is_no_slurm_it_says_so(
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BadSetting, match="--executor slurm can't be used here"):
         slurm_executor(tmp_path, tmp_path, settings={}, threads=1)
+
+
+def test_no_line_of_a_path_becomes_one_of_a_job_script(tmp_path: Path) -> None:
+    """Slurm would run it, or take it for a setting."""
+    for out, settings in (
+        (tmp_path / "a\n#SBATCH --uid=0", {}),
+        (tmp_path, {"account": "a\nrm"}),
+    ):
+        with pytest.raises(BadSetting, match="has a character that no job script can hold"):
+            slurm_executor(tmp_path, out, settings=settings, threads=1)
