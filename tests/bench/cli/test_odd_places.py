@@ -18,7 +18,10 @@ TRAINING = ["--model", "shapes-32", "--epochs", "1", "--batch-size", "64", "--wa
 
 @pytest.mark.parametrize("name", [ODD])
 def test_all_commands_go_on_to_the_end(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfdbinary: pytest.CaptureFixture[bytes],
 ) -> None:
     """What one writes there the next one reads; every file is whole, and JSON is JSON."""
     base = tmp_path / name
@@ -28,9 +31,9 @@ def test_all_commands_go_on_to_the_end(
 
     def do(*words: str | Path) -> str:
         status = main([*map(str, words)])
-        said = capfd.readouterr()
-        assert status == 0, said.err
-        return said.out
+        said = capfdbinary.readouterr()
+        assert status == 0, ascii(said.err)
+        return os.fsdecode(said.out)
 
     attack, evals = ["--attack", "badnets", "--poisons", "5"], ["--eval", SHAPES]
     do("data", SHAPES, "--out", base / "set", "-q")
