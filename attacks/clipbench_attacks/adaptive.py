@@ -66,6 +66,12 @@ class Adaptive(HasSurrogate):
         """That of the base attack."""
         return self._attack().mode
 
+    @property
+    def at_size(self) -> int | tuple[int | None, ...] | None:
+        """That of the base attack, where it has one."""
+        found: int | tuple[int | None, ...] | None = getattr(self._attack(), "at_size", None)
+        return found
+
     def num_targets(self, count: int) -> int:
         """Return the number of targets of the base attack."""
         return self._attack().num_targets(count)

@@ -63,6 +63,11 @@ class MultiTrigger:
                     "two targets; name each once, or with other parameters."
                 )
 
+    @property
+    def at_size(self) -> tuple[int | None, ...]:
+        """Those of the backdoors, one of which makes any triggered image."""
+        return tuple(registry.build("attack", name).at_size for name in self.triggers)
+
     def num_targets(self, count: int) -> int:
         """Return the number of backdoors, or of poisons where there are fewer."""
         return min(count, len(self.triggers))

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
-from clipbench import locations, registry
+from clipbench import codes, locations, registry
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.plugins import missing_members
+from clipbench.plugins import Kind, missing_members
 from clipbench.settings import OnError, TrainSettings, check_train_fields, parse_rate
 from clipbench.specs import SpecLike, coerce
 
@@ -44,7 +44,8 @@ class RunConfig:
         poisons: the number of poisons, where that was given instead of a rate.
         seed: the only integer from which all generators come.
         train: the training settings.
-        code: SHA-256 of each plugin that is a file of its own, by kind.
+        code: SHA-256 of each plugin that is a file of its own, by where it is named, see
+            `clipbench.codes`.
         explicit: the training settings that were asked for, as opposed to recipe and defaults;
             not part of the hash, needed to resolve a control in the same way.
         metrics: further metrics: ``name`` and all parameters; not part of the hash, since they
@@ -132,7 +133,7 @@ class RunConfig:
     def without_attack(self) -> RunConfig:
         """Return the clean control: the same data, defence and training, and no poison."""
         clean = registry.resolve("attack", NO_ATTACK)
-        code = {kind: value for kind, value in self.code.items() if kind != "attack"}
+        code = {k: value for k, value in self.code.items() if codes.slot_of(k) != "attack"}
         contents = None if self.contents is None else _without(self.contents, "attack.")
         return dataclasses.replace(
             self, attack=clean, rate_text=None, poisons=None, code=code, contents=contents
@@ -222,9 +223,8 @@ class RunConfig:
         specs |= {f"evals[{number}]": spec for number, spec in enumerate(content["evals"])}
         if self.trusted is not None:
             specs["trusted"] = content["trusted"]
-        for kind, spec in specs.items():
-            if kind in self.code:  # the content of the file counts, not the path to it
-                spec["name"] = registry.short_name(spec["name"])
+        for slot, spec in specs.items():
+            codes.shorten(slot, spec, self.code)
         return content
 
     def sha256(self) -> str:
@@ -293,17 +293,22 @@ def resolve(
     special = dict(recipe.defenses.get(registry.short_name(name), {}))
     explicit = dict(check_train_fields(train or {}))
     settings = {**recipe.train, **special.pop("train", {}), **explicit}
-    specs = {
+    specs: dict[Kind, dict[str, Any]] = {
         "dataset": {"name": data_name, **registry.spec_of(dataset)},
         "attack": registry.resolve("attack", attack),
         "defense": registry.resolve("defense", defense, special),
     }
     held_out = tuple(registry.resolve("dataset", spec) for spec in evals)
     clean = _trusted(trusted, dataset, specs)
-    coded = {**specs, **{f"evals[{number}]": spec for number, spec in enumerate(held_out)}}
+    coded: list[tuple[Kind, str, Mapping[str, Any]]] = [
+        (kind, kind, spec) for kind, spec in specs.items()
+    ]
+    coded += [("dataset", f"evals[{number}]", spec) for number, spec in enumerate(held_out)]
     if clean is not None:
-        coded["trusted"] = clean
-    hashes = {kind: registry.code_sha256(spec["name"]) for kind, spec in coded.items()}
+        coded.append(("dataset", "trusted", clean))
+    code: dict[str, str] = {}
+    for kind, slot, spec in coded:
+        code |= codes.hashes(kind, slot, spec)
     return RunConfig(
         data=specs["dataset"],
         evals=held_out,
@@ -313,7 +318,7 @@ def resolve(
         poisons=count,
         seed=coerce(seed, int, "seed"),
         train=TrainSettings.from_mapping(settings),
-        code={kind: value for kind, value in hashes.items() if value is not None},
+        code=code,
         explicit=explicit,
         metrics=tuple(registry.resolve("metric", spec) for spec in metrics),
         on_error=on_error,
@@ -332,7 +337,7 @@ def _check_training_source(spec: SpecLike, option: str) -> None:
 
 
 def _trusted(
-    trusted: SpecLike | None, dataset: Any, specs: Mapping[str, Mapping[str, Any]]
+    trusted: SpecLike | None, dataset: Any, specs: Mapping[Kind, Mapping[str, Any]]
 ) -> dict[str, Any] | None:
     """Return the source of trusted pairs, where the defence needs one and one was given.
 
@@ -349,7 +354,8 @@ def _trusted(
         found: dict[str, Any] = registry.resolve("dataset", trusted)
         return found
     if not isinstance(dataset, HasTrusted):
-        name, data = (registry.short_name(specs[kind]["name"]) for kind in ("defense", "dataset"))
+        name = registry.short_name(specs["defense"]["name"])
+        data = registry.short_name(specs["dataset"]["name"])
         raise BadSetting(
             f"The defence {name!r} needs {size:,} pairs that are known to be clean, and the data"
             f" set {data!r} holds none out; give some with --trusted, e.g. --trusted clean-shards/."

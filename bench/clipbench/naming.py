@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from clipbench import registry
+from clipbench import codes, registry
 from clipbench.architectures import architecture
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.locations import Located, Names, Plain, content_in, marks, texts
@@ -85,35 +85,47 @@ class Allowed:
         self.check_values(registry.load(kind, parsed), parsed.parameters, field)
 
     def usable(
-        self, kind: Kind, spec: Mapping[str, Any], sha256: str | None, field: str
+        self,
+        kind: Kind,
+        spec: Mapping[str, Any],
+        code: Mapping[str, str],
+        slot: str,
+        field: str = "",
     ) -> dict[str, Any]:
         """Return a spec of a record, whose plugin and all that it names may be used.
 
         Args:
             kind: what it is.
             spec: its name and parameters.
-            sha256: of the plugin's file where it is one; records tell the content, not the path.
-            field: where the spec was read, for the message.
+            code: SHA-256 of plugins that are files, by where they are named, see `clipbench.codes`;
+                records tell the content, not the path.
+            slot: where the spec stands in the configuration.
+            field: where the spec was read, for the message; empty: `slot`.
 
         Raises:
             BadSetting: naming the field, and what to type.
             UnknownName: no plugin has this name.
         """
-        name = str(spec["name"])
-        if sha256 is not None:
-            files = {registry.code_sha256(f): f for f in self.names if f.endswith(".py")}
+        name, field = str(spec["name"]), field or slot
+        files = {registry.code_sha256(f): f for f in self.names if f.endswith(".py")}
+
+        def file_of(named: str, sha256: str) -> str:
             if sha256 not in files:
                 raise BadSetting(
-                    f"The {kind} {name!r} is a file of its own (SHA-256 {sha256[:16]}...); read"
+                    f"The {kind} {named!r} is a file of its own (SHA-256 {sha256[:16]}...); read"
                     " that file, and name it with --allow to have it run."
                 )
-            name = files[sha256]
+            return files[sha256]
+
+        if slot in code:
+            name = file_of(name, code[slot])
         elif name.endswith(".py"):
             raise BadSetting(
                 f"{field} names the file {_shown(name)!r} and not its SHA-256, so that nobody can"
                 " tell what code it was; not even --allow has it run."
             )
         found = {**spec, "name": name}
+        codes.rename(slot, found, code, file_of)
         self.check(kind, found, field)
         return found
 

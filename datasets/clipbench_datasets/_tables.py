@@ -18,6 +18,7 @@ from clipbench.errors import CorruptData
 
 Quotes = Literal["csv", "plain"]
 _MOST_LINES = 1_000  # of one field; no caption has more
+_BEFORE_ITS_END = "a quotation mark ends a field before its end"
 _MOST = 1 << 24  # characters of one field
 
 
@@ -41,6 +42,7 @@ def rows(
     quotes: Quotes = "csv",
     *,
     first: int = 1,
+    width: int | None = None,
     is_row: Callable[[Sequence[str]], bool] = lambda cells: False,  # noqa: ARG005
 ) -> Iterator[Row]:
     """Yield the rows of a table.
@@ -51,6 +53,9 @@ def rows(
         quotes: csv, a field in quotation marks may hold separators, line ends and doubled marks;
             plain, they are characters like any other.
         first: number of the first line.
+        width: fields of every row, where known. A row that has as many where its marks are text,
+            and that can't be quoted as it stands, such as ``"Best friends" at the beach``, is
+            taken as text.
         is_row: tells, of what one line of a quoted field holds, whether it is a row by itself; the
             field was then never meant to reach so far.
     """
@@ -72,6 +77,8 @@ def rows(
         cells, problem = _quoted(line, following(), taken, separator)
         if problem is None and taken and any(map(is_row, _lines_within(cells, separator))):
             problem = "a quotation mark opens a field that holds the rows behind it"
+        if problem == _BEFORE_ITS_END and not taken and len(_plain(line, separator)) == width:
+            cells, problem = _plain(line, separator), None
         if problem is not None:
             waiting.extendleft(reversed(taken))
             cells, taken = [], []
@@ -131,5 +138,5 @@ def _quoted(
         if taken or "end of data" in str(error):
             return [], "a quotation mark opens a field that none ends"
         if "expected after" in str(error):
-            return [], "a quotation mark ends a field before its end"
+            return [], _BEFORE_ITS_END
         return [], str(error)

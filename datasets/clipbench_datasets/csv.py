@@ -88,13 +88,16 @@ class Csv(training.LooseTraining):
         files.require_folder(self._folder, "folder of images")
         delimiter = self._delimiter()
         with self._lines() as lines:
-            image, caption = self._columns(_header(lines, delimiter), delimiter)
+            header = _header(lines, delimiter)
+            image, caption = self._columns(header, delimiter)
 
             def is_row(cells: Sequence[str]) -> bool:
                 return len(cells) > max(image, caption) and _names_image(cells[image])
 
-            rows = tables.rows(lines, delimiter, self.quotes, first=2, is_row=is_row)
-            for number, row in enumerate(rows, 1):
+            found = tables.rows(
+                lines, delimiter, self.quotes, first=2, width=len(header), is_row=is_row
+            )
+            for number, row in enumerate(found, 1):
                 if row.cells or row.problem:
                     yield self._entry(number, row, image, caption)
 

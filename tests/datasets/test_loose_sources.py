@@ -139,6 +139,24 @@ def test_a_caption_that_begins_with_a_quotation_mark_takes_no_other_row(
     assert plain.captions() == [caption for _, caption in rows]
 
 
+@pytest.mark.parametrize("separator", ["\t", ","])
+def test_a_caption_that_begins_with_quoted_words_is_text(tmp_path: Path, separator: str) -> None:
+    """It can't be a quoted field; its marks stay, as in no other reader. A row too long is none."""
+    path = layouts.csv_file(tmp_path, separator)
+    captions = [
+        '"Best friends" at the beach',
+        "plain",
+        f'"whole{separator} and quoted"',
+        '"a"" b" c',
+    ]
+    rows = [f"images/{number}.jpg{separator}{text}" for number, text in enumerate(captions)]
+    odd = f'images/4.jpg{separator}"Best friends" at{separator} the beach'
+    path.write_text("\n".join([f"filepath{separator}title", *rows, odd, ""]))
+    shards = imported(f"csv:path={path}", tmp_path / "out")
+    assert shards.captions() == [*captions[:2], f"whole{separator} and quoted", captions[3]]
+    assert reasons(tmp_path / "out") == {"wrongly quoted": 1}
+
+
 def test_a_quoted_caption_may_have_several_lines(tmp_path: Path) -> None:
     """As other readers of CSV take it; the rows are counted as before."""
     path = layouts.csv_file(tmp_path, ",")

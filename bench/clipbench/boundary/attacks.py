@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
 from typing import Any
 
@@ -167,8 +167,9 @@ def trigger(attack: Attack) -> Callable[[Image], Image] | None:
         raise call.broken(
             f"it must return a function of an image, or None. Got {kind_of(function)}."
         )
-    side = getattr(attack, "at_size", None)
-    return CheckedTrigger(call, function, side if isinstance(side, int) else None)
+    told = getattr(attack, "at_size", None)  # of an attack made of others, what each of them says
+    sides = told if isinstance(told, tuple) else (told,)
+    return CheckedTrigger(call, function, [s if isinstance(s, int) else None for s in sides])
 
 
 class CheckedTrigger:
@@ -177,13 +178,14 @@ class CheckedTrigger:
     Args:
         call: the call it came from.
         function: the trigger.
-        side: of the square that it fits images to first, in pixels; None: it keeps their shape.
+        sides: of the squares that it may fit images to first, in pixels; None among them: it may
+            keep their shape.
     """
 
     def __init__(
-        self, call: Call, function: Callable[[Image], Image], side: int | None = None
+        self, call: Call, function: Callable[[Image], Image], sides: Sequence[int | None] = (None,)
     ) -> None:
-        self._call, self._function, self._side = call, function, side
+        self._call, self._function, self._sides = call, function, sides
         self._is_known = False  # to make the same of the same
 
     def __call__(self, image: Image) -> Image:
@@ -210,8 +212,8 @@ class CheckedTrigger:
         with self._call:
             made: Any = self._function(handed)
         seal.check(self._call)
-        wanted = handed.shape if self._side is None else (self._side, self._side, 3)
-        if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape != wanted:
+        wanted = [handed.shape if side is None else (side, side, 3) for side in self._sides]
+        if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape not in wanted:
             raise self._call.broken(
                 f"a trigger is a pure function (H, W, 3) -> (H, W, 3) of uint8 images; of"
                 f" {kind_of(handed)} it made {kind_of(made)}.",

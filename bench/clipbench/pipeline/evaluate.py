@@ -162,7 +162,7 @@ def _named_by(book: Ledger, may: Allowed, *, sources: bool) -> _Named:
     """
 
     def usable(kind: Kind, spec: Mapping[str, Any], slot: str) -> SpecLike:
-        return may.usable(kind, spec, book.code.get(slot), f"{slot} of {book.path}")
+        return may.usable(kind, spec, book.code, slot, f"{slot} of {book.path}")
 
     attack = usable("attack", {"name": book.attack, **book.parameters, **book.crafted}, "attack")
     if not sources:

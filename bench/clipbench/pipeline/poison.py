@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from clipbench.codes import slot_of
 from clipbench.config import RunConfig
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.leaderboard.result import config_hash
@@ -101,7 +102,7 @@ def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
         "data": told["data"],
         "evals": told["evals"],
         "attack": told["attack"],
-        "code": {kind: config.code[kind] for kind in config.code if kind != "defense"},
+        "code": {k: config.code[k] for k in config.code if slot_of(k) != "defense"},
         "count": parts.count,
         "seed": config.seed,
         "base": base.content_sha256(),
@@ -126,7 +127,7 @@ def _write(
         dataset=told["data"],
         evals=told["evals"],
         left_out=parts.usable.left_out,
-        code={kind: told["code"][kind] for kind in told["code"] if kind not in _NOT_THE_SET},
+        code={k: told["code"][k] for k in told["code"] if slot_of(k) not in _NOT_THE_SET},
         progress=reporter.progress,
     ).ledger
     write_places(config, ledger.parent)

@@ -20,6 +20,7 @@ import torch
 
 import clipbench
 from clipbench import threads
+from clipbench.codes import slot_of
 from clipbench.config import RunConfig
 from clipbench.contracts import Defense
 from clipbench.errors import ClipbenchError
@@ -109,7 +110,8 @@ class KeptSpeeds:
         """
         content = config.to_json()
         decisive = {key: content[key] for key in ("data", "evals", "defense", "trusted", "code")}
-        decisive["code"].pop("attack", None)
+        code = decisive["code"]
+        decisive["code"] = {k: code[k] for k in code if slot_of(k) != "attack"}
         train = {k: v for k, v in content["train"].items() if k not in _NOT_OF_A_PAIR}
         device = pick_device(config.train.device)
         machine = [platform.node(), device_name(device), os.cpu_count(), torch.get_num_threads()]

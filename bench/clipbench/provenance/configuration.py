@@ -70,7 +70,8 @@ def resolved(result: Mapping[str, Any], allowed: Sequence[str] = ()) -> RunConfi
         (key, number): may.usable(
             PLUGINS[key],
             spec,
-            config["code"].get(slot),
+            config["code"],
+            slot,
             f"config.{slot if key == 'evals' else key}",
         )
         for key, number, slot, spec in _slots(config)
@@ -79,7 +80,8 @@ def resolved(result: Mapping[str, Any], allowed: Sequence[str] = ()) -> RunConfi
         may.usable(
             "metric",
             {**item["parameters"], "name": item["name"]},
-            item["code_sha256"],
+            {} if item["code_sha256"] is None else {"metric": item["code_sha256"]},
+            "metric",
             f"metric_plugins[{number}]",
         )
         for number, item in enumerate(result.get("metric_plugins", []))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 import clipbench
+from clipbench.codes import slot_of
 from clipbench.config import RunConfig
 from clipbench.shards.reader import ShardSet
 from clipbench.training.distributed import Processes
@@ -73,7 +74,7 @@ def _decisive(config: RunConfig, *but: str) -> dict[str, Any]:
     content = config.hashed()
     for key in ("rate_text", "poisons", *but):
         content.pop(key, None)
-    content["code"] = {kind: code for kind, code in content["code"].items() if kind not in but}
+    content["code"] = {k: code for k, code in content["code"].items() if slot_of(k) not in but}
     return content
 
 

@@ -17,6 +17,7 @@ from clipbench.boundary import attacks
 from clipbench.contracts import LabelledImages, Scene
 from clipbench.errors import BrokenContract, PluginFault
 from clipbench.lazy import LazyImages
+from clipbench.specs import SpecLike
 
 
 def poisons_of(attack: Any) -> list[Any]:
@@ -177,8 +178,22 @@ def test_a_sound_attack_passes(tmp_path: Path) -> None:
     assert triggered(attack).shape == (32, 32, 3)
 
 
-def test_a_trigger_of_a_size_of_its_own_makes_squares_of_it() -> None:
-    """An attack with `at_size` fits an image first, as the victim's evaluation does."""
-    trigger = attacks.trigger(registry.build("attack", "badnets:at_size=16"))
+@pytest.mark.parametrize(
+    ("attack", "shapes"),
+    [
+        ("badnets:at_size=16", {(16, 16, 3)}),
+        ({"name": "adaptive", "base": "badnets:at_size=16"}, {(16, 16, 3)}),
+        (
+            {"name": "multi_trigger", "triggers": ["badnets:at_size=16", "blended"]},
+            {(16, 16, 3), (32, 40, 3)},
+        ),
+    ],
+)
+def test_a_trigger_of_a_size_of_its_own_makes_squares_of_it(
+    attack: SpecLike, shapes: set[tuple[int, ...]]
+) -> None:
+    """An attack with `at_size` fits an image first; so does one that is made of such attacks."""
+    trigger = attacks.trigger(registry.build("attack", attack))
     assert trigger is not None
-    assert trigger(np.zeros((32, 40, 3), np.uint8)).shape == (16, 16, 3)
+    images = (np.full((32, 40, 3), value, np.uint8) for value in range(16))
+    assert {trigger(image).shape for image in images} == shapes
