@@ -119,7 +119,7 @@ class LedgerOrigin:
         told = {**ledger.parameters, "name": ledger.attack}
         try:
             spec = Allowed.of(self.allowed).usable(
-                "attack", told, ledger.code.get("attack"), "the ledger's attack"
+                "attack", told, ledger.code, "attack", "the ledger's attack"
             )
         except (BadSetting, UnknownName) as error:
             raise _OpenQuestion(str(error)) from error
