@@ -55,6 +55,15 @@ def human_bytes(size: float) -> str:
     return f"{size:.1f} TB"
 
 
+def unreadable(path: Path, error: BaseException) -> ClipbenchError:
+    """Return the error of a file that can't be read now, which is no word on what it holds."""
+    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "out of memory"
+    return ClipbenchError(
+        f"{path.resolve()} can't be read now ({reason.rstrip('.')}), which says nothing of what it"
+        " holds. Mend that, and run the same command again."
+    )
+
+
 def no_space(path: Path, needed: int | None) -> ClipbenchError:
     """Return the error of a disk that is full.
 

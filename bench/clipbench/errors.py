@@ -6,6 +6,7 @@
     │   ├── BadSetting                 a value out of range, a combination without meaning
     │   ├── MissingData                a folder, shard or file that is not there
     │   └── CorruptData                a shard, checkpoint, ledger or result that cannot be trusted
+    │       └── Torn                   one that is empty or breaks off
     ├── PluginFault                    a plugin raised an error of its own
     │   └── BrokenContract             a plugin returned, or changed, what it must not
     └── LostProcess                    another process of a distributed run went away
@@ -73,6 +74,10 @@ class MissingData(BadInput):
 
 class CorruptData(BadInput):
     """A file whose content is not what it must be."""
+
+
+class Torn(CorruptData):
+    """A file that is empty or breaks off, as a power cut leaves one that was being written."""
 
 
 class PluginFault(ClipbenchError):

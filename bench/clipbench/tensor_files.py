@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import struct
 import sys
 import zipfile
@@ -18,7 +19,7 @@ from typing import IO, Any, cast
 import torch
 from torch import Tensor
 
-from clipbench.errors import ClipbenchError
+from clipbench.disk import unreadable
 from clipbench.foreign import opened_regular
 from clipbench.tensor_pickle import MOST_BYTES, Foreign, Module, Stored, TensorPickle
 from clipbench.visible import escaped
@@ -72,7 +73,7 @@ def read_tensors(path: Path, *, own: bool = False) -> Any:
         raise NotTensors(str(error), error.names) from error
     except Exception as error:  # a damaged file fails in any way
         if _says_nothing(error):
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise NotTensors(reason) from error
 
@@ -86,6 +87,29 @@ def _safetensors(path: Path, file: IO[bytes]) -> dict[str, Tensor]:
     # Its reader maps files whose names are text; any other is read into memory.
     is_text = escaped(str(path)) == str(path)
     return load_file(path) if is_text else load(path.read_bytes())
+
+
+def is_cut_off(path: Path) -> bool:
+    """Tell, from a few bytes of it, whether a safetensors or ZIP file does not reach to its end.
+
+    Raises:
+        ClipbenchError: it can't be read now.
+    """
+    try:
+        with opened_regular(path) as file:
+            if path.suffix != ".safetensors":
+                return not zipfile.is_zipfile(file)
+            head = file.read(8)
+            size = int.from_bytes(head, "little")
+            if len(head) < 8 or size > _MOST_HEADER:
+                return True
+            listed = json.loads(file.read(size))
+            ends = [item["data_offsets"][1] for key, item in listed.items() if key[:2] != "__"]
+            return bool(file.seek(0, io.SEEK_END) != 8 + size + max(ends, default=0))
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+        return True
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 class _Archive:
@@ -239,11 +263,3 @@ def _says_nothing(error: Exception) -> bool:
         return error.errno != errno.EINVAL  # a place before the beginning, which the file names
     texts = ("allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or any(text in str(error) for text in texts)
-
-
-def _unreadable(path: Path, error: Exception) -> ClipbenchError:
-    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or "out of memory"
-    return ClipbenchError(
-        f"{path.resolve()} can't be read now ({reason.rstrip('.')}), which says nothing of what it"
-        " holds. Mend that, and run the same command again."
-    )

@@ -177,6 +177,7 @@ class Shapes:
             pairs_per_shard=PAIRS_PER_SHARD,
             workers=workers,
             progress=progress,
+            own=True,
         )
 
     def _source(self) -> dict[str, Any]:

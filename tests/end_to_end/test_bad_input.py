@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny_runs import DATA, Place, command
+from tiny_runs import DATA, Place, command, numbers
 
 from clipbench.errors import ClipbenchError, UnknownName
 from clipbench.training import session
@@ -232,6 +232,7 @@ def test_folders_that_cannot_be_are_named(place: Place) -> None:
 # --------------------------------------------------------------------------- damaged files
 
 RUN = ("--attack", "badnets", "--poisons", "8", "--epochs", "1")
+POISON = ("--data", DATA, *RUN[:4])
 
 
 @pytest.fixture(scope="module")
@@ -245,6 +246,23 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def cut(path: Path) -> None:
     """Take the second half of a file away, as a full disk or a broken copy does."""
     os.truncate(path, path.stat().st_size // 2)
+
+
+def empty(path: Path) -> None:
+    """Leave a file without a byte, as a power cut does whose name alone was on the disk."""
+    os.truncate(path, 0)
+
+
+def not_a_result(path: Path) -> None:
+    """Take a field out of a result."""
+    result = json.loads(path.read_text())
+    del result["metrics"]
+    path.write_text(json.dumps(result))
+
+
+def no_configuration(path: Path) -> None:
+    """Write JSON that is none."""
+    path.write_text("[]")
 
 
 def scribble(path: Path) -> None:
@@ -273,14 +291,9 @@ TRAINED = "result.json", "train/record.json"  # without these a run trains again
 @pytest.mark.parametrize(
     ("missing", "name", "damage", "status", "parts", "remedy"),
     [
-        ((), "result.json", cut, 2, ["JSON", "delete it and start the run again"], "it"),
+        ((), "result.json", not_a_result, 2, ["result.json"], "it"),
         (TRAINED[:1], "config.json", of_another_run, 2, ["another run", "--out"], "folder"),
-        (TRAINED[:1], "config.json", cut, 2, ["config.json is damaged; delete"], "folder"),
-        (TRAINED[:1], "train/exposures.npy", Path.unlink, 2, ["record.json is"], "folder"),
-        (TRAINED[:1], "train/trace/0000.npz", cut, 2, ["damaged", "Delete"], "train"),
-        (TRAINED[:1], "model/open_clip_model.safetensors", cut, 2, ["delete it and start"], "it"),
-        (TRAINED, "train/checkpoint.pt", scribble, 2, ["damaged", "Delete it"], "it"),
-        (TRAINED, "train/checkpoint.pt", pickled, 2, ["damaged", "Delete it"], "it"),
+        (TRAINED[:1], "config.json", no_configuration, 2, ["is damaged; delete"], "folder"),
     ],
 )
 def test_damaged_files_of_a_run_are_named_and_the_remedy_helps(
@@ -308,8 +321,46 @@ def test_damaged_files_of_a_run_are_named_and_the_remedy_helps(
     if remedy == "it":
         (folder / name).unlink()
     else:
-        shutil.rmtree(folder / "train" if remedy == "train" else (folder / name).parent)
+        shutil.rmtree((folder / name).parent)
     assert place.run(*RUN)[0]["metrics"] == finished.result()["metrics"]
+
+
+@pytest.mark.filterwarnings("always:.*as by a power cut")
+@pytest.mark.parametrize(
+    ("missing", "torn", "damage", "told"),
+    [
+        ((), "result.json", empty, "result.json was cut off, as by a power cut; it is made again"),
+        (TRAINED[:1], "config.json", cut, "config.json was cut off, as by a power cut; it is made"),
+        (TRAINED[:1], "train/record.json", empty, "it is trained again"),
+        (TRAINED[:1], "train/exposures.npy", empty, "it is trained again"),
+        (TRAINED[:1], "train/trace/0000.npz", cut, "it is trained again"),
+        (TRAINED[:1], "model/open_clip_model.safetensors", cut, "it is trained again"),
+        (TRAINED, "train/checkpoint.pt", scribble, "the training starts anew"),
+        (TRAINED, "train/checkpoint.pt", pickled, "the training starts anew"),
+    ],
+)
+def test_what_a_power_cut_tore_of_a_run_is_made_again(
+    *,
+    finished: Place,
+    place: Place,
+    missing: tuple[str, ...],
+    torn: str,
+    damage: Callable[[Path], object],
+    told: str,
+) -> None:
+    """The same command makes it again, says so in one line, and ends with the same numbers."""
+    shutil.copytree(finished.folder, place.folder, dirs_exist_ok=True)
+    folder = place.only("runs/*")
+    for file in missing:
+        (folder / file).unlink()
+    damage(folder / torn)
+    done = place.do("run", *RUN)
+    assert done.status == 0, done.err
+    (line,) = [line for line in done.err.splitlines() if line.startswith("warning: ")]
+    assert told in line
+    assert str(folder) in line
+    assert not [*folder.rglob("executed")]
+    assert numbers(place.result()) == numbers(finished.result())
 
 
 def test_a_leaderboard_without_a_sound_result_says_so(finished: Place, place: Place) -> None:
@@ -328,28 +379,45 @@ def test_a_leaderboard_without_a_sound_result_says_so(finished: Place, place: Pl
     assert "No result that was found can be read" in done.error
 
 
-def test_damaged_sets_are_named_and_caches_made_again(finished: Place, place: Place) -> None:
-    """What is a source must be whole; what is derived from it is quietly made again."""
+@pytest.mark.filterwarnings("always:.*as by a power cut")
+def test_damaged_sets_of_the_cache_are_made_again(finished: Place, place: Place) -> None:
+    """All that clipbench made itself is; a set says so, what is derived from it need not."""
     shutil.copytree(finished.folder, place.folder, dirs_exist_ok=True)
     again = (*RUN, "--out", place.folder / "again")
     for file in [*place.cache.glob("decoded/*"), *place.cache.glob("*/*/**/index-*")]:
         cut(file)
     assert place.run(*again)[0]["metrics"] == finished.result()["metrics"]
-    for pattern, part in (
-        ("poisoned/*/ledger/ledger.json", "not valid JSON"),
-        ("poisoned/*/shards/00000.tar", "cut off; remove"),
-        ("shapes/*/manifest.json", "not valid JSON"),
-        ("shapes/*/00000.tar", "cut off; remove"),
+    for number, pattern in enumerate(
+        [
+            "poisoned/*/ledger/ledger.json",
+            "poisoned/*/ledger/ledger.parquet",
+            "poisoned/*/shards/manifest.json",
+            "poisoned/*/shards/00000.tar",
+            "shapes/*/manifest.json",
+            "shapes/*/00000.tar",
+        ]
     ):
+        before = place.shards()
         file = place.only(f"cache/{pattern}")
-        content = file.read_bytes()
-        cut(file)
-        done = place.do("run", *again, "--seed", "0", "--epochs", "2")
-        assert done.status == 2
-        assert str(file) in done.error
-        assert part in done.error
-        assert "emove" in done.error
-        file.write_bytes(content)
+        (cut if number % 2 else empty)(file)
+        done = command("poison", "--cache", place.cache, *POISON)
+        assert done.status == 0, done.err
+        (line,) = [line for line in done.err.splitlines() if line.startswith("warning: ")]
+        assert "is damaged or cut off, as by a power cut; it is made again" in line
+        assert place.shards() == before
+
+
+def test_a_set_that_somebody_named_is_not_made_again(finished: Place, place: Place) -> None:
+    """What lies outside the cache may be anybody's: it is refused in a line, and stays."""
+    shutil.copytree(finished.folder, place.folder, dirs_exist_ok=True)
+    own = place.folder / "own"
+    line = ("poison", "--cache", place.cache, *POISON, "--out", own)
+    assert command(*line).status == 0
+    empty(own / "ledger" / "ledger.json")
+    done = command(*line)
+    assert done.status == 2
+    assert str(own / "ledger" / "ledger.json") in done.error
+    assert (own / "shards" / "00000.tar").exists()
 
 
 def test_weights_of_another_model_are_refused(finished: Place, tmp_path: Path) -> None:

@@ -62,7 +62,9 @@ def read_csv(path: Path) -> list[dict[str, Any]]:
         lines = [(reader.line_num, line) for line in reader]
     except FileNotFoundError as error:
         raise MissingData(f"There is no file {path}; check the path.") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise MissingData(f"{path} cannot be read: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise CorruptData(f"{path} cannot be read as CSV ({error}).") from error
     names = reader.fieldnames or []
     wrong = [name for name in names if name not in COLUMNS]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.checks import Objection
-from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
+from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData, Torn
 from clipbench.foreign import parsed, read_regular
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.schema import PROPORTIONS, RESULT, SCALARS, SCHEMA
@@ -92,18 +92,20 @@ def parse_json(path: Path) -> Any:
     """Return what a JSON file holds; NaN and infinity are not JSON.
 
     Raises:
-        MissingData: if there is no such file.
-        CorruptData: if it cannot be read, or is not JSON from beginning to end.
+        MissingData: if there is no such file, or it cannot be read now.
+        Torn: if it is not JSON from beginning to end.
     """
     try:
         return parsed(read_regular(path))
     except FileNotFoundError as error:
         raise MissingData(f"There is no file {path}; check the path.") from error
-    except (OSError, ValueError) as error:  # ValueError: bad JSON or bad UTF-8
+    except OSError as error:
+        raise MissingData(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # bad JSON or bad UTF-8
         remedy = "Name a result.json, or a folder of runs."
         if path.suffix == ".json":
             remedy = "If a run wrote it, delete it and start the run again."
-        raise CorruptData(f"{path} cannot be read as JSON ({error}). {remedy}") from error
+        raise Torn(f"{path} cannot be read as JSON ({error}). {remedy}") from error
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation import plugins
 from clipbench.leaderboard.result import read_result, write_result
 from clipbench.pipeline.evaluate import evaluate_run
-from clipbench.pipeline.folders import folder_of
+from clipbench.pipeline.folders import folder_of, has_result
 from clipbench.pipeline.hold import agreed, agreed_text, held
 from clipbench.pipeline.identity import identify, located, named, unsealed, write_sealed
 from clipbench.pipeline.parts import Parts, Prepared, with_crafted
@@ -66,7 +67,7 @@ def _known(
 
 
 def _is_done(folder: Path, processes: Processes) -> bool:
-    return agreed(processes, (folder / RESULT).is_file())
+    return agreed(processes, processes.is_first and has_result(folder))
 
 
 def _prepared(config: RunConfig, cache: Path, processes: Processes, reporter: Reporter) -> Prepared:
@@ -108,11 +109,16 @@ def _claim(folder: Path, config: RunConfig) -> None:
     """Write the configuration into the run's folder; refuse a folder of another run."""
     make_folder(folder)
     path = folder / "config.json"
-    if not path.exists():
+    try:
+        told = json.loads(path.read_bytes()) if path.exists() else None
+    except ValueError:
+        warnings.warn(f"{path} was cut off, as by a power cut; it is made again", stacklevel=2)
+        told = None
+    if told is None:
         write_sealed(path, located(config))
         return
     try:
-        other = RunConfig.from_json(unsealed(json.loads(path.read_text(encoding="utf-8"))))
+        other = RunConfig.from_json(unsealed(told))
     except ValueError as error:
         raise CorruptData(f"{path.resolve()} is damaged; delete the folder.") from error
     if other.sha256() != config.sha256():

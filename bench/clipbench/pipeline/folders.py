@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
 from clipbench.config import RunConfig
+from clipbench.errors import Torn
+from clipbench.leaderboard.result import read_result
+from clipbench.pipeline.files import RESULT
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
 _LONGEST = 24  # characters of each word, of which there are at most four beside the id
@@ -55,3 +59,21 @@ def _amount(config: RunConfig) -> str:
 
 def _safe(word: str) -> str:
     return _UNSAFE.sub("-", word)[:_LONGEST].strip("-.") or "x"
+
+
+def has_result(folder: Path) -> bool:
+    """Tell whether a run's folder holds its result; one that is cut off is none, and goes.
+
+    Raises:
+        CorruptData: it is whole, and no result.
+    """
+    path = folder / RESULT
+    if not path.is_file():
+        return False
+    try:
+        read_result(path)
+    except Torn:
+        warnings.warn(f"{path} was cut off, as by a power cut; it is made again", stacklevel=2)
+        path.unlink(missing_ok=True)
+        return False
+    return True

@@ -19,7 +19,7 @@ from clipbench.boundary import datasets
 from clipbench.config import RunConfig
 from clipbench.contents import FileHashes, tree
 from clipbench.contracts import HasFiles, Progress, is_prepared, no_progress
-from clipbench.errors import BadSetting, ClipbenchError, MissingData
+from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
 from clipbench.models import configuration_file, weights_file
 from clipbench.plugins import Kind, missing_members
 from clipbench.settings import TrainSettings
@@ -159,7 +159,12 @@ class Identifier:
             where = datasets.prepare(source, self._cache, self._progress)
         if where is None:
             return None
-        pairs = content_of(where, self._cache / "index", self._progress)
+        try:
+            pairs = content_of(where, self._cache / "index", self._progress)
+        except CorruptData:
+            if self._prepare or self._cache not in Path(where).parents:
+                raise
+            return None  # it is made again when it is needed
         if not holds_out or missing_members(type(source), "EvaluationSource"):
             return pairs
         return _joined([pairs, self._of_evaluation(slot, found)])

@@ -12,8 +12,8 @@ from clipbench.boundary.faults import before_work
 from clipbench.config import RunConfig
 from clipbench.contracts import Progress, no_progress
 from clipbench.models import create_model, model_config
-from clipbench.pipeline.files import CHECKPOINT, RESULT
-from clipbench.pipeline.folders import folder_of, words
+from clipbench.pipeline.files import CHECKPOINT
+from clipbench.pipeline.folders import folder_of, has_result, words
 from clipbench.pipeline.identity import Identifier, places
 from clipbench.pipeline.parts import Parts
 from clipbench.pipeline.tried import try_plugins
@@ -165,7 +165,7 @@ def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_p
     if known is None:
         return Plan(config, parts, False, epochs, 0, None, out)
     folder = folder_of(known, out)
-    done = (folder / RESULT).is_file()
+    done = has_result(folder)
     return Plan(known, parts, done, epochs, begun_epochs(folder), folder, out)
 
 

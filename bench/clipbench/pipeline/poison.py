@@ -129,6 +129,7 @@ def _write(
         left_out=parts.usable.left_out,
         code={k: told["code"][k] for k in told["code"] if slot_of(k) not in _NOT_THE_SET},
         progress=reporter.progress,
+        own=folder.parent == cache / "poisoned",
     ).ledger
     write_places(config, ledger.parent)
     if is_foreign(parts.usable.full):

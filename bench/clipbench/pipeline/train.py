@@ -22,6 +22,7 @@ from clipbench.progress import Reporter
 from clipbench.shards.hashes import content_of
 from clipbench.shards.usable import NAME as LEFT_OUT
 from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
+from clipbench.tensor_files import is_cut_off
 from clipbench.training.distributed import join_processes
 from clipbench.training.opened import check_contrast
 from clipbench.training.session import train_on
@@ -120,7 +121,8 @@ def plan_training(
     config = identify(config, cache, reporter.progress, pairs=content)
     id_ = hashlib.sha256(f"{config.sha256()} {content}".encode()).hexdigest()[:16]
     folder = named_folder(out, ["train", config.defense_name, f"s{config.seed}"], id_)
-    done = (folder / "model" / WEIGHTS_FILE).is_file()
+    weights = folder / "model" / WEIGHTS_FILE
+    done = weights.is_file() and not is_cut_off(weights)
     with before_work():
         work = work_for(config, defense, len(pairs.shards))
     return TrainingPlan(config, shards, pairs, folder, done, work, begun_epochs(folder))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from clipbench.contracts import Mode
-from clipbench.errors import BadInput, BadSetting, CorruptData
+from clipbench.errors import BadInput, BadSetting, CorruptData, Torn
 from clipbench.evaluation.plugins import lacks_control
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.result import read_result, validate
@@ -295,7 +295,10 @@ def _numbers(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _there(path: Path) -> dict[str, Any] | None:
-    return read_result(path) if path.exists() else None
+    try:
+        return read_result(path) if path.exists() else None
+    except Torn:  # what is handed in takes its place
+        return None
 
 
 def _told_twice(result: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -16,7 +16,7 @@ from clipbench.contracts import Progress, no_progress
 from clipbench.descriptors import opened
 from clipbench.disk import is_full, no_space
 from clipbench.durable import atomic_file, make_folder
-from clipbench.errors import CorruptData, MissingData
+from clipbench.errors import CorruptData, MissingData, Torn
 from clipbench.foreign import parsed, read_regular
 
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
@@ -50,7 +50,7 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise MissingData(f"{path} can't be read: {error.strerror}.") from error
     except ValueError as error:
-        raise CorruptData(f"{path} is not valid JSON ({error}). {_REMEDY}") from error
+        raise Torn(f"{path} is not valid JSON ({error}). {_REMEDY}") from error
     if not isinstance(value, dict):
         raise CorruptData(f"{path} holds no JSON object. {_REMEDY}")
     return value

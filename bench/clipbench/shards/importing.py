@@ -32,7 +32,7 @@ from clipbench.shards.files import is_vacant
 from clipbench.shards.normalise import Box, UnusableImage, normalised
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import LeftOut, Sample
-from clipbench.shards.writer import write_set
+from clipbench.shards.writer import remove_damaged, write_set
 from clipbench.visible import has_visible
 
 VERSION = 2  # raise it with every change that gives other shards for the same entries
@@ -84,6 +84,7 @@ def import_set(
     on_error: OnError = "skip",
     workers: int | None = None,
     progress: Progress = no_progress,
+    own: bool = False,
 ) -> ShardSet:
     """Write the pairs of a source as a folder of shards, or open the folder if it holds them.
 
@@ -96,12 +97,15 @@ def import_set(
         on_error: whether a pair that can't be used is left out, or ends the call.
         workers: processes; 0: this one; None: one a processor. The result does not depend on it.
         progress: told about entries listed and pairs written.
+        own: whether the folder is one of the cache, see `write_set`.
 
     Raises:
         CorruptData: a pair can't be used and `on_error` is ``fail``; or no pair can be used.
         BadSetting: `folder` holds something else, or the source lists nothing.
     """
     wanted = {"import": VERSION, "image_size": image_size, **source.identity()}
+    if own and _is_damaged(folder, name, wanted):
+        remove_damaged(folder)
     if _is_finished(folder, name, wanted):
         if is_stale(source, folder):
             raise BadSetting(
@@ -119,6 +123,7 @@ def import_set(
                 source=wanted,
                 workers=workers,
                 progress=progress,
+                own=own,
             )
         make_folder(folder / HIDDEN)
         with atomic_file(folder / HIDDEN / _STATE) as file:
@@ -171,6 +176,14 @@ def refuse_left_out(folder: Path) -> None:
             f" {one['detail']}. All are named in {folder / skipped.NAME}; mend them and remove that"
             " folder, or leave them out with --on-error skip."
         )
+
+
+def _is_damaged(folder: Path, name: str, source: Mapping[str, Any]) -> bool:
+    try:
+        _is_finished(folder, name, source)
+    except CorruptData:
+        return True
+    return False
 
 
 def _is_finished(folder: Path, name: str, source: Mapping[str, Any]) -> bool:

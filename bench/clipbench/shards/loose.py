@@ -59,7 +59,7 @@ class LooseTraining:
         folder = _folder(self, cache)
         if folder.is_dir() and (skipped.is_mended(folder) or is_stale(self, folder)):
             shutil.rmtree(folder)
-        import_set(self, folder, name=name, image_size=image_size, progress=progress)
+        import_set(self, folder, name=name, image_size=image_size, progress=progress, own=True)
         return folder
 
     def prepared(self: _Listed, cache: Path) -> Path | None:

@@ -19,13 +19,14 @@ from clipbench.boundary import attacks
 from clipbench.boundary.faults import Call, is_ours
 from clipbench.contracts import Attack, Poison, Progress, Scene, no_progress
 from clipbench.durable import publish
-from clipbench.errors import BadSetting, CorruptData
+from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.shards import manifest as manifests
 from clipbench.shards.assembly import Assembly
 from clipbench.shards.files import is_vacant, locked_folder
-from clipbench.shards.ledger import JSON_NAME, read_head
+from clipbench.shards.ledger import JSON_NAME, read_head, read_ledger
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.spool import Kept, Spool
+from clipbench.shards.writer import remove_damaged
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ def write_poisoned(
     left_out: Mapping[str, int] | None = None,
     code: Mapping[str, str] | None = None,
     progress: Progress = no_progress,
+    own: bool = False,
 ) -> PoisonedSet:
     """Write `base` with the poisons of `attack`, or open `out` if it holds just that.
 
@@ -79,6 +81,8 @@ def write_poisoned(
         left_out: how many pairs `base` leaves out, by reason, for the ledger.
         code: hashes of plugins that are files, by kind, for the ledger.
         progress: told about poisons made and shards written.
+        own: whether the folder is one of the cache, which nobody put anything into: what is damaged
+            or cut off there is made again.
 
     Raises:
         BadSetting: `out` holds something else, or poisons can't be placed.
@@ -95,10 +99,12 @@ def write_poisoned(
         "base": base.content_sha256(),
         "code": dict(code or {}),
     }
-    if not is_vacant(out):
-        return _open_same(out, identity, base)
     partial = out.with_name(out.name + ".partial")
+    if not partial.exists() and not is_vacant(out) and not (own and _is_damaged(out)):
+        return _open_same(out, identity, base)
     with locked_folder(partial, progress):
+        if own and _is_damaged(out):
+            remove_damaged(out)
         if is_vacant(out):  # otherwise finished by another process while this one waited
             for folder in ("shards", "ledger"):  # what a killed run left is quickly made again
                 shutil.rmtree(partial / folder, ignore_errors=True)
@@ -124,6 +130,20 @@ def _learnt(attack: Any, made: Any) -> dict[str, Any]:
     return {n: getattr(made, n) for n in names if getattr(made, n) != getattr(attack, n)}
 
 
+def _is_damaged(out: Path) -> bool:
+    """Tell whether a poisoned set is not whole; without one, none is damaged."""
+    if is_vacant(out):
+        return False
+    try:
+        _check_shards(out)
+        read_ledger(out)
+    except CorruptData:
+        return True
+    except MissingData:  # it can't be read now, or is something else: `_open_same` says so
+        return False
+    return False
+
+
 def _open_same(out: Path, identity: Mapping[str, Any], base: ShardSet) -> PoisonedSet:
     """Open a finished set after checking that it is the one asked for."""
     if not (out / "ledger" / JSON_NAME).is_file():
@@ -136,6 +156,16 @@ def _open_same(out: Path, identity: Mapping[str, Any], base: ShardSet) -> Poison
                 f"{out} holds another poisoned set: its {field} is {found!r}, not {wanted!r}; "
                 "choose another folder or remove it."
             )
+    _check_shards(out)
+    return PoisonedSet.open(out, base)
+
+
+def _check_shards(out: Path) -> None:
+    """Refuse a set whose shards are not all there.
+
+    Raises:
+        CorruptData: one is missing or cut off.
+    """
     manifest = manifests.read(out / "shards")
     for record in manifests.records(manifest) if manifest else []:
         path = out / "shards" / record.name
@@ -143,7 +173,6 @@ def _open_same(out: Path, identity: Mapping[str, Any], base: ShardSet) -> Poison
             raise CorruptData(
                 f"Shard {path} is missing or cut off; remove {out} to write it again."
             )
-    return PoisonedSet.open(out, base)
 
 
 def _collect(

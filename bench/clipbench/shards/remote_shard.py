@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from clipbench.disk import human_bytes, is_full, no_space
 from clipbench.durable import make_folder, make_once
-from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
+from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData, Torn
 from clipbench.locations import has_secret, redacted
 from clipbench.shards import pipes, tar
 from clipbench.shards.files import locked_folder, read_json, sha256_file, write_json
@@ -84,7 +84,10 @@ class RemoteShard(ABC):
         path, record = self.path(cache), self._record(cache)
         if not (path.is_file() and record.is_file()):
             return False
-        known = read_json(record)
+        try:
+            known = read_json(record)
+        except Torn:  # it is fetched again
+            return False
         if path.stat().st_size != known.get("bytes"):
             return False
         return known.get("walked") is True or _problem_of(path) is None

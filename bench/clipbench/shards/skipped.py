@@ -35,7 +35,7 @@ def write(path: Path, shard: str, left_out: Sequence[tuple[int, LeftOut]]) -> No
         shard: the first digits of the shard's keys.
         left_out: the pairs, each with its number in the shard.
     """
-    with atomic_file(path, sync=False) as file:
+    with atomic_file(path) as file:  # what it names is nowhere else
         for number, pair in left_out:
             line = {"key": f"{shard}{number:0{KEY_DIGITS}d}", **asdict(pair)}
             file.write(json.dumps(line).encode() + b"\n")

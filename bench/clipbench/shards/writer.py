@@ -7,6 +7,7 @@ finished ones in ``FOLDER.partial/state``. When all are there the folder gets it
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,7 @@ def write_set(
     pairs_per_shard: int = 10_000,
     workers: int | None = None,
     progress: Progress = no_progress,
+    own: bool = False,
 ) -> ShardSet:
     """Write pairs as a folder of shards, or open the folder if it holds them already.
 
@@ -85,6 +87,8 @@ def write_set(
         pairs_per_shard: at most 10,000.
         workers: processes; 0: this one; None: one a processor.
         progress: told after every shard.
+        own: whether the folder is one of the cache, which nobody put anything into: what is damaged
+            or cut off there is written again.
 
     Raises:
         BadSetting: a number out of range, or `folder` holds something else.
@@ -98,14 +102,13 @@ def write_set(
         "pairs_per_shard": min(pairs_per_shard, num_pairs),
     }
     partial = folder.with_name(folder.name + ".partial")
-    if not is_vacant(folder):
-        _check_same(folder, identity)
-        if not partial.exists():
-            return ShardSet.open(folder)
+    if not partial.exists() and _is_there(folder, identity, own=own):
+        return ShardSet.open(folder)
     with locked_folder(partial, progress):
-        if not is_vacant(folder):  # finished by another process, or before this one was killed
-            _check_same(folder, identity)
-        else:
+        # Otherwise finished by another process, or before this one was killed.
+        if not _is_there(folder, identity, own=own):
+            if not is_vacant(folder):
+                remove_damaged(folder)
             plan = _Plan(partial, num_pairs, pairs_per_shard, make)
             _prepare(plan, identity)
             _write_missing(plan, workers, progress)
@@ -122,6 +125,31 @@ def _check_numbers(num_pairs: int, pairs_per_shard: int) -> None:
         raise BadSetting(
             f"A set must have 1 to {pairs_per_shard * 100_000} pairs, not {num_pairs}."
         )
+
+
+def _is_there(folder: Path, identity: Mapping[str, Any], *, own: bool) -> bool:
+    """Tell whether a folder holds this set; one of the cache that is damaged does not.
+
+    Raises:
+        BadSetting: it holds something else.
+        CorruptData: it is damaged, and not of the cache.
+    """
+    if is_vacant(folder):
+        return False
+    try:
+        _check_same(folder, identity)
+    except CorruptData:
+        if not own:
+            raise
+        return False
+    return True
+
+
+def remove_damaged(folder: Path) -> None:
+    """Remove a set of the cache that is made again, and say so."""
+    what = f"the set {folder} is damaged or cut off, as by a power cut"
+    warnings.warn(f"{what}; it is made again", stacklevel=2)
+    shutil.rmtree(folder)
 
 
 def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
@@ -155,7 +183,7 @@ def _prepare(plan: _Plan, identity: Mapping[str, Any]) -> None:
     clear_leftovers(plan.folder)
     file = plan.folder / "plan.json"
     wanted = {"format": manifests.FORMAT, "version": manifests.VERSION, **identity}
-    if file.exists() and read_json(file) != wanted:
+    if file.exists() and _read(file) != wanted:
         shutil.rmtree(plan.shards, ignore_errors=True)
         shutil.rmtree(plan.state, ignore_errors=True)
     elif not file.exists() and any(plan.folder.iterdir()):
@@ -180,8 +208,30 @@ def _is_done(plan: _Plan, shard: int) -> bool:
     path, note = plan.shards / shard_name(shard), plan.state / f"{shard:05d}.json"
     if not (path.is_file() and note.is_file() and note.with_suffix(".npy").is_file()):
         return False
-    known = read_json(note)
-    return bool(known["bytes"] == path.stat().st_size and known["sha256"] == sha256_file(path))
+    known, rows = _read(note), _rows(note)
+    return (
+        rows is not None
+        and len(rows) == known.get("num_pairs")
+        and known["bytes"] == path.stat().st_size
+        and known["sha256"] == sha256_file(path)
+    )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return a note of an unfinished set; empty: it is damaged or cut off, and written again."""
+    try:
+        return read_json(file)
+    except CorruptData:
+        return {}
+
+
+def _rows(note: Path) -> indexing.Index | None:
+    """Return the index of a finished shard; None: it is damaged or cut off."""
+    try:
+        rows: indexing.Index = np.load(note.with_suffix(".npy"), allow_pickle=False)
+    except (ValueError, EOFError):
+        return None
+    return rows
 
 
 def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from clipbench.leaderboard.result import config_hash, read_result
 from clipbench.pipeline import plan as planning
 from clipbench.pipeline import timing
 from clipbench.pipeline.files import RESULT
-from clipbench.pipeline.folders import folder_of
+from clipbench.pipeline.folders import folder_of, has_result
 from clipbench.pipeline.identity import Identifier
 from clipbench.progress import Reporter, duration
 from clipbench.sweep.grid import Grid
@@ -32,9 +32,9 @@ Executor = Callable[[Sequence[Sequence[RunConfig]], Callable[[Event], None]], No
 
 def is_done(config: RunConfig, out: Path) -> bool:
     """Tell whether a run has its result, with all metrics that are asked for."""
-    path = folder_of(config, out) / RESULT
+    folder = folder_of(config, out)
     told = config.by_content()["metrics"]
-    return path.is_file() and not missing(config.metrics, told, read_result(path))
+    return has_result(folder) and not missing(config.metrics, told, read_result(folder / RESULT))
 
 
 def identified(grid: Grid, reporter: Reporter, *, prepare: bool) -> Grid:

@@ -23,7 +23,7 @@ from clipbench.contracts import (
     Stage,
     TrainingFacts,
 )
-from clipbench.errors import BadSetting
+from clipbench.errors import BadSetting, CorruptData
 from clipbench.rng import derive_seed
 from clipbench.settings import TrainSettings
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
@@ -354,7 +354,14 @@ class Trainer:
 
     def _load(self) -> dict[str, Any]:
         """Continue from the checkpoint; return what the first epoch needs to be replayed."""
-        content = load_checkpoint(self._folder / "checkpoint.pt", self._fingerprint)
+        path = self._folder / "checkpoint.pt"
+        try:
+            content = load_checkpoint(path, self._fingerprint)
+        except CorruptData:
+            content = None
+            if self._processes.is_first:
+                what = f"{path} is damaged or cut off, as by a power cut"
+                warnings.warn(f"{what}; the training starts anew", stacklevel=2)
         if content is None:
             self._take_stage()
             return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import resource
 import shutil
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from clipbench.contracts import IntArray
+from clipbench.disk import unreadable
 from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData
 from clipbench.foreign import parsed, read_regular
@@ -88,7 +90,12 @@ def write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None
 
 
 def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
-    """Return the record of this training if it is finished."""
+    """Return the record of this training if it is finished.
+
+    Raises:
+        CorruptData: it is damaged.
+        ClipbenchError: it can't be read now, which says nothing of what it holds.
+    """
     path = folder / "record.json"
     if not path.is_file():
         return None
@@ -96,12 +103,16 @@ def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
         content = parsed(read_regular(path))
         if content.pop("fingerprint") != fingerprint:
             return None
-        exposures = np.load(folder / "exposures.npy", allow_pickle=False)
+        # NumPy's own reading of a file takes an error of the disk for its end.
+        array = io.BytesIO((folder / "exposures.npy").read_bytes())
+        exposures = np.load(array, allow_pickle=False)
         return TrainingRecord(**content, exposures=exposures)
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise CorruptData(
             f"{path.resolve()} is damaged ({error}). Delete its folder; the training starts anew."
         ) from error
+    except (OSError, MemoryError) as error:
+        raise unreadable(path, error) from error
 
 
 def peak_memory(device: torch.device) -> int:

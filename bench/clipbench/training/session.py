@@ -5,6 +5,7 @@ Nothing here knows of attacks or ledgers.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +19,12 @@ from clipbench import registry
 from clipbench.boundary import datasets
 from clipbench.config import RunConfig
 from clipbench.contracts import Defense, TrainingSource
-from clipbench.errors import BadSetting
+from clipbench.errors import BadSetting, CorruptData, Torn
 from clipbench.models import WEIGHTS_FILE, create_model, model_config, save_model
 from clipbench.progress import Reporter
 from clipbench.settings import TrainSettings
 from clipbench.shards.reader import ShardSet
+from clipbench.tensor_files import is_cut_off
 from clipbench.training.distributed import Processes
 from clipbench.training.engine import Trainer, no_news
 from clipbench.training.fingerprint import fingerprint_of, shared_stages
@@ -71,8 +73,8 @@ def train_on(
     """
     sets = opened(where, config, cache, processes, reporter)
     shards, fingerprint = sets[0], fingerprint_of(config, sets)
-    record = read_record(folder / "train", fingerprint)
-    if record is not None and (folder / "model" / WEIGHTS_FILE).is_file():
+    record = _finished(folder, fingerprint)
+    if record is not None:
         return record
     session = _set_up(sets, config, folder, cache, processes, reporter)
     trainer = session.trainer
@@ -102,6 +104,26 @@ def train_on(
         write_record(folder / "train", record, fingerprint)  # last: it says that all is there
         (folder / "train" / "checkpoint.pt").unlink(missing_ok=True)
     processes.barrier()
+    return record
+
+
+def _finished(folder: Path, fingerprint: str) -> TrainingRecord | None:
+    """Return what a training that is finished says of itself; None: there is something to train.
+
+    What it left and its later readers need must be whole; else it is trained again.
+    """
+    weights, traces = folder / "model" / WEIGHTS_FILE, folder / "train" / "trace"
+    try:
+        record = read_record(folder / "train", fingerprint)
+        if record is None or not weights.is_file():
+            return None
+        for path in (weights, *sorted(traces.glob("[0-9]*.npz"))):
+            if is_cut_off(path):
+                raise Torn(f"{path} is cut off.")
+    except CorruptData:
+        what = f"what is left of a training in {folder} is damaged or cut off, as by a power cut"
+        warnings.warn(f"{what}; it is trained again", stacklevel=2)
+        return None
     return record
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from clipbench.contracts import Phase
+from clipbench.disk import unreadable
 from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import CorruptData
 
@@ -56,14 +57,17 @@ def read_trace(path: Path) -> Trace:
 
     Raises:
         CorruptData: it is missing or damaged.
+        ClipbenchError: it can't be read now, which says nothing of what it holds.
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
             pairs = found["pairs"]
             cross = np.unpackbits(found["cross_modal"])[: len(pairs)].astype(bool)
             return Trace(pairs, cross, found["scores"])
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+    except (FileNotFoundError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
         raise CorruptData(
             f"{path.resolve()} is missing or damaged ({type(error).__name__}). Delete"
             f" {path.parents[1].resolve()} and start the run again; the training starts anew."
         ) from error
+    except (OSError, MemoryError) as error:
+        raise unreadable(path, error) from error

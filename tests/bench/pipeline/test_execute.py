@@ -71,7 +71,6 @@ def of_another(config: RunConfig) -> str:
     ("content", "kind", "part"),
     [
         (of_another, BadSetting, "holds another run; choose another --out"),
-        (lambda _: '{"schema": 1', CorruptData, "is damaged; delete the folder"),
         (lambda _: "[]", CorruptData, "is damaged; delete the folder"),
     ],
 )
