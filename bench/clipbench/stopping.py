@@ -6,10 +6,12 @@ second signal stops a training at once, too. Slurm sends SIGTERM, or what ``sbat
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
@@ -72,9 +74,21 @@ def listening() -> Iterator[None]:
     before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) in usual}
     for number in before:
         signal.signal(number, _hear)
+    hook = sys.unraisablehook
+
+    def unraisable(found: sys.UnraisableHookArgs) -> None:
+        if not isinstance(found.exc_value, Stopped):
+            hook(found)
+            return
+        # Raised in a destructor, which nothing leaves: the signal comes again.
+        again = (os.getpid(), found.exc_value.number)
+        threading.Timer(0.01, os.kill, again).start()
+
+    sys.unraisablehook = unraisable
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         _restore(before)
 
 
@@ -121,6 +135,31 @@ def _hear(number: int, _: FrameType | None) -> None:
     _state.asked = number
     with suppress(OSError):  # nobody may be there to read it: the terminal has closed
         os.write(2, b"\nstopping after this step, with a checkpoint; once more stops at once\n")
+
+
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Start processes meanwhile that hear no terminal: whoever started them ends them.
+
+    A terminal sends its signals to all, and one that is still importing would show where.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent(end: Callable[[], object]) -> None:
+    """Call `end`, in a thread, when the process that started this one is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        end()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

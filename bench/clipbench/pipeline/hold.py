@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from pathlib import Path
 import torch
 
 from clipbench.durable import clear_leftovers
+from clipbench.locks import try_folder
 from clipbench.progress import Reporter
-from clipbench.shards.files import try_folder
 from clipbench.training.distributed import Processes
 
 LOOK_EVERY_S = 1.0
@@ -23,28 +22,27 @@ def held(folder: Path, processes: Processes, reporter: Reporter) -> Iterator[Non
     """Hold a folder against other commands; one that finds it held waits, and says so.
 
     What the other command did while this one waited is there then: look again before working. The
-    lock ends with the process, however that ends. Where the file system has no locks, or other
-    machines do not see them, nothing is held against anyone.
+    hold ends with the process, however that ends; see `clipbench.locks`.
 
     Args:
         folder: the folder; made if it is not there.
         processes: this process among all; the first holds the folder for them.
         reporter: told about waiting.
     """
-    handle = try_folder(folder) if processes.is_first else None
+    holding = try_folder(folder) if processes.is_first else None
     try:
-        if not agreed(processes, handle is not None) and processes.is_first:
+        if not agreed(processes, holding is not None) and processes.is_first:
             reporter.warning(f"another command works in {folder}; waiting until it is done")
         # All look together: processes that wait for one that waits alone would give it up.
-        while not agreed(processes, handle is not None):
+        while not agreed(processes, holding is not None):
             time.sleep(LOOK_EVERY_S)
-            handle = try_folder(folder) if processes.is_first else None
+            holding = try_folder(folder) if processes.is_first else None
         if processes.is_first:
             clear_leftovers(folder)
         yield
     finally:
-        if handle is not None:
-            os.close(handle)
+        if holding is not None:
+            holding.release()
 
 
 def agreed(processes: Processes, answer: bool) -> bool:

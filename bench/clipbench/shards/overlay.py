@@ -20,9 +20,10 @@ from clipbench.boundary.faults import Call, is_ours
 from clipbench.contracts import Attack, Poison, Progress, Scene, no_progress
 from clipbench.durable import publish
 from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.locks import locked_folder
 from clipbench.shards import manifest as manifests
 from clipbench.shards.assembly import Assembly
-from clipbench.shards.files import is_vacant, locked_folder
+from clipbench.shards.files import is_vacant
 from clipbench.shards.ledger import JSON_NAME, read_head, read_ledger
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.spool import Kept, Spool

@@ -5,17 +5,21 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from typing import TypeVar
 
 from clipbench.errors import LostProcess
+from clipbench.stopping import end_with_parent, unheard
 from clipbench.streams import protect
 
 Context = TypeVar("Context")
 Result = TypeVar("Result")
+_LEAVE_S = 0.5  # for a worker to take away what it has not finished
+_busy: list[int] = []  # what this process is at, where it is a worker
 
 
 def in_processes(
@@ -43,18 +47,25 @@ def in_processes(
         return
     # Started afresh: a forked copy of a process with threads (torch has many) may deadlock.
     start = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, start, initializer=_end_with_parent) as pool:
+    others = {*multiprocessing.active_children()}
+    with unheard():  # of Python's own helper as well, which is started with it
+        executor = ProcessPoolExecutor(count, start, initializer=_end_with_parent)
+    with executor as pool:
         todo = iter(numbers)
         running: set[Future[Result]] = set()
         try:
             for number in todo:
-                running.add(pool.submit(work, context, number))
+                with unheard():
+                    running.add(pool.submit(_do, work, context, number))
                 if len(running) > count:
                     done, running = wait(running, return_when=FIRST_COMPLETED)
                     yield from (future.result() for future in done)
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
+        except (KeyboardInterrupt, GeneratorExit):  # what they are at is not waited for
+            _end({*multiprocessing.active_children()} - others)
+            raise
         except BrokenProcessPool as error:
             raise LostProcess(
                 "A worker process was killed (out of memory?); run the same command again with "
@@ -65,15 +76,45 @@ def in_processes(
                 future.cancel()
 
 
+def _end(processes: Collection[BaseProcess]) -> None:
+    """End worker processes: they leave nothing unfinished, or are killed."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + _LEAVE_S
+    for process in processes:
+        process.join(max(0.0, until - time.monotonic()))
+        if process.is_alive():
+            process.kill()
+
+
+# ------------------------------------------------------------------------ in the process
+
+
+class _Ended(BaseException):
+    """The process that waits for this one wants it to leave."""
+
+
 def _end_with_parent() -> None:
-    """Leave when the parent is gone, however it went; Ctrl-C is the parent's business."""
+    """Leave when the parent is gone, however it went, or says so; a terminal is its business.
+
+    It says so by SIGTERM. What is at work then takes away what it has not finished.
+    """
     protect()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
+    signal.signal(signal.SIGTERM, _leave)
+    end_with_parent(lambda: os._exit(1))
 
-    def watch() -> None:
-        parent.join()
+
+def _leave(*_: object) -> None:
+    if not _busy:
         os._exit(1)
+    raise _Ended
 
-    threading.Thread(target=watch, daemon=True).start()
+
+def _do(work: Callable[[Context, int], Result], context: Context, number: int) -> Result:
+    _busy.append(number)
+    try:
+        return work(context, number)
+    except _Ended:
+        os._exit(1)
+    finally:
+        _busy.clear()

@@ -25,8 +25,9 @@ from clipbench.disk import human_bytes, is_full, no_space
 from clipbench.durable import make_folder, make_once
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData, Torn
 from clipbench.locations import has_secret, redacted
+from clipbench.locks import locked_folder
 from clipbench.shards import pipes, tar
-from clipbench.shards.files import locked_folder, read_json, sha256_file, write_json
+from clipbench.shards.files import read_json, sha256_file, write_json
 from clipbench.visible import hashable
 
 MOST_BYTES = 64 * 10**9  # of one shard; img2dataset's have about one GB

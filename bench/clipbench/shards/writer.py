@@ -19,10 +19,11 @@ from clipbench.contracts import Progress, no_progress
 from clipbench.disk import is_full, no_space
 from clipbench.durable import atomic_file, clear_leftovers, publish
 from clipbench.errors import BadSetting, CorruptData
+from clipbench.locks import locked_folder
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards import skipped
-from clipbench.shards.files import is_vacant, locked_folder, read_json, sha256_file, write_json
+from clipbench.shards.files import is_vacant, read_json, sha256_file, write_json
 from clipbench.shards.hashes import keep_hashes
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet

@@ -17,12 +17,13 @@ from typing import Literal, NamedTuple
 from clipbench.config import RunConfig
 from clipbench.errors import ClipbenchError
 from clipbench.progress import Reporter
-from clipbench.stopping import Stopped, listening
+from clipbench.stopping import Stopped, end_with_parent, listening, unheard
 from clipbench.streams import protect
 from clipbench.sweep.placing import Placing
 from clipbench.threads import share_processors, use_threads
 
 TELL_EVERY_S = 1.0
+STOP_S = 10.0  # for a process to end its step and write a checkpoint
 
 
 Do = Callable[[RunConfig, Path, Path, Reporter], "Event"]  # as `do_one` does a run
@@ -114,7 +115,8 @@ def _start(do: Do, cache: Path, out: Path, place: Placing, others: Sequence[_Wor
     ours, theirs = context.Pipe()
     arguments = (theirs, do, cache, out, place.threads, gpu)
     process = context.Process(target=_serve, args=arguments, daemon=False)
-    process.start()
+    with unheard():
+        process.start()
     theirs.close()
     return _Worker(process, ours, gpu)
 
@@ -212,7 +214,7 @@ def _serve(pipe: Connection, do: Do, cache: Path, out: Path, threads: int, gpu: 
     protect()
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process hears it and ends this one
+    end_with_parent(_stop_soon)
     share_processors()
     use_threads(threads)  # loads torch, which the process that waits does without
     try:
@@ -220,6 +222,13 @@ def _serve(pipe: Connection, do: Do, cache: Path, out: Path, threads: int, gpu: 
             _do_all(pipe, do, cache, out)
     except Stopped as stop:
         raise SystemExit(stop.exit_status) from stop
+
+
+def _stop_soon() -> None:
+    """Leave a checkpoint and end, now that nobody waits for what this process does."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(STOP_S)
+    os._exit(1)
 
 
 def _do_all(pipe: Connection, do: Do, cache: Path, out: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +16,9 @@ from small_runs import TRAIN, Place, config_of
 from clipbench.config import RunConfig
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.leaderboard.result import write_result
+from clipbench.locks import try_folder
 from clipbench.pipeline.execute import execute
 from clipbench.progress import Reporter
-from clipbench.shards.files import try_folder
 
 # Of its own learning rate, so that no other test does its clean control first.
 JUDGED_LATER: dict[str, Any] = {"attack": "badnets", "train": {**TRAIN, "lr": 1e-3}}
@@ -112,7 +111,7 @@ def test_of_two_commands_at_one_run_the_second_waits(
         assert list(folder.iterdir()) == []
         if result is not None:
             write_result(folder / "result.json", result)
-        os.close(handle)
+        handle.release()
 
     waiting(monkeypatch, first_ends)
     told = io.StringIO()
@@ -132,4 +131,4 @@ def test_a_run_that_is_done_is_read_whoever_holds_it(shared: Place) -> None:
     handle = try_folder(shared.folder_of(config))
     assert handle is not None
     assert shared.execute(config) == first
-    os.close(handle)
+    handle.release()

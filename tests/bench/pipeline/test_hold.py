@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
 import torch
 
+from clipbench.locks import try_folder
 from clipbench.pipeline.hold import held
 from clipbench.progress import Reporter
-from clipbench.shards.files import try_folder
 from clipbench.training.distributed import Processes
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from clipbench.shards.files import try_folder
+from clipbench.locks import try_folder
 assert try_folder(Path(sys.argv[1])) is not None
 print("held", flush=True)
 time.sleep(600)
@@ -41,23 +36,8 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         assert try_folder(folder) is None
     handle = try_folder(folder)
     assert handle is not None
-    os.close(handle)
+    handle.release()
     assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
-def test_where_there_are_no_locks_work_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    """Some network file systems have none; then nothing is held against anyone."""
-
-    def refuse(*_: object) -> NoReturn:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    for _ in range(2):
-        with held(tmp_path, Processes(), Reporter(quiet=True)):
-            assert try_folder(tmp_path) is not None
 
 
 def test_the_first_process_holds_for_all(tmp_path: Path) -> None:
