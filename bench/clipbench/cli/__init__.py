@@ -18,6 +18,7 @@ from clipbench.cli._errors import report, show_warning
 from clipbench.cli._options import PREFIX, traceback_option
 from clipbench.cli._output import print_result
 from clipbench.descriptors import raise_limit
+from clipbench.durable import clear_scratch
 from clipbench.errors import ClipbenchError, UnknownName
 from clipbench.stopping import listening
 from clipbench.streams import lost_output, screens
@@ -108,6 +109,7 @@ def _run(args: Sequence[str]) -> int:
     state = {"traceback": False}
     share_processors()  # before a command loads torch
     raise_limit()
+    clear_scratch()  # of commands that were killed
     try:
         with listening(), warnings.catch_warnings():
             warnings.showwarning = show_warning

@@ -27,6 +27,9 @@ class _DataGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
+_MANIFEST = "manifest.json"  # as `clipbench.shards.manifest` has it, which brings numpy
+
+
 @click.group("data", cls=_DataGroup)
 def command() -> None:
     """Write the clean shards of a data set, or import pairs from files.
@@ -85,8 +88,8 @@ def write(
                 f"size is given twice, {size} by --size and {own['size']} by --set; give it once."
             )
         given["size"] = size
-    if out is not None and out.is_dir() and any(out.iterdir()):
-        raise BadSetting(f"The folder {out.resolve()} is not empty; choose another.")
+    if out is not None and out.is_dir() and any(out.iterdir()) and not (out / _MANIFEST).is_file():
+        raise _taken(out)
     dataset = registry.build("dataset", {**given, "name": parsed.name})
     if not hasattr(dataset, "prepare"):
         raise BadSetting(
@@ -111,6 +114,10 @@ def _publish(folder: Path, out: Path) -> None:
     """Give `out` the files of `folder`, all at once; hard links where the system can."""
     from clipbench.shards.files import link_or_copy  # noqa: PLC0415 - imports numpy
 
+    if out.is_dir() and any(out.iterdir()):
+        if _holds(out, folder):  # by this command, killed when it was done, or by another at once
+            return
+        raise _taken(out)
     make_folder(out.parent)
     clear_leftovers(out.parent)
     temporary = unfinished(out)
@@ -120,8 +127,28 @@ def _publish(folder: Path, out: Path) -> None:
             if file.is_file() and not file.name.startswith("."):
                 link_or_copy(file, temporary / file.name)
         publish(temporary, out)
+    except OSError:
+        if not _holds(out, folder):
+            raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _holds(out: Path, folder: Path) -> bool:
+    """Tell whether a folder holds the set of another one, and all of it."""
+    files = [f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".")]
+    there = [out / file.name for file in files]
+    manifests = [place / _MANIFEST for place in (out, folder)]
+    if not all(path.is_file() for path in manifests):
+        return False
+    return manifests[0].read_bytes() == manifests[1].read_bytes() and all(
+        new.is_file() and new.stat().st_size == old.stat().st_size
+        for old, new in zip(files, there, strict=True)
+    )
+
+
+def _taken(out: Path) -> BadSetting:
+    return BadSetting(f"The folder {out.resolve()} is not empty; choose another.")
 
 
 @command.command("import", cls=options.Command)
