@@ -3,6 +3,8 @@
 # make bench  install, then run the benchmarks
 # make lint   install, then lint and check types
 # make docs   install, then build the documentation's site, warnings as errors
+# make audit  install, then ask what is known against the packages of requirements.lock: it warns
+# make lock   write requirements.lock anew: the newest versions that pyproject.toml allows
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -12,7 +14,7 @@ STAMP = $(VENV)/.installed
 # a Java captioning kit) are for parts that are not used, and slow every import of open_clip down.
 # open_clip's own training pipeline, which tests read our shards with, needs webdataset before 1.0.
 
-.PHONY: run test bench lint docs clean
+.PHONY: run test bench lint docs audit lock clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -41,6 +43,16 @@ lint: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+audit: $(STAMP)
+	$(BIN)/python .ci/audit.py 60
+
+# With hashes, for every platform and Python that pyproject.toml allows, but for PyTorch.
+lock: $(STAMP)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.10 \
+		--overrides .ci/without_torch.txt --custom-compile-command 'make lock' \
+		--output-file requirements.lock pyproject.toml
 
 clean:
 	rm -rf $(VENV) build dist docs/reference .mypy_cache .pytest_cache .ruff_cache .coverage

@@ -1,7 +1,7 @@
 """The documentation as a site: `make docs` builds it, every warning an error.
 
 Pages of attacks, defences, data sets and metrics are written from their docstrings when the site is
-built; the README becomes a page, its links turned.
+built; README and SECURITY become pages, their links turned.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ def write_reference(*_: Any) -> None:
         _write(REFERENCE / f"{kind}s.md", text)
     readme = (HERE.parent / "README.md").read_text(encoding="utf-8")
     readme = re.sub(r"\[([^\]]+)\]\(results/[^)]*\)", r"`\1`", readme)  # no part of the site
+    readme = readme.replace("](SECURITY.md)", "](security.md)")
     _write(REFERENCE / "readme.md", readme.replace("](docs/", "](../"))
+    security = (HERE.parent / "SECURITY.md").read_text(encoding="utf-8")
+    _write(REFERENCE / "security.md", security.replace("](docs/", "](../"))
 
 
 def _write(path: Path, text: str) -> None:
@@ -101,8 +104,9 @@ def cell(text: str) -> str:
 
 
 def turn_links(app: Any, name: str, source: list[str]) -> None:  # noqa: ARG001
-    """Let links to the README lead to its page."""
+    """Let links to the README and to the promises about security lead to their pages."""
     source[0] = source[0].replace("](../README.md", "](reference/readme.md")
+    source[0] = source[0].replace("](../SECURITY.md", "](reference/security.md")
 
 
 def setup(app: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from clipbench import lists, registry
+from clipbench import concealed, lists, registry
 from clipbench.bundled import configuration
 from clipbench.config import NO_ATTACK, RunConfig, resolve
 from clipbench.errors import BadSetting, UnknownName
@@ -228,7 +228,9 @@ def read_yaml(path: Path, keys: Sequence[str] = KEYS) -> dict[str, Any]:
     path = configuration(path)
     where = path.resolve()
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _loader())  # noqa: S506 - a safe one
+        text = path.read_text(encoding="utf-8")
+        concealed.note(line.strip().strip("\"'") for line in text.splitlines())
+        content = yaml.load(text, _loader())  # noqa: S506 - a safe one
     # Dates, long numbers, explicit tags and deep nesting end in errors that are not YAML's.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())

@@ -1,9 +1,10 @@
 """Standard streams that show text, obey none of it, and never stop the work.
 
 All that a command prints, and all that libraries and plugins print in its process, goes through a
-`Screen`: control characters are written out, so that no message that quotes a file drives a
-terminal, and whoever reads may go away, or the disk that is printed to may be full, without an hour
-of training being lost to it. What Python's codec can't encode is written in other letters.
+`Screen`: what may hold a password is not shown, control characters are written out, so that no
+message that quotes a file drives a terminal, and whoever reads may go away, or the disk that is
+printed to may be full, without an hour of training being lost to it. What Python's codec can't
+encode is written in other letters.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
+from clipbench.concealed import conceal
 from clipbench.sinks import terminal
 from clipbench.visible import visible
 
@@ -45,13 +47,14 @@ class Screen:
 
     def write(self, text: str) -> int:
         """Write text; nothing in it but ends of lines and tabs does anything."""
-        shown = terminal(text)
+        shown = terminal(conceal(text))
         self._attempt(lambda: self._stream.write(shown))
         return len(text)
 
     def draw(self, text: str) -> None:
         """Write text of our own that moves the cursor."""
-        self._attempt(lambda: self._stream.write(text))
+        shown = conceal(text)
+        self._attempt(lambda: self._stream.write(shown))
 
     def send(self, data: bytes) -> None:
         """Write bytes, for programs."""

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import click
 
-from clipbench import __version__
+from clipbench import __version__, concealed
 from clipbench.cli._errors import report, show_warning
 from clipbench.cli._options import PREFIX, traceback_option
 from clipbench.cli._output import print_result
@@ -89,8 +89,10 @@ def main(args: Sequence[str] | None = None) -> int:
     """
     if f"_{PREFIX}_COMPLETE" in os.environ:
         cli.main(prog_name="clipbench")  # the shell asks for completions; this exits
+    words = sys.argv[1:] if args is None else args
+    concealed.note([*words, *(v for k, v in os.environ.items() if k.startswith(PREFIX))])
     with screens():
-        status = _run(sys.argv[1:] if args is None else args)
+        status = _run(words)
         lost = lost_output()
         if lost is not None and not status:
             why = lost.strerror or str(lost)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import braceexpand
 
+from clipbench import concealed
 from clipbench.contracts import Progress, no_progress
 from clipbench.durable import make_folder
 from clipbench.errors import BadSetting
@@ -77,6 +78,7 @@ def fetched(source: str, cache: Path) -> list[Path] | None:
 
 
 def _shards_of(part: str) -> list[RemoteShard | Path]:
+    concealed.note([part])  # in worker processes, too, which nobody typed anything for
     scheme = _SCHEME.match(part)
     if scheme is None:
         from clipbench.shards.sources import expand  # noqa: PLC0415 - it knows of this module

@@ -107,8 +107,11 @@ def slurm_executor(
     given = {
         f"slurm_{key}": int(text) if text.isdigit() else text for key, text in settings.items()
     }
+    folder = out.resolve() / "slurm"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)  # a job needs addresses as they were typed, with what they hold
     try:
-        executor = submitit.AutoExecutor(folder=out.resolve() / "slurm", cluster=cluster)
+        executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
         executor.update_parameters(
             name="clipbench",
             timeout_min=MINUTES,
