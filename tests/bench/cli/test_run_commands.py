@@ -188,6 +188,20 @@ def test_options_reach_the_configuration(
     assert config.defense["growth"] == 0.05
 
 
+def test_run_says_which_of_several_it_is_at(
+    pipeline: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before each; one alone needs no number."""
+    assert main(["run", "--data", "shapes", "--defense", "none,clip", "--json"]) == 0
+    said = capsys.readouterr().err.splitlines()
+    first, second = "none / none / seed 0", "none / clip / seed 0"
+    told = [f"run 1 of 2: {first}", "working", f"run 2 of 2: {second}", "working"]
+    assert said[-4:] == told
+    assert len(pipeline.configs("execute")) == 2
+    assert main(["run", "--data", "shapes", "--json"]) == 0
+    assert "run 1 of" not in capsys.readouterr().err
+
+
 def test_command_line_then_file_then_environment_then_recipe(
     pipeline: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,18 @@ def test_the_plan_says_all_a_person_decides_by(place: Place) -> None:
     assert not place.folder.joinpath("runs").exists()
 
 
+def test_the_plan_says_what_a_person_may_not_expect(place: Place) -> None:
+    """One step an epoch, and parameters of a defense that it does not have by default."""
+    told = "a batch of 256 holds the whole epoch, which is one step"
+    large = config_of(defense="random_removal:drop=0.3", train={**TRAIN, "batch_size": 256})
+    lines = place.plan(large).lines()
+    assert f"  note     {told}" in lines
+    assert "  defense  random_removal with drop=0.3, by the recipe or as given" in lines
+    usual = "\n".join(place.plan(config_of(defense="random_removal")).lines())
+    assert "  note" not in usual
+    assert "  defense" not in usual
+
+
 def test_missing_weights_to_start_from_are_told_before_work(place: Place) -> None:
     """Weights that are not there end a run before its data is made, timed or not."""
     config = config_of(train={**TRAIN, "pretrained": str(place.folder / "weights.pt")})
