@@ -57,12 +57,7 @@ def json_text(value: Any, indent: int | None = 2) -> str:
 
 def _ascii(line: str) -> str:
     """Return a line of JSON without what is not seen, which stands inside texts alone."""
-    return "".join(char if visible(char) == char else _code(char) for char in line)
-
-
-def _code(char: str) -> str:
-    code = json.dumps(char)[1:-1]
-    return code if code != char else f"\\u{ord(char):04x}"  # json leaves 0x7f as it is
+    return "".join(char if visible(char) == char else json.dumps(char)[1:-1] for char in line)
 
 
 def csv_cell(value: Any) -> Any:

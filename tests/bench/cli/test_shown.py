@@ -113,11 +113,13 @@ def _row(defense: str, number: int) -> dict[str, Any]:
     row: dict[str, Any] = next(
         item
         for item in rows
-        if item["defense"]["name"] == defense and item["attack"]["rate"] and not item["seed"]
+        if (item["defense"]["name"], item["attack"]["name"]) == (defense, "targeted")
+        and (item["attack"]["rate"], item["seed"]) == (0.002, 0)
     )
     row["attack"]["name"] = row["config"]["attack"]["name"] = TEXT
     if number:
-        row["defense"]["name"] = row["config"]["defense"]["name"] = TEXT
+        row["defense"] = {"name": TEXT, "parameters": {}}
+        row["config"]["defense"] = {"name": TEXT}
     row["model"]["name"] = row["config"]["train"]["model"] = TEXT
     row["data"]["name"] = row["config"]["data"]["name"] = TEXT
     row["data"]["evaluation"]["name"] = TEXT
@@ -185,7 +187,7 @@ WALKS: Mapping[str, Callable[[Folder, str], list[Words]]] = {
         [str(f.rows), "--attack", TEXT],
     ],
     "compare": lambda f, out: [
-        ["--defense", "none", "--defense", TEXT, str(f.rows)],
+        ["--defense", "none", "--defense", visible(TEXT), str(f.rows)],
         ["--defense", "none,clip", "--attack", TEXT, str(f.rows)],
     ],
     "power": lambda f, out: [
