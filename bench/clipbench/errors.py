@@ -5,8 +5,9 @@
     │   ├── UnknownName                a plugin, model or parameter that does not exist
     │   ├── BadSetting                 a value out of range, a combination without meaning
     │   ├── MissingData                a folder, shard or file that is not there
-    │   └── CorruptData                a shard, checkpoint, ledger or result that cannot be trusted
-    │       └── Torn                   one that is empty or breaks off
+    │   ├── CorruptData                a shard, checkpoint, ledger or result that cannot be trusted
+    │   │   └── Torn                   one that is empty or breaks off
+    │   └── ChangedData                a file that is not what it was when it was first read
     ├── PluginFault                    a plugin raised an error of its own
     │   └── BrokenContract             a plugin returned, or changed, what it must not
     └── LostProcess                    another process of a distributed run went away
@@ -78,6 +79,13 @@ class CorruptData(BadInput):
 
 class Torn(CorruptData):
     """A file that is empty or breaks off, as a power cut leaves one that was being written."""
+
+
+class ChangedData(BadInput):
+    """A file that is not what it was when it was first read, though its size and time say so.
+
+    It is no `CorruptData`: what is left out for its damage is left out of every run alike.
+    """
 
 
 class PluginFault(ClipbenchError):

@@ -14,6 +14,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from clipbench import sums
 from clipbench.architectures import OWED, OWN, architecture, architecture_names
 from clipbench.durable import atomic_file, make_folder, scratch_folder
 from clipbench.errors import BadSetting, CorruptData, MissingData, UnknownName
@@ -185,8 +186,6 @@ def save_model(model: nn.Module, config: dict[str, Any], folder: Path) -> Path:
     Both ``create_model_and_transforms(NAME, pretrained=FILE)`` and
     ``create_model_and_transforms("local-dir:FOLDER")`` give the model back.
     """
-    from safetensors.torch import save  # noqa: PLC0415 - needed here alone
-
     make_folder(folder)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     preprocess = {
@@ -195,7 +194,7 @@ def save_model(model: nn.Module, config: dict[str, Any], folder: Path) -> Path:
     }
     write_json(folder / CONFIG_FILE, {"model_cfg": config, "preprocess_cfg": preprocess}, indent=2)
     with atomic_file(folder / WEIGHTS_FILE) as file:
-        file.write(save(state))
+        sums.write_weights(file, state)
     return folder / WEIGHTS_FILE
 
 

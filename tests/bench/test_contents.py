@@ -75,3 +75,26 @@ def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     """In one sentence."""
     with pytest.raises(MissingData, match=r"gone can't be read: No such file"):
         FileHashes(tmp_path).of_file(tmp_path / "gone")
+
+
+def test_hashes_that_nobody_sealed_are_computed_again(tmp_path: Path, read: list[Path]) -> None:
+    """A stranger may lay them into a cache, and a byte of them may change."""
+    file, cache = filled(tmp_path / "x") / "a" / "1.jpg", tmp_path / "cache"
+    found = FileHashes(cache).of_file(file)
+    (memory,) = (cache / "hashes").iterdir()
+    memory.write_text(memory.read_text().replace(found, "0" * 64))
+    assert FileHashes(cache).of_file(file) == found
+    assert read == [file, file]
+
+
+def test_what_is_about_to_be_used_is_read_whatever_is_remembered(tmp_path: Path) -> None:
+    """A bit that rots changes neither size nor time; what is found is then remembered."""
+    file, cache = filled(tmp_path / "x") / "a" / "1.jpg", tmp_path / "cache"
+    before = FileHashes(cache).of_file(file)
+    status = file.stat()
+    file.write_text("a/1.jpq")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert FileHashes(cache).of_file(file) == before
+    now = FileHashes(cache, fresh=True).of_file(file)
+    assert now == sha256_file(file) != before
+    assert FileHashes(cache).of_file(file) == now

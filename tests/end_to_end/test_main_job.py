@@ -17,7 +17,7 @@ import pytest
 from tiny_runs import GRID, PAIRS, SAFECLIP, Place, command, numbers
 
 from clipbench.errors import BadInput
-from clipbench.leaderboard.result import validate
+from clipbench.leaderboard.result import read_result, validate
 from clipbench.shards.ledger import read_ledger
 
 Grid = tuple[Place, list[dict[str, Any]]]
@@ -46,7 +46,7 @@ def test_every_result_is_valid_and_lies_in_its_folder(grid: Grid) -> None:
     for result in results:
         validate(result)
         file = place.run_folder(result) / "result.json"
-        assert json.loads(file.read_text()) == result
+        assert read_result(file) == result
     with pytest.raises(BadInput):
         validate({**results[0], "id": "0" * 16})
 

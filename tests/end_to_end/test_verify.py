@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from tiny_runs import PAIRS, Place, command
 
+from clipbench.shards.files import write_summed
 from clipbench.shards.reader import ShardSet
 
 Grid = tuple[Place, list[dict[str, Any]]]
@@ -69,7 +70,7 @@ def manifest(folder: Path) -> None:
     path = folder / "shards" / "manifest.json"
     content = json.loads(path.read_text())
     content["shards"][0]["bytes"] += 1
-    path.write_text(json.dumps(content))
+    write_summed(path, content)
 
 
 @pytest.mark.parametrize(

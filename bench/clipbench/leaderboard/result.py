@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import platform
@@ -14,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from clipbench import sums
 from clipbench.checks import Objection
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData, Torn
 from clipbench.foreign import parsed, read_regular
@@ -24,6 +24,7 @@ __all__ = [
     "PROPORTIONS",
     "SCALARS",
     "SCHEMA",
+    "checked",
     "config_hash",
     "environment",
     "parse_json",
@@ -53,11 +54,10 @@ def config_hash(config: Mapping[str, Any]) -> str:
         BadSetting: if the configuration holds something that JSON cannot say.
     """
     try:
-        plain = json.loads(json.dumps(config, allow_nan=False))  # what a reader will get
+        # What a reader will get.
+        return sums.of_json(json.loads(json.dumps(config, allow_nan=False)))
     except (TypeError, ValueError, RecursionError) as error:
         raise BadSetting(f"The configuration cannot be written as JSON: {error}.") from error
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def validate(obj: Any, path: Path | None = None) -> None:
@@ -79,6 +79,16 @@ def validate(obj: Any, path: Path | None = None) -> None:
         ) from error
 
 
+def checked(obj: Any, path: Path) -> dict[str, Any]:
+    """Return what was read from a file, without its checksum, if it is a result.
+
+    Raises:
+        CorruptData: see `validate`.
+    """
+    validate(obj, path)
+    return {key: value for key, value in obj.items() if key != sums.FIELD}
+
+
 def _objections(obj: Any) -> None:
     """Raise the first reason why `obj` is no result."""
     RESULT("", obj)
@@ -86,6 +96,9 @@ def _objections(obj: Any) -> None:
         raise Objection("config_sha256", "must be the hash of config", obj["config_sha256"])
     if obj["id"] != obj["config_sha256"][:16]:
         raise Objection("id", "must be the first 16 digits of config_sha256", obj["id"])
+    if not sums.is_sound(obj):
+        must = "must be the hash of all else (remove it if a change was meant)"
+        raise Objection(sums.FIELD, must, obj[sums.FIELD])
 
 
 def parse_json(path: Path) -> Any:
@@ -115,9 +128,7 @@ def read_result(path: Path) -> dict[str, Any]:
         MissingData: if there is no such file.
         CorruptData: if it is no result.
     """
-    result = parse_json(path)
-    validate(result, path)
-    return dict(result)
+    return checked(parse_json(path), path)
 
 
 def write_result(path: Path, obj: Mapping[str, Any]) -> Path:
@@ -131,7 +142,7 @@ def write_result(path: Path, obj: Mapping[str, Any]) -> Path:
         ClipbenchError: if it is no result, or the file system refuses.
     """
     try:
-        text = json.dumps(obj, indent=2, allow_nan=False)
+        text = json.dumps(sums.summed(obj), indent=2, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadSetting(f"The result for {path} cannot be written as JSON: {error}.") from error
     try:

@@ -10,7 +10,7 @@ from typing import Any
 
 from clipbench.checks import parse_time
 from clipbench.errors import BadInput, CorruptData, MissingData
-from clipbench.leaderboard.result import parse_json, validate
+from clipbench.leaderboard.result import checked, parse_json
 
 RUN_RESULT = "result.json"  # a folder that holds it is the folder of one run
 
@@ -120,12 +120,9 @@ def _read(file: Path, *, explicit: bool) -> list[dict[str, Any]]:
     """Return the results of a file; none if it was met in a folder and is something else."""
     content = parse_json(file)
     if explicit and isinstance(content, list):
-        for result in content:
-            validate(result, file)
-        return content
+        return [checked(result, file) for result in content]
     if explicit or file.name == RUN_RESULT or _claims_to_be_result(content):
-        validate(content, file)
-        return [content]
+        return [checked(content, file)]
     return []
 
 

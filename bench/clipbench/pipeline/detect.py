@@ -190,6 +190,10 @@ def detect(
     """
     configs, pairs, poisoned = plan.configs, plan.pairs, plan.poisoned
     processes = join_processes(configs[0].train.device)
+    if processes.is_first:
+        known = content_of(plan.where, cache / "index", reporter.progress)
+        for config in configs:
+            identify(config, cache, reporter.progress, pairs=known, fresh=True)
     scores: dict[str, npt.NDArray[np.float32]] = {}
     for config in configs:
         reporter.note(f"scoring {counted(len(pairs), 'pair')} by {config.defense_name}")

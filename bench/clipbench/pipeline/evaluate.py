@@ -134,7 +134,7 @@ def evaluate_checkpoint(
     measured = evaluate_sets(encoder, held_out.sets, probes, extra, seed=seed)
     return {
         "checkpoint": short(str(checkpoint)),
-        "checkpoint_sha256": FileHashes(cache).of_file(weights_file(checkpoint)),
+        "checkpoint_sha256": FileHashes(cache, fresh=True).of_file(weights_file(checkpoint)),
         "model": model,
         "data": held_out.primary.name,
         "attack": None if book is None else {"name": book.attack, "ledger_sha256": book.sha256},

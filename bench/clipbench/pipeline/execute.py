@@ -92,6 +92,7 @@ def _do(
 ) -> None:
     """Do the stages of a run after its pairs, and write its result."""
     if processes.is_first:
+        identify(config, cache, reporter.progress, fresh=True)
         _claim(folder, config)
         parts.usable.write_names(folder / LEFT_OUT)
     processes.barrier()

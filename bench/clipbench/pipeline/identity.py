@@ -97,6 +97,7 @@ class Identifier:
         progress: told about files that are read.
         prepare: whether pairs that are not there yet are fetched or imported for it.
         pairs: the content of the training pairs, where it is not for their source to say.
+        fresh: whether files are read, whatever is remembered of their hashes.
     """
 
     def __init__(
@@ -106,9 +107,10 @@ class Identifier:
         *,
         prepare: bool = False,
         pairs: str | None = None,
+        fresh: bool = False,
     ) -> None:
         self._cache, self._progress, self._prepare, self._pairs = cache, progress, prepare, pairs
-        self._files = FileHashes(cache, progress)
+        self._files = FileHashes(cache, progress, fresh=fresh)
         self._known: dict[str, str | None] = {}
 
     def identified(self, config: RunConfig) -> RunConfig | None:
@@ -216,6 +218,7 @@ def identify(
     *,
     pairs: str | None = None,
     given: bool = False,
+    fresh: bool = False,
 ) -> RunConfig:
     """Return a run that is known by what its data hold; what is not there is fetched or imported.
 
@@ -225,6 +228,8 @@ def identify(
         progress: told about it.
         pairs: the content of the training pairs, where it is not for their source to say.
         given: whether a configuration out of a record will do, which says what and not where.
+        fresh: whether test files and weights, which are about to be used, are read again, whatever
+            is remembered of their hashes. Shards are looked at when they are read.
 
     Raises:
         BadSetting: it is out of a record, and `given` is not set.
@@ -236,7 +241,7 @@ def identify(
                 f"{place.field} is known by its content alone, {str(place.value)[:23]}...; say"
                 " where it lies."
             )
-    found = Identifier(cache, progress, prepare=True, pairs=pairs).identified(config)
+    found = Identifier(cache, progress, prepare=True, pairs=pairs, fresh=fresh).identified(config)
     assert found is not None  # everything was prepared
     before, after = config.contents or {}, found.contents or {}
     changed = sorted(field for field in before if before[field] != after.get(field))
@@ -357,9 +362,9 @@ def contents_of(specs: Iterable[Mapping[str, Any]], cache: Path) -> list[str | N
 
     Args:
         specs: the sources with all of their parameters.
-        cache: to remember hashes of files in.
+        cache: to remember hashes of files in; they are read all the same, for they will be used.
     """
-    identifier = Identifier(cache)
+    identifier = Identifier(cache, fresh=True)
     slots = [_Slot(f"evals[{number}]", "dataset", spec) for number, spec in enumerate(specs)]
     return [identifier.of_slot(slot) for slot in slots]
 

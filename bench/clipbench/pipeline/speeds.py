@@ -25,7 +25,7 @@ from clipbench.config import RunConfig
 from clipbench.contracts import Defense
 from clipbench.errors import ClipbenchError
 from clipbench.pipeline.work import Kind, Work
-from clipbench.shards.files import write_json
+from clipbench.shards.files import read_json, write_summed
 from clipbench.training.distributed import num_processes, pick_device
 from clipbench.training.record import device_name
 
@@ -124,7 +124,7 @@ class KeptSpeeds:
     def find(self, kind: type[SpeedsType], work: Work) -> SpeedsType | None:
         """Return the speeds, if they are fresh and tell of all that the work consists of."""
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = read_json(self.path)
             age = time.time() - self.path.stat().st_mtime
             good_for = GOOD_FOR_BUSY_S if content.pop("busy") else GOOD_FOR_S
             if content.pop("schema") != SCHEMA or not 0 <= age < good_for:
@@ -133,7 +133,7 @@ class KeptSpeeds:
             scores = {bool(key): _seconds(value) for key, value in content.pop("scores")}
             rest = {name: _seconds(value) for name, value in content.items()}
             found = kind(**rest, steps=steps, scores=scores)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (ClipbenchError, OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
         known = _has(found.steps, work.passes) and _has(found.scores, work.scorings)
         return found if known else None
@@ -148,7 +148,7 @@ class KeptSpeeds:
         content |= {"schema": SCHEMA, "busy": bool(threads.news())}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.path, content, sync=False)
+            write_summed(self.path, content, sync=False)
         except (OSError, ClipbenchError):
             return
 

@@ -138,6 +138,9 @@ def train(plan: TrainingPlan, *, cache: Path, reporter: Reporter) -> Path:
     """
     config, folder = plan.config, plan.folder
     processes = join_processes(config.train.device)
+    if processes.is_first:
+        pairs = content_of(plan.shards, cache / "index", reporter.progress)
+        identify(config, cache, reporter.progress, pairs=pairs, fresh=True)
     with held(folder, processes, reporter):
         train_on(plan.shards, config, folder, cache, processes, reporter)
         plan.usable.write_names(folder / LEFT_OUT)

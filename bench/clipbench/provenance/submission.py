@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from clipbench import sums
 from clipbench.contracts import Mode
 from clipbench.errors import BadInput, BadSetting, CorruptData, Torn
 from clipbench.evaluation.plugins import lacks_control
@@ -133,7 +134,7 @@ def write(submission: Submission) -> Path:
     Raises:
         ClipbenchError: the file system refuses.
     """
-    text = json.dumps(submission.result, sort_keys=True, indent=2, allow_nan=False)
+    text = json.dumps(sums.summed(submission.result), sort_keys=True, indent=2, allow_nan=False)
     validate(json.loads(text), submission.path)
     return write_atomic(submission.path, f"{text}\n".encode())
 

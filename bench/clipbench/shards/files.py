@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from clipbench import sums
 from clipbench.descriptors import opened
 from clipbench.disk import is_full, no_space
 from clipbench.durable import atomic_file
@@ -26,17 +28,29 @@ def is_vacant(folder: Path) -> bool:
 
 def write_json(path: Path, value: Any, indent: int | None = 1, *, sync: bool = True) -> None:
     """Write `value` as JSON as `atomic_file` does; the same value gives the same bytes."""
-    text = json.dumps(value, indent=indent, allow_nan=False) + "\n"
+    text = json_text(value, indent)
     with atomic_file(path, len(text), sync=sync) as file:
-        file.write(text.encode())
+        file.write(text)
+
+
+def json_text(value: Any, indent: int | None = 1) -> bytes:
+    """Return what `write_json` writes."""
+    return f"{json.dumps(value, indent=indent, allow_nan=False)}\n".encode()
+
+
+def write_summed(
+    path: Path, value: Mapping[str, Any], indent: int | None = 1, *, sync: bool = True
+) -> None:
+    """Write an object as `write_json` does, with a checksum that `read_json` looks at."""
+    write_json(path, sums.summed(value), indent, sync=sync)
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in `path`.
+    """Return the JSON object in `path`; of what `write_summed` wrote, without the checksum.
 
     Raises:
         MissingData: there is no such file.
-        CorruptData: it holds no JSON object.
+        CorruptData: it holds no JSON object, or not the one that was written.
     """
     try:
         value = parsed(read_regular(path))
@@ -48,6 +62,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise Torn(f"{path} is not valid JSON ({error}). {_REMEDY}") from error
     if not isinstance(value, dict):
         raise CorruptData(f"{path} holds no JSON object. {_REMEDY}")
+    if not sums.is_sound(value):
+        raise CorruptData(f"{path} has changed since it was written. {_REMEDY}")
+    value.pop(sums.FIELD, None)
     return value
 
 

@@ -1,9 +1,9 @@
 """Where every pair of a set lies: built once by walking the tars, then memory-mapped.
 
 An index file is a line of magic, a JSON header (which shards, of which size and time, it was made
-from) and one row a pair. It is written beside the shards in ``.clipbench/``; a shard that changed
-since makes it stale, and it is built again. So is one that another user wrote, or that came with
-the shards: see `clipbench.shards.seal`.
+from) and one row a pair, with the CRC-32 of what the row points to. It is written beside the shards
+in ``.clipbench/``; a shard that changed since makes it stale, and it is built again. So is one that
+another user wrote, or that came with the shards: see `clipbench.shards.seal`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from clipbench.shards.seal import is_sealed, seal
 from clipbench.visible import hashable
 
 EXTENSIONS = ("jpg", "png", "jpeg", "webp")  # open_clip's order of preference
-_MAGIC = b"clipbench-index-2\n"
+_MAGIC = b"clipbench-index-3\n"
 _CHUNK = 1 << 20  # bytes read at once for a seal; mapped pages would stay in memory
 Index = npt.NDArray[np.void]
-Row = tuple[int, int, int, int, int, int, int, int, bytes]
+Row = tuple[int, int, int, int, int, int, int, int, bytes, int, int, int]
 
 
 def index_dtype(key_size: int) -> np.dtype[np.void]:
@@ -48,6 +48,9 @@ def index_dtype(key_size: int) -> np.dtype[np.void]:
             ("json_size", "<u4"),
             ("extension", "u1"),
             ("key", f"S{max(1, key_size)}"),
+            ("image_crc", "<u4"),
+            ("caption_crc", "<u4"),
+            ("json_crc", "<u4"),
         ]
     )
 
@@ -81,7 +84,7 @@ class Incomplete:
 
 def rows_to_index(rows: Sequence[Row]) -> Index:
     """Return rows as a structured array with the narrowest key that fits."""
-    return np.array(rows, index_dtype(max((len(row[-1]) for row in rows), default=1)))
+    return np.array(rows, index_dtype(max((len(row[8]) for row in rows), default=1)))
 
 
 def join(parts: Sequence[Index]) -> Index:

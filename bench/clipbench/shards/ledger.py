@@ -1,7 +1,8 @@
 """Which pairs are poisoned, and how: written for the evaluator, kept apart from the shards.
 
 ``ledger.json`` holds what the set was made from, ``ledger.parquet`` a row a poisoned pair. The JSON
-holds the hash of the rows, so that its own hash stands for both.
+holds the hash of the rows, so that its own hash stands for both. Results name a ledger by that
+hash, so it stands beside the file, in ``ledger.sha256``, as ``sha256sum --check`` takes it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from clipbench.errors import CorruptData, MissingData
 from clipbench.foreign import TooLarge, read_regular
 from clipbench.rng import generator
 from clipbench.shards import claims, ledger_rows
-from clipbench.shards.files import read_json, write_json
+from clipbench.shards.files import json_text, read_json
 from clipbench.shards.ledger_rows import LedgerRow
 from clipbench.shards.rate import poison_count
 
@@ -40,6 +41,7 @@ FORMAT = "clipbench-ledger"
 VERSION = 2
 JSON_NAME = "ledger.json"
 ROWS_NAME = "ledger.parquet"
+SUM_NAME = "ledger.sha256"
 _MOST_BYTES = 1 << 30  # of the rows: of millions of poisons
 
 
@@ -137,7 +139,11 @@ def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> P
             del content_of_head[name]
     head_json = {"format": FORMAT, "version": VERSION, **content_of_head}
     head_json["rows_sha256"] = rows_sha256
-    write_json(folder / JSON_NAME, head_json, sync=False)
+    text = json_text(head_json)
+    with atomic_file(folder / SUM_NAME, sync=False) as file:
+        file.write(f"{hashlib.sha256(text).hexdigest()}  {JSON_NAME}\n".encode())
+    with atomic_file(folder / JSON_NAME, sync=False) as file:
+        file.write(text)
     return folder / JSON_NAME
 
 
@@ -159,11 +165,35 @@ def read_head(path: Path) -> tuple[LedgerHead, str]:
         CorruptData: it is damaged or of another version.
     """
     value = read_json(path)
+    _refuse_changed(path)
     if value.pop("format", None) != FORMAT or value.pop("version", None) != VERSION:
         raise CorruptData(f"{path} is no ledger of version {VERSION}; poison the set again.")
     claims.check(path, "whole ledger", claims.LEDGER, value, "poison the set again")
     rows_sha256 = str(value.pop("rows_sha256"))
     return LedgerHead(**value), rows_sha256
+
+
+def _refuse_changed(path: Path) -> None:
+    """Refuse a ledger that is not the one that was written; one without its hash is taken so.
+
+    Raises:
+        CorruptData: it is not.
+    """
+    beside = path.with_name(SUM_NAME)
+    try:
+        told = read_regular(beside).split()
+        found = hashlib.sha256(read_regular(path)).hexdigest().encode()
+    except FileNotFoundError:  # of an earlier clipbench, or handed on without it
+        return
+    except TooLarge as error:
+        raise CorruptData(f"{beside} is no hash of a ledger: {error}.") from error
+    except OSError as error:
+        raise MissingData(f"{beside} can't be read: {error.strerror}.") from error
+    if path.name == JSON_NAME and told[:1] != [found]:
+        raise CorruptData(
+            f"{path} is not the one that {SUM_NAME} beside it was written for; poison the set again"
+            f" (or, if the change was meant, remove {SUM_NAME})."
+        )
 
 
 def read_ledger(path: Path) -> Ledger:

@@ -11,7 +11,7 @@ from typing import Any
 
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.shards import claims
-from clipbench.shards.files import read_json, write_json
+from clipbench.shards.files import read_json, write_json, write_summed
 
 FORMAT = "clipbench-shards"
 VERSION = 1
@@ -82,7 +82,7 @@ def write_all(folder: Path, manifest: Mapping[str, Any]) -> None:
     write_json(
         folder / "_info.json", {"name": manifest["name"], "splits": {"train": split}}, sync=False
     )
-    write_json(folder / NAME, manifest, sync=False)
+    write_summed(folder / NAME, manifest, sync=False)
 
 
 def read(folder: Path) -> dict[str, Any] | None:

@@ -13,8 +13,8 @@ from clipbench.shards import disguise, splice, tar
 from clipbench.shards.fields import read as read_fields
 from clipbench.shards.index import Index, Row, rows_to_index
 from clipbench.shards.keys import Move, Place
-from clipbench.shards.reader import ShardSet
-from clipbench.shards.scan import Group, groups, row_of
+from clipbench.shards.reader import ShardSet, changed
+from clipbench.shards.scan import Group, groups, rows_of
 from clipbench.shards.spool import Kept, Spool
 
 _OWN = frozenset({"caption", "sha256", "md5", "sha512"})  # say what the pair is, not which one
@@ -72,6 +72,7 @@ class PoisonWriter:
 
     def __init__(self, base: ShardSet, spool: Spool) -> None:
         self._base, self._spool = base, spool
+        self._hashes = base.hashes()
         self._escapes: dict[int, bool] = {}
         self._walked: tuple[int, dict[str, Group]] | None = None  # the last shard, by `members`
 
@@ -103,7 +104,9 @@ class PoisonWriter:
             if shard.num_pairs:
                 last = base.index[shard.first + shard.num_pairs - 1].item()
                 last_end = max(at + tar.padded(size) for at, size in _spans(last).values())
-            digest = splice.rewrite(shard.path, job.path, edits, appended, last_end)
+            read, digest = splice.rewrite(shard.path, job.path, edits, appended, last_end)
+            if read != self._hashes[job.number]:
+                raise changed(shard.path)
         rows = self._rows(job)
         found = {row[8]: (row[2], row[4], row[6]) for row in rows.tolist()}
         if any(found.get(key) != size for key, size in sizes.items()):
@@ -134,12 +137,9 @@ class PoisonWriter:
     def _rows(self, job: Job) -> Index:
         """Return the index of a shard that was written, without what the base leaves out."""
         left = self._base.left_out.get(job.number)
-        found = (
-            row_of(group, job.number, self._base.caption_field)
-            for group in groups(job.path)
-            if left is None or group.key not in left.keys
-        )
-        return rows_to_index([row for row in found if row is not None])
+        away = frozenset[bytes]() if left is None else left.keys
+        found = rows_of(job.path, job.number, self._base.caption_field, away)
+        return rows_to_index([row for _, row in found if row is not None])
 
     def _needs_groups(self, job: Job) -> bool:
         if self._base.caption_field is not None:  # there may be a caption's file besides

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import mmap
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from clipbench.contracts import Image, IntArray, Pair, Progress, no_progress
-from clipbench.errors import CorruptData
+from clipbench.errors import ChangedData, CorruptData
 from clipbench.settings import OnError
 from clipbench.shards import fields
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards.encoding import decode, image_size
 from clipbench.shards.handles import OpenFiles
-from clipbench.shards.hashes import shard_hashes
+from clipbench.shards.hashes import refuse_others, shard_hashes
 from clipbench.shards.scan import refuse_empty, refuse_incomplete, scan
 from clipbench.shards.sources import expand
 
@@ -94,6 +95,7 @@ class ShardSet:
         self._firsts: list[int] = firsts[:-1]
         self._files = OpenFiles(paths)
         self._order: npt.NDArray[np.int64] | None = None
+        self._as_listed: list[str] | None = None  # hashes that no manifest contradicts
         self.manifest = manifests.of_shards(paths, whole_folder=_is_folder(source))
 
     @classmethod
@@ -153,12 +155,12 @@ class ShardSet:
     def caption(self, index: int) -> str:
         """Return the caption of pair `index`."""
         row = self._row(index)
-        return self._text(self._files.read(row[0], row[3], row[4]), index)
+        return self._text(self._read(row, row[3], row[4], row[10]), index)
 
     def image_bytes(self, index: int) -> bytes:
         """Return the encoded image of pair `index`."""
         row = self._row(index)
-        return self._files.read(row[0], row[1], row[2])
+        return self._read(row, row[1], row[2], row[9])
 
     def image(self, index: int) -> Image:
         """Return the decoded image of pair `index`, ``(H, W, 3)`` RGB uint8.
@@ -199,13 +201,13 @@ class ShardSet:
         return value
 
     def raw(self, shard: int, start: int, size: int) -> bytes:
-        """Return bytes of a shard's file."""
+        """Return bytes of a shard's file; whether they are what they were nobody looks at."""
         return self._files.read(shard, start, size)
 
     def metadata_bytes(self, index: int) -> bytes | None:
         """Return the JSON of pair `index` as it is stored; None if it has none."""
         row = self._row(index)
-        return self._files.read(row[0], row[5], row[6]) if row[5] else None
+        return self._read(row, row[5], row[6], row[11]) if row[5] else None
 
     def pair(self, index: int) -> Pair:
         """Return pair `index`, decoded."""
@@ -278,25 +280,36 @@ class ShardSet:
     ) -> None:
         rows = self.index[wanted]
         starts, sizes = rows["caption_offset"].tolist(), rows["caption_size"].tolist()
-        numbers = wanted.tolist()
+        numbers, sums = wanted.tolist(), rows["caption_crc"].tolist()
         if len(numbers) < _FEW:
-            for place, start, size, number in zip(places, starts, sizes, numbers, strict=True):
-                found[place] = self._text(self._files.read(shard, start, size), number)
+            for place, number in zip(places, numbers, strict=True):
+                found[place] = self.caption(number)
             return
         handle = self._files.handle(shard)
         with mmap.mmap(handle.descriptor, 0, access=mmap.ACCESS_READ) as content:
-            for place, start, size, number in zip(places, starts, sizes, numbers, strict=True):
+            each = zip(places, starts, sizes, numbers, sums, strict=True)
+            for place, start, size, number, crc in each:
                 text = content[start : start + size]
                 if len(text) != size:
                     raise self._files.cut_off(shard)
+                if zlib.crc32(text) != crc:
+                    raise changed(self.shards[shard].path, self.key(number))
                 found[place] = self._text(text, number)
 
     # ----------------------------------------------------------------- hashes
 
     def hashes(self, progress: Progress = no_progress) -> list[str]:
-        """Return the SHA-256 of every shard, computed once for a state of its file."""
+        """Return the SHA-256 of every shard, computed once for a state of its file.
+
+        Raises:
+            CorruptData: a shard is not the one that the manifest beside it lists.
+        """
         paths = [shard.path for shard in self.shards]
-        return shard_hashes(paths, indexing.cache_folders(paths, self.cache), progress)
+        found = shard_hashes(paths, indexing.cache_folders(paths, self.cache), progress)
+        if found != self._as_listed:  # looked at once, unless a shard changes
+            refuse_others(dict(zip(paths, found, strict=True)))
+            self._as_listed = found
+        return found
 
     def view_hashes(self, progress: Progress = no_progress) -> list[str]:
         """Return for every shard a hash of the pairs of it that this set has."""
@@ -318,6 +331,18 @@ class ShardSet:
             raise IndexError(f"pairs are numbered 0 to {len(self) - 1}, not {index}")
         row: indexing.Row = self.index[index].item()
         return row
+
+    def _read(self, row: indexing.Row, start: int, size: int, crc: int) -> bytes:
+        """Return what a row of the index points to.
+
+        Raises:
+            ChangedData: it is not what it was when the index was made.
+        """
+        content = self._files.read(row[0], start, size)
+        if zlib.crc32(content) != crc:
+            key = row[8].decode(errors="surrogateescape")
+            raise changed(self.shards[row[0]].path, key)
+        return content
 
     def _text(self, content: bytes, index: int) -> str:
         """Return a caption from the file that holds it."""
@@ -365,3 +390,12 @@ def _is_folder(source: str) -> bool:
         return Path(source).is_dir()
     except OSError:  # many paths joined are longer than a path may be
         return False
+
+
+def changed(shard: Path, key: str | None = None) -> ChangedData:
+    """Return the error of a shard that is not what it was when it was first read."""
+    what = f"Shard {shard}" if key is None else f"Key {key} in shard {shard}"
+    return ChangedData(
+        f"{what} is not what it was when it was first read, though the file's size and time of"
+        " change are the same; fetch or write the shard again (if it was mended, touch it)."
+    )

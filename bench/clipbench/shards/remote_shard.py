@@ -27,7 +27,7 @@ from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingDat
 from clipbench.locations import has_secret, redacted
 from clipbench.locks import locked_folder
 from clipbench.shards import pipes, tar
-from clipbench.shards.files import read_json, sha256_file, write_json
+from clipbench.shards.files import read_json, sha256_file, write_summed
 from clipbench.visible import hashable
 
 MOST_BYTES = 64 * 10**9  # of one shard; img2dataset's have about one GB
@@ -114,7 +114,7 @@ class RemoteShard(ABC):
             size = partial.stat().st_size
             record = {"source": self.shown, "bytes": size, "sha256": digest, "walked": True}
             partial.replace(self.path(cache))
-            write_json(self._record(cache), record)
+            write_summed(self._record(cache), record)
 
     @abstractmethod
     def _fill(self, partial: Path) -> None:

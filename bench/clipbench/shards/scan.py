@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import mmap
 import re
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from clipbench.shards.tar import Member, members
 
 _CODES = {extension: code for code, extension in enumerate(EXTENSIONS)}
 CONVERTED = ("gif", "bmp", "tif", "tiff")  # formats of images that an import reads, too
+_CHUNK = 1 << 20
 _META = re.compile(rb"__[^/]*__($|/)")
 
 
@@ -122,10 +125,16 @@ def _text(key: bytes) -> str:
     return key.decode(errors="replace")
 
 
-def row_of(group: Group, shard: int, caption_field: str | None = None) -> Row | None:
+def row_of(
+    group: Group, shard: int, content: mmap.mmap, caption_field: str | None = None
+) -> Row | None:
     """Return the index row of a pair; None if it lacks image or caption.
 
-    With a `caption_field` the caption is where the JSON is.
+    Args:
+        group: its members.
+        shard: the number of its shard.
+        content: the shard's.
+        caption_field: where one is given, the caption is where the JSON is.
     """
     extension = group.image()
     caption = group.members.get("txt" if caption_field is None else "json")
@@ -143,7 +152,45 @@ def row_of(group: Group, shard: int, caption_field: str | None = None) -> Row | 
         *place,
         _CODES[extension],
         group.key,
+        crc_of(content, image.offset, image.size),
+        crc_of(content, caption.offset, caption.size),
+        crc_of(content, *place),
     )
+
+
+def crc_of(content: mmap.mmap, start: int, size: int) -> int:
+    """Return the CRC-32 of a part of a shard, of which there is never much in memory."""
+    found = 0
+    for at in range(start, start + size, _CHUNK):
+        found = zlib.crc32(content[at : min(at + _CHUNK, start + size)], found)
+    return found
+
+
+def rows_of(
+    path: Path,
+    shard: int,
+    caption_field: str | None = None,
+    left_out: Container[bytes] = frozenset(),
+) -> Iterator[tuple[Group, Row | None]]:
+    """Yield the pairs of a shard, complete or not, each with its index row if it has one.
+
+    Args:
+        path: the shard.
+        shard: its number.
+        caption_field: field of the JSON that holds captions; None: they are in ``KEY.txt``.
+        left_out: keys that are passed over.
+
+    Raises:
+        CorruptData: see `groups`.
+    """
+    found = groups(path)
+    first = next(found, None)  # which says what is wrong with a file that can't be mapped
+    if first is None:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for group in itertools.chain([first], found):
+            if group.key not in left_out:
+                yield group, row_of(group, shard, content, caption_field)
 
 
 def missing_of(group: Group, caption_field: str | None = None) -> str:
@@ -219,8 +266,7 @@ def scan(
         rows: list[Row] = []
         try:
             status = path.stat()
-            for group in groups(path):
-                row = row_of(group, shard, caption_field)
+            for group, row in rows_of(path, shard, caption_field):
                 if row is None:
                     missing = missing_of(group, caption_field)
                     one = Incomplete(shard, _text(group.key), missing, group.words())

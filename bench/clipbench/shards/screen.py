@@ -16,7 +16,7 @@ from clipbench.durable import make_folder
 from clipbench.errors import ClipbenchError, CorruptData
 from clipbench.shards import manifest as manifests
 from clipbench.shards.encoding import decode, image_size
-from clipbench.shards.files import read_json, write_json
+from clipbench.shards.files import read_json, write_summed
 from clipbench.shards.normalise import UnusableImage, check_size
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
@@ -72,7 +72,7 @@ def screen(
     for number, found in in_processes(_screen_shard, shards, missing, workers):
         known[number] = found
         content = {"version": VERSION, "caption_field": shards.caption_field, "unusable": found}
-        write_json(files[number], content, indent=None, sync=False)
+        write_summed(files[number], content, indent=None, sync=False)
         done += shards.shards[number].num_pairs
         progress("screening pairs", done, len(shards))
     return [

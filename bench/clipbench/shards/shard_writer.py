@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -137,6 +138,9 @@ class ShardWriter:
                 len(json_text),
                 indexing.EXTENSIONS.index(sample.extension),
                 name,
+                zlib.crc32(sample.image),
+                zlib.crc32(caption),
+                zlib.crc32(json_text),
             )
         )
 

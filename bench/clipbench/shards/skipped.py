@@ -18,7 +18,7 @@ from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData, MissingData
 from clipbench.foreign import opened_regular, parsed
 from clipbench.shards import claims
-from clipbench.shards.files import read_json, write_json
+from clipbench.shards.files import read_json, write_summed
 from clipbench.shards.shard_writer import KEY_DIGITS, LeftOut
 
 NAME = "skipped.jsonl"
@@ -64,7 +64,7 @@ def join(parts: Iterable[Path], folder: Path, count: int, pairs_per_shard: int) 
         "pairs_per_shard": min(pairs_per_shard, count),
         "left_out": dict(sorted(reasons.items())),
     }
-    write_json(folder / STATS, stats, sync=False)
+    write_summed(folder / STATS, stats, sync=False)
     return stats
 
 

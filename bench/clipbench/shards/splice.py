@@ -47,8 +47,10 @@ def member_bytes(headers: bytes, content: bytes) -> bytes:
     return headers + content + tar.ZEROS[: -len(content) % tar.BLOCK]
 
 
-def rewrite(old: Path, new: Path, edits: Sequence[Edit], appended: bytes, last_end: int) -> str:
-    """Write the tar `new` as `old` with edits, and return its SHA-256.
+def rewrite(
+    old: Path, new: Path, edits: Sequence[Edit], appended: bytes, last_end: int
+) -> tuple[str, str]:
+    """Write the tar `new` as `old` with edits.
 
     Args:
         old: a tar.
@@ -56,11 +58,16 @@ def rewrite(old: Path, new: Path, edits: Sequence[Edit], appended: bytes, last_e
         edits: what changes, apart from each other; insertions at one place keep their order.
         appended: whole members that come behind all others.
         last_end: end of some member behind which the end of the archive is looked for.
+
+    Returns:
+        The SHA-256 of what was read of `old`, all of it, and that of `new`.
     """
-    digest = hashlib.sha256()
+    read, digest = hashlib.sha256(), hashlib.sha256()
     with old.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         end = _data_end(content, last_end, old)
         size = end + sum(edit.grows for edit in edits) + len(appended)
+        for at in range(0, len(content), _CHUNK):
+            read.update(content[at : at + _CHUNK])
         with atomic_file(new, size, sync=False) as out:
             position = 0
             for edit in sorted(edits, key=lambda edit: edit.order):
@@ -71,7 +78,7 @@ def rewrite(old: Path, new: Path, edits: Sequence[Edit], appended: bytes, last_e
             whole_records = len(content) % tar.RECORD == 0
             tail = tar.end_of_archive(size) if whole_records else bytes(len(content) - end)
             _put(appended + tail, out, digest.update)
-    return digest.hexdigest()
+    return read.hexdigest(), digest.hexdigest()
 
 
 def write_new(new: Path, members: bytes) -> str:

@@ -23,7 +23,7 @@ from clipbench.locks import locked_folder
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards import skipped
-from clipbench.shards.files import is_vacant, read_json, sha256_file, write_json
+from clipbench.shards.files import is_vacant, read_json, sha256_file, write_summed
 from clipbench.shards.hashes import keep_hashes
 from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
@@ -189,7 +189,7 @@ def _prepare(plan: _Plan, identity: Mapping[str, Any]) -> None:
         shutil.rmtree(plan.state, ignore_errors=True)
     elif not file.exists() and any(plan.folder.iterdir()):
         raise BadSetting(f"{plan.folder} holds other files; remove it or choose another folder.")
-    write_json(file, wanted)
+    write_summed(file, wanted)
     for folder in (plan.shards, plan.state):
         folder.mkdir(exist_ok=True)
         clear_leftovers(folder)
@@ -209,13 +209,8 @@ def _is_done(plan: _Plan, shard: int) -> bool:
     path, note = plan.shards / shard_name(shard), plan.state / f"{shard:05d}.json"
     if not (path.is_file() and note.is_file() and note.with_suffix(".npy").is_file()):
         return False
-    known, rows = _read(note), _rows(note)
-    return (
-        rows is not None
-        and len(rows) == known.get("num_pairs")
-        and known["bytes"] == path.stat().st_size
-        and known["sha256"] == sha256_file(path)
-    )
+    known = _read(note)
+    return known.get("sha256") == sha256_file(path) and known.get("beside") == _beside(note)
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -226,17 +221,16 @@ def _read(file: Path) -> dict[str, Any]:
         return {}
 
 
-def _rows(note: Path) -> indexing.Index | None:
-    """Return the index of a finished shard; None: it is damaged or cut off."""
-    try:
-        rows: indexing.Index = np.load(note.with_suffix(".npy"), allow_pickle=False)
-    except (ValueError, EOFError):
-        return None
-    return rows
+def _beside(note: Path) -> dict[str, str]:
+    """Return the hashes of what lies beside the note of a shard: its index, what it leaves out."""
+    files = (note.with_suffix(end) for end in (".npy", ".skipped.jsonl"))
+    return {file.name: sha256_file(file) for file in files if file.exists()}
 
 
 def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> None:
     notes = [read_json(plan.state / f"{shard:05d}.json") for shard in range(plan.num_shards)]
+    for note in notes:
+        del note["beside"]
     shards = [manifests.ShardRecord(**note) for note in notes if note["num_pairs"]]
     lists = [plan.state / f"{shard:05d}.skipped.jsonl" for shard in range(plan.num_shards)]
     if any(path.exists() for path in lists):
@@ -290,7 +284,7 @@ def _write_shard(plan: _Plan, shard: int) -> int:
     record = manifests.ShardRecord(
         path.name, len(writer.rows), writer.position, writer.digest.hexdigest()
     )
-    write_json(note, vars(record), sync=False)
+    write_summed(note, {**vars(record), "beside": _beside(note)}, sync=False)
     return shard
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import resource
 import shutil
@@ -14,12 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from clipbench import sums
 from clipbench.contracts import IntArray
 from clipbench.disk import unreadable
 from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData
 from clipbench.foreign import parsed, read_regular
-from clipbench.shards.files import write_json
+from clipbench.shards.files import write_summed
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,12 @@ def write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None
     with atomic_file(folder / "exposures.npy") as file:
         np.save(file, record.exposures, allow_pickle=False)
     content = {"fingerprint": fingerprint, **asdict(record)}
-    del content["exposures"]
-    write_json(folder / "record.json", content, indent=None)
+    content["exposures"] = _sha256(record.exposures)
+    write_summed(folder / "record.json", content, indent=None)
+
+
+def _sha256(exposures: IntArray) -> str:
+    return hashlib.sha256(exposures.astype("<i8").tobytes()).hexdigest()
 
 
 def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
@@ -101,11 +107,17 @@ def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
         return None
     try:
         content = parsed(read_regular(path))
+        if not sums.is_sound(content):
+            raise ValueError("its checksum does not fit")
+        content.pop(sums.FIELD, None)
         if content.pop("fingerprint") != fingerprint:
             return None
         # NumPy's own reading of a file takes an error of the disk for its end.
         array = io.BytesIO((folder / "exposures.npy").read_bytes())
         exposures = np.load(array, allow_pickle=False)
+        # Of a record that an earlier clipbench wrote nobody knows.
+        if content.pop("exposures", None) not in (None, _sha256(exposures)):
+            raise ValueError("exposures.npy does not belong to it")
         return TrainingRecord(**content, exposures=exposures)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise CorruptData(

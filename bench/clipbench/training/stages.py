@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 
 from clipbench.contracts import Stage, StagedRun
 from clipbench.durable import clear_leftovers, make_folder, publish, unfinished
-from clipbench.errors import BadSetting
+from clipbench.errors import BadSetting, CorruptData
 from clipbench.shards.files import link_or_copy
+from clipbench.tensor_files import NotTensors, read_tensors
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
+from clipbench.training.trace import read_trace
 
 _PARTS = ("trace", "epochs")  # folders of a training that its later readers need
 
@@ -91,12 +94,18 @@ class SharedStages:
     def take(self, stage: Stage, folder: Path) -> dict[str, Any] | None:
         """Return what `keep` kept of a stage, or None; its traces are put into `folder`.
 
-        Raises:
-            CorruptData: the file that was kept is damaged.
+        What was kept and is damaged goes, for it can be made again.
         """
         key = self.key(stage)
         kept = self.folder / key[:16]
-        content = load_checkpoint(kept / "stage.pt", key)
+        try:
+            content = load_checkpoint(kept / "stage.pt", key)
+            for name in _PARTS:
+                _refuse_damaged(kept / name)
+        except (CorruptData, NotTensors):
+            warnings.warn(f"{kept} was damaged; that stage is trained again", stacklevel=2)
+            shutil.rmtree(kept, ignore_errors=True)
+            return None
         if content is None:
             return None
         for name in _PARTS:
@@ -119,6 +128,18 @@ class SharedStages:
             publish(fresh, kept)
         except OSError:  # another process kept it meanwhile
             shutil.rmtree(fresh)
+
+
+def _refuse_damaged(folder: Path) -> None:
+    """Refuse traces, and weights kept of epochs, that are not what was written.
+
+    Raises:
+        CorruptData, NotTensors: one is not.
+    """
+    for file in sorted(folder.glob("*.npz")):
+        read_trace(file)
+    for file in sorted(folder.glob("*.pt")):
+        read_tensors(file, own=True)
 
 
 def _link_files(source: Path, target: Path) -> None:

@@ -314,3 +314,18 @@ def test_flags_are_a_list_of_texts(make_result: MakeResult, flags: Any) -> None:
     validate({**make_result(), "flags": ["no clean control"]})
     with pytest.raises(CorruptData, match="flags"):
         validate({**make_result(), "flags": flags})
+
+
+def test_a_result_carries_the_hash_of_all_else_in_it(result: Result, tmp_path: Path) -> None:
+    """A number that was changed by hand or by a disk is refused; rows of before have none."""
+    path = write_result(tmp_path / "result.json", result)
+    written = json.loads(path.read_text())
+    assert len(written["sha256_of_rest"]) == 64
+    assert read_result(path) == result  # of which it is no part
+    written["train"]["seconds"] += 1
+    path.write_text(json.dumps(written))
+    with pytest.raises(CorruptData, match=r"sha256_of_rest must be the hash of all else"):
+        read_result(path)
+    del written["sha256_of_rest"]
+    path.write_text(json.dumps(written))
+    assert read_result(path) == written

@@ -74,6 +74,7 @@ def test_code_that_a_ledger_names_is_not_run_unless_that_is_allowed(
 
     def measured(*allowed: str, **told: Any) -> dict[str, Any]:
         made.ledger.write_text(json.dumps({**head, **told}))
+        made.ledger.with_suffix(".sha256").unlink(missing_ok=True)
         return evaluate_checkpoint(
             weights,
             config.train.model,
@@ -136,6 +137,7 @@ def test_a_ledger_names_what_is_installed_alone(
     """In every field that names something; the field is told before a model is read."""
     made = shared.poison(config_of(attack="badnets"), tmp_path / "set")
     made.ledger.write_text(json.dumps({**json.loads(made.ledger.read_text()), field: value}))
+    made.ledger.with_suffix(".sha256").unlink()
     with pytest.raises(BadInput, match=said):
         evaluate_checkpoint(
             tmp_path / "no weights",

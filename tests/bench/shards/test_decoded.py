@@ -133,6 +133,8 @@ def test_image_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
     with shards.shards[1].path.open("r+b") as file:
         file.seek(int(row["image_offset"]) + 45)
         file.write(b"\xff" * (int(row["image_size"]) - 60))
+    (tmp_path / "set" / "manifest.json").unlink()
+    shards = ShardSet.open(tmp_path / "set")  # as another program may have written it
     for workers in (0, 2):
         with pytest.raises(CorruptData, match=r"key 000010004 in shard .*00001\.tar"):
             DecodedImages.open(shards, 6, tmp_path / "cache", workers=workers)
@@ -149,3 +151,52 @@ def test_cache_that_cannot_be_made_is_told(clean: ShardSet, tmp_path: Path) -> N
     (tmp_path / "file").write_text("x")
     with pytest.raises(ClipbenchError, match="can't be written"):
         DecodedImages.open(clean, HEIGHT + WIDTH, tmp_path / "file" / "cache", workers=0)
+
+
+# --------------------------------------------------------------------------- checksums
+
+
+def flipped(path: Path, place: int) -> None:
+    """Turn a bit of a file that keeps its size and times, as a disk does it."""
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[place] ^= 16
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("place", [40, 128 + 3 * 100_000, -20, -1], ids=str)
+def test_a_damaged_file_is_decoded_again(tmp_path: Path, place: int) -> None:
+    """Be it in its header, its pixels, its checksums or the end: the images are the shard's."""
+    make = [Sample(_png(picture(n, 90, 90)), "png", "x", {}) for n in range(20)]
+    shards = write_set(tmp_path / "set", 20, lambda *_: make, name="x", source={}, workers=0)
+    whole = DecodedImages.open(shards, 90, tmp_path / "cache", workers=0).gather(np.arange(20))
+    (file,) = (tmp_path / "cache").glob("*.npy")
+    before = file.read_bytes()
+    flipped(file, place)
+    images = DecodedImages.open(shards, 90, tmp_path / "cache", workers=0)
+    if place == 128 + 3 * 100_000:  # found when it is used, and not before
+        assert file.read_bytes() != before
+        np.testing.assert_array_equal(images[0], whole[0])
+        with pytest.warns(UserWarning, match="was damaged; its images are decoded again"):
+            found = images.gather(np.arange(20))
+    else:
+        found = images.gather(np.arange(20))
+    np.testing.assert_array_equal(found, whole)
+    assert file.read_bytes() == before
+
+
+def test_a_damaged_file_that_cannot_be_made_again_is_named(clean: ShardSet, tmp_path: Path) -> None:
+    """Another process knows the files and not the shards; it uses no damaged image."""
+    DecodedImages.open(clean, 8, tmp_path / "cache", workers=0)
+    file = min((tmp_path / "cache").glob("*.npy"))
+    flipped(file, 200)
+    images = pickle.loads(pickle.dumps(DecodedImages.open(clean, 8, tmp_path / "cache", workers=0)))
+    with pytest.raises(CorruptData, match=rf"{file} is damaged; remove it"):
+        images.gather(np.arange(50))
+
+
+def test_decoded_images_are_a_file_of_numpy(clean: ShardSet, tmp_path: Path) -> None:
+    """Its checksums lie behind the pixels, where NumPy's reader does not look."""
+    images = DecodedImages.open(clean, 8, tmp_path / "cache", workers=0)
+    file = tmp_path / "cache" / f"{clean.hashes()[0]}-8.npy"
+    np.testing.assert_array_equal(np.load(file), images.gather(np.arange(10)))

@@ -208,3 +208,15 @@ def test_trigger_hash_tells_triggers_apart() -> None:
     assert trigger_sha256(lambda image: 255 - image, (16, 16)) == one
     assert trigger_sha256(lambda image: image, (16, 16)) != one
     assert trigger_sha256(np.invert, (16, 17)) != one
+
+
+def test_a_ledger_that_changed_since_it_was_written_is_refused(tmp_path: Path) -> None:
+    """Its hash stands beside it, as sha256sum takes it; without that nobody knows."""
+    path = write_ledger(tmp_path, HEAD, ROWS)
+    told = (tmp_path / "ledger.sha256").read_text()
+    assert told == f"{read_ledger(path).sha256}  ledger.json\n"
+    path.write_text(path.read_text().replace('"seed": 3', '"seed": 1'))
+    with pytest.raises(CorruptData, match=r"not the one that ledger.sha256 beside it"):
+        read_ledger(path)
+    (tmp_path / "ledger.sha256").unlink()
+    assert read_ledger(path).seed == 1

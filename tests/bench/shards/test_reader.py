@@ -18,12 +18,14 @@ import numpy as np
 import pytest
 from shard_pairs import caption, picture
 
-from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
+from clipbench.errors import BadInput, BadSetting, ChangedData, CorruptData, MissingData
 from clipbench.shards import index as indexing
 from clipbench.shards.encoding import encode_jpeg, encode_png
 from clipbench.shards.reader import ShardSet
+from clipbench.shards.usable import open_usable
 
 Members = Iterable[tuple[str, bytes]]
+LONG_AGO = (1_600_000_000, 1_600_000_000)  # of a file just written no hash is remembered
 
 
 def pair(key: str, number: int, extension: str = "png") -> list[tuple[str, bytes]]:
@@ -158,7 +160,7 @@ def test_damaged_index_is_built_again(tmp_path: Path) -> None:
 
 def test_folder_that_takes_no_index_can_be_read(tmp_path: Path) -> None:
     """Where no index can lie beside the shards it goes to the cache, or stays in memory."""
-    write_tar(tmp_path / "set" / "a.tar", pair("000", 1))
+    os.utime(write_tar(tmp_path / "set" / "a.tar", pair("000", 1)), LONG_AGO)
     (tmp_path / "set" / ".clipbench").write_text("a file, so no folder can be made")
     shards = ShardSet.open(tmp_path / "set")
     assert pickle.loads(pickle.dumps(shards)).caption(0) == caption(1)
@@ -292,6 +294,7 @@ def test_set_without_manifest_is_hashed_once(clean: ShardSet, tmp_path: Path) ->
     folder.mkdir()
     for shard in clean.shards:
         (folder / shard.path.name).write_bytes(shard.path.read_bytes())
+        os.utime(folder / shard.path.name, LONG_AGO)
     told: list[str] = []
     bare = ShardSet.open(folder)
     assert bare.manifest is None
@@ -304,9 +307,13 @@ def test_set_without_manifest_is_hashed_once(clean: ShardSet, tmp_path: Path) ->
 
 
 def test_a_shard_that_was_written_again_is_hashed_anew(clean: ShardSet) -> None:
-    """Whatever the manifest goes on saying of it."""
+    """A set whose manifest goes on saying what it was is refused, with or without a cache."""
     before, path = clean.hashes(), clean.shards[2].path
     write_tar(path, pair("000020000", 7))
+    for _ in range(2):
+        with pytest.raises(CorruptData, match=r"00002.tar is not the one that .* lists"):
+            ShardSet.open(clean.source).hashes()
+    (path.parent / "manifest.json").unlink()
     again = ShardSet.open(clean.source).hashes()
     assert again[2] != before[2]
     assert again[3] == before[3]
@@ -517,3 +524,42 @@ def test_copy_of_a_set_that_changed_is_not_trusted(clean: ShardSet) -> None:
     index.write_bytes(next((Path(clean.source) / "else").iterdir()).read_bytes())
     with pytest.raises(CorruptData, match="changed while it was in use"):
         pickle.loads(travelling)
+
+
+# --------------------------------------------------------------------------- bytes that rot
+
+
+@pytest.mark.parametrize("part", ["image", "caption", "json"])
+def test_what_is_read_of_a_pair_is_what_was_indexed(clean: ShardSet, part: str) -> None:
+    """A byte that changed though size and time did not is told with its key, not left out."""
+    row = clean.index[13]
+    path, status = clean.shards[1].path, clean.shards[1].path.stat()
+    with path.open("r+b") as file:
+        file.seek(int(row[f"{part}_offset"]) + 3)
+        file.write(b"~")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = ShardSet.open(clean.source, on_incomplete="skip")
+    read = {"image": again.image_bytes, "caption": again.caption, "json": again.metadata}
+    with pytest.raises(ChangedData, match=r"Key 000010003 in shard .*00001.tar is not what it was"):
+        read[part](13)
+    assert [read[part](number) for number in (12, 14)]
+    if part == "caption":
+        with pytest.raises(ChangedData):
+            again.captions()  # few of a shard, and many
+        with pytest.raises(ChangedData):
+            again.captions([13])
+
+
+def test_no_pair_is_left_out_for_what_rotted(tmp_path: Path) -> None:
+    """It would be, of this run and, as the sound shard's, of all later ones."""
+    folder = tmp_path / "set"
+    path = write_tar(folder / "0.tar", [*pair("a", 1), *pair("b", 2)])
+    shards = ShardSet.open(folder)
+    status = path.stat()
+    with path.open("r+b") as file:
+        file.seek(int(shards.index[1]["caption_offset"]))
+        file.write(b"\xff\xff")
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(ChangedData, match="Key b in shard"):
+        open_usable(folder, tmp_path / "cache", on_error="skip", workers=0)
+    assert not list((tmp_path / "cache" / "screened").iterdir())

@@ -14,7 +14,7 @@ from shard_pairs import MakePairs, caption
 from clipbench.errors import CorruptData
 from clipbench.shards import seal
 from clipbench.shards.decoded import DecodedImages
-from clipbench.shards.files import sha256_file
+from clipbench.shards.files import sha256_file, write_summed
 from clipbench.shards.hashes import content_of
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.writer import write_set
@@ -84,21 +84,23 @@ def test_a_bit_that_turned_in_an_index_is_noticed(tmp_path: Path) -> None:
         assert again.captions() == [caption(number) for number in range(20)]
 
 
-def test_a_set_is_known_by_its_bytes_whatever_its_manifest_claims(tmp_path: Path) -> None:
+def test_a_set_whose_manifest_claims_other_bytes_is_refused(tmp_path: Path) -> None:
     """A manifest that claims another set's hashes plants nothing under that set's name."""
-    known, evil = written(tmp_path / "known"), written(tmp_path / "evil", first=100)
+    known = written(tmp_path / "known")
+    written(tmp_path / "evil", first=100)
     manifest = tmp_path / "evil" / "manifest.json"
     claimed = json.loads(manifest.read_text())
     for mine, theirs in zip(claimed["shards"], known.manifest["shards"], strict=True):  # type: ignore[index]
         mine["sha256"] = theirs["sha256"]
     claimed["content_sha256"] = known.content_sha256()
-    manifest.write_text(json.dumps(claimed))
+    write_summed(manifest, claimed)
     shutil.rmtree(tmp_path / "evil" / ".clipbench")  # as it comes to somebody else
     found = ShardSet.open(tmp_path / "evil")
-    assert found.content_sha256() == evil.content_sha256() != known.content_sha256()
-    planted = DecodedImages.open(found, 8, tmp_path / "decoded", workers=0)
-    clean = DecodedImages.open(known, 8, tmp_path / "decoded", workers=0)
-    assert not np.array_equal(planted[0], clean[0])
+    with pytest.raises(CorruptData, match=r"not the one that .*manifest.json lists"):
+        found.content_sha256()
+    with pytest.raises(CorruptData, match=r"not the one that .*manifest.json lists"):
+        DecodedImages.open(found, 8, tmp_path / "decoded", workers=0)
+    assert not list((tmp_path / "decoded").iterdir())
     with pytest.raises(CorruptData, match=r"not the one that .*manifest.json lists"):
         content_of(tmp_path / "evil", tmp_path / "cache")
 

@@ -147,3 +147,13 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(CorruptData, match="no regular file"):
         list(tar.members(path))
+
+
+def test_a_checksum_that_is_no_number_is_damage(tmp_path: Path) -> None:
+    """Of a header behind the first, which is looked at with all others at the end."""
+    head = bytearray(crafted(b"b.txt", b"%011o" % 0))
+    head[150] = 0xB6
+    path = tmp_path / "00000.tar"
+    path.write_bytes(crafted(b"a.txt", b"%011o" % 0) + head + bytes(10_240))
+    with pytest.raises(CorruptData, match=r"damaged tar header near member 'b\.txt'"):
+        list(tar.members(path))

@@ -105,15 +105,18 @@ def test_broken_off_write_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert not (tmp_path / "set.partial").exists()
 
 
-def test_finished_shard_that_was_damaged_is_written_again(tmp_path: Path) -> None:
-    """A shard whose bytes no longer have the recorded hash is not trusted on resume."""
+@pytest.mark.parametrize("name", ["00000.tar", "00000.json", "00000.npy"])
+def test_finished_shard_that_was_damaged_is_written_again(tmp_path: Path, name: str) -> None:
+    """A shard is not trusted on resume whose bytes, index or note are not as they were written."""
     with pytest.raises(RuntimeError):
         write(tmp_path / "set", MakePairs(fail_at=14))
-    with (tmp_path / "set.partial" / "shards" / "00000.tar").open("r+b") as file:
-        file.seek(700)
-        file.write(b"?")
+    (path,) = (tmp_path / "set.partial").glob(f"*/{name}")
+    content = bytearray(path.read_bytes())
+    content[len(content) * 4 // 5] ^= 1
+    path.write_bytes(content)
     write(tmp_path / "set", MakePairs(diary=tmp_path / "diary"))
     assert (tmp_path / "diary").read_text().split() == ["0", "10", "20"]
+    assert ShardSet.open(tmp_path / "set").captions() == [caption(number) for number in range(25)]
 
 
 def test_partial_set_of_another_source_is_not_mixed_in(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from tiny_training import tiny_trainer
 
 from clipbench.contracts import Defense, Stage
-from clipbench.errors import BadSetting, CorruptData
+from clipbench.errors import BadSetting
 from clipbench.training.engine import Trainer
 from clipbench.training.stages import Place, SharedStages, stages_of
 from clipbench_defenses.cleanclip import CleanCLIP
@@ -139,14 +139,26 @@ def test_other_epochs_are_another_stage(tmp_path: Path) -> None:
     assert trainer.state.seconds_shared == 0
 
 
-def test_a_damaged_stage_is_named(tmp_path: Path) -> None:
-    """A file that can't be read is an error that says which, not a start from nothing."""
+@pytest.mark.parametrize("name", ["stage.pt", "trace/0000.npz"])
+def test_a_damaged_stage_is_trained_again(name: str, tmp_path: Path) -> None:
+    """A byte that changed in what can be made again costs a warning and the time, no number."""
     shared = SharedStages(tmp_path / "stages", "base")
     tiny_trainer(tmp_path / "clip", AugmentedClip(), shared=shared).train()
-    (file,) = (tmp_path / "stages").glob("*/stage.pt")
-    file.write_bytes(b"no checkpoint")
-    with pytest.raises(CorruptData, match=str(file)):
-        tiny_trainer(tmp_path / "other", FILTER, shared=shared).train()
+    whole = tiny_trainer(tmp_path / "whole", FILTER, shared=shared)
+    whole.train()
+    assert whole.state.seconds_shared > 0
+    (file,) = (tmp_path / "stages").glob(f"*/{name}")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 64
+    file.write_bytes(content)
+    again = tiny_trainer(tmp_path / "again", FILTER, shared=shared)
+    with pytest.warns(UserWarning, match=f"{file.parents[name.count('/')]} was damaged"):
+        again.train()
+    assert again.state.seconds_shared == 0
+    assert weights(again) == weights(whole)
+    third = tiny_trainer(tmp_path / "third", FILTER, shared=shared)
+    third.train()  # what was trained again is kept
+    assert third.state.seconds_shared > 0
 
 
 def test_a_stage_that_two_trainings_finish_is_kept_once(tmp_path: Path) -> None:

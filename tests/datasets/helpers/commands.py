@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.cli import main
+from clipbench.leaderboard.result import read_result
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,5 @@ class Bench:
         """Do a run on `data` and return its result, which must be what its folder holds."""
         result = self.do(data, *options).result
         (folder,) = self.runs.glob(f"*_{result['id']}")
-        written = json.loads((folder / "result.json").read_text())
-        assert written == result
+        assert read_result(folder / "result.json") == result
         return result

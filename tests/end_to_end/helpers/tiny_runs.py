@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.cli import main
+from clipbench.leaderboard.result import read_result
 
 DISTURBED = Path(__file__).with_name("disturbed.py")
 DATA = "shapes:size=400,test_size=100,targets_size=100"
@@ -119,8 +120,7 @@ class Place:
 
     def result(self) -> dict[str, Any]:
         """Return the result of the only run."""
-        result: dict[str, Any] = json.loads(self.only("runs/*/result.json").read_text())
-        return result
+        return read_result(self.only("runs/*/result.json"))
 
     def shards(self) -> dict[str, str]:
         """Return the hash of every file of every set: shards, descriptions, ledgers."""
