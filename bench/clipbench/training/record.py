@@ -84,15 +84,13 @@ class TrainingRecord:
 
 def write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None:
     """Write the record; its presence says that the training is finished."""
+    array = io.BytesIO()
+    np.save(array, record.exposures, allow_pickle=False)
     with atomic_file(folder / "exposures.npy") as file:
-        np.save(file, record.exposures, allow_pickle=False)
+        file.write(array.getvalue())
     content = {"fingerprint": fingerprint, **asdict(record)}
-    content["exposures"] = _sha256(record.exposures)
+    content["exposures"] = hashlib.sha256(array.getvalue()).hexdigest()
     write_summed(folder / "record.json", content, indent=None)
-
-
-def _sha256(exposures: IntArray) -> str:
-    return hashlib.sha256(exposures.astype("<i8").tobytes()).hexdigest()
 
 
 def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
@@ -113,11 +111,11 @@ def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
         if content.pop("fingerprint") != fingerprint:
             return None
         # NumPy's own reading of a file takes an error of the disk for its end.
-        array = io.BytesIO((folder / "exposures.npy").read_bytes())
-        exposures = np.load(array, allow_pickle=False)
+        array = (folder / "exposures.npy").read_bytes()
         # Of a record that an earlier clipbench wrote nobody knows.
-        if content.pop("exposures", None) not in (None, _sha256(exposures)):
+        if content.pop("exposures", None) not in (None, hashlib.sha256(array).hexdigest()):
             raise ValueError("exposures.npy does not belong to it")
+        exposures = np.load(io.BytesIO(array), allow_pickle=False)
         return TrainingRecord(**content, exposures=exposures)
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
         raise CorruptData(

@@ -21,6 +21,8 @@ from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import CorruptData
 
 IntArray = npt.NDArray[np.int64]
+# RuntimeError: an archive that says it is encrypted, or compressed in a way that nobody knows.
+_DAMAGE = (FileNotFoundError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def read_trace(path: Path) -> Trace:
             pairs = found["pairs"]
             cross = np.unpackbits(found["cross_modal"])[: len(pairs)].astype(bool)
             return Trace(pairs, cross, found["scores"])
-    except (FileNotFoundError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise CorruptData(
             f"{path.resolve()} is missing or damaged ({type(error).__name__}). Delete"
             f" {path.parents[1].resolve()} and start the run again; the training starts anew."
