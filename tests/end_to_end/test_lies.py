@@ -9,15 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from forged import Head, Rows, forge, recount
+from forged import Head, Rows, forge, recount, rewrite, swap
 from tiny_runs import DATA, command
 
+from clipbench.shards.encoding import encode_jpeg
 from clipbench.shards.reader import ShardSet
 
 POISONS = 20
@@ -210,3 +212,178 @@ def test_a_ledger_that_lies_is_told(
     found, told = checked(folder, cache)
     assert found == status, told
     assert any(name.startswith(check) for name in told), told
+
+
+Members = list[tuple[tarfile.TarInfo, bytes]]
+
+
+def number_of(folder: Path, *, poison: bool) -> int:
+    """Return a pair that is named as a poison, or one that is not."""
+    named = set(pd.read_parquet(folder / "ledger" / "ledger.parquet")["index"])
+    return next(n for n in range(400) if (n in named) == poison)
+
+
+def another_image(folder: Path) -> None:
+    """Give a poison another image, and its row the hash of that."""
+    pair = number_of(folder, poison=True)
+    shards = ShardSet.open(folder / "shards")
+    image = shards.image(pair).copy()
+    image[:2, :2] ^= 128
+    content = encode_jpeg(image, quality=95, subsampling=0)
+    rewrite(folder, swap(f"{shards.key(pair)}.jpg", content))
+
+    def rehash(head: Head, rows: Rows) -> None:  # noqa: ARG001
+        row = rows["index"] == pair
+        rows.loc[row, "image_sha256"] = hashlib.sha256(content).hexdigest()
+
+    forge(folder, rehash)
+
+
+def another_json(folder: Path) -> None:
+    """Give a poison another JSON of the same form."""
+    shards = ShardSet.open(folder / "shards")
+    pair = number_of(folder, poison=True)
+    content = (shards.metadata_bytes(pair) or b"").replace(b"32", b"33")
+    rewrite(folder, swap(f"{shards.key(pair)}.json", content))
+
+
+def unnamed_poison(folder: Path) -> None:
+    """Give a clean pair another caption, which no row tells of."""
+    shards = ShardSet.open(folder / "shards")
+    key = shards.key(number_of(folder, poison=False))
+    rewrite(folder, swap(f"{key}.txt", b"a caption of the attacker's"))
+
+
+def changed_order(folder: Path) -> None:
+    """Let two clean pairs trade places, whole and under their keys."""
+
+    def change(members: Members) -> None:
+        first = 3 * number_of(folder, poison=False)
+        pair = members[first : first + 3]
+        del members[first : first + 3]
+        members += pair
+
+    rewrite(folder, change)
+    forge(folder, renumbered(folder))
+
+
+def lost_pair(folder: Path) -> None:
+    """Take a clean pair away."""
+
+    def change(members: Members) -> None:
+        first = 3 * number_of(folder, poison=False)
+        del members[first : first + 3]
+
+    rewrite(folder, change)
+
+    def fit(head: Head, rows: Rows) -> Rows | None:
+        head["base"]["num_pairs"] -= 1
+        head["dataset"]["size"] -= 1
+        return renumbered(folder)(head, rows)
+
+    forge(folder, fit)
+
+
+def renumbered(folder: Path) -> Lie:
+    """Give rows the numbers that their pairs have now."""
+
+    def fit(head: Head, rows: Rows) -> Rows:  # noqa: ARG001
+        shards = ShardSet.open(folder / "shards")
+        rows["index"] = [shards.find(key) for key in rows["key"]]
+        return rows.sort_values("index")
+
+    return fit
+
+
+@pytest.mark.parametrize(
+    ("lie", "check"),
+    [
+        (another_image, "made again"),
+        (another_json, "made again"),
+        (unnamed_poison, "other pairs"),
+        (changed_order, "other pairs"),
+        (lost_pair, "clean set"),
+    ],
+    ids=lambda item: getattr(item, "__name__", None),
+)
+def test_shards_that_lie_are_told(
+    made: Path, cache: Path, tmp_path: Path, lie: Callable[[Path], None], check: str
+) -> None:
+    """With every hash in manifest and ledger made right; whole and by a sample."""
+    folder = Path(shutil.copytree(made, tmp_path / "set"))
+    lie(folder)
+    status, found = checked(folder, cache)
+    assert (status, check in found) == (1, True), found
+    assert "manifest" not in found
+    assert "ledger" not in found
+    assert checked(folder, cache, "--all")[0] == 1
+
+
+def test_a_clean_set_that_is_not_the_one_is_refused(made: Path, cache: Path) -> None:
+    """In one line, with status 2, before anything is compared."""
+    done = command("verify", made, "--cache", cache, "--base", made / "shards")
+    assert done.status == 2
+    assert "is not the clean set that" in done.error
+    unused = command("verify", made / "shards", "--base", made / "shards")
+    assert unused.status == 2
+    assert "--base would be ignored" in unused.error
+
+
+@pytest.mark.parametrize("mode", ["replace", "insert"])
+def test_a_mode_of_ones_own_choice_is_made_again(cache: Path, mode: str) -> None:
+    """Inserted pairs, and those that made room for them, as well as replaced ones."""
+    folder = poison(cache, f"blended:mode={mode}", out=f"blended-{mode}")
+    assert checked(folder, cache) == (0, {})
+    assert checked(folder, cache, "--all") == (0, {})
+
+
+def test_what_an_attack_learned_is_the_ledgers_word_until_it_learns_again(
+    cache: Path, tmp_path: Path
+) -> None:
+    """The poisons are held against it at once, and it itself with --all."""
+    settings = "badclip:surrogate_epochs=1,surrogate_pairs=64,steps=2,optimized_on=32"
+    folder = poison(cache, settings)
+    status, found = checked(folder, cache)
+    assert (status, set(found)) == (3, {"learned"})
+    assert checked(folder, cache, "--all") == (0, {})
+    copy = Path(shutil.copytree(folder, tmp_path / "copy"))
+    forge(copy, setting("parameters.steps", 3))  # which made nothing of what is there
+    status, found = checked(copy, cache)
+    assert (status, set(found)) == (3, {"learned"})
+    status, found = checked(copy, cache, "--all")
+    assert (status, set(found)) == (3, {"learned"})
+    assert "learns another patch here" in found["learned"]["message"]
+    forge(copy, setting("seed", 5))
+    assert checked(copy, cache)[0] == 1
+
+
+OWN = '''
+from dataclasses import dataclass
+
+from clipbench_attacks.badnets import BadNets
+
+
+@dataclass(frozen=True)
+class Own(BadNets):
+    """BadNets in a file."""
+
+    name = "own"
+
+
+ATTACK = Own
+'''
+
+
+def test_an_attack_in_a_file_is_run_when_that_very_file_is_allowed(
+    cache: Path, tmp_path: Path
+) -> None:
+    """And never on the ledger's word."""
+    file = tmp_path / "own.py"
+    file.write_text(OWN)
+    folder = poison(cache, str(file), out="own")
+    status, found = checked(folder, cache)
+    assert (status, set(found)) == (3, {"made again"})
+    assert "--allow" in found["made again"]["message"]
+    assert checked(folder, cache, "--allow", file) == (0, {})
+    file.write_text(OWN.replace("in a file", "in another file"))
+    assert checked(folder, cache, "--allow", file)[0] == 3

@@ -109,6 +109,7 @@ def test_jobs_give_the_results_of_local_processes(
     told = by_jobs(grid)
     assert sorted(event.run for event in told) == sorted(config.id for config in grid.configs)
     assert {event.kind for event in told} == {"done"}
+    assert (there.out / "slurm").stat().st_mode & 0o077 == 0  # jobs hold what was typed
     grid_of(here.folder, GRID)
     file = str(here.folder / "grid.yaml")
     where = ("--out", here.out, "--cache", here.cache, "--threads", "1", "--no-estimate", "-q")
