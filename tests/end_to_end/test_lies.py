@@ -17,12 +17,13 @@ from typing import Any
 import pandas as pd
 import pytest
 from forged import Head, Rows, forge, recount, rewrite, swap
-from tiny_runs import DATA, command
+from tiny_runs import command
 
 from clipbench.shards.encoding import encode_jpeg
 from clipbench.shards.reader import ShardSet
 
-POISONS = 20
+PAIRS, POISONS = 160, 20
+DATA = f"shapes:size={PAIRS},test_size=100,targets_size=100"
 Lie = Callable[[Head, Rows], Rows | None]
 
 
@@ -103,7 +104,7 @@ def a_clean_pair_instead(head: Head, rows: Rows) -> Rows:
 
 
 def clean_row(rows: Rows) -> Rows:
-    pair = next(number for number in range(400) if number not in set(rows["index"]))
+    pair = next(number for number in range(PAIRS) if number not in set(rows["index"]))
     folder = Path(rows.attrs["folder"])
     shards = ShardSet.open(folder / "shards")
     row = rows.iloc[[0]].copy()
@@ -122,7 +123,7 @@ def another_base(head: Head, rows: Rows) -> None:  # noqa: ARG001
 
 def inserted(head: Head, rows: Rows) -> None:
     """Say that poisons were inserted, with all that belongs to it."""
-    head["mode"], head["base"]["num_pairs"] = "insert", 380
+    head["mode"], head["base"]["num_pairs"] = "insert", PAIRS - POISONS
     rows["caption_before"] = None
 
 
@@ -179,11 +180,11 @@ LEDGER: list[tuple[str, Lie, int, str]] = [
     ("clean pair out of range", column("base_index", lambda _: 10**6), 1, "named pairs"),
     ("role", column("role", lambda _: "bystander"), 1, "made again"),
     ("place", column("index", lambda number: number + 1), 1, "poisons"),
-    ("key", column("key", lambda _: "000000399"), 1, "poisons"),
+    ("key", column("key", lambda _: f"{PAIRS - 1:09d}"), 1, "poisons"),
     ("shard", column("shard", lambda _: "00001.tar"), 1, "poisons"),
     ("a clean pair called a poison, too", a_clean_pair_too, 1, "named pairs"),
     ("a clean pair called a poison instead", a_clean_pair_instead, 1, "named pairs"),
-    ("what made room", setting("moved", [["000000001", "000000400"]]), 1, "ledger"),
+    ("what made room", setting("moved", [["000000001", "000000160"]]), 1, "ledger"),
     ("what was left out", setting("left_out", {"image missing": 4}), 1, "clean set"),
     ("what it learned", setting("crafted", {"patch": "00"}), 1, "made again"),
     ("hash of the shards", setting("content_sha256", "e" * 64), 1, "ledger"),
@@ -220,7 +221,7 @@ Members = list[tuple[tarfile.TarInfo, bytes]]
 def number_of(folder: Path, *, poison: bool) -> int:
     """Return a pair that is named as a poison, or one that is not."""
     named = set(pd.read_parquet(folder / "ledger" / "ledger.parquet")["index"])
-    return next(n for n in range(400) if (n in named) == poison)
+    return next(n for n in range(PAIRS) if (n in named) == poison)
 
 
 def another_image(folder: Path) -> None:
@@ -342,7 +343,8 @@ def test_what_an_attack_learned_is_the_ledgers_word_until_it_learns_again(
 ) -> None:
     """The poisons are held against it at once, and it itself with --all."""
     settings = "badclip:surrogate_epochs=1,surrogate_pairs=64,steps=2,optimized_on=32"
-    folder = poison(cache, settings)
+    data = DATA.replace(str(PAIRS), "400")  # whose captions name the target class
+    folder = poison(cache, settings, data)
     status, found = checked(folder, cache)
     assert (status, set(found)) == (3, {"learned"})
     assert checked(folder, cache, "--all") == (0, {})
