@@ -18,8 +18,15 @@ from typing import Any
 from clipbench import codes, locations, registry
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.plugins import Kind, missing_members
-from clipbench.settings import OnError, TrainSettings, check_train_fields, parse_rate
-from clipbench.specs import SpecLike, coerce
+from clipbench.settings import (
+    MOST,
+    MOST_SEED,
+    OnError,
+    TrainSettings,
+    check_train_fields,
+    parse_rate,
+)
+from clipbench.specs import SpecLike, brief, coerce
 
 __all__ = ["NO_ATTACK", "RunConfig", "TrainSettings", "parse_rate", "resolve"]
 
@@ -76,10 +83,10 @@ class RunConfig:
         coerce(self.on_error, OnError, "on_error")
         if self.rate_text is not None:
             object.__setattr__(self, "rate_text", parse_rate(self.rate_text)[1])
-        if self.poisons is not None and coerce(self.poisons, int, "poisons") < 1:
-            raise BadSetting(f"poisons must be at least 1. Got {self.poisons}.")
-        if coerce(self.seed, int, "seed") < 0:
-            raise BadSetting(f"seed must be at least 0. Got {self.seed}.")
+        if self.poisons is not None and not 1 <= coerce(self.poisons, int, "poisons") <= MOST:
+            raise BadSetting(f"poisons must be from 1 to {MOST:,}. Got {brief(self.poisons)}.")
+        if not 0 <= coerce(self.seed, int, "seed") <= MOST_SEED:
+            raise BadSetting(f"seed must be from 0 to 2**63 - 1. Got {brief(self.seed)}.")
         given = [item for item in (self.rate_text, self.poisons) if item is not None]
         if len(given) == 2:
             raise BadSetting("Give a rate or a number of poisons, not both.")

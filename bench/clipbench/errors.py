@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_NAME = 100
 MOST_NAMES = 40  # that a message lists; there are hundreds of models
 
 
@@ -40,6 +41,8 @@ class UnknownName(BadInput, LookupError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], more: str = "") -> None:
         choices = sorted(known)
+        if len(name) > LONGEST_NAME:  # to be compared with all that are known
+            name = f"{name[:LONGEST_NAME]}..."
         self._arguments = (kind, name, choices, more)
         near = _nearest(name, choices)
         hint = f" Did you mean {near[0]!r}?" if near else ""

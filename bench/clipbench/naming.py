@@ -36,6 +36,7 @@ PLUGINS: Mapping[str, Kind] = {
     "metrics": "metric",
 }
 _ELSEWHERE = re.compile(r"(^|::)\s*([a-z][a-z0-9+.-]*://|pipe:|hf-hub:)", re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?[\d._]+(e[+-]?\d+)?|none|true|false", re.IGNORECASE)
 _LONGEST = 100  # characters of a name in a message
 
 
@@ -81,8 +82,17 @@ class Allowed:
         if name not in known and name not in self.names:
             if not name.endswith(".py") and ":" not in name:
                 raise UnknownName(f"{kind} in {field}", _shown(name), known)
-            refuse(name, field, f"the code of no installed {kind}")
-        self.check_values(registry.load(kind, parsed), parsed.parameters, field)
+            self._refuse(name, field, f"the code of no installed {kind}")
+        if any(self._may_name(value) for value in parsed.parameters.values()):
+            self.check_values(registry.load(kind, parsed), parsed.parameters, field)
+
+    def _may_name(self, value: Any) -> bool:
+        """Tell whether a value may name anything; what is none of it spares an import."""
+        if self.files and isinstance(value, str):
+            return not _NUMBER.fullmatch(value)
+        if isinstance(value, (list, tuple)):
+            return any(map(self._may_name, value))
+        return not (value is None or isinstance(value, (bool, int, float)))
 
     def usable(
         self,
@@ -156,7 +166,7 @@ class Allowed:
             self.check(mark.kind, text, field)
         elif mark is None:
             if not self.files:
-                self._require(text, field, "text of which its type does not say what it names")
+                self._require(text, field, "text, and its type does not say what it names")
         elif mark.kind == "model":
             if architecture(text) is None:
                 self._require_place(text, field, "no model that is built in")
@@ -169,20 +179,15 @@ class Allowed:
 
     def _require(self, name: str, field: str, what: str) -> None:
         if name not in self.names:
-            refuse(name, field, what)
+            self._refuse(name, field, what)
 
-
-def refuse(name: str, field: str, what: str) -> NoReturn:
-    """Refuse a name, and say how it may be used all the same.
-
-    Raises:
-        BadSetting: always.
-    """
-    shown = _shown(name)
-    raise BadSetting(
-        f"{field} names {shown!r}, which is {what}; what comes from others may name nothing else"
-        f" until you allow it: --allow {shlex.quote(shown)}."
-    )
+    def _refuse(self, name: str, field: str, what: str) -> NoReturn:
+        shown = _shown(name)
+        who = "a file, which may be somebody else's," if self.files else "what comes from others"
+        raise BadSetting(
+            f"{field} names {shown!r}, which is {what}; {who} may name that only if you do, too:"
+            f" --allow {shlex.quote(shown)}."
+        )
 
 
 def _as_written(raw: Any, value: Any) -> Iterator[str]:

@@ -21,6 +21,7 @@ from clipbench.boundary.faults import Call, before_work
 from clipbench.describe import Description, Parameter, describe
 from clipbench.errors import BadInput, BadSetting, UnknownName
 from clipbench.plugins import KINDS, Kind, Source, check_plugin, import_plugin, sources
+from clipbench.settings import check_amounts
 from clipbench.specs import Spec, SpecLike, coerce, field_types, is_path, parse_spec
 
 __all__ = [
@@ -194,6 +195,7 @@ def build(kind: Kind, spec: SpecLike, fallback: Mapping[str, Any] | None = None)
     for name in required(cls):
         if name not in values:
             raise BadSetting(f"{label}.{name} must be given: {label}:{name}=VALUE.")
+    check_amounts(cls, values, label)
     with before_work(), Call(kind, cls, "__post_init__"):
         try:
             return cls(**values)

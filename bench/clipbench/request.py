@@ -7,16 +7,17 @@ an environment variable, that before the data set's recipe and the defaults.
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from clipbench import concealed, lists, registry
+from clipbench import lists, registry
 from clipbench.bundled import configuration
 from clipbench.config import NO_ATTACK, RunConfig, resolve
 from clipbench.errors import BadSetting, UnknownName
+from clipbench.naming import Allowed, check_settings
+from clipbench.plugins import Kind
 from clipbench.settings import OnError, TrainSettings, check_train_fields
 from clipbench.specs import SpecLike, coerce, underscored
 
@@ -37,6 +38,14 @@ KEYS = (
     "threads",
     "train",
 )
+_PLUGIN_KEYS: Mapping[str, Kind] = {
+    "data": "dataset",
+    "eval": "dataset",
+    "trusted": "dataset",
+    "metric": "metric",
+    "attack": "attack",
+    "defense": "defense",
+}
 DEFAULT_OUT = Path("runs")
 
 
@@ -211,30 +220,52 @@ _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
 }
 
 
-def read_yaml(path: Path, keys: Sequence[str] = KEYS) -> dict[str, Any]:
+def check_names(layer: Mapping[str, Any], allowed: Collection[str], where: str) -> None:
+    """Refuse a layer out of a file that names code, an address or a command which nobody allowed.
+
+    A configuration may be somebody else's. It says which files of this machine are read, as it
+    must; what it has run or fetched is named by whoever starts the command.
+
+    Args:
+        layer: values by the names in `KEYS`, or of a block, of ``exclude`` or of ``bands``.
+        allowed: files, ``module:object``, addresses and commands that were typed.
+        where: the place in the file, for the message.
+
+    Raises:
+        BadSetting: naming the key, and what to type.
+    """
+    may = Allowed.of(allowed, files=True)
+    for key, kind in _PLUGIN_KEYS.items():
+        for value in several(layer[key], key) if layer.get(key) is not None else ():
+            is_list = key not in ("data", "trusted") and isinstance(value, str)
+            for spec in lists.split_specs(value, key) if is_list else (value,):
+                may.check(kind, spec, f"{key}{where}")
+    for model in several(layer["model"], "model") if "model" in layer else ():
+        check_settings({"model": model}, may, f"train{where}")
+    if isinstance(layer.get("train"), Mapping):
+        check_settings(layer["train"], may, f"train{where}")
+
+
+def read_yaml(
+    path: Path, keys: Sequence[str] = KEYS, allowed: Collection[str] = ()
+) -> dict[str, Any]:
     """Return the layer that a YAML file holds.
 
     Args:
         path: the file, or the name of a configuration that comes with clipbench.
         keys: what it may have at its top.
+        allowed: code, addresses and commands that it may name.
 
     Raises:
         MissingData: there is no such file.
-        BadSetting: it is no YAML mapping, or has a key twice.
+        BadSetting: it is no YAML mapping, has a key twice, or names what is not allowed.
         UnknownName: there is no such name, or the file has a key that does not exist.
     """
-    import yaml  # noqa: PLC0415 - needed with a file alone
+    from clipbench import yaml_files  # noqa: PLC0415 - needed with a file alone
 
     path = configuration(path)
     where = path.resolve()
-    try:
-        text = path.read_text(encoding="utf-8")
-        concealed.note(line.strip().strip("\"'") for line in text.splitlines())
-        content = yaml.load(text, _loader())  # noqa: S506 - a safe one
-    # Dates, long numbers, explicit tags and deep nesting end in errors that are not YAML's.
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
-        reason = " ".join(str(error).split())
-        raise BadSetting(f"{where} is no valid YAML: {reason}.") from error
+    content = yaml_files.read(path)
     if content is None:
         return {}
     if not isinstance(content, dict):
@@ -248,38 +279,5 @@ def read_yaml(path: Path, keys: Sequence[str] = KEYS) -> dict[str, Any]:
         if not isinstance(layer["train"], dict):
             raise BadSetting(f"train in {where} must hold training settings, e.g. `epochs: 20`.")
         layer["train"] = dict(check_train_fields(layer["train"], f" in {where}"))
+    check_names(layer, allowed, f" in {where}")
     return layer
-
-
-def _loader() -> Any:
-    """Return the class that reads YAML as text, and refuses what would be read by halves."""
-    import yaml  # noqa: PLC0415 - needed with a file alone
-
-    class Loader(yaml.SafeLoader):
-        """Refuses a key that is there twice, of which YAML would take the last."""
-
-        def compose_mapping_node(self, anchor: dict[Any, Any]) -> yaml.MappingNode:
-            node = super().compose_mapping_node(anchor)
-            seen = set()
-            for key, _ in node.value:  # before `<<` brings in what these may replace
-                name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
-                if name is not None and name in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} is there twice", key.start_mark
-                    )
-                seen.add(name)
-            return node
-
-    def number(loader: Loader, node: yaml.ScalarNode) -> int | str:
-        text = str(loader.construct_scalar(node))
-        if re.search(r":|^[+-]?0\d", text):  # YAML 1.1 counts 1:30 in sixties and 010 in eights
-            return text  # which no setting takes for a number it is not
-        return int(str(loader.construct_yaml_int(node)))  # one too long to be written is none
-
-    def decimal(loader: Loader, node: yaml.ScalarNode) -> float | str:
-        text = str(loader.construct_scalar(node))
-        return text if ":" in text else float(loader.construct_yaml_float(node))
-
-    Loader.add_constructor("tag:yaml.org,2002:int", number)
-    Loader.add_constructor("tag:yaml.org,2002:float", decimal)
-    return Loader

@@ -9,8 +9,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
 from clipbench.errors import BadSetting, UnknownName
-from clipbench.locations import Model, Weights, Word
-from clipbench.specs import coerce, field_types, underscored
+from clipbench.locations import Model, Weights, Word, location_fields
+from clipbench.specs import brief, coerce, field_types, underscored
 
 Precision = Literal["auto", "fp32", "bf16"]
 LrSchedule = Literal["cosine", "constant"]
@@ -99,7 +99,7 @@ class TrainSettings:
             object.__setattr__(self, name, value)  # so that lr=1 and lr=1.0 are one configuration
             must, holds = _LIMITS.get(name, _ANYTHING)
             if value is not None and not holds(value):
-                raise BadSetting(f"train.{name} must be {must}. Got {value!r}.")
+                raise BadSetting(f"train.{name} must be {must}. Got {brief(value)}.")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TrainSettings:
@@ -121,7 +121,7 @@ def check_train_fields(values: object, where: str = "") -> Mapping[str, Any]:
     """
     if not isinstance(values, Mapping):
         must = "must hold training settings, e.g. `epochs: 20`"
-        raise BadSetting(f"train{where} {must}. Got {values!r}.")
+        raise BadSetting(f"train{where} {must}. Got {brief(values)}.")
     known = [item.name for item in fields(TrainSettings)]
     named = underscored(values, where)
     for name in named:
@@ -130,28 +130,90 @@ def check_train_fields(values: object, where: str = "") -> Mapping[str, Any]:
     return named
 
 
+# The most that a setting may be: far more than anybody has used, and little enough that whatever is
+# counted or made of it before the work fits into memory. These of training, and by their names
+# those of any plugin; another whole number of a plugin is at most `MOST`.
+MOST = 10**9
+MOST_EPOCHS = 100_000
+MOST_SEED = 2**63 - 1
+MOST_ITEMS = 10_000  # of a list
+LONGEST_TEXT = 10_000  # characters
+LONGEST_PLACE = 1_000_000  # of paths joined by `::`
+_MOST: Mapping[str, int] = {
+    "block": 2**16,  # whose square is held
+    "pool_size": 10**6,  # all held in memory
+    "trees": 10**5,
+    "iterations": 10**7,
+    "cells": 2**14,
+    "at_size": 2**14,
+    "image_size": 2**14,
+}
+_LONGEST: Mapping[str, int] = {"patch": 2**24}  # pixels in hex
+
+
+def check_amounts(cls: type, values: Mapping[str, Any], owner: str) -> None:
+    """Refuse numbers and texts of a plugin that nobody means, as a file of others may have them.
+
+    Args:
+        cls: the plugin.
+        values: its parameters.
+        owner: its name, for the message.
+
+    Raises:
+        BadSetting: naming the parameter.
+    """
+    places = location_fields(cls)
+    for name, value in values.items():
+        if isinstance(value, (list, tuple)) and len(value) > MOST_ITEMS:
+            raise BadSetting(f"{owner}.{name} must have at most {MOST_ITEMS:,} items.")
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, int) and item > (most := _most(name)):
+                raise BadSetting(f"{owner}.{name} must be at most {most:,}. Got {brief(item)}.")
+            longest = LONGEST_PLACE if name in places else _LONGEST.get(name, LONGEST_TEXT)
+            if isinstance(item, str) and len(item) > longest:
+                raise BadSetting(
+                    f"{owner}.{name} must have at most {longest:,} characters. Got {len(item):,}."
+                )
+
+
+def _most(name: str) -> int:
+    if name.endswith("seed"):
+        return MOST_SEED
+    return MOST_EPOCHS if name.endswith("epochs") else _MOST.get(name, MOST)
+
+
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _Limit = tuple[str, Callable[[Any], bool]]
 _ANYTHING: _Limit = ("anything", lambda value: True)  # noqa: ARG005
-_TEXT: _Limit = ("a name", lambda text: bool(text.strip()))
+_TEXT: _Limit = (
+    f"a name of at most {LONGEST_PLACE:,} characters",
+    lambda text: bool(text.strip()) and len(text) <= LONGEST_PLACE,
+)
 _ABOVE_ZERO: _Limit = ("greater than 0", lambda number: 0 < number < float("inf"))
 _NOT_NEGATIVE: _Limit = ("at least 0", lambda number: 0 <= number < float("inf"))
-_AT_LEAST_ONE: _Limit = ("at least 1", lambda number: number >= 1)
 _DECAY: _Limit = ("in [0, 1)", lambda number: 0 <= number < 1)
 _SHARE: _Limit = ("in [0, 1]", lambda number: 0 <= number <= 1)
+
+
+def _whole(least: int, most: int) -> _Limit:
+    return f"from {least:,} to {most:,}", lambda number: least <= number <= most
+
 
 _LIMITS: Mapping[str, _Limit] = {
     "model": _TEXT,
     "pretrained": _TEXT,
-    "epochs": _AT_LEAST_ONE,
-    "pairs_per_epoch": _AT_LEAST_ONE,
-    "batch_size": ("at least 2, for a contrast needs two pairs", lambda number: number >= 2),
+    "epochs": _whole(1, MOST_EPOCHS),
+    "pairs_per_epoch": _whole(1, 10**12),
+    "batch_size": (
+        "at least 2, for a contrast needs two pairs, and at most 2**24",
+        lambda number: 2 <= number <= 2**24,
+    ),
     "lr": _ABOVE_ZERO,
     "wd": _NOT_NEGATIVE,
     "beta1": _DECAY,
     "beta2": _DECAY,
     "eps": _ABOVE_ZERO,
-    "warmup": _NOT_NEGATIVE,
+    "warmup": _whole(0, 10**12),
     "grad_clip_norm": _ABOVE_ZERO,
     "crop_scale": ("in (0, 1]", lambda number: 0 < number <= 1),
     "crop_scale_max": ("in [1, 10]", lambda number: 1 <= number <= 10),
@@ -160,10 +222,10 @@ _LIMITS: Mapping[str, _Limit] = {
     "grayscale": _SHARE,
     "blur": _SHARE,
     "eda": _DECAY,
-    "workers": _NOT_NEGATIVE,
+    "workers": _whole(0, 4096),
     "decode_cache_gb": _NOT_NEGATIVE,
     "device": ("auto, cpu, mps, cuda or cuda:N", lambda text: bool(_DEVICE.fullmatch(text))),
-    "save_frequency": _NOT_NEGATIVE,
+    "save_frequency": _whole(0, MOST_EPOCHS),
     "checkpoint_every_s": _NOT_NEGATIVE,
 }
 
@@ -186,12 +248,14 @@ def parse_rate(value: str | float) -> tuple[float, str]:
         rate = Decimal(text[:-1].strip() if percent else text) / (100 if percent else 1)
     except InvalidOperation:
         raise BadSetting(
-            f"The rate must be a number such as 0.01, 1e-6 or 1%. Got {value!r}."
+            f"The rate must be a number such as 0.01, 1e-6 or 1%. Got {brief(value)}."
         ) from None
     if not rate.is_finite() or not 0 < rate <= 1:
         meant = rate.is_finite() and 1 < rate <= 100 and not percent
         hint = f" Write {text}% for a percentage." if meant else ""
-        raise BadSetting(f"The rate must be greater than 0 and at most 1. Got {value!r}.{hint}")
+        raise BadSetting(
+            f"The rate must be greater than 0 and at most 1. Got {brief(value)}.{hint}"
+        )
     if rate < SMALLEST_RATE:
-        raise BadSetting(f"The rate must be at least {SMALLEST_RATE}. Got {value!r}.")
+        raise BadSetting(f"The rate must be at least {SMALLEST_RATE}. Got {brief(value)}.")
     return float(rate), format(rate.normalize(), "f")

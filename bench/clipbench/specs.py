@@ -23,6 +23,8 @@ NONE_TEXTS = frozenset({"none", "null"})
 TRUE_TEXTS = frozenset({"true", "yes", "on", "1"})
 FALSE_TEXTS = frozenset({"false", "no", "off", "0"})
 
+_NO_SETTING = 10**100
+_BRIEF = 100  # characters of a value in a message
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*")
 _PARAMETER = re.compile(
     r"""\s*(?P<key>[^=,]+?)\s*=\s*
@@ -70,10 +72,10 @@ def parse_spec(value: SpecLike, known: Collection[str] = ()) -> Spec:
         parameters = underscored(value, f" of {value.get('name')!r}")
         name = parameters.pop("name", None)
         if not isinstance(name, str) or not name.strip():
-            raise BadSetting(f"A plugin needs a name. Got {dict(value)!r}; write {{name: ...}}.")
+            raise BadSetting(f"A plugin needs a name. Got {brief(value)}; write {{name: ...}}.")
         return Spec(name.strip(), parameters)
     if not isinstance(value, str) or not value.strip():
-        raise BadSetting(f"A plugin is a name like 'targeted:targets=16'. Got {value!r}.")
+        raise BadSetting(f"A plugin is a name like 'targeted:targets=16'. Got {brief(value)}.")
     name, rest = _split_name(value.strip(), known)
     return Spec(name, _split_parameters(rest, value.strip()))
 
@@ -115,13 +117,13 @@ def _split_parameters(text: str, whole: str) -> dict[str, str]:
         match = _PARAMETER.match(text, position)
         if match is None:
             raise BadSetting(
-                f"In {whole!r}, {text[position:]!r} is not PARAMETER=VALUE, such as path=FOLDER;"
-                " separate parameters with commas and put values that hold commas in quotes or"
-                " brackets."
+                f"In {brief(whole)}, {brief(text[position:])} is not PARAMETER=VALUE, such as"
+                " path=FOLDER; separate parameters with commas and put values that hold commas in"
+                " quotes or brackets."
             )
         key = match["key"].replace("-", "_")
         if key in parameters:
-            raise BadSetting(f"In {whole!r}, {key} is given twice; give it once.")
+            raise BadSetting(f"In {brief(whole)}, {key[:_BRIEF]} is given twice; give it once.")
         value = match["value"].strip()
         quoted = len(value) >= 2 and value[0] in "\"'" and value[-1] == value[0]
         parameters[key] = value[1:-1] if quoted else value
@@ -179,7 +181,20 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
         return _convert(value, hint)
     except ValueError:
         wanted = "a finite number" if _is_endless(value) else type_text(hint)
-        raise BadSetting(f"{where} must be {wanted}. Got {value!r}.") from None
+        raise BadSetting(f"{where} must be {wanted}. Got {brief(value)}.") from None
+
+
+def brief(value: Any) -> str:
+    """Return the beginning of a value's text, for a message of one line.
+
+    A number may have more digits than Python writes, a list any number of items.
+    """
+    if isinstance(value, int) and abs(value) >= _NO_SETTING:
+        return "a number of hundreds of digits"
+    if isinstance(value, (list, tuple, dict)) and len(value) > _BRIEF:
+        return f"one of {len(value):,} items"
+    text = repr(value[:_BRIEF] if isinstance(value, str) else value)
+    return text if len(text) <= _BRIEF + 2 else f"{text[:_BRIEF]}..."
 
 
 def _is_endless(value: Any) -> bool:
@@ -283,7 +298,10 @@ def _to_int(value: Any) -> int:
 def _to_float(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise _MisfitError(value)
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        raise _MisfitError("too large") from None
     if not math.isfinite(number):  # neither can be written to a record
         raise _MisfitError(value)
     return number

@@ -250,11 +250,11 @@ def test_another_defence_gets_its_own_recipe_and_the_same_wishes(plugins: dict[s
         ({}, "needs a rate: give --rate 1e-4 or --poisons 3"),
         ({"rate": "0.01", "poisons": 3}, "not both"),
         ({"rate": "2"}, "must be greater than 0 and at most 1"),
-        ({"poisons": 0}, "poisons must be at least 1"),
+        ({"poisons": 0}, "poisons must be from 1"),
         ({"poisons": "few"}, "poisons must be int"),
-        ({"rate": "0.01", "seed": -1}, "seed must be at least 0"),
+        ({"rate": "0.01", "seed": -1}, "seed must be from 0"),
         ({"rate": "0.01", "attack": "none"}, "takes no rate"),
-        ({"rate": "0.01", "train": {"epochs": 0}}, "train.epochs must be at least 1"),
+        ({"rate": "0.01", "train": {"epochs": 0}}, "train.epochs must be from 1"),
     ],
 )
 def test_configurations_without_meaning_are_refused(

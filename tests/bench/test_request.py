@@ -159,7 +159,9 @@ train:
   lr: 1e-3
 """
     )
-    request = combine(read_yaml(file))
+    with pytest.raises(BadSetting, match=r"attack in .*run\.yaml names .*--allow .*poke\.py"):
+        read_yaml(file)
+    request = combine(read_yaml(file, allowed=[poke]))
     configs = request.configs()
     assert len(configs) == 2 + 4 + 4  # clean, attacked, and these undefended
     assert configs[-1].attack_parameters["targets"] == 2

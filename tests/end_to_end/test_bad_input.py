@@ -45,8 +45,8 @@ ATTACKED = ("run", "--attack", "targeted")
         (ATTACKED, ["needs a rate", "--rate 1e-4 or --poisons 3"]),
         ((*ATTACKED, "--rate", "0.1", "--poisons", "3"), ["--rate or --poisons, not both"]),
         (("run", "--rate", "0.1"), ["poisons nothing and takes no rate", "--attack"]),
-        ((*ATTACKED, "--poisons", "0"), ["poisons must be at least 1"]),
-        ((*ATTACKED, "--poisons", "-3"), ["poisons must be at least 1"]),
+        ((*ATTACKED, "--poisons", "0"), ["poisons must be from 1"]),
+        ((*ATTACKED, "--poisons", "-3"), ["poisons must be from 1"]),
         ((*ATTACKED, "--poisons", "2.5"), ["poisons must be int", "'2.5'"]),
         ((*ATTACKED, "--poisons", "401"), ["401 poisons do not fit into 400 pairs"]),
         # names that nobody knows
@@ -76,7 +76,7 @@ ATTACKED = ("run", "--attack", "targeted")
         (("run", "--lr", "nan"), ["train.lr must be a finite number"]),
         (("run", "--device", "tpu"), ["train.device must be auto, cpu"]),
         (("run", "--precision", "fp64"), ["train.precision must be", "'fp64'"]),
-        (("run", "--seed", "-1"), ["seed must be at least 0"]),
+        (("run", "--seed", "-1"), ["seed must be from 0"]),
         (
             ("run", "--defense", f"safeclip:{WARMUP}", "--epochs", "6"),
             ["more epochs than its 6 of warm-up"],

@@ -142,7 +142,8 @@ def test_a_run_that_fails_is_a_failure_of_its_cells(done: Place, tmp_path: Path)
     file = tmp_path / "broken.py"
     file.write_text(BROKEN)
     bands = [*HOLDS, {"defense": str(file), "metric": "zeroshot_top1", "at_least": 0.001}]
-    answer = check(tmp_path, bands, *where(done), defense=["none", SAFECLIP, str(file)])
+    line = (*where(done), "--allow", file)
+    answer = check(tmp_path, bands, *line, defense=["none", SAFECLIP, str(file)])
     assert answer.status == 1
     assert f"1 of {len(bands)} checks failed" in answer.error
     assert "badnets 8 poisons / broken / seed 0: zeroshot_top1 has no value" in answer.error
@@ -154,7 +155,7 @@ def test_a_safeclip_that_splits_nothing_is_noticed(done: Place, tmp_path: Path) 
     bad = sabotaged(tmp_path)
     spec = SAFECLIP.replace("safeclip", str(bad), 1)
     bands = [{**HOLDS[1], "defense": str(bad)}]
-    answer = check(tmp_path, bands, *where(done), defense=["none", spec])
+    answer = check(tmp_path, bands, *where(done), "--allow", bad, defense=["none", spec])
     assert answer.status == 1
     cell = "badnets 8 poisons / safeclip / seed 0"
     assert f"{cell}: clean_kept is 100% (392/392), but must be at least 50%" in answer.error
@@ -215,8 +216,9 @@ def test_the_shipped_baseline_passes(tmp_path: Path) -> None:
 def test_the_shipped_baseline_notices_a_safeclip_that_splits_nothing(tmp_path: Path) -> None:
     """Both attacks get through, and the messages name both cells."""
     file = tmp_path / "sabotaged.yaml"
-    file.write_text(BASELINE.read_text().replace("safeclip", str(sabotaged(tmp_path))))
-    answer = command("check", file, "--threads", "1")
+    bad = sabotaged(tmp_path)
+    file.write_text(BASELINE.read_text().replace("safeclip", str(bad)))
+    answer = command("check", file, "--threads", "1", "--allow", bad)
     assert answer.status == 1
     for attack in ("badnets 0.03", "targeted 0.03"):
         cell = f"{attack} / safeclip / seed 0"

@@ -87,10 +87,10 @@ def by_jobs(cluster: str) -> Callable[[Grid], list[Event]]:
     return do
 
 
-def grid_of(folder: Path, content: dict[str, Any]) -> Grid:
+def grid_of(folder: Path, content: dict[str, Any], *allowed: str) -> Grid:
     file = folder / "grid.yaml"
     file.write_text(yaml.safe_dump(content))
-    return read_grid(file, {"out": folder / "runs", "cache": folder / "cache"})
+    return read_grid(file, {"out": folder / "runs", "cache": folder / "cache"}, allowed=allowed)
 
 
 def results(place: Place) -> dict[str, dict[str, Any]]:
@@ -131,7 +131,7 @@ def test_a_job_that_dies_fails_its_own_runs(
         {"attack": "badnets", "defense": ["none", str(file)]},
         {"attack": "sig", "defense": "none"},
     ]
-    grid = grid_of(tmp_path, {**GRID, "controls": False, "grid": blocks})
+    grid = grid_of(tmp_path, {**GRID, "controls": False, "grid": blocks}, str(file))
     told = by_jobs(grid)
     names = {config.id: (config.attack_name, config.defense_name) for config in grid.configs}
     ended = {names[event.run]: event for event in told}

@@ -17,13 +17,16 @@ import clipbench
 from clipbench import registry
 from clipbench.bundled import published_rows
 from clipbench.leaderboard.result import config_hash
-from clipbench.locations import Located, Mark, Names, marks
+from clipbench.locations import Located, Mark, Names, by_content, marks
 from clipbench.naming import PLUGINS
 from clipbench.plugins import KINDS
 from clipbench.settings import TrainSettings
 
 ROOT = Path(clipbench.__file__).parents[2]
-INSTALLED = (ROOT, Path(sys.prefix), Path(sys.base_prefix))
+INSTALLED = (
+    *(ROOT, Path(sys.prefix), Path(sys.base_prefix)),
+    *(Path("/proc"), Path("/usr/share/zoneinfo")),
+)
 Row = dict[str, Any]
 
 
@@ -147,3 +150,88 @@ def test_reproduce_refuses_a_row_that_names_anything_outside(
     assert count > 200
     assert not (outside / "ran").exists()
     assert not (tmp_path / "again").exists()
+
+
+SHOWING = (
+    ("leaderboard",),
+    ("leaderboard", "--format", "csv"),
+    ("leaderboard", "--format", "markdown"),
+    ("compare",),
+)
+
+
+def test_what_only_shows_rows_looks_at_nothing_that_they_name(
+    row: Row, outside: Path, watch: Watch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tables, page and submission open nothing; a submission says which field names what."""
+    monkeypatch.chdir(tmp_path)
+    (board := tmp_path / "board").mkdir()
+    names = ("model.json", "evil.py", "in a parameter")
+    rows = [r for _, text, r in one_at_a_time(row, outside) if text.endswith(names)]
+    for hostile in [*rows, everything(row, outside)]:
+        (board / f"{hostile['id']}.json").write_text(json.dumps(hostile))
+    lines: list[tuple[object, ...]] = [(*line, board) for line in SHOWING]
+    lines += [("leaderboard", board, "--html", tmp_path / "page.html")]
+    for line in lines:
+        with watch.watched() as seen:
+            done = command(*line)
+        assert (done.status, seen.started) == (0, []), (line, done.err[-500:], seen.started)
+        assert seen.outside(tmp_path, *INSTALLED) == [], line
+    with watch.watched() as seen:
+        done = command("submit", board, "--to", tmp_path / "taken")
+    assert (seen.started, seen.outside(tmp_path, *INSTALLED)) == ([], [])
+    assert done.status == 0
+    assert f"config.train.pretrained names '{outside / 'model.json'}'" in done.err
+    assert not (outside / "ran").exists()
+
+
+def test_a_configuration_that_came_with_a_row_is_not_believed(
+    row: Row, outside: Path, watch: Watch, tmp_path: Path
+) -> None:
+    """It may name any place of this machine; what a row is made of is asked for instead."""
+    hostile = put(row, "train", None, {"pretrained": by_content("0" * 64)})
+    (tmp_path / "result.json").write_text(json.dumps(hostile))
+    told = {"train": {"pretrained": str(outside / "model.json")}}
+    for seal in (None, "0" * 64):
+        (tmp_path / "config.json").write_text(json.dumps({**told, "seal": seal}))
+        with watch.watched() as seen:
+            done = command("reproduce", tmp_path, "--out", tmp_path / "again", "-q")
+        assert done.status == 2
+        assert "--where train.pretrained=PATH" in done.error
+        assert seen.started == []
+        key = Path.home() / ".cache" / "clipbench"
+        assert seen.outside(tmp_path, key, *INSTALLED) == []
+
+
+@pytest.mark.parametrize("name", ["run --config", "poison --config", "sweep", "check"])
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("attack: {evil}\npoisons: 3", "attack"),
+        ("defense: [none, 'evil:DEFENSE']", "defense"),
+        ("attack: adaptive:base={evil}\npoisons: 3", "base"),
+        ("data: http://127.0.0.1:9/0.tar", "data"),
+        ("eval: 'imagenet:root=http://127.0.0.1:9/x'", "eval"),
+        ("train: {{model: 'hf-hub:stranger/model'}}", "model"),
+    ],
+)
+def test_a_configuration_file_of_others_runs_and_fetches_nothing(
+    name: str,
+    text: str,
+    field: str,
+    outside: Path,
+    watch: Watch,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Code and addresses are named by whoever starts the command, or refused with the option."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    file = tmp_path / "grid.yaml"
+    file.write_text(text.format(evil=outside / "evil.py"))
+    with watch.watched() as seen:
+        done = command(*name.split(), file)
+    assert done.status == 2
+    assert field in done.error
+    assert "--allow " in done.error
+    assert (seen.started, seen.outside(tmp_path, *INSTALLED)) == ([], [])
+    assert not (outside / "ran").exists()

@@ -46,11 +46,11 @@ DEFENSE = Broken
 """
 
 
-def swept(place: Place, *more: str) -> list[str]:
+def swept(place: Place, *more: object) -> list[str]:
     """A command line that sweeps a grid in a place."""
     where = ["--out", str(place.out), "--cache", str(place.cache)]
     file = str(place.folder / "grid.yaml")
-    return ["sweep", file, *where, "--threads", "1", "--no-estimate", *more]
+    return ["sweep", file, *where, "--threads", "1", "--no-estimate", *map(str, more)]
 
 
 def write(place: Place, grid: dict[str, Any]) -> None:
@@ -125,7 +125,10 @@ def test_a_broken_defence_fails_its_own_runs_alone(place: Place) -> None:
     defenses = [f"{file}:how=dies", "none", str(file), "clip"]
     block = {"attack": "badnets", "defense": defenses}
     write(place, {**GRID, "controls": False, "grid": [block]})
-    done = command(*swept(place))
+    refused = command(*swept(place))
+    assert f"--allow {file}" in refused.error  # code is run that whoever starts the sweep names
+    assert not place.out.exists()
+    done = command(*swept(place, "--allow", file))
     assert done.status == 1
     assert "2 of 4 runs failed" in done.error
     assert "RuntimeError: this defence is broken" in done.error
@@ -139,7 +142,7 @@ def test_a_broken_defence_fails_its_own_runs_alone(place: Place) -> None:
     )
     file.write_text("from clipbench_defenses.none import NoDefense as DEFENSE\n")
     write(place, {**GRID, "controls": False, "grid": [{**block, "defense": str(file)}]})
-    again = command(*swept(place, "--quiet"))
+    again = command(*swept(place, "--quiet", "--allow", file))
     assert again.status == 0, again.err
 
 
@@ -173,7 +176,7 @@ def test_runs_on_the_same_pairs_are_shared_by_processes(place: Place) -> None:
     defenses = [f"{place.folder / 'marking.py'}:number={number}" for number in range(6)]
     block = {"attack": "badnets", "defense": defenses}
     write(place, {**GRID, "controls": False, "grid": [block]})
-    done = command(*swept(place, "--jobs", "2"))
+    done = command(*swept(place, "--jobs", "2", "--allow", place.folder / "marking.py"))
     assert done.status == 0, done.err
     assert len(results(place)) == len(marks(place)) == 6
     assert len({process for process, _ in marks(place)}) == 2
@@ -187,7 +190,8 @@ def test_gpus_are_dealt_out_to_processes(place: Place) -> None:
     blocks[1]["defense"] = defenses[2:]
     write(place, {**GRID, "controls": False, "grid": blocks})
     where = {"out": place.out, "cache": place.cache}
-    grid = read_grid(place.folder / "grid.yaml", where)
+    allowed = [str(place.folder / "marking.py")]
+    grid = read_grid(place.folder / "grid.yaml", where, allowed=allowed)
     told: list[Event] = []
     there = Placing(jobs=2, threads=1, gpus=("4", "GPU-7f"))
     do_groups(grid.groups, cache=place.cache, out=place.out, place=there, tell=told.append)

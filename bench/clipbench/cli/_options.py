@@ -155,6 +155,16 @@ config_option = option(
     help="YAML file with any of these settings, training settings under `train:`; or the name of"
     " one that comes with clipbench: quickstart, main_job (`clipbench list configs`).",
 )
+allow_option = option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="NAME",
+    envvar=None,
+    show_default="none",
+    help="Code in a file or module, an address or a command that the configuration file may name."
+    " Repeatable.",
+)
 out_option = option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -337,8 +347,12 @@ def request_of(ctx: click.Context) -> Request:
         _check_once(layers[source]["train"], settings)
         layers[source]["train"].update(settings)
     _allow_commands([line[key] for key in ("data", "trusted") if key in line])
-    file = ctx.params.get("config")
-    return combine(line, {} if file is None else read_yaml(file), environment)
+    file, allowed = ctx.params.get("config"), ctx.params.get("allowed", ())
+    if allowed:
+        refuse_unused("--config", "allowed", unless=file is not None)
+    allow_commands(allowed)
+    read = {} if file is None else read_yaml(file, allowed=allowed)
+    return combine(line, read, environment)
 
 
 def _check_once(options: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
@@ -393,6 +407,11 @@ def refuse_unused_trusted(configs: Sequence[RunConfig]) -> None:
     """
     wanted = "a defense that needs pairs known to be clean, such as cleanclip"
     refuse_unused(wanted, "trusted", unless=any(config.trusted for config in configs))
+
+
+def allow_commands(typed: Sequence[str]) -> None:
+    """Let the shell commands be run that were typed as what a file may name."""
+    pipes.allow(typed)
 
 
 def _allow_commands(typed: list[str]) -> None:

@@ -63,6 +63,7 @@ _FRESH = "a new folder, deleted at the end"
     show_default=_FRESH,
     help="Folder of shards and of what trainings share.",
 )
+@options.allow_option
 @options.json_option
 @options.quiet_option
 @click.pass_context
@@ -73,6 +74,7 @@ def command(
     write: Path | None,
     junit: Path | None,
     jobs: int | None,
+    allowed: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -87,18 +89,19 @@ def command(
 
     options.refuse_unused("no --write, which checks nothing", "junit", "as_json", unless=not write)
     with ExitStack() as stack:
+        options.allow_commands(allowed)
         above, environment = options.given(ctx, ("out", "cache", "threads"))
         fresh = stack.enter_context(scratch_folder("check"))
         below = {"out": str(fresh / "runs"), "cache": str(fresh / "cache"), **environment}
         source = BASELINE if file is None else configuration(file)
-        grid, bands = read_baseline(source, above, below)
+        grid, bands = read_baseline(source, above, below, allowed)
         if write is not None:
             check_free(write)
         elif not bands:
             raise BadSetting(f"{source} has no bands; --write makes a baseline of it.")
         grid, results, failed = _measured(grid, jobs, quiet)
         if write is not None:
-            _write(write, source, grid, results, failed)
+            _write(write, source, grid, results, failed, allowed)
         else:
             _report(source, grid, bands, results, failed, junit=junit, as_json=as_json)
 
@@ -136,7 +139,14 @@ def _measured(grid: Grid, jobs: int | None, quiet: bool) -> tuple[Grid, Results,
     return grid, {result["id"]: result for result in results}, status.failed
 
 
-def _write(path: Path, source: Path, grid: Grid, results: Results, failed: dict[str, str]) -> None:
+def _write(
+    path: Path,
+    source: Path,
+    grid: Grid,
+    results: Results,
+    failed: dict[str, str],
+    allowed: tuple[str, ...],
+) -> None:
     """Write a baseline, if all runs were done."""
     from clipbench.regression.margins import write_baseline  # noqa: PLC0415
     from clipbench.sweep.status import label  # noqa: PLC0415
@@ -145,7 +155,7 @@ def _write(path: Path, source: Path, grid: Grid, results: Results, failed: dict[
     if left:
         reasons = "; ".join(f"{label(c)}: {failed.get(c.id, 'no result')}" for c in left)
         raise ClipbenchError(f"No baseline is written, for {len(left)} runs failed: {reasons}")
-    print_place(write_baseline(path, source, grid, results))
+    print_place(write_baseline(path, source, grid, results, allowed))
 
 
 def _report(

@@ -68,6 +68,7 @@ from clipbench.threads import use_threads
 @options.on_error_option
 @options.cache_option
 @options.config_option
+@options.allow_option
 @options.option("--dry-run", is_flag=True, help="Open the pairs, print the plan and stop.")
 @options.estimate_option
 @options.own_threads_option

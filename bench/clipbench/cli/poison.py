@@ -39,6 +39,7 @@ from clipbench.named_files import check_picture
 @options.on_error_option
 @options.cache_option
 @options.config_option
+@options.allow_option
 @options.json_option
 @options.quiet_option
 @click.pass_context

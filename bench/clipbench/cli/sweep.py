@@ -36,6 +36,7 @@ from clipbench.errors import ClipbenchError
 @options.cache_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
 @options.estimate_option
+@options.allow_option
 @options.json_option
 @options.quiet_option
 @click.pass_context
@@ -48,6 +49,7 @@ def command(
     slurm_settings: tuple[str, ...],
     dry_run: bool,
     estimate: bool,
+    allowed: tuple[str, ...],
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -65,7 +67,8 @@ def command(
     options.refuse_unused("--executor slurm", "slurm_settings", unless=slurm)
     wanted = "--executor local; of Slurm ask for --slurm array_parallelism=N"
     options.refuse_unused(wanted, "jobs", unless=not slurm)
-    grid = read_grid(file, *options.given(ctx, ("out", "cache", "threads")))
+    options.allow_commands(allowed)
+    grid = read_grid(file, *options.given(ctx, ("out", "cache", "threads")), allowed=allowed)
     if dry_run and as_json:
         print_json([config.to_json() for config in grid.configs])
         return

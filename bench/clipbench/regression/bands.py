@@ -13,7 +13,7 @@ What selects runs are the names that `exclude` of a grid has; a band without any
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, DecimalException
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 from clipbench.config import RunConfig
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.leaderboard.schema import PROPORTIONS, SCALARS
-from clipbench.request import KEYS, read_yaml
+from clipbench.request import KEYS, check_names, read_yaml
 from clipbench.sweep.grid import GRID_KEYS, SELECTORS, Grid, matches, read_grid, tables, trained_on
 
 COST = "cost"  # training seconds over those of the undefended run of the same grid
@@ -85,6 +85,7 @@ def read_baseline(
     path: Path,
     above: Mapping[str, Any] | None = None,
     below: Mapping[str, Any] | None = None,
+    allowed: Collection[str] = (),
 ) -> tuple[Grid, tuple[Band, ...]]:
     """Return the runs that a baseline file asks for, and its bands.
 
@@ -92,16 +93,18 @@ def read_baseline(
         path: a grid with ``bands``.
         above: see `clipbench.sweep.grid.read_grid`.
         below: likewise.
+        allowed: likewise.
 
     Raises:
         MissingData: there is no such file.
         BadSetting, UnknownName: it is no baseline, or a band is of no run.
     """
-    grid = read_grid(path, above, below, others=(BANDS,))
-    content = read_yaml(path, (*KEYS, *GRID_KEYS, BANDS))
+    grid = read_grid(path, above, below, others=(BANDS,), allowed=allowed)
+    content = read_yaml(path, (*KEYS, *GRID_KEYS, BANDS), allowed)
     entries = tables(content.get(BANDS, []), f"{BANDS} in {path}", FIELDS)
     bands = tuple(_band(entry, f"{BANDS}[{n}] in {path}") for n, entry in enumerate(entries, 1))
     for number, band in enumerate(bands, 1):
+        check_names(band.cells, allowed, f" of {BANDS}[{number}] in {path}")
         _check_cells(band, grid.configs, f"{BANDS}[{number}] in {path}")
     return grid, bands
 

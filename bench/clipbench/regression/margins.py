@@ -8,7 +8,7 @@ either side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,13 @@ METRICS = ("attack_success", "zeroshot_top1", "score_auroc", "poison_kept")
 _HEAD = "# Written by `clipbench check --write`: bands around what was found then"
 
 
-def write_baseline(path: Path, source: Path, grid: Grid, results: Results) -> Path:
+def write_baseline(
+    path: Path,
+    source: Path,
+    grid: Grid,
+    results: Results,
+    allowed: Collection[str] = (),
+) -> Path:
     """Write a baseline with the grid of another file and bands around these results.
 
     Args:
@@ -35,6 +41,7 @@ def write_baseline(path: Path, source: Path, grid: Grid, results: Results) -> Pa
         source: the file that the grid is from; its bands are left out.
         grid: its runs.
         results: their results, of all of them.
+        allowed: code, addresses and commands that the other file may name.
 
     Raises:
         BadSetting: the new file is there already.
@@ -43,7 +50,7 @@ def write_baseline(path: Path, source: Path, grid: Grid, results: Results) -> Pa
     import yaml  # noqa: PLC0415 - needed here alone
 
     check_free(path)
-    content = read_yaml(source, (*KEYS, *GRID_KEYS, BANDS))
+    content = read_yaml(source, (*KEYS, *GRID_KEYS, BANDS), allowed)
     content = {key: value for key, value in content.items() if key != BANDS}
     top = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     lines = [

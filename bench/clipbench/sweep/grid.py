@@ -21,7 +21,7 @@ exclude:                # runs to leave out: those that match all that an entry 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,16 @@ from clipbench.config import RunConfig
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.leaderboard.result import config_hash
 from clipbench.plugins import Kind
-from clipbench.request import DEFAULT_OUT, KEYS, Request, combine, default_cache, read_yaml, several
+from clipbench.request import (
+    DEFAULT_OUT,
+    KEYS,
+    Request,
+    check_names,
+    combine,
+    default_cache,
+    read_yaml,
+    several,
+)
 from clipbench.settings import parse_rate
 from clipbench.specs import coerce, underscored
 
@@ -84,6 +93,7 @@ def read_grid(
     above: Mapping[str, Any] | None = None,
     below: Mapping[str, Any] | None = None,
     others: Sequence[str] = (),
+    allowed: Collection[str] = (),
 ) -> Grid:
     """Return the sweep that a YAML file says.
 
@@ -92,15 +102,19 @@ def read_grid(
         above: values by the names of the file's top, which go before all that it says.
         below: likewise, which all that it says goes before.
         others: keys at the file's top that are not of the grid, and are left alone.
+        allowed: code, addresses and commands that the file may name.
 
     Raises:
         MissingData: there is no such file.
-        BadSetting, UnknownName: it is no grid, has an unknown key, or leaves nothing to do.
+        BadSetting, UnknownName: it is no grid, has an unknown key, names what is not allowed, or
+            leaves nothing to do.
     """
-    content = read_yaml(path, (*KEYS, *GRID_KEYS, *others))
+    content = read_yaml(path, (*KEYS, *GRID_KEYS, *others), allowed)
     content = {key: value for key, value in content.items() if key not in others}
     blocks = tables(content.pop("grid", [{}]), f"grid in {path}", BLOCK_KEYS)
     excluded = tables(content.pop("exclude", []), f"exclude in {path}", SELECTORS)
+    for block in (*blocks, *excluded):
+        check_names(block, allowed, f" of a block in {path}")
     configs: dict[str, RunConfig] = {}
     requests = [
         request

@@ -321,7 +321,7 @@ def test_only_the_first_process_speaks(
         ("run --epochs 3 --set epochs=1", "epochs is given twice, 3 by --epochs and 1 by --set"),
         ("run --set eda=0.1 --set eda=0.2", "eda is given twice, 0.1 and 0.2 by --set"),
         ("run --set crop-scale=1 --set crop_scale=1", "crop_scale is given in two spellings"),
-        ("run --epochs 0", "train.epochs must be at least 1. Got 0."),
+        ("run --epochs 0", "train.epochs must be from 1 to 100,000. Got 0."),
         ("run --epochs ten", "train.epochs must be int. Got 'ten'."),
         ("run --seed x", "seed must be int"),
         ("run --config absent.yaml", "There is no configuration file"),
