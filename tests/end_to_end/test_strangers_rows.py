@@ -26,6 +26,7 @@ ROOT = Path(clipbench.__file__).parents[2]
 INSTALLED = (
     *(ROOT, Path(sys.prefix), Path(sys.base_prefix)),
     *(Path("/proc"), Path("/usr/share/zoneinfo")),
+    *(Path(entry) for entry in sys.path if entry),  # where imports look
 )
 Row = dict[str, Any]
 
