@@ -48,7 +48,7 @@ def test_all_commands_go_on_to_the_end(
         do("poison", "-q", "--json", "--data", base / "set", *evals, *attack, "--out", base / "p")
     )
     assert made["shards"] == str(base / "p" / "shards")
-    do("verify", base / "p", "-q")
+    do("verify", base / "p", "--base", base / "set", "-q")
     shards, ledger = ["--shards", made["shards"]], ["--ledger", made["ledger"]]
     do("train", "-q", "--data", SHAPES, *shards, *TRAINING, "--out", base / "t")
     method = ["--method", "dao", *TRAINING]
