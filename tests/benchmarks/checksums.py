@@ -5,7 +5,7 @@
 
 Both read the same bytes, each through hard links and caches of its own, in turns and in processes
 of their own; medians are printed. A set of 20,000 pairs of `shapes` is trained on for an epoch, as
-`train` does it. Of a set of a million synthetic pairs everything is read that an epoch reads:
+`train` does it. Of a set of a million synthetic pairs (`--pairs`) all is read that an epoch reads:
 hashes, index, captions, and the decoded images of all pairs in shuffled batches, without the model,
 which would take a hundred times as long and hide the rest. Processors' seconds stand beside those
 that passed, for other work on the machine changes them less.
