@@ -12,7 +12,7 @@ from clipbench.cli import main
 
 SHAPES = "shapes:size=200,test_size=100,targets_size=50"
 # No UTF-8, and all that some syntax here splits at: sources, specifications, patterns, lines.
-ODD = os.fsdecode(b"caf\xe9::a,b=c:d {0..1} \xff\n")
+ODD = os.fsdecode(b"-caf\xe9::a,b=c:d {0..1};|$'\"%41 #?&*[x]~ \x1b[2J\xe2\x80\xae\xff\t\n")
 TRAINING = ["--model", "shapes-32", "--epochs", "1", "--batch-size", "64", "--warmup", "0"]
 
 
