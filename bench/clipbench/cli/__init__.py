@@ -70,7 +70,8 @@ class _LazyGroup(click.Group):
         "max_content_width": 100,
     },
     epilog="Results go to standard output, all else to standard error. Exit status: 0 done,"
-    " 1 the work failed or a check fell short, 2 the command was wrong.",
+    " 1 the work failed or a check fell short, 2 the command was wrong,"
+    " 3 verify could not tell.",
 )
 @click.version_option(__version__, prog_name="clipbench")
 @traceback_option
