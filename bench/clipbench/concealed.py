@@ -15,7 +15,8 @@ from collections.abc import Iterable, Iterator
 
 from clipbench.locations import has_secret, redacted
 
-_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
+# A scheme is short: of a long word no more than that is looked at from each of its letters.
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{0,31}://[^\s\"'<>]+", re.IGNORECASE)
 _COMMAND = re.compile(r"pipe:.*", re.IGNORECASE | re.DOTALL)
 _TOKEN = re.compile(r"(?<![/\w.+-])[\w.+-]{12,}")  # of a command: long, and no part of a path
 _SHORTEST = 6  # letters of a password or token that is looked for by itself
