@@ -20,6 +20,12 @@ BASE = {"data": "shapes:size=300", "attack": "badnets", "poisons": 3}
 PARTS = {"dataset": "data", "attack": "attack", "defense": "defense"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """Import what any run takes, so that no test is timed for it."""
+    resolve(data="shapes:size=300", attack="badnets", poisons=3)
+
+
 def whole_numbers() -> list[tuple[str, str, str]]:
     """Return kind, plugin and parameter of every whole number that is no seed."""
     return [

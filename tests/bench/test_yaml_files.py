@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from clipbench import yaml_files
+from clipbench.config import resolve
 from clipbench.errors import BadInput, BadSetting
 from clipbench.request import KEYS, combine, read_yaml
 from clipbench.sweep.grid import read_grid
@@ -47,6 +48,12 @@ def configured(file: Path) -> object:
     """Return the runs that a file asks for, whatever keys it has."""
     keys = (*"abcdefghi", *KEYS, "grid")
     return combine(read_yaml(file, keys)).configs()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _imported() -> None:
+    """Import what any run takes, so that no test is timed for it."""
+    resolve(data="shapes:size=300", attack="badnets", poisons=3)
 
 
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
