@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 MOST_BYTES = 1 << 24  # of one pickle of a stranger's: structure, for tensors lie beside it
-_BYTES_A_STEP = 8  # a tensor's have more; one byte may stand for an empty list of sixty
-_MOST_STEPS = 1 << 21
+_BYTES_A_STEP = 32  # on average; of a tensor they are fewer, of its names more
+_MOST_STEPS = 1 << 19
 _MOST_TENSORS = 1 << 18
 _MOST_DIMENSIONS = 64
 _SMALL = 1 << 20  # elements that a tensor may repeat, with strides of zero, beyond those stored
