@@ -21,7 +21,12 @@ class Objection(ValueError):
 
     def __init__(self, field: str, must: str, value: Any) -> None:
         shown = _shown(value)
-        super().__init__(visible(f"{field or 'it'} {must}, but is {shown}"))
+        super().__init__(visible(f"{_cut(field) or 'it'} {_cut(must)}, but is {shown}"))
+
+
+def _cut(text: str) -> str:
+    """Return the beginning of a text that may be of any length."""
+    return text if len(text) <= 300 else f"{text[:300]}..."
 
 
 def _shown(value: Any) -> str:
@@ -38,7 +43,7 @@ class Missing(Objection):
     """A field is not there."""
 
     def __init__(self, field: str) -> None:
-        ValueError.__init__(self, visible(f"{field} is missing"))
+        ValueError.__init__(self, visible(f"{_cut(field)} is missing"))
 
 
 def parse_time(text: str) -> datetime:

@@ -22,6 +22,12 @@ from clipbench.descriptors import opened
 
 MOST_BYTES = 1 << 27  # of a file of JSON: the manifest of a million shards has as many
 MOST_DEPTH = 64
+# Of the parts of a pair. No training picture, caption or key has more, and what has is left out
+# or refused: an endless word is tokenized for minutes, a long key makes all of an index wide.
+MOST_IMAGE = 1 << 28
+MOST_CAPTION = 1 << 16
+MOST_SIDECAR = 1 << 22
+MOST_KEY = 1 << 10
 _AT_ONCE = 1 << 20
 _KINDS = (
     (stat.S_ISDIR, "a folder"),

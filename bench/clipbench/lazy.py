@@ -8,11 +8,11 @@ from typing import Generic, TypeVar, overload
 
 from clipbench.contracts import Image
 from clipbench.errors import CorruptData, MissingData
+from clipbench.foreign import MOST_IMAGE, TooLarge, read_regular
 from clipbench.shards.encoding import decode
 from clipbench.shards.normalise import UnusableImage, check_size
 
 Item = TypeVar("Item")
-MAX_BYTES = 1 << 28  # of an image file; no test picture is larger
 
 
 class LazyImages(Sequence[Image], Generic[Item]):
@@ -47,12 +47,11 @@ def read_image(path: Path) -> Image:
         CorruptData: it is no sound JPEG, PNG or WebP, too large or too narrow.
     """
     try:
-        size = path.stat().st_size
-        content = path.read_bytes() if size <= MAX_BYTES else b""
+        content = read_regular(path, MOST_IMAGE)
     except OSError as error:
         raise MissingData(f"The test image {path} cannot be read: {error.strerror}.") from error
-    if size > MAX_BYTES:
-        raise CorruptData(f"The test image {path} has {size:,} bytes; {MAX_BYTES:,} are allowed.")
+    except TooLarge as error:
+        raise CorruptData(f"The test image {path} is too large: {error}.") from error
     return decoded(content, str(path))
 
 

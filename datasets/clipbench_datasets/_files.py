@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -81,3 +82,26 @@ def path_in(folder: Path, name: str) -> str | None:
         return None
     path = os.path.normpath(folder / name)
     return path if Path(path).is_relative_to(os.path.normpath(folder)) else None
+
+
+def leads_out(folder: Path, path: str) -> bool:
+    """Tell whether a file below `folder` is, by a link, one that lies elsewhere."""
+    place, name = os.path.split(path)
+    real = os.path.join(_real(place), name)  # noqa: PTH118 - for a million names
+    if os.path.islink(real):  # noqa: PTH114 - likewise
+        real = os.path.realpath(real)
+    return not Path(real).is_relative_to(_real(str(folder)))
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _real(folder: str) -> str:
+    """Return a folder without links; one has many files."""
+    return os.path.realpath(folder)
+
+
+def is_file(path: str) -> bool:
+    """Tell whether a name that a list gives is a file; it may be too long for any."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False

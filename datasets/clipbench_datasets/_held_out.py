@@ -9,6 +9,7 @@ import numpy as np
 
 from clipbench.contracts import Classes, IntArray, LabelledImages
 from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.foreign import opened_regular, read_regular
 from clipbench.lazy import Item, LazyImages
 from clipbench.visible import has_visible
 
@@ -83,7 +84,7 @@ def lines_of(path: Path, what: str, *, blank: bool = False) -> list[str]:
     """
     readable(path, what)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_regular(path, MAX_TEXT).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise CorruptData(f"{path} is no text; it should be {what}.") from error
     lines = [line.strip() if has_visible(line) else "" for line in line_fed(text.rstrip())]
@@ -110,7 +111,7 @@ def readable(path: Path, what: str) -> None:
         CorruptData: it is far too large.
     """
     try:
-        with path.open("rb") as file:
+        with opened_regular(path) as file:
             size = file.seek(0, 2)
     except OSError as error:
         raise MissingData(f"{path} cannot be read: {error.strerror}; it should be {what}.") from (

@@ -14,6 +14,7 @@ from typing import IO, Any, Protocol
 import ijson
 
 from clipbench.errors import CorruptData
+from clipbench.foreign import opened_regular
 
 # A text, whose end may not be there yet, or a number, of which JSON does not have all.
 _TOKEN = re.compile(
@@ -44,7 +45,7 @@ def items(path: Path, where: str, what: str) -> Iterator[Mapping[str, Any]]:
     prefix = f"{where}.item" if where else "item"
     found = False
     try:
-        with path.open("rb") as file:
+        with opened_regular(path) as file:
             for item in ijson.items(_readable(file), prefix, use_float=True):
                 if not found and not isinstance(item, dict):
                     raise CorruptData(f"{path} is not {what}: {prefix} is {item!r}."[:300])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from clipbench.contracts import Recipe
@@ -57,11 +58,22 @@ def check_image_size(source: str, image_size: int | None) -> None:
         raise BadSetting(f"{source}.image_size must be at least 1. Got {image_size}.")
 
 
-def inside(folder: Path, name: str) -> tuple[str, tuple[str, str] | None]:
-    """Return the path of a file in `folder`, and what is wrong with its name."""
+def inside(folder: Path, name: str, outside: bool) -> tuple[str, tuple[str, str] | None]:
+    """Return the path of a file in `folder`, and what is wrong with its name.
+
+    Args:
+        folder: where it must lie.
+        name: what a list calls it.
+        outside: whether it may lie elsewhere, too.
+    """
     if not name or "\0" in name:
         return "", ("image missing", "its file has no name")
-    path = files.path_in(folder, name)
-    if path is not None:
-        return path, None
-    return str(folder / name), ("image outside the folder", f"{name} does not lie in {folder}")
+    if outside:
+        return os.path.normpath(folder / name), None
+    path, leave = files.path_in(folder, name), "outside=true takes in such files"
+    if path is None:
+        why = f"{name} does not lie in {folder}; {leave}"
+        return str(folder / name), ("image outside the folder", why)
+    if files.leads_out(folder, path):
+        return path, ("image outside the folder", f"{name} is a link out of {folder}; {leave}")
+    return path, None

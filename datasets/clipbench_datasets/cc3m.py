@@ -35,12 +35,14 @@ class CC3M(training.LooseTraining):
         images: folder of the images that were fetched.
         mapping: TSV of address and file name relative to `images`; none: files are named by row.
         image_size: the longest that the shorter side of a stored image may be; none: any.
+        outside: whether images may lie elsewhere, by an absolute path, ``..`` or a link.
     """
 
     path: Path
     images: Path
     mapping: Path | None = None
     image_size: int | None = None
+    outside: bool = False
 
     def __post_init__(self) -> None:
         training.check_image_size("cc3m", self.image_size)
@@ -51,7 +53,7 @@ class CC3M(training.LooseTraining):
         found |= training.annotation(self.path, "TSV")
         if self.mapping is not None:
             found |= training.annotation(self.mapping, "mapping")
-        return found
+        return {**found, "outside": True} if self.outside else found
 
     def entries(self) -> Iterator[Entry]:
         """Yield a pair for every line of the TSV.
@@ -76,7 +78,7 @@ class CC3M(training.LooseTraining):
                 problem = ("image missing", f"no file for {url[:200]}")
                 yield Entry(name, "", caption, metadata=metadata, problem=problem)
                 continue
-            path, wrong = training.inside(self.images, file)
+            path, wrong = training.inside(self.images, file, self.outside)
             yield Entry(name, path, caption, metadata=metadata, problem=wrong)
 
 

@@ -35,6 +35,7 @@ class Coco(training.LooseTraining):
         captions: all, each caption a pair; first, or random, one pair an image.
         seed: seed of the random caption.
         image_size: the longest that the shorter side of a stored image may be; none: any.
+        outside: whether images may lie elsewhere, by an absolute path, ``..`` or a link.
     """
 
     annotations: Path
@@ -42,18 +43,20 @@ class Coco(training.LooseTraining):
     captions: Literal["all", "first", "random"] = "all"
     seed: int = 0
     image_size: int | None = None
+    outside: bool = False
 
     def __post_init__(self) -> None:
         training.check_image_size("coco", self.image_size)
 
     def identity(self) -> Mapping[str, Any]:
         """Return what decides the pairs: the annotations' content, and the choice of captions."""
-        found = {
+        found: dict[str, Any] = {
             "format": "coco",
             **training.annotation(self.annotations, "annotation file"),
             "captions": self.captions,
         }
-        return {**found, "seed": self.seed} if self.captions == "random" else found
+        found |= {"seed": self.seed} if self.captions == "random" else {}
+        return {**found, "outside": True} if self.outside else found
 
     def entries(self) -> Iterator[Entry]:
         """Yield the pairs, images in the order of the file, captions in that of their ids.
@@ -74,8 +77,8 @@ class Coco(training.LooseTraining):
             except CorruptData as error:
                 wrong.append(_damaged(f"image {position} of the list", error))
                 continue
-            path, unfit = training.inside(self.images, file)
-            if position == 0 and unfit is None and not Path(path).is_file():
+            path, unfit = training.inside(self.images, file, self.outside)
+            if position == 0 and unfit is None and not files.is_file(path):
                 files.require_images(self.images, "folder of images")
             yield from self._pairs(number, captions.pop(number, []), path, unfit)
         for number, left in captions.items():

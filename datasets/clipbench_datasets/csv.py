@@ -39,6 +39,7 @@ class Csv(training.LooseTraining):
         caption_key: column of captions.
         quotes: csv, a field may stand in quotation marks; plain, they are text like any other.
         image_size: the longest that the shorter side of a stored image may be; none: any.
+        outside: whether images may lie elsewhere, by an absolute path, ``..`` or a link.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Csv(training.LooseTraining):
     caption_key: Word = "title"
     quotes: tables.Quotes = "csv"
     image_size: int | None = None
+    outside: bool = False
 
     def __post_init__(self) -> None:
         training.check_image_size("csv", self.image_size)
@@ -60,13 +62,14 @@ class Csv(training.LooseTraining):
 
     def identity(self) -> Mapping[str, Any]:
         """Return what decides the pairs: the file's content, and how it is read."""
-        found = {
+        found: dict[str, Any] = {
             "format": "csv",
             **training.annotation(self.path, "CSV file"),
             "separator": self._delimiter(),
             "columns": [self.img_key, self.caption_key],
         }
-        return found if self.quotes == "csv" else {**found, "quotes": self.quotes}
+        found |= {} if self.quotes == "csv" else {"quotes": self.quotes}
+        return {**found, "outside": True} if self.outside else found
 
     def reading(self) -> str:
         """Return how the file is read, where that was found and not given; else nothing."""
@@ -141,9 +144,7 @@ class Csv(training.LooseTraining):
         if len(row) <= max(image, caption):
             problem = ("row too short", f"{len(row)} columns")
             return Entry(name, "", None, problem=problem)
-        if Path(row[image]).is_absolute():
-            return Entry(name, row[image], row[caption])
-        path, wrong = training.inside(self._folder, row[image])
+        path, wrong = training.inside(self._folder, row[image], self.outside)
         return Entry(name, path, row[caption], problem=wrong)
 
 

@@ -120,10 +120,11 @@ class Shards:
     def _converted(self, name: str, path: Path, group: Group) -> Entry:
         """Return a pair whose image is in a format that shards don't have."""
         image = group.other_image()
-        member = group.members.get("txt" if self.caption_field is None else "json")
+        captions = "txt" if self.caption_field is None else "json"
         assert image is not None
-        if member is None or member.is_sparse:
+        if not group.has(captions):
             return Entry(name, str(path), None, problem=("caption missing", group.words()))
+        member = group.members[captions]
         with path.open("rb") as file:
             file.seek(member.offset)
             content = file.read(member.size)

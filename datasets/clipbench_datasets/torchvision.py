@@ -105,6 +105,7 @@ _FORMS: Mapping[str, _Form] = {
     **dict.fromkeys(("FGVCAircraft", "OxfordIIITPet"), _WITH_VALIDATION),
     **dict.fromkeys(("Caltech101", "EuroSAT", "SUN397"), _WHOLE),
 }
+_ONCE_PICKLED = frozenset({"FashionMNIST", "KMNIST", "MNIST"})
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 _NAMES: Mapping[str, Sequence[str]] = {
     "MNIST": _DIGITS,
@@ -207,6 +208,12 @@ class Torchvision:
     def _open(self, root: Path, arguments: Mapping[str, Any]) -> Any:
         from torchvision import datasets  # noqa: PLC0415 - heavy
 
+        processed = root / self.dataset / "processed"
+        if self.dataset in _ONCE_PICKLED and processed.is_dir():
+            raise CorruptData(
+                f"{processed.resolve()} has pickles of an old torchvision, which are not read;"
+                " remove that folder, and let the published files lie in raw beside it."
+            )
         try:
             return getattr(datasets, self.dataset)(root=str(root), **arguments)
         except ImportError as error:

@@ -34,23 +34,26 @@ class VisualGenome(training.LooseTraining):
         images: folder that holds VG_100K and VG_100K_2, or the images.
         regions: crop, the region alone; whole, the image it lies in.
         image_size: the longest that the shorter side of a stored image may be; none: any.
+        outside: whether images may lie elsewhere, by a link.
     """
 
     annotations: Path
     images: Path
     regions: Literal["crop", "whole"] = "crop"
     image_size: int | None = None
+    outside: bool = False
 
     def __post_init__(self) -> None:
         training.check_image_size("visual_genome", self.image_size)
 
     def identity(self) -> Mapping[str, Any]:
         """Return what decides the pairs: the annotations' content, and what of the image counts."""
-        return {
+        found: dict[str, Any] = {
             "format": "visual_genome",
             **training.annotation(self.annotations, "annotation file"),
             "regions": self.regions,
         }
+        return {**found, "outside": True} if self.outside else found
 
     def entries(self) -> Iterator[Entry]:
         """Yield a pair for every region, in the order of the file.
@@ -78,8 +81,12 @@ class VisualGenome(training.LooseTraining):
                 yield _damaged(name, error)
                 continue
             paths = [folder / f"{number}.jpg" for folder in folders]
-            path = next((path for path in paths if path.is_file()), None)
+            path = next((path for path in paths if files.is_file(str(path))), None)
             missing = None if path else ("image missing", f"no {number}.jpg in {self.images}")
+            if path and missing is None:
+                _, missing = training.inside(
+                    self.images, f"{path.relative_to(self.images)}", self.outside
+                )
             for place, region in enumerate(regions):
                 try:
                     yield self._entry(number, region, str(path or paths[0]), missing)

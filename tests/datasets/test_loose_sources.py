@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +85,43 @@ def test_a_csv_row_that_cannot_be_used_is_named(tmp_path: Path, content: str, re
     assert (shards.captions(), shards.key(0)) == (["fine"], "000000001")
     assert reasons(tmp_path / "out") == {reason: 1}
     assert skipped.first(tmp_path / "out")["name"] == "row 1 of pairs.csv"
+
+
+def test_a_csv_row_names_no_file_outside_the_folder_unless_that_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    """Neither by an absolute path nor by a link; one that is spelled as within is within."""
+    (tmp_path / "received").mkdir()
+    path = layouts.csv_file(tmp_path / "received")
+    secret = tmp_path / "private" / "secret.jpg"
+    secret.parent.mkdir()
+    secret.write_bytes((path.parent / "images" / "0.jpg").read_bytes())
+    (path.parent / "images" / "link.jpg").symlink_to(secret)
+    (path.parent / "images" / "links").symlink_to(secret.parent)
+    (path.parent / "images" / "own.jpg").symlink_to("1.jpg")
+    (path.parent / "images" / "zero.jpg").symlink_to("/dev/zero")
+    os.mkfifo(path.parent / "images" / "pipe.jpg")
+    outside = [str(secret), "images/link.jpg", "images/links/secret.jpg", "../private/secret.jpg"]
+    within = ["images/own.jpg", str(path.parent / "images" / "1.jpg")]
+    odd = ["images/zero.jpg", "images/pipe.jpg"]
+    rows = "".join(f"{name}\tcaption {n}\n" for n, name in enumerate([*outside, *within, *odd]))
+    path.write_text(f"filepath\ttitle\n{rows}")
+    shards = imported(f"csv:path={path}", tmp_path / "out")
+    assert shards.captions() == ["caption 4", "caption 5"]
+    found = {"image outside the folder": len(outside) + 1, "image unreadable": 1}
+    assert reasons(tmp_path / "out") == found
+    assert "outside=true" in skipped.first(tmp_path / "out")["detail"]
+    allowed = imported(f"csv:path={path},outside=true", tmp_path / "allowed")
+    assert allowed.captions() == [f"caption {number}" for number in range(6)]
+    assert reasons(tmp_path / "allowed") == {"image unreadable": 2}
+
+
+def test_a_caption_of_megabytes_is_left_out(tmp_path: Path) -> None:
+    """One endless word would be tokenized for minutes."""
+    path = layouts.csv_file(tmp_path)
+    path.write_text(f"filepath\ttitle\nimages/0.jpg\t{'a' * 20_000_000}\nimages/1.jpg\tfine\n")
+    assert imported(f"csv:path={path},quotes=plain", tmp_path / "out").captions() == ["fine"]
+    assert reasons(tmp_path / "out") == {"caption too long": 1}
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from held_out_layouts import (
 )
 
 from clipbench import registry
-from clipbench.errors import BadInput
+from clipbench.errors import BadInput, CorruptData
 from clipbench_datasets.torchvision import Name, Torchvision
 
 
@@ -170,3 +170,13 @@ def test_folders_of_different_classes_are_refused(tmp_path: Path) -> None:
     assert test is not None
     assert test.classes.names == ("ant", "cat")
     assert test.train is None
+
+
+def test_pickles_of_an_old_torchvision_are_not_read(tmp_path: Path) -> None:
+    """It would read them where they lie, by a reader that runs what is in them in PyTorch 2.5."""
+    folder = tmp_path / "MNIST" / "processed"
+    folder.mkdir(parents=True)
+    for name in ("training.pt", "test.pt"):
+        (folder / name).write_bytes(b"cos\nsystem\n.")
+    with pytest.raises(CorruptData, match=r"processed has pickles .* remove that folder"):
+        registry.build("dataset", f"torchvision:dataset=MNIST,root={tmp_path}").evaluation()

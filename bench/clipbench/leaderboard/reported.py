@@ -18,6 +18,7 @@ from clipbench import checks
 from clipbench.checks import Objection
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
 from clipbench.evaluation.statistics import Proportion
+from clipbench.foreign import read_regular
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.labels import canonical, rate_text
 from clipbench.leaderboard.result import parse_json
@@ -58,13 +59,13 @@ def read_csv(path: Path) -> list[dict[str, Any]]:
         CorruptData: naming the line and what is wrong with it.
     """
     try:
-        reader = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8-sig")), strict=True)
+        reader = csv.DictReader(io.StringIO(read_regular(path).decode("utf-8-sig")), strict=True)
         lines = [(reader.line_num, line) for line in reader]
     except FileNotFoundError as error:
         raise MissingData(f"There is no file {path}; check the path.") from error
     except OSError as error:
         raise MissingData(f"{path} cannot be read: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise CorruptData(f"{path} cannot be read as CSV ({error}).") from error
     names = reader.fieldnames or []
     wrong = [name for name in names if name not in COLUMNS]
@@ -72,7 +73,8 @@ def read_csv(path: Path) -> list[dict[str, Any]]:
     if wrong or missing or not lines:
         raise CorruptData(
             f"{path} must be rows below a line of columns {', '.join(COLUMNS)};"
-            f" unknown: {', '.join(wrong) or 'none'}, missing: {', '.join(missing) or 'none'}."
+            f" unknown: {', '.join(wrong)[:100] or 'none'},"
+            f" missing: {', '.join(missing) or 'none'}."
         )
     return [_row(line, f"line {number} of {path}") for number, line in lines]
 

@@ -37,6 +37,7 @@ FAILURES = (  # what Pillow's readers raise when they meet damaged files
     struct.error,
     Pil.DecompressionBombError,
 )
+_WEBP_SIDE = 16_383  # the longest of a still WebP; a canvas of moving ones may claim more
 _EXIF = b"Exif\0\0"
 _APP = frozenset({0xE1, 0xE2})
 _START_OF_FRAME = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -114,6 +115,8 @@ def decode(data: bytes, memory: Memory | None = None) -> Image:
     width, height = image_size(data)
     if width * height > MAX_PIXELS:
         raise CorruptData(f"{width} x {height} pixels are more than {MAX_PIXELS} allowed.")
+    if data[:4] == b"RIFF" and max(width, height) > _WEBP_SIDE:
+        raise CorruptData(f"{width} x {height} pixels are more than a WebP has.")
     if jpeg_components(data) in {1, 3}:
         try:
             buffer = None if memory is None else memory.of_size(width * height * 3)

@@ -11,6 +11,8 @@ import json
 import math
 from typing import Any
 
+from clipbench.foreign import check_depth
+
 _MOST_DIGITS = 4300  # Python's own limit, beyond which reading a number takes minutes
 
 
@@ -33,7 +35,9 @@ def read(text: str | bytes) -> Any:
     Raises:
         ValueError, RecursionError: it is no JSON.
     """
-    return json.loads(text, parse_constant=_none, parse_float=_real, parse_int=_whole)
+    value = json.loads(text, parse_constant=_none, parse_float=_real, parse_int=_whole)
+    check_depth(value)
+    return value
 
 
 def plain(value: Any) -> Any:

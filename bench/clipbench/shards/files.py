@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from clipbench import sums
-from clipbench.descriptors import opened
 from clipbench.disk import is_full, no_space
 from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData, MissingData, Torn
-from clipbench.foreign import parsed, read_regular
+from clipbench.foreign import opened_regular, parsed, read_regular
 
 _CHUNK = 1 << 22
 _REMEDY = "Remove the set it belongs to, then write it again."
@@ -72,7 +71,7 @@ def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file in hex; its memory use does not grow with the file."""
     digest = hashlib.sha256()
     try:
-        with opened(lambda: path.open("rb", buffering=0)) as file:
+        with opened_regular(path) as file:
             while block := file.read(_CHUNK):
                 digest.update(block)
     except OSError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import stat
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +20,12 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from clipbench.arrays import arrays_in
 from clipbench.boundary.faults import Call, kind_of
 from clipbench.contracts import Progress, no_progress
 from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import BadSetting, CorruptData
+from clipbench.foreign import MOST_CAPTION, MOST_IMAGE, TooLarge, opened_regular, read_regular
 from clipbench.settings import OnError
 from clipbench.shards import manifest as manifests
 from clipbench.shards import skipped
@@ -36,9 +37,9 @@ from clipbench.shards.writer import remove_damaged, write_set
 from clipbench.visible import has_visible
 
 VERSION = 2  # raise it with every change that gives other shards for the same entries
-MAX_BYTES = 1 << 28  # of an image file; no training picture is larger
 HIDDEN = ".clipbench"  # folder in a set's folder, for what stays on this machine
 _STATE = "imported.npy"
+_MOST_STATE = 1 << 34  # bytes: of two billion pairs
 _EVERY = 10_000  # entries between two reports
 
 
@@ -159,7 +160,9 @@ def is_stale(source: LooseSource, folder: Path) -> bool:
     clipbench imported, nobody knows; it is taken for what it was.
     """
     try:
-        known = np.load(folder / HIDDEN / _STATE, allow_pickle=False)
+        known = arrays_in(read_regular(folder / HIDDEN / _STATE), {"state": "u"}, single=True)[
+            "state"
+        ]
     except (OSError, ValueError):
         return False
     now = state_of(source)
@@ -292,17 +295,16 @@ def _image_of(entry: Entry, image_size: int | None) -> Sample | UnusableImage:
     """Return a sample without caption, or why there is none."""
     path = Path(entry.image)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            return UnusableImage("image unreadable", f"{path} is no file")
-        if (status.st_size if entry.span is None else entry.span[1]) > MAX_BYTES:
-            return UnusableImage("image too large", f"{path} has more than {MAX_BYTES} bytes")
-        with path.open("rb") as file:
-            if entry.span is not None:
+        if entry.span is None:
+            data = read_regular(path, MOST_IMAGE)
+        else:
+            with opened_regular(path) as file:
                 file.seek(entry.span[0])
-            data = file.read() if entry.span is None else file.read(entry.span[1])
+                data = file.read(entry.span[1])
     except FileNotFoundError:
         return UnusableImage("image missing", f"there is no file {path}")
+    except TooLarge as error:
+        return UnusableImage("image too large", f"{path}: {error}")
     except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return UnusableImage("image unreadable", f"{path}: {reason}")
@@ -326,9 +328,13 @@ def _with_caption(entry: Entry, image: Sample) -> Sample | UnusableImage:
     if not has_visible(caption):
         return UnusableImage("caption empty", "it has no visible character")
     try:
-        caption.encode()
+        size = len(caption.encode())
     except UnicodeEncodeError as error:
         return UnusableImage("caption not Unicode text", str(error))
+    if size > MOST_CAPTION:
+        return UnusableImage(
+            "caption too long", f"it has {size:,} bytes, more than {MOST_CAPTION:,}"
+        )
     return Sample(
         image.image, image.extension, caption, {**dict(entry.metadata), **dict(image.metadata)}
     )

@@ -22,11 +22,12 @@ import numpy.typing as npt
 
 from clipbench.durable import atomic_file
 from clipbench.errors import ClipbenchError
+from clipbench.foreign import MOST_BYTES, opened_regular, parsed
 from clipbench.shards.seal import is_sealed, seal
 from clipbench.visible import hashable
 
 EXTENSIONS = ("jpg", "png", "jpeg", "webp")  # open_clip's order of preference
-_MAGIC = b"clipbench-index-3\n"
+_MAGIC = b"clipbench-index-4\n"  # raise it with every change of what is a pair
 _CHUNK = 1 << 20  # bytes read at once for a seal; mapped pages would stay in memory
 Index = npt.NDArray[np.void]
 Row = tuple[int, int, int, int, int, int, int, int, bytes, int, int, int]
@@ -209,10 +210,10 @@ def read_index(path: Path, *, opened: bool = False) -> Stored | None:
             computed again, as in processes that are handed an open set.
     """
     try:
-        with path.open("rb") as file:
+        with opened_regular(path) as file:
             if file.readline(64) != _MAGIC:
                 return None
-            head: dict[str, Any] = json.loads(file.readline())
+            head: dict[str, Any] = parsed(file.readline(MOST_BYTES))
             offset, total = file.tell(), os.fstat(file.fileno()).st_size
             dtype = index_dtype(head["key_size"])
             if total != offset + head["num_pairs"] * dtype.itemsize:
@@ -226,9 +227,10 @@ def read_index(path: Path, *, opened: bool = False) -> Stored | None:
             rows = np.empty(0, dtype)
         incomplete = tuple(Incomplete(*one) for one in head.get("incomplete", ()))
         stamps = tuple(Stamp(*shard) for shard in head["shards"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        is_in_order = bool(head["sorted"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
-    return Stored(rows, stamps, bool(head["sorted"]), path, incomplete)
+    return Stored(rows, stamps, is_in_order, path, incomplete)
 
 
 def _sealed_parts(head: dict[str, Any], file: IO[bytes]) -> Iterator[bytes]:
@@ -239,7 +241,7 @@ def _sealed_parts(head: dict[str, Any], file: IO[bytes]) -> Iterator[bytes]:
 def _is_anothers(path: Path) -> bool:
     """Tell whether there is an index of this version that this user did not write."""
     try:
-        with path.open("rb") as file:
+        with opened_regular(path) as file:
             return file.readline(64) == _MAGIC and read_index(path) is None
     except OSError:
         return False

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+from clipbench.shards import parquet_footer
 from clipbench.visible import escaped
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_PLAIN = frozenset({"SNAPPY", "UNCOMPRESSED"})  # of others a few bytes may stand for gigabytes
+_PLAIN = frozenset({0, 1})  # as it is, or Snappy; of others a few bytes may stand for gigabytes
 
 
 @dataclass(frozen=True)
@@ -85,15 +86,21 @@ def read(content: bytes, count: int) -> pd.DataFrame:
     texts = [field.name for field in schema if field.type == pa.string()]
     try:
         # Texts that come again are held once: a column may say one of a megabyte a million times.
-        file = pq.ParquetFile(io.BytesIO(content), read_dictionary=texts)
-        _check_form(file, len(content), count)
+        _check_form(parquet_footer.read(content), len(content), count)
+        limit = max(1 << 10, len(content))
+        file = pq.ParquetFile(
+            io.BytesIO(content),
+            read_dictionary=texts,
+            thrift_string_size_limit=limit,
+            thrift_container_size_limit=limit,
+        )
         table = file.read(use_threads=False)
         _check_columns(table, schema)
         # pandas takes no advice from the file on what its columns are.
         frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas(categories=None)
         for name in texts:
             frame[name] = frame[name].astype(object)
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError, LookupError) as error:
         raise ValueError(" ".join(str(error).split())[:200]) from error
     # An inserted pair has none. pandas 3 reads it as NaN, which is true and no text.
     before = frame["caption_before"]
@@ -101,21 +108,22 @@ def read(content: bytes, count: int) -> pd.DataFrame:
     return frame
 
 
-def _check_form(file: Any, size: int, count: int) -> None:
+def _check_form(footer: parquet_footer.Footer, size: int, count: int) -> None:
     """Refuse what would be read as more rows or bytes than it has."""
-    about = file.metadata
     names = [field.name for field in fields(LedgerRow)]
-    found = [str(about.schema.column(number).path)[:60] for number in range(about.num_columns)]
-    if found != names:
-        raise ValueError(f"its rows have columns {found[:20]}")
-    if about.num_rows != count:
-        raise ValueError(f"it has {about.num_rows} rows, and {count} poisons")
+    if footer.rows != count:
+        raise ValueError(f"it has {footer.rows} rows, and {count} poisons")
     if count > size:
         raise ValueError(f"its {size} bytes can't hold {count} rows")
-    for group in range(about.num_row_groups):
-        for column in range(about.num_columns):
-            if about.row_group(group).column(column).compression not in _PLAIN:
-                raise ValueError(f"its column {names[column]} is compressed in another way")
+    for group in footer.groups:
+        found = [column.name[:60] for column in group]
+        if found != names:
+            raise ValueError(f"its rows have columns {found[:20]}")
+        for column in group:
+            if column.codec not in _PLAIN:
+                raise ValueError(f"its column {column.name} is compressed in another way")
+            if not 0 <= column.values <= count:
+                raise ValueError(f"its column {column.name} has {column.values} values")
 
 
 def _check_columns(table: Any, schema: Any) -> None:

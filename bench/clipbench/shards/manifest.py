@@ -102,8 +102,8 @@ def read(folder: Path) -> dict[str, Any] | None:
         return None
     if manifest.get("version") != VERSION:
         raise CorruptData(
-            f"{path} has version {manifest.get('version')!r}, this clipbench reads {VERSION}; "
-            "write the set again or use the clipbench that wrote it."
+            f"{path} has version {str(manifest.get('version'))[:40]!r}, this clipbench reads"
+            f" {VERSION}; write the set again or use the clipbench that wrote it."
         )
     claims.check(path, "whole manifest", claims.MANIFEST, manifest, _REMEDY)
     shards = records(manifest)

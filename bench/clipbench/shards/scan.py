@@ -14,6 +14,7 @@ import numpy as np
 
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import CorruptData, MissingData
+from clipbench.foreign import MOST_CAPTION, MOST_IMAGE, MOST_KEY, MOST_SIDECAR
 from clipbench.shards.index import (
     EXTENSIONS,
     Incomplete,
@@ -31,6 +32,11 @@ _CODES = {extension: code for code, extension in enumerate(EXTENSIONS)}
 CONVERTED = ("gif", "bmp", "tif", "tiff")  # formats of images that an import reads, too
 _CHUNK = 1 << 20
 _META = re.compile(rb"__[^/]*__($|/)")
+
+
+def _most(extension: str) -> int:
+    """Return how many bytes a member may have; what has more is not read."""
+    return {"txt": MOST_CAPTION, "json": MOST_SIDECAR}.get(extension, MOST_IMAGE)
 
 
 def split_name(name: bytes) -> tuple[bytes, str]:
@@ -58,20 +64,25 @@ class Group:
 
     def has(self, extension: str) -> bool:
         """Tell whether there is a member of that extension whose content can be read."""
-        return extension in self.members and not self.members[extension].is_sparse
+        member = self.members.get(extension)
+        return member is not None and not member.is_sparse and member.size <= _most(extension)
 
     def words(self) -> str:
         """Return in words what is there that can't be taken; empty: nothing."""
         sparse = [name for name, member in self.members.items() if member.is_sparse]
         if sparse:
             return f"its .{sparse[0]} is sparse (tar --sparse), and sparse members are not read"
+        for name, member in self.members.items():
+            if member.size > _most(name):
+                return (
+                    f"its .{name} has {member.size:,} bytes, and at most {_most(name):,} are read"
+                )
         others = [f".{name}" for name in self.members if name not in {*EXTENSIONS, "txt", "json"}]
         return f"it has {', '.join(others[:3])}" if others else ""
 
     def other_image(self) -> Member | None:
         """Return an image in a format that is none of shards, but that an import converts."""
-        found = [self.members[name] for name in CONVERTED if name in self.members]
-        return next((member for member in found if not member.is_sparse), None)
+        return next((self.members[name] for name in CONVERTED if self.has(name)), None)
 
     def is_pair(self) -> bool:
         """Tell whether any of image, caption and JSON is there; the rest is no business of ours."""
@@ -90,6 +101,11 @@ def groups(path: Path) -> Iterator[Group]:
         key, extension = split_name(member.name)
         if not key:
             continue
+        if len(key) > MOST_KEY:
+            raise CorruptData(
+                f"Shard {path} has a key of {len(key):,} bytes, {_text(key[:40])}...; more than"
+                f" {MOST_KEY:,} are not read. Write the shard again with shorter names."
+            )
         if key != group.key:
             if group.is_pair():
                 yield group
@@ -137,9 +153,10 @@ def row_of(
         caption_field: where one is given, the caption is where the JSON is.
     """
     extension = group.image()
-    caption = group.members.get("txt" if caption_field is None else "json")
-    if extension is None or caption is None or caption.is_sparse:
+    captions = "txt" if caption_field is None else "json"
+    if extension is None or not group.has(captions):
         return None
+    caption = group.members[captions]
     image = group.members[extension]
     json_at = group.members["json"] if group.has("json") else None
     place = (json_at.offset, json_at.size) if json_at else (0, 0)

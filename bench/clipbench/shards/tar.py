@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clipbench.errors import CorruptData
+from clipbench.foreign import opened_regular
 
 BLOCK = 512
 RECORD = 10_240
@@ -31,8 +32,11 @@ _TAIL = (
 _FIXED_SUM = sum(_MODE_UID_GID + _TIME + _TAIL) + 8 * 32  # the checksum field counts as blanks
 ZEROS = bytes(BLOCK)
 _REGULAR = frozenset(b"0\x007")
+_BODILESS = frozenset(b"123456")  # links, devices, folders, pipes
 _ABOUT_NEXT = frozenset(b"LKx")
 _GNU_SPARSE = ord("S")
+_MOST_SAID = 1 << 20  # bytes that an extension header says of the member behind it
+_DIGITS = 20  # of the length of a record
 _NO_ZERO = re.compile(rb"[^\0]")
 _NAME, _PREFIX = slice(0, 100), slice(345, 500)
 
@@ -176,13 +180,15 @@ def _pax(records: bytes) -> dict[bytes, bytes]:
         ValueError: a length is no number, or ends before its record has begun.
     """
     values: dict[bytes, bytes] = {}
-    while records:
-        length = _natural(records[: records.index(b" ")])
-        if length <= records.index(b" "):
+    at = 0
+    while at < len(records):
+        blank = records.index(b" ", at, at + _DIGITS)
+        length = _natural(records[at:blank])
+        if length <= blank - at:
             raise ValueError(f"a record of {length} bytes")
-        key, _, value = records[records.index(b" ") + 1 : length - 1].partition(b"=")
+        key, _, value = records[blank + 1 : at + length - 1].partition(b"=")
         values[key] = value
-        records = records[length:]
+        at += length
     return values
 
 
@@ -194,7 +200,7 @@ def members(path: Path) -> Iterator[Member]:
     """
     if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for, a device has no end
         raise CorruptData(f"Shard {path} is no regular file; remove it, or write it again.")
-    with path.open("rb") as file:
+    with opened_regular(path) as file:
         if file.seek(0, 2) == 0:
             raise CorruptData(f"Shard {path} is empty; write it again or remove it.")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -216,7 +222,9 @@ def _scan(content: mmap.mmap, path: Path) -> Iterator[Member]:
                 break
             if not blocks and not _is_header(block):
                 raise _no_tar(path, len(block))
-            size, kind = number(block[124:136]), block[156]
+            kind = block[156]
+            # Links have no content, whatever stands there; so have it tarfile and webdataset.
+            size = 0 if kind in _BODILESS else number(block[124:136])
             blocks.append(position)
             is_file = kind in _REGULAR or kind == _GNU_SPARSE
             if is_file:
@@ -231,6 +239,8 @@ def _scan(content: mmap.mmap, path: Path) -> Iterator[Member]:
             if is_file:
                 yield Member(name, start, offset, size, said.is_sparse or kind == _GNU_SPARSE)
             if kind in _ABOUT_NEXT:
+                if size > _MOST_SAID:
+                    raise ValueError(f"a header of {size} bytes")
                 said = _said(kind, content[offset : offset + size], said)
             else:  # also a folder, a link, or a header about the whole archive
                 said, start = _NOTHING, position
@@ -315,12 +325,16 @@ def _check(content: mmap.mmap, blocks: list[int], path: Path) -> None:
         table = np.frombuffer(headers, np.uint8).reshape(-1, BLOCK)
         sums = table.sum(1, dtype=np.int64) - table[:, 148:156].sum(1, dtype=np.int64) + 8 * 32
         for at, total in zip(range(0, len(headers), BLOCK), sums.tolist(), strict=True):
-            try:
-                fits = number(headers[at + 148 : at + 156]) == total
-            except ValueError:  # no number at all
-                fits = False
-            if not fits:
+            if _sum_of(headers[at + 148 : at + 156]) != total:
                 raise _damaged(path, headers[at : at + 100].rstrip(b"\0"))
+
+
+def _sum_of(field: bytes) -> int | None:
+    """Return the sum that a header gives; None: it gives none."""
+    try:
+        return number(field)
+    except ValueError:
+        return None
 
 
 def _cut(path: Path, name: bytes) -> CorruptData:

@@ -253,7 +253,7 @@ def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> 
     ]
     parts: list[indexing.Index] = []
     for number, shard in enumerate(shards):
-        part = np.load(plan.state / Path(shard.name).with_suffix(".npy"))
+        part = np.load(plan.state / Path(shard.name).with_suffix(".npy"), allow_pickle=False)
         part["shard"] = number
         parts.append(part)
     indexing.save(indexing.join(parts), stamps, indexing.cache_folders([plan.shards / "0"], None))

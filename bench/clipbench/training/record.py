@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from clipbench import sums
+from clipbench import checks, sums
+from clipbench.arrays import arrays_in
 from clipbench.contracts import IntArray
 from clipbench.disk import unreadable
 from clipbench.durable import atomic_file
@@ -82,6 +83,33 @@ class TrainingRecord:
         }
 
 
+_MOST_EXPOSURES = 1 << 34  # bytes: of two billion pairs
+_RECORD = checks.fields(
+    {
+        "fingerprint": checks.words,
+        "num_pairs": checks.count,
+        "content_sha256": checks.hexadecimal(64),
+        "epochs": checks.count,
+        "samples_seen": checks.count,
+        "steps": checks.count,
+        "seconds": checks.number(0),
+        "seconds_shared": checks.number(0),
+        "cpu_seconds": checks.number(0),
+        "peak_memory_bytes": checks.count,
+        "device": checks.text,
+        "precision": checks.text,
+        "processes": checks.count,
+        "history": checks.items(checks.table),
+    },
+    {
+        "threads": checks.items(checks.count),
+        "exposures": checks.hexadecimal(64),
+        sums.FIELD: checks.words,
+    },
+    others=False,
+)
+
+
 def write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None:
     """Write the record; its presence says that the training is finished."""
     array = io.BytesIO()
@@ -105,19 +133,21 @@ def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
         return None
     try:
         content = parsed(read_regular(path))
+        _RECORD("", content)
         if not sums.is_sound(content):
             raise ValueError("its checksum does not fit")
         content.pop(sums.FIELD, None)
         if content.pop("fingerprint") != fingerprint:
             return None
-        # NumPy's own reading of a file takes an error of the disk for its end.
-        array = (folder / "exposures.npy").read_bytes()
+        array = read_regular(folder / "exposures.npy", _MOST_EXPOSURES)
         # Of a record that an earlier clipbench wrote nobody knows.
         if content.pop("exposures", None) not in (None, hashlib.sha256(array).hexdigest()):
             raise ValueError("exposures.npy does not belong to it")
-        exposures = np.load(io.BytesIO(array), allow_pickle=False)
+        exposures = arrays_in(array, {"exposures": "iu"}, single=True)["exposures"]
+        if len(exposures) != content["num_pairs"]:
+            raise ValueError(f"it has exposures of {len(exposures)} pairs")
         return TrainingRecord(**content, exposures=exposures)
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError, EOFError) as error:
+    except (FileNotFoundError, ValueError) as error:
         raise CorruptData(
             f"{path.resolve()} is damaged ({error}). Delete its folder; the training starts anew."
         ) from error

@@ -20,6 +20,7 @@ from clipbench.errors import BadSetting
 from clipbench.models import Tokenizer
 from clipbench.training.eda import Synonyms, augment_words
 
+_LONGEST_TOKEN = 33  # characters; the longest of CLIP's vocabulary has 32
 IntArray = npt.NDArray[np.int64]
 WordArray = npt.NDArray[np.int32]
 
@@ -104,7 +105,9 @@ class CaptionTable:
         if number is None:
             number = self._numbers[word] = len(self._tokens)
             # No caption holds more tokens, and one endless word must not cost every word memory.
-            self._tokens.append(self._splitter.encode(word)[: self.context_length])
+            # Nor is more looked at than could be its tokens: the time taken grows with its square.
+            seen = word[: self.context_length * _LONGEST_TOKEN]
+            self._tokens.append(self._splitter.encode(seen)[: self.context_length])
         return number
 
     def _synonym_table(self, synonyms: Mapping[str, Sequence[str]]) -> Synonyms:

@@ -5,24 +5,21 @@ Training knows nothing of poison, so it writes down every pair; the evaluator lo
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from clipbench.arrays import read_arrays
 from clipbench.contracts import Phase
 from clipbench.disk import unreadable
 from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import CorruptData
 
 IntArray = npt.NDArray[np.int64]
-# RuntimeError: an archive that says it is encrypted, or compressed in a way that nobody knows.
-_DAMAGE = (FileNotFoundError, ValueError, KeyError, EOFError, BadZipFile, zlib.error, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -62,11 +59,13 @@ def read_trace(path: Path) -> Trace:
         ClipbenchError: it can't be read now, which says nothing of what it holds.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            pairs = found["pairs"]
-            cross = np.unpackbits(found["cross_modal"])[: len(pairs)].astype(bool)
-            return Trace(pairs, cross, found["scores"])
-    except _DAMAGE as error:
+        found = read_arrays(path, {"pairs": "i", "cross_modal": "u", "scores": "f"})
+        pairs = found["pairs"]
+        cross = np.unpackbits(found["cross_modal"].astype(np.uint8))[: len(pairs)].astype(bool)
+        if len(cross) != len(pairs) or len(found["scores"]) not in {0, len(pairs)}:
+            raise ValueError("its parts are of different lengths")
+        return Trace(pairs, cross, found["scores"])
+    except (FileNotFoundError, ValueError) as error:
         raise CorruptData(
             f"{path.resolve()} is missing or damaged ({type(error).__name__}). Delete"
             f" {path.parents[1].resolve()} and start the run again; the training starts anew."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tarfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from shard_pairs import write_members
 
 from clipbench.errors import CorruptData
 from clipbench.shards import splice, tar
+from clipbench.shards.reader import ShardSet
 
 DEEP = "d" * 80 + "/" + "e" * 20 + "/"  # with a name behind it, more than the 100 bytes of a field
 CONTENT = b"other content"
@@ -157,3 +159,80 @@ def test_a_checksum_that_is_no_number_is_damage(tmp_path: Path) -> None:
     path.write_bytes(crafted(b"a.txt", b"%011o" % 0) + head + bytes(10_240))
     with pytest.raises(CorruptData, match=r"damaged tar header near member 'b\.txt'"):
         list(tar.members(path))
+
+
+def written(path: Path, *parts: tuple[str, bytes, bytes]) -> Path:
+    """Write a tar of headers: name, kind, and content, of which the header may say more."""
+    blocks = []
+    for name, kind, content in parts:
+        info = tarfile.TarInfo(name)
+        info.type, info.size = kind, len(content)
+        blocks += [info.tobuf(tarfile.GNU_FORMAT), content, bytes(-len(content) % 512)]
+    path.write_bytes(b"".join([*blocks, bytes(1024)]))
+    return path
+
+
+def test_an_image_of_more_than_four_gibibytes_is_left_out(tmp_path: Path) -> None:
+    """It takes no memory, and the pairs beside it stay."""
+    path, size = tmp_path / "00000.tar", (1 << 32) + 7
+    huge = tarfile.TarInfo("0.jpg")
+    huge.size = size
+    rest = written(
+        tmp_path / "rest", ("0.txt", b"0", b"x"), ("1.jpg", b"0", b"y"), ("1.txt", b"0", b"z")
+    )
+    with path.open("wb") as file:
+        file.write(huge.tobuf(tarfile.GNU_FORMAT))
+        file.truncate(512 + tar.padded(size))
+        file.seek(0, os.SEEK_END)
+        file.write(rest.read_bytes())
+    with pytest.raises(CorruptData, match=r"no image for key 0 \(its .jpg has 4,294,967,303 bytes"):
+        ShardSet.open(path)
+    shards = ShardSet.open(path, on_incomplete="skip")
+    assert (len(shards), shards.key(0), shards.caption(0)) == (1, "1", "z")
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("0.txt", "caption"), ("0.json", "")], ids=["caption", "JSON"]
+)
+def test_a_text_of_megabytes_is_left_out(name: str, missing: str, tmp_path: Path) -> None:
+    """A caption makes its pair unusable; a pair need have no JSON."""
+    parts = {"0.jpg": b"y", "0.txt": b"x", "1.jpg": b"y", "1.txt": b"x", name: b"a" * 20_000_000}
+    members = [(part, b"0", content) for part, content in sorted(parts.items())]
+    path = written(tmp_path / "00000.tar", *members)
+    shards = ShardSet.open(path, on_incomplete="skip")
+    assert [one.missing for one in shards.incomplete] == [missing] * bool(missing)
+    assert shards.metadata(0) == {}
+
+
+def test_a_key_of_kilobytes_is_refused(tmp_path: Path) -> None:
+    """All keys of an index are as wide as its widest."""
+    path = written(tmp_path / "00000.tar", ("k" * 2_000 + ".txt", b"0", b"x"))
+    with pytest.raises(CorruptData, match=r"a key of 2,000 bytes, k+\.\.\.; more than 1,024"):
+        ShardSet.open(path)
+
+
+def test_headers_of_many_small_records_are_read_in_no_time(tmp_path: Path) -> None:
+    """And those of more than a mebibyte are none."""
+    for count, is_read in ((200_000, True), (300_000, False)):
+        records = b"5 a=\n" * count
+        path = written(tmp_path / "00000.tar", ("x", b"x", records), ("0.txt", b"0", b"x"))
+        start = time.process_time()
+        if is_read:
+            assert [member.name for member in tar.members(path)] == [b"0.txt"]
+        else:
+            with pytest.raises(CorruptData, match="damaged tar header"):
+                list(tar.members(path))
+        assert time.process_time() - start < 3
+
+
+@pytest.mark.parametrize("kind", [b"1", b"2", b"3", b"5", b"6"])
+def test_what_has_no_content_has_none_whatever_it_says(kind: bytes, tmp_path: Path) -> None:
+    """As in tarfile, and so in webdataset: a folder's size is what may lie in it."""
+    head = tarfile.TarInfo("odd")
+    head.type, head.size = kind, 1536
+    rest = written(tmp_path / "rest", ("0.txt", b"0", b"x"), ("1.txt", b"0", b"y"))
+    path = tmp_path / "00000.tar"
+    path.write_bytes(head.tobuf(tarfile.GNU_FORMAT) + rest.read_bytes())
+    assert [member.name for member in tar.members(path)] == [b"0.txt", b"1.txt"]
+    with tarfile.open(path) as theirs:
+        assert theirs.getnames() == ["odd", "0.txt", "1.txt"]
