@@ -142,7 +142,18 @@ def done(home: Path, sources: dict[str, str], evals: str) -> dict[str, Done]:
     do("verify", "verify", home / "poisoned", *base, *where, "--json")
     method = ("--method", "dao:scoring_epochs=1", *TRAIN[:2], *TRAIN[4:])
     do("detect", "detect", *by_command[:2], *method, *where, "--out", home / "suspects")
-    do("sweep", "sweep", grid, *where, "--out", home / "swept", "--jobs", "1")
+    do(
+        "sweep",
+        "sweep",
+        grid,
+        "--allow",
+        sources["address"],
+        *where,
+        "--out",
+        home / "swept",
+        "--jobs",
+        "1",
+    )
     do(
         "leaderboard",
         "leaderboard",
