@@ -125,8 +125,9 @@ def make_folder(folder: Path) -> None:
         MissingData: it can't be made.
         ClipbenchError: the disk is full.
     """
-    missing = [*itertools.takewhile(lambda above: not above.exists(), (folder, *folder.parents))]
     try:
+        above = (folder, *folder.parents)
+        missing = [*itertools.takewhile(lambda place: not place.exists(), above)]
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if is_full(error):

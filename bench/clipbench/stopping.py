@@ -135,7 +135,7 @@ def _want(number: int, _: FrameType | None) -> None:
 
 def _keep(number: int, _: FrameType | None) -> None:
     """Keep a signal for the step at which all processes of a training look."""
-    if _state.asked is None and os.environ.get("RANK") == "0":
+    if _state.at_step and _state.asked is None and os.environ.get("RANK") == "0":
         with suppress(OSError):
             os.write(2, b"\nstopping after one of the next steps, with a checkpoint\n")
     _state.asked = number

@@ -23,7 +23,7 @@ from clipbench.durable import (
     scratch_folder,
     unfinished,
 )
-from clipbench.errors import ClipbenchError
+from clipbench.errors import ClipbenchError, MissingData
 from clipbench.owners import Owner, this_process
 
 
@@ -101,6 +101,12 @@ def test_new_folders_are_on_the_disk(tmp_path: Path, synced: list[str]) -> None:
     assert set(synced) == {f"sync {tmp_path.name}", "sync a"}
     make_folder(tmp_path / "a" / "b")
     assert len(synced) == 2
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A name that is too long is one line, not a traceback of looking for it."""
+    with pytest.raises(MissingData, match="can't be written: File name too long"):
+        make_folder(tmp_path / ("x" * 300) / "y")
 
 
 def test_a_disk_that_does_not_take_the_bytes_leaves_the_old_file(

@@ -3,8 +3,8 @@
     python tests/faults/kills.py FOLDER [--kills 200] [--seed 0] [--seconds 900]
 
 Commands of all kinds take turns, each in folders of its own. Half of the kills come after a random
-time, half before a random change of names in the file system, one in three of the commands is
-killed twice. Then it runs to its end, and must leave the bytes, or the results but for their times
+time, half before a random change of names in the file system, and a command is killed one to three
+times. Then it runs to its end, and must leave the bytes, or the results but for their times
 and the weights, of one that was left alone, with nothing unfinished, in $TMPDIR neither.
 """
 
@@ -192,7 +192,7 @@ def killed(kind: Kind, one: Alone, place: Path, work: Path, rng: random.Random) 
 def trial(kind: Kind, one: Alone, work: Path, rng: random.Random) -> tuple[int, str]:
     """Kill a command once or twice and run it to its end; return kills, and what was wrong."""
     place, environment = place_in(work)
-    kills = sum(killed(kind, one, place, work, rng) for _ in range(rng.choice([1, 1, 2])))
+    kills = sum(killed(kind, one, place, work, rng) for _ in range(rng.choice([1, 2, 3])))
     child = fork(kind.line(place), work / "log", environment)
     status = child.wait()
     found = leftovers(place)

@@ -157,6 +157,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing stays mounted
     work = given.work.resolve()
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -165,7 +166,7 @@ def main() -> int:
     made(work / "outer.img", OUTER)
     with mounted(work / "outer.img", bench.outer):
         for number in range(given.runs):
-            options = RUNS[number % len(RUNS)]
+            options = RUNS[(number + given.seed) % len(RUNS)]
             made(bench.image, INNER)
             with mounted(bench.image, bench.inner):
                 bench.prepare()
