@@ -11,6 +11,10 @@ from clipbench.errors import ClipbenchError, MissingData
 # EFBIG: a limit on the size of files, as `ulimit -f` and some file systems set it.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
+_PASSING = frozenset(
+    {errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT}
+)
+
 
 def is_full(error: BaseException) -> bool:
     """Tell whether `error` says that a disk, a quota or a file-size limit is used up."""
@@ -19,6 +23,11 @@ def is_full(error: BaseException) -> bool:
     if error.errno is None:  # numpy's words for a write that was cut short
         return "requested and" in str(error) and "written" in str(error)
     return error.errno in _NO_ROOM
+
+
+def may_pass(error: OSError) -> bool:
+    """Tell whether a file may be readable in a moment: the error is no word on what it holds."""
+    return error.errno in _PASSING
 
 
 def way_out(error: OSError) -> str:

@@ -3,7 +3,7 @@
     python tests/faults/kills.py FOLDER [--kills 200] [--seed 0] [--seconds 900]
 
 Commands of all kinds take turns, each in folders of its own. Half of the kills come after a random
-time, half before a random change of names in the file system, and a command is killed one to three
+time, half before a random change of names in the file system, and a command is killed one to four
 times. Then it runs to its end, and must leave the bytes, or the results but for their times
 and the weights, of one that was left alone, with nothing unfinished, in $TMPDIR neither.
 """
@@ -67,13 +67,13 @@ KINDS = (
         "training",
         lambda place: _run(place, *POISON, "--defense", SAFECLIP, "--epochs", "3"),
         _results,
-        26,
+        16,
     ),
     Kind(
         "control",
         lambda place: _run(place, "--attack", "badnets", "--poisons", "8", "--controls"),
         _results,
-        12,
+        4,
     ),
     Kind(
         "data",
@@ -82,7 +82,7 @@ KINDS = (
             *("--cache", str(place / "cache")),
         ],
         lambda place: bytes_of(place / "set"),
-        16,
+        25,
     ),
     Kind(
         "poison",
@@ -91,22 +91,22 @@ KINDS = (
             *("--cache", str(place / "cache")),
         ],
         lambda place: bytes_of(place / "poisoned"),
-        16,
+        25,
     ),
     Kind(
         "submit",
         lambda place: ["submit", *_rows(), "--to", str(place / "rows")],
         lambda place: bytes_of(place / "rows"),
-        13,
+        22,
     ),
     Kind(
         "leaderboard",
         lambda place: [
-            *("leaderboard", str(ROOT / "results/shapes/rows"), "--write", str(place / "board")),
+            *("leaderboard", *_rows()[:12], "--write", str(place / "board")),
             *("--html", str(place / "page.html")),
         ],
         bytes_of,
-        13,
+        6,
     ),
     Kind(
         "sweep",
@@ -115,7 +115,7 @@ KINDS = (
             *("--cache", str(place / "cache")),
         ],
         _results,
-        4,
+        2,
     ),
 )
 
@@ -192,7 +192,7 @@ def killed(kind: Kind, one: Alone, place: Path, work: Path, rng: random.Random) 
 def trial(kind: Kind, one: Alone, work: Path, rng: random.Random) -> tuple[int, str]:
     """Kill a command once or twice and run it to its end; return kills, and what was wrong."""
     place, environment = place_in(work)
-    kills = sum(killed(kind, one, place, work, rng) for _ in range(rng.choice([1, 2, 3])))
+    kills = sum(killed(kind, one, place, work, rng) for _ in range(rng.choice([1, 2, 3, 4])))
     child = fork(kind.line(place), work / "log", environment)
     status = child.wait()
     found = leftovers(place)

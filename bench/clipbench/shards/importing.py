@@ -23,6 +23,7 @@ import numpy.typing as npt
 from clipbench.arrays import arrays_in
 from clipbench.boundary.faults import Call, kind_of
 from clipbench.contracts import Progress, no_progress
+from clipbench.disk import may_pass, unreadable
 from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.foreign import MOST_CAPTION, MOST_IMAGE, TooLarge, opened_regular, read_regular
@@ -306,6 +307,8 @@ def _image_of(entry: Entry, image_size: int | None) -> Sample | UnusableImage:
     except TooLarge as error:
         return UnusableImage("image too large", f"{path}: {error}")
     except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+        if isinstance(error, OSError) and may_pass(error):
+            raise unreadable(path, error) from error
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return UnusableImage("image unreadable", f"{path}: {reason}")
     try:

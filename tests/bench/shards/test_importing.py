@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import multiprocessing
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from shard_pairs import caption, picture, write_members
 
-from clipbench.errors import BadSetting, CorruptData
+from clipbench.errors import BadSetting, ClipbenchError, CorruptData
 from clipbench.shards import skipped, writer
 from clipbench.shards.encoding import encode_jpeg
 from clipbench.shards.importing import Entry, import_set
@@ -218,3 +219,24 @@ def test_captions_of_which_nothing_is_seen_are_left_out_by_import_and_by_screeni
     usable = open_usable(path, tmp_path / "cache", on_error="skip", workers=0)
     assert usable.left_out == {"caption empty": len(INVISIBLE)}
     assert usable.shards.captions() == ["a dog\u200b"]
+
+
+def test_a_file_that_cannot_be_read_for_a_moment_is_not_left_out(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that does not answer is no word on the file: the import stops, and goes on later."""
+    really, broken = Path.open, files.folder / "3.jpg"
+
+    def fails(path: Path, *args: Any, **options: Any) -> Any:
+        if path == broken:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return really(path, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fails)
+        with pytest.raises(
+            ClipbenchError, match=r"3\.jpg can't be read now \(Input/output error\)"
+        ):
+            import_set(files, tmp_path / "out", name="files", workers=0)
+    assert not (tmp_path / "out").exists()
+    assert len(import_set(files, tmp_path / "out", name="files", workers=0)) == 35
