@@ -9,19 +9,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 _ASKED = ("SIGUSR1", "SIGUSR2")  # which nothing sends unless a person, or a cluster, says so
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", *_ASKED)
-STEP_S = 20.0  # for several processes to stop a training together; torchrun waits 30
-OTHER_S = 2.0  # for anything else they are at
 
 
 class Stopped(KeyboardInterrupt):
@@ -65,18 +62,18 @@ def listening() -> Iterator[None]:
     """Turn signals that end programs into `Stopped`, while it lasts.
 
     Signals that this process ignores (nohup), or that somebody else listens to, are left alone; so
-    are all in another thread. Where several processes train they must stop at the same step, so a
-    signal is kept until all look; one that waits for others meanwhile ends all the same.
+    are all in another thread, and where several processes train, for one that waits for others
+    hears nothing and must end all the same.
     """
-    if threading.current_thread() is not threading.main_thread():
+    several = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
+    if several or threading.current_thread() is not threading.main_thread():
         yield
         return
-    several = os.environ.get("WORLD_SIZE", "1") not in ("", "1")
     usual = (signal.SIG_DFL, signal.default_int_handler)
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) in usual}
     for number in before:
-        signal.signal(number, _keep if several else _hear)
+        signal.signal(number, _hear)
     hook = sys.unraisablehook
 
     def unraisable(found: sys.UnraisableHookArgs) -> None:
@@ -89,8 +86,7 @@ def listening() -> Iterator[None]:
 
     sys.unraisablehook = unraisable
     try:
-        with _impatient() if several else nullcontext():
-            yield
+        yield
     finally:
         sys.unraisablehook = hook
         _restore(before)
@@ -133,42 +129,6 @@ def _want(number: int, _: FrameType | None) -> None:
         os.write(2, b"\n" + name + b": a checkpoint is written after this step\n")
 
 
-def _keep(number: int, _: FrameType | None) -> None:
-    """Keep a signal for the step at which all processes of a training look."""
-    if _state.at_step and _state.asked is None and os.environ.get("RANK") == "0":
-        with suppress(OSError):
-            os.write(2, b"\nstopping after one of the next steps, with a checkpoint\n")
-    _state.asked = number
-
-
-@contextmanager
-def _impatient() -> Iterator[None]:
-    """End this process some time after a signal, whatever it is at meanwhile.
-
-    It may wait, in code that hears nothing, for a process that is gone.
-    """
-    ours, theirs = socket.socketpair()
-    theirs.setblocking(False)
-    before = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-    ended = threading.Event()
-
-    def watch() -> None:
-        heard = ours.recv(1)
-        if heard and not ended.wait(STEP_S if _state.at_step else OTHER_S):
-            os._exit(128 + heard[0])
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        signal.set_wakeup_fd(before)
-        theirs.close()
-        thread.join()
-        ours.close()
-
-
 def _hear(number: int, _: FrameType | None) -> None:
     if not _state.at_step or _state.asked is not None:
         raise Stopped(number)
@@ -203,11 +163,8 @@ def end_with_parent(end: Callable[[], object]) -> None:
 
 
 @contextmanager
-def between_steps(*, shared: bool = False) -> Iterator[None]:
+def between_steps() -> Iterator[None]:
     """Keep a signal while it lasts, for whoever looks at `asked` after each step.
-
-    Args:
-        shared: whether several processes look together, and this one alone may not stop.
 
     Raises:
         Stopped: one came after the last look.
@@ -217,7 +174,7 @@ def between_steps(*, shared: bool = False) -> Iterator[None]:
         yield
     finally:
         _state.at_step = False
-    if _state.asked is not None and not shared:
+    if _state.asked is not None:
         raise Stopped(_state.asked)
 
 

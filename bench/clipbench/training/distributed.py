@@ -98,15 +98,6 @@ class Processes:
             dist.all_reduce(total)
         return total.cpu()
 
-    def highest(self, value: int) -> int:
-        """Return the highest of a whole number over all processes."""
-        if self.count == 1:
-            return value
-        found = torch.tensor([value], device=self.device)
-        with watched():
-            dist.all_reduce(found, dist.ReduceOp.MAX)
-        return int(found)
-
     def share_of_common(self, value: Tensor) -> Tensor:
         """Return `value` with its gradient divided, so that the sum over processes is right.
 

@@ -37,8 +37,6 @@ from clipbench.training.stages import Place, SharedStages
 from clipbench.training.state import Clock, State
 from clipbench.training.trace import write_trace
 
-LOOK_EVERY_STEPS = 8  # whether any of several processes was told to stop: it costs a message
-
 
 def no_news(text: str) -> None:
     """Tell nobody."""
@@ -227,7 +225,7 @@ class Trainer:
         own = self._set_of(place.stage)
         stream = own.stream(requests[state.step :], self._settings.workers)
         total = max(1, sum(sizes))
-        with stopping.between_steps(shared=self._processes.count > 1):
+        with stopping.between_steps():
             for step, batch in enumerate(stream, start=state.step):
                 before = sum(sizes[:number]) + sizes[number] * step / len(parts)
                 done = before / total
@@ -241,12 +239,11 @@ class Trainer:
                 clock.write(state)
                 state.history[-1].update(lr=rate, losses=losses, seconds=state.seconds)
                 self._report(done)
-                signal = self._told_to_stop()
+                signal = stopping.asked()
                 wanted = stopping.checkpoint_wanted()
                 if signal is not None or wanted or self._checkpoint_is_due():
                     self._save(self._run.state_dict(), (at_start, seen.values))
                 if signal is not None:
-                    self._processes.barrier()  # the first has written it
                     raise stopping.Stopped(signal, f"a checkpoint was written at {where}")
         state.history[-1]["loss"] = float(np.mean(losses)) if losses else None
         state.history[-1]["losses"] = losses[:20]
@@ -336,15 +333,6 @@ class Trainer:
         """
         waited = time.monotonic() - self._checkpointed
         return self._processes.count == 1 and waited >= self._settings.checkpoint_every_s
-
-    def _told_to_stop(self) -> int | None:
-        """Return the signal that all processes stop by now; they look together, now and then."""
-        own = stopping.asked()
-        if self._processes.count == 1:
-            return own
-        if self.state.total_steps % LOOK_EVERY_STEPS:
-            return None
-        return self._processes.highest(own or 0) or None
 
     def _save(self, defense: dict[str, Any], midway: tuple[dict[str, Any], Any] | None) -> None:
         """Write the checkpoint; midway through an epoch with what replays the epoch's start."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from small_runs import TRAIN, Place, config_of
 from clipbench.cli._errors import report
 from clipbench.pipeline.execute import execute
 from clipbench.progress import Reporter
-from clipbench.stopping import Stopped, asked, between_steps, listening
+from clipbench.stopping import Stopped, listening
 from clipbench.sweep.slurm import GroupJob
 from clipbench.training import engine
 
@@ -102,37 +101,12 @@ def test_signals_are_left_as_they_were() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
-def test_one_of_several_processes_keeps_a_signal_until_all_look(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """It does not stop alone, for the others would wait for it."""
+def test_one_of_several_processes_ends_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may wait for the others, and hears no signal then."""
     monkeypatch.setenv("WORLD_SIZE", "2")
+    before = signal.getsignal(signal.SIGTERM)
     with listening():
-        with between_steps(shared=True):
-            os.kill(os.getpid(), signal.SIGTERM)
-        assert asked() == signal.SIGTERM
-    assert asked() is None
-
-
-def test_one_of_several_processes_that_waits_for_others_ends_all_the_same(tmp_path: Path) -> None:
-    """A signal ends it though what it waits in hears none."""
-    code = (
-        "import ctypes, sys; from clipbench import stopping; stopping.OTHER_S = 0.1\n"
-        "with stopping.listening():\n    print('waits', flush=True)\n"
-        # Like a collective operation it starts to wait again when a signal has come.
-        "    while True: ctypes.CDLL(None).usleep(30_000_000)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        env={**os.environ, "WORLD_SIZE": "2", "RANK": "1"},
-        stdout=subprocess.PIPE,
-        cwd=tmp_path,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"waits\n"
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 128 + signal.SIGTERM
-    process.stdout.close()
+        assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_signal_that_a_destructor_swallows_comes_again() -> None:

@@ -146,36 +146,6 @@ def test_sums_are_over_all_processes(collectives: list[dict[str, np.ndarray]]) -
     assert [found["sum"].tolist() for found in collectives] == [[3.0, 0.0 + 1.0 + 2.0]] * 3
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_told_to_stop_all_stop_at_one_step_with_a_checkpoint(
-    number: signal.Signals, tmp_path: Path
-) -> None:
-    """It says so, and the same command ends with the weights of one that was left alone."""
-    weights: list[bytes] = []
-    for name in ("stopped", "alone"):
-        place = tmp_path / name
-        places = ["--cache", str(place / "cache"), "--out", str(place / "runs")]
-        arguments = ["-m", "clipbench", *RUN, "--defense", "clip", "--epochs", "40", *places]
-        if name == "stopped":
-            processes = start(arguments, 2)
-            until = time.monotonic() + 120
-            while not list(place.glob("runs/*/train/checkpoint.pt")):
-                assert time.monotonic() < until
-                assert [process.poll() for process in processes] == [None, None]
-                time.sleep(0.05)
-            for process in processes:
-                process.send_signal(number)
-            said = [process.communicate(timeout=30)[1] for process in processes]
-            assert [process.returncode for process in processes] == [128 + number] * 2, said
-            assert "stopping after one of the next steps, with a checkpoint" in said[0]
-            assert f"stopped by {number.name}; a checkpoint was written at epoch" in said[0]
-        finish(start(arguments, 2))
-        (file,) = place.glob("runs/*/model/*.safetensors")
-        weights.append(file.read_bytes())
-    assert weights[0] == weights[1]
-
-
 @pytest.mark.parametrize("victim", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_killed_process_ends_the_run_with_its_name(victim: int, tmp_path: Path) -> None:
     """When one process is killed the other ends soon, with one line that names it; no hang."""
