@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from clipbench.durable import make_once
+from clipbench.durable import clear_leftovers, make_once
 from clipbench.errors import ClipbenchError
 
 _SIZE = 32  # bytes of key and seal
@@ -47,6 +47,7 @@ def _key() -> bytes:
             path.unlink(missing_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
             make_once(path, secrets.token_bytes(_SIZE))
+        clear_leftovers(path.parent)
         found = path.read_bytes()
     except (
         OSError,
