@@ -6,6 +6,7 @@ A check takes the dotted name of a field and its value, and raises `Objection` i
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
@@ -163,9 +164,13 @@ def words(field: str, value: Any) -> None:
 
 
 def file_name(field: str, value: Any) -> None:
-    """Object to anything but the name of a file in its folder."""
+    """Object to anything but the name of a file in its folder, of 255 bytes at most."""
     text(field, value)
-    if "/" in value or "\0" in value or value in {".", ".."}:
+    try:
+        fits = len(value) <= 255 and len(os.fsencode(value)) <= 255
+    except UnicodeEncodeError:  # half of a pair of surrogates is in no name
+        fits = False
+    if not fits or "/" in value or "\0" in value or value in {".", ".."}:
         raise Objection(field, "must be the name of a file, without a folder", value)
 
 
