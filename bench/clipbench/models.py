@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from clipbench.tensor_files import NotTensors, read_tensors
 
 CONFIG_FILE = "open_clip_config.json"
 _HUB, _FOLDER = "hf-hub:", "local-dir:"  # open_clip's prefixes of model names
+_HANDED_ON = "tokenizer_kwargs"  # of a text tower: arguments of another library's tokenizer
 WEIGHTS_FILE = "open_clip_model.safetensors"
 _DISTRIBUTED = "module."  # before the name of every weight of a model under DistributedDataParallel
 
@@ -32,7 +34,11 @@ Tokenizer = Callable[[list[str]], Tensor]  # N texts -> (N, context length) int6
 
 
 def open_clip() -> Any:
-    """Return the open_clip module with clipbench's own model configurations registered."""
+    """Return the open_clip module with clipbench's own model configurations registered.
+
+    No hub is asked for anything that a model's configuration names, unless the environment says so.
+    """
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
     import open_clip as module  # noqa: PLC0415 - heavy
 
     from clipbench import towers  # noqa: PLC0415 - heavy
@@ -158,10 +164,15 @@ def _check_packages(name: str, config: Mapping[str, Any]) -> None:
 
 
 def _registered_name(name: str, config: dict[str, Any]) -> str:
-    """Return a name under which open_clip knows `config`; files get one made from their content."""
-    if name in model_names():
+    """Return a name under which open_clip knows `config`; files get one made from their content.
+
+    What a configuration would hand to another library's tokenizer is left out: it may ask for code
+    to be run. So a model with such a tokenizer gets a name of its own, too.
+    """
+    if name in model_names() and not _hub_of(config):
         return name
-    text = json.dumps(config, sort_keys=True)
+    plain = {key: value for key, value in config["text_cfg"].items() if key != _HANDED_ON}
+    text = json.dumps({**config, "text_cfg": plain}, sort_keys=True)
     registered = "clipbench-" + hashlib.sha256(text.encode()).hexdigest()[:12]
     with scratch_folder("model") as folder:
         path = folder / f"{registered}.json"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from torch import nn
 
 from clipbench.errors import BadSetting, CorruptData, MissingData
-from clipbench.models import create_model, load_weights, model_config
+from clipbench.models import create_model, load_weights, model_config, open_clip
 from clipbench.training.distributed import pick_device
 
 State = dict[str, torch.Tensor]
@@ -119,6 +121,31 @@ def test_a_model_that_needs_another_package_is_one_line(monkeypatch: pytest.Monk
     )
     with pytest.raises(BadSetting, match=r"'ViT-B-16-SigLIP' needs the package transformers"):
         create_model("ViT-B-16-SigLIP", seed=0)
+
+
+def test_a_configuration_hands_nothing_on_to_the_library_of_its_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arguments such as `trust_remote_code`, with which code of a repository would be run."""
+    config = model_config("shapes-32")
+    config["text_cfg"] |= {
+        "hf_tokenizer_name": "stranger/tokenizer",
+        "tokenizer_kwargs": {"trust_remote_code": True},
+    }
+    (tmp_path / "model.json").write_text(json.dumps(config))
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: found("json" if name == "transformers" else name)
+    )
+    asked: list[dict[str, Any]] = []
+    module = open_clip()
+    monkeypatch.setattr(
+        module, "get_tokenizer", lambda name: asked.append(module.get_model_config(name))
+    )
+    create_model(str(tmp_path / "model.json"), seed=0)
+    assert asked[0]["text_cfg"]["hf_tokenizer_name"] == "stranger/tokenizer"
+    assert "tokenizer_kwargs" not in asked[0]["text_cfg"]
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 
 @pytest.mark.parametrize("name", ["mps", "cuda:99"])
