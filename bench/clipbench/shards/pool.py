@@ -18,6 +18,7 @@ from clipbench.streams import protect
 
 Context = TypeVar("Context")
 Result = TypeVar("Result")
+_LISTEN_S = 0.2  # between two looks at what is done
 _LEAVE_S = 0.5  # for a worker to take away what it has not finished
 _busy: list[int] = []  # what this process is at, where it is a worker
 
@@ -58,15 +59,16 @@ def in_processes(
                 with unheard():
                     running.add(pool.submit(_do, work, context, number))
                 if len(running) > count:
-                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    done, running = _first(running)
                     yield from (future.result() for future in done)
             while running:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
+                done, running = _first(running)
                 yield from (future.result() for future in done)
         except (KeyboardInterrupt, GeneratorExit):  # what they are at is not waited for
             _end({*multiprocessing.active_children()} - others)
             raise
         except BrokenProcessPool as error:
+            time.sleep(_LISTEN_S)  # who stops a whole group ends workers first: then this is heard
             raise LostProcess(
                 "A worker process was killed (out of memory?); run the same command again with "
                 "fewer workers: finished parts are kept."
@@ -74,6 +76,17 @@ def in_processes(
         finally:
             for future in running:
                 future.cancel()
+
+
+def _first(running: set[Future[Result]]) -> tuple[set[Future[Result]], set[Future[Result]]]:
+    """Return what is done, as soon as something is, and what is not.
+
+    A signal that comes just before a wait does not end it, and is heard only when it ends.
+    """
+    done: set[Future[Result]] = set()
+    while not done:
+        done, running = wait(running, _LISTEN_S, FIRST_COMPLETED)
+    return done, running
 
 
 def _end(processes: Collection[BaseProcess]) -> None:
