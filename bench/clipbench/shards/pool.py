@@ -120,6 +120,7 @@ def _end_with_parent() -> None:
 def _leave(*_: object) -> None:
     if not _busy:
         os._exit(1)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the parent sends one more; it is leaving
     raise _Ended
 
 
