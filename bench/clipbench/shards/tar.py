@@ -156,7 +156,7 @@ def number(field: bytes) -> int:
     """
     if field[0] & 0x80:
         return int.from_bytes(field, "big") & ((1 << (8 * len(field) - 1)) - 1)
-    text = field.strip(b"\0 ")
+    text = field.partition(b"\0")[0].strip(b" ")  # as tarfile reads it: a NUL ends it
     return _natural(text, 8) if text else 0
 
 
