@@ -155,6 +155,9 @@ def test_data_writes_a_folder_for_any_program(
     assert (out / "00000.tar").stat().st_size > 100_000
     assert (out / "manifest.json").is_file()
     assert list(out.parent.iterdir()) == [out]
+    status, printed, _ = run(capsys, *args)  # the same set is there already
+    assert (status, printed) == (0, f"{out}\n")
+    args[3] = "200"
     status, _, err = run(capsys, *args)
     assert status == 2
     assert "is not empty; choose another" in err
