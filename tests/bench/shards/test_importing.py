@@ -225,15 +225,15 @@ def test_a_file_that_cannot_be_read_for_a_moment_is_not_left_out(
     files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A disk that does not answer is no word on the file: the import stops, and goes on later."""
-    really, broken = Path.open, files.folder / "3.jpg"
+    really, broken = os.open, files.folder / "3.jpg"
 
-    def fails(path: Path, *args: Any, **options: Any) -> Any:
+    def fails(path: Any, *args: Any, **options: Any) -> int:
         if path == broken:
             raise OSError(errno.EIO, "Input/output error", str(path))
         return really(path, *args, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", fails)
+        patch.setattr(os, "open", fails)
         with pytest.raises(
             ClipbenchError, match=r"3\.jpg can't be read now \(Input/output error\)"
         ):
