@@ -37,7 +37,7 @@ REFUSED = (
     ("run --data shapes --metric linear_prob", "Did you mean 'linear_probe'"),
     ("run --defense safclip", "Did you mean 'safeclip'"),
     ("run --defense {0}/absent.py", "There is no plugin file {0}/absent.py"),
-    ("run --data shapes --epochs 0", "train.epochs must be at least 1"),
+    ("run --data shapes --epochs 0", "train.epochs must be from 1 to 100,000"),
     ("run --attack badnets --rate 1", "100%: no pair would be clean. Write 1%"),
     ("run --data shapes --out {0}/file/runs", "Folder {0}/file/runs can't be written"),
     ("run --data shapes --cache {0}/file/c", "Folder {0}/file/c can't be written"),
