@@ -190,7 +190,7 @@ LEDGER: list[tuple[str, Lie, int, str]] = [
     ("hash of the shards", setting("content_sha256", "e" * 64), 1, "ledger"),
     ("an attack that is a file", setting("code", {"attack": "f" * 64}), 3, "made again"),
     ("an attack that is not installed", setting("attack", "unheard"), 3, "made again"),
-    ("an attack that is a path", setting("attack", "/tmp/attack.py"), 3, "made again"),
+    ("an attack that is a path", setting("attack", "/srv/attack.py"), 3, "made again"),
     ("seed, by other versions", of_other_versions(setting("seed", 99)), 3, "made again"),
     ("poisons hidden, by other versions", of_other_versions(hidden(1)), 1, "other pairs"),
 ]
