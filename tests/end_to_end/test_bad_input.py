@@ -71,7 +71,7 @@ ATTACKED = ("run", "--attack", "targeted")
         (("run", "--set", "epochs"), ["--set takes FIELD=VALUE"]),
         (("run", "--defense", "safeclip:cap=2"), ["safeclip.cap must be in (0, 1]", "2.0"]),
         (("run", "--data", "shapes:size=0"), ["size must be a whole number from 1", "Got 0"]),
-        (("run", "--epochs", "0"), ["train.epochs must be at least 1", "0"]),
+        (("run", "--epochs", "0"), ["train.epochs must be from 1 to 100,000", "0"]),
         (("run", "--batch-size", "1"), ["train.batch_size must be at least 2"]),
         (("run", "--lr", "nan"), ["train.lr must be a finite number"]),
         (("run", "--device", "tpu"), ["train.device must be auto, cpu"]),
