@@ -10,10 +10,12 @@ nothing that is not named in this file.
 
 from __future__ import annotations
 
+import gc
 import math
 import pickletools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import IO, Any, NamedTuple
 
 import torch
@@ -116,6 +118,18 @@ class _Source:
         return line
 
 
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Look for no garbage meanwhile: there is none, and each look goes through all objects."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 class TensorPickle:
     """A machine that reads pickles of tensors.
 
@@ -142,6 +156,10 @@ class TensorPickle:
             ValueError, LookupError, TypeError: it is no pickle, or no sound one.
         """
         self._stack, self._memo = [], {}
+        with _nothing_collected():
+            return self._run(file)
+
+    def _run(self, file: IO[bytes]) -> Any:
         steps = pickletools.genops(_Source(file, self._most))  # type: ignore[arg-type]
         for number, (opcode, argument, _) in enumerate(steps):
             if opcode.name == "STOP":
