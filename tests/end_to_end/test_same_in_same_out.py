@@ -25,7 +25,9 @@ def test_two_runs_of_one_seed_are_equal(
     (result,) = place.run(*line, "--workers", workers)
     reference = result_of(attack.partition(":")[0], defense.partition(":")[0])
     assert numbers(result) == numbers(reference)
-    assert len(place.shards()) == 4 + 6  # clean set; poisoned set with its ledger
+    assert (
+        len(place.shards()) == 4 + 7
+    )  # clean set; poisoned set with its ledger and that one's hash
     assert place.shards().items() <= grid[0].shards().items()
     weights = [
         (there.run_folder(result) / "model" / "open_clip_model.safetensors").read_bytes()
