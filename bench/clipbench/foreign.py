@@ -8,6 +8,7 @@ that every reader takes for the same, nested no deeper than a person could follo
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import json
 import math
@@ -36,6 +37,21 @@ _KINDS = (
     (stat.S_ISCHR, "a device"),
     (stat.S_ISBLK, "a device"),
 )
+
+
+@contextmanager
+def nothing_collected() -> Iterator[None]:
+    """Look for no garbage while many small parts are read.
+
+    There is none, and each look goes through all objects of the process: seconds in a large one.
+    """
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class TooLarge(ValueError):

@@ -10,16 +10,16 @@ nothing that is not named in this file.
 
 from __future__ import annotations
 
-import gc
 import math
 import pickletools
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from clipbench.foreign import nothing_collected
 
 MOST_BYTES = 1 << 24  # of one pickle of a stranger's: structure, for tensors lie beside it
 _BYTES_A_STEP = 32  # on average; of a tensor they are fewer, of its names more
@@ -118,18 +118,6 @@ class _Source:
         return line
 
 
-@contextmanager
-def _nothing_collected() -> Iterator[None]:
-    """Look for no garbage meanwhile: there is none, and each look goes through all objects."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
 class TensorPickle:
     """A machine that reads pickles of tensors.
 
@@ -156,7 +144,7 @@ class TensorPickle:
             ValueError, LookupError, TypeError: it is no pickle, or no sound one.
         """
         self._stack, self._memo = [], {}
-        with _nothing_collected():
+        with nothing_collected():
             return self._run(file)
 
     def _run(self, file: IO[bytes]) -> Any:

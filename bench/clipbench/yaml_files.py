@@ -15,7 +15,7 @@ import yaml
 
 from clipbench import concealed
 from clipbench.errors import BadSetting, MissingData
-from clipbench.foreign import read_regular
+from clipbench.foreign import nothing_collected, read_regular
 
 MOST_BYTES = 1 << 18  # a hundred times the largest grid
 MOST_VALUES = 12_000
@@ -33,18 +33,23 @@ def read(path: Path) -> Any:
     try:
         text = read_regular(path, MOST_BYTES).decode("utf-8-sig")
         concealed.note(line.strip().strip("\"'") for line in text.splitlines())
-        loader = _loader()(text)
-        node = loader.get_single_node()
-        if node is None:
-            return None
-        _check_size(node)
-        return loader.construct_document(node)
+        with nothing_collected():
+            return _said(text)
     except OSError as error:
         raise MissingData(f"{where} can't be read: {error.strerror}.") from error
     # Dates, long numbers, explicit tags and deep nesting end in errors that are not YAML's.
     except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())
         raise BadSetting(f"{where} is no valid YAML: {reason.rstrip('.')}.") from error
+
+
+def _said(text: str) -> Any:
+    loader = _loader()(text)
+    node = loader.get_single_node()
+    if node is None:
+        return None
+    _check_size(node)
+    return loader.construct_document(node)
 
 
 def _check_size(node: yaml.Node) -> None:

@@ -58,13 +58,13 @@ def _imported() -> None:
 
 @pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
 def test_a_bomb_is_refused_in_a_moment(text: str, tmp_path: Path) -> None:
-    """One line, in a fraction of a second; ten are for a process with much to collect."""
+    """One line, under a second (two, for a busy machine)."""
     file = tmp_path / "bomb.yaml"
     file.write_text(text)
     started = time.process_time()
     with pytest.raises(BadInput) as caught:
         configured(file)
-    assert time.process_time() - started < 10
+    assert time.process_time() - started < 2
     assert len(str(caught.value)) < 1_500
 
 

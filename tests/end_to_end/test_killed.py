@@ -48,7 +48,7 @@ ONE_AFTER_ANOTHER = {
     "safe set": checkpoint(3),  # the other, one of two steps
     "weights": {"kill": r"rename .*/model/\.open_clip_model\.safetensors\."},
     "between training and record": {"kill": r"rename .*/train/\.record\.json\."},
-    "evaluation": {"kill": r"open (r )?.*/ledger/ledger\.parquet", "delay": 0.02},
+    "evaluation": {"kill": r"open /[^ ]*/ledger/ledger\.parquet", "delay": 0.02},
     "result": {"kill": r"rename /runs/[^/]+/\.result\.json\."},
 }
 

@@ -19,7 +19,7 @@ from clipbench.streams import protect
 Context = TypeVar("Context")
 Result = TypeVar("Result")
 _LISTEN_S = 0.2  # between two looks at what is done
-_LEAVE_S = 2.0  # for a worker to take away what it has not finished
+_LEAVE_S = 0.9  # for a worker to take away what it has not finished
 _busy: list[int] = []  # what this process is at, where it is a worker
 
 

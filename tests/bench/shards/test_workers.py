@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parent / "helpers" / "slow_shards.py"
-SOON_S = 8.0  # it takes a few hundredths of that where nothing else runs
+SOON_S = 3.0  # it takes a tenth of that where nothing else runs
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 60.0) -> bool:
