@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.locations import Model, Weights, Word, location_fields
-from clipbench.specs import brief, coerce, field_types, underscored
+from clipbench.specs import MOST_ITEMS, brief, coerce, field_types, underscored
 
 Precision = Literal["auto", "fp32", "bf16"]
 LrSchedule = Literal["cosine", "constant"]
@@ -136,7 +136,6 @@ def check_train_fields(values: object, where: str = "") -> Mapping[str, Any]:
 MOST = 10**9
 MOST_EPOCHS = 100_000
 MOST_SEED = 2**63 - 1
-MOST_ITEMS = 10_000  # of a list
 LONGEST_TEXT = 10_000  # characters
 LONGEST_PLACE = 1_000_000  # of paths joined by `::`
 _MOST: Mapping[str, int] = {

@@ -25,6 +25,7 @@ FALSE_TEXTS = frozenset({"false", "no", "off", "0"})
 
 _NO_SETTING = 10**100
 _BRIEF = 100  # characters of a value in a message
+MOST_ITEMS = 10_000  # of a list
 _OBJECT = re.compile(r"[A-Za-z_][\w.]*")
 _PARAMETER = re.compile(
     r"""\s*(?P<key>[^=,]+?)\s*=\s*
@@ -177,6 +178,8 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
     Raises:
         BadSetting: the value does not fit; the message names field and allowed values.
     """
+    if isinstance(value, (list, tuple)) and len(value) > MOST_ITEMS:
+        raise BadSetting(f"{where} must have at most {MOST_ITEMS:,} items.")
     try:
         return _convert(value, hint)
     except ValueError:

@@ -251,7 +251,9 @@ def test_shards_that_cannot_be_fetched_are_one_line(
     config.write_text(json.dumps({"data": "pipe:cat theirs.tar"}))
     words = bench.line("", "--eval", held_out, *ATTACK, "--config", config)
     del words[1:3]  # --data
-    assert "nobody typed" in command(*words).error
+    error = command(*words).error
+    assert "theirs.yaml" in error
+    assert "--allow 'pipe:cat theirs.tar'" in error
 
 
 # --------------------------------------------------------------------------- wrong variants

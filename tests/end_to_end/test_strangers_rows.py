@@ -31,6 +31,12 @@ INSTALLED = (
 Row = dict[str, Any]
 
 
+@pytest.fixture(autouse=True)
+def _temporary_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the folder that commands clear of what killed ones left be the test's own."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
 @pytest.fixture(scope="module")
 def watch() -> Watch:
     """A watch over this process."""
@@ -230,10 +236,8 @@ def test_a_configuration_file_of_others_runs_and_fetches_nothing(
     outside: Path,
     watch: Watch,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Code and addresses are named by whoever starts the command, or refused with the option."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     file = tmp_path / "grid.yaml"
     file.write_text(text.format(evil=outside / "evil.py"))
     with watch.watched() as seen:

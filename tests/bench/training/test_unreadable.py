@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,22 +13,31 @@ import pytest
 
 from clipbench.errors import ClipbenchError, CorruptData, MissingData
 from clipbench.leaderboard.result import read_result
-from clipbench.training.record import read_record
+from clipbench.training.record import TrainingRecord, read_record, write_record
 from clipbench.training.trace import read_trace, write_trace
 
 
-def record(folder: Path) -> Any:
-    """Read a record."""
-    (folder / "record.json").write_text('{"fingerprint": "mine"}')
-    np.save(folder / "exposures.npy", np.arange(3))
-    return read_record(folder, "mine")
+def record(folder: Path) -> Callable[[], Any]:
+    """Write a record; the function returned reads it."""
+    written = TrainingRecord(
+        **dict.fromkeys(("epochs", "samples_seen", "steps", "peak_memory_bytes", "processes"), 1),
+        **dict.fromkeys(("seconds", "seconds_shared", "cpu_seconds"), 1.0),
+        num_pairs=3,
+        content_sha256="0" * 64,
+        device="cpu",
+        precision="fp32",
+        history=[],
+        exposures=np.arange(3),
+    )
+    write_record(folder, written, "mine")
+    return lambda: read_record(folder, "mine")
 
 
-def trace(folder: Path) -> Any:
-    """Read a trace."""
+def trace(folder: Path) -> Callable[[], Any]:
+    """Write a trace; the function returned reads it."""
     path = folder / "trace" / "0000.npz"
     write_trace(path, np.arange(3), (), None)
-    return read_trace(path)
+    return lambda: read_trace(path)
 
 
 def result(folder: Path) -> Any:
@@ -44,21 +54,25 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=["disk", "permission", "memory"])
-@pytest.mark.parametrize("read", [record, trace])
+@pytest.mark.parametrize("written", [record, trace])
 def test_what_a_training_left_is_not_damaged_by_a_bad_moment(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    read: Callable[[Path], Any],
+    written: Callable[[Path], Callable[[], Any]],
     fault: Exception,
 ) -> None:
     """A disk that does not answer, a file of another user, want of memory: it can't be read now."""
+    read, really = written(tmp_path), os.open
+    assert read() is not None
 
-    def fails(*_: object, **__: object) -> NoReturn:
-        raise fault
+    def fails(path: Any, *arguments: Any, **others: Any) -> int:
+        if Path(path).suffix in {".npy", ".npz"}:
+            raise fault
+        return really(path, *arguments, **others)
 
-    monkeypatch.setattr(np, "load", fails)
+    monkeypatch.setattr(os, "open", fails)
     with pytest.raises(ClipbenchError, match="can't be read now") as caught:
-        read(tmp_path)
+        read()
     assert not isinstance(caught.value, CorruptData)
     assert "elete" not in str(caught.value)
 
