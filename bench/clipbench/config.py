@@ -18,6 +18,7 @@ from typing import Any
 from clipbench import codes, locations, registry
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.plugins import Kind, missing_members
+from clipbench.precision import settled
 from clipbench.settings import (
     MOST,
     MOST_SEED,
@@ -156,7 +157,7 @@ class RunConfig:
             rate=self.rate_text,
             poisons=self.poisons,
             seed=self.seed,
-            train=self.explicit,
+            train={**self.explicit, "precision": self.train.precision},
             metrics=self.metrics,
             on_error=self.on_error,
             trusted=self.trusted,
@@ -307,6 +308,8 @@ def resolve(
     }
     held_out = tuple(registry.resolve("dataset", spec) for spec in evals)
     clean = _trusted(trusted, dataset, specs)
+    chosen = TrainSettings.from_mapping(settings)
+    chosen = dataclasses.replace(chosen, precision=settled(chosen.precision, chosen.device))
     coded: list[tuple[Kind, str, Mapping[str, Any]]] = [
         (kind, kind, spec) for kind, spec in specs.items()
     ]
@@ -324,7 +327,7 @@ def resolve(
         rate_text=rate_text,
         poisons=count,
         seed=coerce(seed, int, "seed"),
-        train=TrainSettings.from_mapping(settings),
+        train=chosen,
         code=code,
         explicit=explicit,
         metrics=tuple(registry.resolve("metric", spec) for spec in metrics),

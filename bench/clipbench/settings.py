@@ -12,6 +12,7 @@ from clipbench.errors import BadSetting, UnknownName
 from clipbench.locations import Model, Weights, Word, location_fields
 from clipbench.specs import MOST_ITEMS, brief, coerce, field_types, underscored
 
+Settled = Literal["fp32", "bf16"]
 Precision = Literal["auto", "fp32", "bf16"]
 LrSchedule = Literal["cosine", "constant"]
 CropFrom = Literal["auto", "original", "square"]
@@ -37,7 +38,8 @@ class TrainSettings:
         eps: AdamW's epsilon.
         warmup: steps of linear warm-up.
         grad_clip_norm: largest gradient norm; none: no clipping.
-        precision: number format of the forward pass; auto: bf16 where it is faster.
+        precision: number format of the forward pass; auto: bf16 on GPUs that compute in it, else
+            fp32. It is settled when a run is planned, and part of what the run is known by.
         lr_schedule: cosine to zero, or constant, after the warm-up; a defence may set its own.
         crop_scale: smallest area share of random resized crops, in (0, 1].
         crop_scale_max: largest area share of random resized crops; above 1 an image may shrink, and

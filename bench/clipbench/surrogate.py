@@ -163,6 +163,7 @@ def train_surrogate(
         lr=lr,
         warmup=max(1, round(WARMUP_SHARE * steps)),
         eda=0.0,
+        precision="fp32",  # the same on every machine: poison is made with it
         checkpoint_every_s=float("1e9"),
     )
     device = pick_device(settings.device)

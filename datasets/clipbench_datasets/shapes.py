@@ -71,6 +71,8 @@ TRAIN = {
     "crop_scale": 0.9,
     "crop_scale_max": 1.11,
     "flip": 0.5,
+    # The same on every machine, so that a row and its control compare wherever each was trained.
+    "precision": "fp32",
 }
 EPOCHS = 9
 SAFECLIP_EPOCHS = 15

@@ -244,6 +244,21 @@ def test_another_defence_gets_its_own_recipe_and_the_same_wishes(plugins: dict[s
     assert (control.attack, control.rate_text, control.seed) == (config.attack, "0.01", 5)
 
 
+def test_auto_precision_is_settled_before_a_run_is_known(plugins: dict[str, Any]) -> None:
+    """What `auto` stands for is in the configuration and the hash, as if it had been asked for."""
+    base = {**plugins, "rate": "0.01"}
+    auto = resolve(**base, train={"device": "cpu"})
+    assert auto.train.precision == "fp32"
+    assert auto.sha256() == resolve(**base, train={"precision": "fp32"}).sha256()
+
+
+def test_controls_keep_the_precision_of_their_run(plugins: dict[str, Any]) -> None:
+    """A control of a run in bf16 is one in bf16, also where this machine would take another."""
+    made_elsewhere = resolve(**plugins, rate="0.01", train={"precision": "bf16"})
+    recorded = RunConfig.from_json({**made_elsewhere.to_json(), "explicit": {}})
+    assert [run.train.precision for run in recorded.controls()] == ["bf16", "bf16"]
+
+
 @pytest.mark.parametrize(
     ("change", "part"),
     [

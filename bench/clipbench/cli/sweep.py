@@ -69,6 +69,10 @@ def command(
     options.refuse_unused(wanted, "jobs", unless=not slurm)
     options.allow_commands(allowed)
     grid = read_grid(file, *options.given(ctx, ("out", "cache", "threads")), allowed=allowed)
+    if slurm:
+        from clipbench.sweep.slurm import require_precision  # noqa: PLC0415 - not needed otherwise
+
+        require_precision(grid.configs)
     if dry_run and as_json:
         print_json([config.to_json() for config in grid.configs])
         return

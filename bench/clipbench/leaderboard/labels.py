@@ -61,6 +61,15 @@ def settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def precision_of(result: Mapping[str, Any]) -> str | None:
+    """Return what a result's model was trained in; None: nothing was trained, or it does not say.
+
+    Its configuration may not say it: older ones hold ``auto``.
+    """
+    found: str | None = (result["train"] or {}).get("precision")
+    return found
+
+
 def differing(tables: Iterable[Mapping[str, Any]]) -> set[str]:
     """Return the keys that are not in all tables, or not with the same value."""
     values: dict[str, set[str]] = defaultdict(set)
@@ -122,7 +131,8 @@ class Labels:
 
     def _facts(self, kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
         if kind == "model":
-            return {"image_size": result["model"]["image_size"]}
+            size = result["model"]["image_size"]
+            return {"image_size": size, "precision": precision_of(result)}
         facts = dict(result[kind]["parameters"] or {})
         if kind == "data":
             facts["evaluation"] = result["data"]["evaluation"]["name"]

@@ -17,6 +17,7 @@ from clipbench.leaderboard.labels import (
     contents_of_tests,
     differing,
     label,
+    precision_of,
     settings,
 )
 from clipbench.leaderboard.store import Result
@@ -29,7 +30,7 @@ FIRST = ("none", "clip")  # the defenses that all others are held against
 class Row:
     """All results of one combination, one a seed."""
 
-    context: tuple[Any, ...]  # attack, rate, model and data: what rows must share to be compared
+    context: tuple[Any, ...]  # attack, rate, model, precision, data: what compared rows share
     defense: str
     settings: dict[str, Any]
     results: list[Result] = field(default_factory=list)
@@ -42,6 +43,8 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
     for result in results:
         context, defense = _context(result), result["defense"]
         chosen = settings(result["config"])
+        if chosen.get("train.precision") == "auto":  # as older configurations have it
+            chosen["train.precision"] = precision_of(result)
         family = families[context, defense["name"], canonical(defense["parameters"])]
         row = family.setdefault(canonical(chosen), Row(context, defense["name"], chosen))
         row.results.append(result)
@@ -69,7 +72,7 @@ def _context(result: Result) -> tuple[Any, ...]:
     return (
         (attack["name"], canonical(attack["parameters"] or {}), attack["rate"] or 0.0),
         (attack["count"], attack["targets"] or 0),
-        (net, canonical(model["image_size"])),
+        (net, canonical(model["image_size"]), canonical(precision_of(result))),
         (data["name"], canonical(data["parameters"]), data["pairs"], tests),
     )
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipbench import registry
+from clipbench.boundary import datasets
 from clipbench.config import RunConfig
 from clipbench.errors import BadSetting
 from clipbench.pipeline.folders import folder_of
@@ -67,6 +69,21 @@ class GroupJob:
         from submitit.helpers import DelayedSubmission  # noqa: PLC0415 - optional
 
         return DelayedSubmission(self)
+
+
+def require_precision(configs: Sequence[RunConfig]) -> None:
+    """Refuse runs whose precision would be settled by this machine, which is not to train them.
+
+    Raises:
+        BadSetting: neither the person nor the data set's recipe names one.
+    """
+    for config in configs:
+        recipe = datasets.recipe(registry.build("dataset", config.data)).train
+        if {**recipe, **config.explicit}.get("precision", "auto") == "auto":
+            raise BadSetting(
+                "precision: auto stands for what this machine would train in, and Slurm's jobs run"
+                " on others; name it in the grid, `train: {precision: bf16}` or fp32."
+            )
 
 
 def slurm_executor(

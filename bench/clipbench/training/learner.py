@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from clipbench.contracts import Phase, Reference
 from clipbench.errors import ClipbenchError
+from clipbench.precision import settled
 from clipbench.settings import TrainSettings
 from clipbench.training.batchnorm import synchronise_batch_norm
 from clipbench.training.distributed import Processes
 from clipbench.training.encoder import Encoder
-from clipbench.training.optimizer import make_optimizer, resolve_precision
+from clipbench.training.optimizer import make_optimizer
 from clipbench.training.pairs import Batch, BatchRequest, TrainingPairs
 
 LOGIT_SCALE_MAX = float(np.log(100.0))  # Radford et al. 2021, section 2.5
@@ -43,7 +44,7 @@ class Learner:
         self._pairs = pairs
         self._settings = settings
         self._processes = processes
-        self.precision = resolve_precision(settings.precision, model, processes.device)
+        self.precision = settled(settings.precision, str(processes.device))  # auto in old records
         self.optimizer = make_optimizer(model, settings)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._encoder = Encoder(model, processes, self.precision)

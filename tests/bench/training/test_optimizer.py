@@ -1,4 +1,4 @@
-"""Which weights decay, and the number format of the forward pass."""
+"""Which weights decay."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, TrainingFacts
 from clipbench.settings import TrainSettings
 from clipbench.training.losses import clip_loss
-from clipbench.training.optimizer import make_optimizer, resolve_precision
+from clipbench.training.optimizer import make_optimizer
 
 
 def test_weight_decay_is_for_weights_alone() -> None:
@@ -50,12 +50,3 @@ def test_decay_moves_weights_without_gradient(tmp_path: Path) -> None:
     for name, parameter in visual.named_parameters():
         share = 0.95 if parameter.ndim >= 2 else 1.0
         torch.testing.assert_close(parameter.detach(), before[name] * share, msg=name)
-
-
-def test_precision_is_as_asked_and_auto_is_one_of_both() -> None:
-    """A named precision is kept; ``auto`` on a CPU is bf16 only where it has units for it."""
-    model, cpu = tiny_model(), torch.device("cpu")
-    assert resolve_precision("fp32", model, cpu) == "fp32"
-    assert resolve_precision("bf16", model, cpu) == "bf16"
-    has_units = getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
-    assert resolve_precision("auto", model, cpu) == ("bf16" if has_units else "fp32")
