@@ -578,14 +578,16 @@ class EpochPairs(PairsView, Protocol):
         once an epoch.
         """
 
-    def score_set(self, score: Score) -> Tensor:
+    def score_set(self, score: Score, *, unit: bool = True) -> Tensor:
         """Return a score of all pairs of the set, in the order of the set, the lower the worse.
 
         It is computed once an epoch.
 
         Args:
-            score: gets the unit features of images and captions of all pairs, ``(N, D)`` each, on
-                the CPU, and returns ``(N,)`` float32.
+            score: gets the features of images and captions of all pairs, ``(N, D)`` each, on the
+                CPU, and returns ``(N,)`` float32.
+            unit: whether the features are brought to unit length, as the CLIP loss sees them, or
+                are what the towers return.
         """
 
 

@@ -90,9 +90,9 @@ SAFECLIP = {
 # and a pool in which an image finds its own class, as 2% of a million pairs would be.
 ROCLIP_EPOCHS = 18
 ROCLIP = {"pool_size": 4096}
-# A model trained to the end has merged a backdoor with its target class, and poisons lie denser
-# than clean pairs; one of two epochs has not. Of 4,096 pairs some 40 are of a class, more than k.
-NEIGHBORS = {"scoring_epochs": 2, "block": 4096}
+# As the published rows were made: a model of two epochs, and of 4,096 pairs some 40 are of a class,
+# more than k. That was chosen for features of unit length; the catalogue says what raw ones do.
+NEIGHBORS = {"scoring_epochs": 2, "block": 4096, "features": "unit", "references": "images"}
 # A tenth of the rate for ten epochs, under this warm-up, left a backdoor whole here; this is what
 # it takes for one of the three to work, and the other two get the same.
 CLEAN_UP = {"clean_up_epochs": 20, "clean_up_lr_scale": 1.0, "clean_up_warmup": TRAIN["warmup"]}
@@ -245,7 +245,10 @@ class Shapes:
                 **dict.fromkeys(("dao", "slof", "kdist", "lid"), NEIGHBORS),
                 **dict.fromkeys(("finetune", "cleanclip", "par"), CLEAN_UP),
                 "clipscore": {"scoring_warmup": TRAIN["warmup"]},
-                "isolation_forest": {"scoring_epochs": NEIGHBORS["scoring_epochs"]},
+                "isolation_forest": {
+                    "scoring_epochs": NEIGHBORS["scoring_epochs"],
+                    "features": "unit",
+                },
             },
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -18,8 +18,11 @@ from clipbench.contracts import (
     TrainingFacts,
 )
 from clipbench.errors import BadSetting
-from clipbench.training.outliers import Neighbors, nearest_in_blocks
+from clipbench.training.outliers import Neighbors, blocks, nearest
 from clipbench_defenses._plain import clip_phase, clip_stage, loss
+
+Length = Literal["raw", "unit"]
+References = Literal["images_and_captions", "images"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,11 @@ class Filter(ABC):
 
     name: ClassVar[str]  # in messages
 
+    @property
+    def takes_unit(self) -> bool:
+        """Whether features are brought to unit length before `score` gets them."""
+        return True
+
     drop: float = 0.1
     scoring_epochs: int | None = None
 
@@ -47,7 +55,7 @@ class Filter(ABC):
 
     @abstractmethod
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:
-        """Return how much each pair is trusted, ``(N,)``, from unit features ``(N, D)``."""
+        """Return how much each pair is trusted, ``(N,)``, from features ``(N, D)`` each."""
 
     def scoring_stage(self, epochs: int) -> Stage:
         """Return the stage that trains the model which scores."""
@@ -82,10 +90,11 @@ class FilterRun:
         yield Phase("kept", loss, keep=self._keep[torch.from_numpy(pairs.numbers)])
 
     def _split(self, pairs: EpochPairs) -> Tensor:
+        config, seed = self._config, self._facts.seed
         scores = pairs.score_set(
-            lambda images, texts: self._config.score(images, texts, self._facts.seed)
+            lambda images, texts: config.score(images, texts, seed), unit=config.takes_unit
         )
-        dropped = scores.argsort(stable=True)[: round(self._config.drop * len(scores))]
+        dropped = scores.argsort(stable=True)[: round(config.drop * len(scores))]
         keep = torch.ones(len(scores), dtype=torch.bool)
         keep[dropped] = False
         return keep
@@ -100,16 +109,38 @@ class FilterRun:
 
 
 @dataclass(frozen=True)
-class NeighborFilter(Filter):
+class OutlierFilter(Filter):
+    """A filter that drops the pairs whose images are outliers among the features.
+
+    Args:
+        features: raw, as the image tower returns them, or unit, brought to length 1. The length of
+            a feature tells a backdoor that was learned, too: the authors' code takes raw ones.
+    """
+
+    features: Length = "raw"
+
+    @property
+    def takes_unit(self) -> bool:
+        """Whether features are brought to unit length before `score` gets them."""
+        return self.features == "unit"
+
+
+@dataclass(frozen=True)
+class NeighborFilter(OutlierFilter):
     """A filter that drops the pairs whose images lie in the sparsest neighbourhoods.
 
     Args:
-        k: neighbours that are looked at.
-        block: pairs among which neighbours are looked for, at random.
+        k: neighbours that are looked at, without the image itself. (The authors' code counts from
+            the one after: its 16 is the 17th neighbour.)
+        block: pairs among which neighbours are looked for, at random. More than k poisons in a
+            block that lie close to each other hide each other, copies of one image among them.
+        references: what neighbours are looked for among: images and captions of the block, as the
+            authors' code has it, or its images alone.
     """
 
     k: int = 16
     block: int = 1024
+    references: References = "images_and_captions"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,9 +152,15 @@ class NeighborFilter(Filter):
 
     @abstractmethod
     def outlierness(self, neighbors: Neighbors) -> Tensor:
-        """Return how much of an outlier each image is, ``(N,)``."""
+        """Return how much of an outlier each feature is, ``(N,)``."""
 
-    def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:  # noqa: ARG002
-        """Return the outlierness of each image, negated."""
-        k = min(self.k, len(images) - 1)
-        return -self.outlierness(nearest_in_blocks(images, k, self.block, seed))
+    def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:
+        """Return the outlierness of each image among those of its block, negated."""
+        scores = images.new_empty(len(images))
+        for members in blocks(len(images), self.block, seed):
+            among = images[members]
+            if self.references == "images_and_captions":
+                among = torch.cat([among, texts[members]])
+            found = self.outlierness(nearest(among, min(self.k, len(among) - 1)))
+            scores[members] = -found[: len(members)]
+        return scores

@@ -6,7 +6,10 @@ ICLR 2025. https://arxiv.org/abs/2502.01385
 DAO: Anderberg, Bailey, Campello, Houle, Marques, Radovanović, Zimek. Dimensionality-Aware Outlier
 Detection. SDM 2024. https://arxiv.org/abs/2401.05453
 
-Differs from the paper: features are of unit length.
+Differs from the authors' code in the count of neighbors, see `k`, and in that equal features, which
+are 0 apart, are the least suspicious ones; there more than k of them are the most.
+There, neighbors' own distances are looked up by a number that is off by one for half of them, and
+their dimension counts the point itself; here it is the definition.
 """
 
 from __future__ import annotations

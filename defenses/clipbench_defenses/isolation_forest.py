@@ -5,7 +5,8 @@ Liu, Ting, Zhou. Isolation Forest. ICDM 2008. https://doi.org/10.1109/ICDM.2008.
 As a filter of poisoned pairs: Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in
 Contrastive Language Image Pretraining. ICLR 2025. https://arxiv.org/abs/2502.01385
 
-Differs from the paper: features are of unit length.
+Differs from the authors' code: one forest for the whole set, of images alone; theirs grows one for
+each batch, of its images and captions.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ import torch
 from torch import Tensor
 
 from clipbench.errors import BadSetting
-from clipbench_defenses._filters import Filter
+from clipbench_defenses._filters import OutlierFilter
 
 
 @dataclass(frozen=True)
-class IsolationForestFilter(Filter):
+class IsolationForestFilter(OutlierFilter):
     """Drop the pairs whose images an isolation forest finds the most anomalous.
 
     Args:

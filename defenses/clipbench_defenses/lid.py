@@ -6,7 +6,7 @@ ICLR 2025. https://arxiv.org/abs/2502.01385
 LID: Amsaleg et al. Estimating Local Intrinsic Dimensionality. KDD 2015.
 https://doi.org/10.1145/2783258.2783405
 
-Differs from the paper: features are of unit length.
+Differs from the authors' code in the count of neighbors, see `k`.
 """
 
 from __future__ import annotations

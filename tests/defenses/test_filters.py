@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from clipbench import registry
 from clipbench.contracts import Stage, StagedRun, TrainingFacts, trusted_size
 from clipbench.errors import BadSetting
-from clipbench.training.outliers import k_distance, nearest_in_blocks
+from clipbench.training.outliers import blocks, k_distance, nearest
 from clipbench_defenses._filters import Filter
 from clipbench_defenses.clipscore import ClipScore
 from clipbench_defenses.isolation_forest import IsolationForestFilter
@@ -87,14 +87,62 @@ def test_scores_are_those_of_their_papers() -> None:
     given = pairs()
     assert given.features is not None
     assert given.texts is not None
-    score = KDistance(k=4, block=64).score(given.features, given.texts, 5)
-    expected = -k_distance(nearest_in_blocks(given.features, 4, 64, 5))
-    torch.testing.assert_close(score, expected)
+    score = KDistance(k=4, block=64, references="images").score(given.features, given.texts, 5)
+    for members in blocks(PAIRS, 64, 5):
+        expected = -k_distance(nearest(given.features[members], 4))
+        torch.testing.assert_close(score[members], expected)
     forest = IsolationForest(n_estimators=100, random_state=5).fit(given.features.numpy())
     found = IsolationForestFilter().score(given.features, given.texts, 5)
     np.testing.assert_allclose(found, forest.score_samples(given.features.numpy()), atol=1e-6)
     cosine = ClipScore().score(given.features, given.texts, 5)
     torch.testing.assert_close(cosine, F.cosine_similarity(given.features, given.texts))
+
+
+@pytest.mark.parametrize("name", ["dao", "slof", "kdist"])
+def test_captions_are_among_the_neighbors(name: str) -> None:
+    """An image among the captions of its block is no outlier, however far from other images."""
+    given = pairs()
+    assert given.features is not None
+    assert given.texts is not None
+    texts = given.texts.clone()
+    texts[6:66] = given.features[0] + 1e-3 * torch.randn(60, 8)
+    common = {"name": name, "k": 8, "block": 400}
+    scores = [
+        registry.build("defense", {**common, "references": references}).score(
+            given.features, texts, 5
+        )
+        for references in ("images", "images_and_captions")
+    ]
+    rank = [int((score < score[0]).sum()) for score in scores]
+    assert rank[0] <= 6
+    assert rank[1] > rank[0]
+
+
+@pytest.mark.parametrize("name", ["dao", "slof", "kdist", "isolation_forest"])
+def test_raw_features_tell_by_their_length(name: str) -> None:
+    """Of images in one direction, those that are thrice as long stand out in raw features alone."""
+    generator = torch.Generator().manual_seed(3)
+    images = F.normalize(torch.ones(8) + 0.3 * torch.randn(PAIRS, 8, generator=generator), dim=1)
+    images[:6] *= 3
+    worst = {}
+    for features in ("raw", "unit"):
+        run = registry.build(
+            "defense", f"{name}:drop=0.05,scoring_epochs=1,features={features}"
+        ).start(FACTS)
+        keep = next(iter(run.phases(1, KnownPairs(features=images, texts=images)))).keep
+        assert keep is not None
+        worst[features] = int((~keep[:6]).sum())
+    assert worst["raw"] == 6
+    assert worst["unit"] <= 2
+
+
+def test_the_default_is_what_the_authors_code_does() -> None:
+    """Raw features, neighbors among images and captions, blocks of 1,024."""
+    for name in ("dao", "slof", "kdist", "lid"):
+        built = registry.build("defense", name)
+        assert (built.features, built.references) == ("raw", "images_and_captions")
+        assert (built.k, built.block, built.drop) == (64 if name == "lid" else 16, 1024, 0.1)
+    assert registry.build("defense", "isolation_forest").features == "raw"
 
 
 def test_only_the_filter_by_trusted_pairs_is_given_some() -> None:
@@ -121,6 +169,8 @@ def test_bad_parameters_of_single_filters_are_refused() -> None:
         ("dao:k=0", "dao.k must"),
         ("dao:k=16,block=32", "dao.k must"),
         ("isolation_forest:trees=0", "trees must"),
+        ("isolation_forest:features=long", "features must be"),
+        ("slof:references=captions", "references must be"),
         ("clipscore:trusted_size=1", "trusted_size must"),
         ("random_removal:drop=1", "random_removal.drop must"),
     ):

@@ -60,8 +60,8 @@ class Encoder:
         scale: Tensor = self._model.logit_scale  # type: ignore[assignment]
         return Features(image, text, self._processes.share_of_common(scale.exp()))
 
-    def encode(self, images: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return unit features of images and captions, ``(B, D)`` float32."""
+    def encode(self, images: Tensor, tokens: Tensor, *, unit: bool = True) -> tuple[Tensor, Tensor]:
+        """Return features of images and captions, ``(B, D)`` float32, of unit length or as is."""
         device = self._processes.device
         images = self._normalise(images.to(device, non_blocking=True))
         # On the CPU the fused attention is slower than plain matrix products for short captions.
@@ -70,6 +70,8 @@ class Encoder:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16), sdpa_kernel(backends):
             image = self._model.encode_image(images)  # type: ignore[operator]
             text = self._model.encode_text(tokens.to(device))  # type: ignore[operator]
+        if not unit:
+            return image.float(), text.float()
         return F.normalize(image.float(), dim=1), F.normalize(text.float(), dim=1)
 
 

@@ -138,22 +138,30 @@ class Learner:
             scores[rows] = (image * text).sum(dim=1).cpu()
         return self._processes.sum_of(scores)
 
-    def features(self, pairs: TrainingPairs, epoch: int) -> tuple[Tensor, Tensor]:
-        """Return the unit features of images and captions of all pairs, ``(N, D)`` on the CPU.
+    def features(
+        self, pairs: TrainingPairs, epoch: int, *, unit: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Return the features of images and captions of all pairs, ``(N, D)`` on the CPU.
 
         Args:
             pairs: the set; its pairs are not augmented.
             epoch: as for `similarity`.
+            unit: whether they are brought to unit length.
         """
         indices = np.arange(len(pairs), dtype=np.int64)
         size = self.feature_size()
         images, texts = (torch.zeros(len(pairs), size) for _ in range(2))
-        for rows, image, text in self._encoded(pairs, indices, False, epoch):
+        for rows, image, text in self._encoded(pairs, indices, False, epoch, unit):
             images[rows], texts[rows] = image.cpu(), text.cpu()
         return self._processes.sum_of(images), self._processes.sum_of(texts)
 
     def _encoded(
-        self, pairs: TrainingPairs, indices: npt.NDArray[np.int64], augment: bool, epoch: int
+        self,
+        pairs: TrainingPairs,
+        indices: npt.NDArray[np.int64],
+        augment: bool,
+        epoch: int,
+        unit: bool = True,
     ) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Yield features of this process's share of the pairs, and which rows they are."""
         parts = np.array_split(indices, -(-len(indices) // SCORING_BATCH))
@@ -167,5 +175,5 @@ class Learner:
         stream = pairs.stream([requests[number] for number in mine], self._settings.workers)
         for number, batch in zip(mine, stream, strict=True):
             with torch.no_grad():
-                image, text = self._encoder.encode(batch.images[0], batch.tokens[0])
+                image, text = self._encoder.encode(batch.images[0], batch.tokens[0], unit=unit)
             yield slice(starts[number], starts[number + 1]), image, text

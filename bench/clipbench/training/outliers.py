@@ -11,6 +11,7 @@ the neighbours' own neighbourhoods, which rows those are, ``(N, k)``. High value
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -70,27 +71,20 @@ def nearest(features: Tensor, k: int) -> Neighbors:
     return Neighbors(distances, rows)
 
 
-def nearest_in_blocks(features: Tensor, k: int, block: int, seed: int) -> Neighbors:
-    """Return the k nearest neighbours of each feature within a random block of features.
+def blocks(count: int, size: int, seed: int) -> Iterator[Tensor]:
+    """Yield the members of random blocks, ``(B,)`` int64 each: every feature is in one.
 
     Poison is rare in a block, whereas the whole set may hold more than k poisons that lie close to
     each other; that is what makes sparse neighbourhoods of poisons. Blocks are the fewest of at
-    most `block` features, equal in size up to one.
+    most `size` features, equal in size up to one.
 
     Args:
-        features: ``(N, D)``.
-        k: neighbours.
-        block: features in a block.
+        count: features.
+        size: features in a block, at most.
         seed: decides the blocks.
     """
-    order = torch.from_numpy(generator(seed, "blocks").permutation(len(features)))
-    distances = features.new_empty(len(features), k)
-    rows = torch.empty(len(features), k, dtype=torch.int64)
-    for members in order.tensor_split(-(-len(features) // block)):
-        found = nearest(features[members], k)
-        distances[members] = found.distances
-        rows[members] = members[found.rows]
-    return Neighbors(distances, rows)
+    order = torch.from_numpy(generator(seed, "blocks").permutation(count))
+    yield from order.tensor_split(-(-count // size))
 
 
 def k_distance(neighbors: Neighbors) -> Tensor:

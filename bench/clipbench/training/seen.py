@@ -81,10 +81,10 @@ class SeenPairs:
             self.values[name] = found
         return self.values[name].clone()
 
-    def score_set(self, score: Score) -> Tensor:
+    def score_set(self, score: Score, *, unit: bool = True) -> Tensor:
         """Return a score of all pairs of the set, in the order of the set."""
         if "set" not in self.values:
-            found: Any = score(*self._learner.features(self._pairs, self._epoch))
+            found: Any = score(*self._learner.features(self._pairs, self._epoch, unit=unit))
             if not isinstance(found, Tensor) or found.shape != (len(self._pairs),):
                 raise ValueError(
                     f"a score must be a tensor of shape ({len(self._pairs)},), one value for each"

@@ -12,11 +12,11 @@ from clipbench.errors import BadSetting
 from clipbench.training import outliers
 from clipbench.training.outliers import (
     Neighbors,
+    blocks,
     dimensionality_aware_outlierness,
     k_distance,
     local_intrinsic_dimension,
     nearest,
-    nearest_in_blocks,
     simplified_lof,
 )
 
@@ -42,22 +42,15 @@ def test_neighbours_are_scikit_learns(rows: int, monkeypatch: pytest.MonkeyPatch
     np.testing.assert_array_equal(found.rows.numpy(), expected[1])
 
 
-def test_within_blocks_neighbours_are_those_of_the_block() -> None:
-    """Each feature's neighbours share its block, and are the nearest of it; blocks are equal."""
-    given = features(100)
-    found = nearest_in_blocks(given, 3, block=30, seed=1)
-    assert found.rows.shape == (100, 3)
-    together = torch.zeros(100, 100, dtype=torch.bool)
-    for row, others in enumerate(found.rows.tolist()):
-        together[row, others] = True
-        distances = (given[others] - given[row]).norm(dim=1)
-        np.testing.assert_allclose(found.distances[row].numpy(), distances.numpy(), atol=1e-9)
-    whole = nearest_in_blocks(given, 3, block=100, seed=1)
-    assert torch.equal(whole.rows, nearest(given, 3).rows)
-    assert (found.distances >= whole.distances - 1e-12).all()
-    again, other = (nearest_in_blocks(given, 3, block=30, seed=seed) for seed in (1, 2))
-    assert torch.equal(found.rows, again.rows)
-    assert not torch.equal(found.rows, other.rows)
+def test_blocks_are_equal_in_size_and_hold_every_feature_once() -> None:
+    """100 features in blocks of at most 30 are four of 25; the seed decides which."""
+    found = list(blocks(100, 30, seed=1))
+    assert [len(members) for members in found] == [25] * 4
+    assert sorted(torch.cat(found).tolist()) == list(range(100))
+    again, other = (torch.cat(list(blocks(100, 30, seed=seed))) for seed in (1, 2))
+    assert torch.equal(torch.cat(found), again)
+    assert not torch.equal(again, other)
+    assert [len(members) for members in blocks(100, 100, seed=1)] == [100]
 
 
 def neighbourhoods(given: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:

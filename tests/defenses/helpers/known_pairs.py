@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
+from torch.nn import functional as F
 
 from clipbench.contracts import Image, IntArray, PairsView, Score
 
@@ -63,8 +64,10 @@ class KnownPairs:
         assert self.similarities is not None, "asked for similarities"
         return self.similarities
 
-    def score_set(self, score: Score) -> Tensor:
-        """Return the score of the given features."""
+    def score_set(self, score: Score, *, unit: bool = True) -> Tensor:
+        """Return the score of the given features, which are of any length."""
         assert self.features is not None, "asked for features"
         assert self.texts is not None, "asked for features"
-        return score(self.features, self.texts)
+        if not unit:
+            return score(self.features, self.texts)
+        return score(F.normalize(self.features, dim=1), F.normalize(self.texts, dim=1))
