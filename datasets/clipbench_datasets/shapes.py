@@ -61,7 +61,7 @@ ENCODERS: Mapping[Encoding, Callable[[Image], bytes]] = {
     "png": encode_png,
 }
 
-TRAIN = {
+TRAIN: dict[str, Any] = {
     "batch_size": 256,
     "lr": 3e-3,
     "wd": 0.1,

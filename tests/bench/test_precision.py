@@ -21,7 +21,7 @@ def test_a_precision_that_was_named_is_kept(device: str) -> None:
 def test_processors_train_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those with bf16 units, so that results of two kinds of processors are one kind."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **kwargs: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     assert settled("auto", "cpu") == "fp32"
     assert settled("auto", "mps") == "fp32"
 
