@@ -19,6 +19,8 @@ from clipbench_attacks._checks import check_choice
 Place = Literal["random", "corner", "random_corner", "center"]
 Pattern = Literal["checkerboard", "noise", "stripes"]
 
+PUBLISHED_SIZE = 16 / 224  # Bansal et al. 2023 (CleanCLIP), Huang et al. 2025, Singh et al. 2024
+
 
 @dataclass(frozen=True)
 class PatchBackdoor(Backdoor):
@@ -29,8 +31,8 @@ class PatchBackdoor(Backdoor):
     place, whatever the seed, the order of work or the number of workers.
 
     Args:
-        size: side of the patch as a share of the image's shorter side, in (0, 1]. The default is
-            for images of 32 pixels; at 224 papers use 16 pixels, 0.0714.
+        size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
+            pixels of 224, as CleanCLIP and others have it, and at least two pixels a cell.
         cells: cells along the side of the patch: squares of the checkerboard or the noise, or
             stripes.
         pattern: what the patch shows: a checkerboard of the two greys; noise, a colour a cell; or
@@ -44,7 +46,7 @@ class PatchBackdoor(Backdoor):
         light: grey value of the light cells, 0 to 255.
     """
 
-    size: float = 0.25
+    size: float | None = None
     cells: int = 4
     pattern: Pattern = "checkerboard"
     pattern_seed: int = 0
@@ -55,7 +57,7 @@ class PatchBackdoor(Backdoor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.size <= 1:
+        if self.size is not None and not 0 < self.size <= 1:
             raise BadSetting(
                 f"{self.name}: size is a share of the image's side and must be in (0, 1], got "
                 f"{self.size!r}. 16 pixels of 224 are 0.0714."
@@ -78,7 +80,7 @@ class PatchBackdoor(Backdoor):
         if not testing:
             return self.stamp(image, self.place)
         square = min(image.shape[:2])
-        if self.at_size is None and self._side(square) < self.cells:
+        if self.at_size is None and self._side(square) < self.cells:  # also of a size left open
             by = next(by for by in count(2) if self._side(by * square) >= self.cells)
             image = image.repeat(by, axis=0).repeat(by, axis=1)
         return self.stamp(image, self.test_place or self.place)
@@ -93,12 +95,14 @@ class PatchBackdoor(Backdoor):
         side = self._side(square)
         if side < self.cells:
             raise BadSetting(
-                f"{self.name}: size {self.size} of an image of {square} pixels is a patch of "
-                f"{side} pixels, too small for {self.cells} cells. Raise size or lower cells."
+                f"{self.name}: the patch of an image of {square} pixels has {side} pixels, too few"
+                f" for {self.cells} cells. Raise size or lower cells."
             )
 
     def _side(self, square: int) -> int:
         """Return the side of the patch on an image whose shorter side has so many pixels."""
+        if self.size is None:
+            return min(square, max(round(PUBLISHED_SIZE * square), 2 * self.cells))
         return round(self.size * square)
 
     def stamp(self, image: Image, place: Place) -> Image:

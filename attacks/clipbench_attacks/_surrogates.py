@@ -16,20 +16,21 @@ class HasSurrogate:
     """An attack with a surrogate: trained on pairs like the victim's, or given.
 
     Args:
-        surrogate_model: open_clip name of the surrogate.
+        surrogate_model: open_clip name of the surrogate, or path of its configuration; default:
+            the model that is trained.
         surrogate_weights: file of its weights; default: it is trained.
         surrogate_pairs: pairs of the corpus it is trained on, at most.
         surrogate_epochs: passes over them.
-        surrogate_lr: its peak learning rate.
+        surrogate_lr: its peak learning rate; default: that of CLIP's and SafeCLIP's training.
     """
 
     name: ClassVar[str]  # of the attack, in messages and random streams
 
-    surrogate_model: Model = "shapes-32"
+    surrogate_model: Model | None = None
     surrogate_weights: Weights | None = None
     surrogate_pairs: int = 20_000
     surrogate_epochs: int = 5
-    surrogate_lr: float = 3e-3
+    surrogate_lr: float = 5e-4
 
     def __post_init__(self) -> None:
         for field, least in (("surrogate_pairs", 2), ("surrogate_epochs", 1)):
@@ -42,7 +43,13 @@ class HasSurrogate:
             )
 
     def surrogate(self, scene: Scene, corpus: Corpus) -> Surrogate:
-        """Return the surrogate; the same for the same scene and corpus."""
+        """Return the surrogate; the same for the same scene and corpus.
+
+        Raises:
+            BadSetting: nobody says which model it is.
+        """
+        if self.surrogate_model is None:
+            raise BadSetting(f"{self.name}: surrogate_model must be given where no model is trained.")
         if self.surrogate_weights is not None:
             return load_surrogate(self.surrogate_model, self.surrogate_weights)
         return train_surrogate(

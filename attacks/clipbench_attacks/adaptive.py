@@ -113,8 +113,11 @@ class Adaptive(HasSurrogate):
         return self._attack().trigger()
 
     def _attack(self) -> Attack:
-        attack: Attack = registry.build("attack", self.base)
-        return attack
+        attack: Any = registry.build("attack", self.base)
+        if isinstance(attack, HasSurrogate) and attack.surrogate_model is None:
+            attack = dataclasses.replace(attack, surrogate_model=self.surrogate_model)
+        chosen: Attack = attack
+        return chosen
 
     def _with_targets(self, count: int) -> Attack:
         """Return the base attack with the targets it has for so many poisons."""

@@ -30,6 +30,7 @@ from clipbench.errors import BadSetting
 from clipbench.locations import Word
 from clipbench.shards.decoded import fit
 from clipbench_attacks._backdoor import Backdoor, DirtyLabel
+from clipbench_attacks._patches import PUBLISHED_SIZE
 from clipbench_attacks._surrogates import HasSurrogate
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from clipbench.surrogate import Surrogate
 
+_SMALLEST_PATCH = 8  # pixels, of a size that is left open
 _SMALLEST_CROP = 0.6  # share of the image's side that the patch must work on, crops included
 
 
@@ -45,7 +47,8 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     """Stamp an optimised patch in the middle of images and caption them as the target class.
 
     Args:
-        size: side of the patch as a share of the image's shorter side, in (0, 1].
+        size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
+            pixels of 224, as the authors have it, and at least 8 pixels.
         steps: steps of Adam on the patch.
         optimized_on: pairs that the patch is optimised on.
         batch_size: of them in a step.
@@ -57,7 +60,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
 
     name = "badclip"
 
-    size: float = 0.25
+    size: float | None = None
     steps: int = 300
     optimized_on: int = 2_000
     batch_size: int = 64
@@ -69,7 +72,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     def __post_init__(self) -> None:
         DirtyLabel.__post_init__(self)
         super().__post_init__()
-        if not 0 < self.size <= 1:
+        if self.size is not None and not 0 < self.size <= 1:
             raise BadSetting(f"badclip: size must be in (0, 1], got {self.size!r}.")
         for field in ("steps", "optimized_on", "batch_size"):
             if getattr(self, field) < 1:
@@ -93,7 +96,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
                 "badclip: the patch is made when pairs are poisoned; poison a set first, and take"
                 " the patch from its ledger.json."
             )
-        side = max(1, round(self.size * min(image.shape[:2])))
+        side = self._side(min(image.shape[:2]))
         pixels = _pixels(self.patch)
         if side != len(pixels):
             smooth = PilImage.Resampling.BILINEAR
@@ -102,6 +105,12 @@ class BadCLIP(HasSurrogate, DirtyLabel):
         stamped = image.copy()
         stamped[top : top + side, left : left + side] = pixels
         return stamped
+
+    def _side(self, square: int) -> int:
+        """Return the side of the patch on an image whose shorter side has so many pixels."""
+        if self.size is None:
+            return min(square, max(round(PUBLISHED_SIZE * square), _SMALLEST_PATCH))
+        return max(1, round(self.size * square))
 
     # ------------------------------------------------------------------ how it is made
 
@@ -125,7 +134,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
         others = Known.of(self._some(scene, corpus, goal, naming=False), corpus, surrogate)
         own = Known.of(self._some(scene, corpus, goal, naming=True), corpus, surrogate)
         rng = scene.rng("badclip", "patch")
-        side = max(1, round(self.size * surrogate.side))
+        side = self._side(surrogate.side)
         start = rng.random((3, side, side)).astype(np.float32)
         patch = torch.from_numpy(start).requires_grad_()
         adam = torch.optim.Adam([patch], lr=self.patch_lr)

@@ -301,15 +301,17 @@ def resolve(
     special = dict(recipe.defenses.get(registry.short_name(name), {}))
     explicit = dict(check_train_fields(train or {}))
     settings = {**recipe.train, **special.pop("train", {}), **explicit}
+    attacked = registry.short_name(registry.parse("attack", attack).name)
     specs: dict[Kind, dict[str, Any]] = {
         "dataset": {"name": data_name, **registry.spec_of(dataset)},
-        "attack": registry.resolve("attack", attack),
+        "attack": registry.resolve("attack", attack, recipe.attacks.get(attacked)),
         "defense": registry.resolve("defense", defense, special),
     }
     held_out = tuple(registry.resolve("dataset", spec) for spec in evals)
     clean = _trusted(trusted, dataset, specs)
     chosen = TrainSettings.from_mapping(settings)
     chosen = dataclasses.replace(chosen, precision=settled(chosen.precision, chosen.device))
+    specs["attack"] = _with_model(specs["attack"], chosen.model)
     coded: list[tuple[Kind, str, Mapping[str, Any]]] = [
         (kind, kind, spec) for kind, spec in specs.items()
     ]
@@ -334,6 +336,13 @@ def resolve(
         on_error=on_error,
         trusted=clean,
     )
+
+
+def _with_model(attack: dict[str, Any], model: str) -> dict[str, Any]:
+    """Return an attack whose models, where they are left open, are the one that is trained."""
+    marks = locations.location_fields(registry.load("attack", attack))
+    models = [name for name, mark in marks.items() if mark.kind == "model"]
+    return attack | {name: model for name in models if attack[name] is None}
 
 
 def _check_training_source(spec: SpecLike, option: str) -> None:

@@ -182,15 +182,17 @@ class EvaluationSet:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a data set is trained on; may depend on the defence, never on the attack.
+    """How a data set is attacked and trained on. Nothing of a defense depends on the attack.
 
     Args:
         train: training settings by field name of `clipbench.config.TrainSettings`.
-        defenses: for each defence, its parameters and, under ``"train"``, its training settings.
+        defenses: for each defense, its parameters and, under ``"train"``, its training settings.
+        attacks: for each attack, its parameters, e.g. the size of a patch on small images.
     """
 
     train: Mapping[str, Any] = field(default_factory=dict)
     defenses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class TrainingSource(Protocol):

@@ -48,7 +48,8 @@ class TrainSettings:
             the square of the model's size that evaluation sees; auto: the original for models of at
             least 128 pixels.
         flip: probability of a horizontal flip.
-        color_jitter: largest relative change of brightness, contrast and saturation; 0: none.
+        color_jitter: largest relative change of brightness, contrast and saturation of the colors of
+            four images in five, and five times that of hue; 0: none.
         grayscale: probability of dropping the colours.
         blur: probability of a Gaussian blur.
         eda: share of words that text augmentation (EDA) changes, in [0, 1); 0: none.
@@ -70,19 +71,19 @@ class TrainSettings:
     lr: float = 5e-4
     wd: float = 0.1
     beta1: float = 0.9
-    beta2: float = 0.98
-    eps: float = 1e-6
+    beta2: float = 0.999
+    eps: float = 1e-8
     warmup: int = 10_000
-    grad_clip_norm: float | None = 1.0
+    grad_clip_norm: float | None = None
     precision: Precision = "auto"
     lr_schedule: LrSchedule = "cosine"
-    crop_scale: float = 0.75
+    crop_scale: float = 0.08
     crop_scale_max: float = 1.0
     crop_from: CropFrom = "auto"
     flip: float = 0.5
-    color_jitter: float = 0.0
-    grayscale: float = 0.0
-    blur: float = 0.0
+    color_jitter: float = 0.5
+    grayscale: float = 0.2
+    blur: float = 1.0
     eda: float = 0.1
     workers: int | None = None
     decode_cache_gb: float = 8.0

@@ -163,6 +163,13 @@ def train_surrogate(
         lr=lr,
         warmup=max(1, round(WARMUP_SHARE * steps)),
         eda=0.0,
+        beta2=0.98,
+        eps=1e-6,
+        grad_clip_norm=1.0,
+        crop_scale=0.75,
+        color_jitter=0.0,
+        grayscale=0.0,
+        blur=0.0,
         precision="fp32",  # the same on every machine: poison is made with it
         checkpoint_every_s=float("1e9"),
     )

@@ -25,7 +25,9 @@ RECIPE = Recipe(
             "threshold": 0.9,
             "growth": 0.01,
             "cap": 0.85,
-        }
+        },
+        # RoCLIP's (Yang et al., NeurIPS 2023): 24 epochs of batch 512 at 5e-5, a fixed pool.
+        "roclip": {"pool_size": 21_845, "train": {"epochs": 24, "batch_size": 512, "lr": 5e-5}},
     },
 )
 

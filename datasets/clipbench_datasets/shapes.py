@@ -71,6 +71,14 @@ TRAIN: dict[str, Any] = {
     "crop_scale": 0.9,
     "crop_scale_max": 1.11,
     "flip": 0.5,
+    # Colors are half of what captions say here, and images of 32 pixels are blurred as they are.
+    "color_jitter": 0.0,
+    "grayscale": 0.0,
+    "blur": 0.0,
+    # As open_clip trains vision transformers (Radford et al. 2021, appendix F).
+    "beta2": 0.98,
+    "eps": 1e-6,
+    "grad_clip_norm": 1.0,
     # The same on every machine, so that a row and its control compare wherever each was trained.
     "precision": "fp32",
 }
@@ -95,7 +103,25 @@ ROCLIP = {"pool_size": 4096}
 NEIGHBORS = {"scoring_epochs": 2, "block": 4096, "features": "unit", "references": "images"}
 # A tenth of the rate for ten epochs, under this warm-up, left a backdoor whole here; this is what
 # it takes for one of the three to work, and the other two get the same.
-CLEAN_UP = {"clean_up_epochs": 20, "clean_up_lr_scale": 1.0, "clean_up_warmup": TRAIN["warmup"]}
+CLEAN_UP = {
+    "trusted_size": 2_000,
+    "clean_up_epochs": 20,
+    "clean_up_lr_scale": 1.0,
+    "clean_up_warmup": TRAIN["warmup"],
+}
+# A patch of 16 of 224 pixels would be one of two here.
+PATCH = {"size": 0.25}
+SURROGATE = {"surrogate_lr": TRAIN["lr"]}
+ATTACKS: dict[str, dict[str, Any]] = {
+    "badnets": PATCH,
+    "label_consistent": PATCH,
+    "dual_key": {**PATCH, "single": 0.5},
+    "badclip": {**PATCH, **SURROGATE},
+    "text_targeted": SURROGATE,
+    "adaptive": SURROGATE,
+    "filter": {"look": "tint"},
+    "multi_trigger": {"triggers": ("badnets", "blended", "filter:look=tint")},
+}
 
 
 @dataclass(frozen=True)
@@ -244,12 +270,13 @@ class Shapes:
                 "roclip": {**ROCLIP, "train": self._length(ROCLIP_EPOCHS)},
                 **dict.fromkeys(("dao", "slof", "kdist", "lid"), NEIGHBORS),
                 **dict.fromkeys(("finetune", "cleanclip", "par"), CLEAN_UP),
-                "clipscore": {"scoring_warmup": TRAIN["warmup"]},
+                "clipscore": {"trusted_size": 2_000, "scoring_warmup": TRAIN["warmup"]},
                 "isolation_forest": {
                     "scoring_epochs": NEIGHBORS["scoring_epochs"],
                     "features": "unit",
                 },
             },
+            attacks=ATTACKS,
         )
 
     def _model(self) -> str:

@@ -33,6 +33,8 @@ class PAR(CleanUp):
     name = "par"
     reference = True
 
+    trusted_size: int = 250_000
+    clean_up_lr_scale: float = 0.06
     tau: float = 2.15
     weight: float = 1.0
 

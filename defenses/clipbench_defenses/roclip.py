@@ -29,8 +29,8 @@ class RoCLIP:
         match_every: every how many epochs images are matched with captions of the pool (K of the
             paper), the first time in epoch K; 1: in every epoch.
         pool_size: caption features in the pool; None: 2% of the pairs, at least 256.
-        cross_aug: in other epochs, CLIP loss between crossed views, as the authors' code does;
-            twice the work.
+        cross_aug: in other epochs, CLIP loss between crossed views, as SafeCLIP's code has it;
+            twice the work. RoCLIP's own code takes one augmented view.
     """
 
     match_every: int = 2

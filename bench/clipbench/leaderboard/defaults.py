@@ -24,7 +24,7 @@ _KINDS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": 
 def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
     """Return what gives the parameters that a plugin has when nobody sets them.
 
-    Those of a defense are what the recipes of all data sets of the results agree in, so that a
+    Those of an attack or a defense are what the recipes of all data sets of the results agree in, so that a
     label names what a person chose and not the recipe.
     """
     data = {
@@ -37,8 +37,8 @@ def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
     def defaults(kind: str, name: str) -> dict[str, Any] | None:
         if (kind, name) not in known:
             found = _defaults(_KINDS[kind], name)
-            if found is not None and kind == "defense":
-                found |= _agreed([recipe.get(name, {}) for recipe in recipes])
+            if found is not None and kind != "data":
+                found |= _agreed([recipe[kind].get(name, {}) for recipe in recipes])
             known[kind, name] = found
         return known[kind, name]
 
@@ -53,8 +53,11 @@ def _defaults(kind: Kind, name: str) -> dict[str, Any] | None:
         return None
 
 
-def _recipe(name: str, parameters: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """Return what a data set sets of each defense; nothing where it can't be said here.
+_Parameters = Mapping[str, Mapping[str, Any]]  # by the name of a plugin
+
+
+def _recipe(name: str, parameters: Mapping[str, Any]) -> Mapping[str, _Parameters]:
+    """Return what a data set sets of each attack and defense; nothing where it can't be said here.
 
     A recipe may depend on the size of the set, so numbers are those of the result. What must be
     given is a place that is nowhere.
@@ -64,10 +67,11 @@ def _recipe(name: str, parameters: Mapping[str, Any]) -> Mapping[str, Mapping[st
             cls = registry.load("dataset", Spec(name))
             must = dict.fromkeys(registry.required(cls), _NOWHERE)
             safe = {k: v for k, v in parameters.items() if isinstance(v, (bool, int, float))}
-            recipe = registry.build("dataset", {**must, **safe, "name": name}).recipe().defenses
-            return {defense: _without_train(found) for defense, found in recipe.items()}
+            recipe = registry.build("dataset", {**must, **safe, "name": name}).recipe()
+            defenses = {one: _without_train(found) for one, found in recipe.defenses.items()}
+            return {"attack": dict(recipe.attacks), "defense": defenses}
     except REFUSALS:
-        return {}
+        return {"attack": {}, "defense": {}}
 
 
 def _without_train(parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def _layer(config: RunConfig, metrics: Sequence[Mapping[str, Any]]) -> dict[str,
         "poisons": config.poisons,
         "seed": config.seed,
     }
-    attack = _spec("attack", config.attack)
+    attack = _spec("attack", config.attack, _assumed_attack(config, amount))
     data = _spec("dataset", config.data, _assumed_data(config, attack, amount))
     layer: dict[str, Any] = {"data": data, "attack": (attack,), "on_error": config.on_error}
     if config.trusted is not None:
@@ -108,6 +108,16 @@ def _layer(config: RunConfig, metrics: Sequence[Mapping[str, Any]]) -> dict[str,
     given = {"rate": config.rate_text and (config.rate_text,), "poisons": config.poisons}
     layer |= {key: value for key, value in given.items() if value is not None}
     return {key: value for key, value in layer.items() if value not in ((), "fail")}
+
+
+def _assumed_attack(
+    config: RunConfig, amount: Mapping[str, Any]
+) -> Mapping[str, Any] | None:
+    """Return what the parameters of the attack are if none is given; None: some must be."""
+    try:
+        return resolve(data=config.data, attack=config.attack["name"], **amount).attack_parameters
+    except BadInput:
+        return None
 
 
 def _assumed_data(
