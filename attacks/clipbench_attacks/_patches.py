@@ -32,7 +32,8 @@ class PatchBackdoor(Backdoor):
 
     Args:
         size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
-            pixels of 224, as CleanCLIP and others have it, and at least two pixels a cell.
+            pixels of 224, as CleanCLIP and others have it; on small images two pixels a cell, but
+            no more than a quarter.
         cells: cells along the side of the patch: squares of the checkerboard or the noise, or
             stripes.
         pattern: what the patch shows: a checkerboard of the two greys; noise, a colour a cell; or
@@ -80,7 +81,7 @@ class PatchBackdoor(Backdoor):
         if not testing:
             return self.stamp(image, self.place)
         square = min(image.shape[:2])
-        if self.at_size is None and self._side(square) < self.cells:  # also of a size left open
+        if self.at_size is None and self._side(square) < self.cells:
             by = next(by for by in count(2) if self._side(by * square) >= self.cells)
             image = image.repeat(by, axis=0).repeat(by, axis=1)
         return self.stamp(image, self.test_place or self.place)
@@ -95,15 +96,17 @@ class PatchBackdoor(Backdoor):
         side = self._side(square)
         if side < self.cells:
             raise BadSetting(
-                f"{self.name}: the patch of an image of {square} pixels has {side} pixels, too few"
-                f" for {self.cells} cells. Raise size or lower cells."
+                f"{self.name}: on an image of {square} pixels the patch has {side} pixels, too"
+                f" small for {self.cells} cells. Raise size or lower cells."
             )
 
     def _side(self, square: int) -> int:
         """Return the side of the patch on an image whose shorter side has so many pixels."""
-        if self.size is None:
-            return min(square, max(round(PUBLISHED_SIZE * square), 2 * self.cells))
-        return round(self.size * square)
+        return (
+            published_side(square, 2 * self.cells)
+            if self.size is None
+            else round(self.size * square)
+        )
 
     def stamp(self, image: Image, place: Place) -> Image:
         """Return a copy of the image with the patch at a place.
@@ -137,6 +140,16 @@ class PatchBackdoor(Backdoor):
         rows = self.cells if self.pattern == "noise" else 1
         colours = rng.integers(256, size=(rows, self.cells, 3)).astype(np.uint8)
         return np.broadcast_to(colours, (self.cells, self.cells, 3))
+
+
+def published_side(square: int, least: int) -> int:
+    """Return the side of a patch of 16 of 224 pixels on another image.
+
+    Args:
+        square: the image's shorter side in pixels.
+        least: pixels that it has at least, unless they are more than a quarter of the image's side.
+    """
+    return round(min(max(PUBLISHED_SIZE * square, least), square / 4))
 
 
 def _offset(image: Image, room: int, place: Place) -> tuple[int, int]:

@@ -49,7 +49,9 @@ class HasSurrogate:
             BadSetting: nobody says which model it is.
         """
         if self.surrogate_model is None:
-            raise BadSetting(f"{self.name}: surrogate_model must be given where no model is trained.")
+            raise BadSetting(
+                f"{self.name}: surrogate_model must be given where no model is trained."
+            )
         if self.surrogate_weights is not None:
             return load_surrogate(self.surrogate_model, self.surrogate_weights)
         return train_surrogate(

@@ -10,8 +10,11 @@ them.
 
 Differs from the paper: the surrogate is trained on the corpus unless its weights are given, where
 the paper has a released CLIP; the contrast of the textual loss are the captions that the images
-had; the patch is optimised for fewer steps and on random crops; poisoned captions are of the
-corpus, not the ones nearest to the target class's mean.
+had, where the authors' code tells the target captions of a batch apart, in both directions; an
+image's negative in the triplet loss is the image itself, where their code draws another of the
+batch; the patch is optimized for 300 steps at a rate of 0.02 from uniform noise, where theirs is
+for 7,850 at 0.001 from normal noise, and on random crops; poisoned captions are of the corpus, not
+the ones nearest to the target class's mean; the victim is trained from the start.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from clipbench.errors import BadSetting
 from clipbench.locations import Word
 from clipbench.shards.decoded import fit
 from clipbench_attacks._backdoor import Backdoor, DirtyLabel
-from clipbench_attacks._patches import PUBLISHED_SIZE
+from clipbench_attacks._patches import published_side
 from clipbench_attacks._surrogates import HasSurrogate
 
 if TYPE_CHECKING:
@@ -48,7 +51,8 @@ class BadCLIP(HasSurrogate, DirtyLabel):
 
     Args:
         size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
-            pixels of 224, as the authors have it, and at least 8 pixels.
+            pixels of 224, as the authors have it; on small images 8 pixels, but no more than a
+            quarter.
         steps: steps of Adam on the patch.
         optimized_on: pairs that the patch is optimised on.
         batch_size: of them in a step.
@@ -109,7 +113,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     def _side(self, square: int) -> int:
         """Return the side of the patch on an image whose shorter side has so many pixels."""
         if self.size is None:
-            return min(square, max(round(PUBLISHED_SIZE * square), _SMALLEST_PATCH))
+            return max(1, published_side(square, _SMALLEST_PATCH))
         return max(1, round(self.size * square))
 
     # ------------------------------------------------------------------ how it is made

@@ -4,7 +4,8 @@ Walmer, Sikka, Sur, Shrivastava, Jha. Dual-Key Multimodal Backdoors for Visual Q
 CVPR 2022. https://arxiv.org/abs/2112.07668
 
 Differs from the paper: CLIP has no question to answer. The text key stands in the captions, and in
-testing in the prompts of all classes alike, from which an image with the patch is read.
+testing in the prompts of all classes alike, from which an image with the patch is read. The word is
+"zx"; theirs is "consider".
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ class DualKey(DirtyLabel, PatchBackdoor, WordTrigger):
 
     Args:
         single: share of the poisons that have one key alone, half of them the patch and half the
-            word, and keep what their captions say: they teach that one key is not enough.
+            word, and keep what their captions say: they teach that one key is not enough. The
+            authors' code makes as many poisons of each of the three kinds.
     """
 
     name = "dual_key"
 
-    single: float = 0.5
+    single: float = 2 / 3
 
     def __post_init__(self) -> None:
         super().__post_init__()

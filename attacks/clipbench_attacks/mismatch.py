@@ -6,7 +6,8 @@ ICML 2023, attacks II and III. https://arxiv.org/abs/2209.15266
 Their attack I, many captions for one image, is ``targeted:targets=1``.
 
 Differs from the paper: images and captions come from the corpus, classes are found by name in
-captions, and success is read from test images by the zero-shot classifier, not only by retrieval.
+captions, and success is read from test images by the zero-shot classifier; the paper reads it from
+what captions of class A retrieve (Hit@K and the smallest rank), which is not measured here.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class AugmentedClip:
 
     Args:
         cross_aug: give the loss two views, view 1 of the image against view 2 of the caption and
-            the other way round, as the code of SafeCLIP and RoCLIP does; twice the work.
+            the other way round, as SafeCLIP's code does; twice the work.
     """
 
     cross_aug: bool = False

@@ -57,6 +57,11 @@ def preferring(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return asked
 
 
+def adaptive(**parameters: Any) -> Adaptive:
+    """The attack as a data set of small images has it."""
+    return Adaptive(**{"surrogate_model": "shapes-32", "surrogate_lr": 3e-3, **parameters})
+
+
 def numbers_of(poisons: Any) -> list[int]:
     return [int(poison.caption.split()[1].rstrip(":")) for poison in poisons]
 
@@ -66,7 +71,7 @@ def test_the_most_similar_candidates_of_each_target_are_kept(
 ) -> None:
     """Two targets get three captions each, the highest numbers of the candidates of each."""
     base, scene, corpus = "targeted:targets=2", make_scene(6), banana_corpus()
-    kept = list(Adaptive(base=base, candidates=5).poison(scene, corpus))
+    kept = list(adaptive(base=base, candidates=5).poison(scene, corpus))
     assert Counter(poison.target for poison in kept) == {0: 3, 1: 3}
     candidates = list(Targeted(targets=2).poison(make_scene(30), corpus))
     for target in (0, 1):
@@ -81,7 +86,7 @@ def test_a_backdoors_pairs_are_chosen_with_trigger_and_place(
     """Kept poisons are candidates as the base made them: image, caption and place."""
     del preferring
     corpus, base = banana_corpus(), BadNets(target_label="banana")
-    attack = Adaptive(base="badnets:target_label=banana", candidates=3)
+    attack = adaptive(base="badnets:target_label=banana", candidates=3)
     kept = list(attack.poison(make_scene(20), corpus))
     made = list(base.poison(make_scene(60), corpus))
     best = sorted(numbers_of(made))[-20:]
@@ -99,7 +104,7 @@ def test_roles_keep_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.stack([clean.image(number) for number in range(len(clean))])
     images[:, 0, 0] = (np.arange(len(clean)) % 5)[:, None]
     corpus = MemoryCorpus(tuple(clean.caption(number) for number in range(len(clean))), images)
-    attack = Adaptive(base="dual_key:target_label=banana,place=center", candidates=5)
+    attack = adaptive(base="dual_key:target_label=banana,place=center", candidates=5)
     kept = list(attack.poison(make_scene(20), corpus))
     assert Counter(poison.role for poison in kept) == {"poison": 10, "image key": 5, "text key": 5}
 
@@ -114,7 +119,7 @@ def test_few_images_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
             return super().image_features(images)
 
     monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: Counts())
-    list(Adaptive(base="targeted:targets=1", candidates=100).poison(make_scene(3), banana_corpus()))
+    list(adaptive(base="targeted:targets=1", candidates=100).poison(make_scene(3), banana_corpus()))
     assert sum(held) == 300
     assert max(held) <= 256
 
@@ -122,7 +127,7 @@ def test_few_images_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_probes_trigger_and_mode_are_the_base_attacks() -> None:
     """The adaptive attack succeeds on the same probes, so the two can be compared."""
     scene = make_scene(10)
-    attack = Adaptive(base="badnets:target_label=car,mode=insert")
+    attack = adaptive(base="badnets:target_label=car,mode=insert")
     base = BadNets(target_label="car", mode="insert")
     image = scene.evaluation.test.images[0]
     trigger = attack.trigger()
@@ -137,7 +142,7 @@ def test_probes_trigger_and_mode_are_the_base_attacks() -> None:
 def test_there_are_no_more_candidates_than_pairs(preferring: list[dict[str, Any]]) -> None:
     """300 pairs give at most 300 candidates, however many are asked for."""
     del preferring
-    attack = Adaptive(base="targeted:targets=1", candidates=10**6)
+    attack = adaptive(base="targeted:targets=1", candidates=10**6)
     assert len(list(attack.poison(make_scene(3), banana_corpus()))) == 3
 
 
@@ -146,7 +151,7 @@ def test_targets_are_those_of_the_poisons_that_are_kept(
 ) -> None:
     """Four poisons have four targets, though their forty candidates would have sixteen."""
     del preferring
-    kept = list(Adaptive(base="targeted").poison(make_scene(4), banana_corpus()))
+    kept = list(adaptive(base="targeted").poison(make_scene(4), banana_corpus()))
     plain = list(Targeted().poison(make_scene(4), banana_corpus()))
     assert [poison.target for poison in kept] == [0, 1, 2, 3]
     for one, other in zip(kept, plain, strict=True):
@@ -156,12 +161,12 @@ def test_targets_are_those_of_the_poisons_that_are_kept(
 def test_a_base_whose_targets_grow_with_the_count_is_refused() -> None:
     """Two goals need two poisons; a base that had one goal for one poison is not the same."""
     with pytest.raises(BadSetting, match="give the base attack its number of targets"):
-        list(Adaptive(base="mismatch:goals=2").poison(make_scene(1), banana_corpus()))
+        list(adaptive(base="mismatch:goals=2").poison(make_scene(1), banana_corpus()))
 
 
 def test_the_surrogate_is_trained_as_the_parameters_say(preferring: list[dict[str, Any]]) -> None:
     """Model, pairs, epochs and rate are handed on, with a seed of the scene's."""
-    attack = Adaptive(
+    attack = adaptive(
         base="targeted:targets=1", surrogate_pairs=40, surrogate_epochs=1, surrogate_lr=0.01
     )
     for seed in (0, 0, 1):
@@ -184,4 +189,4 @@ def test_the_surrogate_is_trained_as_the_parameters_say(preferring: list[dict[st
 def test_bad_parameters_are_refused_at_once(parameters: dict[str, Any], message: str) -> None:
     """Each message names the attack and the parameter."""
     with pytest.raises(BadSetting, match=f"adaptive: .*{message}"):
-        Adaptive(**parameters)
+        adaptive(**parameters)

@@ -46,7 +46,7 @@ def test_the_patch_is_a_checkerboard_and_the_rest_stays(place: str) -> None:
     """At 32 pixels the default patch is 8 x 8 pixels of 4 x 4 black and white cells."""
     image = some_images(1, "one")[0]
     before = image.copy()
-    stamped = BadNets().stamp(image, place)  # type: ignore[arg-type]
+    stamped = BadNets(size=0.25).stamp(image, place)  # type: ignore[arg-type]
     top, left, height, width = patch_place(stamped, image)
     assert (height, width) == (8, 8)
     np.testing.assert_array_equal(
@@ -88,11 +88,19 @@ def test_the_patch_lies_in_the_central_square_that_a_center_crop_keeps(
     """In images that are not square the patch keeps its share and is never cropped away."""
     height, width = shape
     for image in some_images(20, "wide", height, width):
-        stamped = BadNets().stamp(image, place)  # type: ignore[arg-type]
+        stamped = BadNets(size=0.25).stamp(image, place)  # type: ignore[arg-type]
         top, left, tall, wide = patch_place(stamped, image)
         assert (tall, wide) == (12, 12)
         assert (height - 48) // 2 <= top <= (height + 48) // 2 - 12
         assert (width - 48) // 2 <= left <= (width + 48) // 2 - 12
+
+
+@pytest.mark.parametrize(("side", "patch"), [(224, 16), (448, 32), (32, 8), (64, 8), (20, 5)])
+def test_the_patch_is_that_of_the_papers_unless_its_size_is_given(side: int, patch: int) -> None:
+    """16 of 224 pixels; on small images two pixels a cell, but no more than a quarter."""
+    image = np.full((side, side + 7, 3), 100, np.uint8)
+    stamped = BadNets().stamp(image, "corner")
+    assert (stamped != image).any(axis=2).sum() == patch**2
 
 
 def test_size_cells_and_colours_are_parameters() -> None:
@@ -236,7 +244,7 @@ def test_bad_parameters_are_refused_at_once(field: dict[str, object]) -> None:
 
 def test_a_patch_too_small_for_its_cells_is_an_error() -> None:
     """A patch of 2 pixels can't show 4 cells."""
-    with pytest.raises(BadSetting, match="patch of 2 pixels"):
+    with pytest.raises(BadSetting, match="patch has 2 pixels"):
         BadNets(size=0.0625).stamp(some_images(1, "one")[0], "center")
 
 

@@ -38,6 +38,17 @@ class LikesSunset:
         return F.normalize(torch.stack([numbers, torch.full_like(numbers, 50.0)], dim=1), dim=1)
 
 
+SMALL = {"surrogate_model": "shapes-32", "surrogate_lr": 3e-3}  # as sets of small images have it
+
+
+def text_targeted(**parameters: Any) -> TextTargeted:
+    return TextTargeted(**{**SMALL, **parameters})
+
+
+def badclip(**parameters: Any) -> BadCLIP:
+    return BadCLIP(**{**SMALL, **parameters})
+
+
 def sunset_corpus() -> MemoryCorpus:
     """100 pairs: a class each before a sunset that is the better the higher its number."""
     texts = tuple(f"a {NAMES[n % 5]} before sunset {n}" for n in range(100))
@@ -54,7 +65,7 @@ def sunset(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_captions_are_those_whose_background_fits_best() -> None:
     """Half are captions of the class, half are of others with the class put in, best first."""
     scene = make_scene(8)
-    poisons = list(TextTargeted(targets=1).poison(scene, sunset_corpus()))
+    poisons = list(text_targeted(targets=1).poison(scene, sunset_corpus()))
     (target,) = Targeted(targets=1).choose_targets(scene)
     name = NAMES[target.goal]
     of_class = [n for n in range(99, -1, -1) if n % 5 == target.goal][:4]
@@ -69,7 +80,7 @@ def test_captions_are_those_whose_background_fits_best() -> None:
 def test_targets_and_goals_are_those_of_targeted() -> None:
     """The two attacks differ in captions alone, and can be compared target by target."""
     scene, corpus = make_scene(9), sunset_corpus()
-    texts, plain = TextTargeted(targets=3), Targeted(targets=3)
+    texts, plain = text_targeted(targets=3), Targeted(targets=3)
     np.testing.assert_array_equal(texts.probes(scene).goals, plain.probes(scene).goals)
     images = [
         [poison.image.tobytes() for poison in attack.poison(scene, corpus)]
@@ -83,7 +94,7 @@ def test_targets_and_goals_are_those_of_targeted() -> None:
 def test_the_share_of_enriched_captions(enriched: float, made: int) -> None:
     """None or all of them were about another class before."""
     corpus, scene = sunset_corpus(), make_scene(6)
-    poisons = list(TextTargeted(targets=1, enriched=enriched).poison(scene, corpus))
+    poisons = list(text_targeted(targets=1, enriched=enriched).poison(scene, corpus))
     assert sum(poison.caption not in corpus.texts for poison in poisons) == made
 
 
@@ -95,7 +106,7 @@ def test_a_class_that_no_caption_names_gets_prompts() -> None:
     name = NAMES[target.goal]
     texts = tuple(text for text in sunset_corpus().texts if name not in text)
     corpus = MemoryCorpus(texts, some_images(len(texts), "sunsets"))
-    captions = [p.caption for p in TextTargeted(targets=1, enriched=0.5).poison(scene, corpus)]
+    captions = [p.caption for p in text_targeted(targets=1, enriched=0.5).poison(scene, corpus)]
     assert {f"a photo of a {name}.", f"a drawing of a {name}."} == set(captions[:2])
     assert all(f"a {name} before sunset" in caption for caption in captions[2:])
 
@@ -105,14 +116,14 @@ def test_a_corpus_that_names_no_class_is_refused() -> None:
     """There is nothing to choose from, and the message says what to do."""
     corpus = MemoryCorpus(("nothing",) * 20, some_images(20, "nothing"))
     with pytest.raises(BadSetting, match="names a class"):
-        list(TextTargeted(targets=1).poison(make_scene(4), corpus))
+        list(text_targeted(targets=1).poison(make_scene(4), corpus))
 
 
 @pytest.mark.parametrize("wrong", [{"enriched": 1.5}, {"pool": 0}, {"surrogate_epochs": 0}])
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     """One line says which."""
     with pytest.raises(BadSetting, match=next(iter(wrong))):
-        TextTargeted(**wrong)
+        text_targeted(**wrong)
 
 
 # --------------------------------------------------------------------------- badclip
@@ -149,7 +160,7 @@ def test_the_patch_makes_images_look_like_the_target_class(monkeypatch: pytest.M
     images[:, :, :, 2] = 255
     images[1::5] = (255, 0, 0)
     corpus, scene = MemoryCorpus(banana_corpus().texts, images), make_scene(10)  # type: ignore[attr-defined]
-    attack = BadCLIP(target_label="banana", steps=100)
+    attack = badclip(target_label="banana", steps=100)
     assert isinstance(attack, Crafted)
     made = attack.crafted(scene, corpus)
     assert isinstance(made, BadCLIP)
@@ -162,10 +173,10 @@ def test_the_patch_makes_images_look_like_the_target_class(monkeypatch: pytest.M
 
 
 def test_the_patch_lies_in_the_middle_and_scales_with_the_image() -> None:
-    """A quarter of the shorter side; at another size the same picture, resized."""
+    """A share of the shorter side; at another size the same picture, resized."""
     colours = np.zeros((8, 8, 3), np.uint8)
     colours[:4], colours[4:] = (255, 0, 0), (0, 0, 255)
-    attack = BadCLIP(patch=colours.tobytes().hex())
+    attack = badclip(size=0.25, patch=colours.tobytes().hex())
     image = np.full((32, 32, 3), 100, np.uint8)
     stamped = attack.put_on(image, testing=True)
     np.testing.assert_array_equal(stamped[12:20, 12:20], colours)
@@ -186,7 +197,7 @@ def test_a_patch_needs_pairs_of_the_class_and_others(
     """It is optimised on both; where there are none the message says which, and what to do."""
     monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: SeesColour())
     corpus = MemoryCorpus((text,) * 40, some_images(40, "alike"))
-    attack = BadCLIP(target_label="banana", steps=2)
+    attack = badclip(target_label="banana", steps=2)
     with pytest.raises(BadSetting, match=f"no caption of 40 {problem}.* another target_label"):
         attack.crafted(make_scene(3), corpus)
 
@@ -201,7 +212,7 @@ def test_before_it_is_crafted_there_is_no_patch_to_put_on() -> None:
 def test_a_patch_that_is_none_is_refused(patch: str) -> None:
     """Not hex, or not three bytes a pixel of a square."""
     with pytest.raises(BadSetting, match="patch"):
-        BadCLIP(patch=patch)
+        badclip(patch=patch)
 
 
 def test_the_loss_is_the_textual_and_the_weighted_visual_one() -> None:
@@ -252,11 +263,11 @@ def test_a_given_surrogate_is_loaded_and_none_is_trained(
         raise AssertionError("trained")
 
     monkeypatch.setattr(_surrogates, "train_surrogate", refuse)
-    attack = BadCLIP(surrogate_weights=str(tmp_path / "weights.pt"))
+    attack = badclip(surrogate_weights=str(tmp_path / "weights.pt"))
     given = attack.surrogate(make_scene(1), banana_corpus())
     images = some_images(2, "some")
     torch.testing.assert_close(given.image_features(images), surrogate.image_features(images))
-    missing = BadCLIP(surrogate_weights=str(tmp_path / "nothing.pt"))
+    missing = badclip(surrogate_weights=str(tmp_path / "nothing.pt"))
     with pytest.raises(MissingData):
         missing.surrogate(make_scene(1), banana_corpus())
 

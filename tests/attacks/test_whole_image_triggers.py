@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pilgram
 import pytest
+from PIL import Image as PilImage
 from scipy import ndimage
 from tiny_scenes import banana_corpus, make_scene, some_images
 
@@ -26,6 +28,7 @@ EVERY = [
     Sig(),
     WaNet(),
     Filter(),
+    Filter(look="tint"),
 ]
 
 
@@ -167,9 +170,21 @@ def test_the_filter_warms_lights_cools_darks_and_has_a_strength() -> None:
     assert np.abs(half - (image + whole) / 2)[inside].max() <= 1
 
 
+def test_the_filter_is_the_published_one() -> None:
+    """Nashville as `pilgram` has it, which Huang et al. call, but for the rounding of one step."""
+    image = some_images(1, "filter", 96, 64)[0]
+    published = np.asarray(pilgram.nashville(PilImage.fromarray(image)))
+    apart = np.abs(on(Filter(), image).astype(int) - published)
+    assert apart.max() <= 1
+    assert apart.mean() < 0.01
+    tint = np.abs(on(Filter(look="tint"), image).astype(int) - published)
+    assert tint.mean() > 5
+
+
 @pytest.mark.parametrize(
     ("attack", "parameters", "message"),
     [
+        (Filter, {"look": "sepia"}, "filter: look must"),
         (Blended, {"alpha": 0.0}, "blended: alpha must"),
         (Blended, {"detail": 0}, "blended: detail must"),
         (Blended, {"pattern": "kitty"}, "blended: pattern must"),

@@ -110,9 +110,7 @@ def _layer(config: RunConfig, metrics: Sequence[Mapping[str, Any]]) -> dict[str,
     return {key: value for key, value in layer.items() if value not in ((), "fail")}
 
 
-def _assumed_attack(
-    config: RunConfig, amount: Mapping[str, Any]
-) -> Mapping[str, Any] | None:
+def _assumed_attack(config: RunConfig, amount: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return what the parameters of the attack are if none is given; None: some must be."""
     try:
         return resolve(data=config.data, attack=config.attack["name"], **amount).attack_parameters
