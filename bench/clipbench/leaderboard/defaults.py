@@ -24,8 +24,8 @@ _KINDS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": 
 def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
     """Return what gives the parameters that a plugin has when nobody sets them.
 
-    Those of an attack or a defense are what the recipes of all data sets of the results agree in, so that a
-    label names what a person chose and not the recipe.
+    Those of an attack or a defense are what the recipes of all data sets of the results agree in,
+    so that a label names what a person chose and not the recipe.
     """
     data = {
         canonical([result["data"][part] for part in ("name", "parameters")]): result["data"]
