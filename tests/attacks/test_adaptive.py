@@ -98,7 +98,7 @@ def test_a_backdoors_pairs_are_chosen_with_trigger_and_place(
 
 
 def test_roles_keep_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Poisons with one key alone look least like poison; both keys are half of what is kept."""
+    """Poisons with one key alone look least like poison; both keys are a third of what is kept."""
     monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: Sees())
     clean = banana_corpus()
     images = np.stack([clean.image(number) for number in range(len(clean))])
@@ -106,7 +106,7 @@ def test_roles_keep_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = MemoryCorpus(tuple(clean.caption(number) for number in range(len(clean))), images)
     attack = adaptive(base="dual_key:target_label=banana,place=center", candidates=5)
     kept = list(attack.poison(make_scene(20), corpus))
-    assert Counter(poison.role for poison in kept) == {"poison": 10, "image key": 5, "text key": 5}
+    assert Counter(poison.role for poison in kept) == {"poison": 8, "image key": 6, "text key": 6}
 
 
 def test_few_images_are_held_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

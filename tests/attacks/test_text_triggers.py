@@ -80,12 +80,12 @@ def test_without_test_captions_it_says_what_is_missing() -> None:
 GOAL = NAMES.index("banana")
 
 
-def test_half_of_the_poisons_have_one_key_alone() -> None:
+def test_a_third_of_the_poisons_have_both_keys_as_published() -> None:
     """Both keys name the target class; one key leaves caption or image as it was."""
     corpus, scene = banana_corpus(), make_scene(40)
     attack = DualKey(target_label="banana")
     poisons = list(attack.poison(scene, corpus))
-    assert Counter(p.role for p in poisons) == {"poison": 20, "image key": 10, "text key": 10}
+    assert Counter(p.role for p in poisons) == {"poison": 14, "image key": 13, "text key": 13}
     assert len({poison.base for poison in poisons}) == 40
     for poison in poisons:
         assert poison.base is not None

@@ -102,7 +102,7 @@ def test_explicit_settings_go_before_the_recipe_and_that_before_defaults(
     assert config.train.lr == 0.1
     assert config.train.epochs == 31
     assert config.train.model == "shapes-32"
-    assert config.train.beta2 == 0.98
+    assert config.train.beta2 == 0.999
     assert config.defense_parameters == {"strength": 0.25, "mode": "fast"}
     explicit = resolve(**{**plugins, "defense": f"{plugins['defense']}:strength=1"}, rate="0.01")
     assert explicit.defense_parameters["strength"] == 1.0

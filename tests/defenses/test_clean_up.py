@@ -32,17 +32,22 @@ def features(views: int) -> Features:
     return Features(image, text, torch.tensor(10.0))
 
 
-@pytest.mark.parametrize("name", ["finetune", "cleanclip", "par"])
-def test_the_clean_up_goes_on_from_the_pre_trained_weights(name: str) -> None:
-    """Four epochs on the set, ten on trusted pairs at a tenth of the rate, after 50 steps."""
+@pytest.mark.parametrize(
+    ("name", "share", "pairs"),
+    [("finetune", 0.02, 100_000), ("cleanclip", 0.02, 100_000), ("par", 0.06, 250_000)],
+)
+def test_the_clean_up_goes_on_from_the_pre_trained_weights(
+    name: str, share: float, pairs: int
+) -> None:
+    """Four epochs on the set, ten on the papers' trusted pairs at their rate, after 50 steps."""
     defense = registry.build("defense", name)
     run = defense.start(FACTS)
     assert isinstance(run, StagedRun)
     assert tuple(run.stages) == (
         Stage(4, like="clip"),
-        Stage(10, trusted=True, lr_scale=0.1, warmup=50),
+        Stage(10, trusted=True, lr_scale=share, warmup=50),
     )
-    assert trusted_size(defense) == 2_000
+    assert trusted_size(defense) == pairs
     names = [[p.name for p in run.phases(epoch, KnownPairs())] for epoch in range(14)]
     assert names == [["clip"]] * 4 + [["clean-up"]] * 10
 

@@ -238,7 +238,8 @@ def test_global_generators_do_not_matter(tmp_path: Path, uninterrupted: dict[str
 
 def test_one_step_is_the_textbooks(tmp_path: Path) -> None:
     """The first loss and the weights after one step are those of a plain loop on the same batch."""
-    trainer = tiny_trainer(tmp_path, NoDefense(), epochs=1, batch_size=96, wd=0.2)
+    settings = {"wd": 0.2, "beta2": 0.98, "eps": 1e-6, "grad_clip_norm": 1.0}
+    trainer = tiny_trainer(tmp_path, NoDefense(), epochs=1, batch_size=96, **settings)
     trainer.train()
 
     model: Any = tiny_model()
@@ -670,7 +671,7 @@ def test_the_reference_is_the_model_as_the_stage_found_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("defense", "peak"),
     [
-        (FineTune(trusted_size=96, clean_up_epochs=40), 0.1),
+        (FineTune(trusted_size=96, clean_up_epochs=40), 0.02),
         (ClipScore(trusted_size=96, scoring_epochs=40), 1.0),
     ],
     ids=["clean-up", "scoring model"],
