@@ -363,6 +363,14 @@ def test_what_a_power_cut_tore_of_a_run_is_made_again(
     assert numbers(place.result()) == numbers(finished.result())
 
 
+def test_a_look_at_the_plan_leaves_a_torn_result(finished: Place, place: Place) -> None:
+    """Nothing is removed by `--dry-run`; the run that is planned replaces it."""
+    shutil.copytree(finished.folder, place.folder, dirs_exist_ok=True)
+    empty(torn := place.only("runs/*/result.json"))
+    assert place.do("run", *RUN, "--dry-run").status == 0
+    assert torn.read_bytes() == b""
+
+
 def test_a_leaderboard_without_a_sound_result_says_so(finished: Place, place: Place) -> None:
     """A damaged result is a warning beside others; alone it is an error."""
     shutil.copytree(finished.out, place.out)

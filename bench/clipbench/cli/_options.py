@@ -155,15 +155,23 @@ config_option = option(
     help="YAML file with any of these settings, training settings under `train:`; or the name of"
     " one that comes with clipbench: quickstart, main_job (`clipbench list configs`).",
 )
-allow_option = option(
-    "--allow",
-    "allowed",
-    multiple=True,
-    metavar="NAME",
-    envvar=None,
-    show_default="none",
-    help="Code in a file or module, an address or a command that the configuration file may name."
-    " Repeatable.",
+
+
+def allowing(what: str, metavar: str = "NAME") -> Callable[[F], F]:
+    """Return the option for what a file that may be somebody else's may name; `what` is help."""
+    return option(
+        "--allow",
+        "allowed",
+        multiple=True,
+        metavar=metavar,
+        envvar=None,  # each is named by whoever starts the command
+        show_default="none",
+        help=f"{what} Repeatable.",
+    )
+
+
+allow_option = allowing(
+    "Code in a file or module, an address or a command that the configuration file may name."
 )
 out_option = option(
     "--out",

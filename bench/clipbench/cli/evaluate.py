@@ -44,15 +44,9 @@ from clipbench.visible import visible
     show_default="none",
     help="Ledger of the poisoned set it was trained on; measures the attack, too.",
 )
-@options.option(
-    "--allow",
-    "allowed",
-    multiple=True,
-    metavar="NAME",
-    envvar=None,
-    show_default="none",
-    help="What the ledger may name beside what is installed: a plugin's file, which must have the"
-    " recorded hash, module:object, a path. Repeatable.",
+@options.allowing(
+    "What the ledger may name beside what is installed: a plugin's file, which must have the"
+    " recorded hash, module:object, a path."
 )
 @options.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @options.cache_option

@@ -32,15 +32,9 @@ if TYPE_CHECKING:
     show_default="none",
     help="Results among which RESULT is an id.",
 )
-@options.option(
-    "--allow",
-    "allowed",
-    multiple=True,
-    metavar="NAME",
-    envvar=None,
-    show_default="none",
-    help="What the result may name beside what is installed: a plugin's file, which must have the"
-    " recorded hash, module:object, an address, a path. Repeatable.",
+@options.allowing(
+    "What the result may name beside what is installed: a plugin's file, which must have the"
+    " recorded hash, module:object, an address, a path."
 )
 @options.option(
     "--data",

@@ -45,15 +45,10 @@ _OF_LEDGERS = ("clean", "evals", "allowed", "whole")  # options that nothing els
     show_default="what the ledger names, if it is known by name",
     help="Test images that the attack knew, where the ledger names their content. Repeatable.",
 )
-@options.option(
-    "--allow",
-    "allowed",
-    multiple=True,
-    metavar="PLUGIN",
-    envvar=None,
-    show_default="none",
-    help="File or module:object of the attack, where it is not installed; a file must have the hash"
-    " that the ledger records.",
+@options.allowing(
+    "File or module:object of the attack, where it is not installed; a file must have the hash that"
+    " the ledger records.",
+    "PLUGIN",
 )
 @options.option(
     "--all",

@@ -67,7 +67,7 @@ def _known(
 
 
 def _is_done(folder: Path, processes: Processes) -> bool:
-    return agreed(processes, processes.is_first and has_result(folder))
+    return agreed(processes, processes.is_first and has_result(folder, clear=True))
 
 
 def _prepared(config: RunConfig, cache: Path, processes: Processes, reporter: Reporter) -> Prepared:

@@ -61,8 +61,12 @@ def _safe(word: str) -> str:
     return _UNSAFE.sub("-", word)[:_LONGEST].strip("-.") or "x"
 
 
-def has_result(folder: Path) -> bool:
-    """Tell whether a run's folder holds its result; one that is cut off is none, and goes.
+def has_result(folder: Path, *, clear: bool = False) -> bool:
+    """Tell whether a run's folder holds its result; one that is cut off is none.
+
+    Args:
+        folder: the run's folder.
+        clear: remove one that is cut off, and say so, for it is about to be made again.
 
     Raises:
         CorruptData: it is whole, and no result.
@@ -73,7 +77,8 @@ def has_result(folder: Path) -> bool:
     try:
         read_result(path)
     except Torn:
-        warnings.warn(f"{path} was cut off, as by a power cut; it is made again", stacklevel=2)
-        path.unlink(missing_ok=True)
+        if clear:
+            warnings.warn(f"{path} was cut off, as by a power cut; it is made again", stacklevel=2)
+            path.unlink(missing_ok=True)
         return False
     return True
