@@ -54,7 +54,7 @@ def scene() -> Scene:
 
 
 def attack_of(name: str) -> Attack:
-    built: Attack = registry.build("attack", name)
+    built: Attack = registry.build("attack", name, DATA.recipe().attacks.get(name))
     return built
 
 

@@ -12,10 +12,12 @@ import click
 from clipbench import registry
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result
+from clipbench.config import NO_ATTACK, resolve
 from clipbench.errors import BadInput, BadSetting, ClipbenchError, MissingData, UnknownName
 from clipbench.named_files import check_picture
 from clipbench.plugins import KINDS, Kind
 from clipbench.settings import TrainSettings
+from clipbench.specs import SpecLike
 from clipbench.visible import visible
 
 if TYPE_CHECKING:
@@ -115,7 +117,10 @@ def _check(name: str, kind: Kind | None, as_json: bool, *, data: str) -> None:
     from clipbench.heldout import HeldOut  # noqa: PLC0415 - brings numpy
 
     held_out = HeldOut.of(spec, ())
-    checks = battery.of_plugin(found, name, held_out.primary, lambda: held_out.targets)
+    tried: SpecLike = name
+    if found == "attack" and name != NO_ATTACK:  # as in a run on these data, whose recipe may say more of it
+        tried = resolve(data=spec, attack=name, poisons=battery.POISONS).attack
+    checks = battery.of_plugin(found, tried, held_out.primary, lambda: held_out.targets)
     if as_json:
         print_json([dataclasses.asdict(check) for check in checks])
     else:

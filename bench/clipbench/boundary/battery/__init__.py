@@ -16,6 +16,7 @@ from clipbench.boundary.battery.defenses import before_training, of_defense
 from clipbench.boundary.battery.metrics import before_measuring, of_metric
 from clipbench.contracts import EvaluationSet, Scene
 from clipbench.plugins import Kind
+from clipbench.specs import SpecLike
 
 __all__ = [
     "POISONS",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 
-def of_plugin(kind: Kind, spec: str, scenery: EvaluationSet, held_out: Any) -> list[Check]:
+def of_plugin(kind: Kind, spec: SpecLike, scenery: EvaluationSet, held_out: Any) -> list[Check]:
     """Try any plugin.
 
     Args:
