@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from clipbench import registry
+from clipbench.config import resolve
 from clipbench.contracts import Attack, Crafted, Image, Poison, Probes, Scene, TextProbes
 from clipbench_datasets.shapes import Shapes
 
@@ -54,7 +55,10 @@ def scene() -> Scene:
 
 
 def attack_of(name: str) -> Attack:
-    built: Attack = registry.build("attack", name, DATA.recipe().attacks.get(name))
+    """The attack as a run on these data has it."""
+    count = None if name == "none" else COUNT
+    spec = resolve(data="shapes:size=400", attack=name, poisons=count).attack
+    built: Attack = registry.build("attack", spec)
     return built
 
 
