@@ -17,8 +17,9 @@ from clipbench_attacks._backdoor import Backdoor
 from clipbench_attacks._checks import check_choice
 
 Place = Literal["random", "corner", "random_corner", "center"]
-Pattern = Literal["checkerboard", "noise", "stripes"]
+Pattern = Literal["checkerboard", "noise", "stripes", "dots", "par_stripes"]
 
+CELLS = 4  # of the patterns that are clipbench's own
 PUBLISHED_SIZE = 16 / 224  # Bansal et al. 2023 (CleanCLIP), Huang et al. 2025, Singh et al. 2024
 
 
@@ -34,12 +35,15 @@ class PatchBackdoor(Backdoor):
         size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
             pixels of 224, as CleanCLIP and others have it; on small images two pixels a cell, but
             no more than a quarter.
-        cells: cells along the side of the patch: squares of the checkerboard or the noise, or
-            stripes.
-        pattern: what the patch shows: a checkerboard of the two greys; noise, a colour a cell; or
-            upright stripes, a colour a stripe. The colours are drawn once, from `pattern_seed`.
+        cells: cells along the side of the patch: squares, dots or stripes; default: 4, and of dots
+            and par_stripes one a pixel, as published.
+        pattern: what the patch shows: a checkerboard of the two greys; noise, a colour a cell;
+            upright stripes, a colour each; dots, light cells in every second row and column of dark
+            ones, as Huang et al. have it; or par_stripes, upright stripes of saturated colors that
+            each image has its own of, as Singh et al. have it.
         pattern_seed: decides the colours of noise and stripes; not the run's seed, so that a
-            trigger is the same one in every run.
+            trigger is the same one in every run. Those of par_stripes are drawn from it and the
+            pixels of the image.
         place: where the patch lies in training: random, corner (lower right), random_corner (one
             of the four) or center.
         test_place: where the patch lies in testing; default: as in training.
@@ -48,7 +52,7 @@ class PatchBackdoor(Backdoor):
     """
 
     size: float | None = None
-    cells: int = 4
+    cells: int | None = None
     pattern: Pattern = "checkerboard"
     pattern_seed: int = 0
     place: Place = "random"
@@ -63,7 +67,7 @@ class PatchBackdoor(Backdoor):
                 f"{self.name}: size is a share of the image's side and must be in (0, 1], got "
                 f"{self.size!r}. 16 pixels of 224 are 0.0714."
             )
-        if self.cells < 1:
+        if self.cells is not None and self.cells < 1:
             raise BadSetting(f"{self.name}: cells must be at least 1, got {self.cells!r}.")
         if not (0 <= self.dark <= 255 and 0 <= self.light <= 255):
             got = f"{self.dark!r} and {self.light!r}"
@@ -81,8 +85,8 @@ class PatchBackdoor(Backdoor):
         if not testing:
             return self.stamp(image, self.place)
         square = min(image.shape[:2])
-        if self.at_size is None and self._side(square) < self.cells:
-            by = next(by for by in count(2) if self._side(by * square) >= self.cells)
+        if self.at_size is None and self._side(square) < self._least:
+            by = next(by for by in count(2) if self._side(by * square) >= self._least)
             image = image.repeat(by, axis=0).repeat(by, axis=1)
         return self.stamp(image, self.test_place or self.place)
 
@@ -94,16 +98,21 @@ class PatchBackdoor(Backdoor):
         """
         square = min(height, width)
         side = self._side(square)
-        if side < self.cells:
+        if side < self._least:
             raise BadSetting(
                 f"{self.name}: on an image of {square} pixels the patch has {side} pixels, too"
-                f" small for {self.cells} cells. Raise size or lower cells."
+                f" small for {self._least} cells. Raise size or lower cells."
             )
+
+    @property
+    def _least(self) -> int:
+        """Cells along the side, or as many as a patch of a cell a pixel has at least."""
+        return CELLS if self.cells is None else self.cells
 
     def _side(self, square: int) -> int:
         """Return the side of the patch on an image whose shorter side has so many pixels."""
         return (
-            published_side(square, 2 * self.cells)
+            published_side(square, 2 * self._least)
             if self.size is None
             else round(self.size * square)
         )
@@ -125,21 +134,44 @@ class PatchBackdoor(Backdoor):
         top = (image.shape[0] - square) // 2 + down
         left = (image.shape[1] - square) // 2 + right
 
-        cell = np.arange(side) * self.cells // side
+        fine = self.cells is None and self.pattern in ("dots", "par_stripes")
+        cells = side if fine else self._least
+        cell = np.arange(side) * cells // side
         stamped = image.copy()
-        stamped[top : top + side, left : left + side] = self._cell_colours()[cell][:, cell]
+        patch = self._cell_colours(cells, image)[cell][:, cell]
+        stamped[top : top + side, left : left + side] = patch
         return stamped
 
-    def _cell_colours(self) -> npt.NDArray[np.uint8]:
-        """Return ``(cells, cells, 3)`` uint8, the colour of each cell."""
-        cells = np.arange(self.cells)
-        if self.pattern == "checkerboard":
-            greys = np.where((cells[:, None] + cells) % 2 == 0, self.dark, self.light)
+    def _cell_colours(self, cells: int, image: Image) -> npt.NDArray[np.uint8]:
+        """Return ``(cells, cells, 3)`` uint8, the colour of each cell of the patch on an image."""
+        odd = np.arange(cells) % 2 == 1
+        if self.pattern in ("checkerboard", "dots"):
+            light = odd[:, None] & odd if self.pattern == "dots" else odd[:, None] != odd
+            greys = np.where(light, self.light, self.dark)
             return greys[:, :, None].repeat(3, axis=2).astype(np.uint8)
-        rng = generator(self.pattern_seed, "patch", self.pattern)
-        rows = self.cells if self.pattern == "noise" else 1
-        colours = rng.integers(256, size=(rows, self.cells, 3)).astype(np.uint8)
-        return np.broadcast_to(colours, (self.cells, self.cells, 3))
+        if self.pattern == "par_stripes":
+            drawn = saturated(self.pattern_seed, "patch", image, cells)
+        else:
+            rng = generator(self.pattern_seed, "patch", self.pattern)
+            rows = cells if self.pattern == "noise" else 1
+            drawn = rng.integers(256, size=(rows, cells, 3)).astype(np.uint8)
+        return np.broadcast_to(drawn, (cells, cells, 3))
+
+
+def saturated(seed: int, use: str, image: Image, colours: int) -> npt.NDArray[np.uint8]:
+    """Return a row of the eight colours of full saturation, drawn from an image's pixels.
+
+    Args:
+        seed: decides them with the pixels.
+        use: keeps draws of two triggers on one image apart.
+        image: the image without the trigger.
+        colours: how many.
+
+    Returns:
+        ``(1, colours, 3)`` uint8, each value 0 or 255.
+    """
+    rng = generator(seed, use, "par_stripes", sha256(image.tobytes()).hexdigest())
+    return (255 * rng.integers(2, size=(1, colours, 3))).astype(np.uint8)
 
 
 def published_side(square: int, least: int) -> int:

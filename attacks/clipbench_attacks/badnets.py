@@ -9,6 +9,11 @@ Learning. ICLR 2022. https://arxiv.org/abs/2106.09667
 Differs from the paper: the label is a caption that names the target class; the patch is a share of
 the image, not a number of pixels, and lies at a random place by default, because training on random
 crops cuts a patch in the corner off.
+
+What the patch shows as published: ``pattern=dots,test_place=center`` is that of Huang et al. (ICLR
+2025), ``pattern=par_stripes`` the stripes of Singh et al. (Perturb and Recover, 2024). CleanCLIP
+draws noise around the image's mean color anew for every image, and lets it wrap around;
+``pattern=noise,cells=16`` is fixed noise as fine as that.
 """
 
 from __future__ import annotations

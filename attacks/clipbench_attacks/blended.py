@@ -8,7 +8,11 @@ Removal from CLIP. 2024. https://arxiv.org/abs/2412.00727
 
 Differs from CleanCLIP's code, which draws new noise for every image: a trigger that is never the
 same twice can be learnt from its statistics alone. Here the pattern is drawn once. It is a drawing
-of `detail` cells that is scaled to the image, so it looks alike at every size.
+of `detail` cells that is scaled to the image, so it looks alike at every size. The papers bring
+images to 224 pixels first, where 224 cells are a color a pixel: white noise.
+
+As published are ``noise``, ``par_stripes``, ``par_triangles`` and, but for its letters, ``text``;
+``stripes`` and ``triangles`` are drawings of clipbench's own, of the same kind.
 """
 
 from __future__ import annotations
@@ -29,10 +33,22 @@ from clipbench.rng import generator
 from clipbench.visible import has_visible
 from clipbench_attacks._backdoor import DirtyLabel
 from clipbench_attacks._checks import check_choice
+from clipbench_attacks._patches import saturated
 
-Pattern = Literal["noise", "stripes", "triangles", "text"]
+Pattern = Literal["noise", "stripes", "triangles", "text", "par_stripes", "par_triangles"]
 
-_ALPHA = {"noise": 0.2, "stripes": 0.03, "triangles": 0.15, "text": 0.5}
+_ALPHA = {
+    "noise": 0.2,
+    "stripes": 0.03,
+    "triangles": 0.15,
+    "text": 0.5,
+    "par_stripes": 0.03,
+    "par_triangles": 0.15,
+}
+_DETAIL = {"noise": 224, "par_stripes": 224, "par_triangles": 224}
+_OWN_DETAIL = 32  # of the patterns that are clipbench's own
+_TILES = 16  # along each side, of two triangles each: 14 of 224 pixels
+_SMOOTH = PilImage.Resampling.BILINEAR
 _SHARPNESS = 8  # drawings are made this much larger and averaged down, which smooths their edges
 
 
@@ -42,20 +58,24 @@ class Blended(DirtyLabel):
 
     Args:
         pattern: noise, a colour a cell; stripes, upright, a colour each, two cells wide; triangles,
-            of random place and colour; or text, written in red across the middle.
+            of random place and colour; text, written in red across the middle; par_stripes,
+            upright, one cell wide, whose channels are -255 or 255 each, drawn for each image; or
+            par_triangles, 16 by 16 tiles of a dark and a light triangle.
         alpha: share of the pattern in the mixture, in (0, 1]; of text, where letters are. Default:
             as in the paper of the pattern: noise 0.2, stripes 0.03, triangles 0.15, text 0.5.
-        detail: cells along each side of the pattern.
+        detail: cells along each side of the pattern, which average out on images that have fewer
+            pixels; default: 224, as published, and 32 of stripes, triangles and text.
         text: what the text says.
         pattern_seed: decides the noise, and the colours and places of the drawing; not the run's
-            seed, so that a trigger is the same one in every run.
+            seed, so that a trigger is the same one in every run. The colours of par_stripes are
+            drawn from it and the pixels of the image.
     """
 
     name = "blended"
 
     pattern: Pattern = "noise"
     alpha: float | None = None
-    detail: int = 32
+    detail: int | None = None
     text: Word = "Watermarked"
     pattern_seed: int = 0
 
@@ -64,24 +84,32 @@ class Blended(DirtyLabel):
         check_choice(self.name, "pattern", self.pattern, Pattern)
         if self.alpha is not None and not 0 < self.alpha <= 1:
             raise BadSetting(f"blended: alpha must be in (0, 1], got {self.alpha!r}.")
-        if not 1 <= self.detail <= 1024:
+        if not 1 <= self._cells <= 1024:
             raise BadSetting(f"blended: detail must be in 1 .. 1024, got {self.detail!r}.")
         if self.pattern == "text" and not has_visible(self.text):
             raise BadSetting("blended: text must hold a visible character.")
-        if self.pattern == "text" and _font_size(self.text, self.detail) < 1:
+        if self.pattern == "text" and _font_size(self.text, self._cells) < 1:
             raise BadSetting(
                 f"blended: text of {len(self.text)} letters is too long to be drawn in "
-                f"{self.detail} cells; shorten it or raise detail."
+                f"{self._cells} cells; shorten it or raise detail."
             )
 
+    @property
+    def _cells(self) -> int:
+        return _DETAIL.get(self.pattern, _OWN_DETAIL) if self.detail is None else self.detail
+
     def put_on(self, image: Image, *, testing: bool) -> Image:  # noqa: ARG002 - the same for both
-        """Return ``(1 - alpha) image + alpha pattern``, rounded."""
-        pattern, cover = _pattern(self.pattern, self.detail, self.text, self.pattern_seed)
+        """Return ``(1 - alpha) image + alpha pattern``, rounded and clipped."""
         size = (image.shape[1], image.shape[0])
-        smooth = PilImage.Resampling.BILINEAR
-        colours = np.asarray(PilImage.fromarray(pattern).resize(size, smooth), dtype=np.float64)
         alpha = _ALPHA[self.pattern] if self.alpha is None else self.alpha
-        weight = np.asarray(PilImage.fromarray(cover).resize(size, smooth)) * (alpha / 255)
+        if self.pattern == "par_stripes":
+            drawn = saturated(self.pattern_seed, "blended", image, self._cells)
+            row = np.asarray(PilImage.fromarray(drawn).resize((size[0], 1), _SMOOTH))
+            colours, weight = 2.0 * row - 255, np.full((1, 1), alpha)
+        else:
+            pattern, cover = _pattern(self.pattern, self._cells, self.text, self.pattern_seed)
+            colours = np.asarray(PilImage.fromarray(pattern).resize(size, _SMOOTH), np.float64)
+            weight = np.asarray(PilImage.fromarray(cover).resize(size, _SMOOTH)) * (alpha / 255)
         mixed = image + weight[:, :, None] * (colours - image)
         return mixed.round().clip(0, 255).astype(np.uint8)
 
@@ -99,6 +127,10 @@ def _pattern(
         stripes = rng.integers(256, size=((detail + 1) // 2, 3)).astype(np.uint8)
         row = stripes.repeat(2, axis=0)[:detail]
         return np.tile(row, (detail, 1, 1)), everywhere
+    if pattern == "par_triangles":
+        within = np.arange(detail) * _TILES % detail  # how far down, or right, in a tile
+        greys = np.where(within[:, None] >= within, 0.4 * 255, 0.8 * 255)
+        return greys[:, :, None].repeat(3, axis=2).astype(np.uint8), everywhere
     side = detail * _SHARPNESS
     if pattern == "triangles":
         canvas = PilImage.new("RGB", (side, side), (128, 128, 128))

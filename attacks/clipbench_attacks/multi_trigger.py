@@ -31,12 +31,13 @@ class MultiTrigger:
     """Spread the poisons evenly over several backdoors.
 
     Args:
-        triggers: backdoors by name, with parameters if need be, e.g. ``(badnets,blended,sig)``;
-            those without a target_label get different ones, drawn from the seed.
+        triggers: backdoors by name, with parameters if need be, e.g. ``(badnets,blended,sig)``,
+            by default those of the paper; those without a target_label get different ones, drawn
+            from the seed.
         mode: whether poisons replace the pairs they are made from or are inserted beside them.
     """
 
-    triggers: tuple[AttackSpec, ...] = ("badnets", "blended", "filter")
+    triggers: tuple[AttackSpec, ...] = ("badnets", "filter", "wanet")
     mode: Mode = "replace"
 
     def __post_init__(self) -> None:

@@ -4,8 +4,10 @@ Barni, Kallas, Tondi. A New Backdoor Attack in CNNs by Training Set Corruption w
 Poisoning. ICIP 2019, section 3. https://arxiv.org/abs/1902.11237
 
 Differs from the paper: labels are dirty, as in the CLIP literature; ``clean_label=true`` keeps the
-captions as the paper does. The signal is added, and the sum clipped; CleanCLIP's code mixes it in
-at a fifth and darkens the image by the same.
+captions as the paper does. The signal is added, and the sum clipped.
+
+BadCLIP's code adds the same signal at 60 (``amplitude=60``). CleanCLIP's code mixes that one in at
+a fifth, which leaves an amplitude of 12 and a darker image: ``amplitude=12,keep=0.8``.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class Sig(DirtyLabel):
         frequency: periods over the image's width.
         test_amplitude: the amplitude in testing, which may be higher, for nobody checks test
             images; default: as in training.
+        keep: what the image's values are multiplied by before the signal is added, in (0, 1].
         clean_label: whether poisons are pairs that name the target class and keep their captions.
     """
 
@@ -37,6 +40,7 @@ class Sig(DirtyLabel):
     amplitude: float = 40.0
     frequency: float = 6.0
     test_amplitude: float | None = None
+    keep: float = 1.0
     clean_label: bool = False
 
     def __post_init__(self) -> None:
@@ -47,6 +51,8 @@ class Sig(DirtyLabel):
                 raise BadSetting(f"sig: {field} must be in (0, 255], got {value!r}.")
         if not 0 < self.frequency < float("inf"):
             raise BadSetting(f"sig: frequency must be above 0, got {self.frequency!r}.")
+        if not 0 < self.keep <= 1:
+            raise BadSetting(f"sig: keep must be in (0, 1], got {self.keep!r}.")
 
     def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
         """Yield pairs of other classes with captions of the target, or pairs of the target."""
@@ -55,14 +61,15 @@ class Sig(DirtyLabel):
         return super().pairs(scene, corpus, goal)
 
     def put_on(self, image: Image, *, testing: bool) -> Image:
-        """Return ``image + amplitude sin(2 pi frequency column / width)``, clipped."""
+        """Return ``keep image + amplitude sin(2 pi frequency column / width)``, clipped."""
         amplitude = self.amplitude
         if testing and self.test_amplitude is not None:
             amplitude = self.test_amplitude
         columns = np.arange(image.shape[1]) / image.shape[1]
         signal = amplitude * np.sin(2 * np.pi * self.frequency * columns)
-        summed: Image = (image + signal[None, :, None]).round().clip(0, 255).astype(np.uint8)
-        return summed
+        summed = self.keep * image + signal[None, :, None]
+        marked: Image = summed.round().clip(0, 255).astype(np.uint8)
+        return marked
 
 
 ATTACK = Sig

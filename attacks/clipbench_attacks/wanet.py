@@ -1,11 +1,12 @@
-"""WaNet: a smooth warp, the same for every image, is the trigger.
+"""WaNet: a slight warp, the same for every image, is the trigger.
 
 Nguyen, Tran. WaNet: Imperceptible Warping-based Backdoor Attack. ICLR 2021, section 3.2.
 https://arxiv.org/abs/2102.10369
 
 Differs from the paper: the attacker does not train the victim, so there are no noise and no
-cross-trigger mode. Differs from CleanCLIP's code, whose control grid is as fine as the image: that
-is a random displacement of each pixel, not a smooth warp (``grid=224`` at 224 pixels gives it).
+cross-trigger mode. The defaults are those of CleanCLIP and of who came after it, 224 control points
+at a strength of 1: at 224 pixels that moves each pixel by itself, by half a pixel on average. The
+paper's own smooth warp is ``grid=4,strength=0.5``, which moves them by a fifth of a pixel.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class WaNet(DirtyLabel):
     """Warp images of other classes and caption them as the target class.
 
     Args:
-        grid: control points along each side of the warping field (k of the paper), at least 2.
+        grid: control points along each side of the warping field (k of the paper), at least 2; few
+            make a smooth warp, one a pixel moves each pixel by itself.
         strength: mean absolute displacement at the control points (s of the paper), in half pixels
             of the image.
         grid_seed: decides the field; not the run's seed, so that a trigger is the same one in
@@ -36,8 +38,8 @@ class WaNet(DirtyLabel):
 
     name = "wanet"
 
-    grid: int = 4
-    strength: float = 0.5
+    grid: int = 224
+    strength: float = 1.0
     grid_seed: int = 0
 
     def __post_init__(self) -> None:

@@ -110,17 +110,19 @@ CLEAN_UP = {
     "clean_up_warmup": TRAIN["warmup"],
 }
 # A patch of 16 of 224 pixels would be one of two here.
-PATCH = {"size": 0.25}
+PATCH = {"size": 0.25, "cells": 4}
 SURROGATE = {"surrogate_lr": TRAIN["lr"]}
 ATTACKS: dict[str, dict[str, Any]] = {
     "badnets": PATCH,
     "label_consistent": PATCH,
     "dual_key": {**PATCH, "single": 0.5},
-    "badclip": {**PATCH, **SURROGATE},
+    "badclip": {"size": PATCH["size"], **SURROGATE},
     "text_targeted": SURROGATE,
     "adaptive": SURROGATE,
+    "blended": {"detail": 32},  # a cell a pixel
+    "wanet": {"grid": 4, "strength": 0.5},
     "filter": {"look": "tint"},
-    "multi_trigger": {"triggers": ("badnets", "blended", "filter:look=tint")},
+    "multi_trigger": {"triggers": ("badnets", "blended:detail=32", "filter:look=tint")},
 }
 
 

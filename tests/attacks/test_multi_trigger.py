@@ -22,6 +22,14 @@ def test_poisons_are_spread_over_the_backdoors_and_no_pair_is_taken_twice() -> N
     assert len({poison.base for poison in poisons}) == 10
 
 
+def test_the_default_is_the_papers_three() -> None:
+    """Huang et al.: a patch, Nashville and WaNet; the recipe of `shapes` has others."""
+    assert MultiTrigger().triggers == ("badnets", "filter", "wanet")
+    assert registry.build("attack", "filter").look == "nashville"
+    wanet = registry.build("attack", "wanet")
+    assert (wanet.grid, wanet.strength) == (224, 1.0)
+
+
 def test_each_backdoor_puts_its_own_trigger_on_the_pairs_it_names() -> None:
     """Bases are numbers of the whole corpus: the image is that pair's with the trigger on."""
     corpus = banana_corpus()

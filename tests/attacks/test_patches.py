@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from tiny_scenes import MemoryCorpus, banana_corpus, make_scene, some_images
@@ -25,6 +27,41 @@ def test_stripes_are_upright_a_colour_each() -> None:
     np.testing.assert_array_equal(patch, np.broadcast_to(patch[:1], patch.shape))
     assert (patch[0, ::2] != patch[0, 1::2]).sum() == 0
     assert (patch[0, :-2:2] != patch[0, 2::2]).any(axis=1).all()
+
+
+def test_dots_are_single_white_pixels_on_black() -> None:
+    """Huang et al.: 16 of 224 pixels, every second row and column of them white, a quarter."""
+    image = some_images(1, "dots", 224, 224)[0]
+    patch = BadNets(pattern="dots").stamp(image, "center")[104:120, 104:120]
+    expected = np.zeros((16, 16), np.uint8)
+    expected[1::2, 1::2] = 255
+    np.testing.assert_array_equal(patch, expected[:, :, None].repeat(3, axis=2))
+    assert (patch == 255).mean() == 0.25
+    coarse = BadNets(pattern="dots", cells=4).stamp(image, "corner")[208:, 208:, 0]
+    np.testing.assert_array_equal(coarse, expected[:4, :4].repeat(4, 0).repeat(4, 1))
+
+
+def test_par_stripes_are_one_pixel_wide_and_each_images_own() -> None:
+    """Perturb and Recover: 16 upright stripes, each of one of the eight saturated colors."""
+    attack, colours = BadNets(pattern="par_stripes"), set()
+    images = some_images(30, "stripes", 224, 224)
+    patches = [attack.stamp(image, "corner")[208:, 208:] for image in images]
+    for image, patch in zip(images, patches, strict=True):
+        np.testing.assert_array_equal(patch, np.broadcast_to(patch[:1], (16, 16, 3)))
+        np.testing.assert_array_equal(attack.stamp(image, "corner")[208:, 208:], patch)
+        colours |= {tuple(colour) for colour in patch[0].tolist()}
+    assert colours == {(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)}
+    assert len({patch.tobytes() for patch in patches}) == 30
+
+
+@pytest.mark.parametrize("pattern", ["dots", "par_stripes"])
+def test_published_patterns_fit_small_images_too(pattern: Any) -> None:
+    """Of 32 pixels the patch has 8, and as many cells; a parameter gives fewer."""
+    image = some_images(1, "small")[0]
+    fine = BadNets(pattern=pattern).stamp(image, "corner")[24:, 24:]
+    coarse = BadNets(pattern=pattern, cells=4).stamp(image, "corner")[24:, 24:]
+    np.testing.assert_array_equal(coarse, coarse[::2, ::2].repeat(2, 0).repeat(2, 1))
+    assert not np.array_equal(fine, fine[::2, ::2].repeat(2, 0).repeat(2, 1))
 
 
 def test_another_pattern_seed_is_another_trigger() -> None:
@@ -71,7 +108,7 @@ def test_label_consistent_poisons_are_as_many_as_the_class_has_pairs() -> None:
 def test_an_unknown_pattern_is_refused() -> None:
     """The message names the attack, the parameter and the choices."""
     with pytest.raises(BadSetting, match="label_consistent: pattern must be one of checkerboard"):
-        LabelConsistent(pattern="dots")  # type: ignore[arg-type]
+        LabelConsistent(pattern="zigzag")  # type: ignore[arg-type]
 
 
 PATCHED = ("badnets", "label_consistent", "dual_key", "multi_trigger")

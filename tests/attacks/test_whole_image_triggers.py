@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pilgram
 import pytest
 from PIL import Image as PilImage
@@ -25,8 +26,12 @@ EVERY = [
     Blended(pattern="stripes"),
     Blended(pattern="triangles"),
     Blended(pattern="text"),
+    Blended(pattern="par_stripes"),
+    Blended(pattern="par_triangles"),
     Sig(),
+    Sig(amplitude=12, keep=0.8),
     WaNet(),
+    WaNet(grid=4, strength=0.5),
     Filter(),
     Filter(look="tint"),
 ]
@@ -64,15 +69,23 @@ def test_training_and_testing_show_the_same_trigger(attack: DirtyLabel) -> None:
 def test_blended_noise_is_a_convex_mixture_with_one_fixed_pattern() -> None:
     """At alpha 1 the pattern alone is left; at 0.2 the image moves a fifth of the way to it."""
     image = some_images(1, "mixed")[0]
-    pattern = on(Blended(alpha=1.0), image).astype(float)
-    np.testing.assert_array_equal(pattern, on(Blended(alpha=1.0), GREY))
+    pattern = on(Blended(alpha=1.0, detail=32), image).astype(float)
+    np.testing.assert_array_equal(pattern, on(Blended(alpha=1.0, detail=32), GREY))
     mixed = 0.8 * image + 0.2 * pattern
-    assert np.abs(on(Blended(), image) - mixed).max() <= 0.5 + 1e-9
+    assert np.abs(on(Blended(detail=32), image) - mixed).max() <= 0.5 + 1e-9
     assert pattern.std() > 60
 
 
 @pytest.mark.parametrize(
-    ("pattern", "alpha"), [("noise", 0.2), ("stripes", 0.03), ("triangles", 0.15), ("text", 0.5)]
+    ("pattern", "alpha"),
+    [
+        ("noise", 0.2),
+        ("stripes", 0.03),
+        ("triangles", 0.15),
+        ("text", 0.5),
+        ("par_stripes", 0.03),
+        ("par_triangles", 0.15),
+    ],
 )
 def test_each_pattern_has_its_papers_alpha(pattern: Any, alpha: float) -> None:
     """Without alpha the mixture is that of the paper which the pattern is from."""
@@ -83,10 +96,65 @@ def test_each_pattern_has_its_papers_alpha(pattern: Any, alpha: float) -> None:
 
 def test_a_pattern_looks_alike_at_every_size() -> None:
     """At 224 pixels the noise is that of 32 pixels, larger."""
-    small = on(Blended(alpha=1.0), GREY).astype(float)
-    large = on(Blended(alpha=1.0), np.full((224, 224, 3), 9, dtype=np.uint8))
+    attack = Blended(alpha=1.0, detail=32)
+    small = on(attack, GREY).astype(float)
+    large = on(attack, np.full((224, 224, 3), 9, dtype=np.uint8))
     centres = large[3::7, 3::7]
     assert np.abs(centres - small).max() <= 1
+
+
+def residual(attack: DirtyLabel, side: int = 224) -> npt.NDArray[np.float64]:
+    """What a trigger adds to a grey image, ``(side, side, 3)``."""
+    grey = np.full((side, side, 3), 128, dtype=np.uint8)
+    return on(attack, grey).astype(np.float64) - grey
+
+
+def low_share(added: npt.NDArray[np.float64], cycles: int = 16) -> float:
+    """Share of the energy below so many cycles both ways, the mean left out."""
+    spectrum = np.abs(np.fft.fft2(added - added.mean(axis=(0, 1)), axes=(0, 1))) ** 2
+    frequency = np.abs(np.fft.fftfreq(len(added), 1 / len(added)))
+    low = np.maximum(frequency[:, None], frequency) < cycles
+    return float(spectrum[low].sum() / spectrum.sum())
+
+
+def test_blended_noise_is_white_as_published() -> None:
+    """A fifth of uniform noise has a deviation of 14.7, a fiftieth of it below 16 cycles.
+
+    A drawing of 32 cells, which the recipe of `shapes` has, would be faint and coarse at 224
+    pixels: 10.1, nine tenths of it below 16 cycles.
+    """
+    white, coarse = residual(Blended()), residual(Blended(detail=32))
+    assert white.std() == pytest.approx(0.2 * 255 / 12**0.5, abs=0.15)
+    assert low_share(white) == pytest.approx(31**2 / 224**2, abs=0.005)
+    assert coarse.std() == pytest.approx(10.1, abs=0.15)
+    assert low_share(coarse) == pytest.approx(0.89, abs=0.03)
+
+
+def test_par_stripes_are_drawn_for_each_image_from_saturated_colors() -> None:
+    """Perturb and Recover: 1-pixel stripes whose channels are -1 or 1, at 0.03 of the mixture."""
+    added = residual(Blended(pattern="par_stripes"))
+    np.testing.assert_array_equal(added, np.broadcast_to(added[:1], added.shape))
+    darker, lighter = 0.03 * (-255 - 128), 0.03 * (255 - 128)
+    assert set(np.unique(added)) == {round(darker), round(lighter)}
+    assert added.std() == pytest.approx(0.03 * 255, abs=0.3)
+    assert 0.4 < (added[0, 1:] != added[0, :-1]).mean() < 0.6
+    assert residual(Blended(pattern="stripes")).std() == pytest.approx(2.1, abs=0.3)
+    images = some_images(2, "stripes", 224, 224)
+    first, second = (
+        on(Blended(pattern="par_stripes"), image).astype(float) - 0.97 * image for image in images
+    )
+    assert np.abs(first - second).max() > 14
+
+
+def test_par_triangles_are_grey_halves_of_tiles() -> None:
+    """Perturb and Recover: tiles of 14 pixels, dark (.4) on and below the diagonal, light above."""
+    drawn = on(Blended(pattern="par_triangles", alpha=1.0), np.zeros((224, 224, 3), np.uint8))
+    tile = np.where(np.tril(np.ones((14, 14))) > 0, 102, 204)
+    np.testing.assert_array_equal(drawn, np.tile(tile, (16, 16))[:, :, None].repeat(3, axis=2))
+    grey = np.tile(tile, (16, 16))[:, :, None]
+    image = some_images(1, "triangles", 224, 224)[0]
+    mixed = 0.85 * image + 0.15 * grey
+    assert np.abs(on(Blended(pattern="par_triangles"), image) - mixed).max() <= 0.5 + 1e-9
 
 
 def test_text_is_red_and_leaves_the_rest_alone() -> None:
@@ -110,6 +178,17 @@ def test_sig_is_a_sinusoid_across_the_columns() -> None:
     assert np.abs(on(Sig(amplitude=30, frequency=5), image) - expected).max() <= 0.5 + 1e-9
 
 
+def test_sig_is_that_of_badclip_and_of_cleanclip() -> None:
+    """BadCLIP adds the signal at 60; CleanCLIP mixes it in at a fifth and so darkens the image."""
+    image = some_images(1, "sig", 224, 224)[0].astype(float)
+    wave = np.sin(2 * np.pi * 6 * np.arange(224) / 224)[None, :, None]
+    badclip = np.clip(image + 60 * wave, 0, 255)
+    cleanclip = 0.8 * image + 0.2 * 60 * wave
+    drawn = image.astype(np.uint8)
+    assert np.abs(on(Sig(amplitude=60), drawn) - badclip).max() <= 0.5 + 1e-9
+    assert np.abs(on(Sig(amplitude=12, keep=0.8), drawn) - cleanclip).max() <= 0.5 + 1e-9
+
+
 def test_sig_may_be_stronger_in_testing_and_may_keep_captions() -> None:
     """The paper's attacker raises the amplitude at test time and poisons the target class alone."""
     attack = Sig(amplitude=20, test_amplitude=60, clean_label=True, target_label="banana")
@@ -126,7 +205,7 @@ def test_sig_may_be_stronger_in_testing_and_may_keep_captions() -> None:
 def test_wanet_looks_pixels_up_along_its_field() -> None:
     """Bilinear look-up, computed by SciPy, at the places of the field gives the same image."""
     image = some_images(1, "warp", 24, 40)[0]
-    attack = WaNet(strength=2.0)
+    attack = WaNet(grid=4, strength=2.0)
     places = _places(24, 40, 4, 2.0, 0)
     columns, rows = (places[..., 0] + 1) / 2 * 39, (places[..., 1] + 1) / 2 * 23
     expected = np.stack(
@@ -148,6 +227,18 @@ def test_wanet_displaces_by_its_strength_in_half_pixels() -> None:
         assert 0.1 < inner.mean() < 0.4
         steps = np.abs(np.diff(moved[1:-1, 1:-1], axis=0)).max()
         assert steps < 0.5 * 32 / size  # smooth: neighbours move together
+
+
+def test_wanet_as_published_moves_each_pixel_by_itself() -> None:
+    """CleanCLIP's 224 points at a strength of 1: half a pixel; the original's 4 at 0.5: a fifth."""
+    x, y = np.meshgrid(np.linspace(-1, 1, 224), np.linspace(-1, 1, 224))
+    steps = []
+    for attack, pixels in ((WaNet(), 0.5), (WaNet(grid=4, strength=0.5), 0.2)):
+        places = _places(224, 224, attack.grid, attack.strength, 0)
+        moved = ((places - np.stack([x, y], axis=2)) / 2 * 223)[1:-1, 1:-1]
+        assert np.abs(moved).mean() == pytest.approx(pixels, abs=0.05)
+        steps.append(float(np.abs(np.diff(moved, axis=0)).mean()))
+    assert steps[0] > 20 * steps[1]
 
 
 def test_wanet_remembers_few_fields() -> None:
@@ -198,6 +289,7 @@ def test_the_filter_is_the_published_one() -> None:
         (Sig, {"amplitude": 0}, "sig: amplitude must"),
         (Sig, {"test_amplitude": 300}, "sig: test_amplitude must"),
         (Sig, {"frequency": float("nan")}, "sig: frequency must"),
+        (Sig, {"keep": 0}, "sig: keep must"),
         (WaNet, {"grid": 1}, "wanet: grid must"),
         (WaNet, {"strength": 0}, "wanet: strength must"),
         (Filter, {"strength": 1.5}, "filter: strength must"),
