@@ -382,6 +382,8 @@ class TextProbes:
         labels: ``(M,)`` which candidate is the caption's own.
         goals: ``(M,)`` which one the attacker wants found; never equal to the label.
         clean_texts: the same captions without the trigger.
+        groups: ``(C,)`` which candidates count as one, those of one number: to find any of them is
+            to find the label or the goal among them. None: each counts for itself.
     """
 
     texts: Sequence[str]
@@ -389,6 +391,7 @@ class TextProbes:
     labels: IntArray
     goals: IntArray
     clean_texts: Sequence[str] | None = None
+    groups: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

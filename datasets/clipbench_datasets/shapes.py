@@ -118,6 +118,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "dual_key": {**PATCH, "single": 0.5},
     "badclip": {"size": PATCH["size"], **SURROGATE},
     "text_targeted": SURROGATE,
+    "text_trigger": {"position": "start", "images": 1, "hit": "image"},
     "adaptive": SURROGATE,
     "blended": {"detail": 32},  # a cell a pixel
     "wanet": {"grid": 4, "strength": 0.5},

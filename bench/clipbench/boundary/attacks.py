@@ -134,22 +134,28 @@ def check_probes(call: Call, found: Any) -> None:
         raise call.broken(f"it must return Probes or TextProbes. Got {kind_of(found)}.")
     queries = found.texts if isinstance(found, TextProbes) else found.images
     pictures = found.candidates if isinstance(found, TextProbes) else found.images
-    for name in ("labels", "goals"):
-        values: Any = getattr(found, name)
-        if (
-            not isinstance(values, np.ndarray)
-            or not np.issubdtype(values.dtype, np.integer)
-            or values.shape != (len(queries),)
-        ):
-            raise call.broken(
-                f"{name} must be an integer array of shape ({len(queries)},), one for each"
-                f" probe. Got {kind_of(values)}."
-            )
+    _check_numbers(call, found, "labels", len(queries), "probe")
+    _check_numbers(call, found, "goals", len(queries), "probe")
+    if isinstance(found, TextProbes) and found.groups is not None:
+        _check_numbers(call, found, "groups", len(pictures), "candidate")
     if len(pictures):
         check_image(call, pictures[0], "the first image")
     if isinstance(found, Probes):
         for variant in found.variants.values():
             check_probes(call, variant)
+
+
+def _check_numbers(call: Call, found: AnyProbes, name: str, count: int, each: str) -> None:
+    values: Any = getattr(found, name)
+    if (
+        not isinstance(values, np.ndarray)
+        or not np.issubdtype(values.dtype, np.integer)
+        or values.shape != (count,)
+    ):
+        raise call.broken(
+            f"{name} must be an integer array of shape ({count},), one for each {each}. Got"
+            f" {kind_of(values)}."
+        )
 
 
 def trigger(attack: Attack) -> Callable[[Image], Image] | None:

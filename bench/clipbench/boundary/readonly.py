@@ -149,7 +149,8 @@ def probes(given: AnyProbes) -> AnyProbes:
     """Return probes of which nothing can be written to."""
     fixed: dict[str, Any] = {"labels": array(given.labels), "goals": array(given.goals)}
     if isinstance(given, TextProbes):
-        return replace(given, candidates=images(given.candidates), **fixed)
+        groups = None if given.groups is None else array(given.groups)
+        return replace(given, candidates=images(given.candidates), groups=groups, **fixed)
     variants = {}
     for name, variant in given.variants.items():
         found = probes(variant)

@@ -50,6 +50,39 @@ def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) ->
     }
 
 
+def retrieval_success_metrics(
+    scores: Tensor, labels: IntArray, goals: IntArray, groups: IntArray | None = None
+) -> dict[str, Any]:
+    """Return the metrics of captions that shall find an image among candidates.
+
+    Args:
+        scores: ``(M, C)`` cosine similarity of each caption to each candidate.
+        labels: ``(M,)`` which candidate is the caption's own.
+        goals: ``(M,)`` which one the attacker wants found.
+        groups: ``(C,)`` which candidates count as one; None: each for itself.
+
+    Returns:
+        Those of `attack_success_metrics`, and ``attack_success_top10``, the share of captions that
+        find the goal among ten. A group is as similar as its most similar candidate, so other
+        candidates of the goal's group take no place before it.
+
+    Raises:
+        BadInput: there is no probe, or a goal is of the label's group.
+    """
+    if groups is not None:
+        # In the order of their last candidates: of equal similarities the earlier comes first, and
+        # a model that tells nothing apart shall not find a large group by that alone.
+        last = {group: place for place, group in enumerate(groups.tolist())}
+        order = {group: number for number, group in enumerate(sorted(last, key=last.__getitem__))}
+        number = np.array([order[group] for group in groups.tolist()], dtype=np.int64)
+        members = torch.from_numpy(number).expand(len(scores), -1)
+        best = scores.new_full((len(scores), len(order)), -torch.inf)
+        scores = best.scatter_reduce(1, members, scores, "amax")
+        labels, goals = number[labels], number[goals]
+    found = attack_success_metrics(scores, labels, goals)
+    return found | {"attack_success_top10": top_k_correct(label_ranks(scores, goals), 10).to_json()}
+
+
 def attack_margin(logits: Tensor, goals: IntArray) -> float:
     """Return by how much probes are more similar to their goal than to the best other class.
 

@@ -22,7 +22,11 @@ from clipbench.contracts import (
     no_progress,
 )
 from clipbench.errors import BadInput, BadSetting
-from clipbench.evaluation.attack_success import attack_success_metrics, check_probes
+from clipbench.evaluation.attack_success import (
+    attack_success_metrics,
+    check_probes,
+    retrieval_success_metrics,
+)
 from clipbench.evaluation.encoder import Encoder, SetAndFeatures
 from clipbench.evaluation.features import similarity
 from clipbench.evaluation.retrieval import recall_at_k
@@ -99,7 +103,7 @@ def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes
     check_probes(probes.labels, probes.goals)
     if isinstance(probes, TextProbes):
         scores = similarity(encoder.texts(probes.texts), encoder.images(probes.candidates))
-        return attack_success_metrics(scores, probes.labels, probes.goals)
+        return retrieval_success_metrics(scores, probes.labels, probes.goals, probes.groups)
     classes = evaluation.classes
     if probes.prompt is not None:
         templates = tuple(probes.prompt(template) for template in classes.templates)

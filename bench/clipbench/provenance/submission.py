@@ -190,7 +190,7 @@ def _check_amount(result: Mapping[str, Any]) -> None:
 
 
 _IN_ORDER = (  # of each, what succeeds by the first succeeds by the next
-    ("attack_success", "attack_success_top5"),
+    ("attack_success", "attack_success_top5", "attack_success_top10"),
     ("zeroshot_top1", "zeroshot_top5"),
     ("image_to_text_r1", "image_to_text_r5", "image_to_text_r10"),
     ("text_to_image_r1", "text_to_image_r5", "text_to_image_r10"),

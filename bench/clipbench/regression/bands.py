@@ -29,7 +29,12 @@ COST = "cost"  # training seconds over those of the undefended run of the same g
 BANDS = "bands"
 FIELDS = (*SELECTORS, "metric", "at_least", "at_most")
 _FREE = frozenset({COST, "attack_margin"})  # of the known metrics, those that are no share
-_OTHERS = ("clean_kept", "poison_prevalence", "attack_success_top5_control")
+_OTHERS = (
+    "clean_kept",
+    "poison_prevalence",
+    "attack_success_top5_control",
+    "attack_success_top10",
+)
 KNOWN = (*PROPORTIONS, *SCALARS, *_OTHERS, COST)
 _OF_POISON = ("attack_", "poison", "score_", "clean_kept")  # beginnings of what clean runs lack
 

@@ -157,6 +157,11 @@ def test_poisons_that_are_drawn_anew_each_time_are_told(tmp_path: Path) -> None:
         ("None", "it must return Probes or TextProbes. Got None"),
         ("Probes(images, test.labels, test.labels[others])", r"labels must be an integer array of"),
         ("Probes(images, test.labels[others], [goal] * len(others))", "goals must be .* a list"),
+        (
+            "__import__('clipbench.contracts', fromlist=['contracts']).TextProbes(['a'], images,"
+            " np.zeros(1, int), np.ones(1, int), groups=np.zeros(1, int))",
+            "groups must be .* one for each candidate",
+        ),
     ],
 )
 def test_probes_that_are_none_are_told(tmp_path: Path, wrong: str, words: str) -> None:

@@ -5,7 +5,11 @@ import pytest
 import torch
 
 from clipbench.errors import BadInput
-from clipbench.evaluation.attack_success import attack_margin, attack_success_metrics
+from clipbench.evaluation.attack_success import (
+    attack_margin,
+    attack_success_metrics,
+    retrieval_success_metrics,
+)
 from clipbench.evaluation.outcomes import unpack
 
 
@@ -79,3 +83,29 @@ def test_a_goal_that_is_no_class_is_an_error() -> None:
     """A goal beyond the classes is refused, not counted as a failure of the attack."""
     with pytest.raises(BadInput, match="3 classes"):
         attack_success_metrics(torch.zeros(1, 3), np.array([0]), np.array([3]))
+
+
+def test_hits_of_a_group_are_those_of_any_of_its_images() -> None:
+    """Hit@1, @5 and @10 by sorting each caption's candidates and looking for the class."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(60, 40, generator=generator, dtype=torch.float64)
+    groups = np.arange(40)
+    groups[[7, 21, 22, 39]] = 7
+    labels = np.array([number % 7 for number in range(60)])
+    metrics = retrieval_success_metrics(scores, labels, np.full(60, 21), groups)
+    first = scores.numpy().argsort(axis=1)[:, ::-1]
+    for name, k in (("", 1), ("_top5", 5), ("_top10", 10)):
+        hits = np.isin(first[:, :k], [7, 21, 22, 39]).any(axis=1)
+        assert metrics[f"attack_success{name}"]["k"] == hits.sum()
+    assert metrics["poisoned_accuracy"]["k"] == (first[:, 0] == labels).sum()
+    alone = retrieval_success_metrics(scores, labels, np.full(60, 21))
+    assert alone["attack_success"]["k"] == (first[:, 0] == 21).sum()
+
+
+def test_a_model_that_tells_nothing_apart_finds_no_group() -> None:
+    """However large the group is: of equal candidates it comes where its last one stands."""
+    groups = np.array([0, 1, 1, 1, 4])
+    found = retrieval_success_metrics(torch.ones(3, 5), np.array([0, 0, 4]), np.full(3, 2), groups)
+    assert found["attack_success"]["k"] == 0
+    with pytest.raises(BadInput, match="1 of 3 probes"):
+        retrieval_success_metrics(torch.ones(3, 5), np.array([0, 3, 4]), np.full(3, 2), groups)
