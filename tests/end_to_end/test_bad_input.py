@@ -371,6 +371,21 @@ def test_a_look_at_the_plan_leaves_a_torn_result(finished: Place, place: Place) 
     assert torn.read_bytes() == b""
 
 
+@pytest.mark.parametrize("missing", [(), ("result.json",)], ids=["whole", "not evaluated"])
+def test_a_checkpoint_that_a_power_cut_brought_back_goes(
+    finished: Place, place: Place, missing: tuple[str, ...]
+) -> None:
+    """Its removal had not reached the disk; the same command removes it again."""
+    shutil.copytree(finished.folder, place.folder, dirs_exist_ok=True)
+    folder = place.only("runs/*")
+    for file in missing:
+        (folder / file).unlink()
+    (folder / "train" / "checkpoint.pt").write_bytes(b"of a training that has ended")
+    place.run(*RUN)
+    assert not (folder / "train" / "checkpoint.pt").exists()
+    assert numbers(place.result()) == numbers(finished.result())
+
+
 def test_a_leaderboard_without_a_sound_result_says_so(finished: Place, place: Place) -> None:
     """A damaged result is a warning beside others; alone it is an error."""
     shutil.copytree(finished.out, place.out)

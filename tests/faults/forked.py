@@ -20,6 +20,7 @@ import clipbench.leaderboard.tables
 import clipbench.pipeline.execute
 import clipbench.pipeline.plan
 import clipbench.provenance.submission  # noqa: F401
+from clipbench import sums
 from clipbench.cli import main
 
 WATCHED = frozenset({"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"})
@@ -93,7 +94,7 @@ def numbers(folder: Path) -> str:
             result["train"].pop(name, None)
         for entry in result.get("history", []):
             entry.pop("seconds", None)
-        result.pop("checksum", None)
+        result.pop(sums.FIELD, None)  # of the times, too
         found.update(json.dumps(result, sort_keys=True).encode())
     for path in sorted(folder.rglob("*.safetensors")):
         found.update(path.read_bytes())

@@ -11,7 +11,7 @@ from pathlib import Path
 from clipbench.config import RunConfig
 from clipbench.errors import Torn
 from clipbench.leaderboard.result import read_result
-from clipbench.pipeline.files import RESULT
+from clipbench.pipeline.files import CHECKPOINT, RESULT
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.+-]+")
 _LONGEST = 24  # characters of each word, of which there are at most four beside the id
@@ -66,7 +66,8 @@ def has_result(folder: Path, *, clear: bool = False) -> bool:
 
     Args:
         folder: the run's folder.
-        clear: remove one that is cut off, and say so, for it is about to be made again.
+        clear: remove one that is cut off, and say so, for it is about to be made again; beside a
+            whole one remove the training's checkpoint, which a power cut may have brought back.
 
     Raises:
         CorruptData: it is whole, and no result.
@@ -81,4 +82,6 @@ def has_result(folder: Path, *, clear: bool = False) -> bool:
             warnings.warn(f"{path} was cut off, as by a power cut; it is made again", stacklevel=2)
             path.unlink(missing_ok=True)
         return False
+    if clear:
+        (folder / "train" / CHECKPOINT).unlink(missing_ok=True)
     return True

@@ -75,6 +75,7 @@ def train_on(
     shards, fingerprint = sets[0], fingerprint_of(config, sets)
     record = _finished(folder, fingerprint)
     if record is not None:
+        _drop_checkpoint(folder, processes)  # which a power cut may have brought back
         return record
     session = _set_up(sets, config, folder, cache, processes, reporter)
     trainer = session.trainer
@@ -102,9 +103,14 @@ def train_on(
         if config.train.tensorboard:
             write_tensorboard(folder / "tensorboard", record)
         write_record(folder / "train", record, fingerprint)  # last: it says that all is there
-        (folder / "train" / "checkpoint.pt").unlink(missing_ok=True)
+    _drop_checkpoint(folder, processes)
     processes.barrier()
     return record
+
+
+def _drop_checkpoint(folder: Path, processes: Processes) -> None:
+    if processes.is_first:
+        (folder / "train" / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def _finished(folder: Path, fingerprint: str) -> TrainingRecord | None:
