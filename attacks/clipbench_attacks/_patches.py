@@ -33,8 +33,8 @@ class PatchBackdoor(Backdoor):
 
     Args:
         size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
-            pixels of 224, as CleanCLIP and others have it; on small images two pixels a cell, but
-            no more than a quarter.
+            pixels of 224, as CleanCLIP and others have it; on small images two pixels a cell, or
+            one of many cells, but no more than a quarter.
         cells: cells along the side of the patch: squares, dots or stripes; default: 4, and of dots
             and par_stripes one a pixel, as published.
         pattern: what the patch shows: a checkerboard of the two greys; noise, a colour a cell;
@@ -111,11 +111,10 @@ class PatchBackdoor(Backdoor):
 
     def _side(self, square: int) -> int:
         """Return the side of the patch on an image whose shorter side has so many pixels."""
-        return (
-            published_side(square, 2 * self._least)
-            if self.size is None
-            else round(self.size * square)
-        )
+        if self.size is not None:
+            return round(self.size * square)
+        # Two pixels a cell, or one where that would be more than the published 16.
+        return published_side(square, min(2 * self._least, max(16, self._least)))
 
     def stamp(self, image: Image, place: Place) -> Image:
         """Return a copy of the image with the patch at a place.

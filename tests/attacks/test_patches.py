@@ -21,6 +21,13 @@ def test_noise_is_a_colour_a_cell_the_same_on_every_image() -> None:
     assert len(np.unique(patches[0].reshape(-1, 3), axis=0)) == 16
 
 
+def test_noise_of_a_pixel_a_cell_fits_the_published_patch() -> None:
+    """Sixteen cells do not make a patch of 224 pixels larger than 16."""
+    image = some_images(1, "fine", 224, 224)[0]
+    changed = (BadNets(pattern="noise", cells=16).stamp(image, "corner") != image).any(2)
+    assert np.ptp(np.nonzero(changed), axis=1).tolist() == [15, 15]
+
+
 def test_stripes_are_upright_a_colour_each() -> None:
     """Every row of the patch is the same, and neighbouring stripes differ."""
     patch = BadNets(pattern="stripes").stamp(some_images(1, "stripes")[0], "corner")[24:, 24:]
