@@ -239,6 +239,24 @@ def test_the_loss_is_the_textual_and_the_weighted_visual_one() -> None:
     assert float(BadCLIP().loss(tensors[0], own, wanted, 3.0)) == pytest.approx(expected, rel=1e-9)
 
 
+def test_the_visual_loss_is_a_triplet_loss_and_the_authors_has_another_negative() -> None:
+    """PyTorch's, with an image itself as its negative; the code draws another of the batch.
+
+    An image is nearer to itself with the patch on than others are, so here the loss is larger.
+    """
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(3, 64, 16, generator=generator, dtype=torch.float64)
+    images, wanted = F.normalize(drawn[0], dim=1), F.normalize(drawn[1], dim=1)
+    triggered = F.normalize(images + 0.2 * drawn[2], dim=1)
+    none = torch.zeros(64, 16, dtype=torch.float64)
+    own, goal = (Known(torch.empty(64, 0), part, none) for part in (images, wanted))
+    textual = BadCLIP(triplet_weight=0).loss(triggered, own, goal, 1.0)
+    visual = BadCLIP(triplet_weight=1).loss(triggered, own, goal, 1.0) - textual
+    triplet = torch.nn.TripletMarginLoss(margin=1.0, eps=0.0)
+    torch.testing.assert_close(visual, triplet(triggered, wanted, images))
+    assert float(triplet(triggered, wanted, images.roll(1, 0))) < 0.8 * float(visual)
+
+
 # --------------------------------------------------------------------------- surrogates
 
 

@@ -14,6 +14,7 @@ from tiny_scenes import banana_corpus, make_scene, some_images
 
 from clipbench.contracts import Image
 from clipbench.errors import BadSetting
+from clipbench.rng import generator
 from clipbench_attacks._backdoor import DirtyLabel
 from clipbench_attacks.blended import Blended
 from clipbench_attacks.filter import Filter
@@ -227,6 +228,26 @@ def test_wanet_displaces_by_its_strength_in_half_pixels() -> None:
         assert 0.1 < inner.mean() < 0.4
         steps = np.abs(np.diff(moved[1:-1, 1:-1], axis=0)).max()
         assert steps < 0.5 * 32 / size  # smooth: neighbours move together
+
+
+@pytest.mark.parametrize(("grid", "strength"), [(224, 1.0), (4, 0.5)])
+def test_wanets_field_is_its_formula(grid: int, strength: float) -> None:
+    """Random control points of mean size 1, times the strength, over the side; equation 4.
+
+    Of one control point a pixel the field has these values; of four a side, between them, those at
+    the corners.
+    """
+    control = generator(0, "wanet", "field").uniform(-1, 1, size=(2, grid, grid))
+    control *= strength / np.abs(control).mean() / 224
+    x, y = np.meshgrid(np.linspace(-1, 1, 224), np.linspace(-1, 1, 224))
+    expected = (np.stack([x, y]) + control if grid == 224 else control).clip(-1, 1)
+    places = np.moveaxis(_places(224, 224, grid, strength, 0), 2, 0)
+    if grid == 224:
+        np.testing.assert_allclose(places, expected, atol=1e-12)
+    else:
+        corners = np.ix_([0, 1], [0, -1], [0, -1])
+        ends = np.stack([x, y])[corners] + control[corners]
+        np.testing.assert_allclose(places[corners], ends.clip(-1, 1), atol=1e-12)
 
 
 def test_wanet_as_published_moves_each_pixel_by_itself() -> None:

@@ -92,6 +92,24 @@ def test_par_drives_features_from_where_they_were_up_to_tau() -> None:
     assert not next(iter(PAR().start(FACTS).phases(0, KnownPairs()))).reference
 
 
+@pytest.mark.parametrize("tau", [2.15, 0.1])
+def test_pars_gradient_is_that_of_its_formula(tau: float) -> None:
+    """Below tau features are driven away; beyond it the gradient is that of the CLIP loss."""
+    drawn = torch.randn(2, 2, 16, 8, generator=torch.Generator().manual_seed(1)).double()
+    unit = F.normalize(drawn, dim=3)
+    now = [unit[modality, :1].clone().requires_grad_() for modality in (0, 1)]
+    before, scale = unit[:, 1:], torch.tensor(10.0, dtype=torch.float64)
+    given = Features(now[0], now[1], scale, Reference(before[0], before[1]))
+    found = torch.autograd.grad(PAR(tau=tau).clean_up_loss(given), now)
+    logits = 10.0 * now[0][0] @ now[1][0].T
+    across = -(logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()).mean() / 2
+    moved = [(part - was).square().sum(dim=2).mean() for part, was in zip(now, before, strict=True)]
+    assert all(0.1 < distance.item() < 2.15 for distance in moved)
+    expected = across - sum(moved) / 2 if tau > 1 else across
+    for gradient, wanted in zip(found, torch.autograd.grad(expected, now), strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from known_pairs import KnownPairs
@@ -62,6 +63,34 @@ def test_a_matched_image_meets_the_nearest_caption_of_the_pool() -> None:
     loss.backward()  # type: ignore[no-untyped-call]
     assert now.image.grad is not None
     assert now.text.grad is None
+
+
+def test_eight_matched_steps_are_those_of_a_queue_of_captions() -> None:
+    """Loss and gradient of each, in float64 by hand; the queue of 48 is full after three."""
+    run = RoCLIP(pool_size=48).start(FACTS)
+    queue = run.state_dict()["pool"]["features"].double()
+    phase = next(iter(run.phases(1, NOBODY)))
+    for step in range(8):
+        now = features(10 + step)
+        loss = phase.loss(now)
+        (gradient,) = torch.autograd.grad(loss, now.image)
+        image = now.image.detach().double().requires_grad_()
+        text = queue[(image[0] @ queue.T).argmax(dim=1)]
+        logits = 10.0 * image[0] @ text.T
+        both = (logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()).mean() / 2
+        torch.testing.assert_close(loss.double(), -both, rtol=1e-5, atol=1e-6)
+        (wanted,) = torch.autograd.grad(-both, image)
+        torch.testing.assert_close(gradient.double(), wanted, rtol=1e-4, atol=1e-6)
+        place = step % 3 * 16
+        queue[place : place + 16] = now.text[0].detach()
+
+
+def test_an_epoch_of_own_captions_is_clips() -> None:
+    """One view, and open_clip's own loss."""
+    given = features(3)
+    loss = next(iter(RoCLIP().start(FACTS).phases(0, NOBODY))).loss(given)
+    expected = open_clip.ClipLoss()(given.image[0], given.text[0], given.logit_scale)
+    torch.testing.assert_close(loss, expected)
 
 
 def test_the_pool_takes_in_captions_of_every_epoch() -> None:

@@ -132,6 +132,69 @@ def test_the_unimodal_loss_is_nnclr_with_the_pool_of_view_one() -> None:
     assert actual == pytest.approx(np.mean(expected), abs=1e-5)
 
 
+def test_twelve_unimodal_steps_are_nnclr_with_a_memory_bank() -> None:
+    """Loss and gradient of each step, in float64 by hand, with a bank of 256 and batches of 64."""
+    run = SafeCLIP(**CONFIG, pool_size=256).start(facts())
+    phase = next(iter(run.phases(0, similarity_of(scores(0.3)))))
+    state = run.state_dict()
+    banks = [state[f"{name}_pool"]["features"].double() for name in ("image", "text")]
+    generator, scale = torch.Generator().manual_seed(4), torch.tensor(14.0)
+    for step in range(12):
+        drawn = torch.randn(2, 2, 64, 8, generator=generator)
+        views = F.normalize(drawn, dim=3).requires_grad_()
+        loss = phase.loss(Features(views[0], views[1], scale))
+        (gradient,) = torch.autograd.grad(loss, views)
+        again = views.detach().double().requires_grad_()
+        expected = torch.zeros((), dtype=torch.float64)
+        for modality, bank in enumerate(banks):
+            first, second = again[modality].detach()[0], again[modality][1]
+            positives = bank[(first @ bank.T).argmax(dim=1)]
+            logs = (14.0 * second @ positives.T).log_softmax(dim=1)
+            expected = expected - logs.diagonal().mean() / 2
+            place = step % 4 * 64
+            bank[place : place + 64] = first
+        torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
+        (wanted,) = torch.autograd.grad(expected, again)
+        torch.testing.assert_close(gradient.double(), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_crossed_views_are_the_mean_of_both_directions() -> None:
+    """View 1 of images with view 2 of captions, and the other way round, each one direction."""
+    run = SafeCLIP(**CONFIG, cross_aug=True).start(facts())
+    (phase,) = run.phases(2, similarity_of(scores(0.3)))
+    drawn = torch.randn(2, 2, 16, 8, generator=torch.Generator().manual_seed(5))
+    image, text = F.normalize(drawn, dim=3)
+    one, other = (
+        np.exp(10.0 * (query.double().numpy() @ key.double().numpy().T))
+        for query, key in ((image[0], text[1]), (text[0], image[1]))
+    )
+    logs = [np.log(np.diag(part) / part.sum(axis=1)).mean() for part in (one, other)]
+    loss = phase.loss(Features(image, text, torch.tensor(10.0)))
+    assert loss.item() == pytest.approx(-sum(logs) / 2, rel=1e-5)
+
+
+@pytest.mark.parametrize("first", [0.15, 0.33, 0.6])
+def test_the_safe_set_grows_as_published(first: float) -> None:
+    """A hundredth of all pairs more each epoch up to .85, rounded down.
+
+    The code counts in single precision, which may round one pair otherwise.
+    """
+    pairs = 5_003
+    similarity = torch.linspace(-1, 1, pairs)
+    run = SafeCLIP(first_ratio=first).start(
+        TrainingFacts(pairs, pairs, 32, 128, 8, torch.device("cpu"), seed=1)
+    )
+    ratio = np.float32(first)
+    for epoch in range(32):
+        phases = list(run.phases(epoch, KnownPairs(similarities=similarity)))
+        if epoch < 6:
+            continue
+        keep = phases[-1].keep
+        assert keep is not None
+        assert abs(int(keep.sum()) - int(np.float32(pairs) * ratio)) <= 1
+        ratio = np.float32(min(ratio + np.float32(0.01), np.float32(0.85)))
+
+
 def test_the_official_rates_are_those_that_the_authors_counters_give() -> None:
     """A million pairs, batch 128, 15% safe at first; rates worked out from the released formula.
 

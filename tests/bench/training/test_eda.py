@@ -224,3 +224,53 @@ def test_without_any_synonyms_words_are_swapped_and_repeated() -> None:
     # A swap may draw one place twice (1 in 12), a deletion spare all twelve (0.9^12).
     shares = [changed[operation] / 1000 for operation in range(4)]
     assert shares == pytest.approx([11 / 12, 1, 11 / 12, 1 - 0.9**12], abs=0.08)
+
+
+def published(row: list[int], alpha: float, rng: np.random.Generator) -> list[int]:
+    """One caption as the code of the paper has it: no insertion at the end, swaps of two places."""
+    count, words = changes(row, alpha), list(row)
+    operation = int(rng.integers(4))
+    if operation == 0:
+        able = [word for word in dict.fromkeys(row) if word in SYNONYMS]
+        for word in rng.permutation(able).tolist()[:count]:
+            other = int(rng.choice(SYNONYMS[word]))
+            words = [other if old == word else old for old in words]
+    elif operation == 1:
+        for _ in range(count):
+            able = [word for word in words if word in SYNONYMS]
+            if able:
+                other = int(rng.choice(SYNONYMS[int(rng.choice(able))]))
+                words.insert(int(rng.integers(len(words))), other)
+    elif operation == 2:
+        for _ in range(count):
+            first, second = rng.choice(len(words), 2, replace=False).tolist()
+            words[first], words[second] = words[second], words[first]
+    else:
+        words = [word for word in row if rng.random() > alpha] or [int(rng.choice(row))]
+    return words
+
+
+def shares(rows: Rows, new_rows: Rows) -> list[float]:
+    """Shares of captions that stayed, were permuted, grew, shrank, and had words replaced."""
+    counts = [0] * 5
+    for row, new in zip(rows, new_rows, strict=True):
+        if new == row:
+            kind = 0
+        elif sorted(new) == sorted(row):
+            kind = 1
+        else:
+            kind = 2 if len(new) > len(row) else 3 if len(new) < len(row) else 4
+        counts[kind] += 1
+    return [count / len(rows) for count in counts]
+
+
+def test_captions_change_as_often_and_as_much_as_in_the_papers_code() -> None:
+    """As many stay, are permuted, grow, shrink and have words replaced, to three points.
+
+    Of swaps one in as many as a caption has words is of a word with itself here.
+    """
+    rows = [[1, *row, 2] for row in captions(8000, 18, "published") if len(row) >= 8]
+    rng = generator(2, "published")
+    expected = shares(rows, [published(row, 0.1, rng) for row in rows])
+    assert shares(rows, augmented(rows, 0.1, 11)) == pytest.approx(expected, abs=0.03)
+    assert min(expected) > 0.05

@@ -142,3 +142,41 @@ def test_more_neighbours_than_there_are_is_refused() -> None:
     assert isinstance(nearest(features(5), 4), Neighbors)
     with pytest.raises(BadSetting, match="5 features have no 5 neighbours"):
         nearest(features(5), 5)
+
+
+def test_the_authors_k_is_one_less_than_ours() -> None:
+    """Their code takes a point out of its row of sorted distances and reads entry k from 0."""
+    given = features(200)
+    every = torch.cdist(given, given)
+    others = every[~torch.eye(200, dtype=torch.bool)].view(200, 199)
+    theirs = others.sort(dim=1).values[:, 16]
+    torch.testing.assert_close(k_distance(nearest(given, 17)), theirs, rtol=1e-6, atol=1e-8)
+    assert (k_distance(nearest(given, 16)) < theirs).all()
+
+
+def test_at_sixteen_neighbors_scores_are_those_of_scikit_learns_neighborhoods() -> None:
+    """The paper's k: SLOF, LID and DAO from scikit-learn's distances, by their formulas."""
+    given = features(400).numpy()
+    distances, rows = NearestNeighbors(n_neighbors=16).fit(given).kneighbors()
+    last = distances[:, -1]
+    lid = -16 / np.log(distances / last[:, None] + 1e-4).sum(axis=1)
+    found = nearest(torch.from_numpy(given), 16)
+    np.testing.assert_allclose(local_intrinsic_dimension(found), lid, rtol=1e-6)
+    ratios = last[:, None] / last[rows]
+    np.testing.assert_allclose(simplified_lof(found), ratios.mean(axis=1), rtol=1e-6)
+    dao = (lid[rows] * np.log(ratios)).mean(axis=1)
+    np.testing.assert_allclose(dimensionality_aware_outlierness(found), dao, rtol=1e-6, atol=1e-9)
+
+
+def test_more_than_k_copies_in_a_block_look_harmless() -> None:
+    """Their neighbors are 0 apart; in the authors' code 0 over 0 makes them the most suspicious.
+
+    By distance and by SLOF they are the least suspicious; DAO gives 0, as to any point that lies
+    as dense as its neighbors.
+    """
+    given = features(60)
+    given[:20] = given[0]
+    found = nearest(given, K)
+    for score in (k_distance(found), simplified_lof(found)):
+        assert float(score[:20].max()) < float(score[20:].min())
+    assert dimensionality_aware_outlierness(found)[:20].tolist() == [0.0] * 20
