@@ -607,6 +607,8 @@ class Stage:
         lr_scale: factor on the learning rate.
         warmup: steps of linear warm-up, for a stage that is much shorter than a pre-training; None:
             as many as the settings say.
+        batch_size: global batch size; None: that of the settings.
+        wd: weight decay; None: that of the settings.
         like: name of what is trained, of a first stage that other defences begin with, too: stages
             of one name and equal fields have the same phases, and are trained once.
     """
@@ -616,6 +618,8 @@ class Stage:
     fresh: bool = False
     lr_scale: float = 1.0
     warmup: int | None = None
+    batch_size: int | None = None
+    wd: float | None = None
     like: str | None = None
 
 

@@ -108,6 +108,8 @@ CLEAN_UP = {
     "clean_up_epochs": 20,
     "clean_up_lr_scale": 1.0,
     "clean_up_warmup": TRAIN["warmup"],
+    "clean_up_batch_size": None,
+    "clean_up_wd": None,
 }
 # A patch of 16 of 224 pixels would be one of two here.
 PATCH = {"size": 0.25, "cells": 4}

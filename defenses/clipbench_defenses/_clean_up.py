@@ -32,6 +32,9 @@ class CleanUp(ABC):
         clean_up_lr_scale: learning rate of the clean-up, as a share of that of pre-training; 1e-5
             after 5e-4 in CleanCLIP, 3e-5 in PAR.
         clean_up_warmup: steps of the clean-up's linear warm-up; 50 in CleanCLIP.
+        clean_up_batch_size: pairs in a batch of the clean-up; 64 in CleanCLIP, 2,048 (512 on each
+            of four GPUs) in PAR; none: as in pre-training.
+        clean_up_wd: weight decay of the clean-up; 1e-4 in PAR; none: as in pre-training.
     """
 
     name: ClassVar[str]  # in messages
@@ -42,12 +45,21 @@ class CleanUp(ABC):
     clean_up_epochs: int = 10
     clean_up_lr_scale: float = 0.02
     clean_up_warmup: int = 50
+    clean_up_batch_size: int | None = 64
+    clean_up_wd: float | None = None
 
     def __post_init__(self) -> None:
         for field, least in (("trusted_size", 2), ("clean_up_epochs", 1), ("clean_up_warmup", 0)):
             value = getattr(self, field)
             if value < least:
                 raise BadSetting(f"{self.name}.{field} must be at least {least}. Got {value}.")
+        if self.clean_up_batch_size is not None and self.clean_up_batch_size < 2:
+            raise BadSetting(
+                f"{self.name}.clean_up_batch_size must be at least 2. Got"
+                f" {self.clean_up_batch_size}."
+            )
+        if self.clean_up_wd is not None and not 0 <= self.clean_up_wd < float("inf"):
+            raise BadSetting(f"{self.name}.clean_up_wd must be at least 0. Got {self.clean_up_wd}.")
         if not 0 < self.clean_up_lr_scale < float("inf"):
             raise BadSetting(
                 f"{self.name}.clean_up_lr_scale must be above 0. Got {self.clean_up_lr_scale}."
@@ -78,6 +90,8 @@ class CleanUpRun(StatelessRun):
             trusted=True,
             lr_scale=config.clean_up_lr_scale,
             warmup=config.clean_up_warmup,
+            batch_size=config.clean_up_batch_size,
+            wd=config.clean_up_wd,
         )
         return clip_stage(self._facts.epochs), clean_up
 

@@ -35,6 +35,8 @@ class PAR(CleanUp):
 
     trusted_size: int = 250_000
     clean_up_lr_scale: float = 0.06
+    clean_up_batch_size: int | None = 2_048
+    clean_up_wd: float | None = 1e-4
     tau: float = 2.15
     weight: float = 1.0
 

@@ -91,9 +91,11 @@ class Trainer:
         self._stages = self._run.stages(settings.epochs)
         if any(stage.trusted for stage in self._stages) and trusted is None:
             raise BadSetting("The defence has a stage on trusted pairs, but there are none.")
-        if settings.batch_size < processes.count:
+        if self._stages[0].wd is not None:
+            self.learner.restart(wd=self._stages[0].wd)
+        if (smallest := min(map(self._batch_size, self._stages))) < processes.count:
             raise BadSetting(
-                f"batch_size {settings.batch_size} gives some of {processes.count} processes"
+                f"batch_size {smallest} gives some of {processes.count} processes"
                 " nothing to do; raise it, or start fewer."
             )
         self._start: dict[str, Tensor] | None = None
@@ -180,7 +182,7 @@ class Trainer:
     def _begin(self, place: Place, phases: Sequence[Phase]) -> None:
         """Begin a stage: with another optimiser than the stage before, and what its phases need."""
         if place.is_new_stage:
-            self.learner.restart(self._start if place.stage.fresh else None)
+            self.learner.restart(self._start if place.stage.fresh else None, place.stage.wd)
             self.state.stage_steps = 0
         if any(phase.reference for phase in phases):
             self.learner.remember()
@@ -197,6 +199,9 @@ class Trainer:
     def _epoch_size(self, stage: Stage) -> int:
         return len(self._set_of(stage)) if stage.trusted else self._pairs_per_epoch
 
+    def _batch_size(self, stage: Stage) -> int:
+        return stage.batch_size or self._settings.batch_size
+
     def _run_phase(
         self,
         phases: Sequence[Phase],
@@ -211,7 +216,7 @@ class Trainer:
         phase, state = phases[number], self.state
         sizes = [len(kept(indices, other)) for other in phases]
         pairs = kept(indices, phase)
-        parts = [part for part in batches(pairs, self._settings.batch_size) if len(part) > 1]
+        parts = [part for part in batches(pairs, self._batch_size(place.stage)) if len(part) > 1]
         if not parts:
             self._warn_of_idle(
                 phase.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -113,11 +114,17 @@ class Learner:
             found = encoder.features(batch, 0)
         return Reference(found.image, found.text)
 
-    def restart(self, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Begin with a new optimiser, and from other weights where they are given."""
+    def restart(self, weights: Mapping[str, Tensor] | None = None, wd: float | None = None) -> None:
+        """Begin with a new optimizer, and from other weights where they are given.
+
+        Args:
+            weights: the model's; None: as they are.
+            wd: weight decay; None: that of the settings.
+        """
         if weights is not None:
             self.model.load_state_dict(weights)
-        self.optimizer = make_optimizer(self.model, self._settings)
+        settings = self._settings if wd is None else dataclasses.replace(self._settings, wd=wd)
+        self.optimizer = make_optimizer(self.model, settings)
 
     def similarity(
         self, pairs: TrainingPairs, indices: npt.NDArray[np.int64], augment: bool, epoch: int

@@ -70,7 +70,10 @@ DEFENSES: dict[str, tuple[Defense, int]] = {
     "filter": (DAO(scoring_epochs=1, k=4, block=32), 1),
     "filter by trusted pairs": (ClipScore(trusted_size=40), 1),
     "clean-up": (CleanCLIP(trusted_size=40, clean_up_epochs=2), 1),
-    "clean-up with a reference": (PAR(trusted_size=40, clean_up_epochs=2), 1),
+    "clean-up with a reference": (
+        PAR(trusted_size=40, clean_up_epochs=2, clean_up_batch_size=16),
+        1,
+    ),
 }
 pytestmark = pytest.mark.filterwarnings("ignore:safeclip. the mixture:UserWarning")
 
@@ -531,11 +534,47 @@ def test_batches_of_a_phase_are_all_of_it(tmp_path: Path) -> None:
 
 def test_each_stage_has_a_schedule_of_its_own(tmp_path: Path) -> None:
     """Two stages of 3 steps: each warms up and falls along its own cosine, the second scaled."""
-    defense = FineTune(trusted_size=96, clean_up_epochs=1, clean_up_lr_scale=0.5, clean_up_warmup=2)
+    defense = FineTune(
+        trusted_size=96,
+        clean_up_epochs=1,
+        clean_up_lr_scale=0.5,
+        clean_up_warmup=2,
+        clean_up_batch_size=None,
+    )
     found = [rate for _, rate in rates(tmp_path, defense, epochs=1)]
     assert len(found) == 6
     assert found[:3] == [rate for _, rate in rates(tmp_path / "alone", NoDefense(), epochs=1)]
     assert found[3:] == pytest.approx([rate / 2 for rate in found[:3]])
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "second"])
+def test_a_stage_may_have_its_own_batches_and_weight_decay(first: bool, tmp_path: Path) -> None:
+    """Steps are of its batches; its optimizer decays by its own, on the same weights."""
+    own = Stage(1, batch_size=24, wd=0.7)
+    stages = (own, Stage(1)) if first else (Stage(1), own)
+    decays = []
+
+    @dataclass(frozen=True)
+    class Staged:
+        def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
+            return StagedRun()
+
+    class StagedRun(StatelessRun):
+        def __init__(self) -> None:
+            super().__init__(Phase("clip", lambda f: clip_loss(f.image[0], f.text[0], 10.0)))
+            self.stages = stages
+
+    def progress(*_: Any) -> None:
+        groups = trainer.learner.optimizer.param_groups
+        decays.append([group["weight_decay"] for group in groups])
+
+    settings = {"epochs": 2, "batch_size": 48, "wd": 0.2}
+    trainer = tiny_trainer(tmp_path, Staged(), progress=progress, **settings)
+    state = trainer.train()
+    assert state.total_steps == 4 + 2
+    told = [[0.7, 0.0]] * 4, [[0.2, 0.0]] * 2
+    expected = [*told[0], *told[1]] if first else [*told[1], *told[0]]
+    assert [decay for decay in decays if decay] == expected
 
 
 def test_a_fresh_stage_is_a_training_from_the_start(tmp_path: Path) -> None:
@@ -658,7 +697,9 @@ def test_the_reference_is_the_model_as_the_stage_found_it(tmp_path: Path) -> Non
             assert not features.reference.image.requires_grad
             return super().clean_up_loss(features)
 
-    defense = Watching(trusted_size=64, clean_up_epochs=2, clean_up_lr_scale=1.0)
+    defense = Watching(
+        trusted_size=64, clean_up_epochs=2, clean_up_lr_scale=1.0, clean_up_batch_size=None
+    )
     tiny_trainer(tmp_path, defense, epochs=1).train()
     assert len(distances) == 4
     assert distances[0] < 1e-5
@@ -671,7 +712,7 @@ def test_the_reference_is_the_model_as_the_stage_found_it(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("defense", "peak"),
     [
-        (FineTune(trusted_size=96, clean_up_epochs=40), 0.02),
+        (FineTune(trusted_size=96, clean_up_epochs=40, clean_up_batch_size=None), 0.02),
         (ClipScore(trusted_size=96, scoring_epochs=40), 1.0),
     ],
     ids=["clean-up", "scoring model"],

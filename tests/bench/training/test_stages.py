@@ -21,7 +21,7 @@ FILTER = DAO(k=4, block=32)
 DEFENSES: dict[str, Defense] = {
     "filter": FILTER,
     "clean-up": CleanCLIP(trusted_size=40, clean_up_epochs=1),
-    "reference": PAR(trusted_size=40, clean_up_epochs=2),
+    "reference": PAR(trusted_size=40, clean_up_epochs=2, clean_up_batch_size=16),
     "clip": AugmentedClip(),
 }
 
@@ -61,6 +61,8 @@ def test_epochs_are_counted_through_all_stages() -> None:
         (),
         (Stage(0),),
         (Stage(1, lr_scale=0),),
+        (Stage(1), Stage(1, batch_size=1)),
+        (Stage(1), Stage(1, wd=-0.1)),
         (Stage(1, warmup=-1),),
         (Stage(1), Stage(1, like="clip")),
     ],

@@ -148,7 +148,7 @@ def train_in_double(folder: Path, processes: Processes) -> None:
         ("dao", DAO(scoring_epochs=1, k=4, block=32), 1),
         ("clipscore", ClipScore(trusted_size=41), 1),
         ("cleanclip", CleanCLIP(trusted_size=41, clean_up_epochs=2), 1),
-        ("par", PAR(trusted_size=41, clean_up_epochs=2), 1),
+        ("par", PAR(trusted_size=41, clean_up_epochs=2, clean_up_batch_size=16), 1),
     ):
         # 71 pairs in batches of 18: batches and the processes' shares of them are unequal.
         trainer = tiny_trainer(
