@@ -16,6 +16,7 @@ from clipbench.errors import MissingData, UnknownName
 _PACKAGE = Path(__file__).parent
 _CLONE = _PACKAGE.parents[1]
 CONFIGS = _PACKAGE / "configs"
+RECIPES = _PACKAGE / "recipes"
 BASELINE = _PACKAGE / "regression" / "shapes.yaml"
 PUBLISHED = ("shapes", "rates")
 _GRID = "grid.yaml"
@@ -50,6 +51,11 @@ def configurations() -> dict[str, Path]:
     return dict(sorted({**found, "baseline": BASELINE}.items()))
 
 
+def recipes() -> dict[str, Path]:
+    """Return the published protocols that ``--recipe`` names, and their files."""
+    return {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
+
+
 def configuration(path: Path) -> Path:
     """Return the file that ``--config`` or another option for a YAML file means.
 
@@ -81,7 +87,7 @@ def examples() -> dict[str, Example]:
     files = {file.stem: file for file in folder.glob("*.py")}
     files |= {file.parent.name: file for file in folder.glob("*/*.py")}
     found = [Example(name, _docstring(file), file) for name, file in sorted(files.items())]
-    found += [Example(name, _comment(file), file) for name, file in configurations().items()]
+    found += [Example(name, comment(file), file) for name, file in configurations().items()]
     return {example.name: example for example in found}
 
 
@@ -126,7 +132,7 @@ def _docstring(file: Path) -> str:
     return text.partition("\n")[0]
 
 
-def _comment(file: Path) -> str:
+def comment(file: Path) -> str:
     """Return the first sentence of the comment that a YAML file begins with; empty without one."""
     words: list[str] = []
     for line in file.read_text(encoding="utf-8").splitlines():

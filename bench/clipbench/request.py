@@ -1,7 +1,8 @@
 """What a person asked for: one run or a grid of them, from command line, YAML and environment.
 
 A value on the command line goes before the same in the file given with ``--config``, that before
-an environment variable, that before the data set's recipe and the defaults.
+an environment variable, that before the published recipe of ``--recipe``, and that before the data
+set's recipe and the defaults.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from clipbench.config import NO_ATTACK, RunConfig, resolve
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.naming import Allowed, check_settings
 from clipbench.plugins import Kind
+from clipbench.recipes.recipe import PublishedRecipe, recipe
 from clipbench.settings import OnError, TrainSettings, check_train_fields
 from clipbench.specs import SpecLike, coerce, underscored
 
 KEYS = (
+    "recipe",
     "data",
     "eval",
     "metric",
@@ -74,6 +77,7 @@ class Request:
         out: folder of the runs.
         cache: folder of clean shards.
         threads: to compute with; none: as many as there are processors.
+        recipe: the published protocol that fills in parameters and amounts; none: none does.
     """
 
     data: SpecLike = "shapes"
@@ -91,6 +95,7 @@ class Request:
     out: Path = DEFAULT_OUT
     cache: Path = field(default_factory=default_cache)
     threads: int | None = None
+    recipe: PublishedRecipe | None = None
 
     def configs(self) -> list[RunConfig]:
         """Return the runs, each once, controls before the run that is judged by them.
@@ -108,16 +113,15 @@ class Request:
             )
         found: dict[str, RunConfig] = {}
         for attack in self.attacks:
-            clean = _name(attack) == NO_ATTACK
-            rates: Sequence[str | None] = (None,) if clean or not self.rates else self.rates
+            rates, poisons = self._amounts(attack)
             for rate, seed, defense in itertools.product(rates, self.seeds, self.defenses):
                 config = resolve(
                     data=self.data,
                     evals=self.evals,
-                    attack=attack,
-                    defense=defense,
+                    attack=self._filled("attack", attack),
+                    defense=self._filled("defense", defense),
                     rate=rate,
-                    poisons=None if clean else self.poisons,
+                    poisons=poisons,
                     seed=seed,
                     train=self.train,
                     metrics=self.metrics,
@@ -127,6 +131,30 @@ class Request:
                 for run in [*(config.controls() if self.controls else []), config]:
                     found.setdefault(run.sha256(), run)
         return list(found.values())
+
+    def _amounts(self, attack: SpecLike) -> tuple[Sequence[str | None], int | None]:
+        """Return the rates and the number of poisons of an attack."""
+        if _name(attack) == NO_ATTACK:
+            return (None,), None
+        if self.rates or self.poisons is not None or self.recipe is None:
+            return self.rates or (None,), self.poisons
+        amount = self.recipe.amount(attack)
+        return (amount.get("rate"),), amount.get("poisons")
+
+    def _filled(self, kind: Kind, spec: SpecLike) -> SpecLike:
+        return spec if self.recipe is None else self.recipe.filled(kind, spec)
+
+    def check_start(self) -> None:
+        """Refuse to train from random weights what a recipe's authors trained from a model.
+
+        Raises:
+            BadSetting: naming the option.
+        """
+        if self.recipe and self.recipe.released and self.train.get("pretrained") is None:
+            raise BadSetting(
+                f"The recipe {self.recipe.name} starts from a released model; give the file of its"
+                " weights with --pretrained."
+            )
 
     def config(self) -> RunConfig:
         """Return the only run asked for.
@@ -147,23 +175,34 @@ def _name(attack: SpecLike) -> str:
     return registry.parse("attack", attack).name
 
 
-def combine(*layers: Mapping[str, Any]) -> Request:
+def combine(*layers: Mapping[str, Any], takes: Collection[str] = KEYS) -> Request:
     """Return the request made of several layers, the first the strongest.
 
     Args:
         layers: values by the names in `KEYS`; training settings count one by one, a rate and a
-            number of poisons as the same thing.
+            number of poisons as the same thing. The recipe that one names is the weakest layer.
+        takes: keys that a recipe may set; the others are not for who asks.
+
+    Raises:
+        UnknownName: a key, a training setting or a recipe that does not exist.
+        BadSetting: a value that a key cannot take.
     """
     merged: dict[str, Any] = {}
     train: dict[str, Any] = {}
+    name = next((layer["recipe"] for layer in layers if layer.get("recipe") is not None), None)
+    published = None if name is None else recipe(coerce(name, str, "recipe"))
+    own = {} if published is None else published.layer
+    layers = (*layers, {key: value for key, value in own.items() if key in takes})
     for layer in layers:
         amount_known = "rate" in merged or "poisons" in merged
         for key, value in layer.items():
+            if key == "recipe":
+                continue
             if key == "train":
                 train = {**check_train_fields(value), **train}
             elif key not in merged and not (amount_known and key in ("rate", "poisons")):
                 merged[key] = value
-    given: dict[str, Any] = {"train": train}
+    given: dict[str, Any] = {"train": train, "recipe": published}
     for key, value in merged.items():
         if key not in _READERS:
             raise UnknownName("setting", key, KEYS)

@@ -157,6 +157,15 @@ config_option = option(
 )
 
 
+recipe_option = option(
+    "--recipe",
+    metavar="NAME",
+    show_default="none",
+    help="A whole published protocol, beneath all that you give: its training settings, and the"
+    " parameters and rates of its attacks and defenses (`clipbench list recipes`).",
+)
+
+
 def allowing(what: str, metavar: str = "NAME") -> Callable[[F], F]:
     """Return the option for what a file that may be somebody else's may name; `what` is help."""
     return option(
@@ -360,7 +369,13 @@ def request_of(ctx: click.Context) -> Request:
         refuse_unused("--config", "allowed", unless=file is not None)
     allow_commands(allowed)
     read = {} if file is None else read_yaml(file, allowed=allowed)
-    return combine(line, read, environment)
+    owned = {param.name for param in ctx.command.params}
+    of_attack = {"attack", "rate", "poisons"}  # which commands that train alone have nothing of
+    takes = [key for key in KEYS if key in owned or key not in {*of_attack, "defense"}]
+    request = combine(line, read, environment, takes=takes)
+    if "pretrained" in owned:
+        request.check_start()
+    return request
 
 
 def _check_once(options: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -7,14 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipbench.cli._output import is_first_process, print_result
+from clipbench.cli._output import columns, is_first_process, print_result
 from clipbench.progress import Reporter
 from clipbench.threads import news
 from clipbench.visible import visible
 
 if TYPE_CHECKING:
+    from clipbench.config import RunConfig
     from clipbench.pipeline.estimate import Estimate
     from clipbench.pipeline.plan import Plan
+    from clipbench.recipes.recipe import PublishedRecipe
 
 
 def tell_lines(lines: Sequence[str], reporter: Reporter, *, dry: bool) -> None:
@@ -51,6 +53,34 @@ def tell_plans(
         tell_times([(p.label, partial(p.estimate, cache)) for p in left], reporter, dry=dry)
     for plan in left if not timed else ():
         plan.check()
+
+
+def tell_recipe(
+    recipe: PublishedRecipe | None, configs: Sequence[RunConfig], reporter: Reporter, *, dry: bool
+) -> None:
+    """Print which published protocol runs follow; of a dry run, each setting beside the paper's.
+
+    Args:
+        recipe: the protocol; none: nothing is printed.
+        configs: the runs.
+        reporter: told where the plan is not the result.
+        dry: whether the plan is all that was asked for.
+    """
+    if recipe is None:
+        return
+    line = f"recipe {recipe.name}: {recipe.title}"
+    if not dry:
+        reporter.note(line)
+        return
+    from clipbench.recipes.table import compared  # noqa: PLC0415 - with a recipe alone
+
+    print_result(visible(line))
+    head = ("  setting", "paper", "code", "this run")
+    shown: dict[str, tuple[str, ...]] = {}
+    for config in configs:
+        for setting, *rest in compared(recipe, config):
+            shown.setdefault(setting, (f"  {setting}", *rest))
+    print_result(columns([head, *shown.values()]))
 
 
 def tell_times(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from clipbench import registry
+from clipbench import bundled, registry
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.config import NO_ATTACK, resolve
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clipbench.contracts import Image
 
 WIDTH = 100
+RECIPE_WIDTH = 160
 SMALL = "shapes:size=64,test_size=100,targets_size=100"  # that a plugin is tried on
 SHOWN = 4  # images of a data set on a contact sheet
 MEANINGS = {
@@ -41,7 +42,7 @@ MEANINGS = {
 @click.argument("name")
 @options.option(
     "--kind",
-    type=click.Choice(list(KINDS)),
+    type=click.Choice([*KINDS, "recipe"]),
     envvar=None,
     show_default="any",
     help="What NAME is, where two kinds share it.",
@@ -70,6 +71,12 @@ MEANINGS = {
     envvar=None,
     help="Try what a plugin of its kind owes, on 64 pairs; exit status 1 where something fails.",
 )
+@options.option(
+    "--markdown",
+    is_flag=True,
+    envvar=None,
+    help="Print a recipe's table as the documentation has it.",
+)
 @options.data_option
 @options.option(
     "--quality",
@@ -87,13 +94,24 @@ MEANINGS = {
 )
 @options.json_option
 def command(
-    name: str, kind: Kind | None, show: Path | None, check: bool, as_json: bool, **other: Any
+    name: str,
+    kind: Kind | Literal["recipe"] | None,
+    show: Path | None,
+    check: bool,
+    markdown: bool,
+    as_json: bool,
+    **other: Any,
 ) -> None:
-    """Show what a plugin does, its parameters and its paper.
+    """Show what a plugin does, its parameters and its paper; or a recipe beside paper and code.
 
     NAME is a name that `clipbench list` shows, module:object, or the path of a .py file. With
     --show or --check NAME may have parameters: badnets:size=0.07.
     """
+    if kind == "recipe" or (kind is None and _is_recipe_alone(name)):
+        options.refuse_unused("a plugin", "show", "check", "files", "data", unless=False)
+        _describe_recipe(name, as_json=as_json, markdown=markdown)
+        return
+    options.refuse_unused("--kind recipe", "markdown", unless=False)
     if check:
         _check(name, kind, as_json, data=other["data"])
         return
@@ -106,6 +124,28 @@ def command(
         print_json([{"kind": item, "name": name, **text.to_json()} for item, text in found.items()])
     else:
         print_result("\n\n".join(_text(item, name, text) for item, text in found.items()))
+
+
+def _is_recipe_alone(name: str) -> bool:
+    """Tell whether a recipe and no plugin has this name."""
+    return name in bundled.recipes() and not any(name in registry.names(item) for item in KINDS)
+
+
+def _describe_recipe(name: str, *, as_json: bool, markdown: bool) -> None:
+    """Print a published protocol: its settings beside those of paper and code."""
+    from clipbench.recipes import table  # noqa: PLC0415 - plugins are imported
+    from clipbench.recipes.recipe import recipe  # noqa: PLC0415
+
+    found = recipe(name)
+    if as_json:
+        print_json([table.to_json(found)])
+    elif markdown:
+        print_result(table.markdown(found))
+    else:
+        head = f"{found.name} (recipe)\n\n{found.title}"
+        sources = columns([("paper", found.paper), ("code", found.code)])
+        rows = columns([table.HEAD, *table.lines(found)], RECIPE_WIDTH)
+        print_result("\n\n".join([head, sources, rows]))
 
 
 def _check(name: str, kind: Kind | None, as_json: bool, *, data: str) -> None:

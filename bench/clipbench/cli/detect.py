@@ -12,7 +12,7 @@ import click
 from clipbench import lists, preflight
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
-from clipbench.cli._plans import tell_lines, tell_times
+from clipbench.cli._plans import tell_lines, tell_recipe, tell_times
 from clipbench.threads import use_threads
 
 
@@ -67,6 +67,7 @@ from clipbench.threads import use_threads
 @options.seed_option()
 @options.on_error_option
 @options.cache_option
+@options.recipe_option
 @options.config_option
 @options.allow_option
 @options.option("--dry-run", is_flag=True, help="Open the pairs, print the plan and stop.")
@@ -113,6 +114,7 @@ def command(
     with reporter_for(quiet) as reporter:
         warn_of_secrets(configs, reporter)
         plan = plan_detection(configs, cache=cache, reporter=reporter, shards=shards, ledger=ledger)
+        tell_recipe(request.recipe, configs, reporter, dry=dry_run)
         tell_lines(plan.lines(), reporter, dry=dry_run)
         if estimate and (dry_run or not quiet):
             tell_times(plan.estimates(cache), reporter, dry=dry_run)

@@ -20,7 +20,7 @@ PLURALS: Mapping[str, Kind] = {
     "metrics": "metric",
 }
 MODELS = "models"
-CONFIGS, EXAMPLES = "configs", "examples"
+CONFIGS, EXAMPLES, RECIPES = "configs", "examples", "recipes"
 
 
 class _Kind(click.Choice[str]):
@@ -32,14 +32,15 @@ class _Kind(click.Choice[str]):
 
 
 @click.command("list", cls=options.Command)
-@click.argument("kind", required=False, type=_Kind([*PLURALS, MODELS, CONFIGS, EXAMPLES]))
+@click.argument("kind", required=False, type=_Kind([*PLURALS, MODELS, CONFIGS, EXAMPLES, RECIPES]))
 @options.json_option
 def command(kind: str | None, as_json: bool) -> None:
     """List attacks, defenses, data sets, metrics; or, where KIND says so, something else.
 
     KIND models lists the models, of which open_clip has many; configs the configurations that
-    --config takes by name; examples the files that `clipbench example` prints. A plugin that cannot
-    be used is a warning that says why; the others work.
+    --config takes by name; recipes the published protocols that --recipe takes; examples the files
+    that `clipbench example` prints. A plugin that cannot be used is a warning that says why; the
+    others work.
     """
     found: dict[str, Any] = {}
     with reporter_for(quiet=False) as reporter:
@@ -56,6 +57,11 @@ def command(kind: str | None, as_json: bool) -> None:
         found[MODELS] = model_names()
     if kind in (CONFIGS, EXAMPLES):
         found[kind] = _bundled(kind)
+    if kind == RECIPES:
+        found[kind] = [
+            {"name": name, "title": bundled.comment(path), "origin": str(path)}
+            for name, path in bundled.recipes().items()
+        ]
     if as_json:
         print_json(found)
     elif kind is not None:

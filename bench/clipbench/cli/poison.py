@@ -38,6 +38,7 @@ from clipbench.named_files import check_picture
 )
 @options.on_error_option
 @options.cache_option
+@options.recipe_option
 @options.config_option
 @options.allow_option
 @options.json_option

@@ -16,7 +16,7 @@ from clipbench.cli._output import (
     reporter_for,
     warn_of_secrets,
 )
-from clipbench.cli._plans import tell_plans
+from clipbench.cli._plans import tell_plans, tell_recipe
 from clipbench.threads import use_threads
 
 
@@ -38,6 +38,7 @@ from clipbench.threads import use_threads
 @options.out_option
 @options.on_error_option
 @options.cache_option
+@options.recipe_option
 @options.config_option
 @options.allow_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -82,6 +83,7 @@ def command(
         planned = configs if is_first_process() else ()  # controls are among them
         plans = [plan(c, out, cache=cache, progress=reporter.progress) for c in planned]
         timed = estimate and (dry_run or not quiet)
+        tell_recipe(request.recipe, configs, reporter, dry=dry_run)
         tell_plans(plans, reporter, cache, dry=dry_run, timed=timed)
         if dry_run:
             return

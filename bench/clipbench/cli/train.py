@@ -16,7 +16,7 @@ from clipbench.cli._output import (
     reporter_for,
     warn_of_secrets,
 )
-from clipbench.cli._plans import tell_lines, tell_times
+from clipbench.cli._plans import tell_lines, tell_recipe, tell_times
 from clipbench.threads import use_threads
 
 
@@ -36,6 +36,7 @@ from clipbench.threads import use_threads
 @options.out_option
 @options.on_error_option
 @options.cache_option
+@options.recipe_option
 @options.config_option
 @options.allow_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -75,6 +76,7 @@ def command(
     with reporter_for(quiet) as reporter:
         warn_of_secrets([config], reporter)
         plan = plan_training(config, shards, request.out, cache=cache, reporter=reporter)
+        tell_recipe(request.recipe, [config], reporter, dry=dry_run)
         tell_lines(plan.lines(), reporter, dry=dry_run)
         if estimate and (dry_run or not quiet):
             estimates = [] if plan.done else [("", partial(plan.estimate, cache))]

@@ -122,6 +122,7 @@ def read_grid(
         for request in _requests([above or {}, block, content, below or {}])
     ]
     for request in requests:
+        request.check_start()
         preflight.check(request)
         for config in replace(request, controls=False).configs():
             if any(matches(config, entry) for entry in excluded):
