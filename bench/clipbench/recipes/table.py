@@ -80,7 +80,7 @@ def same(value: Any, expected: Any, setting: str) -> bool:
 
 def compared(recipe: PublishedRecipe, config: RunConfig) -> list[tuple[str, ...]]:
     """Return a recipe's table beside what a run has: setting, paper, code, this run."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for entry in recipe.table:
         try:
             own = value_in(config, entry.setting)
