@@ -64,7 +64,8 @@ class Blended(DirtyLabel):
         alpha: share of the pattern in the mixture, in (0, 1]; of text, where letters are. Default:
             as in the paper of the pattern: noise 0.2, stripes 0.03, triangles 0.15, text 0.5.
         detail: cells along each side of the pattern, which average out on images that have fewer
-            pixels; default: 224, as published, and 32 of stripes, triangles and text.
+            pixels; default: 224, as published, or `at_size` if that is less, and 32 of stripes,
+            triangles and text.
         text: what the text says.
         pattern_seed: decides the noise, and the colours and places of the drawing; not the run's
             seed, so that a trigger is the same one in every run. The colours of par_stripes are
@@ -96,7 +97,10 @@ class Blended(DirtyLabel):
 
     @property
     def _cells(self) -> int:
-        return _DETAIL.get(self.pattern, _OWN_DETAIL) if self.detail is None else self.detail
+        if self.detail is not None:
+            return self.detail
+        cells = _DETAIL.get(self.pattern)
+        return _OWN_DETAIL if cells is None else min(cells, self.at_size or cells)
 
     def put_on(self, image: Image, *, testing: bool) -> Image:  # noqa: ARG002 - the same for both
         """Return ``(1 - alpha) image + alpha pattern``, rounded and clipped."""

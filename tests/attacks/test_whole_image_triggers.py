@@ -131,6 +131,14 @@ def test_blended_noise_is_white_as_published() -> None:
     assert low_share(coarse) == pytest.approx(0.89, abs=0.03)
 
 
+def test_noise_is_white_at_a_smaller_size_of_its_own() -> None:
+    """With `at_size` there are no more cells than pixels, which would average out."""
+    image = np.full((300, 400, 3), 128, dtype=np.uint8)
+    added = Blended(at_size=32).triggered(image, testing=True).astype(float) - 128
+    assert added.std() == pytest.approx(14.7, abs=0.6)
+    assert Blended(at_size=32, detail=224).triggered(image, testing=True).std() < 3
+
+
 def test_par_stripes_are_drawn_for_each_image_from_saturated_colors() -> None:
     """Perturb and Recover: 1-pixel stripes whose channels are -1 or 1, at 0.03 of the mixture."""
     added = residual(Blended(pattern="par_stripes"))
