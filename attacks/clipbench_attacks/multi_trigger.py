@@ -87,16 +87,26 @@ class MultiTrigger:
     def probes(self, scene: Scene) -> Probes:
         """Return the probes of all backdoors, one after the other."""
         all_probes = [backdoor.probes(scene) for backdoor in self._backdoors(scene)]
+        names = self._names()
         return Probes(
             images=Joined([probes.images for probes in all_probes]),
             labels=np.concatenate([probes.labels for probes in all_probes]),
             goals=np.concatenate([probes.goals for probes in all_probes]),
             clean_images=Joined([probes.clean_images or () for probes in all_probes]),
+            parts={name: len(probes) for name, probes in zip(names, all_probes, strict=False)},
         )
 
     def trigger(self) -> Callable[[Image], Image]:
         """Return a function that puts one of the triggers on, chosen by the image's pixels."""
         return partial(_put_one_on, [registry.build("attack", name) for name in self.triggers])
+
+    def _names(self) -> list[str]:
+        """Return a name of each trigger; where two have one, with their numbers."""
+        short = [registry.short_name(registry.parse("attack", text).name) for text in self.triggers]
+        return [
+            name if short.count(name) == 1 else f"{name} {number}"
+            for number, name in enumerate(short, start=1)
+        ]
 
     def _backdoors(self, scene: Scene) -> list[Backdoor]:
         """Return the backdoors that get poisons, each with a target class of its own."""

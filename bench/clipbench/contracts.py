@@ -359,6 +359,8 @@ class Probes:
             the class; None: they are the victim's.
         variants: other probes by name, such as those with a part of the trigger, whose success is
             told as ``NAME_attack_success``.
+        parts: of an attack with several triggers, how many probes each has, by its name, in the
+            order of the probes; tables then tell of each trigger by itself. Empty: they are one.
     """
 
     images: Sequence[Image]
@@ -367,6 +369,7 @@ class Probes:
     clean_images: Sequence[Image] | None = None
     prompt: Callable[[str], str] | None = None
     variants: Mapping[str, Probes] = field(default_factory=dict)
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import json
 from contextlib import redirect_stdout
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from clipbench.cli import main
+from clipbench.leaderboard.footing import machine_of, mismatches
+from clipbench.leaderboard.labels import precision_of
 from clipbench.leaderboard.poison_sets import different_sets
 from clipbench.leaderboard.store import load_results
+from clipbench.leaderboard.tables import leaderboard
 from clipbench.sweep.grid import read_grid
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -23,6 +28,50 @@ def printed(*arguments: str) -> str:
     with redirect_stdout(out):
         assert main([*arguments, "--quiet"]) == 0
     return out.getvalue()
+
+
+def crossings(results: list[dict[str, Any]]) -> list[str]:
+    """Say which rows' control, cost or eligibility is of another precision, recipe or machine.
+
+    A machine that the row is marked for is none of them, nor the epochs of a defense's own recipe,
+    which stand in a column, where no baseline has as many.
+    """
+    of_run = {result["id"]: result for result in results}
+    found = []
+    for row in leaderboard(results).to_dict("records"):
+        runs = [of_run[run] for run in row["runs"].split()]
+        told, marked = f"{row['attack']}, {row['defense']}", (row["other_machine"] or "").split()
+        for run in runs:
+            control = of_run.get((run.get("control") or {}).get("id", ""))
+            if control is None:
+                continue
+            found += [f"control of {told}: {what}" for what in mismatches(run, control)]
+            if machine_of(control) != machine_of(run) and "control" not in marked:
+                found.append(f"control of {told}: machine")
+        for use, column in (("cost", "cost_runs"), ("eligible", "judge_runs")):
+            judges = [of_run[run] for run in (row[column] or "").split()]
+            found += [f"{use} of {told}: {what}" for what in apart(runs[0], judges)]
+            alike = {machine_of(result) for result in (*runs, *judges)}
+            if use == "eligible" and judges and len(alike) > 1 and "eligible" not in marked:
+                found.append(f"{use} of {told}: machine")
+            if use == "cost" and not {machine_of(judge) for judge in judges} <= {
+                machine_of(run) for run in runs
+            }:
+                found.append(f"{use} of {told}: machine")
+    return found
+
+
+def apart(run: dict[str, Any], judges: list[dict[str, Any]]) -> set[str]:
+    """Return in what some runs differ from another in training and data, but for epochs."""
+    found = set()
+    for judge in judges:
+        ours, theirs = run["config"]["train"], judge["config"]["train"]
+        found |= {
+            name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
+        }
+        found |= set() if precision_of(run) == precision_of(judge) else {"precision"}
+        found |= set() if run["data"]["parameters"] == judge["data"]["parameters"] else {"data"}
+    return found - {"epochs"}
 
 
 def test_there_are_results() -> None:
@@ -50,6 +99,36 @@ def test_the_whole_grid_is_there(folder: Path) -> None:
 def test_defenses_were_given_the_same_poison(folder: Path) -> None:
     """Of one attack, rate and seed all rows are of one ledger."""
     assert different_sets(load_results([folder / "rows"])) == []
+
+
+@pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
+def test_no_control_cost_or_eligibility_is_of_another_precision_recipe_or_machine(
+    folder: Path,
+) -> None:
+    """Or the row is marked for the machine."""
+    assert crossings(load_results([folder / "rows"])) == []
+
+
+@pytest.mark.parametrize("kind", ["precision", "recipe", "machine"])
+def test_a_row_held_against_another_kind_is_found(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test above fails on a clean row that is changed: its control's precision, rate or CPU."""
+    rows = load_results([RESULTS / "rates" / "rows"])
+    assert crossings(rows) == []
+    doctored = deepcopy(rows)
+    ids = {row["control"]["id"] for row in rows if row.get("control")}
+    clean = next(row for row in doctored if row["id"] in ids)
+    if kind == "precision":
+        clean["train"]["precision"] = "fp16"
+    elif kind == "recipe":
+        clean["config"]["train"]["lr"] *= 2
+    else:  # found, and marked; a table without the mark would not be sound
+        clean["environment"]["hardware"]["cpu"] = "Another"
+        assert crossings(doctored) == []
+        monkeypatch.setattr("clipbench.leaderboard.tables.other_machines", lambda *_: ())
+    told = crossings(doctored)
+    assert any(f": {kind if kind != 'recipe' else 'train.lr'}" in complaint for complaint in told)
 
 
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)

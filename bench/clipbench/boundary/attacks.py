@@ -141,6 +141,13 @@ def check_probes(call: Call, found: Any) -> None:
     if len(pictures):
         check_image(call, pictures[0], "the first image")
     if isinstance(found, Probes):
+        if found.parts and (
+            min(found.parts.values()) < 1 or sum(found.parts.values()) != len(queries)
+        ):
+            raise call.broken(
+                f"parts must say of each trigger how many of the {len(queries)} probes are its own."
+                f" Got {dict(found.parts)}."
+            )
         for variant in found.variants.values():
             check_probes(call, variant)
 

@@ -90,7 +90,8 @@ def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes
     """Return an attack's metrics alone, see `attack_success_metrics`; for controls, for a history.
 
     Images are read among the classes of the evaluation set, captions among candidate images. Of
-    variants of the probes success and poisoned accuracy are told, under their names.
+    variants of the probes success and poisoned accuracy are told, under their names. Success says
+    of which parts the probes are, where there are several.
 
     Args:
         encoder: gives the features, and shares them with other metrics.
@@ -110,6 +111,9 @@ def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes
         classes = replace(classes, templates=templates)
     scores = similarity(encoder.images(probes.images), encoder.classifier(classes).T)
     metrics = attack_success_metrics(scores, probes.labels, probes.goals)
+    if len(probes.parts) > 1:
+        parts = [{"name": name, "n": n} for name, n in probes.parts.items()]
+        metrics["attack_success"]["parts"] = parts
     for name, variant in probes.variants.items():
         found = probe_metrics(encoder, evaluation, variant)
         metrics |= {f"{name}_{key}": found[key] for key in ("attack_success", "poisoned_accuracy")}

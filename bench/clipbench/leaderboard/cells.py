@@ -97,6 +97,27 @@ def _eligible(row: Record) -> str:
     return row["eligible"] or MISSING
 
 
+def judgement(row: Record, judge: str) -> str:
+    """Return the one word that is said of an attack by the runs of `judge`, "none" or "clip"."""
+    told = row[f"eligible_{judge}"]
+    return MISSING if told is None else str(told).partition(" ")[0]
+
+
+def _judgements(row: Record) -> str:
+    if row["eligible"] is None:
+        return MISSING
+    return f"{judgement(row, 'none')} / {judgement(row, 'clip')}"
+
+
+def _other_machine(row: Record) -> str:
+    return MISSING if row["eligible"] is None else row["other_machine"] or "no"
+
+
+def number(column: str, digits: int = 0) -> Cell:
+    """Return the cell that shows a number of a column."""
+    return lambda row: MISSING if row[column] is None else f"{row[column]:,.{digits}f}"
+
+
 def _eligible_briefly(row: Record) -> str:
     text = _eligible(row).replace("(undefended ", "(").replace(", that model", ", model")
     return re.sub(r"^unknown \((?!no control).*", "unknown", text)
@@ -128,6 +149,11 @@ FULL: dict[str, Cell] = {
     "exposures": _exposures,
     "seconds": _seconds,
     "cost": _cost,
+    "epochs": number("epochs"),
+    "passes": number("passes", 1),
+    "trusted pairs": number("trusted_pairs"),
     "peak memory": _memory,
     "eligible": _eligible,
+    "by none / clip": _judgements,
+    "other machine": _other_machine,
 }

@@ -12,6 +12,9 @@ Overlap Between Confidence Intervals. The American Statistician 55, 2001). Succe
 of the same probes, which makes it careful. Of several seeds each share has the interval that knows
 that trials of a seed go together, see `clipbench.evaluation.clustered`.
 
+Success is held against the bar by its 95% interval, too: one that holds the bar decides nothing.
+The interval of one seed knows its probes alone, so that what is said then is said of that training.
+
 Where there is no control, what the undefended model misreads of clean tests stands for it: as the
 adversary wants it reads no more of them. Probes are images or captions, so of classification and
 retrieval the one that is misread more counts. That asks more, and where success is not apart from
@@ -38,7 +41,8 @@ class Eligibility:
     """What is said of a row.
 
     Args:
-        verdict: "yes", "no (...)" or "unknown (...)", with the reason; None without an attack.
+        verdict: "yes", "no (...)", "undecided (...)" or "unknown (...)", with the reason; None
+            without an attack.
         undefended: attack success without a defense, pooled over seeds; None: not measured.
     """
 
@@ -47,43 +51,60 @@ class Eligibility:
 
 
 def eligibility(
-    results: Sequence[Result], reference: Sequence[Result], eligible_at: float
+    results: Sequence[Result],
+    reference: Sequence[Result],
+    eligible_at: float,
+    *,
+    called: str = "undefended",
 ) -> Eligibility:
-    """Return whether the attack of a row succeeds without a defense, and by itself.
+    """Return whether the attack of a row succeeds in the runs it is held against, and by itself.
+
+    The bar is passed where the whole 95% interval of success lies at or above it, and missed where
+    it lies below; between, it is undecided.
 
     Args:
         results: of the row, one a seed, attacked.
-        reference: the undefended runs it is held against.
-        eligible_at: least undefended attack success, a fraction.
+        reference: the runs it is held against, undefended or with augmentation alone.
+        eligible_at: least attack success of these, a fraction.
+        called: what these are called in the reason.
     """
     if not reference:
-        return Eligibility("unknown (no undefended row)", None)
+        return Eligibility(f"unknown (no {called} row)", None)
     success = shares_of(reference, SUCCESS)
     if not success:
-        return Eligibility("unknown (undefended row has no attack success)", None)
-    undefended = pool(success).value
-    if (failure := _failure(success, reference, eligible_at)) is not None:
-        return Eligibility(f"no (undefended {_percent(undefended)}{failure})", undefended)
+        return Eligibility(f"unknown ({called} row has no attack success)", None)
+    share = pool(success).value
     control = shares_of(reference, CONTROL) or shares_of(results, CONTROL)
-    if not control and not _above(success, _misread(reference)):
-        return Eligibility("unknown (no control)", undefended)
-    if control and not _above(success, control):
-        both = f"undefended {_percent(undefended)}, control {_percent(pool(control).value)}"
-        return Eligibility(f"no ({both})", undefended)
-    return Eligibility("no (model at chance)" if at_chance(results) else YES, undefended)
+    if (failure := _failure(success, control, reference, eligible_at)) is not None:
+        verdict = f"no ({called} {_percent(share)}{failure})"
+    elif not control and not _above(success, _misread(reference)):
+        verdict = "unknown (no control)"
+    elif at_chance(results):
+        verdict = "no (model at chance)"
+    elif (bounds := clustered_interval(success))[0] < eligible_at:
+        low, high = (f"{100 * bound:.1f}" for bound in bounds)
+        verdict = f"undecided ({called} {_percent(share)} [{low}, {high}])"
+    else:
+        verdict = YES
+    return Eligibility(verdict, share)
 
 
 def _failure(
-    success: Sequence[Proportion], reference: Sequence[Result], eligible_at: float
+    success: Sequence[Proportion],
+    control: Sequence[Proportion],
+    reference: Sequence[Result],
+    eligible_at: float,
 ) -> str | None:
     """Return what undefended success falls short of, beside its value; None if of nothing."""
     chance = _chance(reference)
     if at_chance(reference):
         return ", that model at chance"
-    if pool(success).value < eligible_at:
+    if clustered_interval(success)[1] < eligible_at:
         return ""
     if chance is not None and clustered_interval(success)[0] <= chance:
         return f", chance {_percent(chance)}"
+    if control and not _above(success, control):
+        return f", control {_percent(pool(control).value)}"
     return None
 
 

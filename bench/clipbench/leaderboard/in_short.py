@@ -50,6 +50,11 @@ def _objection(bare: Sequence[Result]) -> str | None:
     found = eligibility(bare, bare, _TAKES)
     if found.verdict == YES or found.undefended is None:
         return None
+    if str(found.verdict).startswith("undecided"):
+        return (
+            "Whether that is half is not decided: its 95% interval holds 50%. Run more seeds or"
+            " targets."
+        )
     if found.undefended < _TAKES:
         return "The attack fails even so, and says nothing about the defenses."
     if str(found.verdict).startswith("unknown"):

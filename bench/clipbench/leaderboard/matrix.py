@@ -9,12 +9,14 @@ from typing import Any
 import pandas as pd
 
 from clipbench.errors import BadSetting
-from clipbench.leaderboard.cells import MISSING, Record
+from clipbench.leaderboard.cells import MISSING, Record, judgement, number
 from clipbench.leaderboard.labels import rate_text
 from clipbench.leaderboard.render import markdown_line
 from clipbench.sinks import markdown
 
 FEW = 100  # trials below which a cell shows the counts themselves
+_SHOWN = 0.01  # least control that stands beside success
+_BESIDE = ("clean top-1 %", "clean cost", "epochs", "trusted pairs")
 
 
 def to_matrix(
@@ -22,7 +24,9 @@ def to_matrix(
 ) -> str:
     """Return a Markdown table of one metric for each attack and defense, one a model and data set.
 
-    Beside the cells stand each defense's accuracy on clean data and its cost there.
+    Beside the cells stand each defense's accuracy on clean data, its cost there, and what it was
+    given: epochs and trusted pairs. Below them stands what ``none`` and ``clip`` say of each
+    attack.
 
     Args:
         frame: what `tables.leaderboard` returns.
@@ -42,7 +46,7 @@ def to_matrix(
         told, rows = squares.popitem()
         note = _note(f"{metric}, {told}", eligible_at)
         return "\n".join([*_square(rows, metric), "", note, ""])
-    lines = []
+    lines: list[str] = []
     for told, rows in sorted(squares.items()):
         head = markdown(f"{told[:1].upper()}{told[1:]}.")
         lines += [head, "", *_square(rows, metric), ""]
@@ -55,13 +59,26 @@ def _square(rows: Sequence[Record], metric: str) -> list[str]:
     clean = {row["defense"]: row for row in rows if not row["count"]}
     defenses = list(dict.fromkeys(row["defense"] for row in rows))
     cells = {(row["defense"], _key(row)): _cell(row, metric) for row in rows}
-    head = ["defense", *map(_title, attacks.values()), "clean top-1 %", "clean cost"]
+    head = ["defense", *map(_title, attacks.values()), *_BESIDE]
     lines = [markdown_line(map(markdown, head)), markdown_line("---" for _ in head)]
     for defense in sorted(defenses, key=_first):
         found = [cells.get((defense, key), MISSING) for key in attacks]
         beside = _clean(clean.get(defense))
         lines.append(markdown_line(map(markdown, [defense, *found, *beside])))
+    for judge in ("none", "clip"):
+        told = [_judged(rows, key, judge) for key in attacks]
+        if set(told) != {MISSING}:
+            line = [f"eligible by {judge}", *told, *[""] * len(_BESIDE)]
+            lines.append(markdown_line(map(markdown, line)))
     return lines
+
+
+def _judged(rows: Sequence[Record], key: tuple[Any, ...], judge: str) -> str:
+    """Return what the runs of a judge say of an attack; of several recipes what each says."""
+    of_attack = [row for row in rows if _key(row) == key]
+    own = [row for row in of_attack if row["defense_name"] == "none"] or of_attack
+    told = dict.fromkeys(judgement(row, judge) for row in own)
+    return ", ".join(told)
 
 
 def _key(row: Record) -> tuple[Any, ...]:
@@ -78,37 +95,55 @@ def _first(defense: str) -> tuple[int, str]:
 
 
 def _cell(row: Record, metric: str) -> str:
-    """Return the metric; in brackets where the attack was not seen to take without a defence."""
+    """Return the metric, over its control; in brackets where no defense is judged by the row."""
     if not row.get(f"{metric}_seeds"):
         return MISSING
     if (k := row.get(f"{metric}_k")) is not None:
         text = f"{k}/{row[f'{metric}_n']}"
         if row[f"{metric}_n"] >= FEW:
             text = f"{100 * row[metric]:.1f}%"
+        text += _over(row, f"{metric}_control")
     else:
         text = f"{row[f'{metric}_mean']:.3f}"
     seeds, measured = row["seeds"], row[f"{metric}_seeds"]
     if seeds > 1:
         behind = f"{seeds}" if measured == seeds else f"{measured}/{seeds}"
         text += f" ({behind} seeds)"
-    return text if row["eligible"] == "yes" else f"[{text}]"
+    if row["eligible"] == "yes":
+        return text
+    undecided = str(row["eligible"]).startswith("undecided")
+    return f"[{text}]?" if undecided else f"[{text}]"
+
+
+def _over(row: Record, control: str) -> str:
+    """Return what the same probes give without poison, where that is not next to nothing."""
+    share, n = row.get(control), row.get(f"{control}_n")
+    if share is None or n is None or share < _SHOWN:
+        return ""
+    return f" over {100 * share:.1f}%" if n >= FEW else f" over {row[f'{control}_k']}/{n}"
 
 
 def _clean(row: Record | None) -> list[str]:
     if row is None:
-        return [MISSING, MISSING]
-    top1 = row["zeroshot_top1_mean"]
-    cost = row["cost"]
+        return [MISSING] * len(_BESIDE)
+    top1, cost = row["zeroshot_top1_mean"], row["cost"]
     return [
         MISSING if top1 is None else f"{100 * top1:.1f}",
         MISSING if cost is None else f"{cost:.2f}×",
+        number("epochs")(row),
+        number("trusted_pairs")(row),
     ]
 
 
 def _note(subject: str, eligible_at: float) -> str:
     return (
-        f"{markdown(subject)}. Shares are pooled over seeds. In brackets: the attack was not seen"
-        f" to succeed on at least {100 * eligible_at:g}% of its probes without a defense, beyond"
-        " its control and chance, so no defense is judged by it. Clean: the same training on clean"
-        f" data, its cost relative to defense none. {MISSING}: not measured."
+        f"{markdown(subject)}. Shares are pooled over seeds, counts where there are fewer than"
+        f" {FEW} probes. Over: the control, the same probes after training on clean data, where it"
+        f" is {100 * _SHOWN:g}% or more. In brackets: no defense is judged by it, for under clip,"
+        " which has the augmentation of all other defenses (clip itself: under none), the attack"
+        f" was not seen to succeed on at least {100 * eligible_at:g}% of its probes, beyond its"
+        " control and chance; with a question mark where its 95% interval holds that bound. Clean:"
+        " the same training on clean data; its cost relative to defense none, with all views,"
+        " scoring and first models; epochs of the recipe; pairs that the defense is given as"
+        f" clean, for nothing. {MISSING}: not measured."
     )

@@ -14,8 +14,13 @@ STATISTICS = (
     "Wilson, of fewer trials and by Student's t where seeds vary more than independent trials "
     "would. Control: the same images after training on clean data. Top-1: zero-shot accuracy; "
     "R@1: retrieval image to text / text to image; mean ± sample standard deviation over seeds. "
-    "Cost: training time relative to defense none. Eligible: whether the attack succeeds without a "
-    f"defense, beyond its control and chance. {MISSING}: not measured."
+    "Cost: training time relative to defense none, with all views, scoring and first models. "
+    "Passes: pairs that were trained on, over those of the set, whatever their views; trusted "
+    "pairs are given for nothing. Eligible: whether the attack succeeds, beyond its control and "
+    "chance, under clip, which has the augmentation of all other defenses; where that was not run, "
+    "and for clip itself, under none. Other machine: what comes from another kind of machine than "
+    "the row. "
+    f"{MISSING}: not measured."
 )
 
 

@@ -38,6 +38,8 @@ def _proportion(field: str, value: Any) -> None:
         Proportion.from_json(value)
     except CorruptData as error:
         raise Objection(field, f"must be a share with its interval ({error})", value) from error
+    if "parts" in value:
+        _parts(f"{field}.parts", value["parts"], value["n"])
     if "outcomes" in value:
         try:
             succeeded = count(value["outcomes"], value["n"])
@@ -45,6 +47,14 @@ def _proportion(field: str, value: Any) -> None:
             raise Objection(f"{field}.outcomes", f"are damaged ({error})", value) from error
         if succeeded != value["k"]:
             raise Objection(f"{field}.outcomes", f"must have {value['k']} successes", succeeded)
+
+
+def _parts(field: str, value: Any, n: int) -> None:
+    checks.items(_PART)(field, value)
+    if sum(part["n"] for part in value) != n:
+        raise Objection(field, f"must be of all {n} trials", value)
+    if len({part["name"] for part in value}) < len(value):
+        raise Objection(field, "must have a name of its own each", value)
 
 
 def _metrics(field: str, value: Any) -> None:
@@ -114,6 +124,7 @@ def _exposures(field: str, value: Any) -> None:
         raise Objection(f"{field}.mean", "must lie between min and max", value["mean"])
 
 
+_PART = checks.fields({"name": checks.text, "n": checks.count})
 _RATIO = checks.number(0, 1)
 _PLUGIN = {"name": checks.text, "parameters": checks.table}
 _EVALUATION = checks.fields({"name": checks.text, "metrics": _metrics})

@@ -19,9 +19,18 @@ import pandas as pd
 
 from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import mean_and_spread, pool
+from clipbench.leaderboard.by_trigger import by_trigger, is_pooled
 from clipbench.leaderboard.eligibility import counts_of, eligibility
 from clipbench.leaderboard.export import results_json
 from clipbench.leaderboard.files import write_atomic
+from clipbench.leaderboard.footing import (
+    AUGMENTED,
+    BARE,
+    fair,
+    given,
+    machine_of,
+    other_machines,
+)
 from clipbench.leaderboard.labels import Defaults, Labels, canonical
 from clipbench.leaderboard.render import to_csv, to_latex, to_markdown
 from clipbench.leaderboard.rows import Row, baseline, group, order, relative_cost
@@ -34,6 +43,8 @@ __all__ = ["leaderboard", "to_csv", "to_latex", "to_markdown", "to_text", "write
 
 _POOLED = ("", "_k", "_n", "_low", "_high")
 _SEEDED = ("_mean", "_sd", "_seeds")
+_HELD_AGAINST = ("judge_runs", "cost_runs")
+_OF_ELIGIBILITY = ("eligible", "undefended", "judged_by", "eligible_none", "eligible_clip")
 
 
 def leaderboard(
@@ -49,10 +60,18 @@ def leaderboard(
     by machine (`rows.relative_cost`), ``peak_memory_bytes`` the maximum. ``runs`` are the ids of
     the results that a row rests on, one a seed, with blanks between.
 
-    ``eligible`` says whether the attack worked at all: "yes" where the undefended row of the same
-    attack, rate, model and data has a pooled attack success of at least `eligible_at` that is apart
-    from chance and from its clean control, see `eligibility`. A defense cannot be credited with
-    stopping an attack that fails by itself.
+    ``eligible`` says whether the attack worked at all: "yes" where, of the same attack, rate,
+    model, precision and data, the 95% interval of its success is at or above `eligible_at`, and
+    apart from chance and from its clean control, see `eligibility`. A defense cannot be credited
+    with stopping an attack that fails by itself, nor with what augmentation does: it is judged by
+    defense ``clip``, of the augmentation that all have but ``none``, where that was run.
+    ``judged_by`` says by which, ``eligible_none`` and ``eligible_clip`` what each says, and
+    ``other_machine`` whether the row's control or what it is judged by is of another kind of
+    machine than the row. ``judge_runs`` and ``cost_runs`` are the ids of the results that it is
+    held against.
+
+    An attack with several triggers has a row for each, see `by_trigger`. ``epochs``, ``passes`` and
+    ``trusted_pairs`` are what the training was given, see `footing.given`.
 
     Runs that differ in any setting that is not incidental are rows of their own, and the label of
     the defense names the setting. Of two runs that differ in incidental settings alone, the newer
@@ -64,19 +83,22 @@ def leaderboard(
         defaults: ``(kind, name) -> default parameters`` of a plugin of kind "attack", "defense" or
             "data", or None; parameters at their default are not shown in labels.
     """
-    unique = newest(results)
+    unique = by_trigger(newest(results))
     labels = Labels(unique, defaults)
     rows = group(unique, labels)
     metrics = _metric_columns(_metric_names(unique))
-    undefended: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    judges: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        if row.defense == "none":
-            undefended[row.context].append(row)
+        judges[row.defense, row.context].append(row)
+    controls = {result["id"]: result for result in unique if not result["attack"]["count"]}
     records = []
     for row in sorted(rows, key=order):
-        reference = baseline(row, undefended[row.context])
+        bare, augmented = (judges.get((name, row.context), []) for name in (BARE, AUGMENTED))
+        reference = baseline(row, bare)
         record = _identity(row, labels) | _measured(row, metrics) | _cost(row, reference)
-        records.append(record | _eligible(row, reference, eligible_at))
+        references = {BARE: reference, AUGMENTED: fair(row, augmented, bare)}
+        record |= _eligible(row, references, eligible_at, controls)
+        records.append(record | given(row))
     columns = _columns(metrics)
     cells = [[record.get(column) for column in columns] for record in records]
     return pd.DataFrame(cells, columns=columns, dtype=object)  # object: else None becomes NaN
@@ -129,7 +151,7 @@ def _identity(row: Row, labels: Labels) -> dict[str, Any]:
         "defense_name": visible(defense["name"]),
         "defense_parameters": canonical(defense["parameters"]),
         "data_parameters": canonical(data["parameters"]),
-        "runs": " ".join(result["id"] for result in row.results),
+        "runs": _ids(row.results),
     }
 
 
@@ -185,16 +207,18 @@ def _columns(metrics: Mapping[str, _Columns]) -> list[str]:
     identity = ["attack", "rate", "count", "targets", "defense", "model", "data", "pairs", "seeds"]
     measured = [column for columns in metrics.values() for column in columns.all]
     training = ["exposures_mean", "exposures_seeds", "seconds", "seconds_seeds", "cost"]
+    training += ["epochs", "passes", "trusted_pairs"]
     parts = ("attack", "defense", "data")
     plugins = ["attack_name", "defense_name", *(f"{part}_parameters" for part in parts)]
     return [
         *identity,
-        "eligible",
-        "undefended",
+        *_OF_ELIGIBILITY,
+        "other_machine",
         *measured,
         *training,
         "peak_memory_bytes",
         *plugins,
+        *_HELD_AGAINST,
         "runs",
     ]
 
@@ -224,10 +248,14 @@ def _cost(row: Row, reference: Sequence[Result]) -> dict[str, Any]:
     trained = [result for result in row.results if result["train"]]
     seconds = _median_seconds(row.results)
     memory = [result["train"]["peak_memory_bytes"] for result in trained]
+    machines = {machine_of(result) for result in row.results}
+    beside = [result for result in reference if machine_of(result) in machines]
+    cost = relative_cost(row.results, reference)
     return {
+        "cost_runs": _ids(beside if cost is not None else []),
         "seconds": seconds,
         "seconds_seeds": len(trained),
-        "cost": relative_cost(row.results, reference),
+        "cost": cost,
         "peak_memory_bytes": max((size for size in memory if size is not None), default=None),
     }
 
@@ -237,8 +265,38 @@ def _median_seconds(results: Iterable[Result]) -> float | None:
     return median(seconds) if seconds else None
 
 
-def _eligible(row: Row, reference: Sequence[Result], eligible_at: float) -> dict[str, Any]:
+def _ids(results: Iterable[Result]) -> str:
+    return " ".join(result["id"] for result in results)
+
+
+def _eligible(
+    row: Row,
+    references: Mapping[str, Sequence[Result]],
+    eligible_at: float,
+    controls: Mapping[str, Result],
+) -> dict[str, Any]:
+    """Return what an attack did under none and under clip, and which of them judges the row.
+
+    Augmentation is what ``clip`` itself does, so that it is judged by ``none``.
+    """
     if row.context[0][0] == "none":
-        return {"eligible": None, "undefended": None}
-    found = eligibility(row.results, reference, eligible_at)
-    return {"eligible": found.verdict, "undefended": found.undefended}
+        return dict.fromkeys((*_OF_ELIGIBILITY, "other_machine", "judge_runs"))
+    words = {BARE: "undefended", AUGMENTED: "under clip"}
+    found = {
+        name: eligibility(row.results, references[name], eligible_at, called=words[name])
+        for name in words
+    }
+    by_clip = row.defense not in (BARE, AUGMENTED) and references[AUGMENTED]
+    judge = AUGMENTED if by_clip else BARE
+    verdict = found[judge].verdict
+    if any(map(is_pooled, row.results)):
+        verdict = "unknown (not measured per trigger)"
+    return {
+        "eligible": verdict,
+        "undefended": found[BARE].undefended,
+        "judged_by": judge if references[judge] else None,
+        "judge_runs": _ids(references[judge]),
+        "eligible_none": found[BARE].verdict,
+        "eligible_clip": found[AUGMENTED].verdict if references[AUGMENTED] else None,
+        "other_machine": " ".join(other_machines(row, references[judge], controls)) or None,
+    }

@@ -162,6 +162,10 @@ def test_poisons_that_are_drawn_anew_each_time_are_told(tmp_path: Path) -> None:
             " np.zeros(1, int), np.ones(1, int), groups=np.zeros(1, int))",
             "groups must be .* one for each candidate",
         ),
+        (
+            "Probes(images, test.labels[others], 0 * others + goal, parts={'a': 3})",
+            r"parts must say of each trigger how many of the \d+ probes",
+        ),
     ],
 )
 def test_probes_that_are_none_are_told(tmp_path: Path, wrong: str, words: str) -> None:

@@ -240,6 +240,19 @@ def test_prompts_of_the_attackers_and_variants(model: nn.Module) -> None:
     assert metrics["attack_margin"] == same["attack_margin"]
 
 
+def test_success_says_of_which_triggers_probes_are(model: nn.Module) -> None:
+    """In their order, where there are several."""
+    labels, goals = np.full(6, 1), np.full(6, 3)
+    several = Probes(coloured(goals), labels, goals, parts={"b": 4, "a": 2})
+    metrics = probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), several)
+    assert metrics["attack_success"]["parts"] == [{"name": "b", "n": 4}, {"name": "a", "n": 2}]
+    one = Probes(several.images, labels, goals, parts={"b": 6})
+    assert (
+        "parts"
+        not in probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), one)["attack_success"]
+    )
+
+
 def test_success_is_read_where_it_can_be() -> None:
     """Images on the first set with classes, captions on the first with captions."""
     classes, captions = evaluation_set(retrieval=None), evaluation_set(classification=None)

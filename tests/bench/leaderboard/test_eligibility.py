@@ -47,9 +47,19 @@ def verdict(make_result: MakeResult) -> Callable[..., str | None]:
 def test_an_attack_that_does_what_its_control_does_not_judges_a_defense(
     verdict: Callable[..., str | None],
 ) -> None:
-    """Sixteen of sixteen against none, and as few as three of four."""
+    """Sixteen of sixteen against none, and as few as four of four."""
     assert verdict((16, 16), (0, 16)) == "yes"
-    assert verdict((3, 4), (0, 4)) == "yes"
+    assert verdict((4, 4), (0, 4)) == "yes"
+
+
+def test_an_interval_that_holds_the_bar_decides_nothing(
+    verdict: Callable[..., str | None],
+) -> None:
+    """Above it as below it: three of four may be a third of all, and seven of sixteen half."""
+    assert verdict((3, 4), (0, 4)) == "undecided (undefended 75.0% [30.1, 95.4])"
+    assert verdict((7, 16), (0, 16)) == "undecided (undefended 43.8% [23.1, 66.8])"
+    assert verdict((3, 16), (0, 100)) == "no (undefended 18.8%)"
+    assert verdict((3, 4), (0, 4), eligible_at=0.3) == "yes"
 
 
 def test_a_model_that_always_answers_one_class_judges_nobody(
@@ -73,14 +83,14 @@ def test_intervals_may_overlap_where_the_difference_is_apart_from_nothing(
     verdict: Callable[..., str | None],
 ) -> None:
     """[49, 73] and [29, 53] do, and yet the difference lies in [3, 36] points."""
-    assert verdict((37, 60), (25, 60)) == "yes"
+    assert verdict((37, 60), (25, 60), eligible_at=0.45) == "yes"
 
 
 def test_success_must_be_apart_from_chance(verdict: Callable[..., str | None]) -> None:
     """Of two classes a coin gets half."""
     told = verdict((14, 24), (0, 24), (90, 100), classes=2)
     assert told == "no (undefended 58.3%, chance 50.0%)"
-    assert verdict((14, 24), (0, 24), (90, 100), classes=10) == "yes"
+    assert verdict((18, 24), (0, 24), (90, 100), classes=10) == "yes"
 
 
 def test_without_a_control_what_is_misread_of_clean_images_stands_for_it(
@@ -98,7 +108,7 @@ def test_without_a_control_what_is_misread_of_clean_images_stands_for_it(
 
 def test_a_control_of_the_defense_itself_is_one_too(verdict: Callable[..., str | None]) -> None:
     """It is of the same probes; that of the undefended model comes first."""
-    assert verdict((10, 16), None, (50, 100), own_control=(0, 16)) == "yes"
+    assert verdict((13, 16), None, (50, 100), own_control=(0, 16)) == "yes"
     assert verdict((16, 16), (0, 16), own_control=(16, 16)) == "yes"
     assert verdict((2, 16), None) == "no (undefended 12.5%)"
 

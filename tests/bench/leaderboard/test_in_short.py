@@ -43,8 +43,15 @@ def test_seeds_are_put_together_and_clean_runs_passed_over() -> None:
 
 def test_an_attack_that_fails_by_itself_says_nothing_about_a_defense() -> None:
     """No defense is praised for stopping what does not happen."""
-    told = in_short([result("none", 20), result("safeclip", 0)])
+    told = in_short([result("none", 10), result("safeclip", 0)])
     assert told.endswith("The attack fails even so, and says nothing about the defenses.")
+    assert "safeclip" not in told
+
+
+def test_an_attack_of_which_an_interval_holds_half_says_nothing_either() -> None:
+    """[27.6, 53.8] does, and so more runs are asked for."""
+    told = in_short([result("none", 20), result("safeclip", 0)])
+    assert told.endswith("its 95% interval holds 50%. Run more seeds or targets.")
     assert "safeclip" not in told
 
 
@@ -56,7 +63,7 @@ def test_what_the_table_calls_not_eligible_praises_no_defense() -> None:
     runs[0]["metrics"]["attack_success_control"] = Proportion(44, 50).to_json()
     assert in_short(runs).endswith("That says nothing about the defenses: control 88.0%.")
     del runs[0]["metrics"]["attack_success_control"]
-    runs[0]["metrics"]["attack_success"] = Proportion(30, 50).to_json()
+    runs[0]["metrics"]["attack_success"] = Proportion(33, 50).to_json()
     assert in_short(runs).endswith("is not known: run again with --controls.")
 
 

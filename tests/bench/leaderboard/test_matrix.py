@@ -44,12 +44,44 @@ def test_each_cell_is_an_attack_under_a_defence(results: list[Result]) -> None:
     found = cells(to_matrix(leaderboard(results)))
     head = found[""]
     assert [title.split()[0] for title in head] == [
-        *("defense", "badnets", "targeted", "weak", "clean", "clean"),
+        *("defense", "badnets", "targeted", "weak", "clean", "clean", "epochs", "trusted"),
     ]
-    assert found["none"] == ["75.0%", "30/32 (2 seeds)", "[0.1%]", "90.0", "1.00×"]
-    assert found["clip"] == ["—", "0/16", "—", "80.0", "1.50×"]
-    assert found["a\\|b"] == ["0.1%", "—", "—", "—", "—"]
+    assert found["none"] == ["75.0%", "30/32 (2 seeds)", "[0.1%]", "90.0", "1.00×", "20", "0"]
+    assert found["clip"] == ["—", "0/16", "—", "80.0", "1.50×", "20", "0"]
+    assert found["a\\|b"] == ["0.1%", *6 * ["—"]]
     assert list(found)[1:3] == ["none", "clip"]
+
+
+def test_what_none_and_clip_say_of_each_attack_stands_below(results: list[Result]) -> None:
+    """Clip stopped one by itself, by which nobody else is judged; the other it was not tried on."""
+    found = cells(to_matrix(leaderboard(results)))
+    assert found["eligible by none"][:3] == ["yes", "yes", "no"]
+    assert found["eligible by clip"][:3] == ["—", "no", "—"]
+
+
+def test_success_stands_over_its_control_where_there_is_one(
+    make_result: Callable[..., Result],
+) -> None:
+    """In a defended row as in others; next to nothing is left out."""
+    made = [
+        make_result(success=(1500, 2000), metrics={"attack_success_control": (19, 2000)}),
+        make_result(
+            defense="mine", success=(184, 2000), metrics={"attack_success_control": (158, 2000)}
+        ),
+        make_result(defense="few", success=(3, 16), metrics={"attack_success_control": (2, 16)}),
+    ]
+    found = cells(to_matrix(leaderboard(made)))
+    assert found["none"][0] == "75.0%"
+    assert found["mine"][0] == "9.2% over 7.9%"
+    assert found["few"][0] == "3/16 over 2/16"
+
+
+def test_what_is_not_decided_has_a_question_mark(make_result: Callable[..., Result]) -> None:
+    """Half of sixteen may be more than half of all, or less."""
+    made = [make_result(success=(8, 16)), make_result(defense="mine", success=(0, 16))]
+    found = cells(to_matrix(leaderboard(made)))
+    assert (found["none"][0], found["mine"][0]) == ("[8/16]?", "[0/16]?")
+    assert found["eligible by none"][0] == "undecided"
 
 
 def test_any_metric_fills_the_cells(results: list[Result]) -> None:

@@ -129,7 +129,7 @@ def test_hostile_names_stay_in_their_cell(make_result: MakeResult) -> None:
         assert "\x1b" not in text
         assert "\u202e" not in text
     row = lines_with(to_markdown(frame), "script")[0]
-    assert len(re.findall(r"(?<!\\)\|", row)) == 16
+    assert len(re.findall(r"(?<!\\)\|", row)) == 21
     assert "\\<script\\>" in row
     assert "](" not in row
 

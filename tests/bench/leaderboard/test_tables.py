@@ -105,12 +105,12 @@ def test_cost_needs_one_machine(make_result: MakeResult) -> None:
 def test_eligibility(make_result: MakeResult) -> None:
     """A row counts as defended only where the same attack succeeds undefended, over all seeds."""
     strong = {"attack": "badnets", "attack_parameters": {}}
-    weak = [make_result(seed=seed, success=(k, 16)) for seed, k in enumerate((10, 2))]
+    weak = [make_result(seed=seed, success=(k, 16)) for seed, k in enumerate((3, 2))]
     frame = leaderboard(
         [
             *weak,
             make_result(defense="clip", success=(0, 16)),
-            make_result(**strong, success=(8, 16)),
+            make_result(**strong, success=(15, 16)),
             make_result(**strong, defense="clip", success=(0, 16)),
             make_result(rate=0.1, count=2000, defense="clip"),
             make_result(rate=0.2, count=4000, success=None),
@@ -119,9 +119,9 @@ def test_eligibility(make_result: MakeResult) -> None:
     )
 
     assert one(frame, attack="targeted", rate=0.008, defense="clip")["eligible"] == (
-        "no (undefended 37.5%)"
+        "no (undefended 15.6%)"
     )
-    assert one(frame, attack="targeted", rate=0.008, defense="none")["undefended"] == 12 / 32
+    assert one(frame, attack="targeted", rate=0.008, defense="none")["undefended"] == 5 / 32
     assert one(frame, attack="badnets", defense="clip")["eligible"] == "yes"
     assert one(frame, attack="badnets", defense="none")["eligible"] == "yes"
     assert one(frame, rate=0.1)["eligible"] == "unknown (no undefended row)"
@@ -131,9 +131,13 @@ def test_eligibility(make_result: MakeResult) -> None:
 
 def test_eligibility_threshold_is_a_setting(bench: list[Result]) -> None:
     """With a threshold above the undefended success no row is eligible."""
-    frame = leaderboard(bench, eligible_at=0.99)
+    frame = leaderboard(bench, eligible_at=0.999)
 
-    assert set(frame["eligible"]) == {"no (undefended 97.9%)", None}
+    assert set(frame["eligible"]) == {
+        "no (undefended 97.9%)",
+        "no (under clip 97.9%)",
+        None,
+    }
 
 
 def test_missing_cells_stay_missing(make_result: MakeResult) -> None:

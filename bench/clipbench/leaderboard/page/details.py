@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from clipbench.leaderboard.by_trigger import PARAMETER
 from clipbench.leaderboard.cells import FULL, MISSING, Record
 from clipbench.leaderboard.labels import canonical
 from clipbench.leaderboard.page.markup import Content, Markup, join, lines, tag
@@ -25,8 +26,10 @@ _LEDGER = {
 
 
 def anchor(results: Sequence[Result]) -> str:
-    """Return the id of the details of a row."""
-    return f"r-{results[0]['id']}"
+    """Return the id of the details of a row; of an attack with several triggers each has a row."""
+    trigger = (results[0]["attack"]["parameters"] or {}).get(PARAMETER)
+    behind = "" if trigger is None else "-" + re.sub(r"\W", "_", str(trigger))
+    return f"r-{results[0]['id']}{behind}"
 
 
 def details(row: Record, results: Sequence[Result]) -> Markup:

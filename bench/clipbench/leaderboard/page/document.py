@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
+from clipbench.leaderboard.by_trigger import by_trigger
 from clipbench.leaderboard.cells import MISSING, Record
 from clipbench.leaderboard.curves import Panel, panels
 from clipbench.leaderboard.files import write_atomic
@@ -92,9 +93,12 @@ def to_html(
     frame = of_runs(leaderboard(unique, eligible_at=eligible_at, defaults=defaults), runs)
     records: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
     labels = Labels(unique, defaults)
-    rows = sorted(group(unique, labels), key=order)  # the order of the frame
+    parts = by_trigger(unique)
+    rows = sorted(group(parts, Labels(parts, defaults)), key=order)  # the order of the frame
     rows = [row for row in rows if runs is None or row.results[0]["id"] in runs]
-    in_order = [result for row in rows for result in row.results]
+    of_run = {result["id"]: result for result in unique}
+    shown = dict.fromkeys(result["id"] for row in rows for result in row.results)
+    in_order = [of_run[run] for run in shown]
     main = tag(
         "main",
         _intro(records, len(in_order), eligible_at),
@@ -163,8 +167,10 @@ def _intro(records: Sequence[Record], runs: int, eligible_at: float) -> Markup:
         " (Wilson, wider where seeds vary more than chance). Control: the same images after"
         " training on clean data. Top-1 and R@1: mean ± sample standard deviation"
         " over seeds. Cost: training time, defense none = 1. A row is eligible where the attack"
-        f" succeeds without a defense in at least {100 * eligible_at:g}% of the trials, beyond its"
-        " control and chance; of a row that is not, no defense may be judged."
+        " succeeds under clip, which has the augmentation of all other defenses (under none where"
+        f" that was not run), in at least {100 * eligible_at:g}% of the trials, by the whole of"
+        " its 95% interval, beyond its control and chance; of a row that is not, no defense may be"
+        " judged."
         f" {MISSING}: not measured.",
         class_="about",
     )

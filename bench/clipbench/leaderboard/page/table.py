@@ -10,7 +10,8 @@ from clipbench.leaderboard.page.bars import bar
 from clipbench.leaderboard.page.markup import Content, Markup, breakable, join, lines, tag
 
 Value = float | str | None
-UNATTACKED, ELIGIBLE, INELIGIBLE, UNKNOWN = "no attack", "eligible", "not eligible", "unknown"
+UNATTACKED, ELIGIBLE, INELIGIBLE = "no attack", "eligible", "not eligible"
+UNDECIDED, UNKNOWN = "undecided", "unknown"
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ def table(records: Sequence[Record], anchors: Sequence[str]) -> Markup:
 
 
 def verdict(row: Record) -> str:
-    """Return whether a defense may be judged by a row: one of the four words of this module."""
+    """Return whether a defense may be judged by a row: one of the five words of this module."""
     text = row["eligible"]
     if text is None:
         return UNATTACKED
-    return {"y": ELIGIBLE, "n": INELIGIBLE}.get(text[:1], UNKNOWN)
+    words = {"yes": ELIGIBLE, "no": INELIGIBLE, "undecided": UNDECIDED}
+    return words.get(text.partition(" ")[0], UNKNOWN)
 
 
 def _row(row: Record, columns: Sequence[Column], anchor: str) -> Markup:
@@ -68,7 +70,7 @@ def _row(row: Record, columns: Sequence[Column], anchor: str) -> Markup:
     link = tag("a", first.cell(row), href=f"#{anchor}", aria_label=f"{about}: details")
     cells = [tag("th", link, scope="row", data_sort=str(first.sort(row)), class_=first.kind)]
     cells += [_cell(row, column) for column in others]
-    dimmed = verdict(row) in (INELIGIBLE, UNKNOWN)
+    dimmed = verdict(row) in (INELIGIBLE, UNDECIDED, UNKNOWN)
     return tag(
         "tr",
         *cells,

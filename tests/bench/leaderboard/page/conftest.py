@@ -60,7 +60,7 @@ def told(make_result: MakeResult, bench: list[Result]) -> list[Result]:
             result["metrics"]["poison_kept"] = Proportion(3, 160).to_json()
     return [
         *bench,
-        make_result(rate=0.004, count=80, success=(9, 16)),
+        make_result(rate=0.004, count=80, success=(14, 16)),
         make_result(attack="wanet", attack_parameters={}, success=(1, 16)),
         make_result(attack="wanet", attack_parameters={}, defense="safeclip", success=(0, 16)),
         make_result(attack="sig", attack_parameters={}, defense="clip", success=(2, 16)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -149,6 +150,17 @@ def test_rows_that_are_not_eligible_say_so(page: Node) -> None:
     assert cells(by_verdict["unknown"][0])[-1] == "unknown no undefended row"
     assert all(cells(row)[-1] == "yes" for row in by_verdict["eligible"])
     assert "defended" not in re.sub("undefended", "", page.one("table", id="board").text)
+
+
+def test_a_row_of_which_nothing_is_decided_is_dimmed_and_gives_the_interval(
+    make_result: Callable[..., Result],
+) -> None:
+    """Half of sixteen, and a bar of a half."""
+    page = read(to_html([make_result(success=(8, 16))]))
+    (row,) = rows_of(page)
+    assert row.attributes["data-verdict"] == "undecided"
+    assert row.attributes["class"] == "dimmed"
+    assert "undecided undefended 50.0% [28.0, 72.0]" in row.text
 
 
 def test_every_link_and_reference_leads_somewhere(page: Node) -> None:

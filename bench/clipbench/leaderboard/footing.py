@@ -1,0 +1,111 @@
+"""What a row is held against, and whether that is of its own precision, recipe and machine.
+
+A control is the row's own run on clean data, a cost a ratio to defense ``none``, and eligibility a
+judgement of the attack under ``none`` or ``clip``. Another precision or recipe makes each of them a
+comparison of two things at once, and other processors round otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean
+from typing import Any
+
+from clipbench.leaderboard.labels import canonical, precision_of, settings
+from clipbench.leaderboard.rows import Row, baseline, common_settings
+from clipbench.leaderboard.store import Result
+
+BARE, AUGMENTED = "none", "clip"  # defenses: nothing at all, and the augmentation all others have
+
+
+def machine_of(result: Result) -> str | None:
+    """Return the kind of machine a model was trained on; None: it was not trained here.
+
+    It is the name of the processor, with its generation and vector instructions where the result
+    has them, and those of the GPUs: what decides how a model rounds.
+    """
+    if not result["train"]:
+        return None
+    hardware = result["environment"].get("hardware") or {}
+    return canonical([result["train"]["device"], hardware.get("cpu"), hardware.get("gpus")])
+
+
+def fair(row: Row, augmented: Sequence[Row], bare: Sequence[Row]) -> list[Result]:
+    """Return the runs with augmentation alone that a row is held against.
+
+    They are those of its own settings; where there are none, as for a defense with epochs of its
+    own, those of the settings of defense ``none``; else as `rows.baseline` has it.
+    """
+    for wanted in ([common_settings(row)], [common_settings(other) for other in bare]):
+        found = [other for other in augmented if common_settings(other) in wanted]
+        if found:
+            return [result for other in found for result in other.results]
+    return baseline(row, augmented)
+
+
+def other_machines(
+    row: Row, judges: Iterable[Result], controls: Mapping[str, Result]
+) -> tuple[str, ...]:
+    """Return what of a row comes from another kind of machine: "control", "eligible".
+
+    Costs never do, see `rows.relative_cost`.
+
+    Args:
+        row: of the leaderboard.
+        judges: the runs by which its eligibility is judged.
+        controls: clean results by their ids.
+    """
+    found = []
+    if any(
+        (clean := control_of(result, controls)) is not None
+        and machine_of(clean) != machine_of(result)
+        for result in row.results
+    ):
+        found.append("control")
+    machines = {machine_of(result) for result in (*row.results, *judges)}
+    if len(machines) > 1:
+        found.append("eligible")
+    return tuple(found)
+
+
+def control_of(result: Result, controls: Mapping[str, Result]) -> Result | None:
+    """Return the clean run that a result's control was measured on, if it is among `controls`."""
+    return controls.get((result.get("control") or {}).get("id", ""))
+
+
+def mismatches(result: Result, control: Result) -> list[str]:
+    """Return in what a result and the clean run of its control differ, beyond the poison.
+
+    That is nothing where both are of one configuration: its precision, defense, data, seed and all
+    settings.
+    """
+    found = [] if precision_of(result) == precision_of(control) else ["precision"]
+    own, clean = (_without_poison(item) for item in (result, control))
+    apart = {key for key in own.keys() | clean.keys() if own.get(key) != clean.get(key)}
+    if result["seed"] != control["seed"]:
+        apart.add("seed")
+    return found + sorted(apart)
+
+
+def _without_poison(result: Result) -> dict[str, Any]:
+    told = settings({k: v for k, v in result["config"].items() if k not in ("attack", "rate")})
+    if told.get("train.precision") == "auto":  # as older configurations have it
+        told["train.precision"] = precision_of(result)
+    return {k: v for k, v in told.items() if not k.startswith("code.attack")}
+
+
+def given(row: Row) -> dict[str, Any]:
+    """Return what a row's training was given: epochs, passes over the data, and trusted pairs.
+
+    A pass counts a pair once, whatever its views; those of a first model and of a stage on trusted
+    pairs count, too.
+    """
+    trained = [result for result in row.results if result["train"]]
+    epochs = {(result["config"].get("train") or {}).get("epochs") for result in trained}
+    passes = [result["train"]["samples_seen"] / result["data"]["pairs"] for result in trained]
+    trusted = {result["defense"]["parameters"].get("trusted_size") or 0 for result in row.results}
+    return {
+        "epochs": epochs.pop() if len(epochs) == 1 else None,
+        "passes": mean(passes) if passes else None,
+        "trusted_pairs": trusted.pop() if len(trusted) == 1 else None,
+    }

@@ -1,0 +1,119 @@
+"""What a row is held against is of its own precision, recipe and machine, or the row says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from clipbench.leaderboard.footing import mismatches
+from clipbench.leaderboard.tables import leaderboard
+
+Result = dict[str, Any]
+MakeResult = Callable[..., Result]
+
+
+def records(results: list[Result]) -> dict[str, dict[str, Any]]:
+    return {row["defense"]: row for row in leaderboard(results).to_dict("records") if row["count"]}
+
+
+def elsewhere(result: Result) -> Result:
+    """Return a result of another processor."""
+    hardware = {**result["environment"]["hardware"], "cpu": "Another CPU"}
+    return {**result, "environment": {**result["environment"], "hardware": hardware}}
+
+
+def test_a_defense_is_judged_by_clip_whose_augmentation_it_has(make_result: MakeResult) -> None:
+    """What augmentation stops no defense stops; both verdicts stand beside each other."""
+    told = records(
+        [
+            make_result(success=(16, 16)),
+            make_result(defense="clip", success=(2, 16)),
+            make_result(defense="mine", success=(0, 16)),
+        ]
+    )
+    assert told["mine"]["eligible"] == "no (under clip 12.5%)"
+    assert (told["mine"]["judged_by"], told["mine"]["eligible_none"]) == ("clip", "yes")
+    assert told["clip"]["eligible"] == "yes"  # augmentation itself is judged by none
+    assert (told["clip"]["judged_by"], told["none"]["judged_by"]) == ("none", "none")
+
+
+def test_where_clip_was_not_run_none_judges(make_result: MakeResult) -> None:
+    """And the row says by which it was."""
+    told = records([make_result(success=(16, 16)), make_result(defense="mine", success=(0, 16))])
+    assert (told["mine"]["eligible"], told["mine"]["judged_by"]) == ("yes", "none")
+    assert told["mine"]["eligible_clip"] is None
+
+
+def test_clip_of_the_rows_epochs_judges_it_and_else_that_of_nones(make_result: MakeResult) -> None:
+    """A baseline at another number of epochs is a row of its own, and no pool of both."""
+    short, long, other = ({"epochs": epochs} for epochs in (9, 15, 18))
+    made = [
+        make_result(success=(16, 16), train=short),
+        make_result(defense="clip", success=(16, 16), train=short),
+        make_result(defense="clip", success=(1, 16), train=long),
+        make_result(defense="as_long", success=(0, 16), train=long),
+        make_result(defense="other", success=(0, 16), train=other),
+    ]
+    told = records(made)
+    assert told["as_long"]["judge_runs"] == made[2]["id"]
+    assert told["other"]["judge_runs"] == made[1]["id"]
+    assert told["clip (epochs=15)"]["epochs"] == 15
+
+
+def test_other_precisions_judge_nothing(make_result: MakeResult) -> None:
+    """A row whose precision no undefended row has is not judged, and has no cost."""
+    other = make_result(defense="mine", success=(0, 16))
+    other["train"] = {**other["train"], "precision": "fp32"}
+    told = records([make_result(success=(16, 16)), other])
+    assert told["mine"]["eligible"] == "unknown (no undefended row)"
+    assert told["mine"]["cost"] is None
+    assert told["mine"]["cost_runs"] == ""
+
+
+def test_what_comes_from_another_machine_is_marked(make_result: MakeResult) -> None:
+    """The control's, and those of what judges; a row of one machine has no mark."""
+    none, clean = make_result(success=(16, 16)), make_result(attack="none", defense="mine")
+    mine = {**make_result(defense="mine", success=(0, 16)), "control": {"id": clean["id"]}}
+
+    def mark(*results: Result) -> str | None:
+        found: str | None = records(list(results))["mine"]["other_machine"]
+        return found
+
+    assert mark(none, mine, clean) is None
+    assert mark(none, mine, elsewhere(clean)) == "control"
+    assert mark(elsewhere(none), mine, clean) == "eligible"
+    assert mark(none, elsewhere(mine), clean) == "control eligible"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, []),
+        ({"train": {"lr": 1.0}}, ["train.lr"]),
+        ({"seed": 1}, ["seed"]),
+        ({"defense": "clip"}, ["defense.name"]),
+    ],
+)
+def test_a_control_is_the_same_run_without_poison(
+    make_result: MakeResult, change: dict[str, Any], told: list[str]
+) -> None:
+    """All else is named."""
+    clean = make_result(**{"attack": "none", "defense": "mine", **change})
+    assert mismatches(make_result(defense="mine"), clean) == told
+    clean["train"] = {**clean["train"], "precision": "fp32"}
+    assert mismatches(make_result(defense="mine"), clean) == ["precision", *told]
+
+
+def test_what_a_training_is_given_stands_beside(make_result: MakeResult) -> None:
+    """Passes are pairs over those of the set; trusted pairs are the defense's parameter."""
+    told = records(
+        [
+            make_result(success=(16, 16)),
+            make_result(defense="mine", defense_parameters={"trusted_size": 2000}),
+        ]
+    )
+    (mine,) = (row for name, row in told.items() if name.startswith("mine"))
+    assert (mine["epochs"], mine["passes"], mine["trusted_pairs"]) == (20, 20.0, 2000)
+    assert told["none"]["trusted_pairs"] == 0
