@@ -69,11 +69,8 @@ def test_probes_are_those_of_each_backdoor_in_turn() -> None:
 
 def test_probes_say_which_are_of_which_trigger() -> None:
     """By its name, with a number where two have one; those that got no poison have none."""
-    assert MultiTrigger().probes(make_scene(9)).parts == {
-        "badnets": 20,
-        "blended": 20,
-        "filter": 20,
-    }
+    three = MultiTrigger(triggers=("badnets", "filter", "sig"))
+    assert three.probes(make_scene(9)).parts == dict.fromkeys(("badnets", "filter", "sig"), 20)
     two = MultiTrigger(triggers=("badnets", "badnets:size=0.3"))
     assert two.probes(make_scene(9)).parts == {"badnets 1": 20, "badnets 2": 20}
     assert two.probes(make_scene(1)).parts == {"badnets 1": 20}
