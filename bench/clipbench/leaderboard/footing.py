@@ -33,10 +33,13 @@ def machine_of(result: Result) -> str | None:
 def fair(row: Row, augmented: Sequence[Row], bare: Sequence[Row]) -> list[Result]:
     """Return the runs with augmentation alone that a row is held against.
 
-    They are those of its own settings; where there are none, as for a defense with epochs of its
-    own, those of the settings of defense ``none``; else as `rows.baseline` has it.
+    They are those of the settings of the runs of defense ``none`` that it is held against, so that
+    all defenses of one table are judged by the same runs, and one that trains longer by no others;
+    where there are none of these, those of its own settings; else as `rows.baseline` has it.
     """
-    for wanted in ([common_settings(row)], [common_settings(other) for other in bare]):
+    held = {result["id"] for result in baseline(row, bare)}
+    of_bare = [common_settings(other) for other in bare if held & {r["id"] for r in other.results}]
+    for wanted in (of_bare, [common_settings(row)]):
         found = [other for other in augmented if common_settings(other) in wanted]
         if found:
             return [result for other in found for result in other.results]

@@ -57,11 +57,11 @@ def _square(rows: Sequence[Record], metric: str) -> list[str]:
     """Return the lines of the table of one model and data set."""
     attacks = {_key(row): row for row in rows if row["count"]}
     clean = {row["defense"]: row for row in rows if not row["count"]}
-    defenses = list(dict.fromkeys(row["defense"] for row in rows))
+    defenses = {row["defense"]: _first(row) for row in rows}
     cells = {(row["defense"], _key(row)): _cell(row, metric) for row in rows}
     head = ["defense", *map(_title, attacks.values()), *_BESIDE]
     lines = [markdown_line(map(markdown, head)), markdown_line("---" for _ in head)]
-    for defense in sorted(defenses, key=_first):
+    for defense in sorted(defenses, key=defenses.__getitem__):
         found = [cells.get((defense, key), MISSING) for key in attacks]
         beside = _clean(clean.get(defense))
         lines.append(markdown_line(map(markdown, [defense, *found, *beside])))
@@ -89,9 +89,10 @@ def _title(row: Record) -> str:
     return f"{row['attack']} {rate_text(row['rate'])}"
 
 
-def _first(defense: str) -> tuple[int, str]:
+def _first(row: Record) -> tuple[Any, ...]:
     """Return what defences are sorted by: the two that all are held against come first."""
-    return {"none": 0, "clip": 1}.get(defense, 2), defense
+    name = row["defense_name"]
+    return {"none": 0, "clip": 1}.get(name, 2), name, row["epochs"] or 0, row["defense"]
 
 
 def _cell(row: Record, metric: str) -> str:

@@ -46,8 +46,8 @@ def test_where_clip_was_not_run_none_judges(make_result: MakeResult) -> None:
     assert told["mine"]["eligible_clip"] is None
 
 
-def test_clip_of_the_rows_epochs_judges_it_and_else_that_of_nones(make_result: MakeResult) -> None:
-    """A baseline at another number of epochs is a row of its own, and no pool of both."""
+def test_all_defenses_are_judged_by_the_clip_of_nones_settings(make_result: MakeResult) -> None:
+    """One of more epochs is a row to compare with; where it is the only one, it judges."""
     short, long, other = ({"epochs": epochs} for epochs in (9, 15, 18))
     made = [
         make_result(success=(16, 16), train=short),
@@ -57,9 +57,24 @@ def test_clip_of_the_rows_epochs_judges_it_and_else_that_of_nones(make_result: M
         make_result(defense="other", success=(0, 16), train=other),
     ]
     told = records(made)
-    assert told["as_long"]["judge_runs"] == made[2]["id"]
-    assert told["other"]["judge_runs"] == made[1]["id"]
-    assert told["clip (epochs=15)"]["epochs"] == 15
+    assert told["as_long"]["judge_runs"] == told["other"]["judge_runs"] == made[1]["id"]
+    assert (told["clip (epochs=15)"]["epochs"], told["as_long"]["epochs"]) == (15, 15)
+    del made[1]
+    assert records(made)["as_long"]["judge_runs"] == made[1]["id"]
+
+
+def test_where_none_ran_in_two_recipes_each_has_a_judge_of_its_own(
+    make_result: MakeResult,
+) -> None:
+    """As its cost has."""
+    made = [
+        make_result(defense=defense, success=(16, 16), train={"epochs": epochs})
+        for epochs in (9, 15)
+        for defense in ("none", "clip", "mine")
+    ]
+    told = records(made)
+    assert told["mine (epochs=9)"]["judge_runs"] == made[1]["id"]
+    assert told["mine (epochs=15)"]["judge_runs"] == made[4]["id"]
 
 
 def test_other_precisions_judge_nothing(make_result: MakeResult) -> None:

@@ -84,6 +84,20 @@ def test_what_is_not_decided_has_a_question_mark(make_result: Callable[..., Resu
     assert found["eligible by none"][0] == "undecided"
 
 
+def test_a_baseline_of_more_epochs_stands_below_the_other(
+    make_result: Callable[..., Result],
+) -> None:
+    """With its epochs in its name and in a column, and before all that are held against it."""
+    made = [
+        make_result(attack=attack, defense=defense, success=(16, 16), train={"epochs": epochs})
+        for attack in ("targeted", "none")
+        for defense, epochs in (("none", 9), ("clip", 9), ("clip", 15), ("all", 15))
+    ]
+    found = cells(to_matrix(leaderboard(made)))
+    assert list(found)[1:5] == ["none", "clip (epochs=9)", "clip (epochs=15)", "all"]
+    assert [found[name][-2] for name in list(found)[1:5]] == ["9", "9", "15", "15"]
+
+
 def test_any_metric_fills_the_cells(results: list[Result]) -> None:
     """One that is no share is shown as its mean."""
     found = cells(to_matrix(leaderboard(results), "score_auroc"))
