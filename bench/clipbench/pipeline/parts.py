@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from clipbench import registry
 from clipbench.boundary import attacks, datasets
 from clipbench.config import RunConfig, exact_rate
-from clipbench.contracts import AnyProbes, Attack, Defense, Metric, TrainingSource
+from clipbench.contracts import AnyProbes, Attack, Crafted, Defense, Metric, TrainingSource
 from clipbench.errors import BadSetting
 from clipbench.evaluation import plugins
 from clipbench.heldout import HeldOut
@@ -88,6 +88,15 @@ class Parts:
         """
         scene = self.held_out.scene(self.count, seed)
         return attacks.probes(self.attack, scene) if self.count else None
+
+    def planned_probes(self, seed: int) -> AnyProbes | None:
+        """Return `probes` for a plan, which comes before an attack learns from the corpus.
+
+        Of an attack that does there is no trigger yet, and so nothing but the probes' number.
+        """
+        scene = self.held_out.scene(self.count, seed)
+        look = not isinstance(self.attack, Crafted)
+        return attacks.probes(self.attack, scene, look=look) if self.count else None
 
 
 def with_crafted(parts: PartsType, crafted: Mapping[str, Any]) -> PartsType:

@@ -98,7 +98,7 @@ class Plan:
         if train.pretrained is not None:
             create_model(train.model, self.config.seed, train.pretrained)
         _ = parts.held_out.sets
-        parts.probes(self.config.seed)
+        parts.planned_probes(self.config.seed)
 
     def try_plugins(self) -> None:
         """Try the plugins that are no part of clipbench, on a few pairs that are nowhere.

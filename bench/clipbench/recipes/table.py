@@ -86,7 +86,12 @@ def compared(recipe: PublishedRecipe, config: RunConfig) -> list[tuple[str, ...]
             own = value_in(config, entry.setting)
         except BadSetting:
             continue
-        rows.append((entry.setting, _text(entry.paper), _text(entry.code), shown(own, entry)))
+        here = shown(own, entry)
+        if own is None and entry.setting.startswith("attacks.") and entry.setting.endswith(AMOUNTS):
+            here = (
+                f"{config.poisons:,} pairs" if config.poisons else f"a rate of {config.rate_text}"
+            )
+        rows.append((entry.setting, _text(entry.paper), _text(entry.code), here))
     return rows
 
 

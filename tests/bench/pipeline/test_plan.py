@@ -9,6 +9,7 @@ from small_runs import TRAIN, Place, config_of
 
 from clipbench import registry
 from clipbench.errors import BadSetting, MissingData
+from clipbench.pipeline.estimate import Amounts
 
 
 @pytest.mark.parametrize(
@@ -68,3 +69,20 @@ def test_every_defence_can_be_planned(place: Place, name: str) -> None:
     time = plan.estimate(place.cache)
     assert time.training > 0
     assert time.epochs == plan.epochs >= 8
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.names("attack")) - {"none"}))
+def test_every_attack_can_be_planned(place: Place, name: str) -> None:
+    """Also one whose trigger is yet to be learned from pairs that are not there."""
+    place.plan(config_of(attack=name, poisons=16)).check()
+
+
+def test_the_time_of_an_attack_that_learns_its_trigger_is_told_before_it_does(
+    place: Place,
+) -> None:
+    """Only the number of its probes is needed, which is that of any backdoor."""
+    images = [
+        Amounts.of(plan.config, plan.parts, plan.epochs).images
+        for plan in (place.plan(config_of(attack=name)) for name in ("badclip", "badnets"))
+    ]
+    assert images[0] == images[1]

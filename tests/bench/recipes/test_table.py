@@ -93,6 +93,10 @@ def test_a_run_is_shown_beside_the_paper_with_what_a_person_changed() -> None:
     assert shown["train.lr"] == ("-", "0.001", "0.1")
     assert shown["defenses.slof.k"] == ("-", "16, read as the 17th", "8")
     assert shown["attacks.badnets.rate"] == ("0.01%", "0.01%", "0.01%")
+    (config,) = combine({"recipe": "huang", "poisons": 7}).configs()
+    assert ("attacks.badnets.rate", "0.01%", "0.01%", "7 pairs") in table.compared(
+        recipe("huang"), config
+    )
     assert not [name for name in shown if name.startswith(("defenses.dao", "attacks.wanet"))]
 
 
