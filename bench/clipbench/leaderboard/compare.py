@@ -12,6 +12,7 @@ from clipbench.evaluation.clustered import unpaired_difference
 from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.paired import Comparison, PairedCounts, compare
 from clipbench.evaluation.statistics import Proportion
+from clipbench.leaderboard.by_trigger import by_trigger
 from clipbench.leaderboard.choice import named
 from clipbench.leaderboard.labels import Defaults, Labels, rate_text
 from clipbench.leaderboard.rows import Row, common_settings, group, order
@@ -83,8 +84,9 @@ def compare_defenses(
 ) -> list[Compared]:
     """Return the comparisons of two defenses, in the order of the leaderboard.
 
-    Rows are those of the leaderboard. Of one context (attack, rate, model and data) those of equal
-    settings are compared; where there are none, as of defenses with recipes of their own, all are.
+    Rows are those of the leaderboard, a trigger each where an attack has several. Of one context
+    (attack, rate, model and data) those of equal settings are compared; where there are none, as of
+    defenses with recipes of their own, all are.
 
     Args:
         results: results in any order.
@@ -99,7 +101,7 @@ def compare_defenses(
         BadSetting: a row of the leaderboard is of both.
         MissingData: there is nothing to compare.
     """
-    unique = newest(results)
+    unique = by_trigger(newest(results))
     labels = Labels(unique, defaults)
     rows = sorted(group(unique, labels), key=order)
     if attack is not None:

@@ -11,6 +11,7 @@ import pytest
 from clipbench.errors import CorruptData
 from clipbench.evaluation.outcomes import pack
 from clipbench.leaderboard.by_trigger import by_trigger, is_pooled
+from clipbench.leaderboard.compare import compare_defenses
 from clipbench.leaderboard.page.document import to_html
 from clipbench.leaderboard.result import validate
 from clipbench.leaderboard.tables import leaderboard
@@ -81,6 +82,13 @@ def test_a_result_that_does_not_tell_triggers_apart_judges_nobody(make_result: M
     (row,) = leaderboard([made]).to_dict("records")
     assert row["eligible"] == "unknown (not measured per trigger)"
     assert not is_pooled(make_result(attack_parameters={"triggers": ["badnets"]}))
+
+
+def test_defenses_are_compared_trigger_by_trigger(make_result: MakeResult) -> None:
+    """On the same probes, each image once."""
+    made = [run(make_result, 20, 2), run(make_result, 5, 1, defense="mine")]
+    found = compare_defenses(made, "none", "mine", warn=pytest.fail)
+    assert [compared.success.difference for compared in found] == [15 / 20, 1 / 20]
 
 
 def test_the_page_has_details_of_each_trigger(make_result: MakeResult) -> None:
