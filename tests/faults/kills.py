@@ -29,7 +29,13 @@ DATA = ("--data", "shapes:size=300,test_size=100,targets_size=100")
 SAFECLIP = "safeclip:unimodal_epochs=1,cross_modal_epochs=1,first_ratio=0.5"
 TRAIN = ("--model", "shapes-32", "--batch-size", "64", "--warmup", "2")
 POISON = ("--attack", "targeted:targets=2", "--poisons", "8")
-SWEEP = (*DATA, *TRAIN, *POISON, "--defense", "none", "--defense", "clip", "--epochs", "1")
+GRID = f"""
+data: {DATA[1]}
+attack: {POISON[1]}
+poisons: {POISON[3]}
+defense: [none, clip]
+train: {{model: shapes-32, batch_size: 64, warmup: 2, epochs: 1, checkpoint_every_s: 0}}
+"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,11 @@ def _run(place: Path, *options: str) -> list[str]:
 
 def _results(place: Path) -> str:
     return numbers(place / "runs")
+
+
+def _grid(place: Path) -> str:
+    (place / "grid.yaml").write_text(GRID)
+    return str(place / "grid.yaml")
 
 
 def _rows() -> list[str]:
@@ -111,8 +122,8 @@ KINDS = (
     Kind(
         "sweep",
         lambda place: [
-            *("sweep", *SWEEP, "--jobs", "2", "--no-estimate", "--out", str(place / "runs")),
-            *("--cache", str(place / "cache")),
+            *("sweep", _grid(place), "--jobs", "2", "--no-estimate"),
+            *("--out", str(place / "runs"), "--cache", str(place / "cache")),
         ],
         _results,
         2,
