@@ -14,12 +14,18 @@ from clipbench.specs import NONE_TEXTS
 
 # Real pairs, whose recipe is that of the authors; nothing is read of a set to resolve a run.
 REAL = "shards:path=PAIRS"
-HEAD = ("setting", "paper", "code", "here", "why")
+HEAD = ("setting", "paper", "code", "here", "default", "why")
 NOT_TOLD = "-"
 
 
-def resolved(recipe: PublishedRecipe) -> dict[str, Any]:
-    """Return what runs with a recipe have, by the settings of its table that are settings here."""
+def resolved(recipe: PublishedRecipe, *, used: bool = True) -> dict[str, Any]:
+    """Return what runs on real pairs have, by the settings of a table that are settings here.
+
+    Args:
+        recipe: whose table.
+        used: whether the runs are with the recipe, or have the defaults of its attacks and
+            defenses, and of training with its defense; an amount has no default and is left out.
+    """
     runs: dict[tuple[str, str], RunConfig] = {}
     found = {}
     for entry in recipe.table:
@@ -28,14 +34,20 @@ def resolved(recipe: PublishedRecipe) -> dict[str, Any]:
             continue
         name = rest.partition(".")[0] if part != "train" else ""
         if (part, name) not in runs:
-            runs[part, name] = _run(recipe, part, name)
+            runs[part, name] = _run(recipe, part, name, used=used)
+        if not used and part == "attacks" and entry.setting.rpartition(".")[2] in AMOUNTS:
+            continue
         found[entry.setting] = value_in(runs[part, name], entry.setting)
     return found
 
 
-def _run(recipe: PublishedRecipe, part: str, name: str) -> RunConfig:
-    """Return a run with a recipe, of an attack or a defense of its table."""
-    layer: dict[str, Any] = {"data": REAL, "trusted": REAL, "recipe": recipe.name}
+def _run(recipe: PublishedRecipe, part: str, name: str, *, used: bool) -> RunConfig:
+    """Return a run with or without a recipe, of an attack or a defense of its table."""
+    layer: dict[str, Any] = {"data": REAL, "trusted": REAL, "defense": recipe.defense}
+    if used:
+        layer["recipe"] = recipe.name
+    elif part == "attacks":
+        layer["rate"] = "1%"
     if part == "attacks":
         layer |= {"attack": name, "defense": "none"}
     elif part == "defenses":
@@ -97,13 +109,14 @@ def compared(recipe: PublishedRecipe, config: RunConfig) -> list[tuple[str, ...]
 
 def lines(recipe: PublishedRecipe) -> list[tuple[str, ...]]:
     """Return the lines of a recipe's table under `HEAD`."""
-    values = resolved(recipe)
+    values, defaults = resolved(recipe), resolved(recipe, used=False)
     return [
         (
             entry.setting,
             _text(entry.paper),
             _text(entry.code),
             shown(values.get(entry.setting, entry.ours), entry),
+            shown(defaults[entry.setting], entry) if entry.setting in defaults else NOT_TOLD,
             entry.why,
         )
         for entry in recipe.table

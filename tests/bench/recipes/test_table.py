@@ -60,6 +60,32 @@ def test_every_setting_of_a_recipe_stands_in_its_table(published: PublishedRecip
     assert given <= {entry.setting for entry in published.table}
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("safeclip-paper", {"pool_size", "score_augmented", "rank_by", "cross_aug", "lr_schedule"}),
+        ("roclip", set()),
+    ],
+)
+def test_pairs_of_ones_own_are_trained_on_as_the_authors_did_without_a_recipe(
+    name: str, other: set[str]
+) -> None:
+    """SafeCLIP and RoCLIP: but for what the code does other than the paper means (methods)."""
+    with_it, without = (table.resolved(recipe(name), used=used) for used in (True, False))
+    settings = [key for key in without if not key.startswith("attacks.")]
+    assert settings
+    parted = {key for key in settings if with_it[key] != without[key]}
+    assert {key.rpartition(".")[2] for key in parted} == other
+
+
+def test_detectors_are_the_authors_without_a_recipe() -> None:
+    """All parameters of Huang et al.'s five, on any pairs of one's own."""
+    with_it, without = (table.resolved(recipe("huang"), used=used) for used in (True, False))
+    own = [key for key in without if key.startswith("defenses.")]
+    assert own
+    assert [key for key in own if with_it[key] != without[key]] == []
+
+
 def test_what_differs_says_why(published: PublishedRecipe) -> None:
     """A value of ours beside another of paper or code has a reason, and only such a value."""
     for entry in published.table:
