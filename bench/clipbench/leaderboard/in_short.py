@@ -21,11 +21,14 @@ def in_short(results: Iterable[Result]) -> str:
         results: of one command; clean ones are passed over.
 
     Returns:
-        The sentences; empty where there is more than one attack, data set or model, no undefended
-        run or nothing beside it, or a success that was not measured: a table says that better.
+        The sentences; empty where there is more than one attack, trigger, data set or model, no
+        undefended run or nothing beside it, or a success that was not measured: a table says that
+        better.
     """
     attacked = [result for result in results if result["attack"]["count"]]
     if len({_setting(result) for result in attacked}) != 1:
+        return ""
+    if any("parts" in result["metrics"].get("attack_success", {}) for result in attacked):
         return ""
     by_defense: dict[str, list[Result]] = {}
     for result in attacked:

@@ -72,6 +72,12 @@ def test_nothing_is_said_where_a_table_says_it_better() -> None:
     other = {"name": "sig", "parameters": {}, "rate": 0.05, "count": 15}
     unmeasured = result("safeclip", 0)
     del unmeasured["metrics"]["attack_success"]
+    several = [result("none", 45), result("safeclip", 1)]
+    several[0]["metrics"]["attack_success"]["parts"] = [
+        {"name": "a", "n": 25},
+        {"name": "b", "n": 25},
+    ]
+    assert in_short(several) == ""  # each trigger has a row of its own
     assert in_short([]) == ""
     assert in_short([result("none", 45)]) == ""
     assert in_short([result("clip", 45), result("safeclip", 1)]) == ""
