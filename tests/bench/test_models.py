@@ -152,6 +152,6 @@ def test_a_configuration_hands_nothing_on_to_the_library_of_its_tokenizer(
 def test_a_device_that_is_not_here_is_one_line(name: str) -> None:
     """Asked for an Apple GPU or one GPU too many, the command says so before anything is done."""
     if name == "mps" and torch.backends.mps.is_available():
-        pytest.skip("this is a Mac")
+        pytest.skip("this is a Mac with an Apple GPU, where mps is no device that is refused")
     with pytest.raises(BadSetting, match="device is"):
         pick_device(name)

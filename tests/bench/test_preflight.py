@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from clipbench import preflight
 from clipbench.architectures import architecture, architecture_names
@@ -95,12 +96,10 @@ def test_one_part_that_is_missing_is_named(tmp_path: Path) -> None:
 
 
 def test_a_device_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    """Which takes torch, and nothing else."""
-    torch = pytest.importorskip("torch")
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU here, and no device that is refused")
+    """No GPU, or one too many; which takes torch, and nothing else."""
+    absent = "cuda:99" if torch.cuda.is_available() else "cuda"
     with pytest.raises(BadInput, match="cuda"):
-        preflight.check(Request(train={"device": "cuda"}, cache=tmp_path))
+        preflight.check(Request(train={"device": absent}, cache=tmp_path))
 
 
 def test_models_by_name_are_those_of_open_clip() -> None:

@@ -158,9 +158,8 @@ def _check(name: str, kind: Kind | None, as_json: bool, *, data: str) -> None:
 
     held_out = HeldOut.of(spec, ())
     tried: SpecLike = name
-    if (
-        found == "attack" and name != NO_ATTACK
-    ):  # as in a run on these data, whose recipe may say more of it
+    if found == "attack" and name != NO_ATTACK:
+        # As in a run on these data, whose recipe may say more of it.
         tried = resolve(data=spec, attack=name, poisons=battery.POISONS).attack
     checks = battery.of_plugin(found, tried, held_out.primary, lambda: held_out.targets)
     if as_json:

@@ -13,7 +13,7 @@ from typing import Any
 from clipbench import naming, registry
 from clipbench.leaderboard.foreign import REFUSALS
 from clipbench.leaderboard.labels import Defaults, canonical
-from clipbench.locations import by_content
+from clipbench.locations import by_content, location_fields
 from clipbench.plugins import Kind
 from clipbench.specs import Spec
 
@@ -25,8 +25,11 @@ def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
     """Return what gives the parameters that a plugin has when nobody sets them.
 
     Those of an attack or a defense are what the recipes of all data sets of the results agree in,
-    so that a label names what a person chose and not the recipe.
+    so that a label names what a person chose and not the recipe. Where all results are of one
+    model, that is an attack's surrogate, too.
     """
+    results = list(results)
+    models = {_model(result) for result in results}
     data = {
         canonical([result["data"][part] for part in ("name", "parameters")]): result["data"]
         for result in results
@@ -39,6 +42,8 @@ def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
             found = _defaults(_KINDS[kind], name)
             if found is not None and kind != "data":
                 found |= _agreed([recipe[kind].get(name, {}) for recipe in recipes])
+            if found is not None and kind == "attack" and len(models) == 1:
+                found |= dict.fromkeys(_open_models(name, found), next(iter(models)))
             known[kind, name] = found
         return known[kind, name]
 
@@ -51,6 +56,18 @@ def _defaults(kind: Kind, name: str) -> dict[str, Any] | None:
             return registry.defaults(kind, name)
     except REFUSALS:
         return None
+
+
+def _model(result: Mapping[str, Any]) -> str | None:
+    """Return the model that a result was trained with, as its configuration names it."""
+    model: str | None = result.get("config", {}).get("train", {}).get("model")
+    return model
+
+
+def _open_models(name: str, defaults: Mapping[str, Any]) -> list[str]:
+    """Return which models of an attack are the run's own unless somebody names another."""
+    marks = location_fields(registry.load("attack", Spec(name)))
+    return [key for key, mark in marks.items() if mark.kind == "model" and defaults[key] is None]
 
 
 _Parameters = Mapping[str, Mapping[str, Any]]  # by the name of a plugin

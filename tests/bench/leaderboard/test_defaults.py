@@ -55,6 +55,21 @@ def test_what_need_not_be_set_is_known_of_a_data_set_with_a_required_parameter(
     assert label == "shards (path=own)"
 
 
+@pytest.mark.parametrize(
+    ("surrogate", "label"),
+    [("ViT-B-32", "badclip"), ("RN50", "badclip (surrogate_model=RN50)")],
+)
+def test_a_surrogate_of_the_runs_own_model_is_not_worth_a_word(
+    surrogate: str, label: str, make_result: MakeResult
+) -> None:
+    """It is what an attack takes when nobody names another."""
+    own = make_result(attack="badclip", attack_parameters={"surrogate_model": surrogate})
+    own = {**own, "config": {**own["config"], "train": {"model": "ViT-B-32"}}}
+    assert defaults_of([own])("attack", "badclip")["surrogate_model"] == "ViT-B-32"
+    found = leaderboard([own], defaults=defaults_of([own]))["attack"].tolist()
+    assert found == [label]
+
+
 def test_a_recipe_counts_where_all_data_sets_agree(make_result: MakeResult) -> None:
     """Two of one recipe have it; with a third of another, a label shows the parameters."""
     photographs = [on(make_result, name, **TRAINING[name]) for name in ("shards", "csv")]
