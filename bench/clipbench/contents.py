@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import ClipbenchError, MissingData
 from clipbench.shards.files import read_json, sha256_file, write_json
+from clipbench.shards.pool import in_processes, is_elsewhere, is_spread
 from clipbench.shards.seal import is_sealed, seal
 
 _SETTLED_NS = 2 * 10**9  # clocks of file systems are as coarse as that
+_KEEP_EVERY_S = 5.0  # what is read, so that who is stopped goes on from there
 _READ_HERE: dict[tuple[Any, ...], str] = {}  # by name and state, what was read afresh here
 
 
@@ -51,30 +55,48 @@ class HashMemory:
             MissingData: one can't be read.
         """
         known = self._recall()
-        found, is_new = [], False
-        for number, (name, path) in enumerate(files):
-            try:
-                status = path.stat()
-            except OSError as error:
-                raise MissingData(f"{path} can't be read: {error.strerror}.") from error
-            state, old = _state(status), known.get(name)
-            here = (os.path.abspath(path), *state)  # noqa: PTH100 - links are left as they are
-            value = _READ_HERE.get(here) if self._fresh else None
-            if not self._fresh and old is not None and old[:3] == state:
-                value = str(old[3])
-            if value is None:
-                self._progress(self._what, number, len(files))
-                value = sha256_file(path)
-                is_settled = time.time_ns() - status.st_mtime_ns > _SETTLED_NS
-                if is_settled and self._fresh:
-                    _READ_HERE[here] = value
-                if is_settled and old != [*state, value]:
-                    known[name], is_new = [*state, value], True
-            found.append(value)
+        states = [_state(_status(path)) for _, path in files]
+        found = [self._known(one, state, known) for one, state in zip(files, states, strict=True)]
+        missing = [number for number, value in enumerate(found) if value is None]
+        is_new, kept = False, time.monotonic()
+        for done, (number, value) in enumerate(self._read(files, missing, states)):
+            self._progress(self._what, len(files) - len(missing) + done + 1, len(files))
+            found[number] = value
+            (name, path), state = files[number], states[number]
+            is_settled = time.time_ns() - state[1] > _SETTLED_NS
+            if is_settled and self._fresh:
+                _READ_HERE[_here(path, state)] = value
+            if is_settled and known.get(name) != [*state, value]:
+                known[name], is_new = [*state, value], True
+            if is_new and time.monotonic() - kept > _KEEP_EVERY_S:
+                self._remember(known)
+                is_new, kept = False, time.monotonic()
         if is_new:
-            self._progress(self._what, len(files), len(files))
             self._remember(known)
-        return found
+        if missing and not self._fresh:
+            self._drop_parts()
+        return [str(value) for value in found]
+
+    def _known(
+        self, file: tuple[str, Path], state: list[int], known: Mapping[str, list[Any]]
+    ) -> str | None:
+        """Return the hash of a file as it is, where it is remembered."""
+        name, path = file
+        if self._fresh:
+            return _READ_HERE.get(_here(path, state))
+        old = known.get(name)
+        return str(old[3]) if old is not None and old[:3] == state else None
+
+    def _read(
+        self, files: Sequence[tuple[str, Path]], missing: Sequence[int], states: Sequence[list[int]]
+    ) -> Iterator[tuple[int, str]]:
+        """Yield number and hash of files that must be read, as they are done."""
+        is_kept = is_elsewhere() and not self._fresh
+        plan = _Reading(tuple(files), tuple(self._places) if is_kept else ())
+        if missing:
+            self._progress(self._what, len(files) - len(missing), len(files))
+        workers = None if is_spread(sum(states[number][0] for number in missing)) else 0
+        return in_processes(_read_one, plan, missing, workers)
 
     def keep(self, files: Sequence[tuple[str, Path]], hashes: Sequence[str]) -> None:
         """Remember what whoever wrote these files knows of them, and nothing else."""
@@ -82,14 +104,16 @@ class HashMemory:
         self._remember({name: [*_state(path.stat()), value] for (name, path), value in pairs})
 
     def _recall(self) -> dict[str, list[Any]]:
+        """Return what is remembered, with what tasks left of which one was killed."""
+        known: dict[str, list[Any]] = {}
+        for place in reversed(self._places):
+            for file in [*sorted(_parts_of(place).glob("*.json")), place]:
+                known.update(_recalled(file))
+        return known
+
+    def _drop_parts(self) -> None:
         for place in self._places:
-            try:
-                content = read_json(place)
-            except ClipbenchError:  # only a memory: what is lost is computed again
-                continue
-            if is_sealed([_text(content.get("hashes"))], content.get("seal")):
-                return dict(content["hashes"])
-        return {}
+            shutil.rmtree(_parts_of(place), ignore_errors=True)
 
     def _remember(self, known: Mapping[str, list[Any]]) -> None:
         for place in self._places:
@@ -99,6 +123,48 @@ class HashMemory:
             except (OSError, ClipbenchError):  # read-only or full: they can be computed again
                 continue
             return
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """Files that are hashed, and where each hash is kept at once, by whatever process; (): not."""
+
+    files: tuple[tuple[str, Path], ...]
+    places: tuple[Path, ...]
+
+
+def _read_one(plan: _Reading, number: int) -> tuple[int, str]:
+    name, path = plan.files[number]
+    digest = hashlib.sha256(name.encode()).hexdigest()[:24]
+    places = [_parts_of(place) / f"{digest}.json" for place in plan.places]
+    if not places:
+        return number, sha256_file(path)
+    return number, HashMemory(places).hashes([(name, path)])[0]
+
+
+def _parts_of(place: Path) -> Path:
+    """Return the folder for hashes of single files, a file each, until `place` has them all."""
+    return place.with_suffix(".parts")
+
+
+def _recalled(file: Path) -> dict[str, list[Any]]:
+    try:
+        content = read_json(file)
+    except ClipbenchError:  # only a memory: what is lost is computed again
+        return {}
+    is_ours = is_sealed([_text(content.get("hashes"))], content.get("seal"))
+    return dict(content["hashes"]) if is_ours else {}
+
+
+def _status(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except OSError as error:
+        raise MissingData(f"{path} can't be read: {error.strerror}.") from error
+
+
+def _here(path: Path, state: Sequence[int]) -> tuple[Any, ...]:
+    return (os.path.abspath(path), *state)  # noqa: PTH100 - links are left as they are
 
 
 def _state(status: os.stat_result) -> list[int]:

@@ -263,7 +263,7 @@ def indexes() -> list[bytes]:
         stamps = [indexing.Stamp("00000.tar", 10240, 1, 2)]
         lacks = [indexing.Incomplete(0, "00009", "image", "")]
         found = indexing.rows_to_index([row, (*row[:8], b"00001", 4, 5, 6)])
-        indexing.write(path, found, stamps, lacks)
+        indexing.write(path, [found], stamps, lacks)
         return [path.read_bytes()]
 
 

@@ -101,7 +101,7 @@ class Assembly:
         self.index = indexing.join(parts)
         if not self.base.left_out:  # otherwise it is not what the shards hold
             field = self.base.caption_field
-            indexing.save(self.index, stamps, [folder / ".clipbench"], (), field)
+            indexing.save(parts, stamps, [folder / ".clipbench"], (), field)
 
     def write_ledger(
         self,

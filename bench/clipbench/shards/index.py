@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +29,7 @@ from clipbench.visible import hashable
 
 EXTENSIONS = ("jpg", "png", "jpeg", "webp")  # open_clip's order of preference
 _MAGIC = b"clipbench-index-4\n"  # raise it with every change of what is a pair
+_ROWS = 1 << 16  # of an index that are written at once
 _CHUNK = 1 << 20  # bytes read at once for a seal; mapped pages would stay in memory
 Index = npt.NDArray[np.void]
 Row = tuple[int, int, int, int, int, int, int, int, bytes, int, int, int]
@@ -88,10 +90,14 @@ def rows_to_index(rows: Sequence[Row]) -> Index:
     return np.array(rows, index_dtype(max((len(row[8]) for row in rows), default=1)))
 
 
-def join(parts: Sequence[Index]) -> Index:
-    """Return the indexes of shards, one after another, as one; keys as wide as the widest."""
-    width = max(part.dtype["key"].itemsize for part in parts)
-    whole = np.empty(sum(map(len, parts)), index_dtype(width))
+def join(parts: Iterable[Index]) -> Index:
+    """Return the indexes of shards, one after another, as one; keys as wide as the widest.
+
+    Args:
+        parts: the indexes; they are gone through more than once.
+    """
+    sizes = [(len(part), part.dtype["key"].itemsize) for part in parts]
+    whole = np.empty(sum(size for size, _ in sizes), index_dtype(max(key for _, key in sizes)))
     first = 0
     for part in parts:
         for name in whole.dtype.names or ():
@@ -104,6 +110,16 @@ def is_sorted(index: Index) -> bool:
     """Tell whether keys rise strictly from pair to pair; such keys are unique."""
     keys = np.ascontiguousarray(index["key"])
     return bool((keys[1:] > keys[:-1]).all())
+
+
+def are_sorted(parts: Iterable[Index]) -> bool:
+    """Tell whether keys rise strictly from pair to pair of indexes, one after another."""
+    last: bytes | None = None
+    for part in parts:
+        if not is_sorted(part) or (last is not None and len(part) and part["key"][0] <= last):
+            return False
+        last = part["key"][-1] if len(part) else last
+    return True
 
 
 def shard_names(paths: Sequence[Path]) -> list[str]:
@@ -131,7 +147,7 @@ def index_name(names: Sequence[str], caption_field: str | None = None) -> str:
 
 
 def save(
-    index: Index,
+    parts: Iterable[Index],
     stamps: Sequence[Stamp],
     folders: Sequence[Path],
     incomplete: Sequence[Incomplete] = (),
@@ -143,7 +159,7 @@ def save(
     for folder in sorted(folders, key=lambda folder: _is_anothers(folder / name)):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write(folder / name, index, stamps, incomplete)
+            write(folder / name, parts, stamps, incomplete)
         except (OSError, ClipbenchError):  # read-only or full: an index is a convenience
             continue
         return folder / name
@@ -151,23 +167,48 @@ def save(
 
 
 def write(
-    path: Path, index: Index, stamps: Sequence[Stamp], incomplete: Sequence[Incomplete] = ()
+    path: Path,
+    parts: Iterable[Index],
+    stamps: Sequence[Stamp],
+    incomplete: Sequence[Incomplete] = (),
 ) -> None:
-    """Write an index file."""
+    """Write an index file; no more than one part of it is in memory at once.
+
+    Args:
+        path: the file.
+        parts: the index in parts, as those of single shards; they are gone through several times.
+        stamps: the shards.
+        incomplete: what is no pair in them.
+    """
+    sizes = [(len(part), part.dtype["key"].itemsize) for part in parts]
+    dtype = index_dtype(max((key for _, key in sizes), default=1))
     head: dict[str, Any] = {
-        "num_pairs": len(index),
-        "key_size": index.dtype["key"].itemsize,
-        "sorted": is_sorted(index),
+        "num_pairs": sum(size for size, _ in sizes),
+        "key_size": dtype["key"].itemsize,
+        "sorted": are_sorted(parts),
         "shards": [[s.name, s.size, s.mtime_ns, s.num_pairs] for s in stamps],
     }
     if incomplete:
         head["incomplete"] = [list(astuple(one)) for one in incomplete]
-    rows = np.ascontiguousarray(index).view(np.uint8).data
-    text = _text({**head, "seal": seal([_text(head), rows])})
-    text += b" " * (-(len(_MAGIC) + len(text) + 1) % 64) + b"\n"
     with atomic_file(path, sync=False) as file:  # the seal tells whether it is whole
-        file.write(_MAGIC + text)
-        file.write(rows)
+        file.write(_start_of({**head, "seal": seal([])}))  # as long as it will be
+
+        def rows() -> Iterator[memoryview]:
+            for part in parts:
+                for at in range(0, len(part), _ROWS):
+                    same = np.ascontiguousarray(part[at : at + _ROWS].astype(dtype, copy=False))
+                    data = same.view(np.uint8).data
+                    file.write(data)
+                    yield data
+
+        told = seal(itertools.chain([_text(head)], rows()))
+        file.seek(0)
+        file.write(_start_of({**head, "seal": told}))
+
+
+def _start_of(head: dict[str, Any]) -> bytes:
+    text = _text(head)
+    return _MAGIC + text + b" " * (-(len(_MAGIC) + len(text) + 1) % 64) + b"\n"
 
 
 def _text(head: dict[str, Any]) -> bytes:

@@ -23,9 +23,11 @@ from clipbench.shards import manifest as manifests
 from clipbench.shards.encoding import decode, image_size
 from clipbench.shards.handles import OpenFiles
 from clipbench.shards.hashes import refuse_others, shard_hashes
+from clipbench.shards.parts import parts_folder
 from clipbench.shards.scan import refuse_empty, refuse_incomplete, scan
 from clipbench.shards.sources import expand
 
+_Pairs = indexing.Stored | tuple[indexing.Index, Sequence[indexing.Stamp]]
 _FEW = 64  # from so many captions of one shard on, mapping it beats reading one by one
 
 
@@ -67,7 +69,7 @@ class ShardSet:
         self,
         source: str,
         paths: Sequence[Path],
-        stored: indexing.Stored | tuple[indexing.Index, Sequence[indexing.Stamp]],
+        stored: _Pairs,
         cache: Path | None = None,
         *,
         caption_field: str | None = None,
@@ -124,19 +126,14 @@ class ShardSet:
         paths = expand(source)
         folders = indexing.cache_folders(paths, cache)
         stored = indexing.load(paths, folders, caption_field)
-        if stored is None:
-            joined = manifests.is_joined(paths[0].parent)
-            found = scan(paths, progress, caption_field=caption_field, joined=joined)
-            where = indexing.save(
-                found.index, found.stamps, folders, found.incomplete, caption_field
-            )
-            stored = indexing.read_index(where, opened=True) if where is not None else None
-            incomplete: Sequence[indexing.Incomplete] = found.incomplete
+        pairs: _Pairs
+        incomplete: Sequence[indexing.Incomplete]
+        if stored is not None:
+            pairs, incomplete = stored, stored.incomplete
         else:
-            incomplete = stored.incomplete
+            pairs, incomplete = _indexed(paths, folders, caption_field, progress)
         if on_incomplete == "fail":
             refuse_incomplete(incomplete, paths)
-        pairs = stored or (found.index, found.stamps)
         index = pairs.index if isinstance(pairs, indexing.Stored) else pairs[0]
         refuse_empty(index, paths, incomplete)
         return cls(
@@ -383,6 +380,26 @@ class ShardSet:
 
     def __repr__(self) -> str:
         return f"ShardSet({self.source!r}, {len(self)} pairs in {len(self.shards)} shards)"
+
+
+def _indexed(
+    paths: Sequence[Path],
+    folders: Sequence[Path],
+    caption_field: str | None,
+    progress: Progress,
+) -> tuple[_Pairs, Sequence[indexing.Incomplete]]:
+    """Make the index of a set, and return it with what is no pair."""
+    with parts_folder(paths, folders, caption_field, progress) as place:
+        if place is not None:  # another process may have made it meanwhile
+            stored = indexing.load(paths, folders, caption_field)
+            if stored is not None:
+                return stored, stored.incomplete
+        joined = manifests.is_joined(paths[0].parent)
+        found = scan(paths, progress, caption_field=caption_field, joined=joined, folder=place)
+        lacks = found.incomplete
+        where = indexing.save(found.parts, found.stamps, folders, lacks, caption_field)
+        stored = None if where is None else indexing.read_index(where, opened=True)
+        return stored or (found.index, found.stamps), lacks
 
 
 def _is_folder(source: str) -> bool:

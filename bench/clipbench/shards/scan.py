@@ -6,8 +6,9 @@ import itertools
 import mmap
 import re
 import zlib
-from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,14 @@ from clipbench.shards.index import (
     Index,
     Row,
     Stamp,
-    is_sorted,
+    are_sorted,
     join,
     rows_to_index,
     shard_names,
+    write,
 )
+from clipbench.shards.parts import PartFiles, kept_part, part_file
+from clipbench.shards.pool import in_processes
 from clipbench.shards.tar import Member, members
 
 _CODES = {extension: code for code, extension in enumerate(EXTENSIONS)}
@@ -222,14 +226,19 @@ class Scanned:
     """What the tars of a set hold.
 
     Args:
-        index: the complete pairs.
+        parts: the complete pairs of each shard.
         stamps: the shards.
-        incomplete: the other ones.
+        incomplete: the other pairs.
     """
 
-    index: Index
+    parts: Sequence[Index] | PartFiles
     stamps: list[Stamp]
     incomplete: list[Incomplete]
+
+    @cached_property
+    def index(self) -> Index:
+        """The complete pairs, all in memory."""
+        return join(self.parts)
 
     def refuse_incomplete(self, paths: Sequence[Path]) -> None:
         """Raise CorruptData, naming the first pair, if there is an incomplete one."""
@@ -256,12 +265,40 @@ def _way_out(one: Incomplete) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class _Walk:
+    """What of which shards is looked for.
+
+    Args:
+        paths: the shards.
+        names: theirs in an index.
+        caption_field: see `scan`.
+        folder: where the index of each is kept; None: it is handed back.
+    """
+
+    paths: Sequence[Path]
+    names: Sequence[str]
+    caption_field: str | None
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class _Walked:
+    """What one shard holds; its index where it is not kept."""
+
+    number: int
+    stamp: Stamp
+    incomplete: tuple[Incomplete, ...]
+    index: Index | None
+
+
 def scan(
     paths: Sequence[Path],
     progress: Progress = no_progress,
     *,
     caption_field: str | None = None,
     joined: bool = False,
+    folder: Path | None = None,
 ) -> Scanned:
     """Walk all shards and return what they hold.
 
@@ -270,46 +307,62 @@ def scan(
         progress: told after every shard.
         caption_field: field of the JSON that holds captions; None: they are in ``KEY.txt``.
         joined: whether the shards were joined from several sets, in which a key may come again.
+        folder: for the indexes of single shards, by several processes, see
+            `clipbench.shards.parts`; None: they stay in memory, and this process walks all.
 
     Raises:
         CorruptData: a shard is cut off or interleaved, a key not unique.
         MissingData: a shard can't be read.
     """
-    parts: list[Index] = []
-    stamps: list[Stamp] = []
-    incomplete: list[Incomplete] = []
-    for shard, path in enumerate(paths):
-        progress("indexing shards", shard, len(paths))
-        rows: list[Row] = []
-        try:
-            status = path.stat()
-            for group, row in rows_of(path, shard, caption_field):
-                if row is None:
-                    missing = missing_of(group, caption_field)
-                    one = Incomplete(shard, _text(group.key), missing, group.words())
-                    incomplete.append(one)
-                else:
-                    rows.append(row)
-        except OSError as error:
-            raise MissingData(f"Shard {path} can't be read: {error.strerror}.") from error
-        except CorruptData as error:
-            from clipbench.shards.remote_shard import forget  # noqa: PLC0415 - for this alone
-
-            if not forget(path):
-                raise
-            raise CorruptData(f"{error} The same command fetches it again.") from error
-        parts.append(rows_to_index(rows))
-        stamps.append(Stamp("", status.st_size, status.st_mtime_ns, len(rows)))
-    progress("indexing shards", len(paths), len(paths))
-    names = shard_names(paths)
-    whole = join(parts)
+    walk = _Walk(paths, shard_names(paths), caption_field, folder)
+    found: list[_Walked | None] = [None] * len(paths)
+    progress("indexing shards", 0, len(paths))
+    workers = 0 if folder is None else None
+    for done, one in enumerate(in_processes(_walked, walk, range(len(paths)), workers), start=1):
+        found[one.number] = one
+        progress("indexing shards", done, len(paths))
+    each = [one for one in found if one is not None]
+    parts: Sequence[Index] | PartFiles = [one.index for one in each if one.index is not None]
+    if folder is not None:
+        parts = PartFiles(folder, len(paths))
     if not joined and len({path.parent for path in paths}) == 1:
-        check_unique(whole, paths)
-    named = [
-        Stamp(name, stamp.size, stamp.mtime_ns, stamp.num_pairs)
-        for name, stamp in zip(names, stamps, strict=True)
-    ]
-    return Scanned(whole, named, incomplete)
+        check_unique(parts, paths)
+    return Scanned(
+        parts, [one.stamp for one in each], [lack for o in each for lack in o.incomplete]
+    )
+
+
+def _walked(walk: _Walk, number: int) -> _Walked:
+    """Walk one shard, unless that was done, and keep its index where there is a place for it."""
+    path = walk.paths[number]
+    rows: list[Row] = []
+    incomplete: list[Incomplete] = []
+    try:
+        status = path.stat()
+        stamp = Stamp(walk.names[number], status.st_size, status.st_mtime_ns, 0)
+        kept = None if walk.folder is None else kept_part(walk.folder, number, stamp)
+        if kept is not None:
+            return _Walked(number, kept.stamps[0], kept.incomplete, None)
+        for group, row in rows_of(path, number, walk.caption_field):
+            if row is None:
+                missing = missing_of(group, walk.caption_field)
+                incomplete.append(Incomplete(number, _text(group.key), missing, group.words()))
+            else:
+                rows.append(row)
+    except OSError as error:
+        raise MissingData(f"Shard {path} can't be read: {error.strerror}.") from error
+    except CorruptData as error:
+        from clipbench.shards.remote_shard import forget  # noqa: PLC0415 - for this alone
+
+        if not forget(path):
+            raise
+        raise CorruptData(f"{error} The same command fetches it again.") from error
+    stamp = replace(stamp, num_pairs=len(rows))
+    index = rows_to_index(rows)
+    if walk.folder is None:
+        return _Walked(number, stamp, tuple(incomplete), index)
+    write(part_file(walk.folder, number), [index], [stamp], incomplete)
+    return _Walked(number, stamp, tuple(incomplete), None)
 
 
 def refuse_empty(
@@ -342,15 +395,21 @@ def _first_names(path: Path) -> list[str]:
     return [_text(member.name) for member in itertools.islice(members(path), 2)]
 
 
-def check_unique(index: Index, paths: Sequence[Path]) -> None:
-    """Raise CorruptData, naming key and shards, if a key stands for two pairs."""
-    if is_sorted(index):
+def check_unique(parts: Iterable[Index], paths: Sequence[Path]) -> None:
+    """Raise CorruptData, naming key and shards, if a key stands for two pairs.
+
+    Args:
+        parts: the indexes of the shards.
+        paths: the shards.
+    """
+    if are_sorted(parts):
         return
-    keys = np.ascontiguousarray(index["key"])
+    keys = np.concatenate([part["key"] for part in parts])
     order = np.argsort(keys, kind="stable")
     same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
     if len(same):
-        one, two = (int(index["shard"][order[same[0] + step]]) for step in (0, 1))
+        firsts = np.cumsum([len(part) for part in parts])
+        one, two = (int(np.searchsorted(firsts, order[same[0] + n], "right")) for n in (0, 1))
         raise CorruptData(
             f"Key {_text(bytes(keys[order[same[0]]]))} is in shard {paths[one]} and again in "
             f"{paths[two]}; keys must be unique in a set."

@@ -7,6 +7,7 @@ anew that were written for it. Sets that clipbench wrote hold nothing unusable a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,10 +70,8 @@ def screen(
     done = sum(shard.num_pairs for shard, found in zip(shards.shards, known, strict=True) if found)
     if missing:
         progress("screening pairs", done, len(shards))
-    for number, found in in_processes(_screen_shard, shards, missing, workers):
+    for number, found in in_processes(_screen_shard, _Plan(shards, files), missing, workers):
         known[number] = found
-        content = {"version": VERSION, "caption_field": shards.caption_field, "unusable": found}
-        write_summed(files[number], content, indent=None, sync=False)
         done += shards.shards[number].num_pairs
         progress("screening pairs", done, len(shards))
     return [
@@ -93,14 +92,27 @@ def _recall(file: Path, caption_field: str | None) -> list[Any] | None:
     return found if same and isinstance(found, list) else None
 
 
-def _screen_shard(shards: ShardSet, number: int) -> tuple[int, list[Any]]:
-    """Return what can't be used in one shard: row, reason and detail of each."""
-    shard = shards.shards[number]
+@dataclass(frozen=True)
+class _Plan:
+    """A set, and the file for what is found in each of its shards."""
+
+    shards: ShardSet
+    files: Sequence[Path]
+
+
+def _screen_shard(plan: _Plan, number: int) -> tuple[int, list[Any]]:
+    """Return, and keep, what can't be used in one shard: row, reason and detail of each."""
+    shards, shard = plan.shards, plan.shards.shards[number]
+    kept = _recall(plan.files[number], shards.caption_field)  # of a task that begins again
+    if kept is not None:
+        return number, kept
     found: list[Any] = []
     for row in range(shard.num_pairs):
         problem = problem_of(shards, shard.first + row)
         if problem is not None:
             found.append([row, *problem])
+    content = {"version": VERSION, "caption_field": shards.caption_field, "unusable": found}
+    write_summed(plan.files[number], content, indent=None, sync=False)
     return number, found
 
 

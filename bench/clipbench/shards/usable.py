@@ -219,7 +219,7 @@ def _stored(
         return stored
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        indexing.write(path, index, stamps)
+        indexing.write(path, [index], stamps)
     except (OSError, ClipbenchError):  # read-only or full: the index stays in memory
         return None
     return indexing.read_index(path)

@@ -256,7 +256,7 @@ def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> 
         part = np.load(plan.state / Path(shard.name).with_suffix(".npy"), allow_pickle=False)
         part["shard"] = number
         parts.append(part)
-    indexing.save(indexing.join(parts), stamps, indexing.cache_folders([plan.shards / "0"], None))
+    indexing.save(parts, stamps, indexing.cache_folders([plan.shards / "0"], None))
     keep_hashes([plan.shards / one.name for one in shards], [one.sha256 for one in shards])
     publish(plan.shards, folder)
 

@@ -183,7 +183,7 @@ def test_three_million_pairs_open_fast_and_small(tmp_path: Path) -> None:
     many["key"] = digits.astype(np.uint8).view("S9")[:, 0]
     del digits
     stamp = indexing.Stamp(shard.name, stamps[0].size, stamps[0].mtime_ns, len(many))
-    assert indexing.save(many, [stamp], [tmp_path / ".clipbench"])
+    assert indexing.save([many], [stamp], [tmp_path / ".clipbench"])
     del many
     before, start = resident_bytes(), time.perf_counter()
     shards = ShardSet.open(tmp_path)
@@ -520,7 +520,7 @@ def test_copy_of_a_set_that_changed_is_not_trusted(clean: ShardSet) -> None:
     travelling = pickle.dumps(clean)
     index = next((Path(clean.source) / ".clipbench").glob("index-*"))
     other = replace(indexing.read_index(index), stamps=())
-    indexing.save(other.index, [indexing.Stamp("x", 1, 1, 50)], [Path(clean.source) / "else"])
+    indexing.save([other.index], [indexing.Stamp("x", 1, 1, 50)], [Path(clean.source) / "else"])
     index.write_bytes(next((Path(clean.source) / "else").iterdir()).read_bytes())
     with pytest.raises(CorruptData, match="changed while it was in use"):
         pickle.loads(travelling)

@@ -1,0 +1,213 @@
+"""Indexes, hashes and screening by several processes or an executor, taken up where they stopped.
+
+A pool of threads stands for machines of a cluster: it is an executor like theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shard_pairs import caption, picture, write_members
+
+from clipbench import contents
+from clipbench.errors import CorruptData, LostProcess
+from clipbench.shards import pool, scan, screen
+from clipbench.shards.encoding import encode_jpeg
+from clipbench.shards.pool import Elsewhere, spread_over
+from clipbench.shards.reader import ShardSet
+
+NUM_SHARDS = 6
+PER_SHARD = 4
+
+
+class Stop(BaseException):
+    """Stands for a signal: nothing that is done with errors is done with it."""
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Return shards that another program wrote long ago."""
+    for shard in range(NUM_SHARDS):
+        members = []
+        for number in range(PER_SHARD * shard, PER_SHARD * (shard + 1)):
+            key = f"{number:0{6 + shard}d}"  # of other widths, and so in no order
+            members.append((f"{key}.jpg", encode_jpeg(picture(number))))
+            members.append((f"{key}.txt", caption(number).encode()))
+        if shard == 3:
+            members.append(("alone.txt", b"without an image"))
+        path = write_members(tmp_path / "set" / f"{shard:05d}.tar", members)
+        os.utime(path, (1_600_000_000, 1_600_000_000))
+    return tmp_path / "set"
+
+
+@pytest.fixture
+def threads() -> Iterator[Executor]:
+    """Return an executor."""
+    with ThreadPoolExecutor(2) as executor:
+        yield executor
+
+
+def opened(source: Path) -> ShardSet:
+    return ShardSet.open(source, on_incomplete="skip")
+
+
+def indexes(source: Path) -> dict[str, bytes]:
+    """Return the index files beside shards; nothing else may lie there."""
+    return {path.name: path.read_bytes() for path in (source / ".clipbench").iterdir()}
+
+
+def stop_at(number: int, monkeypatch: pytest.MonkeyPatch, module: Any, name: str) -> list[Path]:
+    """Stop at the n-th call of a function of a path; return the paths it is called with."""
+    calls: list[Path] = []
+    work: Callable[..., Any] = getattr(module, name)
+
+    def stopping(path: Path, *arguments: Any) -> Any:
+        calls.append(path)
+        if len(calls) == number:
+            raise Stop
+        return work(path, *arguments)
+
+    monkeypatch.setattr(module, name, stopping)
+    return calls
+
+
+def test_an_index_by_processes_or_an_executor_is_one_process_s_to_the_byte(
+    source: Path, threads: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what is incomplete, and that keys are in no order."""
+    alone = opened(source)
+    wanted = indexes(source)
+    shutil.rmtree(source / ".clipbench")
+    with spread_over(Elsewhere(threads, 3)):
+        assert opened(source).incomplete == alone.incomplete
+    assert indexes(source) == wanted
+    shutil.rmtree(source / ".clipbench")
+    monkeypatch.setattr(pool, "WORTH", 0)
+    monkeypatch.setattr(pool, "processors", lambda: 2)
+    assert opened(source).captions() == alone.captions()
+    assert indexes(source) == wanted
+
+
+def test_an_index_goes_on_where_it_was_stopped(
+    source: Path, threads: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards that were walked are not walked again, unless they changed meanwhile."""
+    calls = stop_at(4, monkeypatch, scan, "rows_of")
+    with spread_over(Elsewhere(threads, 1)):
+        with pytest.raises(Stop):
+            opened(source)
+        changed = sorted(source.glob("*.tar"))[1]
+        os.utime(changed, (1_700_000_000, 1_700_000_000))
+        calls.clear()
+        monkeypatch.undo()
+        calls = stop_at(100, monkeypatch, scan, "rows_of")
+        assert len(opened(source)) == NUM_SHARDS * PER_SHARD
+    assert [path.stem for path in calls] == ["00001", "00003", "00004", "00005"]
+    assert len(indexes(source)) == 1, "what was kept of single shards is gone"
+
+
+def test_a_key_that_comes_again_in_another_shard_is_found_by_an_executor(
+    source: Path, threads: Executor
+) -> None:
+    """With the names of both shards."""
+    shutil.copy(source / "00000.tar", source / "00009.tar")
+    said = r"Key 000000 is in shard \S+00000.tar and again in \S+00009.tar"
+    with spread_over(Elsewhere(threads, 2)), pytest.raises(CorruptData, match=said):
+        opened(source)
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_hashes_go_on_where_they_were_stopped(
+    source: Path, threads: Executor, monkeypatch: pytest.MonkeyPatch, *, elsewhere: bool
+) -> None:
+    """Each shard's is kept as soon as it is there."""
+    shards = opened(source)
+    place = Elsewhere(threads, 1) if elsewhere else None
+    monkeypatch.setattr(contents, "_KEEP_EVERY_S", 0.0)
+    stop_at(4, monkeypatch, contents, "sha256_file")
+    with spread_over(place), pytest.raises(Stop):
+        shards.hashes()
+    monkeypatch.undo()
+    calls = stop_at(100, monkeypatch, contents, "sha256_file")
+    with spread_over(place):
+        found = shards.hashes()
+    assert [path.stem for path in calls] == ["00003", "00004", "00005"]
+    calls.clear()
+    assert opened(source).hashes() == found
+    assert not calls
+    assert not [*(source / ".clipbench").glob("*.parts")]
+
+
+def test_screening_by_an_executor_keeps_each_shard(
+    source: Path, threads: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that is stopped leaves the shards that it looked at."""
+    shards = opened(source)
+    work = screen.problem_of
+    seen: list[int] = []
+
+    def stopping(pairs: ShardSet, pair: int) -> tuple[str, str] | None:
+        seen.append(pair)
+        if pair == 2 * PER_SHARD:
+            raise Stop
+        return work(pairs, pair)
+
+    monkeypatch.setattr(screen, "problem_of", stopping)
+    with spread_over(Elsewhere(threads, 1)), pytest.raises(Stop):
+        screen.screen(shards, tmp_path / "screened")
+    monkeypatch.setattr(screen, "problem_of", lambda *pair: seen.append(pair[1]) or work(*pair))
+    seen.clear()
+    with spread_over(Elsewhere(threads, 1)):
+        assert screen.screen(shards, tmp_path / "screened") == []
+    assert seen == [*range(2 * PER_SHARD, NUM_SHARDS * PER_SHARD)]
+
+
+class Unreliable(ThreadPoolExecutor):
+    """An executor that loses its first tasks: some of the work is done, and nothing comes back."""
+
+    def __init__(self, losses: int) -> None:
+        super().__init__(1)
+        self.losses = losses
+
+    def submit(self, work: Any, /, *arguments: Any, **keywords: Any) -> Future[Any]:
+        """Do half of the numbers and lose the result."""
+        if not self.losses:
+            return super().submit(work, *arguments, **keywords)
+        self.losses -= 1
+        given, numbers = arguments
+        super().submit(work, given, numbers[: len(numbers) // 2]).result()
+        future: Future[Any] = Future()
+        future.set_exception(RuntimeError("the node is gone"))
+        return future
+
+
+def test_a_lost_task_begins_again_and_does_not_repeat_what_was_kept(
+    source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every shard is walked once, though the first task went with its machine."""
+    calls = stop_at(100, monkeypatch, scan, "rows_of")
+    with Unreliable(1) as executor, spread_over(Elsewhere(executor, 2)):
+        assert len(opened(source)) == NUM_SHARDS * PER_SHARD
+    assert sorted(path.stem for path in calls) == [f"{shard:05d}" for shard in range(NUM_SHARDS)]
+
+
+def test_a_task_that_is_lost_again_and_again_is_told_of(source: Path) -> None:
+    """With what the executor says, and with what is left to do."""
+    said = "lost 3 times .RuntimeError: the node is gone.; run the same command again"
+    with Unreliable(100) as executor, spread_over(Elsewhere(executor, 1)):  # noqa: SIM117
+        with pytest.raises(LostProcess, match=said):
+            opened(source)
+
+
+def test_an_error_in_a_task_is_that_of_the_work(source: Path, threads: Executor) -> None:
+    """It is no loss of the task, which is not tried again."""
+    path = source / "00002.tar"
+    path.write_bytes(path.read_bytes()[:700])
+    with spread_over(Elsewhere(threads, 3)), pytest.raises(CorruptData, match=r"00002\.tar"):
+        opened(source)
