@@ -41,18 +41,19 @@ class Encoder:
             batch: this process's rows.
             detached_views: how many of the first views are computed without gradient.
         """
+        views, own = batch.images.shape[:2]
         images = batch.images.flatten(0, 1)
         tokens = batch.tokens.flatten(0, 1)
-        cut = detached_views * batch.images.shape[1]
+        cut = detached_views * own
         parts = []
-        if cut:
+        # A process without a row makes the same passes: batch norm waits for all of them.
+        if detached_views:
             with torch.no_grad():
                 parts.append(self.encode(images[:cut], tokens[:cut]))
         parts.append(self.encode(images[cut:], tokens[cut:]))
-        own = batch.images.shape[1]
         image, text = (
             self._processes.gather(
-                torch.cat([part[i] for part in parts]).view(batch.images.shape[0], own, -1),
+                torch.cat([part[i] for part in parts]).view(views, own, parts[0][i].shape[1]),
                 batch.num_rows,
             )
             for i in (0, 1)

@@ -93,11 +93,6 @@ class Trainer:
             raise BadSetting("The defence has a stage on trusted pairs, but there are none.")
         if self._stages[0].wd is not None:
             self.learner.restart(wd=self._stages[0].wd)
-        if (smallest := min(map(self._batch_size, self._stages))) < processes.count:
-            raise BadSetting(
-                f"batch_size {smallest} gives some of {processes.count} processes"
-                " nothing to do; raise it, or start fewer."
-            )
         self._start: dict[str, Tensor] | None = None
         if any(stage.fresh for stage in self._stages[1:]):
             self._start = _copied(self.learner.model.state_dict())

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from processes import HELPERS, environment, finish, start
 
-from clipbench import sums
+from clipbench import registry, sums
 from clipbench.errors import BadSetting
 from clipbench.training.distributed import Processes, join_processes, pick_device
 
@@ -107,21 +108,38 @@ def test_in_double_precision_they_agree_at_the_full_learning_rate(tmp_path: Path
     At a rate that changes the losses, with unequal batches and shares; so what differs in single
     precision is rounding alone.
     """
-    script = str(HELPERS / "one_of_several.py")
-    for count in ("1", "2"):
-        (tmp_path / count).mkdir()
-    finish(start([script, "training", str(tmp_path)], 2))
     names = ("none", "clip", "safeclip", "roclip", "dao", "clipscore", "cleanclip", "par")
-    for name in names:
-        one, two = (
-            torch.load(tmp_path / count / f"{name}.pt", weights_only=True) for count in ("1", "2")
-        )
-        losses = np.concatenate(one["losses"])
-        assert np.concatenate(two["losses"]) == pytest.approx(losses, abs=1e-9)
-        assert torch.equal(one["exposures"], two["exposures"])
-        for key, value in one["model"].items():
-            torch.testing.assert_close(two["model"][key], value, rtol=0, atol=1e-7, msg=key)
+    for name, losses in in_double("training", tmp_path, 2).items():
+        assert name in names
         assert max(losses) - min(losses) > 0.3
+    assert len(list(tmp_path.glob("2/*.pt"))) == len(names)
+
+
+def test_a_process_without_a_row_trains_like_any_other(tmp_path: Path) -> None:
+    """Three processes, eight pairs in batches of three: every defence's losses are one process's.
+
+    The last batch has a row for two of the three, and a phase that keeps few pairs may have one
+    such batch alone.
+    """
+    found = in_double("few", tmp_path, 3)
+    assert sorted(found) == sorted(registry.names("defense"))
+    assert all(len(losses) >= 3 for losses in found.values())
+
+
+def in_double(check: str, folder: Path, count: int) -> dict[str, npt.NDArray[np.float64]]:
+    """Train in several processes and in one; return the losses of each defence, which agree."""
+    finish(start([str(HELPERS / "one_of_several.py"), check, str(folder)], count))
+    found = {}
+    for file in sorted(folder.glob("1/*.pt")):
+        one, several = (
+            torch.load(folder / str(number) / file.name, weights_only=True) for number in (1, count)
+        )
+        found[file.stem] = np.concatenate(one["losses"])
+        assert np.concatenate(several["losses"]) == pytest.approx(found[file.stem], abs=1e-9)
+        assert torch.equal(one["exposures"], several["exposures"])
+        for key, value in one["model"].items():
+            torch.testing.assert_close(several["model"][key], value, rtol=0, atol=1e-7, msg=key)
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -775,9 +775,3 @@ def test_what_a_model_drops_is_the_seeds_doing(
     resumed = tiny_trainer(tmp_path / "killed", AugmentedClip())
     resumed.train()
     assert outcome(resumed, tmp_path / "killed") == outcome(whole, tmp_path / "whole")
-
-
-def test_more_processes_than_pairs_of_a_batch_are_refused(tmp_path: Path) -> None:
-    """Some of them would have nothing to do at any step."""
-    with pytest.raises(BadSetting, match="batch_size 2 gives some of 3 processes nothing to do"):
-        tiny_trainer(tmp_path, NoDefense(), processes=Processes(count=3), batch_size=2)

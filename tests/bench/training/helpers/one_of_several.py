@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clipbench.contracts import Defense
 from clipbench.training.batchnorm import synchronise_batch_norm
 from clipbench.training.distributed import Processes, join_processes
 from clipbench.training.encoder import Normalisation
@@ -104,11 +105,8 @@ def batch_norm(processes: Processes) -> dict[str, Any]:
     return found
 
 
-def in_double(folder: Path, processes: Processes) -> None:
-    """Train with each defence in double precision, in which rounding cannot hide a difference.
-
-    Then the first process does the same alone.
-    """
+def use_double() -> None:
+    """Compute in double precision from here on, in which rounding cannot hide a difference."""
     torch.set_default_dtype(torch.float64)
     torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
     from_numpy = torch.from_numpy
@@ -120,16 +118,10 @@ def in_double(folder: Path, processes: Processes) -> None:
     Normalisation.__call__ = lambda self, images, *rest: normalise(  # type: ignore[method-assign]
         self, images if images.dtype == torch.uint8 else images.to(torch.float32), *rest
     ).double()
-    for count in (processes.count, 1):
-        if count == 1 and not processes.is_first:
-            return
-        train_in_double(folder / str(count), processes if count > 1 else Processes())
 
 
-def train_in_double(folder: Path, processes: Processes) -> None:
-    """Train with each defence and keep the losses, exposures and weights."""
-    from tiny_training import tiny_trainer  # noqa: PLC0415 - heavy, and not for the other checks
-
+def training(folder: Path, processes: Processes) -> None:
+    """Train with defences on 71 pairs in batches of 18: these and their shares are unequal."""
     from clipbench_defenses.cleanclip import CleanCLIP  # noqa: PLC0415
     from clipbench_defenses.clip import AugmentedClip  # noqa: PLC0415
     from clipbench_defenses.clipscore import ClipScore  # noqa: PLC0415
@@ -140,7 +132,7 @@ def train_in_double(folder: Path, processes: Processes) -> None:
     from clipbench_defenses.safeclip import SafeCLIP  # noqa: PLC0415
 
     safeclip = SafeCLIP(unimodal_epochs=1, cross_modal_epochs=1, pool_size=40, first_ratio=0.5)
-    for name, defense, epochs in (
+    defenses: tuple[tuple[str, Defense, int], ...] = (
         ("none", NoDefense(), 2),
         ("clip", AugmentedClip(), 2),
         ("safeclip", safeclip, 4),
@@ -149,27 +141,59 @@ def train_in_double(folder: Path, processes: Processes) -> None:
         ("clipscore", ClipScore(trusted_size=41), 1),
         ("cleanclip", CleanCLIP(trusted_size=41, clean_up_epochs=2), 1),
         ("par", PAR(trusted_size=41, clean_up_epochs=2, clean_up_batch_size=16), 1),
-    ):
-        # 71 pairs in batches of 18: batches and the processes' shares of them are unequal.
-        trainer = tiny_trainer(
-            folder / name, defense, count=71, batch_size=18, epochs=epochs, processes=processes
-        )
+    )
+    for name, defense, epochs in defenses:
+        train(folder, name, defense, processes, count=71, batch_size=18, epochs=epochs)
+
+
+FEW = {  # what fits eight pairs, and makes every kind of phase; all else as it is
+    "safeclip": "unimodal_epochs=1,cross_modal_epochs=1,pool_size=8,first_ratio=0.5",
+    "roclip": "pool_size=8",
+    "clipscore": "trusted_size=8",
+    "cleanclip": "trusted_size=8,clean_up_epochs=1,clean_up_batch_size=3",
+    "finetune": "trusted_size=8,clean_up_epochs=1,clean_up_batch_size=3",
+    "par": "trusted_size=8,clean_up_epochs=1,clean_up_batch_size=3",
+    **dict.fromkeys(("dao", "kdist", "lid", "slof"), "k=2,block=8"),
+}
+
+
+def few(folder: Path, processes: Processes) -> None:
+    """Train with every defence on eight pairs in batches of three: some have a row for two."""
+    from clipbench import registry  # noqa: PLC0415 - heavy, and not for the other checks
+
+    for name in registry.names("defense"):
+        defense = registry.build("defense", f"{name}:{FEW[name]}" if name in FEW else name)
+        epochs = 3 if name == "safeclip" else 2 if name == "roclip" else 1
+        train(folder, name, defense, processes, count=8, batch_size=3, epochs=epochs)
+
+
+def train(folder: Path, name: str, defense: Defense, processes: Processes, **settings: Any) -> None:
+    """Train in double precision, together and then the first process alone.
+
+    It keeps losses, exposures and weights.
+    """
+    from tiny_training import tiny_trainer  # noqa: PLC0415 - heavy, and not for the other checks
+
+    for among in (processes, Processes()) if processes.is_first else (processes,):
+        place = folder / str(among.count)
+        trainer = tiny_trainer(place / name, defense, processes=among, **settings)
         trainer.learner.model.double()
         trainer.train()
-        if processes.is_first:
+        if among.is_first:
             found = {
                 "losses": [entry["losses"] for entry in trainer.state.history],
                 "exposures": torch.from_numpy(trainer.exposures),
                 "model": trainer.learner.model.state_dict(),
             }
-            torch.save(found, folder / f"{name}.pt")
+            torch.save(found, place / f"{name}.pt")
 
 
 def main(check: str, folder: Path) -> None:
     torch.set_num_threads(1)
     processes = join_processes("cpu")
-    if check == "training":
-        in_double(folder, processes)
+    if check in ("training", "few"):
+        use_double()
+        {"training": training, "few": few}[check](folder, processes)
         return
     found = {"collectives": collectives, "batch_norm": batch_norm}[check](processes)
     arrays = {name: value.detach().numpy() for name, value in found.items()}

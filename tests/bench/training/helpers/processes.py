@@ -20,7 +20,9 @@ def environment(rank: int, count: int, port: int) -> dict[str, str]:
         **{name: str(value) for name, value in own.items()},
         "MASTER_ADDR": "127.0.0.1",
         "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(HELPERS),
+        "PYTHONPATH": os.pathsep.join(
+            [str(HELPERS), *filter(None, [os.environ.get("PYTHONPATH")])]
+        ),
     }
 
 
