@@ -149,6 +149,7 @@ def training(folder: Path, processes: Processes) -> None:
 FEW = {  # what fits eight pairs, and makes every kind of phase; all else as it is
     "safeclip": "unimodal_epochs=1,cross_modal_epochs=1,pool_size=8,first_ratio=0.5",
     "roclip": "pool_size=8",
+    "isolation_forest": "trees=5",
     "clipscore": "trusted_size=8",
     "cleanclip": "trusted_size=8,clean_up_epochs=1,clean_up_batch_size=3",
     "finetune": "trusted_size=8,clean_up_epochs=1,clean_up_batch_size=3",
