@@ -96,17 +96,19 @@ def tiny_pairs(model: nn.Module, settings: TrainSettings, count: int) -> Trainin
 
 
 def tiny_sets(
-    model: nn.Module, settings: TrainSettings, count: int, trusted: int
+    model: nn.Module,
+    settings: TrainSettings,
+    count: int,
+    trusted: int,
+    device: torch.device | None = None,
 ) -> list[TrainingPairs]:
     """The first drawn pairs and, where some are asked for, trusted ones, under one token table."""
     sets = [shapes(count), *([shapes(trusted, seed=1)] if trusted else [])]
     used = np.unique(np.concatenate([captions.vocabulary() for _, captions in sets]))
     vocabulary = CompactVocabulary(model, used)
     augmentation = ImageAugmentation.of(settings)
-    return [
-        TrainingPairs(images, captions, vocabulary, augmentation, settings.eda, SEED, source=images)
-        for images, captions in sets
-    ]
+    how: tuple[Any, ...] = (vocabulary, augmentation, settings.eda, SEED, device)
+    return [TrainingPairs(images, captions, *how, source=images) for images, captions in sets]
 
 
 def tiny_trainer(
@@ -121,8 +123,9 @@ def tiny_trainer(
 ) -> Trainer:
     """A trainer at its start, or at the checkpoint that lies in `folder`."""
     chosen = TrainSettings(**{**SETTINGS, **settings})
-    model = tiny_model()
-    pairs, *trusted = tiny_sets(model, chosen, count, trusted_size(defense))
+    model, processes = tiny_model(), processes or Processes()
+    sizes = (count, trusted_size(defense))
+    pairs, *trusted = tiny_sets(model, chosen, *sizes, processes.device)
     return Trainer(
         model,
         pairs,
@@ -131,7 +134,7 @@ def tiny_trainer(
         seed=SEED,
         folder=folder,
         fingerprint="tiny",
-        processes=processes or Processes(),
+        processes=processes,
         progress=progress,
         trusted=trusted[0] if trusted else None,
         shared=shared,

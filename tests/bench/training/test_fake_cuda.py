@@ -1,0 +1,105 @@
+"""The towers that papers train, on torch's fake CUDA tensors: shapes, devices and formats alone.
+
+Nothing is computed, so that whole models pass in a second; operations are torch's own, below its
+Python functions, with the autocasting that CUDA has.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from clipbench.training.augment import ImageAugmentation
+from clipbench.training.distributed import Processes
+from clipbench.training.encoder import Encoder
+from clipbench.training.losses import clip_loss
+from clipbench.training.pairs import Batch
+from clipbench.training.pool import NearestNeighborPool
+
+CUDA = torch.device("cuda:0")
+ROWS = 4
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fake tensors, and autocast that believes in them."""
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        yield
+
+
+def tower(name: str) -> nn.Module:
+    """A model of open_clip's on fake CUDA, in the memory format that training gives it."""
+    config = open_clip.get_model_config(name)
+    with CUDA:
+        model: nn.Module = open_clip.CLIP(**config, output_dict=True)
+    for module in model.modules():  # `Module.to` can't swap fake parameters
+        if isinstance(module, nn.Conv2d):
+            weight = torch.empty_like(module.weight, memory_format=torch.channels_last)
+            module.weight = nn.Parameter(weight)
+    return model
+
+
+def batch(model: Any, views: int) -> Batch:
+    side, length = model.visual.image_size, model.context_length
+    side = side if isinstance(side, int) else side[0]
+    images = torch.empty(views, ROWS, 3, side, side, dtype=torch.uint8, device=CUDA)
+    return Batch(images, torch.zeros(views, ROWS, length, dtype=torch.int64, device=CUDA), ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"), [("RN50", "bf16"), ("ViT-B-32", "bf16"), ("ViT-B-32", "fp32")]
+)
+@pytest.mark.usefixtures("fake")
+def test_a_tower_and_its_loss_stay_on_the_gpu(name: str, precision: str) -> None:
+    """Features and loss are float32 on the device, whatever the towers compute in."""
+    model = tower(name)
+    encoder = Encoder(model, Processes(device=CUDA), precision)
+    seen: set[torch.dtype] = set()
+    convolution: Any = next(m for m in model.modules() if isinstance(m, nn.Conv2d))
+    convolution.register_forward_hook(lambda *call: seen.add(call[-1].dtype))
+    features = encoder.features(batch(model, 2), 1)
+    loss = clip_loss(features.image[1], features.text[1], features.logit_scale)
+    assert (loss.device, loss.dtype, features.image.dtype) == (CUDA, torch.float32, torch.float32)
+    assert features.image.shape == (2, ROWS, 1024 if name == "RN50" else 512)
+    assert loss.requires_grad
+    assert seen == {torch.bfloat16 if precision == "bf16" else torch.float32}
+
+
+@pytest.mark.usefixtures("fake")
+def test_scoring_stays_on_the_gpu() -> None:
+    """Features of whole pairs, as they are and of unit length."""
+    model = tower("RN50").eval()
+    encoder, given = Encoder(model, Processes(device=CUDA), "bf16"), batch(model, 1)
+    for unit in (True, False):
+        with torch.no_grad():
+            image, text = encoder.encode(given.images[0], given.tokens[0], unit=unit)
+        assert (image.device, text.device) == (CUDA, CUDA)
+        assert (image * text).sum(dim=1).dtype == torch.float32
+
+
+@pytest.mark.usefixtures("fake")
+def test_views_are_made_on_the_gpu() -> None:
+    """Both ways: crops of squares, and colors of crops that were cut elsewhere."""
+    augmentation = ImageAugmentation(0.5, 1.5, 0.5, 0.4, 0.2, 0.5)
+    draws = augmentation.draw(ROWS, np.random.default_rng(0))
+    squares: Tensor = torch.empty(ROWS, 3, 32, 32, device=CUDA)
+    crops = torch.empty(ROWS, 3, 32, 32, device=CUDA, dtype=torch.uint8)
+    assert augmentation.apply(squares, draws).device == CUDA
+    assert augmentation.apply_to_crops(crops, draws).device == CUDA
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_pool_stays_on_the_gpu() -> None:
+    """It answers and stores where the features are."""
+    pool = NearestNeighborPool(64, 16, 0, "image", CUDA)
+    found = pool.nearest(torch.empty(8, 16, device=CUDA))
+    pool.push(found)
+    pool.load_state_dict(pool.state_dict())
+    assert (found.device, pool.features.device) == (CUDA, CUDA)
