@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from clipbench.errors import BadSetting
 from clipbench.settings import Precision, Settled
 
 # What a Linux machine with a GPU for torch has at least one of: NVIDIA's driver, the same under
@@ -26,8 +27,16 @@ def settled(precision: Precision, device: str) -> Settled:
 
     Args:
         precision: as it was asked for.
-        device: where to train: auto, cpu, mps, cuda or cuda:N.
+        device: where to train: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        BadSetting: it is of GPUs alone, and a processor is to train.
     """
+    if precision == "tf32" and device == "cpu":
+        raise BadSetting(
+            "precision is 'tf32', which GPUs compute in and processors do not."
+            " Use --precision fp32."
+        )
     if precision != "auto":
         return precision
     if not device.startswith(("auto", "cuda")) or not _may_have_gpu():

@@ -12,8 +12,8 @@ from clipbench.errors import BadSetting, UnknownName
 from clipbench.locations import Model, Weights, Word, location_fields
 from clipbench.specs import MOST_ITEMS, brief, coerce, field_types, underscored
 
-Settled = Literal["fp32", "bf16"]
-Precision = Literal["auto", "fp32", "bf16"]
+Settled = Literal["fp32", "tf32", "bf16"]
+Precision = Literal["auto", "fp32", "tf32", "bf16"]
 LrSchedule = Literal["cosine", "constant"]
 CropFrom = Literal["auto", "original", "square"]
 OnError = Literal["skip", "fail"]
@@ -38,8 +38,9 @@ class TrainSettings:
         eps: AdamW's epsilon.
         warmup: steps of linear warm-up.
         grad_clip_norm: largest gradient norm; none: no clipping.
-        precision: number format of the forward pass; auto: bf16 on GPUs that compute in it, else
-            fp32. It is settled when a run is planned, and part of what the run is known by.
+        precision: number format of the forward pass; tf32: fp32 whose products GPUs since Ampere
+            round to 10 bits; auto: bf16 on GPUs that compute in it, else fp32. It is settled when a
+            run is planned, and part of what the run is known by. Evaluation is in fp32.
         lr_schedule: cosine to zero, or constant, after the warm-up; a defence may set its own.
         crop_scale: smallest area share of random resized crops, in (0, 1].
         crop_scale_max: largest area share of random resized crops; above 1 an image may shrink, and
@@ -57,7 +58,7 @@ class TrainSettings:
             for each batch, else 0. Results do not depend on it.
         decode_cache_gb: largest size of the squares that are decoded once and kept in the cache, in
             GB of 1e9 bytes; larger sets are decoded for each batch. Results do not depend on it.
-        device: where to train: auto, cpu, mps, cuda or cuda:N.
+        device: where to train: auto, cpu, cuda or cuda:N.
         save_frequency: keep the weights every so many epochs; 0: only the last.
         checkpoint_every_s: seconds between checkpoints for resuming.
         tensorboard: whether to write TensorBoard logs.
@@ -184,7 +185,7 @@ def _most(name: str) -> int:
     return MOST_EPOCHS if name.endswith("epochs") else _MOST.get(name, MOST)
 
 
-_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 _Limit = tuple[str, Callable[[Any], bool]]
 _ANYTHING: _Limit = ("anything", lambda value: True)  # noqa: ARG005
 _TEXT: _Limit = (
@@ -226,7 +227,7 @@ _LIMITS: Mapping[str, _Limit] = {
     "eda": _DECAY,
     "workers": _whole(0, 4096),
     "decode_cache_gb": _NOT_NEGATIVE,
-    "device": ("auto, cpu, mps, cuda or cuda:N", lambda text: bool(_DEVICE.fullmatch(text))),
+    "device": ("auto, cpu, cuda or cuda:N", lambda text: bool(_DEVICE.fullmatch(text))),
     "save_frequency": _whole(0, MOST_EPOCHS),
     "checkpoint_every_s": _NOT_NEGATIVE,
 }

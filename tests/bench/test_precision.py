@@ -8,14 +8,22 @@ import pytest
 import torch
 
 from clipbench import precision
+from clipbench.errors import BadSetting
 from clipbench.precision import settled
 
 
-@pytest.mark.parametrize("device", ["auto", "cpu", "mps", "cuda", "cuda:1"])
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:1"])
 def test_a_precision_that_was_named_is_kept(device: str) -> None:
     """Whatever the device."""
     assert settled("bf16", device) == "bf16"
     assert settled("fp32", device) == "fp32"
+
+
+def test_tf32_is_for_gpus() -> None:
+    """A processor would compute in fp32 and call it TF32; elsewhere the device will tell."""
+    with pytest.raises(BadSetting, match="which GPUs compute in and processors do not"):
+        settled("tf32", "cpu")
+    assert settled("tf32", "auto") == settled("tf32", "cuda:1") == "tf32"
 
 
 def test_processors_train_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,7 +31,6 @@ def test_processors_train_in_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
     assert settled("auto", "cpu") == "fp32"
-    assert settled("auto", "mps") == "fp32"
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Unit features of images and texts under an open_clip model, computed the same way everywhere.
 
 Features are float32 on the CPU. A different batch size moves them by less than 1e-6, the noise of
-float32 arithmetic; no count k depends on it unless two similarities lie closer than that. (A caller
-that lowers ``torch.set_float32_matmul_precision`` lowers it here, too.)
+float32 arithmetic; no count k depends on it unless two similarities lie closer than that. Products
+are those of float32 whatever the model was trained in, and whatever torch is set to: no GPU rounds
+them to TF32 here, which would move features by a thousand times as much.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import Normalize, ToTensor
 
+from clipbench.arithmetic import computing
 from clipbench.contracts import Image, Progress, no_progress
 from clipbench.errors import BadInput, ClipbenchError
 from clipbench.models import Tokenizer
@@ -261,11 +263,11 @@ def _check_finite(values: Tensor) -> None:
 
 @contextmanager
 def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model into evaluation mode without gradients, and back into its mode at the end."""
+    """Put the model into evaluation mode without gradients, in plain float32; restore all of it."""
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), computing("fp32"):
             yield
     finally:
         for module in training:

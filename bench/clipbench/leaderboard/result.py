@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingDat
 from clipbench.foreign import parsed, read_regular
 from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.schema import PROPORTIONS, RESULT, SCALARS, SCHEMA
+from clipbench.processor import processor
+from clipbench.versions import version_of
 
 __all__ = [
     "PROPORTIONS",
@@ -159,22 +160,16 @@ def write_result(path: Path, obj: Mapping[str, Any]) -> Path:
 def environment() -> dict[str, Any]:
     """Return versions, revision and hardware of this run; versions of absent packages are None."""
     versions: dict[str, Any] = {
-        name: _version(distribution) for name, distribution in _DISTRIBUTIONS.items()
+        name: version_of(distribution) for name, distribution in _DISTRIBUTIONS.items()
     }
     return {
         **versions,
+        "clipbench": versions["clipbench"] or "unknown",
         "python": platform.python_version(),
         "git": _git_revision(),
-        "hardware": {"cpu": _cpu_model(), "cores": _usable_cores(), "gpus": _gpu_names()},
+        "hardware": {"cpu": processor(), "cores": _usable_cores(), "gpus": _gpu_names()},
         "platform": platform.platform(),
     }
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "unknown" if distribution == "clipbench" else None
 
 
 def _git_revision() -> str | None:
@@ -203,28 +198,6 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None
-
-
-def _cpu_model(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """Return the processor's name and what else tells how fast it is and how it rounds.
-
-    A cloud's machines of one name may be of several generations, with other vector instructions;
-    these are what torch computes with, none if nothing has imported torch so far.
-    """
-    try:
-        lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    told: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        told.setdefault(name.strip(), value.strip())
-    model = told.get("model name") or platform.processor() or platform.machine() or "unknown"
-    words = {"family": "cpu family", "model": "model"}
-    generation = " ".join(f"{word} {told[key]}" for word, key in words.items() if key in told)
-    torch = sys.modules.get("torch")
-    vectors = "" if torch is None else torch.backends.cpu.get_cpu_capability()
-    return ", ".join(part for part in (model, generation, vectors) if part)
 
 
 def _usable_cores() -> int:

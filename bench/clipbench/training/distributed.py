@@ -169,17 +169,15 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise BadSetting(f"device must be auto, cpu, mps, cuda or cuda:N. Got {name!r}.") from error
+        raise BadSetting(f"device must be auto, cpu, cuda or cuda:N. Got {name!r}.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise BadSetting("device is 'cuda' but torch sees no GPU here. Use --device cpu.")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BadSetting(
             f"device is {name!r} but torch sees {torch.cuda.device_count()} GPUs, numbered from 0."
         )
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise BadSetting("device is 'mps' but this torch has no Apple GPU. Use --device cpu.")
-    if device.type not in ("cpu", "cuda", "mps"):
-        raise BadSetting(f"device must be auto, cpu, mps, cuda or cuda:N. Got {name!r}.")
+    if device.type not in ("cpu", "cuda"):
+        raise BadSetting(f"device must be auto, cpu, cuda or cuda:N. Got {name!r}.")
     return device
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from clipbench.arithmetic import computing
 from clipbench.contracts import Features
 from clipbench.models import open_clip
 from clipbench.training.distributed import Processes
@@ -25,7 +26,7 @@ class Encoder:
     Args:
         model: an open_clip model on its device.
         processes: this process among all.
-        precision: ``fp32`` or ``bf16``.
+        precision: ``fp32``, ``tf32`` or ``bf16``.
     """
 
     def __init__(self, model: nn.Module, processes: Processes, precision: str) -> None:
@@ -68,7 +69,8 @@ class Encoder:
         # On the CPU the fused attention is slower than plain matrix products for short captions.
         backends = [SDPBackend.MATH] if device.type == "cpu" else list(GPU_ATTENTION)
         bf16 = self._precision == "bf16"
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16), sdpa_kernel(backends):
+        autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
+        with computing(self._precision), autocast, sdpa_kernel(backends):
             image = self._model.encode_image(images)  # type: ignore[operator]
             text = self._model.encode_text(tokens.to(device))  # type: ignore[operator]
         if not unit:

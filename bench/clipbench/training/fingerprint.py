@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import sys
 from collections.abc import Sequence
 from functools import cache as remembered
 from pathlib import Path
@@ -12,13 +14,29 @@ from typing import Any
 import torch
 
 import clipbench
+from clipbench import registry
+from clipbench.arithmetic import of_device
 from clipbench.codes import slot_of
 from clipbench.config import RunConfig
+from clipbench.precision import settled
 from clipbench.shards.reader import ShardSet
 from clipbench.training.distributed import Processes
 from clipbench.training.pairs import TrainingPairs
-from clipbench.training.record import device_name
 from clipbench.training.stages import SharedStages
+from clipbench.versions import version_of
+
+# Those that decode, draw, tokenize, build towers and compute.
+_DECISIVE = (
+    "numpy",
+    "open_clip_torch",
+    "pillow",
+    "scikit-learn",
+    "scipy",
+    "simplejpeg",
+    "timm",
+    "torch",
+    "torchvision",
+)
 
 
 def fingerprint_of(config: RunConfig, sets: Sequence[ShardSet]) -> str:
@@ -40,8 +58,10 @@ def shared_stages(
 ) -> SharedStages:
     """Return the first stages that trainings of the same pairs and settings share.
 
-    Those of another way to compute are not shared, for their bits would differ, nor those of
-    another state of the code that trains.
+    Those of another way to compute are not shared, for their bits would differ: of another
+    processor or GPU, another number of threads or processes, other versions. Nor are those of
+    another state of the code that trains, or of defenses of another author: that a stage is like
+    another is what a defense says of itself, and believed among those that lie together.
 
     Args:
         config: the run.
@@ -53,8 +73,10 @@ def shared_stages(
     content = _decisive(config, "attack", "defense", "trusted")
     device = processes.device
     threads = torch.get_num_threads() if device.type == "cpu" else None
-    content["machine"] = [device_name(device), threads, processes.count, torch.__version__]
+    content["machine"] = [*of_device(device), threads, processes.count]
+    content["versions"] = {name: version_of(name) for name in _DECISIVE}
     content["program"] = _program()
+    content["defenses"] = _code_beside(registry.load("defense", config.defense).__module__)
     # Trusted pairs may bring words that the set does not have, and with them rows of the model.
     content["vocabulary"] = hashlib.sha256(pairs.vocabulary.used.tobytes()).hexdigest()
     return SharedStages(cache / "stages", _hash(content, [shards]))
@@ -62,16 +84,31 @@ def shared_stages(
 
 @remembered
 def _program() -> str:
-    """Return a hash of the modules that train."""
+    """Return a hash of the modules that read pairs and train on them, and all that they use."""
     package = Path(clipbench.__file__).parent
-    files = [*(package / "training").glob("*.py"), package / "models.py", package / "towers.py"]
-    parts = [path.read_bytes() for path in sorted(files)]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+    folders = (package, *(package / name for name in ("boundary", "shards", "training")))
+    return _hash_of_files([path for folder in folders for path in folder.glob("*.py")])
+
+
+@remembered
+def _code_beside(name: str) -> str:
+    """Return a hash of the package that a module is of, or of its file if that is all there is."""
+    module, package = sys.modules[name], sys.modules.get(name.partition(".")[0])
+    folders = [Path(place) for place in getattr(package, "__path__", ())]
+    found = [path for folder in folders for path in folder.rglob("*.py")]
+    return _hash_of_files(found or [Path(inspect.getfile(module))])
+
+
+def _hash_of_files(files: Sequence[Path]) -> str:
+    parts = [hashlib.sha256(path.read_bytes()).digest() for path in sorted(files)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def _decisive(config: RunConfig, *but: str) -> dict[str, Any]:
     """Return what decides a training's numbers, without the plugins of some kinds."""
     content = config.hashed()
+    # Old configurations have `auto`, which is two formats on two machines.
+    content["train"]["precision"] = settled(config.train.precision, config.train.device)
     for key in ("rate_text", "poisons", *but):
         content.pop(key, None)
     content["code"] = {k: code for k, code in content["code"].items() if slot_of(k) not in but}

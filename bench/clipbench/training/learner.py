@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clipbench.arithmetic import computing, refuse_without_tf32
 from clipbench.contracts import Phase, Reference
 from clipbench.errors import ClipbenchError
 from clipbench.precision import settled
@@ -46,6 +47,7 @@ class Learner:
         self._settings = settings
         self._processes = processes
         self.precision = settled(settings.precision, str(processes.device))  # auto in old records
+        refuse_without_tf32(self.precision, processes.device)
         self.optimizer = make_optimizer(model, settings)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._encoder = Encoder(model, processes, self.precision)
@@ -72,6 +74,10 @@ class Learner:
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
+        with computing(self.precision):
+            return self._step(phase, batch, where)
+
+    def _step(self, phase: Phase, batch: Batch, where: str) -> float:
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         features = self._encoder.features(batch, phase.detached_views)

@@ -41,7 +41,7 @@ class TrainingRecord:
             them little.
         peak_memory_bytes: resident memory of this process at its highest; of the GPU where used.
         device: where it ran.
-        precision: fp32 or bf16.
+        precision: fp32, tf32 or bf16.
         processes: how many processes trained.
         threads: that each of them computed with: one number, or several where a training that was
             stopped went on with another; rounding may depend on it. Empty: not known.

@@ -10,6 +10,7 @@ import torch
 from PIL import Image as PillowImage
 from torch import nn
 
+from clipbench.arithmetic import computing
 from clipbench.contracts import Image
 from clipbench.errors import BadInput, ClipbenchError
 from clipbench.evaluation.features import image_features, rank_of, similarity, text_features
@@ -164,6 +165,21 @@ def test_a_surrounding_autocast_changes_nothing(model: nn.Module) -> None:
     expected = image_features(model, some_images(4))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(image_features(model, some_images(4)), expected)
+
+
+def test_evaluation_multiplies_in_fp32(model: nn.Module) -> None:
+    """Torch rounds convolutions to TF32 on GPUs unless told not to, and a caller more than that."""
+    seen: set[tuple[bool, bool]] = set()
+
+    def note(*_: Any) -> None:
+        seen.add((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+
+    visual: Any = model.visual
+    hook = visual.register_forward_hook(note)
+    with computing("tf32"):
+        image_features(model, some_images(2))
+    hook.remove()
+    assert seen == {(False, False)}
 
 
 def test_progress_is_reported_to_the_end(model: nn.Module) -> None:

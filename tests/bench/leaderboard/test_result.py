@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
 from clipbench.evaluation.outcomes import pack
 from clipbench.leaderboard.result import (
-    _cpu_model,
     config_hash,
     environment,
     read_result,
@@ -266,20 +264,6 @@ def test_environment_is_json_and_true() -> None:
     assert found["open_clip"]
     assert found["hardware"]["cores"] >= 1
     assert found["hardware"]["cpu"]
-
-
-def test_processors_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    """By generation, and by the instructions that torch computes with; on both rounding depends."""
-    found = {}
-    for model in (1, 17):
-        info = tmp_path / f"cpuinfo {model}"
-        core = f"cpu family\t: 25\nmodel\t\t: {model}\nmodel name\t: AMD EPYC\nflags\t: a : b\n"
-        info.write_text(f"processor\t: 0\n{core}\nprocessor\t: 1\n{core}")
-        found[model] = _cpu_model(info)
-    vectors = torch.backends.cpu.get_cpu_capability()
-    assert found[1] == f"AMD EPYC, family 25 model 1, {vectors}"
-    assert found[17] == f"AMD EPYC, family 25 model 17, {vectors}"
-    assert _cpu_model(tmp_path / "none").endswith(vectors)
 
 
 def test_reading_results_imports_no_heavy_package() -> None:

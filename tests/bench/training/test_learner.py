@@ -16,11 +16,15 @@ from torch import Tensor
 from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, TrainingFacts
 from clipbench.errors import ClipbenchError
 from clipbench.settings import TrainSettings
+from clipbench.training import learner as learning
 from clipbench.training.encoder import mean_and_std
 from clipbench.training.engine import Trainer
 from clipbench.training.learner import LOGIT_SCALE_MAX
 from clipbench.training.losses import clip_loss
 from clipbench_defenses.none import NoDefense
+from clipbench_defenses.safeclip import SafeCLIP
+
+DEFAULT = (False, True)  # what torch rounds to TF32 unless told otherwise: products, convolutions
 
 
 def test_detached_views_get_no_gradient(tmp_path: Path) -> None:
@@ -133,3 +137,26 @@ def test_bf16_trains_much_like_fp32(tmp_path: Path) -> None:
         losses.append(trainer.train().history[0]["losses"])
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
+
+
+@pytest.mark.parametrize(("precision", "rounds"), [("fp32", False), ("tf32", True)])
+def test_whatever_a_training_multiplies_is_in_its_precision(
+    precision: str, rounds: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Towers, loss and gradients, and scores; torch's own switches disagree with each other."""
+    monkeypatch.setattr(learning, "refuse_without_tf32", lambda *_: None)  # this is a processor
+    monkeypatch.setattr(learning, "settled", lambda precision, _: precision)
+    seen: dict[str, set[tuple[bool, bool]]] = {}
+
+    def note(where: str) -> None:
+        matmul, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn
+        seen.setdefault(where, set()).add((matmul.allow_tf32, convolutions.allow_tf32))
+
+    trainer = tiny_trainer(tmp_path, SafeCLIP(1, 1), count=32, epochs=3, precision=precision)
+    visual: Any = trainer.learner.model.visual
+    visual.conv1.register_forward_hook(lambda module, *_: note(f"training {module.training}"))
+    visual.conv1.weight.register_hook(lambda _: note("backward"))
+    trainer.train()
+    places = ["training True", "training False", "backward"]
+    assert seen == {place: {(rounds, rounds)} for place in places}
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == DEFAULT
