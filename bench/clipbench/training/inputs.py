@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from clipbench.training.distributed import Processes
 from clipbench.training.originals import FittedImages, OriginalImages
 from clipbench.training.pairs import ImageStore, TrainingPairs
 from clipbench.training.text import CaptionTable
+from clipbench.training.word_files import stored_words
 
 SMALLEST_ORIGINAL = 128  # pixels; a model of smaller images is trained on squares decoded once
 
@@ -42,16 +43,18 @@ def training_pairs(
         model: the model that will be trained; its token table is cut to what captions can hold.
         tokenizer: its tokenizer.
         config: the run; of its attack nothing is read.
-        cache: where decoded squares go.
+        cache: where decoded squares and caption tables go.
         processes: this process among all.
         reporter: told about decoding.
     """
     settings = config.train
     architecture = model_config(settings.model)
     context_length = architecture["text_cfg"].get("context_length", 77)
-    tables = [
-        CaptionTable(_captions(shards), tokenizer, synonyms, context_length) for shards in sets
-    ]
+    tables = []
+    for shards in sets:
+        where = (cache / "captions", reporter.progress)
+        words = stored_words(shards, tokenizer, synonyms, context_length, *where)
+        tables.append(CaptionTable(words, tokenizer, synonyms, context_length))
     used = np.unique(np.concatenate([table.vocabulary() for table in tables]))
     vocabulary = CompactVocabulary(model, used)
     size, augmentation = image_size_of(architecture), ImageAugmentation.of(settings)
@@ -61,12 +64,6 @@ def training_pairs(
         more = (augmentation, settings.eda, config.seed, processes.device)
         found.append(TrainingPairs(images, table, vocabulary, *more, source=shards))
     return found
-
-
-def _captions(shards: ShardSet, at_once: int = 10_000) -> Iterator[str]:
-    """Yield all captions without holding them all."""
-    for start in range(0, len(shards), at_once):
-        yield from shards.captions(range(start, min(start + at_once, len(shards))))
 
 
 def image_store(
