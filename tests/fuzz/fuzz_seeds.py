@@ -18,6 +18,7 @@ from clipbench.shards import index as indexing
 from clipbench.shards import ledger_rows
 from clipbench.shards.encoding import encode_jpeg, encode_png
 from clipbench.shards.ledger_rows import LedgerRow
+from clipbench.training.order import EpochOrder
 from clipbench.training.trace import write_trace
 
 _ROWS = Path(__file__).parents[2] / "results" / "shapes" / "rows"
@@ -251,7 +252,7 @@ def traces() -> list[bytes]:
     """Return what an epoch trained on."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "0.npz")
-        write_trace(path, np.arange(5), [], torch.ones(5))
+        write_trace(path, EpochOrder(5, 5, 0, 0), [], torch.ones(5))
         return [path.read_bytes()]
 
 

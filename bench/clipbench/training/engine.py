@@ -29,7 +29,7 @@ from clipbench.settings import TrainSettings
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
 from clipbench.training.distributed import Processes
 from clipbench.training.learner import Learner
-from clipbench.training.order import batches, epoch_pairs
+from clipbench.training.order import EpochOrder, batches
 from clipbench.training.pairs import BatchRequest, TrainingPairs
 from clipbench.training.schedule import warmup_cosine
 from clipbench.training.seen import SeenPairs
@@ -138,7 +138,8 @@ class Trainer:
             pairs = self._set_of(place.stage)
             size = self._epoch_size(place.stage)
             first = epoch - place.epoch if place.stage.fresh else 0
-            indices = epoch_pairs(len(pairs), size, epoch, self._seed, first)
+            order = EpochOrder(len(pairs), size, epoch, self._seed, first)
+            indices = order.pairs()
             seen = SeenPairs(self.learner, pairs, epoch, indices, resumed.get("scores"))
             at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
             at_start = _copied(at_start)
@@ -149,9 +150,9 @@ class Trainer:
             if self._processes.is_first:
                 path = self._folder / "trace" / f"{epoch:04d}.npz"
                 if place.stage.trusted:  # the trace tells of the set, and nothing happens to it
-                    write_trace(path, indices[:0], (), None)
+                    write_trace(path, order._replace(pairs_per_epoch=0), (), None)
                 else:
-                    write_trace(path, indices, phases, seen.for_trace())
+                    write_trace(path, order, phases, seen.for_trace())
             self.set_scores = seen.values.get("set", self.set_scores)
             if until_scored and self.set_scores is not None:
                 break

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 from clipbench.rng import generator
 
 IntArray = npt.NDArray[np.int64]
+
+
+class EpochOrder(NamedTuple):
+    """What decides the pairs of an epoch and their order; `epoch_pairs` explains each."""
+
+    num_pairs: int
+    pairs_per_epoch: int
+    epoch: int
+    seed: int
+    first: int = 0
+
+    def pairs(self) -> IntArray:
+        """Return the pairs, ``(pairs_per_epoch,)``."""
+        return epoch_pairs(*self)
 
 
 def epoch_pairs(
@@ -29,6 +45,8 @@ def epoch_pairs(
         ``(pairs_per_epoch,)`` pair numbers.
     """
     begun = -(-first * pairs_per_epoch // num_pairs) * num_pairs
+    if not pairs_per_epoch:
+        return np.empty(0, np.int64)
     start = begun + (epoch - first) * pairs_per_epoch
     stop = start + pairs_per_epoch
     parts = []

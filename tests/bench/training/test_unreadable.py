@@ -13,6 +13,7 @@ import pytest
 
 from clipbench.errors import ClipbenchError, CorruptData, MissingData
 from clipbench.leaderboard.result import read_result
+from clipbench.training.order import EpochOrder
 from clipbench.training.record import TrainingRecord, read_record, write_record
 from clipbench.training.trace import read_trace, write_trace
 
@@ -36,7 +37,7 @@ def record(folder: Path) -> Callable[[], Any]:
 def trace(folder: Path) -> Callable[[], Any]:
     """Write a trace; the function returned reads it."""
     path = folder / "trace" / "0000.npz"
-    write_trace(path, np.arange(3), (), None)
+    write_trace(path, EpochOrder(3, 3, 0, 0), (), None)
     return lambda: read_trace(path)
 
 
