@@ -272,8 +272,6 @@ def _left_out(content: bytes, folder: Path) -> None:
         list(skipped.lines(path))
     with refusals():
         skipped.first(folder)
-    with refusals():
-        skipped.is_mended(folder)
 
 
 def _result(content: bytes, folder: Path) -> None:

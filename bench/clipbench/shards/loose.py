@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import shutil
+import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,10 +18,12 @@ from typing import Any, Protocol, TypeVar
 from clipbench import registry
 from clipbench.contracts import Progress, Recipe, no_progress
 from clipbench.locations import location_fields, texts
-from clipbench.shards import skipped
-from clipbench.shards.importing import Entry, import_set, is_stale
+from clipbench.shards.entries import Entry
+from clipbench.shards.importing import import_set
+from clipbench.shards.staleness import is_stale
 
 Self = TypeVar("Self")
+_LATER = re.compile(r"[0-9a-f]{16}-(\d{1,9})")  # of an import of files that had changed
 
 
 class _Listed(Protocol):
@@ -52,21 +55,25 @@ class LooseTraining:
         """Return the folder of shards under `cache`, made if it is not there yet.
 
         What can't be used is left out, and named in ``skipped.jsonl``; the caller decides whether
-        that is an error. Once such a file was mended, or any other has changed, the set is made
-        anew.
+        that is an error. Once such a file was mended, or the picture in any other has changed, the
+        set is imported again, into a folder of its own: trainings may be reading the one before.
         """
         name, image_size = _name_of(self), getattr(self, "image_size", None)
-        folder = _folder(self, cache)
-        if folder.is_dir() and (skipped.is_mended(folder) or is_stale(self, folder)):
-            shutil.rmtree(folder)
-        import_set(self, folder, name=name, image_size=image_size, progress=progress, own=True)
-        return folder
+        last, wanted = _last(self, cache), _current(self, cache)
+        if wanted != last:
+            warnings.warn(
+                f"files that {last} was imported from have changed; they are imported again, into"
+                f" {wanted}. Remove the first when no training reads it",
+                stacklevel=2,
+            )
+        import_set(self, wanted, name=name, image_size=image_size, progress=progress, own=True)
+        return wanted
 
     def prepared(self: _Listed, cache: Path) -> Path | None:
         """Return the folder of shards if it is there, of the files as they are now; else None."""
-        folder = _folder(self, cache)
+        folder = _current(self, cache)
         there = folder.is_dir() and not folder.with_name(f"{folder.name}.partial").exists()
-        return None if not there or skipped.is_mended(folder) or is_stale(self, folder) else folder
+        return folder if there else None
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:
         """Return none; text augmentation then swaps, drops and repeats words."""
@@ -75,6 +82,26 @@ class LooseTraining:
     def recipe(self) -> Recipe:
         """Return nothing: the defaults of all settings hold."""
         return Recipe()
+
+
+def _current(source: _Listed, cache: Path) -> Path:
+    """Return the folder of the import of a source's files as they are now, there or to be made."""
+    last = _last(source, cache)
+    if last.is_dir() and is_stale(source, last, getattr(source, "image_size", None)):
+        base, _, number = last.name.partition("-")
+        return last.with_name(f"{base}-{int(number or 1) + 1}")
+    return last
+
+
+def _last(source: _Listed, cache: Path) -> Path:
+    """Return the folder of the last import of a source that was finished, or else of the first."""
+    first = _folder(source, cache)
+    found = {
+        int(match[1]): path
+        for path in first.parent.glob(f"{first.name}-*")
+        if (match := _LATER.fullmatch(path.name)) and path.is_dir()
+    }
+    return found[max(found)] if found else first
 
 
 def _folder(source: _Listed, cache: Path) -> Path:

@@ -57,6 +57,11 @@ class LeftOut:
     image: str = ""
 
 
+def key_of(shard: int, number: int) -> str:
+    """Return the key of a pair by its number in its shard."""
+    return f"{shard:05d}{number:0{KEY_DIGITS}d}"
+
+
 class ShardWriter:
     """Writes the tar of one shard and notes where everything lies.
 
@@ -112,7 +117,7 @@ class ShardWriter:
 
     def _add(self, sample: Sample, number: int) -> None:
         """Append the members of one pair in order of their names."""
-        key = f"{self._shard:05d}{number:0{KEY_DIGITS}d}"
+        key = key_of(self._shard, number)
         name = key.encode()
         if sample.extension not in {"jpg", "png", "webp"}:
             raise BadSetting(f"An image must be jpg, png or webp, not {sample.extension!r}.")

@@ -111,24 +111,6 @@ def first(folder: Path) -> dict[str, Any]:
     raise CorruptData(f"{folder / NAME} is empty; {_REMEDY}.")
 
 
-def is_mended(folder: Path) -> bool:
-    """Tell whether an image file that was left out of a set has come or changed since.
-
-    By the time of the last change of the file's entry, which a copy or a move sets, too.
-    """
-    if not (folder / NAME).is_file():
-        return False
-    written = (folder / NAME).stat().st_mtime_ns
-    images = {found.get("image") for found in lines(folder / NAME)}
-    for image in images:
-        try:
-            if image and Path(image).stat().st_ctime_ns > written:
-                return True
-        except (OSError, ValueError):  # still not there, or no name of a file
-            continue
-    return False
-
-
 def summary(stats: Mapping[str, Any]) -> str:
     """Return the counts in words, e.g. ``3 left out (2 image truncated, 1 caption empty)``."""
     reasons = stats["left_out"]
