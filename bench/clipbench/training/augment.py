@@ -23,6 +23,9 @@ from clipbench.settings import TrainSettings
 JITTER_SHARE = 0.8  # share of images whose colours are jittered, SimCLR
 WIDEST = 4 / 3  # of a crop, width to height or height to width, as torchvision has it
 
+_LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R 601
+_HUES = np.array([5.0, 3.0, 1.0])  # where in six sectors red, green and blue fade
+
 _Share = TypeVar("_Share", float, Tensor)
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
@@ -86,10 +89,10 @@ class ImageAugmentation:
         """
         if not len(images):  # a process may have none of a small batch; torch makes no grid of it
             return images
-        u = torch.from_numpy(draws).to(images.device)
+        u = on_device(draws, images.device)
         if self.crops or self.flip > 0.0:
             images = self._crop_and_flip(images, u)
-        return self._recolour(images, u)
+        return self._recolour(images, u, draws)
 
     @property
     def crops(self) -> bool:
@@ -136,19 +139,21 @@ class ImageAugmentation:
         """
         if not len(crops):
             return crops.float() / 255 if self.recolours else crops
-        u = torch.from_numpy(draws).to(crops.device)
         if self.flip > 0.0:
             _flip(crops, np.flatnonzero(draws[:, 4] < self.flip))  # known without asking a GPU
-        return self._recolour(crops.float() / 255, u) if self.recolours else crops
+        if not self.recolours:
+            return crops
+        return self._recolour(crops.float() / 255, on_device(draws, crops.device), draws)
 
-    def _recolour(self, images: Tensor, u: Tensor) -> Tensor:
+    def _recolour(self, images: Tensor, u: Tensor, draws: npt.NDArray[np.float32]) -> Tensor:
         if self.color_jitter > 0.0:
             images = self._jitter(images, u)
         if self.grayscale > 0.0:
             gray = (u[:, 10] < self.grayscale)[:, None, None, None]
             images = torch.where(gray, luminance(images).expand_as(images), images)
-        if self.blur > 0.0:
-            images = self._blur(images, u)
+        if len(chosen := np.flatnonzero(draws[:, 11] < self.blur)):  # known without asking a GPU
+            rows = on_device(chosen, images.device)
+            images = images.index_copy(0, rows, _blurred(images[rows], u[rows]))
         return images
 
     def _area(self, share: _Share) -> _Share:
@@ -183,27 +188,42 @@ class ImageAugmentation:
         changed = (gray + (changed - gray) * factor(8)).clamp(0, 1)
         return rotate_hue(changed, strength / 5 * (2 * u[:, 9] - 1))
 
-    def _blur(self, images: Tensor, u: Tensor) -> Tensor:
-        side = images.shape[-1]
-        radius = max(1, round(0.05 * side))
-        sigma = (0.1 + 1.9 * u[:, 12]) * side / 224
-        offset = torch.arange(-radius, radius + 1, device=images.device)
-        kernel = torch.exp(-0.5 * (offset / sigma[:, None].clamp(min=1e-3)) ** 2)
-        kernel = kernel / kernel.sum(dim=1, keepdim=True)
-        batch, channels = images.shape[:2]
-        flat = images.reshape(1, batch * channels, *images.shape[2:])
-        weights = kernel.repeat_interleave(channels, dim=0)
-        padded = F.pad(flat, (radius, radius, radius, radius), mode="reflect")
-        rows = F.conv2d(padded, weights[:, None, :, None], groups=batch * channels)
-        both = F.conv2d(rows, weights[:, None, None, :], groups=batch * channels)
-        blurred = both.reshape(images.shape)
-        return torch.where((u[:, 11] < self.blur)[:, None, None, None], blurred, images)
+
+def on_device(
+    values: npt.NDArray[np.generic], device: torch.device, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Return values as a tensor on a device, without waiting for what a GPU has yet to do."""
+    tensor = torch.from_numpy(values)
+    if dtype is not None:
+        tensor = tensor.to(dtype)
+    if device.type != "cuda":
+        return tensor.to(device)
+    # Out of memory that is not pinned a copy waits until all that was asked of the GPU is done.
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def _blurred(images: Tensor, u: Tensor) -> Tensor:
+    """Blur each image by a Gaussian of its own width."""
+    side = images.shape[-1]
+    radius = max(1, round(0.05 * side))
+    sigma = (0.1 + 1.9 * u[:, 12]) * side / 224
+    offset = torch.arange(-radius, radius + 1, device=images.device)
+    kernel = torch.exp(-0.5 * (offset / sigma[:, None].clamp(min=1e-3)) ** 2)
+    kernel = kernel / kernel.sum(dim=1, keepdim=True)
+    batch, channels = images.shape[:2]
+    flat = images.reshape(1, batch * channels, *images.shape[2:])
+    weights = kernel[:, None].expand(-1, channels, -1).reshape(batch * channels, -1)
+    padded = F.pad(flat, (radius, radius, radius, radius), mode="reflect")
+    rows = F.conv2d(padded, weights[:, None, :, None], groups=batch * channels)
+    both = F.conv2d(rows, weights[:, None, None, :], groups=batch * channels)
+    return both.reshape(images.shape)
 
 
 def _flip(images: Tensor, rows: npt.NDArray[np.int64]) -> None:
     """Flip some of ``(B, 3, H, W)`` images, in place."""
     if images.device.type != "cpu":
-        images[rows] = images[rows].flip(3)
+        chosen = on_device(rows, images.device)
+        images[chosen] = images[chosen].flip(3)
         return
     # Rows picked by number are copied a value at a time; single images a line at a time.
     for row in rows.tolist():
@@ -212,7 +232,7 @@ def _flip(images: Tensor, rows: npt.NDArray[np.int64]) -> None:
 
 def luminance(images: Tensor) -> Tensor:
     """Return ITU-R 601 luminance, ``(B, 1, H, W)``, of ``(B, 3, H, W)`` images."""
-    weights = images.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    weights = on_device(_LUMINANCE, images.device, images.dtype).view(1, 3, 1, 1)
     return (images * weights).sum(dim=1, keepdim=True)
 
 
@@ -229,6 +249,6 @@ def rotate_hue(images: Tensor, turns: Tensor) -> Tensor:
         torch.where(high == green, (blue - red) / safe + 2, (red - green) / safe + 4),
     )
     sector = (sector + 6 * turns[:, None, None, None]) % 6
-    offsets = images.new_tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)
+    offsets = on_device(_HUES, images.device, images.dtype).view(1, 3, 1, 1)
     place = (offsets + sector) % 6
     return high - spread * torch.minimum(place, 4 - place).clamp(0, 1)

@@ -35,6 +35,7 @@ from clipbench.training.schedule import warmup_cosine
 from clipbench.training.seen import SeenPairs
 from clipbench.training.stages import Place, SharedStages
 from clipbench.training.state import Clock, State
+from clipbench.training.tally import Tally
 from clipbench.training.trace import write_trace
 
 
@@ -219,7 +220,7 @@ class Trainer:
                 f"phase {phase.name!r} of epoch {state.epoch + 1} keeps {len(pairs)} of"
                 f" {len(indices):,} pairs",
             )
-        losses = list(state.history[-1]["losses"]) if state.step else []
+        tally = Tally(phase.name, state.history[-1]["losses"] if state.step else ())
         if not state.step:
             state.history.append(self._entry(phase, place.stage, len(pairs)))
         requests = [self._request(phase, part, number, i) for i, part in enumerate(parts)]
@@ -233,26 +234,36 @@ class Trainer:
                 rate = self._learning_rate(phase, place, step, len(parts), done)
                 where = f"epoch {state.epoch + 1}, step {step + 1}"
                 self._seed_dropout(number, step)
-                losses.append(self.learner.step(phase, batch, rate, where))
+                tally.add(self.learner.step(phase, batch, rate, where), where)
                 state.step, state.total_steps = step + 1, state.total_steps + 1
                 state.stage_steps += 1
                 state.samples_seen += batch.num_rows
                 clock.write(state)
-                state.history[-1].update(lr=rate, losses=losses, seconds=state.seconds)
+                state.history[-1].update(lr=rate, losses=tally.losses, seconds=state.seconds)
                 self._report(done)
                 signal = stopping.asked()
                 wanted = stopping.checkpoint_wanted()
                 if signal is not None or wanted or self._checkpoint_is_due():
+                    tally.look()
                     self._save(self._run.state_dict(), (at_start, seen.values))
                 if signal is not None:
                     raise stopping.Stopped(signal, f"a checkpoint was written at {where}")
-        state.history[-1]["loss"] = float(np.mean(losses)) if losses else None
-        state.history[-1]["losses"] = losses[:20]
+        self._close(tally, clock)
         if phase.cross_modal and not place.stage.trusted:
             # An epoch that crosses from one pass into the next can hold a pair twice.
             np.add.at(self.exposures, np.concatenate([indices[:0], *parts]), 1)
 
     # ------------------------------------------------------------------ small parts
+
+    def _close(self, tally: Tally, clock: Clock) -> None:
+        """Enter the losses of a phase that is over, and the time until they were known."""
+        tally.look()
+        clock.write(self.state)
+        entry, losses = self.state.history[-1], tally.losses
+        if losses:
+            entry["seconds"] = self.state.seconds
+        entry["loss"] = float(np.mean(losses)) if losses else None
+        entry["losses"] = losses[:20]
 
     def _where(self) -> str:
         """Return where a training goes on, and what its numbers may owe to that."""

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from clipbench.arithmetic import computing, refuse_without_tf32
 from clipbench.contracts import Phase, Reference
-from clipbench.errors import ClipbenchError
 from clipbench.precision import settled
 from clipbench.settings import TrainSettings
 from clipbench.training.batchnorm import synchronise_batch_norm
@@ -21,6 +20,7 @@ from clipbench.training.distributed import Processes
 from clipbench.training.encoder import Encoder
 from clipbench.training.optimizer import make_optimizer
 from clipbench.training.pairs import Batch, BatchRequest, TrainingPairs
+from clipbench.training.tally import refuse_infinite
 
 LOGIT_SCALE_MAX = float(np.log(100.0))  # Radford et al. 2021, section 2.5
 SCORING_BATCH = 512
@@ -52,6 +52,7 @@ class Learner:
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._encoder = Encoder(model, processes, self.precision)
         self._earlier: nn.Module | None = None
+        self._earlier_encoder: Encoder | None = None
 
     def feature_size(self) -> int:
         """Return D, as the model gives it."""
@@ -60,8 +61,8 @@ class Learner:
         with torch.no_grad():
             return self._encoder.encode(probe.images[0], probe.tokens[0])[0].shape[1]
 
-    def step(self, phase: Phase, batch: Batch, learning_rate: float, where: str) -> float:
-        """Do one optimiser step and return its loss.
+    def step(self, phase: Phase, batch: Batch, learning_rate: float, where: str) -> Tensor:
+        """Do one optimiser step and return its loss, a scalar; nothing waits for a GPU.
 
         Args:
             phase: says what the loss is.
@@ -70,7 +71,7 @@ class Learner:
             where: names the step in messages.
 
         Raises:
-            ClipbenchError: the loss is not finite.
+            ClipbenchError: the loss is not finite; of a GPU's, see `Tally`.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -84,11 +85,8 @@ class Learner:
         if phase.reference:
             features = features._replace(reference=self._reference(batch))
         loss = phase.loss(features)
-        if not torch.isfinite(loss):
-            raise ClipbenchError(
-                f"The loss of phase {phase.name!r} is {loss.item()} in {where}."
-                " Lower --lr or use --precision fp32."
-            )
+        if loss.device.type != "cuda":
+            refuse_infinite(loss.item(), phase.name, where)
         loss.backward()  # type: ignore[no-untyped-call]
         self._processes.sum_gradients(self._parameters)
         if self._settings.grad_clip_norm:
@@ -97,25 +95,26 @@ class Learner:
         with torch.no_grad():
             scale: Tensor = self.model.logit_scale  # type: ignore[assignment]
             scale.clamp_(0, LOGIT_SCALE_MAX)
-        return float(loss.detach())
+        return loss.detach()
 
     def remember(self, weights: Mapping[str, Tensor] | None = None) -> None:
         """Keep the model as it is, or with other weights, as the reference of later steps."""
         self._earlier = copy.deepcopy(self.model).eval().requires_grad_(False)
         if weights is not None:
             self._earlier.load_state_dict(weights)
+        self._earlier_encoder = Encoder(self._earlier, self._processes, self.precision)
 
     def forget(self) -> None:
         """Keep no reference any longer."""
-        self._earlier = None
+        self._earlier = self._earlier_encoder = None
 
     def remembered(self) -> dict[str, Tensor] | None:
         """Return the weights of the reference; None: there is none."""
         return None if self._earlier is None else self._earlier.state_dict()
 
     def _reference(self, batch: Batch) -> Reference:
-        assert self._earlier is not None, "asked for in the first epoch of the stage, or never"
-        encoder = Encoder(self._earlier, self._processes, self.precision)
+        encoder = self._earlier_encoder
+        assert encoder is not None, "asked for in the first epoch of the stage, or never"
         with torch.no_grad():
             found = encoder.features(batch, 0)
         return Reference(found.image, found.text)
@@ -146,10 +145,10 @@ class Learner:
             augment: whether to score a freshly augmented view of each pair, not the pair itself.
             epoch: names the random stream of the augmentation.
         """
-        scores = torch.zeros(len(indices))
+        scores = torch.zeros(len(indices), device=self._processes.device)
         for rows, image, text in self._encoded(pairs, indices, augment, epoch):
-            scores[rows] = (image * text).sum(dim=1).cpu()
-        return self._processes.sum_of(scores)
+            scores[rows] = (image * text).sum(dim=1)  # a GPU goes on meanwhile
+        return self._processes.sum_of(scores.cpu())
 
     def features(
         self, pairs: TrainingPairs, epoch: int, *, unit: bool = True
