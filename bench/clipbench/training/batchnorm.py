@@ -1,7 +1,7 @@
 """Batch norm over the batch of all processes, on any device.
 
-torch's SyncBatchNorm needs GPUs; this does the same with a differentiable sum, so that two
-processes on CPUs train exactly what one does.
+On GPUs it is torch's SyncBatchNorm, which needs them. Elsewhere a differentiable sum does the same,
+so that two processes on CPUs train exactly what one does.
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from clipbench.training.distributed import watched
 
 def synchronise_batch_norm(model: nn.Module) -> None:
     """Make every batch norm of `model` take its statistics from all processes' rows, in place."""
+    if all(parameter.device.type == "cuda" for parameter in model.parameters()):
+        from timm.layers import convert_sync_batchnorm  # noqa: PLC0415 - heavy
+
+        convert_sync_batchnorm(model)
+        return
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.forward = _Synchronised(module)  # type: ignore[assignment]

@@ -19,6 +19,7 @@ from clipbench.training.compact import CompactVocabulary
 from clipbench.training.distributed import Processes
 from clipbench.training.originals import FittedImages, OriginalImages
 from clipbench.training.pairs import ImageStore, TrainingPairs
+from clipbench.training.resident import resident
 from clipbench.training.text import CaptionTable
 from clipbench.training.word_files import stored_words
 
@@ -76,7 +77,8 @@ def image_store(
 ) -> ImageStore:
     """Return the images of a set as the settings want them.
 
-    Squares that are kept and squares that are made for each batch are the same to the bit.
+    Squares that are kept, on the disk or on a GPU with room for them, and squares that are made for
+    each batch are the same to the bit.
 
     Args:
         shards: the set.
@@ -93,7 +95,7 @@ def image_store(
         return OriginalImages(shards, size)
     if len(shards) * size * size * 3 > settings.decode_cache_gb * 1e9:
         return FittedImages(shards, size)
-    return _decoded(shards, size, cache, processes, reporter)
+    return resident(_decoded(shards, size, cache, processes, reporter), processes.device)
 
 
 def _decoded(

@@ -39,6 +39,8 @@ class Learner:
     def __init__(
         self, model: nn.Module, pairs: TrainingPairs, settings: TrainSettings, processes: Processes
     ) -> None:
+        if processes.device.type == "cuda":  # each shape's fastest algorithm, found by trying
+            torch.backends.cudnn.benchmark = not torch.are_deterministic_algorithms_enabled()
         # Convolutions are several times faster with channels last, above all in bf16.
         self.model = model.to(processes.device).to(memory_format=torch.channels_last)
         if processes.count > 1:

@@ -47,6 +47,14 @@ class CropStore(ImageStore, Protocol):
         """Return crops, ``(V, B, 3, S, S)`` uint8; `box` says what to cut out for which view."""
 
 
+@runtime_checkable
+class DeviceStore(ImageStore, Protocol):
+    """A store whose images lie on the device that trains; see `ResidentSquares`."""
+
+    def at(self, numbers: Tensor) -> Tensor:
+        """Return images, ``(B, 3, S, S)`` uint8 on the device, of ``(B,)`` numbers there."""
+
+
 class PairSource(Protocol):
     """Pairs as they are stored, by number; a `clipbench.shards.reader.ShardSet` is one."""
 
@@ -98,7 +106,9 @@ class _Read:
     """What of a batch has been read: pixels and tokens as in `Batch`, and draws for the rest."""
 
     request: BatchRequest
-    images: Tensor  # (1, B_own, 3, S, S) whole images, or (V, B_own, 3, S, S) crops; uint8
+    # (1, B_own, 3, S, S) whole images, or (V, B_own, 3, S, S) crops; uint8. Of images that lie on
+    # the device, their numbers: (B_own,) int64.
+    images: Tensor
     tokens: Tensor
     draws: Sequence[npt.NDArray[np.float32]]
 
@@ -191,17 +201,16 @@ class TrainingPairs:
                     future.cancel()
 
     def _default_workers(self) -> int:
-        if isinstance(self._images, DecodedImages):
-            return 0
+        if isinstance(self._images, (DecodedImages, DeviceStore)):
+            return 0 if self._gpu is None else 2  # captions, while the GPU is at work
         own = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine
         return max(1, (os.cpu_count() or 1) // own)
 
     def _read(self, request: BatchRequest) -> _Read:
         own = request.pairs[request.rows]
         if not request.augment:
-            raw = torch.from_numpy(self._images.gather(own)).permute(0, 3, 1, 2)
             tokens = self._compact(self._captions.tokens(own))
-            return self._ready(_Read(request, raw[None], tokens[None], ()))
+            return self._ready(_Read(request, self._whole(own), tokens[None], ()))
         draws, texts = [], []
         for view in range(request.views):
             rng = generator(self._seed, "view", *request.scope, view)
@@ -215,8 +224,14 @@ class TrainingPairs:
                 own, request.views, lambda view, row, w, h: box(w, h, draws[view][row])
             )
         else:
-            images = torch.from_numpy(self._images.gather(own)).permute(0, 3, 1, 2)[None]
+            images = self._whole(own)
         return self._ready(_Read(request, images, torch.stack(texts), draws))
+
+    def _whole(self, own: IntArray) -> Tensor:
+        """Return whole images as `_Read` holds them."""
+        if isinstance(self._images, DeviceStore):
+            return torch.from_numpy(own)
+        return torch.from_numpy(self._images.gather(own)).permute(0, 3, 1, 2)[None]
 
     def _compact(self, tokens: IntArray) -> Tensor:
         return torch.from_numpy(self.vocabulary.compact(tokens))
@@ -228,6 +243,8 @@ class TrainingPairs:
         request = read.request
         if self._gpu is not None:
             read = read.on(self._gpu)
+        if isinstance(self._images, DeviceStore):
+            read = replace(read, images=self._images.at(read.images)[None])
         rows = len(request.pairs)
         if not request.augment:
             copies = request.views

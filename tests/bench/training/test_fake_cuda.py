@@ -8,18 +8,23 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import open_clip
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from clipbench.contracts import IntArray
 from clipbench.training.augment import ImageAugmentation
+from clipbench.training.batchnorm import synchronise_batch_norm
 from clipbench.training.distributed import Processes
 from clipbench.training.encoder import Encoder
 from clipbench.training.losses import clip_loss
 from clipbench.training.pairs import Batch
 from clipbench.training.pool import NearestNeighborPool
+from clipbench.training.resident import ResidentSquares
 
 CUDA = torch.device("cuda:0")
 ROWS = 4
@@ -30,6 +35,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fake tensors, and autocast that believes in them."""
     monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *_: True)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)  # which fakes can't be
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield
 
@@ -44,6 +50,19 @@ def tower(name: str) -> nn.Module:
             weight = torch.empty_like(module.weight, memory_format=torch.channels_last)
             module.weight = nn.Parameter(weight)
     return model
+
+
+class Squares:
+    """Squares in memory."""
+
+    def __init__(self, pixels: npt.NDArray[np.uint8]) -> None:
+        self._pixels = pixels
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def gather(self, indices: IntArray) -> npt.NDArray[np.uint8]:
+        return self._pixels[indices]
 
 
 def batch(model: Any, views: int) -> Batch:
@@ -103,3 +122,26 @@ def test_a_pool_stays_on_the_gpu() -> None:
     pool.push(found)
     pool.load_state_dict(pool.state_dict())
     assert (found.device, pool.features.device) == (CUDA, CUDA)
+
+
+@pytest.mark.usefixtures("fake")
+def test_squares_that_lie_on_the_gpu_are_looked_up_there() -> None:
+    """A batch brings numbers of pairs and leaves with pixels, channels last."""
+    pixels = np.zeros((9, 32, 32, 3), np.uint8)
+    squares = ResidentSquares(Squares(pixels), 32, CUDA)
+    found = squares.at(torch.zeros(ROWS, dtype=torch.int64, device=CUDA))
+    assert (found.device, found.dtype) == (CUDA, torch.uint8)
+    assert found.shape == (ROWS, 3, 32, 32)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.usefixtures("fake")
+def test_batch_norms_of_several_gpus_are_torchs_own() -> None:
+    """They make fewer passes over memory; names of weights, and so checkpoints, stay."""
+    model = tower("RN50")
+    names = list(model.state_dict())
+    synchronise_batch_norm(model)
+    assert list(model.state_dict()) == names
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    assert norms
+    assert all(isinstance(module, nn.SyncBatchNorm) for module in norms)

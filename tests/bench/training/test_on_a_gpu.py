@@ -8,16 +8,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from clipbench import registry
+from clipbench.errors import ClipbenchError
+from clipbench.settings import TrainSettings
+from clipbench.shards.decoded import DecodedImages
 from clipbench.training.distributed import Processes
 from clipbench.training.engine import Trainer
+from clipbench.training.pairs import BatchRequest, DeviceStore
+from clipbench.training.resident import resident
 
 sys.path.insert(0, str(Path(__file__).parent / "helpers"))
+from photographs import write_photographs
 from pretended_gpu import DEVICE, pretended_gpu
-from tiny_training import tiny_trainer
+from tiny_training import SETTINGS, tiny_model, tiny_sets, tiny_trainer
 
 SMALL: dict[str, Any] = {
     "unimodal_epochs": 1,
@@ -66,6 +73,54 @@ def test_every_defense_trains_on_a_gpu_what_it_trains_on_the_cpu(name: str, tmp_
     scores = [found.set_scores for found in (here, there)]
     assert (scores[0] is None) == (scores[1] is None)
     assert scores[0] is None or scores[1] is None or torch.equal(scores[0], scores[1])
+
+
+@pytest.mark.parametrize("name", ["none", "clip", "roclip", "cleanclip", "safeclip", "par"])
+def test_nothing_in_a_step_waits_for_the_gpu(name: str, tmp_path: Path) -> None:
+    """Twice as many steps wait as often as half of them: at the start and the end of a phase."""
+    waits = []
+    for count in (40, 80):
+        with pretended_gpu() as gpu:
+            trained(tmp_path / str(count), name, DEVICE, count=count, epochs=3)
+        waits.append(gpu.waits)
+    assert waits[0] == waits[1]
+
+
+def test_a_loss_that_is_not_finite_is_found_at_the_end_of_its_phase(tmp_path: Path) -> None:
+    """On a GPU later than on the CPU, but before a checkpoint could keep what came of it."""
+    with pretended_gpu(), pytest.raises(ClipbenchError, match=r"nan in epoch 1, step [12]\."):
+        trained(tmp_path, "none", DEVICE, lr=1e30)
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_squares_on_the_gpu_are_those_of_the_cache(augment: bool) -> None:
+    """A batch of them is to the bit the batch that the processor reads, with fewer bytes moved."""
+    settings = TrainSettings(**SETTINGS)
+    request = BatchRequest(np.array([7, 3, 3, 30, 0]), slice(1, 5), 2, augment, ("a", 1))
+    here = tiny_sets(tiny_model(), settings, 40, 0)[0].make(request)
+    with pretended_gpu():
+        there = tiny_sets(tiny_model(), settings, 40, 0, DEVICE)[0].make(request)
+        assert there.images.device == there.tokens.device == DEVICE
+        pixels, tokens = there.images.cpu(), there.tokens.cpu()
+    assert torch.equal(here.images, pixels)
+    assert torch.equal(here.tokens, tokens)
+
+
+def test_squares_go_to_a_gpu_that_has_room_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third of what is free, so that the model finds its memory; a CPU keeps the mapped files."""
+    shards = write_photographs(tmp_path / "set", 6, 16)
+    kept = DecodedImages.open(shards, 16, tmp_path / "cache")
+    assert resident(kept, torch.device("cpu")) is kept
+    with pretended_gpu():
+        for free, fits in ((3 * kept.nbytes, True), (3 * kept.nbytes - 3, False)):
+            monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _, free=free: (free, 0))
+            found = resident(kept, DEVICE)
+            assert (found is not kept) == fits
+            assert isinstance(found, DeviceStore) == fits
+            assert np.array_equal(found.gather(np.arange(6)), kept.gather(np.arange(6)))
 
 
 def test_a_tensor_on_the_wrong_device_is_refused() -> None:

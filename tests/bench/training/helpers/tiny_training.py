@@ -24,6 +24,7 @@ from clipbench.training.compact import CompactVocabulary
 from clipbench.training.distributed import Processes
 from clipbench.training.engine import Trainer
 from clipbench.training.pairs import TrainingPairs
+from clipbench.training.resident import ResidentSquares
 from clipbench.training.stages import SharedStages
 from clipbench.training.text import CaptionTable
 from clipbench_datasets.shapes import Shapes
@@ -108,7 +109,16 @@ def tiny_sets(
     vocabulary = CompactVocabulary(model, used)
     augmentation = ImageAugmentation.of(settings)
     how: tuple[Any, ...] = (vocabulary, augmentation, settings.eda, SEED, device)
-    return [TrainingPairs(images, captions, *how, source=images) for images, captions in sets]
+    resident = device is not None and device.type == "cuda"
+    return [
+        TrainingPairs(
+            ResidentSquares(images, SIDE, device) if resident else images,
+            captions,
+            *how,
+            source=images,
+        )
+        for images, captions in sets
+    ]
 
 
 def tiny_trainer(
