@@ -19,9 +19,10 @@ from clipbench.training.distributed import watched
 def synchronise_batch_norm(model: nn.Module) -> None:
     """Make every batch norm of `model` take its statistics from all processes' rows, in place."""
     if all(parameter.device.type == "cuda" for parameter in model.parameters()):
-        from timm.layers import convert_sync_batchnorm  # noqa: PLC0415 - heavy
+        from timm import layers  # noqa: PLC0415 - heavy
 
-        convert_sync_batchnorm(model)
+        convert: Any = layers.convert_sync_batchnorm  # type: ignore[attr-defined]
+        convert(model)
         return
     for module in model.modules():
         if isinstance(module, _BatchNorm):

@@ -80,7 +80,7 @@ class Learner:
         with computing(self.precision):
             return self._step(phase, batch, where)
 
-    def _step(self, phase: Phase, batch: Batch, where: str) -> float:
+    def _step(self, phase: Phase, batch: Batch, where: str) -> Tensor:
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         features = self._encoder.features(batch, phase.detached_views)
