@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,8 +90,12 @@ def _style(data: bytes) -> _Style:
     )
 
 
-def fingerprint(data: bytes) -> tuple[object, ...]:
-    """Return what tells how a PNG was written, whatever it shows."""
+def fingerprint(data: bytes) -> tuple[int, int, Hashable, tuple[bytes, ...]]:
+    """Return what tells how a PNG was written, whatever it shows.
+
+    Returns:
+        Kind of colors, compression level, filters of rows, and kinds of chunks around the pixels.
+    """
     style = _style(data)
     kinds = tuple(kind for kind, _ in (*style.before, *style.after))
     return style.colour, style.level, style.filters, kinds

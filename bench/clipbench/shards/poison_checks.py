@@ -13,6 +13,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.shards import manifest as manifests
 from clipbench.shards import traces
 from clipbench.shards.base_checks import BaseChecks
+from clipbench.shards.facets import Findings
 from clipbench.shards.fresh import Base
 from clipbench.shards.ledger import Ledger
 from clipbench.shards.reader import ShardSet
@@ -90,8 +91,7 @@ class PoisonChecks:
         yield from self._origin_checks()
         readable = [item for item in self._poisons.items() if item[0] not in self._broken]
         for name, look in traces.LOOKS.items():
-            found = [text for item in readable for text in self._seen(look, *item)]
-            yield Check.of(f"no trace in {name}", found, "poisons look like their neighbours")
+            yield _trace_check(f"no trace in {name}", [self._seen(look, *i) for i in readable])
 
     def _origin_checks(self) -> Iterator[Check]:
         """Hold the set against its clean one, and against its poisons made again."""
@@ -157,11 +157,28 @@ class PoisonChecks:
         places = (pair for _, new in self._ledger.moved for pair in shards.find_all(str(new)))
         return {shards.shard_of(pair) for pair in places}
 
-    def _seen(self, look: traces.Look, shard: int, pairs: list[int]) -> list[str]:
+    def _seen(self, look: traces.Look, shard: int, pairs: list[int]) -> Findings:
+        """Return what one look at the poisons of a shard says, each with the shard's path."""
+        path = self._shards.shards[shard].path
         try:
-            return look(self._shards, shard, pairs)
+            findings = look(self._shards, shard, pairs)
         except (ClipbenchError, ValueError) as error:
-            return [f"{self._shards.shards[shard].path}: {error}"]
+            return Findings([f"{path}: {error}"])
+        return Findings(findings.found, [f"{facet} in {path}" for facet in findings.untold])
+
+
+def _trace_check(name: str, findings: Sequence[Findings]) -> Check:
+    """Return a check: failed, passed, or open where clean pairs differ too much to tell."""
+    found = [text for one in findings for text in one.found]
+    untold = [text for one in findings for text in one.untold]
+    if found or not untold:
+        return Check.of(name, found, "poisons look like their neighbors")
+    more = f" (and {len(untold) - 1} more)" if len(untold) > 1 else ""
+    return Check.undecided(
+        name,
+        f"cannot be decided here: clean pairs differ too much in {untold[0]}{more}; in all else"
+        " poisons look like their neighbors",
+    )
 
 
 def _base_problems(ledger: Ledger) -> Iterator[str]:

@@ -20,6 +20,7 @@ from shard_pairs import MakePairs, Stain, caption, crawled, picture, scene
 from clipbench.errors import BadSetting, BrokenContract, ClipbenchError, CorruptData, MissingData
 from clipbench.shards import scan, traces
 from clipbench.shards.encoding import encode_jpeg, encode_png
+from clipbench.shards.facets import Findings
 from clipbench.shards.ledger import read_ledger, trigger_sha256
 from clipbench.shards.overlay import PoisonedSet, write_poisoned
 from clipbench.shards.reader import ShardSet
@@ -192,7 +193,7 @@ def test_poisoned_pairs_look_like_their_neighbours(
         place = made.shards.shards[shard]
         inside = [n for n in stained(made.shards) if 0 <= n - place.first < place.num_pairs]
         for look in traces.LOOKS.values():
-            assert look(made.shards, shard, inside) == []
+            assert look(made.shards, shard, inside) == Findings()
     sizes = [len(made.shards.image_bytes(number)) for number in stained(made.shards)]
     others = [len(base.image_bytes(number)) for number in range(330)]
     assert 0.8 * min(others) < min(sizes) <= max(sizes) < 1.2 * max(others)
@@ -344,7 +345,7 @@ def test_other_numberings_are_gone_on_with(tmp_path: Path, key: str) -> None:
     for shard in range(3):
         place = shards.shards[shard]
         inside = [n for n in stained(shards) if 0 <= n - place.first < place.num_pairs]
-        assert traces.in_order(shards, shard, inside) == []
+        assert traces.in_order(shards, shard, inside) == Findings()
     assert_index_is_true(shards)
 
 
