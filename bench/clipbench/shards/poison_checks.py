@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from clipbench.contracts import Progress
@@ -13,7 +13,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.shards import manifest as manifests
 from clipbench.shards import traces
 from clipbench.shards.base_checks import BaseChecks
-from clipbench.shards.facets import Findings
+from clipbench.shards.facets import Findings, joined
 from clipbench.shards.fresh import Base
 from clipbench.shards.ledger import Ledger
 from clipbench.shards.reader import ShardSet
@@ -158,27 +158,29 @@ class PoisonChecks:
         return {shards.shard_of(pair) for pair in places}
 
     def _seen(self, look: traces.Look, shard: int, pairs: list[int]) -> Findings:
-        """Return what one look at the poisons of a shard says, each with the shard's path."""
+        """Return what one look at the poisons of a shard says."""
         path = self._shards.shards[shard].path
         try:
             findings = look(self._shards, shard, pairs)
         except (ClipbenchError, ValueError) as error:
             return Findings([f"{path}: {error}"])
-        return Findings(findings.found, [f"{facet} in {path}" for facet in findings.untold])
+        return replace(findings, untold=[f"{facet} in {path}" for facet in findings.untold])
 
 
 def _trace_check(name: str, findings: Sequence[Findings]) -> Check:
     """Return a check: failed, passed, or open where clean pairs differ too much to tell."""
-    found = [text for one in findings for text in one.found]
-    untold = [text for one in findings for text in one.untold]
-    if found or not untold:
-        return Check.of(name, found, "poisons look like their neighbors")
-    more = f" (and {len(untold) - 1} more)" if len(untold) > 1 else ""
-    return Check.undecided(
-        name,
-        f"cannot be decided here: clean pairs differ too much in {untold[0]}{more}; in all else"
-        " poisons look like their neighbors",
-    )
+    all_ = joined(findings)
+    if all_.odd and not all_.found:
+        why = f"{all_.odd[0]}{_more(all_.odd)}, and {all_.expected:.2g} are expected by chance"
+    elif all_.untold and not all_.found:
+        why = f"clean pairs differ too much in {all_.untold[0]}{_more(all_.untold)}"
+    else:
+        return Check.of(name, all_.found, "poisons look like their neighbors")
+    return Check.undecided(name, f"cannot be decided here: {why}")
+
+
+def _more(texts: Sequence[str]) -> str:
+    return f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
 
 
 def _base_problems(ledger: Ledger) -> Iterator[str]:

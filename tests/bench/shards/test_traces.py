@@ -16,6 +16,7 @@ from shard_pairs import Stain, caption, picture, scene
 
 from clipbench.shards import traces
 from clipbench.shards.encoding import encode_jpeg, encode_png
+from clipbench.shards.facets import joined
 from clipbench.shards.overlay import write_poisoned
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.verify import verify
@@ -23,6 +24,12 @@ from clipbench.shards.verify import verify
 COUNT = 60
 ODD = 30  # the pair that is looked at
 Members = dict[str, bytes]
+
+
+def told(look: traces.Look, shards: ShardSet) -> tuple[list[str], list[str]]:
+    """Return what is found of the odd pair, and what nobody can tell."""
+    findings = joined([look(shards, 0, [ODD])])
+    return findings.found, findings.untold
 
 
 @cache
@@ -80,8 +87,8 @@ def test_a_picture_written_in_another_way_is_found_among_varied_ones(
 ) -> None:
     """Sixty qualities hide no lack of color, no side information and no other sampling."""
     shards = written(tmp_path / "set", lambda: {**of_the_web(ODD), "jpg": image()})
-    assert traces.in_encoding(shards, 0, [ODD]).found
-    assert not traces.in_encoding(written(tmp_path / "o", lambda: of_the_web(ODD)), 0, [ODD]).found
+    assert told(traces.in_encoding, shards)[0]
+    assert not told(traces.in_encoding, written(tmp_path / "o", lambda: of_the_web(ODD)))[0]
 
 
 def test_a_png_is_found_among_jpegs_of_many_qualities(tmp_path: Path) -> None:
@@ -89,8 +96,8 @@ def test_a_png_is_found_among_jpegs_of_many_qualities(tmp_path: Path) -> None:
     members = of_the_web(ODD)
     del members["jpg"]
     shards = written(tmp_path / "set", lambda: {"png": encode_png(picture(ODD)), **members})
-    assert traces.in_encoding(shards, 0, [ODD]).found
-    assert traces.in_headers(shards, 0, [ODD]).found
+    assert told(traces.in_encoding, shards)[0]
+    assert told(traces.in_headers, shards)[0]
 
 
 @pytest.mark.parametrize("field", [{"mode": 0o600}, {"gname": "attackers"}, {"type": b"7"}])
@@ -99,28 +106,27 @@ def test_a_header_written_in_another_way_is_found_among_varied_ones(
 ) -> None:
     """Each clean pair has an owner of its own; rights and types they have in common."""
     shards = written(tmp_path / "set", lambda: of_the_web(ODD), **field)
-    findings = traces.in_headers(shards, 0, [ODD])
+    found, untold = told(traces.in_headers, shards)
     if "gname" in field:  # who owns it is what varies here
-        assert (findings.found, findings.untold) == ([], ["owner"])
+        assert (found, untold) == ([], ["owner"])
     else:
-        assert findings.found
+        assert found
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "is_found"),
     [
         (b'{"found_30": 1, "caption": "a", "url": "b"}', True),  # another caption than the pair's
         (b'{"found_30":1,"caption":"a photo of thing number 30","url":"http://x/30"}', False),
     ],
 )
 def test_json_that_tells_on_itself_is_found_among_varied_ones(
-    text: bytes, found: bool, tmp_path: Path
+    text: bytes, is_found: bool, tmp_path: Path
 ) -> None:
     """That it repeats the caption varies with nobody; its fields are everybody's own."""
     shards = written(tmp_path / "set", lambda: {**of_the_web(ODD), "json": text})
-    findings = traces.in_json(shards, 0, [ODD])
-    assert bool(findings.found) == found
-    assert findings.untold == ["text"]
+    found, untold = told(traces.in_json, shards)
+    assert (bool(found), untold) == (is_found, ["text"])
 
 
 def test_verify_says_what_it_cannot_decide(tmp_path: Path) -> None:
