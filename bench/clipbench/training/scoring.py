@@ -1,0 +1,205 @@
+"""Scores of a whole set from the features of its pairs, which no process holds as a whole.
+
+A score that looks at some pairs at once, a block, has its blocks dealt out: each process keeps the
+features of its own in a file, in the order in which they are read, and nobody reads a row that is
+not his. A score that looks at all pairs at once is computed by the first process alone.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from clipbench.boundary.faults import kind_of
+from clipbench.contracts import Score
+from clipbench.disk import is_full, no_space
+from clipbench.errors import ClipbenchError
+from clipbench.training.learner import Learner
+from clipbench.training.pairs import TrainingPairs
+
+# Bytes of features from which on they are kept in half precision: below, scores are those of
+# features as the model gave them, to the bit.
+FULL_UP_TO = 1 << 30
+
+
+def whole_scores(
+    learner: Learner, pairs: TrainingPairs, epoch: int, score: Score, *, unit: bool
+) -> Tensor:
+    """Return the score of all pairs at once, ``(N,)`` float32.
+
+    Args:
+        learner: the model as it stands.
+        pairs: the set.
+        epoch: names random streams.
+        score: gets the features of all images and captions, ``(N, D)`` each.
+        unit: whether those are brought to unit length.
+
+    Raises:
+        ValueError: `score` returns something else.
+    """
+    processes, size = learner.processes, len(pairs)
+    images, texts = (
+        torch.zeros(size if processes.is_first else 0, learner.feature_size()) for _ in range(2)
+    )
+    for rows, image, text in learner.each_features(pairs, epoch, unit=unit):
+        if processes.is_first:
+            images[rows], texts[rows] = image, text
+    scores = _checked(score(images, texts), size) if processes.is_first else torch.zeros(size)
+    return processes.sum_of(scores)
+
+
+def block_scores(
+    learner: Learner,
+    pairs: TrainingPairs,
+    epoch: int,
+    score: Score,
+    blocks: Sequence[Tensor],
+    folder: Path,
+    *,
+    unit: bool,
+) -> Tensor:
+    """Return the score of all pairs, block by block, ``(N,)`` float32.
+
+    Args:
+        learner: the model as it stands.
+        pairs: the set.
+        epoch: names random streams.
+        score: gets the features of a block's images and captions, ``(B, D)`` each.
+        blocks: the members of each, ``(B,)`` int64; every pair is in one.
+        folder: on whose disk the features may lie meanwhile.
+        unit: whether features are brought to unit length.
+
+    Raises:
+        ValueError: `score` returns something else, or a pair is in no block.
+        ClipbenchError: features do not fit the disk, or half precision.
+    """
+    processes = learner.processes
+    if not (torch.bincount(torch.cat(list(blocks)), minlength=len(pairs)) == 1).all():
+        raise ValueError(f"each of the {len(pairs)} pairs of the set must be in one block")
+    width = learner.feature_size()
+    is_small = 2 * 4 * width * len(pairs) <= FULL_UP_TO
+    mine = blocks[processes.rank :: processes.count]
+    scores = torch.zeros(len(pairs))
+    dtype = torch.float32 if is_small else torch.float16
+    with FeatureFile(folder, mine, len(pairs), width, dtype) as file:
+        for rows, image, text in learner.each_features(pairs, epoch, unit=unit, dtype=dtype):
+            file.put(rows.start, image, text)
+        first = 0
+        for members in mine:
+            scores[members] = _checked(score(*file.get(first, len(members))), len(members))
+            first += len(members)
+    return processes.sum_of(scores)
+
+
+def _checked(found: object, size: int) -> Tensor:
+    """Return what a score gave, on the CPU.
+
+    Raises:
+        ValueError: it is no value for each pair.
+    """
+    if not isinstance(found, Tensor) or found.shape != (size,):
+        raise ValueError(
+            f"a score must be a tensor of shape ({size},), one value for each"
+            f" pair of the set. Got {kind_of(found)}."
+        )
+    return found.detach().cpu().float()
+
+
+class FeatureFile:
+    """Features of some pairs in an unnamed file, a row a pair, in the order in which they are read.
+
+    It is read and written by position: pages of a mapped file would count as this process's memory.
+
+    Args:
+        folder: where it lies; where there is none, among the system's temporary files.
+        members: the pairs, block by block.
+        num_pairs: N, pairs of the set.
+        width: D, of a feature.
+        dtype: that features are kept in.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        members: Sequence[Tensor],
+        num_pairs: int,
+        width: int,
+        dtype: torch.dtype,
+    ) -> None:
+        self._folder = folder if folder.is_dir() else Path(tempfile.gettempdir())
+        self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
+        self._dtype, self._width = dtype, width
+        self._row = 2 * width * dtype.itemsize
+        self._places: npt.NDArray[np.int64] = np.full(num_pairs, -1, np.int64)
+        if members:
+            order = torch.cat(list(members)).numpy()
+            self._places[order] = np.arange(len(order))
+
+    def put(self, first: int, images: Tensor, texts: Tensor) -> None:
+        """Keep the features of pairs first, first + 1, ..., as far as they are among the members.
+
+        Args:
+            first: number of the first pair.
+            images: ``(B, D)``, on the CPU, of the type that is kept.
+            texts: likewise.
+
+        Raises:
+            ClipbenchError: the disk is full, or a value is too large for the type.
+        """
+        rows = torch.cat([images, texts], dim=1)
+        if self._dtype != torch.float32 and not torch.isfinite(rows).all():
+            raise ClipbenchError(
+                "Features of the scoring model are too large for half precision, in which those of"
+                " so many pairs are kept; take features of unit length (features=unit)."
+            )
+        data = memoryview(rows.contiguous().numpy().tobytes())
+        for number, place in enumerate(self._places[first : first + len(rows)].tolist()):
+            if place >= 0:
+                self._write(data[number * self._row : (number + 1) * self._row], place * self._row)
+
+    def _write(self, data: memoryview, at: int) -> None:
+        try:
+            while data:
+                written = os.pwrite(self._file.fileno(), data, at)
+                data, at = data[written:], at + written
+        except OSError as error:
+            if is_full(error):
+                total = int((self._places >= 0).sum()) * self._row
+                raise no_space(self._folder / "features", total) from error
+            raise
+
+    def get(self, first: int, count: int) -> tuple[Tensor, Tensor]:
+        """Return features of images and captions, ``(count, D)`` float32 each.
+
+        Args:
+            first: place of the first pair among the members.
+            count: how many.
+        """
+        content = bytearray(count * self._row)
+        view, at = memoryview(content), first * self._row
+        while view:
+            read = os.preadv(self._file.fileno(), [view], at)
+            if not read:
+                raise EOFError("features that nobody kept are asked for")
+            view, at = view[read:], at + read
+        rows = torch.frombuffer(content, dtype=self._dtype).view(count, 2, self._width).float()
+        return rows[:, 0].contiguous(), rows[:, 1].contiguous()
+
+    def __enter__(self) -> FeatureFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
