@@ -586,16 +586,22 @@ class EpochPairs(PairsView, Protocol):
         once an epoch.
         """
 
-    def score_set(self, score: Score, *, unit: bool = True) -> Tensor:
+    def score_set(
+        self, score: Score, *, unit: bool = True, blocks: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Return a score of all pairs of the set, in the order of the set, the lower the worse.
 
-        It is computed once an epoch.
+        It is computed once an epoch. Where several processes train, `score` is called by the first
+        of them; of blocks, by each for its own.
 
         Args:
             score: gets the features of images and captions of all pairs, ``(N, D)`` each, on the
-                CPU, and returns ``(N,)`` float32.
+                CPU, and returns ``(N,)`` float32; where there are blocks, those of a block.
             unit: whether the features are brought to unit length, as the CLIP loss sees them, or
                 are what the towers return.
+            blocks: the pairs that are looked at together, ``(B,)`` int64 each, every pair of the
+                set in one; None: all of them are. Of large sets a block's features have been
+                rounded to half precision.
         """
 
 

@@ -158,13 +158,21 @@ class ImaginaryPairs:
         means = np.where(np.arange(self._size) % 10 == 0, 0.1, 0.5)
         return torch.from_numpy(self._rng.normal(means, 0.1).astype(np.float32))
 
-    def score_set(self, score: Score, *, unit: bool = True) -> torch.Tensor:
+    def score_set(
+        self, score: Score, *, unit: bool = True, blocks: Sequence[torch.Tensor] | None = None
+    ) -> torch.Tensor:
         """Return scores of random features, repeated where the set is larger than the epoch."""
         self.asked[False] = self.asked.get(False, 0.0) + self._whole
         self.scored_set = True
         shape = (2, self._size, self._facts.feature_size)
         features = torch.from_numpy(self._rng.standard_normal(shape).astype(np.float32))
-        scores = score(*(torch.nn.functional.normalize(features, dim=2) if unit else features))
+        images, texts = torch.nn.functional.normalize(features, dim=2) if unit else features
+        if blocks is None:
+            scores = score(images, texts)
+        else:  # as many blocks of that size as the epoch has pairs for
+            many = -(-self._size // min(len(blocks[0]), self._size))
+            parts = zip(images.tensor_split(many), texts.tensor_split(many), strict=True)
+            scores = torch.cat([score(*part) for part in parts])
         times = -(-self._facts.num_pairs // self._size)
         return scores.repeat(times)[: max(self._facts.num_pairs, self._size)]
 

@@ -57,6 +57,14 @@ class Filter(ABC):
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:
         """Return how much each pair is trusted, ``(N,)``, from features ``(N, D)`` each."""
 
+    def blocks(self, count: int, seed: int) -> Sequence[Tensor] | None:  # noqa: ARG002
+        """Return the pairs that are scored together, ``(B,)`` each; None: all of them are."""
+        return None
+
+    def score_block(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:
+        """Return how much each pair of a block is trusted, ``(B,)``, where there are blocks."""
+        return self.score(images, texts, seed)
+
     def scoring_stage(self, epochs: int) -> Stage:
         """Return the stage that trains the model which scores."""
         return clip_stage(self.scoring_epochs or epochs)
@@ -91,8 +99,10 @@ class FilterRun:
 
     def _split(self, pairs: EpochPairs) -> Tensor:
         config, seed = self._config, self._facts.seed
+        blocks = config.blocks(self._facts.num_pairs, seed)
+        score = config.score if blocks is None else config.score_block
         scores = pairs.score_set(
-            lambda images, texts: config.score(images, texts, seed), unit=config.takes_unit
+            lambda images, texts: score(images, texts, seed), unit=config.takes_unit, blocks=blocks
         )
         dropped = scores.argsort(stable=True)[: round(config.drop * len(scores))]
         keep = torch.ones(len(scores), dtype=torch.bool)
@@ -157,10 +167,16 @@ class NeighborFilter(OutlierFilter):
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:
         """Return the outlierness of each image among those of its block, negated."""
         scores = images.new_empty(len(images))
-        for members in blocks(len(images), self.block, seed):
-            among = images[members]
-            if self.references == "images_and_captions":
-                among = torch.cat([among, texts[members]])
-            found = self.outlierness(nearest(among, min(self.k, len(among) - 1)))
-            scores[members] = -found[: len(members)]
+        for members in self.blocks(len(images), seed):
+            scores[members] = self.score_block(images[members], texts[members], seed)
         return scores
+
+    def blocks(self, count: int, seed: int) -> Sequence[Tensor]:
+        """Return random blocks."""
+        return [*blocks(count, self.block, seed)]
+
+    def score_block(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:  # noqa: ARG002
+        """Return the outlierness of each image of a block, negated."""
+        is_joint = self.references == "images_and_captions"
+        among = torch.cat([images, texts]) if is_joint else images
+        return -self.outlierness(nearest(among, min(self.k, len(among) - 1)))[: len(images)]

@@ -141,7 +141,8 @@ class Trainer:
             first = epoch - place.epoch if place.stage.fresh else 0
             order = EpochOrder(len(pairs), size, epoch, self._seed, first)
             indices = order.pairs()
-            seen = SeenPairs(self.learner, pairs, epoch, indices, resumed.get("scores"))
+            scores = resumed.get("scores")
+            seen = SeenPairs(self.learner, pairs, epoch, indices, scores, self._folder)
             at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
             at_start = _copied(at_start)
             phases = self._run.phases(epoch, seen)

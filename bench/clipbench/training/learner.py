@@ -56,6 +56,11 @@ class Learner:
         self._earlier: nn.Module | None = None
         self._earlier_encoder: Encoder | None = None
 
+    @property
+    def processes(self) -> Processes:
+        """This process among all."""
+        return self._processes
+
     def feature_size(self) -> int:
         """Return D, as the model gives it."""
         probe = self._pairs.make(BatchRequest(np.zeros(1, np.int64), slice(0, 1), 1, False, ()))
@@ -152,22 +157,34 @@ class Learner:
             scores[rows] = (image * text).sum(dim=1)  # a GPU goes on meanwhile
         return self._processes.sum_of(scores.cpu())
 
-    def features(
+    def each_features(
         self, pairs: TrainingPairs, epoch: int, *, unit: bool = True
-    ) -> tuple[Tensor, Tensor]:
-        """Return the features of images and captions of all pairs, ``(N, D)`` on the CPU.
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Yield in every process the features of all pairs, in batches.
 
         Args:
             pairs: the set; its pairs are not augmented.
             epoch: as for `similarity`.
             unit: whether they are brought to unit length.
+
+        Yields:
+            Which pairs they are of, and the features of images and captions side by side,
+            ``(B, 2 D)`` float32 on the CPU.
         """
         indices = np.arange(len(pairs), dtype=np.int64)
-        size = self.feature_size()
-        images, texts = (torch.zeros(len(pairs), size) for _ in range(2))
-        for rows, image, text in self._encoded(pairs, indices, False, epoch, unit):
-            images[rows], texts[rows] = image.cpu(), text.cpu()
-        return self._processes.sum_of(images), self._processes.sum_of(texts)
+        sizes = [len(part) for part in _parts(indices)]
+        starts = np.cumsum([0, *sizes]).tolist()
+        count, width = self._processes.count, 2 * self.feature_size()
+        own = self._encoded(pairs, indices, False, epoch, unit)
+        for first in range(0, len(sizes), count):  # a batch of each process
+            rows = torch.zeros(count, max(sizes), width)
+            if first + self._processes.rank < len(sizes):
+                _, image, text = next(own)
+                rows[self._processes.rank, : len(image)] = torch.cat([image, text], dim=1).cpu()
+            rows = self._processes.sum_of(rows)
+            for number in range(first, min(first + count, len(sizes))):
+                at = slice(starts[number], starts[number + 1])
+                yield at, rows[number - first, : sizes[number]]
 
     def _encoded(
         self,
@@ -178,7 +195,7 @@ class Learner:
         unit: bool = True,
     ) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Yield features of this process's share of the pairs, and which rows they are."""
-        parts = np.array_split(indices, -(-len(indices) // SCORING_BATCH))
+        parts = _parts(indices)
         mine = range(self._processes.rank, len(parts), self._processes.count)
         starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
         self.model.eval()
@@ -191,3 +208,8 @@ class Learner:
             with torch.no_grad():
                 image, text = self._encoder.encode(batch.images[0], batch.tokens[0], unit=unit)
             yield slice(starts[number], starts[number + 1]), image, text
+
+
+def _parts(indices: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    """Split pairs that are scored into batches, whatever processes there are."""
+    return np.array_split(indices, -(-len(indices) // SCORING_BATCH))

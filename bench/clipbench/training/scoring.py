@@ -45,13 +45,11 @@ def whole_scores(
     Raises:
         ValueError: `score` returns something else.
     """
-    processes, size = learner.processes, len(pairs)
-    images, texts = (
-        torch.zeros(size if processes.is_first else 0, learner.feature_size()) for _ in range(2)
-    )
-    for rows, image, text in learner.each_features(pairs, epoch, unit=unit):
+    processes, size, width = learner.processes, len(pairs), learner.feature_size()
+    images, texts = (torch.zeros(size if processes.is_first else 0, width) for _ in range(2))
+    for at, rows in learner.each_features(pairs, epoch, unit=unit):
         if processes.is_first:
-            images[rows], texts[rows] = image, text
+            images[at], texts[at] = rows[:, :width], rows[:, width:]
     scores = _checked(score(images, texts), size) if processes.is_first else torch.zeros(size)
     return processes.sum_of(scores)
 
@@ -90,11 +88,12 @@ def block_scores(
     scores = torch.zeros(len(pairs))
     dtype = torch.float32 if is_small else torch.float16
     with FeatureFile(folder, mine, len(pairs), width, dtype) as file:
-        for rows, image, text in learner.each_features(pairs, epoch, unit=unit, dtype=dtype):
-            file.put(rows.start, image, text)
+        for at, rows in learner.each_features(pairs, epoch, unit=unit):
+            file.put(at.start, rows)
         first = 0
         for members in mine:
-            scores[members] = _checked(score(*file.get(first, len(members))), len(members))
+            found = score(*file.get(first, len(members)))
+            scores[members] = _checked(found, len(members))
             first += len(members)
     return processes.sum_of(scores)
 
@@ -117,6 +116,8 @@ class FeatureFile:
     """Features of some pairs in an unnamed file, a row a pair, in the order in which they are read.
 
     It is read and written by position: pages of a mapped file would count as this process's memory.
+    In half precision features are kept as what they differ by from the mean of the first ones: a
+    model's features lie far from zero, compared with how far they lie from each other.
 
     Args:
         folder: where it lies; where there is none, among the system's temporary files.
@@ -138,28 +139,31 @@ class FeatureFile:
         self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
         self._dtype, self._width = dtype, width
         self._row = 2 * width * dtype.itemsize
+        self._center: Tensor | None = None
         self._places: npt.NDArray[np.int64] = np.full(num_pairs, -1, np.int64)
         if members:
             order = torch.cat(list(members)).numpy()
             self._places[order] = np.arange(len(order))
 
-    def put(self, first: int, images: Tensor, texts: Tensor) -> None:
+    def put(self, first: int, rows: Tensor) -> None:
         """Keep the features of pairs first, first + 1, ..., as far as they are among the members.
 
         Args:
             first: number of the first pair.
-            images: ``(B, D)``, on the CPU, of the type that is kept.
-            texts: likewise.
+            rows: features of images and captions side by side, ``(B, 2 D)`` float32 on the CPU.
 
         Raises:
             ClipbenchError: the disk is full, or a value is too large for the type.
         """
-        rows = torch.cat([images, texts], dim=1)
-        if self._dtype != torch.float32 and not torch.isfinite(rows).all():
-            raise ClipbenchError(
-                "Features of the scoring model are too large for half precision, in which those of"
-                " so many pairs are kept; take features of unit length (features=unit)."
-            )
+        if self._dtype != torch.float32:
+            if self._center is None:
+                self._center = rows.mean(dim=0)
+            rows = (rows - self._center).to(self._dtype)
+            if not torch.isfinite(rows).all():
+                raise ClipbenchError(
+                    "Features of the scoring model are not finite, or too large for half precision,"
+                    " in which those of so many pairs are kept; take features=unit."
+                )
         data = memoryview(rows.contiguous().numpy().tobytes())
         for number, place in enumerate(self._places[first : first + len(rows)].tolist()):
             if place >= 0:
@@ -190,8 +194,10 @@ class FeatureFile:
             if not read:
                 raise EOFError("features that nobody kept are asked for")
             view, at = view[read:], at + read
-        rows = torch.frombuffer(content, dtype=self._dtype).view(count, 2, self._width).float()
-        return rows[:, 0].contiguous(), rows[:, 1].contiguous()
+        rows = torch.frombuffer(content, dtype=self._dtype).view(count, -1).float()
+        if self._center is not None:
+            rows += self._center
+        return rows[:, : self._width].contiguous(), rows[:, self._width :].contiguous()
 
     def __enter__(self) -> FeatureFile:
         return self

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from clipbench.boundary.faults import kind_of
 from clipbench.contracts import Image, IntArray, Score
 from clipbench.training.learner import Learner
 from clipbench.training.pairs import PairSource, TrainingPairs
+from clipbench.training.scoring import block_scores, whole_scores
 from clipbench.training.stored import StoredPairs
 
 
@@ -24,6 +24,7 @@ class SeenPairs:
         epoch: number of the epoch; names random streams.
         numbers: the epoch's pairs, ``(num_pairs,)``.
         values: what was computed before a training of this epoch was stopped.
+        folder: on whose disk features may lie while they are scored.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class SeenPairs:
         epoch: int,
         numbers: IntArray,
         values: dict[str, Tensor] | None,
+        folder: Path = Path(),
     ) -> None:
+        self._folder = folder
         self._learner = learner
         self._pairs = pairs
         self._epoch = epoch
@@ -81,16 +84,16 @@ class SeenPairs:
             self.values[name] = found
         return self.values[name].clone()
 
-    def score_set(self, score: Score, *, unit: bool = True) -> Tensor:
+    def score_set(
+        self, score: Score, *, unit: bool = True, blocks: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Return a score of all pairs of the set, in the order of the set."""
         if "set" not in self.values:
-            found: Any = score(*self._learner.features(self._pairs, self._epoch, unit=unit))
-            if not isinstance(found, Tensor) or found.shape != (len(self._pairs),):
-                raise ValueError(
-                    f"a score must be a tensor of shape ({len(self._pairs)},), one value for each"
-                    f" pair of the set. Got {kind_of(found)}."
-                )
-            self.values["set"] = found.detach().cpu().float()
+            given = (self._learner, self._pairs, self._epoch, score)
+            if blocks is None:
+                self.values["set"] = whole_scores(*given, unit=unit)
+            else:
+                self.values["set"] = block_scores(*given, blocks, self._folder, unit=unit)
         return self.values["set"].clone()
 
     def for_trace(self) -> Tensor | None:

@@ -18,6 +18,7 @@ from processes import HELPERS, environment, finish, start
 from clipbench import registry, sums
 from clipbench.errors import BadSetting
 from clipbench.training.distributed import Processes, join_processes, pick_device
+from clipbench.training.trace import read_trace
 
 SAFECLIP = "safeclip:unimodal_epochs=1,cross_modal_epochs=1,pool_size=64,first_ratio=0.5,growth=0"
 EPOCHS = 4  # two of the risky and the safe set, so that each stage has 20 steps
@@ -55,7 +56,7 @@ def left_by(folder: Path, result: dict[str, Any]) -> tuple[dict[str, Any], list[
     (run_folder,) = folder.glob(f"*_{result['id']}")
     train = run_folder / "train"
     record = json.loads((train / "record.json").read_text())
-    traces = [dict(np.load(file)) for file in sorted((train / "trace").glob("*.npz"))]
+    traces = [vars(read_trace(file)) for file in sorted((train / "trace").glob("*.npz"))]
     return record, traces
 
 

@@ -32,6 +32,7 @@ from clipbench.training.engine import (
 )
 from clipbench.training.losses import clip_loss
 from clipbench.training.order import batches, epoch_pairs
+from clipbench.training.trace import read_trace
 from clipbench_defenses.cleanclip import CleanCLIP
 from clipbench_defenses.clip import AugmentedClip
 from clipbench_defenses.clipscore import ClipScore
@@ -349,11 +350,10 @@ def test_safeclips_exposures_are_those_of_its_traces(tmp_path: Path) -> None:
     expected = np.zeros(96, np.int64)
     sizes = []
     for file in sorted((tmp_path / "trace").glob("*.npz")):
-        with np.load(file) as trace:
-            cross = np.unpackbits(trace["cross_modal"])[: len(trace["pairs"])].astype(bool)
-            expected[trace["pairs"][cross]] += 1
-            sizes.append(int(cross.sum()))
-            assert len(trace["scores"]) == (96 if len(sizes) > 2 else 0)
+        trace = read_trace(file)
+        expected[trace.pairs[trace.cross_modal]] += 1
+        sizes.append(int(trace.cross_modal.sum()))
+        assert len(trace.scores) == (96 if len(sizes) > 2 else 0)
     assert sizes == [0, 96, 48, 57, 67]
     assert trainer.exposures.tolist() == expected.tolist()
 
@@ -629,8 +629,7 @@ def test_trusted_pairs_are_no_exposures_and_leave_no_trace_of_pairs(tmp_path: Pa
     assert [entry["trusted"] for entry in state.history] == [False, True, True]
     assert [entry["pairs"] for entry in state.history] == [96, 40, 40]
     for epoch, pairs in enumerate([96, 0, 0]):
-        with np.load(tmp_path / "trace" / f"{epoch:04d}.npz") as trace:
-            assert len(trace["pairs"]) == pairs
+        assert len(read_trace(tmp_path / "trace" / f"{epoch:04d}.npz").pairs) == pairs
 
 
 def test_a_filter_is_traced_with_its_scores_and_keeps_the_same_pairs_all_along(
@@ -641,13 +640,13 @@ def test_a_filter_is_traced_with_its_scores_and_keeps_the_same_pairs_all_along(
     trainer.train()
     dropped = []
     for epoch in (1, 2):
-        with np.load(tmp_path / "trace" / f"{epoch:04d}.npz") as trace:
-            kept_here = np.unpackbits(trace["cross_modal"])[:96].astype(bool)
-            dropped.append(set(trace["pairs"][~kept_here].tolist()))
-            if epoch == 1:
-                assert trace["scores"][~kept_here].max() <= trace["scores"][kept_here].min()
-            else:
-                assert len(trace["scores"]) == 0
+        trace = read_trace(tmp_path / "trace" / f"{epoch:04d}.npz")
+        kept_here = trace.cross_modal
+        dropped.append(set(trace.pairs[~kept_here].tolist()))
+        if epoch == 1:
+            assert trace.scores[~kept_here].max() <= trace.scores[kept_here].min()
+        else:
+            assert len(trace.scores) == 0
     assert dropped[0] == dropped[1]
     assert len(dropped[0]) == 10
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -64,10 +65,18 @@ class KnownPairs:
         assert self.similarities is not None, "asked for similarities"
         return self.similarities
 
-    def score_set(self, score: Score, *, unit: bool = True) -> Tensor:
+    def score_set(
+        self, score: Score, *, unit: bool = True, blocks: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Return the score of the given features, which are of any length."""
         assert self.features is not None, "asked for features"
         assert self.texts is not None, "asked for features"
-        if not unit:
-            return score(self.features, self.texts)
-        return score(F.normalize(self.features, dim=1), F.normalize(self.texts, dim=1))
+        images, texts = self.features, self.texts
+        if unit:
+            images, texts = F.normalize(images, dim=1), F.normalize(texts, dim=1)
+        if blocks is None:
+            return score(images, texts)
+        scores = torch.full((len(images),), torch.nan)
+        for members in blocks:
+            scores[members] = score(images[members], texts[members])
+        return scores
