@@ -101,6 +101,7 @@ class _Squares:
 
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
         self._images = images
+        self.image_size = images.shape[1]
 
     def __len__(self) -> int:
         return len(self._images)

@@ -9,6 +9,7 @@ docs/performance.md has the numbers. Which numbers a training ends with does not
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -57,10 +58,68 @@ def use_threads(count: int | None) -> None:
 
 
 def processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return how many processors this process may use.
+
+    They are those that it is bound to, as Slurm binds a job, and no more than its control groups
+    give it time on, as containers have it; a part of one counts as a whole.
+    """
+    bound = hasattr(os, "sched_getaffinity")
+    count = len(os.sched_getaffinity(0)) if bound else os.cpu_count() or 1
+    granted = _granted(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup"))
+    return max(1, math.ceil(min(count, granted)))
+
+
+def local_processes() -> int:
+    """Return how many processes torchrun started on this machine, this one included."""
+    told = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, int(told)) if told.isdecimal() else 1
+
+
+def own_processors() -> int:
+    """Return this process's share of the processors; at least one."""
+    return max(1, processors() // local_processes())
+
+
+def _granted(groups: Path, root: Path) -> float:
+    """Return the processors' time a second that the control groups of this process grant it.
+
+    Args:
+        groups: names this process's groups, as /proc/self/cgroup does.
+        root: where they are mounted.
+
+    Returns:
+        The least of the groups and those around them; infinity where nothing is said.
+    """
+    try:
+        lines = groups.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return math.inf
+    found = math.inf
+    for line in lines:
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "cpu" if controllers else root
+        own = top / path.lstrip("/")
+        for folder in (own, *own.parents):
+            if folder == top or top in folder.parents:
+                found = min(found, _quota(folder))
+    return found
+
+
+def _quota(folder: Path) -> float:
+    """Return what one control group says of processors, of the second or the first version."""
+    try:
+        if (told := folder / "cpu.max").exists():
+            quota, period = told.read_text(encoding="ascii").split()
+        else:
+            quota, period = (
+                (folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii")
+                for name in ("quota", "period")
+            )
+        return float(quota) / float(period) if float(quota) > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):  # "max", or no such file
+        return math.inf
 
 
 def other_work() -> float | None:

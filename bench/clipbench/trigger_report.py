@@ -147,12 +147,14 @@ def measure(
 def _measure_one(
     clean: Image, triggered: Image, augmentation: ImageAugmentation, quality: int
 ) -> list[float]:
+    from clipbench.training.augment import NUM_DRAWS  # noqa: PLC0415
+
     stored = as_jpeg(triggered, quality)
     before = triggered.astype(np.float64) - clean
     after = stored.astype(np.float64) - as_jpeg(clean, quality)
     mask = (before != 0).any(axis=2)
     height, width = mask.shape
-    draws = augmentation.draw(CROPS, generator(0, "trigger report"))
+    draws = generator(0, "trigger report").random((CROPS, NUM_DRAWS), np.float32)
     shares = []
     for row in draws:
         left, top, wide, high = augmentation.box(width, height, row)
@@ -178,11 +180,11 @@ def augmented(image: Image, settings: TrainSettings, number: int) -> Image:
     """Return an image as the victim may see it in training; the same draws for the same number."""
     import torch  # noqa: PLC0415 - heavy
 
-    from clipbench.training.augment import ImageAugmentation  # noqa: PLC0415
+    from clipbench.training.augment import NUM_DRAWS, ImageAugmentation  # noqa: PLC0415
     from clipbench.training.originals import cut_out  # noqa: PLC0415
 
     augmentation = ImageAugmentation.of(settings)
-    draws = augmentation.draw(1, generator(0, "contact sheet", number))
+    draws = generator(0, "contact sheet", number).random((1, NUM_DRAWS), np.float32)
     side = min(image.shape[:2])
     crop = torch.empty((1, 3, side, side), dtype=torch.uint8)
     cut_out(image, augmentation.box(image.shape[1], image.shape[0], draws[0]), 1, crop[0])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ found = {name: os.environ.get(name) for name in names}
 print(json.dumps({**found, "torch": "torch" in sys.modules}))
 raise SystemExit
 """
+V1 = "cpu/job/step/cpu.cfs"  # where the first version of control groups tells of processors
 MODULE = (sys.executable, "-m", "clipbench")
 SCRIPT = (sys.executable, "-c", "import sys; from clipbench.cli import main; sys.exit(main())")
 
@@ -148,3 +150,43 @@ def test_who_leaves_the_others_their_processors_is_not_told_to() -> None:
     """The quickstart has one thread; that one may be faster would be no news."""
     assert "--threads 1 may be faster" in threads.told(4.0, 2, used=2)
     assert threads.told(4.0, 2, used=1).endswith("training takes longer")
+
+
+@pytest.mark.parametrize(
+    ("files", "granted"),
+    [
+        ({"job/step/cpu.max": "250000 100000"}, 2.5),
+        ({"job/step/cpu.max": "max 100000", "job/cpu.max": "150000 100000"}, 1.5),
+        (
+            {"cpu/job/step/cpu.cfs_quota_us": "400000", "cpu/job/step/cpu.cfs_period_us": "100000"},
+            4,
+        ),
+        ({"cpu/job/step/cpu.cfs_quota_us": "-1", "cpu/job/step/cpu.cfs_period_us": "100000"}, inf),
+        ({"job/step/cpu.max": "nonsense"}, inf),
+        ({}, inf),
+    ],
+)
+@pytest.mark.parametrize("version", ["0::/job/step", "1:cpu,cpuacct:/job/step"])
+def test_control_groups_grant_processors(
+    tmp_path: Path, files: Mapping[str, str], granted: float, version: str
+) -> None:
+    """Of both versions, the least of a group and those around it; where they are mute, all."""
+    if (":cpu" in version) != any(name.startswith("cpu/") for name in files):
+        granted = inf
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "groups").write_text(f"7:memory:/elsewhere\n{version}\n")
+    assert threads._granted(tmp_path / "groups", tmp_path) == granted
+
+
+def test_processes_of_one_machine_share_its_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that torchrun starts get a part each, never less than one."""
+    monkeypatch.setattr(threads, "_granted", lambda *_: 6.2)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {*range(16)}, raising=False)
+    assert threads.processors() == 7
+    for told, own in (("", 7), ("2", 3), ("16", 1), ("odd", 7)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", told)
+        assert threads.own_processors() == own
+    monkeypatch.setattr(threads, "_granted", lambda *_: inf)
+    assert threads.processors() == 16

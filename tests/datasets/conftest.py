@@ -63,5 +63,5 @@ def bench(
     Work is done in this process: results do not depend on it, and starting others takes seconds.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.cpu_count", lambda: 1)
+        patch.setattr("clipbench.threads.processors", lambda: 1)
         yield Bench(tmp_path_factory.mktemp("bench"), checkpoint[1])

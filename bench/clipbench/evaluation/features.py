@@ -8,7 +8,6 @@ them to TF32 here, which would move features by a thousand times as much.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,6 +25,7 @@ from clipbench.arithmetic import computing
 from clipbench.contracts import Image, Progress, no_progress
 from clipbench.errors import BadInput, ClipbenchError
 from clipbench.models import Tokenizer
+from clipbench.threads import processors
 
 _ROWS = 4096  # rows of a similarity matrix computed at once
 _MOST_THREADS = 16
@@ -210,7 +210,7 @@ def _read(
             to_pixels.resized(images[start], start)
             yield images[start : start + size]
         return
-    count = min(_MOST_THREADS, _processors()) if threads is None else max(1, threads)
+    count = min(_MOST_THREADS, processors()) if threads is None else max(1, threads)
 
     def load(number: int) -> Image:
         return to_pixels.resized(images[number], number)
@@ -227,12 +227,6 @@ def _read(
             yield [future.result() for future in waiting.popleft()]
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _encode(

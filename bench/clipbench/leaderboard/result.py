@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -12,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clipbench import sums
+from clipbench import sums, threads
 from clipbench.checks import Objection
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData, Torn
 from clipbench.foreign import parsed, read_regular
@@ -167,7 +166,7 @@ def environment() -> dict[str, Any]:
         "clipbench": versions["clipbench"] or "unknown",
         "python": platform.python_version(),
         "git": _git_revision(),
-        "hardware": {"cpu": processor(), "cores": _usable_cores(), "gpus": _gpu_names()},
+        "hardware": {"cpu": processor(), "cores": threads.processors(), "gpus": _gpu_names()},
         "platform": platform.platform(),
     }
 
@@ -198,12 +197,6 @@ def _git_revision() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip() or None
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _gpu_names() -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipbench import registry
+from clipbench import registry, threads
 from clipbench.config import RunConfig
 from clipbench.contracts import Defense, EvaluationSet, TextProbes
 from clipbench.pipeline.parts import Parts
@@ -108,7 +107,7 @@ def estimate(config: RunConfig, parts: Parts, cache: Path | None = None) -> Esti
         lambda: rehearse(config, parts, work),
     )
     amounts = Amounts.of(config, parts, work.epochs)
-    return combined(work, speeds, amounts, os.cpu_count() or 1, num_processes())
+    return combined(work, speeds, amounts, threads.processors(), num_processes())
 
 
 def estimate_training(
@@ -136,7 +135,7 @@ def estimate_training(
     count, shards = len(pairs), len(pairs.shards)
     per_epoch = config.train.epoch_size(count)
     return Estimate(
-        data=speeds.model + _ready(speeds, count, min(os.cpu_count() or 1, shards)),
+        data=speeds.model + _ready(speeds, count, min(threads.processors(), shards)),
         training=_training(work, speeds, per_epoch, num_processes()),
         evaluation=0.0,
         epochs=work.epochs,

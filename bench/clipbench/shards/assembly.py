@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 from collections import Counter, defaultdict
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from clipbench import threads
 from clipbench.boundary import attacks
 from clipbench.contracts import Attack, Progress
 from clipbench.errors import ClipbenchError
@@ -54,7 +54,7 @@ class Assembly:
                 link_or_copy(shard.path.resolve(), folder / self.names[number])
         done = total - len(jobs)
         progress("writing poisoned shards", done, total)
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        with ThreadPoolExecutor(min(4, threads.processors())) as pool:
             for number, result in zip(jobs, pool.map(writer.write, jobs.values()), strict=True):
                 self.rewritten[number] = result
                 old = self.base.shards[min(number, len(self.base.shards) - 1)].path

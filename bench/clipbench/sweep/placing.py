@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clipbench.errors import BadSetting
+from clipbench.threads import processors
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,11 @@ def placing(jobs: int | None, threads: int | None, devices: Iterable[str]) -> Pl
     Raises:
         BadSetting: there is to be no process or no thread.
     """
-    processors = os.cpu_count() or 1
+    cores = processors()
     gpus = _gpus() if {*devices} <= {"auto", "cuda"} else ()
     if jobs is None:
-        jobs = len(gpus) or max(1, processors // (threads or 1))
-    share = threads or max(1, processors // max(1, jobs))
+        jobs = len(gpus) or max(1, cores // (threads or 1))
+    share = threads or max(1, cores // max(1, jobs))
     if jobs < 1 or share < 1:
         raise BadSetting(f"A sweep needs at least 1 job and 1 thread. Got {jobs} and {share}.")
     return Placing(jobs, share, gpus if jobs > 1 and len(gpus) > 1 else ())

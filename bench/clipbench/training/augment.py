@@ -1,4 +1,4 @@
-"""Image augmentation of whole batches; every view is drawn from the generator it is given.
+"""Image augmentation of whole batches; the random numbers of a view are handed in.
 
 Random resized crop, horizontal flip, colour jitter, grayscale and blur are those of SimCLR (Chen et
 al., ICML 2020, appendix A), which SafeCLIP and RoCLIP use; a data set's recipe sets how strong.
@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipbench.rng import RowStreams
 from clipbench.settings import TrainSettings
 
 JITTER_SHARE = 0.8  # share of images whose colours are jittered, SimCLR
+NUM_DRAWS = 13  # random numbers that a view is made of
 WIDEST = 4 / 3  # of a crop, width to height or height to width, as torchvision has it
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114])  # of red, green and blue, ITU-R 601
@@ -29,6 +31,12 @@ _HUES = np.array([5.0, 3.0, 1.0])  # where in six sectors red, green and blue fa
 _Share = TypeVar("_Share", float, Tensor)
 
 Box = tuple[int, int, int, int]  # left, top, width, height in pixels
+
+
+def drawn(streams: RowStreams) -> npt.NDArray[np.float32]:
+    """Return the random numbers of views, ``(B, 13)`` in [0, 1), one view for each stream."""
+    bits = streams.bits(np.arange(NUM_DRAWS)[None]) >> np.uint64(40)  # as many as float32 holds
+    return bits.astype(np.float32) * np.float32(2.0**-24)
 
 
 def centre_box(width: int, height: int) -> Box:
@@ -69,20 +77,12 @@ class ImageAugmentation:
         """Return the augmentation that training settings ask for."""
         return cls(**{item.name: getattr(settings, item.name) for item in fields(cls)})
 
-    def draw(self, num_images: int, rng: np.random.Generator) -> npt.NDArray[np.float32]:
-        """Return the random numbers of a batch, ``(num_images, 13)`` in [0, 1).
-
-        They are drawn for the whole batch, so a process that augments some rows of it gets the
-        same views as one that augments all.
-        """
-        return rng.random((num_images, 13), dtype=np.float32)
-
     def apply(self, images: Tensor, draws: npt.NDArray[np.float32]) -> Tensor:
         """Augment images.
 
         Args:
             images: ``(B, 3, H, W)`` float in [0, 1].
-            draws: ``(B, 13)`` from `draw`, the rows of these images.
+            draws: ``(B, 13)`` from `drawn`, those of these images.
 
         Returns:
             ``(B, 3, H, W)`` float in [0, 1].
@@ -114,7 +114,7 @@ class ImageAugmentation:
         Args:
             width: of the image in pixels.
             height: likewise.
-            draws: ``(13,)``, the image's row from `draw`.
+            draws: ``(13,)``, the image's row from `drawn`.
         """
         if not self.crops:
             return centre_box(width, height)
@@ -132,7 +132,7 @@ class ImageAugmentation:
 
         Args:
             crops: ``(B, 3, S, S)`` uint8; they are changed in place.
-            draws: ``(B, 13)`` from `draw`, the rows of these images.
+            draws: ``(B, 13)`` from `drawn`, those of these images.
 
         Returns:
             ``(B, 3, S, S)``: `crops` itself where they are flipped at most, else float in [0, 1].

@@ -1,4 +1,4 @@
-"""EDA text augmentation on arrays of word numbers.
+"""EDA text augmentation on arrays of word numbers, all captions of a batch at once.
 
 Wei and Zou, EDA: Easy Data Augmentation Techniques for Boosting Performance on Text Classification
 Tasks, EMNLP 2019. One of four operations is drawn for each caption: replace words by synonyms,
@@ -17,7 +17,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from clipbench.rng import RowStreams
+
 IntArray = npt.NDArray[np.int64]
+Draws = npt.NDArray[np.float64]
 WordArray = npt.NDArray[np.int32]
 
 
@@ -32,7 +35,7 @@ class Synonyms(NamedTuple):
     words: WordArray
     counts: npt.NDArray[np.int32]
 
-    def drawn(self, words: WordArray, draw: npt.NDArray[np.float64]) -> WordArray:
+    def drawn(self, words: WordArray, draw: Draws) -> WordArray:
         """Return a synonym of each word, chosen by numbers in [0, 1)."""
         which = (draw * self.counts[words]).astype(np.int64)
         return np.asarray(self.words[words, which])
@@ -47,118 +50,161 @@ class Synonyms(NamedTuple):
         return Synonyms(np.arange(size, dtype=np.int32)[:, None], np.ones(size, np.int32))
 
 
+def places(starts: IntArray, counts: IntArray) -> IntArray:
+    """Return where the items of runs lie: of each run `counts` places from `starts` on."""
+    ends = np.cumsum(counts)
+    shifts: IntArray = np.repeat(starts - (ends - counts), counts)
+    return np.arange(len(shifts)) + shifts
+
+
+class Captions(NamedTuple):
+    """Captions of a batch, laid end to end.
+
+    Args:
+        words: word numbers, ``(W,)``.
+        counts: words of each caption, ``(B,)``.
+    """
+
+    words: WordArray
+    counts: IntArray
+
+    @property
+    def starts(self) -> IntArray:
+        """Where each caption begins among the words, ``(B,)``."""
+        return np.cumsum(self.counts) - self.counts
+
+    def of(self, rows: IntArray) -> Captions:
+        """Return some of the captions, in memory of their own."""
+        counts = self.counts[rows]
+        return Captions(self.words[places(self.starts[rows], counts)], counts)
+
+
 def augment_words(
-    words: WordArray,
-    counts: IntArray,
-    synonyms: Synonyms,
-    alpha: float,
-    rng: np.random.Generator,
-) -> tuple[WordArray, IntArray]:
+    captions: Captions, synonyms: Synonyms, alpha: float, streams: RowStreams
+) -> Captions:
     """Augment a batch of captions.
 
     Args:
-        words: word numbers, ``(B, W)``, padded beyond each row's count.
-        counts: words of each row, ``(B,)``.
+        captions: the captions; they are not changed.
         synonyms: those of each word.
         alpha: share of words changed by replacement, insertion and swap, at least one word; and
             the probability with which deletion drops a word.
-        rng: decides everything.
+        streams: those of the captions, ``(B,)``; they decide everything.
 
     Returns:
-        Words ``(B, W')`` and counts ``(B,)``.
+        The captions augmented, in their order.
     """
-    operation = rng.integers(4, size=len(words))
+    operation = operations(streams)
     inserted = synonyms
     if synonyms.are_none():
-        operation[operation == 0] = 2
+        operation[operation == REPLACE] = SWAP
         inserted = synonyms.of_themselves()
-    changes = np.maximum(1, (alpha * counts).astype(np.int64))
-    spare = int(changes.max(initial=1))
-    words = np.pad(words, ((0, 0), (0, spare)))
-    counts = counts.copy()
-    for step in range(spare):
-        active = (changes > step) & (counts > 0)
-        _replace(words, counts, synonyms, active & (operation == 0), rng)
-        _insert(words, counts, inserted, active & (operation == 1), rng)
-        _swap(words, counts, active & (operation == 2), rng)
-    _delete(words, counts, operation == 3, alpha, rng)
-    return words, counts
+    rows = [np.flatnonzero(operation == number) for number in range(4)]
+    parts = [_Part(captions.of(own), streams.of(own)) for own in rows]
+    for number, table in ((REPLACE, synonyms), (INSERT, inserted), (SWAP, None)):
+        parts[number].change(number, alpha, table)
+    parts[DELETE].delete(alpha)
+    return _joined(rows, [part.captions for part in parts])
 
 
-def _pick_word(
-    words: WordArray,
-    counts: IntArray,
-    synonyms: Synonyms,
-    rows: npt.NDArray[np.bool_],
-    rng: np.random.Generator,
-) -> tuple[IntArray, IntArray]:
-    """Return the rows that have a word with synonyms, and the column of a random one in each."""
-    chance = rng.random(words.shape)
-    able = (np.arange(words.shape[1]) < counts[:, None]) & (synonyms.counts[words] > 0)
-    chance[~able] = -1.0
-    chosen = np.nonzero(rows & able.any(axis=1))[0]
-    return chosen, chance[chosen].argmax(axis=1)
+REPLACE, INSERT, SWAP, DELETE = range(4)
 
 
-def _replace(
-    words: WordArray,
-    counts: IntArray,
-    synonyms: Synonyms,
-    rows: npt.NDArray[np.bool_],
-    rng: np.random.Generator,
-) -> None:
-    """Replace a random word that has synonyms, wherever it stands in the caption."""
-    row, column = _pick_word(words, counts, synonyms, rows, rng)
-    draw = rng.random(len(words))[row]
-    old = words[row, column]
-    new = synonyms.drawn(old, draw)
-    inside = np.arange(words.shape[1]) < counts[row][:, None]
-    words[row] = np.where((words[row] == old[:, None]) & inside, new[:, None], words[row])
+def operations(streams: RowStreams) -> IntArray:
+    """Return which operation each caption gets, ``(B,)``."""
+    return (streams.uniform(0) * 4).astype(np.int64)
 
 
-def _insert(
-    words: WordArray,
-    counts: IntArray,
-    synonyms: Synonyms,
-    rows: npt.NDArray[np.bool_],
-    rng: np.random.Generator,
-) -> None:
-    """Insert a synonym of a random word at a random place."""
-    row, column = _pick_word(words, counts, synonyms, rows, rng)
-    draw, where = rng.random((2, len(words)))[:, row]
-    new = synonyms.drawn(words[row, column], draw)
-    place = (where * (counts[row] + 1)).astype(np.int64)
-    columns = np.arange(words.shape[1])
-    source = np.where(columns > place[:, None], columns - 1, columns)
-    shifted = np.take_along_axis(words[row], source, axis=1)
-    shifted[np.arange(len(row)), place] = new
-    words[row] = shifted
-    counts[row] += 1
+def _joined(rows: list[IntArray], parts: list[Captions]) -> Captions:
+    """Return captions in the order of their row numbers."""
+    counts = np.empty(sum(map(len, rows)), dtype=np.int64)
+    for own, part in zip(rows, parts, strict=True):
+        counts[own] = part.counts
+    words = np.empty(counts.sum(), dtype=np.int32)
+    starts = np.cumsum(counts) - counts
+    for own, part in zip(rows, parts, strict=True):
+        words[places(starts[own], part.counts)] = part.words
+    return Captions(words, counts)
 
 
-def _swap(
-    words: WordArray, counts: IntArray, rows: npt.NDArray[np.bool_], rng: np.random.Generator
-) -> None:
-    """Swap the words at two random places."""
-    draws = rng.random((2, len(words)))
-    row = np.nonzero(rows)[0]
-    first, second = (draws[:, row] * counts[row]).astype(np.int64)
-    words[row, first], words[row, second] = words[row, second], words[row, first]
+class _Part:
+    """The captions of a batch that one operation is done to.
 
+    Of a caption's stream the first number drew the operation; of those after it each change uses
+    three, or deletion one for each word.
+    """
 
-def _delete(
-    words: WordArray,
-    counts: IntArray,
-    rows: npt.NDArray[np.bool_],
-    probability: float,
-    rng: np.random.Generator,
-) -> None:
-    """Drop each word with a probability; where all would go, one random word stays."""
-    chance = rng.random(words.shape)
-    inside = np.arange(words.shape[1]) < counts[:, None]
-    chance[~inside] = -1.0
-    keep = inside & ((chance >= probability) | (chance == chance.max(axis=1, keepdims=True)))
-    order = np.argsort(~keep, axis=1, kind="stable")
-    kept = np.take_along_axis(words, order, axis=1)
-    words[rows] = kept[rows]
-    counts[rows] = keep.sum(axis=1)[rows]
+    def __init__(self, captions: Captions, streams: RowStreams) -> None:
+        self.captions = captions
+        self._streams = streams
+
+    def change(self, operation: int, alpha: float, synonyms: Synonyms | None) -> None:
+        """Replace, insert or swap words, as often as each caption's length asks for."""
+        counts = self.captions.counts
+        changes = np.where(counts > 0, np.maximum(1, (alpha * counts).astype(np.int64)), 0)
+        for step in range(int(changes.max(initial=0))):
+            rows = np.flatnonzero(changes > step)
+            draws = self._streams.of(rows).uniform(1 + 3 * step + np.arange(3)[None]).T
+            if synonyms is None:
+                self._swap(rows, draws)
+            elif operation == REPLACE:
+                self._replace(rows, draws, synonyms)
+            else:
+                self._insert(rows, draws, synonyms)
+
+    def _picked(
+        self, rows: IntArray, draw: Draws, synonyms: Synonyms
+    ) -> tuple[IntArray, npt.NDArray[np.bool_]]:
+        """Return the place of a random word that has synonyms, and which captions have any."""
+        counts = self.captions.counts[rows]
+        words = places(self.captions.starts[rows], counts)
+        able = synonyms.counts[self.captions.words[words]] > 0
+        before = np.concatenate([[0], np.cumsum(able)])
+        ends = np.cumsum(counts)
+        first, last = before[ends - counts], before[ends]
+        has = last > first
+        pick = first + (draw * (last - first)).astype(np.int64)
+        return words[np.flatnonzero(able)[pick[has]]], has
+
+    def _replace(self, rows: IntArray, draws: Draws, synonyms: Synonyms) -> None:
+        """Replace a random word that has synonyms, wherever it stands in the caption."""
+        place, has = self._picked(rows, draws[0], synonyms)
+        rows, words = rows[has], self.captions.words
+        old = words[place]
+        new = synonyms.drawn(old, draws[1][has])
+        counts = self.captions.counts[rows]
+        whole = places(self.captions.starts[rows], counts)
+        equal = words[whole] == np.repeat(old, counts)
+        words[whole[equal]] = np.repeat(new, counts)[equal]
+
+    def _insert(self, rows: IntArray, draws: Draws, synonyms: Synonyms) -> None:
+        """Insert a synonym of a random word at a random place."""
+        place, has = self._picked(rows, draws[0], synonyms)
+        rows, (words, counts) = rows[has], self.captions
+        new = synonyms.drawn(words[place], draws[1][has])
+        where = (draws[2][has] * (counts[rows] + 1)).astype(np.int64)
+        words = np.insert(words, self.captions.starts[rows] + where, new)
+        counts = counts.copy()
+        counts[rows] += 1
+        self.captions = Captions(words, counts)
+
+    def _swap(self, rows: IntArray, draws: Draws) -> None:
+        """Swap the words at two random places."""
+        words, counts = self.captions
+        first, second = (draws[:2] * counts[rows]).astype(np.int64) + self.captions.starts[rows]
+        words[first], words[second] = words[second], words[first]
+
+    def delete(self, probability: float) -> None:
+        """Drop each word with a probability; where all would go, one random word stays."""
+        words, counts = self.captions
+        if not len(words):
+            return
+        owners = np.repeat(np.arange(len(counts)), counts)
+        numbers = places(np.ones_like(counts), counts)
+        draw = self._streams.of(owners).uniform(numbers)
+        filled = np.flatnonzero(counts)
+        highest = np.zeros(len(counts))
+        highest[filled] = np.maximum.reduceat(draw, self.captions.starts[filled])
+        keep = (draw >= probability) | (draw == highest[owners])
+        left = np.bincount(owners[keep], minlength=len(counts))
+        self.captions = Captions(words[keep], left)

@@ -224,7 +224,7 @@ class Trainer:
         tally = Tally(phase.name, state.history[-1]["losses"] if state.step else ())
         if not state.step:
             state.history.append(self._entry(phase, place.stage, len(pairs)))
-        requests = [self._request(phase, part, number, i) for i, part in enumerate(parts)]
+        requests = [self._request(phase, part, number) for part in parts]
         own = self._set_of(place.stage)
         stream = own.stream(requests[state.step :], self._settings.workers)
         total = max(1, sum(sizes))
@@ -292,11 +292,9 @@ class Trainer:
         seed = derive_seed(self._seed, "dropout", self.state.epoch, number, step, rank)
         torch.manual_seed(seed % 2**63)
 
-    def _request(
-        self, phase: Phase, part: npt.NDArray[np.int64], number: int, step: int
-    ) -> BatchRequest:
+    def _request(self, phase: Phase, part: npt.NDArray[np.int64], number: int) -> BatchRequest:
         rows = self._processes.rows(len(part))
-        scope = (self.state.epoch, number, step)
+        scope = (self.state.epoch, number)
         return BatchRequest(part, rows, phase.views, phase.augment, scope)
 
     def _learning_rate(

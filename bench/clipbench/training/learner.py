@@ -200,8 +200,7 @@ class Learner:
         starts = np.cumsum([0, *(len(part) for part in parts)]).tolist()
         self.model.eval()
         requests = [
-            BatchRequest(part, slice(0, len(part)), 1, augment, ("score", epoch, number))
-            for number, part in enumerate(parts)
+            BatchRequest(part, slice(0, len(part)), 1, augment, ("score", epoch)) for part in parts
         ]
         stream = pairs.stream([requests[number] for number in mine], self._settings.workers)
         for number, batch in zip(mine, stream, strict=True):

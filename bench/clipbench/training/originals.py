@@ -45,7 +45,7 @@ class FittedImages:
 
     def __init__(self, shards: ShardSet, image_size: int) -> None:
         self._shards = shards
-        self._size = image_size
+        self.image_size = image_size
         self._memory, self._pieces = Memory(), Memory()  # of pictures, and of what is cut out
         self._batches = Recycled()
 
@@ -58,12 +58,12 @@ class FittedImages:
         Raises:
             CorruptData: an image can't be decoded, or is too large; names shard and key.
         """
-        out = self._batches.empty(len(indices), self._size, self._size, 3)
+        out = self._batches.empty(len(indices), self.image_size, self.image_size, 3)
         for row, index in enumerate(indices.tolist()):
             with self._naming(index):
                 data = self._shards.image_bytes(index)
                 bounded_size(data)
-                out[row] = fit(decode(data, self._memory), self._size)
+                out[row] = fit(decode(data, self._memory), self.image_size)
         return out
 
     @contextmanager
@@ -97,7 +97,7 @@ class OriginalImages(FittedImages):
         Raises:
             CorruptData: an image can't be decoded, or is too large; names shard and key.
         """
-        size = self._size
+        size = self.image_size
         out = torch.from_numpy(self._batches.empty(views, len(indices), 3, size, size))
         for row, index in enumerate(indices.tolist()):
             with self._naming(index):

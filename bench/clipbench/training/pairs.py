@@ -1,17 +1,18 @@
 """Training pairs as batches of views: decoded images and token arrays, augmented on demand.
 
 A batch is read (decoded, cut out, tokenised) and then finished (recoloured, blurred). Threads read
-ahead: decoders, resampling and tensor operations all let other threads run meanwhile. On the CPU
-they finish batches, too; a GPU finishes them itself.
+ahead, a piece of a batch each, for a view depends on nothing but the seed, the epoch and the pair:
+decoders, resampling and tensor operations all let other threads run meanwhile. On the CPU they
+finish pieces, too; a GPU finishes whole batches itself.
 """
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -19,19 +20,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from clipbench import threads
 from clipbench.contracts import Image
-from clipbench.rng import generator
+from clipbench.rng import RowStreams
 from clipbench.shards.decoded import DecodedImages
-from clipbench.training.augment import ImageAugmentation
+from clipbench.training.augment import ImageAugmentation, drawn
 from clipbench.training.compact import CompactVocabulary
 from clipbench.training.originals import BoxOf
 from clipbench.training.text import CaptionTable
 
 IntArray = npt.NDArray[np.int64]
 
+LOOK_AHEAD_BYTES = 1 << 30  # of images, on one machine
+PIECE_ROWS = 32  # pictures that a thread decodes before another may go on with the batch
+
 
 class ImageStore(Protocol):
-    """Random access to the decoded images of a set."""
+    """Random access to the decoded images of a set, squares of `image_size` pixels."""
+
+    @property
+    def image_size(self) -> int:
+        """Side of its images in pixels."""
 
     def __len__(self) -> int: ...
 
@@ -91,7 +100,8 @@ class BatchRequest:
         rows: the rows this process makes.
         views: views of each pair.
         augment: whether views are augmented.
-        scope: names the random stream of the augmentation.
+        scope: names the random streams of the augmentation, as the epoch does; in one scope the
+            views of a pair are the same whenever it is asked for.
     """
 
     pairs: IntArray
@@ -120,6 +130,30 @@ class _Read:
         """Return the same on a device, without waiting for the copy."""
         images = self.images.to(device, non_blocking=True)
         return replace(self, images=images, tokens=self.tokens.to(device, non_blocking=True))
+
+
+def _joined(request: BatchRequest, reads: Sequence[_Read]) -> _Read:
+    """Return what was read of a batch in pieces."""
+    if len(reads) == 1:
+        return reads[0]
+    images = torch.cat([read.images for read in reads], dim=1)
+    tokens = torch.cat([read.tokens for read in reads], dim=1)
+    draws = [np.concatenate(view) for view in zip(*(read.draws for read in reads), strict=True)]
+    return _Read(request, images, tokens, draws)
+
+
+def pieces_ahead(workers: int, piece_bytes: int) -> int:
+    """Return how many pieces of batches to make ahead: two a thread, and at least one.
+
+    Fewer where together they would take more than their share of the memory that the processes on
+    this machine may fill with what nobody has asked for yet.
+
+    Args:
+        workers: threads that make them.
+        piece_bytes: bytes of one's pixels.
+    """
+    share = LOOK_AHEAD_BYTES // threads.local_processes()
+    return max(1, min(2 * workers, share // max(1, piece_bytes)))
 
 
 class TrainingPairs:
@@ -167,8 +201,8 @@ class TrainingPairs:
     def make(self, request: BatchRequest) -> Batch:
         """Return one batch; a function of the request and the seed alone.
 
-        Random numbers are drawn for the whole global batch and then cut to the own rows, so that
-        views do not depend on how many processes share the batch.
+        A view of a pair depends on its number, the scope and which view it is, so neither on how
+        many processes share the batch nor on the batch itself.
         """
         return self._finish(self._read(request))
 
@@ -178,24 +212,26 @@ class TrainingPairs:
         Args:
             requests: what the batches are made of.
             workers: threads that make them ahead; 0: this one, when they are asked for; None: one
-                a processor where images must be decoded, else 0.
+                a processor where images must be decoded, else 0, or 2 where a GPU waits for them.
         """
-        threads = self._default_workers() if workers is None else workers
-        if threads == 0:
+        count = self._default_workers() if workers is None else workers
+        if count == 0:
             yield from map(self.make, requests)
             return
         work: Callable[[BatchRequest], Batch | _Read]
         work = self._read if self._gpu is not None else self.make
-        with ThreadPoolExecutor(threads) as executor:
+        with ThreadPoolExecutor(count, thread_name_prefix="batches") as executor:
+            pieces = (piece for request in requests for piece in self._pieces(request))
             ahead: deque[Future[Batch | _Read]] = deque()
-            ahead.extend(executor.submit(work, r) for r in requests[: 2 * threads])
+            most = self._pieces_ahead(requests, count)
+            ahead.extend(executor.submit(work, piece) for piece in islice(pieces, most))
             try:
-                for number in range(len(requests)):
-                    following = number + 2 * threads
-                    made = ahead.popleft().result()
-                    if following < len(requests):
-                        ahead.append(executor.submit(work, requests[following]))
-                    yield made if isinstance(made, Batch) else self._finish(made)
+                for request in requests:
+                    parts = []
+                    for _ in self._pieces(request):
+                        parts.append(ahead.popleft().result())
+                        ahead.extend(executor.submit(work, piece) for piece in islice(pieces, 1))
+                    yield self._assembled(request, parts)
             finally:
                 for future in ahead:  # where the caller stops early or a batch fails
                     future.cancel()
@@ -203,8 +239,38 @@ class TrainingPairs:
     def _default_workers(self) -> int:
         if isinstance(self._images, (DecodedImages, DeviceStore)):
             return 0 if self._gpu is None else 2  # captions, while the GPU is at work
-        own = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine
-        return max(1, (os.cpu_count() or 1) // own)
+        return threads.own_processors()
+
+    def _pieces(self, request: BatchRequest) -> list[BatchRequest]:
+        """Return a request in pieces; what need not be decoded is made as fast in one."""
+        rows = request.rows
+        at_once = isinstance(self._images, (DecodedImages, DeviceStore))
+        if at_once or rows.stop - rows.start <= PIECE_ROWS:
+            return [request]
+        starts = range(rows.start, rows.stop, PIECE_ROWS)
+        ends = [min(start + PIECE_ROWS, rows.stop) for start in starts]
+        return [replace(request, rows=slice(*part)) for part in zip(starts, ends, strict=True)]
+
+    def _pieces_ahead(self, requests: Sequence[BatchRequest], count: int) -> int:
+        first = [piece for request in requests[:1] for piece in self._pieces(request)[:1]]
+        views = sum((piece.rows.stop - piece.rows.start) * piece.views for piece in first)
+        return pieces_ahead(count, views * self._view_bytes())
+
+    def _view_bytes(self) -> int:
+        """Return the bytes of a view's pixels where threads leave it."""
+        floats = self._gpu is None and self._image_augmentation.recolours
+        return 3 * self._images.image_size**2 * (4 if floats else 1)
+
+    def _assembled(self, request: BatchRequest, parts: Sequence[Batch | _Read]) -> Batch:
+        """Return a batch of its pieces, in their order."""
+        reads = [part for part in parts if isinstance(part, _Read)]
+        if reads:
+            return self._finish(_joined(request, [self._moved(read) for read in reads]))
+        made = [part for part in parts if isinstance(part, Batch)]
+        if len(made) == 1:
+            return made[0]
+        images = torch.cat([part.images for part in made], dim=1)
+        return Batch(images, torch.cat([part.tokens for part in made], dim=1), made[0].num_rows)
 
     def _read(self, request: BatchRequest) -> _Read:
         own = request.pairs[request.rows]
@@ -213,11 +279,9 @@ class TrainingPairs:
             return self._ready(_Read(request, self._whole(own), tokens[None], ()))
         draws, texts = [], []
         for view in range(request.views):
-            rng = generator(self._seed, "view", *request.scope, view)
-            drawn = self._image_augmentation.draw(len(request.pairs), rng)
-            draws.append(drawn[request.rows])
-            augmented = self._captions.augmented(request.pairs, self._text_alpha, rng)
-            texts.append(self._compact(augmented[request.rows]))
+            draws.append(drawn(self._streams("image", request, view)))
+            streams = self._streams("text", request, view)
+            texts.append(self._compact(self._captions.augmented(own, self._text_alpha, streams)))
         if isinstance(self._images, CropStore):
             box = self._image_augmentation.box
             images = self._images.crops(
@@ -233,16 +297,22 @@ class TrainingPairs:
             return torch.from_numpy(own)
         return torch.from_numpy(self._images.gather(own)).permute(0, 3, 1, 2)[None]
 
+    def _streams(self, kind: str, request: BatchRequest, view: int) -> RowStreams:
+        """Return the random streams of one view of the own rows."""
+        own = request.pairs[request.rows]
+        return RowStreams.named(self._seed, "view", kind, *request.scope, view, keys=own)
+
     def _compact(self, tokens: IntArray) -> Tensor:
         return torch.from_numpy(self.vocabulary.compact(tokens))
 
     def _ready(self, read: _Read) -> _Read:
         return read if self._gpu is None else read.pinned()
 
+    def _moved(self, read: _Read) -> _Read:
+        return read if self._gpu is None else read.on(self._gpu)
+
     def _finish(self, read: _Read) -> Batch:
-        request = read.request
-        if self._gpu is not None:
-            read = read.on(self._gpu)
+        request, read = read.request, self._moved(read)
         if isinstance(self._images, DeviceStore):
             read = replace(read, images=self._images.at(read.images)[None])
         rows = len(request.pairs)

@@ -29,7 +29,7 @@ class ResidentSquares:
     """
 
     def __init__(self, images: ImageStore, size: int, device: torch.device) -> None:
-        self._images = images
+        self._images, self.image_size = images, size
         shape = (len(images), size, size, 3)
         self._pixels = torch.empty(shape, dtype=torch.uint8, device=device)
         step = max(1, _AT_ONCE // (size * size * 3))

@@ -6,7 +6,6 @@ nothing.
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import overload
 
 import numpy as np
 
+from clipbench import threads
 from clipbench.boundary import readonly
 from clipbench.contracts import Image, IntArray
 from clipbench.training.pairs import PairSource
@@ -96,15 +96,14 @@ class StoredImages(Sequence[Image]):
         return readonly.array(self._source.image(int(self._numbers[index])))
 
     def __iter__(self) -> Iterator[Image]:
-        own = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes that share this machine
-        threads = max(1, (os.cpu_count() or 1) // own)
+        count = threads.own_processors()
         parts = iter(range(0, len(self), _IMAGES))
-        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        with ThreadPoolExecutor(count, thread_name_prefix="decode") as pool:
             ahead: deque[Future[list[Image]]] = deque()
             try:
                 for start in parts:
                     ahead.append(pool.submit(self._some, start))
-                    if len(ahead) > 2 * threads:
+                    if len(ahead) > 2 * count:
                         yield from ahead.popleft().result()
                 while ahead:
                     yield from ahead.popleft().result()

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from clipbench.errors import BadSetting
 from clipbench.models import Tokenizer
-from clipbench.training.eda import augment_words
+from clipbench.rng import RowStreams
+from clipbench.training.eda import Captions, augment_words, places
 from clipbench.training.words import WordTable, check_tokenizer, word_table
 
 IntArray = npt.NDArray[np.int64]
@@ -77,46 +78,43 @@ class CaptionTable:
             np.concatenate([self._all_tokens, [0, self._start_token, self._end_token]])
         )
 
-    def words(self, indices: IntArray) -> tuple[WordArray, IntArray]:
-        """Return the words of captions, ``(B, W)`` padded with 0, and their counts ``(B,)``."""
-        counts = self._starts[indices + 1] - self._starts[indices]
-        width = max(1, int(counts.max(initial=1)))
-        place = self._starts[indices][:, None] + np.arange(width)
-        inside = np.arange(width) < counts[:, None]
-        words = np.zeros(place.shape, dtype=np.int32)
-        words[inside] = self._words[place[inside]]
-        return words, counts
+    def words(self, indices: IntArray) -> Captions:
+        """Return the words of captions, at most twice as many as a context holds tokens."""
+        starts = self._starts[indices]
+        counts = self._starts[indices + 1] - starts
+        return Captions(self._words[places(starts, counts)], counts)
 
     def tokens(self, indices: IntArray) -> IntArray:
         """Return the tokens of captions as they are, ``(B, L)``."""
-        return self._encode(*self.words(indices))
+        return self._encode(self.words(indices))
 
-    def augmented(self, indices: IntArray, alpha: float, rng: np.random.Generator) -> IntArray:
+    def augmented(self, indices: IntArray, alpha: float, streams: RowStreams) -> IntArray:
         """Return the tokens of freshly augmented captions, ``(B, L)``.
 
         Args:
             indices: numbers of the captions, ``(B,)``.
             alpha: strength of EDA; 0 leaves captions as they are.
-            rng: decides the augmentation; its draws depend on the batch alone.
+            streams: those of the captions, ``(B,)``; they decide the augmentation.
         """
-        words, counts = self.words(indices)
+        words = self.words(indices)
         if alpha > 0:
-            words, counts = augment_words(words, counts, self._synonyms, alpha, rng)
-        return self._encode(words, counts)
+            words = augment_words(words, self._synonyms, alpha, streams)
+        return self._encode(words)
 
-    def _encode(self, words: WordArray, counts: IntArray) -> IntArray:
-        """Lay out the tokens of each row as open_clip does: start, words, end, zeros."""
-        inside = np.arange(words.shape[1]) < counts[:, None]
-        lengths = np.where(inside, self._token_counts[words], 0)
-        ends = np.cumsum(lengths, axis=1) + 1
-        place = ends - lengths
-        length = self.context_length
-        tokens = np.zeros((len(words), length), dtype=np.int64)
+    def _encode(self, captions: Captions) -> IntArray:
+        """Lay out the tokens of each caption as open_clip does: start, words, end, zeros."""
+        words, counts = captions
+        lengths = self._token_counts[words]
+        so_far = np.concatenate([[0], np.cumsum(lengths)])
+        first = so_far[captions.starts]
+        own = so_far[captions.starts + counts] - first
+        room = self.context_length - 2
+        shown = np.minimum(own, room)
+        rows = np.repeat(np.arange(len(counts)), shown)
+        columns = places(np.ones_like(shown), shown)
+        tokens = np.zeros((len(counts), self.context_length), dtype=np.int64)
         tokens[:, 0] = self._start_token
-        for part in range(int(lengths.max(initial=0))):
-            row, column = np.nonzero((lengths > part) & (place + part < length - 1))
-            token = self._all_tokens[self._token_starts[words[row, column]] + part]
-            tokens[row, place[row, column] + part] = token
-        last = np.minimum(ends[:, -1], length - 1)
-        tokens[np.arange(len(words)), last] = self._end_token
+        laid = self._all_tokens[places(self._token_starts[words], lengths)]
+        tokens[rows, columns] = laid[places(first, shown)]
+        tokens[np.arange(len(counts)), 1 + shown] = self._end_token
         return tokens

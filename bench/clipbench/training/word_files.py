@@ -35,7 +35,7 @@ from clipbench.training.words import (
     tokens_of,
 )
 
-VERSION = 1  # raise it with every change of what a table holds
+VERSION = 2  # raise it with every change of what a table holds
 _AS_BYTES = 4096  # of work, for a caption: splitting one takes as long as hashing so many
 _AT_ONCE = 10_000  # captions in memory
 _TYPES: Mapping[str, Any] = {
@@ -140,11 +140,13 @@ class _Plan:
     Args:
         shards: the set.
         cleaning: how the tokenizer cleans captions.
+        context_length: see `Numbering.read`.
         folder: for a file a shard.
     """
 
     shards: ShardSet
     cleaning: Cleaning
+    context_length: int
     folder: Path
 
 
@@ -157,7 +159,7 @@ def _make(
     progress: Progress,
 ) -> None:
     """Fill a folder with the files of a table."""
-    plan = _Plan(shards, Cleaning.of(tokenizer), folder / "shards")
+    plan = _Plan(shards, Cleaning.of(tokenizer), context_length, folder / "shards")
     plan.folder.mkdir(exist_ok=True)
     workers = None if is_spread(len(shards) * _AS_BYTES) else 0
     numbers = range(len(shards.shards))
@@ -208,7 +210,7 @@ def _read_shard(plan: _Plan, number: int) -> int:
         return number
     shard, numbering = plan.shards.shards[number], Numbering()
     captions = _captions(plan.shards, shard.first, shard.num_pairs)
-    words, counts = numbering.read(captions, plan.cleaning)
+    words, counts = numbering.read(captions, plan.cleaning, plan.context_length)
     text = "\n".join(numbering).encode(errors="surrogatepass")  # no word has white space in it
     with atomic_file(_shard_file(plan, number), sync=False) as out:
         np.savez(out, words=words, counts=counts, texts=np.frombuffer(text, np.uint8))

@@ -113,11 +113,18 @@ class Numbering:
         """Return the number of a word."""
         return self._numbers.setdefault(word, len(self._numbers))
 
-    def read(self, captions: Iterable[str], cleaning: Cleaning) -> tuple[WordArray, IntArray]:
-        """Return the words of captions, ``(W,)``, and how many each caption has, ``(N,)``."""
+    def read(
+        self, captions: Iterable[str], cleaning: Cleaning, context_length: int
+    ) -> tuple[WordArray, IntArray]:
+        """Return the words of captions, ``(W,)``, and how many each caption has, ``(N,)``.
+
+        Of more than twice as many words as a context holds tokens no model sees any, and few that
+        deletion could pull in; but augmentation would take its time over all of them.
+        """
+        most = 2 * context_length
         flat, counts = array("i"), array("q")  # lists of a million captions take gigabytes
         for caption in captions:
-            words = cleaning(caption).split()
+            words = cleaning(caption).split()[:most]
             flat.extend(map(self.number, words))
             counts.append(len(words))
         return np.frombuffer(flat, dtype=np.int32), np.frombuffer(counts, dtype=np.int64)
@@ -182,7 +189,7 @@ def word_table(
     """
     check_tokenizer(tokenizer)
     cleaning, numbering = Cleaning.of(tokenizer), Numbering()
-    words, counts = numbering.read(captions, cleaning)
+    words, counts = numbering.read(captions, cleaning, context_length)
     table = numbered_synonyms(synonyms, numbering, cleaning)
     token_counts, tokens = tokens_of(numbering, tokenizer, context_length)
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])

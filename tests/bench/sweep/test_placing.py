@@ -13,7 +13,7 @@ from clipbench.sweep.placing import Placing, placing
 @pytest.fixture(autouse=True)
 def eight_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with eight processors, without a GPU unless a test says otherwise."""
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("clipbench.sweep.placing.processors", lambda: 8)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import functional as tv
 
-from clipbench.rng import generator
-from clipbench.training.augment import ImageAugmentation, luminance, rotate_hue
+from clipbench.rng import RowStreams, generator
+from clipbench.training.augment import ImageAugmentation, drawn, luminance, rotate_hue
 
 FloatArray = npt.NDArray[np.float32]
 SIDE = 16
@@ -23,20 +23,20 @@ def images_of(count: int, side: int = SIDE) -> Tensor:
     return torch.from_numpy(values)
 
 
-def draws_of(augmentation: ImageAugmentation, count: int) -> FloatArray:
-    return augmentation.draw(count, generator(0, "draws"))
+def draws_of(count: int, seed: int = 0) -> FloatArray:
+    return drawn(RowStreams.named(seed, "draws", keys=np.arange(count)))
 
 
 def test_no_strength_changes_nothing() -> None:
     """The default augmentation gives images back to the bit."""
     images = images_of(8)
     plain = ImageAugmentation()
-    assert torch.equal(plain.apply(images, draws_of(plain, 8)), images)
+    assert torch.equal(plain.apply(images, draws_of(8)), images)
 
 
 def test_rows_do_not_depend_on_the_slice_they_are_made_in() -> None:
     """Any part of a batch is augmented to the same bits as within the whole batch."""
-    images, draws = images_of(24), draws_of(EVERYTHING, 24)
+    images, draws = images_of(24), draws_of(24)
     whole = EVERYTHING.apply(images, draws)
     for rows in (slice(0, 12), slice(12, 24), slice(5, 6), slice(7, 20)):
         assert torch.equal(EVERYTHING.apply(images[rows], draws[rows]), whole[rows])
@@ -47,7 +47,7 @@ def test_results_are_images() -> None:
     augmentation = ImageAugmentation(0.05, 3.0, 1.0, 1.0, 0.5, 1.0)
     images = images_of(64)
     kept = images.clone()
-    out = augmentation.apply(images, draws_of(augmentation, 64))
+    out = augmentation.apply(images, draws_of(64))
     assert out.shape == images.shape
     assert out.dtype == torch.float32
     assert out.isfinite().all()
@@ -68,7 +68,7 @@ def test_crops_lie_inside_the_image(scale: float) -> None:
         [ramp.expand(side, side), ramp[:, None].expand(side, side), torch.zeros(side, side)]
     ).expand(count, 3, side, side)
     augmentation = ImageAugmentation(crop_scale=scale)
-    out = augmentation.apply(images, draws_of(augmentation, count))
+    out = augmentation.apply(images, draws_of(count))
     x, y = out[:, 0].mean(dim=1), out[:, 1].mean(dim=2)
     # A pixel of the crop is 1/side of it wide; its first and last are half of that from the edges.
     width = (x[:, -1] - x[:, 0]) * side / (side - 1)
@@ -101,7 +101,7 @@ def test_flips_happen_with_their_probability() -> None:
     """A share of 0.3 of images is mirrored exactly, the rest is as it was."""
     images = images_of(2000, 8)
     augmentation = ImageAugmentation(flip=0.3)
-    draws = draws_of(augmentation, 2000)
+    draws = draws_of(2000)
     out = augmentation.apply(images, draws)
     flipped = torch.from_numpy(draws[:, FLIP] < 0.3)
     torch.testing.assert_close(out[flipped], images[flipped].flip(-1), atol=1e-5, rtol=0)
@@ -152,7 +152,7 @@ def test_four_fifths_of_images_are_jittered() -> None:
     """The share of images whose colours change is that of SimCLR."""
     images = images_of(2000, 4)
     augmentation = ImageAugmentation(color_jitter=0.4)
-    out = augmentation.apply(images, draws_of(augmentation, 2000))
+    out = augmentation.apply(images, draws_of(2000))
     unchanged = (out - images).abs().amax(dim=(1, 2, 3)) < 1e-5
     assert unchanged.float().mean().item() == pytest.approx(0.2, abs=0.03)
 
@@ -161,7 +161,7 @@ def test_gray_images_have_the_luminance_of_theirs() -> None:
     """A share of images loses all colour and keeps its luminance; the rest is untouched."""
     images = images_of(1000, 4)
     augmentation = ImageAugmentation(grayscale=0.25)
-    draws = draws_of(augmentation, 1000)
+    draws = draws_of(1000)
     out = augmentation.apply(images, draws)
     gray = torch.from_numpy(draws[:, GRAY] < 0.25)
     torch.testing.assert_close(out[gray], tv.rgb_to_grayscale(images[gray], 3), atol=1e-3, rtol=0)
@@ -186,14 +186,17 @@ def test_blur_is_torchvisions(side: int, draw: float) -> None:
     assert torch.equal(out[1], images[1])
 
 
-def test_draws_are_of_the_generator_alone() -> None:
-    """Strengths do not change what is drawn, so that one of them can be varied alone."""
-    drawn = [
-        augmentation.draw(10, generator(3, "x")).tolist()
-        for augmentation in (ImageAugmentation(), EVERYTHING)
-    ]
-    assert drawn[0] == drawn[1]
-    assert drawn[0] != EVERYTHING.draw(10, generator(4, "x")).tolist()
+def test_draws_are_spread_evenly_and_are_those_of_the_stream() -> None:
+    """Each of the numbers is below 1, and uniform over views; other streams have others."""
+    draws = draws_of(4000)
+    assert draws.dtype == np.float32
+    assert (draws >= 0).all()
+    assert (draws < 1).all()
+    for column in draws.T:
+        shares = np.histogram(column, 10, (0, 1))[0] / 4000
+        assert shares == pytest.approx([0.1] * 10, abs=0.03)
+    assert np.array_equal(draws_of(10), draws[:10])
+    assert not np.isin(draws_of(10, seed=1), draws).any()
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.5, 0.9])
@@ -201,7 +204,7 @@ def test_boxes_of_squares_are_spread_like_crops_of_squares(scale: float) -> None
     """Cutting boxes from a large square and augmenting squares give crops of one distribution."""
     side, count = 64, 400
     augmentation = ImageAugmentation(crop_scale=scale)
-    draws = draws_of(augmentation, count)
+    draws = draws_of(count)
     boxes = np.array([augmentation.box(1000, 1000, row) for row in draws]) / 1000
     ramp = (torch.arange(side) + 0.5) / side
     images = torch.stack([ramp.expand(side, side), ramp[:, None].expand(side, side)])
@@ -219,7 +222,7 @@ def test_boxes_of_squares_are_spread_like_crops_of_squares(scale: float) -> None
 def test_boxes_lie_inside_and_are_never_long(width: int, height: int) -> None:
     """Whatever the picture's shape, a box lies within it and is at most 4 : 3."""
     augmentation = ImageAugmentation(crop_scale=0.3)
-    for row in draws_of(augmentation, 300):
+    for row in draws_of(300):
         left, top, wide, high = augmentation.box(width, height, row)
         assert min(left, top) >= 0
         assert min(wide, high) >= 1
@@ -231,7 +234,7 @@ def test_boxes_lie_inside_and_are_never_long(width: int, height: int) -> None:
 def test_crops_larger_than_the_image_hold_it_whole() -> None:
     """Above an area of 1 the image shrinks, lies anywhere, and its border fills the rest."""
     augmentation = ImageAugmentation(crop_scale=1.0, crop_scale_max=3.0)
-    draws = draws_of(augmentation, 300)
+    draws = draws_of(300)
     boxes = np.array([augmentation.box(900, 900, row) for row in draws])
     starts, ends = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     whole = boxes[:, 2:] >= 900
@@ -247,7 +250,7 @@ def test_crops_larger_than_the_image_hold_it_whole() -> None:
 def test_a_shrunken_image_is_surrounded_by_its_border() -> None:
     """A crop of four times the area shows the image at half its size."""
     augmentation = ImageAugmentation(crop_scale=1.0, crop_scale_max=4.0)
-    draws = draws_of(augmentation, 1)
+    draws = draws_of(1)
     draws[:, CROP] = (
         0.999999,
         0.5,
@@ -263,7 +266,7 @@ def test_a_shrunken_image_is_surrounded_by_its_border() -> None:
 
 def test_without_crops_the_middle_square_is_seen() -> None:
     """A crop scale of 1 cuts out what evaluation looks at."""
-    draws = draws_of(ImageAugmentation(), 1)[0]
+    draws = draws_of(1)[0]
     assert ImageAugmentation().box(640, 480, draws) == (80, 0, 480, 480)
     assert ImageAugmentation().box(480, 641, draws) == (0, 80, 480, 480)
 
@@ -272,7 +275,7 @@ def test_crops_are_flipped_as_squares_are() -> None:
     """The same draws flip the same images, and leave bytes bytes."""
     augmentation = ImageAugmentation(flip=0.5)
     crops = (images_of(40) * 255).to(torch.uint8)
-    draws = draws_of(augmentation, 40)
+    draws = draws_of(40)
     out = augmentation.apply_to_crops(crops.clone(), draws)
     assert out.dtype == torch.uint8
     flipped = torch.from_numpy(draws[:, FLIP] < 0.5)
@@ -285,7 +288,7 @@ def test_crops_are_recoloured_as_squares_are() -> None:
     """Jitter, grey and blur do to crops what they do to squares."""
     augmentation = ImageAugmentation(color_jitter=0.5, grayscale=0.2, blur=0.5)
     crops = (images_of(16) * 255).to(torch.uint8)
-    draws = draws_of(augmentation, 16)
+    draws = draws_of(16)
     assert torch.equal(
         augmentation.apply(crops.float() / 255, draws), augmentation.apply_to_crops(crops, draws)
     )
@@ -295,7 +298,7 @@ def test_crops_are_recoloured_as_squares_are() -> None:
 def test_no_images_are_augmented_to_none(augmentation: ImageAugmentation) -> None:
     """A process whose share of a small batch is empty goes on."""
     nothing = torch.zeros(0, 3, SIDE, SIDE)
-    assert augmentation.apply(nothing, draws_of(augmentation, 0)).shape == nothing.shape
-    crops = augmentation.apply_to_crops(nothing.to(torch.uint8), draws_of(augmentation, 0))
+    assert augmentation.apply(nothing, draws_of(0)).shape == nothing.shape
+    crops = augmentation.apply_to_crops(nothing.to(torch.uint8), draws_of(0))
     assert crops.shape == nothing.shape
     assert crops.is_floating_point() == augmentation.recolours

@@ -1,18 +1,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from clipbench.rng import generator
+from clipbench.rng import RowStreams, generator
 from clipbench.training import eda
-from clipbench.training.eda import Synonyms, augment_words
+from clipbench.training.eda import Captions, Synonyms, augment_words
 
 IntArray = npt.NDArray[np.int64]
-WordArray = npt.NDArray[np.int32]
 Rows = list[list[int]]
 
 NUM_WORDS = 40
@@ -29,12 +27,21 @@ def synonym_table() -> Synonyms:
     return Synonyms(table, counts)
 
 
-def padded(rows: Rows) -> tuple[WordArray, IntArray]:
+def laid(rows: Rows) -> Captions:
     counts = np.array([len(row) for row in rows], np.int64)
-    words = np.zeros((len(rows), max(1, int(counts.max(initial=1)))), np.int32)
-    for row, content in enumerate(rows):
-        words[row, : len(content)] = content
-    return words, counts
+    return Captions(np.array([word for row in rows for word in row], np.int32), counts)
+
+
+def read(captions: Captions) -> Rows:
+    ends = np.cumsum(captions.counts)
+    return [
+        captions.words[end - count : end].tolist()
+        for end, count in zip(ends, captions.counts, strict=True)
+    ]
+
+
+def streams(count: int, *scope: int) -> RowStreams:
+    return RowStreams.named(1, "augment", *scope, keys=np.arange(count))
 
 
 def captions(count: int, longest: int, name: str = "captions") -> Rows:
@@ -45,15 +52,12 @@ def captions(count: int, longest: int, name: str = "captions") -> Rows:
 
 
 def augmented(rows: Rows, alpha: float, *scope: int) -> Rows:
-    words, counts = augment_words(
-        *padded(rows), synonym_table(), alpha, generator(1, "augment", *scope)
-    )
-    return [words[row, :count].tolist() for row, count in enumerate(counts)]
+    return read(augment_words(laid(rows), synonym_table(), alpha, streams(len(rows), *scope)))
 
 
 def operations(count: int, *scope: int) -> IntArray:
-    """The operation each row of `augmented` gets: the first draw of its generator."""
-    return generator(1, "augment", *scope).integers(4, size=count)
+    """The operation each row of `augmented` gets."""
+    return eda.operations(streams(count, *scope))
 
 
 def changes(row: list[int], alpha: float) -> int:
@@ -156,19 +160,20 @@ def test_deletion_drops_each_word_with_its_probability() -> None:
 def test_deletion_never_leaves_nothing() -> None:
     """At a probability of 1 exactly one word stays, each equally often."""
     rows: Rows = [[1, 2, 3, 4]] * 2000
-    words, counts = padded(rows)
-    eda._delete(words, counts, np.ones(2000, bool), 1.0, generator(0, "delete"))
-    assert counts.tolist() == [1] * 2000
-    assert np.bincount(words[:, 0], minlength=5)[1:] / 2000 == pytest.approx([0.25] * 4, abs=0.05)
+    part = eda._Part(laid(rows), streams(2000))
+    part.delete(1.0)
+    assert part.captions.counts.tolist() == [1] * 2000
+    kept = np.bincount(part.captions.words, minlength=5)[1:] / 2000
+    assert kept == pytest.approx([0.25] * 4, abs=0.05)
 
 
 def test_places_and_synonyms_are_drawn_evenly() -> None:
     """Insertions use each synonym and each of the places, the ends included, equally often."""
     rows: Rows = [[2, 13, 14]] * 6000  # word 2 has the synonyms 22, 23, 24
-    words, counts = (np.pad(part, ((0, 0), (0, 1))) if part.ndim == 2 else part
-                     for part in padded(rows))  # fmt: skip
-    eda._insert(words, counts, synonym_table(), np.ones(6000, bool), generator(0, "insert"))
-    assert counts.tolist() == [4] * 6000
+    part = eda._Part(laid(rows), streams(6000))
+    part.change(eda.INSERT, 0.1, synonym_table())
+    assert part.captions.counts.tolist() == [4] * 6000
+    words = part.captions.words.reshape(6000, 4)
     place = (words >= 20).argmax(axis=1)
     assert np.bincount(place, minlength=4) / 6000 == pytest.approx([0.25] * 4, abs=0.03)
     inserted = words[np.arange(6000), place]
@@ -178,9 +183,9 @@ def test_places_and_synonyms_are_drawn_evenly() -> None:
 def test_replacement_draws_among_words_that_have_synonyms() -> None:
     """Of two words with synonyms each is replaced half of the time, one without never."""
     rows: Rows = [[13, 1, 5, 14]] * 4000
-    words, counts = padded(rows)
-    eda._replace(words, counts, synonym_table(), np.ones(4000, bool), generator(0, "replace"))
-    changed = (words != np.array(rows)).mean(axis=0)
+    part = eda._Part(laid(rows), streams(4000))
+    part.change(eda.REPLACE, 0.1, synonym_table())
+    changed = (part.captions.words.reshape(4000, 4) != np.array(rows)).mean(axis=0)
     assert changed == pytest.approx([0, 0.5, 0.5, 0], abs=0.04)
     assert changed[1] + changed[2] == 1.0
 
@@ -188,30 +193,34 @@ def test_replacement_draws_among_words_that_have_synonyms() -> None:
 def test_nothing_to_change_is_left_alone() -> None:
     """Empty captions stay empty, and no captions at all are no error."""
     assert augmented([[], [], [], [], [], [], [], []], 0.5) == [[]] * 8
-    words, counts = augment_words(
-        np.zeros((0, 3), np.int32), np.zeros(0, np.int64), synonym_table(), 0.1, generator(0)
-    )
-    assert words.shape[0] == len(counts) == 0
+    assert augmented([], 0.1) == []
 
 
 def test_inputs_are_not_changed() -> None:
-    """The captions handed in are the same afterwards; results depend on the generator alone."""
+    """The captions handed in are the same afterwards; results depend on the streams alone."""
     rows = captions(50, 12)
-    words, counts = padded(rows)
-    before: list[Any] = [words.copy(), counts.copy()]
-    augment_words(words, counts, synonym_table(), 0.5, generator(0))
-    assert np.array_equal(words, before[0])
-    assert np.array_equal(counts, before[1])
+    given = laid(rows)
+    augment_words(given, synonym_table(), 0.5, streams(50))
+    assert read(given) == rows
     assert augmented(rows, 0.3, 1) == augmented(rows, 0.3, 1)
     assert augmented(rows, 0.3, 1) != augmented(rows, 0.3, 2)
+
+
+def test_a_caption_is_augmented_alike_whoever_else_is_in_the_batch() -> None:
+    """Half of a batch, in another order, gives the same captions: each process makes its own."""
+    rows = captions(300, 30)
+    whole = augmented(rows, 0.3, 4)
+    own = generator(0, "own").permutation(300)[:150]
+    given = laid([rows[row] for row in own])
+    part = augment_words(given, synonym_table(), 0.3, streams(300, 4).of(own))
+    assert read(part) == [whole[row] for row in own]
 
 
 def test_without_any_synonyms_words_are_swapped_and_repeated() -> None:
     """Data without a table still give views: as many captions change as with one."""
     nothing = Synonyms(np.zeros((NUM_WORDS, 1), np.int32), np.zeros(NUM_WORDS, np.int32))
     row = list(range(1, 13))
-    words, counts = augment_words(*padded([row] * 4000), nothing, 0.1, generator(1, "augment", 9))
-    new_rows = [line[:count].tolist() for line, count in zip(words, counts, strict=True)]
+    new_rows = read(augment_words(laid([row] * 4000), nothing, 0.1, streams(4000, 9)))
     changed = {0: 0, 1: 0, 2: 0, 3: 0}
     for new, operation in zip(new_rows, operations(4000, 9), strict=True):
         changed[operation] += new != row

@@ -17,7 +17,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from clipbench.contracts import IntArray
-from clipbench.training.augment import ImageAugmentation
+from clipbench.rng import RowStreams
+from clipbench.training.augment import ImageAugmentation, drawn
 from clipbench.training.batchnorm import synchronise_batch_norm
 from clipbench.training.distributed import Processes
 from clipbench.training.encoder import Encoder
@@ -107,7 +108,7 @@ def test_scoring_stays_on_the_gpu() -> None:
 def test_views_are_made_on_the_gpu() -> None:
     """Both ways: crops of squares, and colors of crops that were cut elsewhere."""
     augmentation = ImageAugmentation(0.5, 1.5, 0.5, 0.4, 0.2, 0.5)
-    draws = augmentation.draw(ROWS, np.random.default_rng(0))
+    draws = drawn(RowStreams.named(0, "views", keys=np.arange(ROWS)))
     squares: Tensor = torch.empty(ROWS, 3, 32, 32, device=CUDA)
     crops = torch.empty(ROWS, 3, 32, 32, device=CUDA, dtype=torch.uint8)
     assert augmentation.apply(squares, draws).device == CUDA

@@ -12,12 +12,14 @@ import torch
 from photographs import write_photographs
 from tiny_training import tiny_model
 
+from clipbench.contracts import IntArray
 from clipbench.errors import CorruptData
 from clipbench.shards.decoded import DecodedImages
 from clipbench.shards.reader import ShardSet
+from clipbench.training import pairs as pairs_module
 from clipbench.training.augment import ImageAugmentation
 from clipbench.training.compact import CompactVocabulary
-from clipbench.training.originals import FittedImages, OriginalImages
+from clipbench.training.originals import BoxOf, FittedImages, OriginalImages
 from clipbench.training.pairs import Batch, BatchRequest, ImageStore, TrainingPairs
 from clipbench.training.text import CaptionTable
 
@@ -45,7 +47,7 @@ def pairs_of(
 
 def requests(views: int = 2, rows: slice = slice(0, 6)) -> list[BatchRequest]:
     order = np.random.default_rng(0).permutation(COUNT).reshape(3, 6)
-    return [BatchRequest(part, rows, views, True, (0, n)) for n, part in enumerate(order)]
+    return [BatchRequest(part, rows, views, True, (0,)) for part in order]
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -97,11 +99,68 @@ def test_crops_stay_bytes_until_colours_change(shards: ShardSet) -> None:
     assert 0 <= recoloured.min() < recoloured.max() <= 1
 
 
+def test_a_view_depends_on_the_pair_and_the_epoch_not_on_the_batch(shards: ShardSet) -> None:
+    """In another batch, another order and another place a pair looks as it did."""
+    pairs, numbers = pairs_of(shards), np.arange(COUNT)
+    whole = pairs.make(BatchRequest(numbers, slice(0, COUNT), 2, True, (3, 1)))
+    other = np.array([11, 4, 17, 0])
+    part = pairs.make(BatchRequest(other, slice(1, 4), 2, True, (3, 1)))
+    assert torch.equal(part.images, whole.images[:, other[1:]])
+    assert torch.equal(part.tokens, whole.tokens[:, other[1:]])
+
+
+@pytest.mark.parametrize("augment", [True, False])
+def test_a_batch_made_in_pieces_is_the_batch(
+    shards: ShardSet, augment: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads share a batch, too; rows stay in their places."""
+    pairs = pairs_of(shards)
+    wanted = [BatchRequest(np.arange(COUNT), slice(1, 12), 2, augment, (0,))] * 2
+    expected = pairs.make(wanted[0])
+    monkeypatch.setattr("clipbench.training.pairs.PIECE_ROWS", 4)
+    made = list(pairs.stream(wanted, 3))
+    assert [len(pairs._pieces(request)) for request in wanted] == [3, 3]
+    assert all(same(batch, expected) for batch in made)
+    assert len(made) == 2
+
+
+def test_memory_bounds_what_is_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 208 processors and batches of 8,192 two views at 224 pixels take a gigabyte at most."""
+    piece = 2 * pairs_module.PIECE_ROWS * 3 * 224**2
+    for processes in (1, 2, 8):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        ahead = pairs_module.pieces_ahead(208 // processes, piece)
+        assert ahead * piece * processes <= 2**30
+        assert ahead * piece * processes > 2**29
+    assert pairs_module.pieces_ahead(8, 1000) == 16
+    assert pairs_module.pieces_ahead(8, 2**40) == 1
+
+
+def test_no_more_is_made_ahead_than_memory_allows(
+    shards: ShardSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While nobody asks for more, threads stop after as many pieces as fit."""
+    made: list[int] = []
+
+    class Counted(OriginalImages):
+        def crops(self, indices: IntArray, views: int, box: BoxOf) -> torch.Tensor:
+            made.append(len(indices))
+            return super().crops(indices, views, box)
+
+    monkeypatch.setattr(pairs_module, "PIECE_ROWS", 2)
+    piece = 2 * 2 * 3 * SIDE**2
+    monkeypatch.setattr(pairs_module, "LOOK_AHEAD_BYTES", 5 * piece)
+    stream = pairs_of(shards, PLAIN, Counted(shards, SIDE)).stream(requests() * 4, 8)
+    next(stream)
+    stream.close()
+    assert 3 <= len(made) <= 3 + 5
+
+
 def test_views_and_epochs_are_drawn_anew(shards: ShardSet) -> None:
-    """Two views of a pair differ, and so do the views of two steps; captions are varied, too."""
+    """Two views of a pair differ, and so do the views of two epochs; captions are varied, too."""
     pairs = pairs_of(shards, PLAIN)
     first = pairs.make(requests()[0])
-    again = pairs.make(BatchRequest(requests()[0].pairs, slice(0, 6), 2, True, (1, 0)))
+    again = pairs.make(BatchRequest(requests()[0].pairs, slice(0, 6), 2, True, (1,)))
     for row in range(6):
         assert not torch.equal(first.images[0, row], first.images[1, row])
         assert not torch.equal(first.images[0, row], again.images[0, row])

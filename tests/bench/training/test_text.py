@@ -8,7 +8,7 @@ import open_clip
 import pytest
 
 from clipbench.errors import BadSetting
-from clipbench.rng import generator
+from clipbench.rng import RowStreams, generator
 from clipbench.training.text import CaptionTable
 
 LENGTH = 24
@@ -94,6 +94,10 @@ def assert_same_tokens(captions: list[str], tokenizer: Any, length: int) -> None
     assert set(np.unique(actual)) <= set(made.vocabulary().tolist())
 
 
+def streams(count: int, *scope: int) -> RowStreams:
+    return RowStreams.named(0, *scope, keys=np.arange(count))
+
+
 @pytest.mark.parametrize("length", [8, LENGTH, 77])
 def test_tokens_of_odd_captions_are_open_clips(length: int) -> None:
     """Punctuation, entities, accents, CJK, emoji, control characters, nothing, far too much."""
@@ -119,7 +123,7 @@ def test_captions_without_a_word_are_start_and_end() -> None:
     start, end = TOKENIZER.sot_token_id, TOKENIZER.eot_token_id
     expected = [[start, end] + [0] * (LENGTH - 2)] * 3
     assert made.tokens(np.arange(3)).tolist() == expected
-    assert made.augmented(np.arange(3), 0.5, generator(0)).tolist() == expected
+    assert made.augmented(np.arange(3), 0.5, streams(3)).tolist() == expected
 
 
 def test_rows_come_in_the_order_asked_for() -> None:
@@ -146,7 +150,7 @@ def test_strength_zero_changes_nothing() -> None:
     captions = list(fuzzed()[:300])
     made = table(captions, SYNONYMS)
     rows = np.arange(300)
-    assert np.array_equal(made.augmented(rows, 0.0, generator(0)), made.tokens(rows))
+    assert np.array_equal(made.augmented(rows, 0.0, streams(300)), made.tokens(rows))
 
 
 def test_augmented_captions_are_captions() -> None:
@@ -154,7 +158,7 @@ def test_augmented_captions_are_captions() -> None:
     captions = ["a red circle on a plain ground", "red red red", "nothing to replace here at all"]
     made = table(captions, SYNONYMS)
     rows = np.repeat(np.arange(3), 200)
-    tokens = made.augmented(rows, 0.2, generator(0))
+    tokens = made.augmented(rows, 0.2, streams(600))
     others = {"red": "crimson scarlet", "circle": "disc"}
     changed = 0
     for row, line in zip(rows, tokens.tolist(), strict=True):
@@ -169,21 +173,21 @@ def test_augmented_captions_are_captions() -> None:
     assert changed > 300
 
 
-def test_draws_depend_on_the_batch_alone() -> None:
-    """The same batch and generator give the same captions, whatever else the table holds."""
+def test_draws_depend_on_the_streams_alone() -> None:
+    """The same streams give the same captions, whatever else the table holds."""
     captions = ["a red circle", "the red disc there", "circle circle"]
     alone = table(captions, SYNONYMS)
     among = table([*captions, "something else entirely", *fuzzed()[:50]], SYNONYMS)
     rows = np.tile(np.arange(3), 40)
-    expected = alone.augmented(rows, 0.3, generator(7))
-    assert np.array_equal(among.augmented(rows, 0.3, generator(7)), expected)
-    assert not np.array_equal(alone.augmented(rows, 0.3, generator(8)), expected)
+    expected = alone.augmented(rows, 0.3, streams(120, 7))
+    assert np.array_equal(among.augmented(rows, 0.3, streams(120, 7)), expected)
+    assert not np.array_equal(alone.augmented(rows, 0.3, streams(120, 8)), expected)
 
 
 def test_synonyms_are_cleaned_like_captions() -> None:
     """A synonym written in capitals or of two words is what the tokenizer makes of it."""
     made = table(["red"], {"red": ["Bright SCARLET"]})
-    seen = {tuple(line) for line in made.augmented(np.zeros(200, int), 0.9, generator(0)).tolist()}
+    seen = {tuple(line) for line in made.augmented(np.zeros(200, int), 0.9, streams(200)).tolist()}
     expected = TOKENIZER(["red", "bright scarlet", "bright scarlet red", "red bright scarlet"])
     assert seen == {tuple(line) for line in expected.tolist()}
 
@@ -204,3 +208,14 @@ def test_a_tokenizer_that_shortens_captions_in_its_own_way_is_refused() -> None:
     tokenizer = open_clip.SimpleTokenizer(context_length=LENGTH, reduction_mask="random")
     with pytest.raises(BadSetting, match="reduction"):
         CaptionTable(["a"], tokenizer, {}, LENGTH)
+
+
+def test_of_an_endless_caption_no_more_is_kept_than_a_context_can_hold() -> None:
+    """Its tokens are open_clip's, and what is augmented are twice as many words as tokens fit."""
+    words = [f"w{number}" for number in range(3000)]
+    assert_same_tokens([" ".join(words), "a red circle"], TOKENIZER, LENGTH)
+    made = table([" ".join(words), "a red circle"])
+    assert made.words(np.arange(2)).counts.tolist() == [2 * LENGTH, 3]
+    seen = made.augmented(np.zeros(50, int), 0.5, streams(50))
+    shown = TOKENIZER.encode(" ".join(words[: 2 * LENGTH]))
+    assert set(seen[:, 1:-1].ravel().tolist()) <= {*shown}

@@ -53,6 +53,7 @@ class Images:
 
     def __init__(self, images: npt.NDArray[np.uint8], captions: Sequence[str] = ()) -> None:
         self._images, self._captions = images, captions
+        self.image_size = images.shape[1]
 
     def __len__(self) -> int:
         return len(self._images)
