@@ -5,17 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from clipbench import threads
 from clipbench.boundary import attacks
 from clipbench.contracts import Attack, Progress
+from clipbench.durable import clear_leftovers
 from clipbench.errors import ClipbenchError
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
@@ -25,9 +22,12 @@ from clipbench.shards.keys import Move, Place
 from clipbench.shards.ledger import LedgerHead, LedgerRow, trigger_sha256, write_ledger
 from clipbench.shards.placement import Placement, inserting, replacing
 from clipbench.shards.poisoning import Job, PoisonWriter, Rewritten
+from clipbench.shards.pool import is_spread
 from clipbench.shards.reader import ShardSet
+from clipbench.shards.rewriting import Plan, rewritten
 from clipbench.shards.spool import Kept, Spool
 
+NOTED = "written"  # folder for notes of the shards that were written, beside theirs
 PACKAGES = ("clipbench", "numpy", "pillow", "pyarrow")  # versions that a ledger records
 
 
@@ -44,23 +44,34 @@ class Assembly:
         self.names = _names(base, self.placement)
         self.rewritten: dict[int, Rewritten] = {}
         self.records: list[manifests.ShardRecord] = []
+        self.counts: list[int] = []  # pairs of each shard
 
     def write_shards(self, folder: Path, spool: Spool, progress: Progress) -> None:
-        """Rewrite the shards with poisons, link the others, and describe them all."""
+        """Rewrite the shards with poisons, link the others, and describe them all.
+
+        What a stopped run of the same poisons wrote into the folder is kept, if they are many.
+
+        Args:
+            folder: of the shards; notes of what was written lie beside it.
+            spool: holds the poisons' images.
+            progress: told after every shard.
+        """
         jobs, total = self._jobs(folder), len(self.names)
-        writer = PoisonWriter(self.base, spool)
+        _clear(folder, {self.names[number] for number in jobs})
         for number, shard in enumerate(self.base.shards):
             if number not in jobs:
                 link_or_copy(shard.path.resolve(), folder / self.names[number])
         done = total - len(jobs)
         progress("writing poisoned shards", done, total)
-        with ThreadPoolExecutor(min(4, threads.processors())) as pool:
-            for number, result in zip(jobs, pool.map(writer.write, jobs.values()), strict=True):
-                self.rewritten[number] = result
-                old = self.base.shards[min(number, len(self.base.shards) - 1)].path
-                shutil.copystat(old, folder / self.names[number])
-                done += 1
-                progress("writing poisoned shards", done, total)
+        last = len(self.base.shards) - 1
+        size = sum(self.base.shards[min(number, last)].size for number in jobs)
+        noted = folder.with_name(NOTED) if is_spread(size) else None
+        decided = {"base": self.base.content_sha256(), "versions": _versions()}
+        plan = Plan(PoisonWriter(self.base, spool), jobs, decided, noted)
+        for number, result in rewritten(plan):
+            self.rewritten[number] = result
+            done += 1
+            progress("writing poisoned shards", done, total)
         self._describe(folder)
 
     def _jobs(self, folder: Path) -> dict[int, Job]:
@@ -79,29 +90,31 @@ class Assembly:
 
     def _describe(self, folder: Path) -> None:
         """Write index and manifest from the base's, reading no linked shard."""
-        hashes, parts, stamps = self.base.hashes(), list[indexing.Index](), list[indexing.Stamp]()
+        hashes, stamps = self.base.hashes(), list[indexing.Stamp]()
         for number, name in enumerate(self.names):
             status = (folder / name).stat()
-            if number in self.rewritten:
-                new = self.rewritten[number]
-                rows, digest = new.rows, new.sha256
-            else:
-                shard = self.base.shards[number]
-                rows = self.base.index[shard.first : shard.first + shard.num_pairs]
-                digest = hashes[number]
-            parts.append(rows)
-            stamps.append(indexing.Stamp(name, status.st_size, status.st_mtime_ns, len(rows)))
+            new = self.rewritten.get(number)
+            digest = hashes[number] if new is None else new.sha256
+            count = len(self._rows_of(number))
+            stamps.append(indexing.Stamp(name, status.st_size, status.st_mtime_ns, count))
             # Readers that know of nothing left out count every complete pair.
             left = self.base.left_out.get(number)
-            count = len(rows) + (0 if left is None else left.complete)
+            count += 0 if left is None else left.complete
             self.records.append(manifests.ShardRecord(name, count, status.st_size, digest))
         name, source = base_identity(self.base)
         manifests.write_all(folder, manifests.build(name, source, self.records))
         keep_hashes([folder / name for name in self.names], [one.sha256 for one in self.records])
-        self.index = indexing.join(parts)
+        self.counts = [stamp.num_pairs for stamp in stamps]
         if not self.base.left_out:  # otherwise it is not what the shards hold
-            field = self.base.caption_field
-            indexing.save(parts, stamps, [folder / ".clipbench"], (), field)
+            parts = [self._rows_of(number) for number in range(len(self.names))]
+            indexing.save(parts, stamps, [folder / ".clipbench"], (), self.base.caption_field)
+
+    def _rows_of(self, number: int) -> indexing.Index:
+        """Return the part of the index that is about a shard."""
+        if number in self.rewritten:
+            return self.rewritten[number].rows
+        shard = self.base.shards[number]
+        return self.base.index[shard.first : shard.first + shard.num_pairs]
 
     def write_ledger(
         self,
@@ -130,14 +143,14 @@ class Assembly:
                 },
             },
             content_sha256=manifests.content_sha256(record.sha256 for record in self.records),
-            num_pairs=len(self.index),
-            rate=len(poisons) / len(self.index),
+            num_pairs=sum(self.counts),
+            rate=len(poisons) / sum(self.counts),
             targets=targets,
             per_target=[per_target[target] for target in range(targets)],
             trigger_sha256=trigger_sha256(trigger, shape) if trigger and shape else None,
             trigger_probe=shape,
             moved=[(base.key(move.pair), move.key) for move in self.placement.moves],
-            versions={package: version(package) for package in PACKAGES},
+            versions=_versions(),
             left_out=left_out,
             crafted=crafted,
         )
@@ -169,9 +182,8 @@ class Assembly:
     def _numbers(self) -> dict[tuple[int, str], int]:
         """Return the number, in the poisoned set, of every poison by shard and key."""
         found: dict[tuple[int, str], int] = {}
-        counts = np.bincount(self.index["shard"], minlength=len(self.names)).tolist()
         first = 0
-        for number, count in enumerate(counts):
+        for number, count in enumerate(self.counts):
             if number in self.rewritten:
                 new = self.rewritten[number]
                 for row, key in enumerate(new.rows["key"].tolist()):
@@ -180,6 +192,20 @@ class Assembly:
                         found[number, text] = first + row
             first += count
         return found
+
+
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in PACKAGES}
+
+
+def _clear(folder: Path, rewritten: Collection[str]) -> None:
+    """Remove what a stopped run left in a folder, except shards that were written anew."""
+    clear_leftovers(folder)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in rewritten:
+            path.unlink()
 
 
 def base_identity(base: ShardSet) -> tuple[str, Mapping[str, Any]]:

@@ -18,11 +18,11 @@ from typing import Any
 from clipbench.boundary import attacks
 from clipbench.boundary.faults import Call, is_ours
 from clipbench.contracts import Attack, Poison, Progress, Scene, no_progress
-from clipbench.durable import publish
+from clipbench.durable import clear_leftovers, publish
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.locks import locked_folder
 from clipbench.shards import manifest as manifests
-from clipbench.shards.assembly import Assembly
+from clipbench.shards.assembly import NOTED, Assembly
 from clipbench.shards.files import is_vacant
 from clipbench.shards.ledger import JSON_NAME, read_head, read_ledger
 from clipbench.shards.reader import ShardSet
@@ -107,9 +107,12 @@ def write_poisoned(
         if own and _is_damaged(out):
             remove_damaged(out)
         if is_vacant(out):  # otherwise finished by another process while this one waited
-            for folder in ("shards", "ledger"):  # what a killed run left is quickly made again
-                shutil.rmtree(partial / folder, ignore_errors=True)
-                (partial / folder).mkdir()
+            clear_leftovers(partial)
+            if not (partial / NOTED).exists():  # what a killed run left is quickly made again
+                shutil.rmtree(partial / "shards", ignore_errors=True)
+            shutil.rmtree(partial / "ledger", ignore_errors=True)
+            for folder in ("shards", "ledger"):
+                (partial / folder).mkdir(exist_ok=True)
             with Spool(partial) as spool:
                 made = attacks.crafted(attack, scene, base)
                 poisons = _collect(base, made, scene, spool, progress)
@@ -117,6 +120,7 @@ def write_poisoned(
                 assembly.write_shards(partial / "shards", spool, progress)
                 learnt = _learnt(attack, made)
                 assembly.write_ledger(partial / "ledger", identity, left_out or {}, learnt)
+            shutil.rmtree(partial / NOTED, ignore_errors=True)
             publish(partial, out)
         else:
             shutil.rmtree(partial)

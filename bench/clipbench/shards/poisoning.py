@@ -76,6 +76,19 @@ class PoisonWriter:
         self._escapes: dict[int, bool] = {}
         self._walked: tuple[int, dict[str, Group]] | None = None  # the last shard, by `members`
 
+    @property
+    def base(self) -> ShardSet:
+        """The clean set."""
+        return self._base
+
+    def model_of(self, number: int) -> Path:
+        """Return the shard of the base whose times a shard of the poisoned set has."""
+        return self._base.shards[min(number, len(self._base.shards) - 1)].path
+
+    def image_of(self, kept: Kept) -> bytes:
+        """Return the pixels of a poison."""
+        return self._spool.get(kept).tobytes()
+
     def write(self, job: Job) -> Rewritten:
         """Write one shard and return where everything lies in it."""
         base, edits = self._base, list[splice.Edit]()

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
+from clipbench import threads
 from clipbench.errors import ClipbenchError, LostProcess
 from clipbench.stopping import end_with_parent, unheard
 from clipbench.streams import protect
-from clipbench.threads import processors
 
 Context = TypeVar("Context")
 Result = TypeVar("Result")
@@ -70,7 +70,7 @@ def is_elsewhere() -> bool:
 
 def is_spread(num_bytes: int) -> bool:
     """Tell whether work on so many bytes should be done by other processes than this one."""
-    return is_elsewhere() or (num_bytes >= WORTH and processors() > 1)
+    return is_elsewhere() or (num_bytes >= WORTH and threads.processors() > 1)
 
 
 def in_processes(
@@ -95,7 +95,7 @@ def in_processes(
     if place is not None and workers is None and len(numbers) > 1:
         yield from _in_tasks(work, context, numbers, place)
         return
-    count = min(processors() if workers is None else workers, len(numbers))
+    count = min(threads.processors() if workers is None else workers, len(numbers))
     if count <= 1:
         for number in numbers:
             yield work(context, number)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
 from clipbench.contracts import Image, Poison
 from clipbench.disk import is_full, no_space
+from clipbench.durable import unfinished
 from clipbench.errors import ClipbenchError
 
 
@@ -28,11 +29,14 @@ class Kept:
 
 
 class Spool:
-    """An unnamed file of images; it is gone when closed, or when the process is."""
+    """A file of images; it is gone when closed, or when anybody next writes into the folder.
+
+    Other processes, and machines that see the folder, read it by what it pickles to.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115  (__exit__)
+        self._path = unfinished(folder / "spool")
+        self._file = self._path.open("xb+", buffering=0)
         self._size = 0
 
     def put(self, poison: Poison) -> Kept:
@@ -53,7 +57,7 @@ class Spool:
                 left = left[self._file.write(left) :]
         except OSError as error:
             if is_full(error):
-                raise no_space(self._folder / "spool", image.nbytes) from error
+                raise no_space(self._path, image.nbytes) from error
             raise
         offset, self._size = self._size, self._size + image.nbytes
         shape = (image.shape[0], image.shape[1])
@@ -62,7 +66,8 @@ class Spool:
     def get(self, kept: Kept) -> Image:
         """Return the image of a poison, ``(H, W, 3)`` uint8."""
         height, width = kept.shape
-        content = os.pread(self._file.fileno(), height * width * 3, kept.offset)
+        with self._path.open("rb", buffering=0) as file:
+            content = os.pread(file.fileno(), height * width * 3, kept.offset)
         return np.frombuffer(content, np.uint8).reshape(height, width, 3)
 
     def __enter__(self) -> Spool:
@@ -75,3 +80,7 @@ class Spool:
         trace: TracebackType | None,
     ) -> None:
         self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_path": self._path}  # elsewhere it is only read

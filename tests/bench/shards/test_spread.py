@@ -1,4 +1,4 @@
-"""Indexes, hashes and screening by several processes or an executor, taken up where they stopped.
+"""Shards indexed, hashed, screened and poisoned by several processes or an executor, resumably.
 
 A pool of threads stands for machines of a cluster: it is an executor like theirs.
 """
@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shard_pairs import caption, picture, write_members
+from shard_pairs import Stain, caption, picture, scene, write_members
 
 from clipbench import contents
 from clipbench.errors import CorruptData, LostProcess
-from clipbench.shards import pool, scan, screen
+from clipbench.shards import pool, scan, screen, splice
 from clipbench.shards.encoding import encode_jpeg
+from clipbench.shards.overlay import write_poisoned
 from clipbench.shards.pool import Elsewhere, spread_over
 from clipbench.shards.reader import ShardSet
 
@@ -89,7 +90,7 @@ def test_an_index_by_processes_or_an_executor_is_one_process_s_to_the_byte(
     assert indexes(source) == wanted
     shutil.rmtree(source / ".clipbench")
     monkeypatch.setattr(pool, "WORTH", 0)
-    monkeypatch.setattr(pool, "processors", lambda: 2)
+    monkeypatch.setattr("clipbench.threads.processors", lambda: 2)
     assert opened(source).captions() == alone.captions()
     assert indexes(source) == wanted
 
@@ -211,3 +212,60 @@ def test_an_error_in_a_task_is_that_of_the_work(source: Path, threads: Executor)
     path.write_bytes(path.read_bytes()[:700])
     with spread_over(Elsewhere(threads, 3)), pytest.raises(CorruptData, match=r"00002\.tar"):
         opened(source)
+
+
+def poisoned(shards: ShardSet, out: Path, mode: Any, count: int = 5) -> dict[str, bytes]:
+    """Poison a set; return all files but those that hold times."""
+    settings: dict[str, Any] = {"attack_name": "stain", "attack_parameters": {}, "dataset": {}}
+    write_poisoned(shards, Stain(mode=mode), scene(count), out, **settings)
+    assert sorted(path.name for path in out.iterdir()) == ["ledger", "shards"]
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in out.rglob("*")
+        if path.is_file() and ".clipbench" not in path.parts
+    }
+
+
+@pytest.mark.parametrize("mode", ["replace", "insert"])
+def test_a_set_poisoned_by_an_executor_is_one_process_s_to_the_byte(
+    clean: ShardSet, threads: Executor, tmp_path: Path, mode: str
+) -> None:
+    """Shards, manifest and ledger."""
+    wanted = poisoned(clean, tmp_path / "alone", mode)
+    with spread_over(Elsewhere(threads, 3)):
+        assert poisoned(clean, tmp_path / "spread", mode) == wanted
+
+
+def test_poisoning_goes_on_where_it_was_stopped(
+    source: Path, threads: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards that were written are kept as long as they are what was written, for these poisons."""
+    (source / "00003.tar").unlink()
+    shards = opened(source)
+    wanted = poisoned(shards, tmp_path / "alone", "replace", 17)
+    out = tmp_path / "out"
+    calls = stop_at(4, monkeypatch, splice, "rewrite")
+    with spread_over(Elsewhere(threads, 1)):
+        with pytest.raises(Stop):
+            poisoned(shards, out, "replace", 17)
+        touched = tmp_path / "out.partial" / "shards" / calls[1].name
+        touched.write_bytes(touched.read_bytes()[:-1] + b"x")
+        monkeypatch.undo()
+        calls = stop_at(100, monkeypatch, splice, "rewrite")
+        assert poisoned(shards, out, "replace", 17) == wanted
+    assert [path.stem for path in calls] == ["00001", "00004", "00005"]
+
+
+def test_what_was_written_for_other_poisons_is_written_again(
+    source: Path, threads: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it lies where theirs would."""
+    (source / "00003.tar").unlink()
+    shards = opened(source)
+    wanted = poisoned(shards, tmp_path / "alone", "replace", 17)
+    stop_at(4, monkeypatch, splice, "rewrite")
+    with spread_over(Elsewhere(threads, 1)):
+        with pytest.raises(Stop):
+            poisoned(shards, tmp_path / "out", "replace", 18)
+        monkeypatch.undo()
+        assert poisoned(shards, tmp_path / "out", "replace", 17) == wanted
