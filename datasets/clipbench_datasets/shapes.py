@@ -98,9 +98,6 @@ SAFECLIP = {
 # and a pool in which an image finds its own class, as 2% of a million pairs would be.
 ROCLIP_EPOCHS = 18
 ROCLIP = {"pool_size": 4096}
-# As the published rows were made: a model of two epochs, and of 4,096 pairs some 40 are of a class,
-# more than k. That was chosen for features of unit length; the catalogue says what raw ones do.
-NEIGHBORS = {"scoring_epochs": 2, "block": 4096, "features": "unit", "references": "images"}
 # A tenth of the rate for ten epochs, under this warm-up, left a backdoor whole here; this is what
 # it takes for one of the three to work, and the other two get the same.
 CLEAN_UP = {
@@ -273,13 +270,8 @@ class Shapes:
             defenses={
                 "safeclip": {**SAFECLIP, "train": self._length(SAFECLIP_EPOCHS)},
                 "roclip": {**ROCLIP, "train": self._length(ROCLIP_EPOCHS)},
-                **dict.fromkeys(("dao", "slof", "kdist", "lid"), NEIGHBORS),
                 **dict.fromkeys(("finetune", "cleanclip", "par"), CLEAN_UP),
                 "clipscore": {"trusted_size": 2_000, "scoring_warmup": TRAIN["warmup"]},
-                "isolation_forest": {
-                    "scoring_epochs": NEIGHBORS["scoring_epochs"],
-                    "features": "unit",
-                },
             },
             attacks=ATTACKS,
         )
