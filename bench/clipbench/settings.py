@@ -14,7 +14,7 @@ from clipbench.specs import MOST_ITEMS, brief, coerce, field_types, underscored
 
 Settled = Literal["fp32", "tf32", "bf16"]
 Precision = Literal["auto", "fp32", "tf32", "bf16"]
-LrSchedule = Literal["cosine", "constant"]
+LrSchedule = Literal["cosine_after_warmup", "cosine", "constant"]
 CropFrom = Literal["auto", "original", "square"]
 OnError = Literal["skip", "fail"]
 
@@ -31,17 +31,19 @@ class TrainSettings:
         epochs: number of epochs.
         pairs_per_epoch: pairs in one epoch; none: all of them.
         batch_size: global batch size, over all processes.
-        lr: peak learning rate of AdamW.
+        lr: learning rate of AdamW at its peak, see `lr_schedule`.
         wd: weight decay, not applied to norms, biases and the logit scale.
         beta1: AdamW's first decay rate.
         beta2: AdamW's second decay rate.
         eps: AdamW's epsilon.
-        warmup: steps of linear warm-up.
+        warmup: steps of linear warm-up; under cosine_after_warmup as large a share of the training
+            as those steps have of one in which every epoch trains once on all of its pairs.
         grad_clip_norm: largest gradient norm; none: no clipping.
         precision: number format of the forward pass; tf32: fp32 whose products GPUs since Ampere
             round to 10 bits; auto: bf16 on GPUs that compute in it, else fp32. It is settled when a
             run is planned, and part of what the run is known by. Evaluation is in fp32.
-        lr_schedule: cosine to zero, or constant, after the warm-up; a defence may set its own.
+        lr_schedule: after the warm-up a cosine to zero, or constant; cosine: warm-up times a cosine
+            over the whole training, which never reaches the peak. A defense may set its own.
         crop_scale: smallest area share of random resized crops, in (0, 1].
         crop_scale_max: largest area share of random resized crops; above 1 an image may shrink, and
             its border is repeated around it.
@@ -77,7 +79,7 @@ class TrainSettings:
     warmup: int = 10_000
     grad_clip_norm: float | None = None
     precision: Precision = "auto"
-    lr_schedule: LrSchedule = "cosine"
+    lr_schedule: LrSchedule = "cosine_after_warmup"
     crop_scale: float = 0.08
     crop_scale_max: float = 1.0
     crop_from: CropFrom = "auto"

@@ -127,7 +127,7 @@ def train_surrogate(
         model: open_clip name of the model.
         pairs: how many pairs, at most; they are held in memory as squares of the model's size.
         epochs: passes over them.
-        lr: peak learning rate; warm-up, then cosine to zero.
+        lr: learning rate, times warm-up, times cosine to zero.
         seed: decides pairs, weights, order and crops.
 
     Raises:
@@ -163,6 +163,7 @@ def train_surrogate(
         batch_size=BATCH_SIZE,
         lr=lr,
         warmup=max(1, round(WARMUP_SHARE * steps)),
+        lr_schedule="cosine",  # another one would be other poison
         eda=0.0,
         beta2=0.98,
         eps=1e-6,

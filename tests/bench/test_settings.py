@@ -70,7 +70,7 @@ def test_settings_are_what_their_fields_say() -> None:
         ("warmup", -1, "from 0 to"),
         ("grad_clip_norm", 0.0, "greater than 0"),
         ("precision", "fp8", "'auto' | 'fp32' | 'tf32' | 'bf16'"),
-        ("lr_schedule", "linear", "'cosine' | 'constant'"),
+        ("lr_schedule", "linear", "'cosine_after_warmup' | 'cosine' | 'constant'"),
         ("crop_scale", 0.0, "in (0, 1]"),
         ("crop_scale_max", 0.9, "in [1, 10]"),
         ("flip", 1.1, "in [0, 1]"),

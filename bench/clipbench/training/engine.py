@@ -31,7 +31,7 @@ from clipbench.training.distributed import Processes
 from clipbench.training.learner import Learner
 from clipbench.training.order import EpochOrder, batches
 from clipbench.training.pairs import BatchRequest, TrainingPairs
-from clipbench.training.schedule import warmup_cosine
+from clipbench.training.schedule import cosine_after_warmup, warmup_cosine
 from clipbench.training.seen import SeenPairs
 from clipbench.training.stages import Place, SharedStages
 from clipbench.training.state import Clock, State
@@ -310,7 +310,14 @@ class Trainer:
         if self._settings.lr_schedule == "constant":
             return base * min(1.0, (before + 1) / max(1, warmup))
         progress = (place.epoch + done) / place.stage.epochs
-        return base * warmup_cosine(before, progress, warmup)
+        if self._settings.lr_schedule == "cosine":
+            return base * warmup_cosine(before, progress, warmup)
+        one_step = 1 / self._whole_steps(place.stage)
+        return base * cosine_after_warmup(progress, one_step, warmup * one_step)
+
+    def _whole_steps(self, stage: Stage) -> int:
+        """Return how many steps a stage has if every epoch trains once on all of its pairs."""
+        return stage.epochs * -(-self._epoch_size(stage) // self._batch_size(stage))
 
     def _entry(self, phase: Phase, stage: Stage, num_pairs: int) -> dict[str, Any]:
         return {

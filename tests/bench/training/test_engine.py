@@ -429,9 +429,42 @@ def rates(folder: Path, defense: Defense, **settings: Any) -> list[tuple[str, fl
     return found
 
 
-def test_the_rate_of_one_phase_warms_up_and_falls_to_zero(tmp_path: Path) -> None:
-    """Each step's rate is the cosine at its share of the training, times the warm-up."""
+def test_the_rate_of_one_phase_warms_up_to_its_peak_and_falls_to_zero(tmp_path: Path) -> None:
+    """Four of nine steps rise to the rate that was asked for, five fall from there."""
     found = [lr for _, lr in rates(tmp_path, NoDefense(), epochs=3, lr=0.01, warmup=4)]
+    fall = [0.01 * (1 + math.cos(math.pi * step / 5)) / 2 for step in range(5)]
+    assert found == pytest.approx([0.0025, 0.005, 0.0075, 0.01, *fall])
+
+
+def test_every_stage_reaches_its_own_peak(tmp_path: Path) -> None:
+    """After pre-training of 9 steps, 3 epochs on 40 trusted pairs in batches of 16: 9 steps."""
+    defense = FineTune(
+        trusted_size=40,
+        clean_up_epochs=3,
+        clean_up_lr_scale=0.1,
+        clean_up_warmup=2,
+        clean_up_batch_size=16,
+        clean_up_wd=None,
+    )
+    found = [lr for _, lr in rates(tmp_path, defense, epochs=3, lr=0.01, warmup=4)]
+    assert len(found) == 18
+    assert [max(found[:9]), max(found[9:])] == pytest.approx([0.01, 0.001])
+    assert found[9:12] == pytest.approx([0.0005, 0.001, 0.001])
+
+
+def test_phases_that_leave_pairs_out_share_one_warmup(tmp_path: Path) -> None:
+    """After half of the pairs are gone a step is a larger share, and the rate jumps nowhere."""
+    defense = RandomRemoval(drop=0.5)
+    found = [lr for _, lr in rates(tmp_path, defense, epochs=4, lr=0.01, warmup=6)]
+    assert max(found) == pytest.approx(0.01)
+    assert max(abs(b - a) for a, b in zip(found, found[1:], strict=False)) < 0.006
+    assert found[-1] < 0.002
+
+
+def test_the_rate_that_published_rows_had_stays_below_its_peak(tmp_path: Path) -> None:
+    """`lr_schedule=cosine`: the cosine at a step's share of the training, times the warm-up."""
+    schedule: Any = {"lr": 0.01, "warmup": 4, "lr_schedule": "cosine"}
+    found = [lr for _, lr in rates(tmp_path, NoDefense(), epochs=3, **schedule)]
     expected = [
         0.01 * min(1, (step + 1) / 4) * (1 + math.cos(math.pi * step / 9)) / 2 for step in range(9)
     ]

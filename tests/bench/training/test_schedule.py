@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from clipbench.training.schedule import cosine_of_steps, warmup_cosine
+from clipbench.training.schedule import cosine_after_warmup, cosine_of_steps, warmup_cosine
 
 
 def test_warmup_rises_by_equal_steps_to_one() -> None:
@@ -53,3 +53,26 @@ def test_the_schedule_by_steps_rises_again_past_its_end() -> None:
 def test_a_total_within_the_warmup_does_not_divide_by_zero() -> None:
     """A stage as long as its own warm-up gives a finite factor at every step."""
     assert all(0 <= cosine_of_steps(step, 20, 20) <= 1 for step in range(40))
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(1000, 0), (1000, 1), (1000, 300), (31, 10)])
+def test_after_the_warmup_the_rate_is_at_its_peak_and_then_falls(steps: int, warmup: int) -> None:
+    """Step for step what open_clip and the authors of SafeCLIP have; zero is next."""
+    found = [cosine_after_warmup(step / steps, 1 / steps, warmup / steps) for step in range(steps)]
+    assert found == pytest.approx([cosine_of_steps(step, steps, warmup) for step in range(steps)])
+    assert max(found) == pytest.approx(1.0)
+    assert found[-1] > cosine_after_warmup(1.0, 1 / steps, warmup / steps) == 0.0
+
+
+def test_the_product_of_warmup_and_cosine_stays_below_the_peak() -> None:
+    """By a quarter where the warm-up is a third; that is what rows of `cosine` were trained at."""
+    found = [warmup_cosine(step, step / 31_250, 10_000) for step in range(31_250)]
+    assert max(found) == pytest.approx(0.768, abs=5e-4)
+    peaks = [cosine_after_warmup(s / 31_250, 1 / 31_250, 0.32) for s in range(31_250)]
+    assert max(peaks) == pytest.approx(1.0)
+
+
+def test_a_training_within_its_warmup_only_rises() -> None:
+    """It does not reach the peak, does not jump, and does not fall."""
+    found = [cosine_after_warmup(step / 50, 1 / 50, 2.0) for step in range(50)]
+    assert found == pytest.approx([(step + 1) / 100 for step in range(50)])
