@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import resource
@@ -39,7 +40,8 @@ class TrainingRecord:
         seconds_shared: those of them in a first stage that another training went through.
         cpu_seconds: of processors, all threads of this process; other work on the machine changes
             them little.
-        peak_memory_bytes: resident memory of this process at its highest; of the GPU where used.
+        peak_memory_bytes: resident memory of this process at its highest in the training, since it
+            last went on; of the GPU where used.
         device: where it ran.
         precision: fp32, tf32 or bf16.
         processes: how many processes trained.
@@ -83,6 +85,8 @@ class TrainingRecord:
         }
 
 
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_RESET_HIGHEST = "5"  # proc(5): the peak of resident memory becomes what is resident now
 _MOST_EXPOSURES = 1 << 34  # bytes: of two billion pairs
 _RECORD = checks.fields(
     {
@@ -155,8 +159,24 @@ def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
         raise unreadable(path, error) from error
 
 
+def forget_peak_memory(device: torch.device) -> None:
+    """Have `peak_memory` tell of what comes from now on, as far as the system allows it to.
+
+    What a rehearsal or an earlier run of this process took is not this training's. macOS keeps one
+    number for the life of a process.
+    """
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with contextlib.suppress(OSError):  # no Linux, or not allowed in this container
+            _CLEAR_REFS.write_text(_RESET_HIGHEST)
+
+
 def peak_memory(device: torch.device) -> int:
-    """Return the highest memory use so far in bytes: of the GPU, or resident of this process."""
+    """Return the highest memory use in bytes since `forget_peak_memory`, or of the process.
+
+    It is memory of the GPU, or what is resident of this process.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

@@ -34,6 +34,7 @@ from clipbench.training.pairs import TrainingPairs
 from clipbench.training.record import (
     TrainingRecord,
     device_name,
+    forget_peak_memory,
     peak_memory,
     read_record,
     write_record,
@@ -77,6 +78,7 @@ def train_on(
     if record is not None:
         _drop_checkpoint(folder, processes)  # which a power cut may have brought back
         return record
+    forget_peak_memory(processes.device)
     session = _set_up(sets, config, folder, cache, processes, reporter)
     trainer = session.trainer
     state = trainer.train()

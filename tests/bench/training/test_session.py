@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from clipbench.models import model_config
 from clipbench.progress import Reporter
 from clipbench.shards.reader import ShardSet
 from clipbench.training.distributed import Processes
-from clipbench.training.record import TrainingRecord
+from clipbench.training.record import TrainingRecord, peak_memory
 from clipbench.training.session import train_on
 from clipbench.training.text import check_text_tower
 
@@ -117,6 +118,19 @@ def test_workers_and_the_cache_change_no_bit(
             kept = (folder / "cache" / "decoded").exists()
             assert kept == (crop_from == "square" and "decode_cache_gb" not in more)
         assert len(weights) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others keep one number for a process's life")
+def test_what_a_process_did_before_is_no_memory_of_its_training(
+    shards: ShardSet, tmp_path: Path
+) -> None:
+    """An estimate of the time, or a larger run, took far more than this one."""
+    file = tmp_path / "small.json"
+    file.write_text(SMALL_224 % ("", ""), encoding="utf-8")
+    torch.ones(10**9, dtype=torch.uint8)
+    before = peak_memory(torch.device("cpu"))
+    record = trained(shards, tmp_path, model=str(file), batch_size=2)
+    assert 0 < record.peak_memory_bytes < before - 5 * 10**8
 
 
 @pytest.mark.parametrize("name", ["roberta-ViT-B-32", "ViT-B-16-SigLIP"])
