@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from clipbench.descriptors import opened, register, share
 from clipbench.errors import CorruptData, MissingData
 
-_MOST = 256
+_MOST = 4_096
 _PART = 16  # several sets are open at once, and torch has files of its own
 
 
@@ -28,7 +29,11 @@ class Handle:
 
 
 class OpenFiles:
-    """Some numbered files, of which a few hundred at most are open. Pickled without its handles."""
+    """Some numbered files, of which a few thousand at most are open. Pickled without its handles.
+
+    A random order reads each shard of a large set again and again, and on a file system of a
+    cluster to open one takes longer than to read a picture.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = tuple(paths)
@@ -45,7 +50,8 @@ class OpenFiles:
         handle = self._open.get(number)
         if handle is None:
             if len(self._open) >= self._most:
-                self._open.clear()  # readers in other threads hold theirs
+                with contextlib.suppress(KeyError):  # another thread let go of all of them
+                    self._open.popitem()  # readers in other threads hold theirs
             try:
                 handle = opened(lambda: Handle(self._paths[number]))
                 self._open[number] = handle

@@ -77,6 +77,7 @@ def shared_stages(
     content["versions"] = {name: version_of(name) for name in _DECISIVE}
     content["program"] = _program()
     content["defenses"] = _code_beside(registry.load("defense", config.defense).__module__)
+    content["dataset"] = _code_beside(registry.load("dataset", config.data).__module__)  # synonyms
     # Trusted pairs may bring words that the set does not have, and with them rows of the model.
     content["vocabulary"] = hashlib.sha256(pairs.vocabulary.used.tobytes()).hexdigest()
     return SharedStages(cache / "stages", _hash(content, [shards]))
@@ -87,12 +88,13 @@ def _program() -> str:
     """Return a hash of the modules that read pairs and train on them, and all that they use."""
     package = Path(clipbench.__file__).parent
     folders = (package, *(package / name for name in ("boundary", "shards", "training")))
-    return _hash_of_files([path for folder in folders for path in folder.glob("*.py")])
+    modules = [path for folder in folders for path in folder.glob("*.py")]
+    return _hash_of_files([*modules, *package.glob("model_configs/*.json")])
 
 
 @remembered
 def _code_beside(name: str) -> str:
-    """Return a hash of the package that a module is of, or of its file if that is all there is."""
+    """Return a hash of the package that a plugin is of, or of its file if that is all there is."""
     module, package = sys.modules[name], sys.modules.get(name.partition(".")[0])
     folders = [Path(place) for place in getattr(package, "__path__", ())]
     found = [path for folder in folders for path in folder.rglob("*.py")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import pytest
 from shard_pairs import Stain, caption, picture, scene, write_members
 
 from clipbench import descriptors
+from clipbench.shards import handles
 from clipbench.shards.decoded import DecodedImages
 from clipbench.shards.encoding import encode_png
 from clipbench.shards.overlay import write_poisoned
@@ -93,3 +94,23 @@ def test_the_limit_is_raised_as_far_as_the_system_allows() -> None:
     assert after == max(before, min(hard, 1 << 16)) if hard != resource.RLIM_INFINITY else after
     descriptors.raise_limit()
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == after
+
+
+def test_a_file_too_many_closes_one_and_not_all(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In random order a read opens a file as often as the files that may be open are too few."""
+    files = handles.OpenFiles(sorted(folder.glob("*.tar")))
+    files._most = 20
+    opened = 0
+
+    def open_one(make: Callable[[], object]) -> object:
+        nonlocal opened
+        opened += 1
+        return make()
+
+    monkeypatch.setattr(handles, "opened", open_one)
+    for number in np.random.default_rng(0).integers(25, size=2_000).tolist():
+        files.read(number, 0, 1)
+    assert 0.15 < opened / 2_000 < 0.25  # five in twenty-five
+    assert len(files._open) == 20

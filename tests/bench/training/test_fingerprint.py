@@ -6,13 +6,14 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import clipbench
+import clipbench_datasets
 import clipbench_defenses
 from clipbench.config import resolve
 from clipbench.contracts import Stage
@@ -48,6 +49,16 @@ def test_the_attack_is_no_part_of_it() -> None:
     attacked = resolve(defense="clip", attack="badnets", poisons=4)
     sets: list[Any] = [Known("set")]
     assert fingerprint_of(clean, sets) == fingerprint_of(attacked, sets)
+
+
+def test_another_number_format_is_another_training() -> None:
+    """So a checkpoint in fp32 is refused by a training in bf16, and a record is not taken."""
+    sets: list[Any] = [Known("set")]
+    found = {
+        fingerprint_of(resolve(data="shapes:size=200", train={"precision": precision}), sets)
+        for precision in ("fp32", "tf32", "bf16")
+    }
+    assert len(found) == 3
 
 
 # --------------------------------------------------------------------------- shared stages
@@ -103,7 +114,9 @@ def test_a_stage_is_of_how_libraries_are_told_to_compute(
     assert key(tmp_path) != here
 
 
-@pytest.mark.parametrize("name", ["shards/decoded.py", "rng.py", "training/losses.py"])
+@pytest.mark.parametrize(
+    "name", ["shards/decoded.py", "rng.py", "training/losses.py", "model_configs/MODEL"]
+)
 def test_a_stage_is_of_the_code_that_makes_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,8 +126,8 @@ def test_a_stage_is_of_the_code_that_makes_it(
     shutil.copytree(Path(clipbench.__file__).parent, copy, ignore=IGNORED)
     monkeypatch.setattr(clipbench, "__file__", str(copy / "__init__.py"))
     assert key(tmp_path) == here
-    with (copy / name).open("a") as file:
-        file.write("# other")
+    file = next(copy.glob("model_configs/*.json")) if name.endswith("MODEL") else copy / name
+    file.write_bytes(file.read_bytes() + b"\n")
     assert key(tmp_path) != here
 
 
@@ -142,17 +155,20 @@ def test_a_defense_of_another_author_shares_nothing_with_the_bench(tmp_path: Pat
     assert key(tmp_path, str(other)) != own
 
 
-def test_a_change_of_what_defenses_share_is_a_change_of_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [(clipbench_defenses, "_plain.py"), (clipbench_datasets, "_shapes_captions.py")],
+)
+def test_a_stage_is_of_all_code_beside_its_plugins(
+    package: ModuleType, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`_plain.py` says what the shared stage is, though no defense is named after it."""
+    """No plugin is named after `_plain.py`, which is the shared stage, nor after the synonyms."""
     here = key(tmp_path)
-    (package,) = clipbench_defenses.__path__
-    copy = tmp_path / "clipbench_defenses"
-    shutil.copytree(package, copy)
-    monkeypatch.setattr(clipbench_defenses, "__path__", [str(copy)])
+    copy = tmp_path / package.__name__
+    shutil.copytree(package.__path__[0], copy)
+    monkeypatch.setattr(package, "__path__", [str(copy)])
     assert key(tmp_path) == here
-    with (copy / "_plain.py").open("a") as file:
+    with (copy / name).open("a") as file:
         file.write("# other")
     assert key(tmp_path) != here
 
