@@ -46,7 +46,7 @@ def trainer(folder: Path, name: str, device: torch.device, **settings: Any) -> T
     small = {key: value for key, value in SMALL.items() if key in fields}
     defense = registry.build("defense", {"name": name, **small})
     where = Processes(device=device)
-    chosen = {"count": 40, "batch_size": 20, "epochs": 3, **settings}
+    chosen = {"count": 20, "batch_size": 20, "epochs": 3, **settings}
     return tiny_trainer(folder, defense, processes=where, **chosen)
 
 

@@ -1,0 +1,39 @@
+"""`make gpu` from its first part to its last, on the CPU and with little of everything."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+from clipbench.leaderboard.store import load_results
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "gpu"
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What a rehearsal leaves; all of it passed."""
+    options = ["--device", "cpu", "--small", "--out", str(tmp_path), "--open-clip-python", ""]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *options])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert end.value.code == 0
+    return tmp_path
+
+
+def test_a_rehearsal_does_all_parts_in_their_order(found: Path) -> None:
+    """Correctness, speed and science, each with what it is there to tell, and rows of the bench."""
+    parts = json.loads((found / "findings.json").read_text())["parts"]
+    assert list(parts) == ["correctness", "speed", "science"]
+    checks = parts["correctness"]
+    assert all(check["passed"] for check in checks.values())
+    assert checks["safeclip, fp32"]["steps"] == 6
+    assert {"safeclip, bf16", "evaluation", "safeclip, twice", "safeclip, resumed"} <= set(checks)
+    embedded = parts["speed"]["embedded tower, safeclip, batch 64"]
+    assert embedded["risky"]["pairs_per_second"] > 0
+    assert 0 < embedded["risky"]["share_of_peak"] < 1.5
+    assert [run["attack_success"]["n"] for run in parts["science"].values()] == [4, 4]
+    rows = load_results([found / "rows"])
+    assert {row["defense"]["name"] for row in rows} == {"none", "safeclip"}
