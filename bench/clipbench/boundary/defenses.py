@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clipbench.arithmetic import computing
 from clipbench.boundary.faults import Call, kind_of
 from clipbench.contracts import (
     Defense,
@@ -99,7 +100,7 @@ class CheckedRun:
             BrokenContract: one is no phase, or says what no phase can.
         """
         call = self._call("phases", f"epoch {epoch + 1}")
-        with call:
+        with call, computing("fp32"):  # what is decided on a GPU, too
             given: Any = self._run.phases(epoch, pairs)
             listed = list(given) if hasattr(given, "__iter__") else None
         if listed is None:

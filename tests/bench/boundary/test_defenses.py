@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 import torch
 from mistaken import FACTS, line_of, with_mistake
 
+from clipbench.arithmetic import computing
 from clipbench.boundary import defenses
-from clipbench.contracts import Features, Phase, StatelessRun
+from clipbench.contracts import EpochPairs, Features, Phase, StatelessRun, TrainingFacts
 from clipbench.errors import BrokenContract, PluginFault
 from clipbench.imaginary import ImaginaryPairs
 
@@ -53,6 +55,24 @@ def test_phases_that_are_none_are_told_with_file_line_and_epoch(
     with pytest.raises(PluginFault, match=words) as told:
         phases_of(defense, epoch=1)
     assert re.search(r"mine\.py:\d+, phases of defense mine, epoch 2: ", str(told.value))
+
+
+def test_what_a_defense_decides_is_computed_in_fp32() -> None:
+    """Whatever the steps are computed in, and whatever torch is set to."""
+    seen: list[tuple[bool, bool]] = []
+
+    class Deciding(StatelessRun):
+        def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002
+            seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+            yield Phase("all", lambda given: given.logit_scale)
+
+    class Defense:
+        def start(self, facts: TrainingFacts) -> StatelessRun:  # noqa: ARG002
+            return Deciding()
+
+    with computing("tf32"):
+        phases_of(Defense())
+    assert seen == [(False, False)]
 
 
 def test_an_error_of_the_plugin_names_the_line_it_came_from(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from shard_pairs import HEIGHT, WIDTH, MakePairs, Stain, picture, scene
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData
 from clipbench.shards.decoded import DecodedImages, fit
+from clipbench.shards.encoding import encode_png
 from clipbench.shards.overlay import write_poisoned
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.writer import Sample, write_set
@@ -200,3 +201,30 @@ def test_decoded_images_are_a_file_of_numpy(clean: ShardSet, tmp_path: Path) -> 
     images = DecodedImages.open(clean, 8, tmp_path / "cache", workers=0)
     file = tmp_path / "cache" / f"{clean.hashes()[0]}-8.npy"
     np.testing.assert_array_equal(np.load(file), images.gather(np.arange(10)))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_shard_that_changed_in_place_is_no_longer_what_it_was(tmp_path: Path, own: bool) -> None:
+    """Neither its old squares nor its old hash are taken; beside a manifest it is refused."""
+    make = MakePairs()
+    shards = write_set(tmp_path / "set", 4, make, name="x", source={}, workers=0)
+    if not own:
+        (tmp_path / "set" / "manifest.json").unlink()  # another program's
+        shards = ShardSet.open(tmp_path / "set")
+    before = shards.content_sha256()
+    DecodedImages.open(shards, 8, tmp_path / "decoded", workers=0)
+    path, row = shards.shards[0].path, shards.index[2]
+    other = encode_png(picture(99)).ljust(int(row["image_size"]), b"\0")
+    content = bytearray(path.read_bytes())
+    place = slice(int(row["image_offset"]), int(row["image_offset"]) + int(row["image_size"]))
+    content[place] = other[: place.stop - place.start]
+    path.write_bytes(content)  # of the same size, with another time
+    found = ShardSet.open(tmp_path / "set")
+    if own:
+        with pytest.raises(CorruptData, match=r"00000.tar is not the one that .* lists"):
+            DecodedImages.open(found, 8, tmp_path / "decoded", workers=0)
+        return
+    assert found.content_sha256() != before
+    squares = DecodedImages.open(found, 8, tmp_path / "decoded", workers=0)
+    np.testing.assert_array_equal(squares[2], fit(found.image(2), 8))
+    np.testing.assert_array_equal(squares[2], fit(picture(99), 8))
