@@ -20,7 +20,7 @@ from tiny_runs import DATA, Place, command, numbers
 from clipbench.errors import BadSetting
 from clipbench.progress import Reporter
 from clipbench.sweep.grid import Grid, read_grid
-from clipbench.sweep.slurm import slurm_executor
+from clipbench.sweep.jobs import slurm_executor
 from clipbench.sweep.sweep import plan_sweep, sweep
 from clipbench.sweep.workers import Event
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from clipbench import registry
+from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_place, reporter_for
 from clipbench.durable import clear_leftovers, make_folder, publish, unfinished
@@ -108,6 +109,65 @@ def write(
                 )
             _publish(folder, out.resolve())  # "." has no name to which anything could be added
     print_place(made if out is None else out)
+
+
+@command.command("index", cls=options.Command)
+@click.argument("spec", metavar="DATASET")
+@options.option(
+    "--model",
+    envvar=None,
+    metavar="NAME",
+    show_default="none",
+    help="Make the table of captions that trainings of this model read, too.",
+)
+@options.on_error_option
+@executors.shards_options
+@options.cache_option
+@options.json_option
+@options.quiet_option
+def index(
+    *,
+    spec: str,
+    model: str | None,
+    on_error: str,
+    executor: str,
+    slurm_settings: tuple[str, ...],
+    tasks: int,
+    cache: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Read shards once: index, hashes, which pairs can be used, and captions.
+
+    Whatever works with the shards later finds that made, and would make it itself. It is kept shard
+    by shard, and the same command goes on where it was stopped; --executor deals shards out to
+    other machines. DATASET is a source of training pairs, e.g. the folder of the shards.
+    """
+    policy = options.on_error_of(on_error)
+    executors.check_spread(executor)
+    source = registry.build("dataset", spec)
+    if not hasattr(source, "prepare"):
+        name = registry.short_name(registry.parse("dataset", spec).name)
+        raise BadSetting(f"The data set {name!r} has no training pairs.")
+    from clipbench.pipeline.indexing import index_source  # noqa: PLC0415 - heavy
+
+    with (
+        reporter_for(quiet) as reporter,
+        executors.spread(executor, slurm_settings, tasks, cache),
+    ):
+        usable = index_source(
+            source, cache, model=model, on_error=policy, progress=reporter.progress
+        )
+        pairs, shards = len(usable.shards), len(usable.shards.shards)
+        reporter.note(f"{counted(pairs, 'pair')} in {counted(shards, 'shard')}")
+        if usable.left_out:
+            reporter.note(usable.summary())
+    content = usable.shards.content_sha256()
+    if as_json:
+        told = {"pairs": pairs, "shards": shards, "left_out": dict(usable.left_out)}
+        print_json({**told, "content_sha256": content})
+    else:
+        print_place(content)
 
 
 def _publish(folder: Path, out: Path) -> None:

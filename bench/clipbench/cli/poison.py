@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from clipbench import preflight
+from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
 from clipbench.named_files import check_picture
@@ -37,6 +38,7 @@ from clipbench.named_files import check_picture
     help="Write pictures of some poisoned pairs before and after, and of what is tested.",
 )
 @options.on_error_option
+@executors.shards_options
 @options.cache_option
 @options.recipe_option
 @options.config_option
@@ -49,6 +51,9 @@ def command(
     /,
     folder: Path | None,
     show: Path | None,
+    executor: str,
+    slurm_settings: tuple[str, ...],
+    tasks: int,
     as_json: bool,
     quiet: bool,
     **_: Any,
@@ -59,6 +64,7 @@ def command(
     """
     if show is not None:
         check_picture(show)
+    executors.check_spread(executor)
     request = options.request_of(ctx)
     preflight.check(request, outputs=[] if folder is None else [folder])
     config = request.config()
@@ -68,7 +74,8 @@ def command(
         # "." has no name to which anything could be added.
         out = None if folder is None else folder.resolve()
         warn_of_secrets([config], reporter)
-        made = poison(config, cache=request.cache, out=out, reporter=reporter)
+        with executors.spread(executor, slurm_settings, tasks, request.cache):
+            made = poison(config, cache=request.cache, out=out, reporter=reporter)
         if show is not None:
             from clipbench.pipeline.poison import show_poison  # noqa: PLC0415 - heavy
 

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import click
 
+from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import show
 from clipbench.cli._output import print_json, reporter_for, warn_of_secrets
 from clipbench.cli._plans import tell_lines
 from clipbench.errors import ClipbenchError
+from clipbench.executors import chosen
 
 
 @click.command("sweep", cls=options.Command)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @options.jobs_option
 @options.threads_option
-@options.option(
-    "--executor",
-    type=click.Choice(["local", "slurm"]),
-    default="local",
-    help="Processes of this machine, or jobs of a Slurm cluster (through submitit).",
-)
-@options.option(
-    "--slurm",
-    "slurm_settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    show_default="none",
-    help="With --executor slurm: a setting of sbatch, e.g. partition=gpu. Repeatable.",
-)
+@executors.executor_option
+@executors.slurm_option
 @options.out_option
 @options.cache_option
 @options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
@@ -63,14 +54,14 @@ def command(
     from clipbench.sweep.grid import read_grid  # noqa: PLC0415
     from clipbench.sweep.status import Status, label  # noqa: PLC0415
 
-    slurm = executor == "slurm"
-    options.refuse_unused("--executor slurm", "slurm_settings", unless=slurm)
+    executors.check(executor)
+    is_local = executor == chosen.LOCAL
     wanted = "--executor local; of Slurm ask for --slurm array_parallelism=N"
-    options.refuse_unused(wanted, "jobs", unless=not slurm)
+    options.refuse_unused(wanted, "jobs", unless=is_local)
     options.allow_commands(allowed)
     grid = read_grid(file, *options.given(ctx, ("out", "cache", "threads")), allowed=allowed)
-    if slurm:
-        from clipbench.sweep.slurm import require_precision  # noqa: PLC0415 - not needed otherwise
+    if not is_local:
+        from clipbench.sweep.jobs import require_precision  # noqa: PLC0415 - not needed otherwise
 
         require_precision(grid.configs)
     if dry_run and as_json:
@@ -88,25 +79,32 @@ def command(
         warn_of_secrets(grid.configs, reporter)
         grid = identified(grid, reporter, prepare=not dry_run)
     at_once = jobs or 1
-    if executor == "slurm":
-        from clipbench.sweep.slurm import slurm_executor  # noqa: PLC0415 - heavy
-
-        settings = options.assignments(slurm_settings, "--slurm")
-        do = slurm_executor(grid.cache, grid.out, settings=settings, threads=grid.threads)
-    else:
+    opened = contextlib.ExitStack()
+    if is_local:
         place = placing(jobs, grid.threads, [config.train.device for config in grid.configs])
         do, at_once = local_executor(grid, place), place.jobs
-    with reporter_for(quiet) as reporter:
-        plan = plan_sweep(grid, reporter, timed=estimate and (dry_run or not quiet))
-        tell_lines(plan.lines(at_once), reporter, dry=dry_run)
-    if dry_run:
-        return
-    configs = {config.id: config for config in grid.configs}
-    status = Status(configs, len(plan.configs), quiet=quiet)
-    try:
-        results = sweep(grid, plan, do, status.tell)
-    finally:
-        status.close()
+    else:
+        from clipbench.sweep.jobs import by_jobs, slurm_folder  # noqa: PLC0415 - heavy
+
+        named = chosen.opened(
+            executor,
+            slurm_folder(grid.out),
+            settings=options.assignments(slurm_settings, "--slurm"),
+            processors=grid.threads or 1,
+        )
+        do = by_jobs(opened.enter_context(named), grid.cache, grid.out, grid.threads)
+    with opened:
+        with reporter_for(quiet) as reporter:
+            plan = plan_sweep(grid, reporter, timed=estimate and (dry_run or not quiet))
+            tell_lines(plan.lines(at_once), reporter, dry=dry_run)
+        if dry_run:
+            return
+        configs = {config.id: config for config in grid.configs}
+        status = Status(configs, len(plan.configs), quiet=quiet)
+        try:
+            results = sweep(grid, plan, do, status.tell)
+        finally:
+            status.close()
     if as_json:
         print_json(results)
     elif results:

@@ -17,7 +17,7 @@ from clipbench.cli._errors import report
 from clipbench.pipeline.execute import execute
 from clipbench.progress import Reporter
 from clipbench.stopping import Stopped, listening
-from clipbench.sweep.slurm import GroupJob
+from clipbench.sweep.jobs import GroupJob
 from clipbench.training import engine
 
 

@@ -1,0 +1,93 @@
+"""Options that say where work on shards, or runs, is done, and what they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.executors import chosen
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+executor_option = options.option(
+    "--executor",
+    default=chosen.LOCAL,
+    metavar="local|slurm|dask:ADDRESS|MODULE:FUNCTION",
+    help="Processes of this machine, jobs of a Slurm cluster (through submitit), workers of a Dask"
+    " cluster, or a concurrent.futures.Executor of your own.",
+)
+slurm_option = options.option(
+    "--slurm",
+    "slurm_settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    show_default="none",
+    help="With --executor slurm: a setting of sbatch, e.g. partition=gpu. Repeatable.",
+)
+_tasks_option = options.option(
+    "--tasks",
+    type=click.IntRange(min=1),
+    default=8,
+    metavar="N",
+    help="With another --executor than local: tasks that the shards are dealt out to, e.g. jobs.",
+)
+
+
+def check(executor: str) -> None:
+    """Refuse options of an executor that is not the one named, and what names none.
+
+    Raises:
+        BadSetting: saying which, and what it needs.
+    """
+    chosen.check(executor)
+    slurm = executor == chosen.SLURM
+    options.refuse_unused("--executor slurm", "slurm_settings", unless=slurm)
+
+
+def shards_options(command: F) -> F:
+    """Add the options that say where work on shards is done."""
+    return options.stack(executor_option, slurm_option, _tasks_option)(command)
+
+
+@contextmanager
+def spread(
+    executor: str, slurm_settings: tuple[str, ...], tasks: int, cache: Path
+) -> Iterator[None]:
+    """Have work on shards done where these options say, for as long as this lasts.
+
+    Args:
+        executor: as `executor_option` takes it.
+        slurm_settings: as `slurm_option` does.
+        tasks: that shards are dealt out to.
+        cache: folder that all machines see; job scripts and logs go to ``slurm/`` in it.
+
+    Raises:
+        BadSetting: the executor can't be used here.
+    """
+    check_spread(executor)
+    if executor == chosen.LOCAL:
+        yield
+        return
+    settings = options.assignments(slurm_settings, "--slurm")
+    from clipbench.shards.pool import Elsewhere, spread_over  # noqa: PLC0415 - heavy
+
+    with (
+        chosen.opened(executor, cache / "slurm", settings=settings) as opened,
+        spread_over(Elsewhere(opened, tasks)),
+    ):
+        yield
+
+
+def check_spread(executor: str) -> None:
+    """Refuse what `check` does, and tasks that nobody would be given.
+
+    Raises:
+        BadSetting: saying which.
+    """
+    check(executor)
+    options.refuse_unused("another --executor than local", "tasks", unless=executor != chosen.LOCAL)

@@ -1,0 +1,53 @@
+"""What is read of shards once, ahead of all work with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clipbench.boundary import datasets
+from clipbench.contracts import Progress, TrainingSource, no_progress
+from clipbench.models import create_model, model_config
+from clipbench.settings import OnError
+from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
+
+
+def index_source(
+    source: TrainingSource,
+    cache: Path,
+    *,
+    model: str | None = None,
+    on_error: OnError = "fail",
+    progress: Progress = no_progress,
+) -> UsablePairs:
+    """Make index and hashes of a source's shards, screen them, and read captions for a model.
+
+    Args:
+        source: of training pairs.
+        cache: where what is made is kept, as trainings look for it.
+        model: whose captions' table is made; None: none.
+        on_error: whether pairs that can't be used are left out, or an error.
+        progress: told about each.
+
+    Raises:
+        UnknownName, BadSetting: there is no such model, or it can't be trained here.
+        MissingData, CorruptData: see `open_usable`.
+    """
+    tokenizer = None if model is None else create_model(model, 0)[1]
+    usable = open_usable(
+        datasets.prepare(source, cache, progress),
+        cache,
+        caption_field=caption_field_of(source),
+        on_error=on_error,
+        progress=progress,
+    )
+    usable.shards.hashes(progress)
+    if model is not None and tokenizer is not None:
+        from clipbench.training.text import check_text_tower  # noqa: PLC0415 - heavy
+        from clipbench.training.word_files import stored_words  # noqa: PLC0415
+
+        config = model_config(model)
+        check_text_tower(model, config)
+        length = config["text_cfg"].get("context_length", 77)
+        where = (cache / "captions", progress)
+        stored_words(usable.shards, tokenizer, datasets.synonyms(source), length, *where)
+    return usable
