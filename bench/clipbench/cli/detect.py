@@ -108,11 +108,20 @@ def command(
         print_json([config.to_json() for config in configs])
         return
     use_threads(request.threads)
-    from clipbench.pipeline.detect import detect, plan_detection  # noqa: PLC0415 - heavy
+    from clipbench.pipeline.detect import (  # noqa: PLC0415 - heavy
+        detect,
+        follow_detection,
+        plan_detection,
+    )
+    from clipbench.training.distributed import joined  # noqa: PLC0415 - heavy
 
     cache = request.cache
-    with reporter_for(quiet) as reporter:
+    with reporter_for(quiet) as reporter, joined(configs[0].train.device) as processes:
         warn_of_secrets(configs, reporter)
+        if not processes.is_first:
+            if not dry_run:
+                follow_detection(configs, shards, cache=cache, reporter=reporter)
+            return
         plan = plan_detection(configs, cache=cache, reporter=reporter, shards=shards, ledger=ledger)
         tell_recipe(request.recipe, configs, reporter, dry=dry_run)
         tell_lines(plan.lines(), reporter, dry=dry_run)

@@ -10,7 +10,13 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._errors import FAILED
-from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.cli._output import (
+    columns,
+    is_first_process,
+    print_json,
+    print_result,
+    reporter_for,
+)
 from clipbench.cli._plans import tell_plans
 from clipbench.errors import BadSetting, MissingData
 from clipbench.threads import processors, use_threads
@@ -92,6 +98,7 @@ def command(
     from clipbench.naming import registered_only  # noqa: PLC0415
     from clipbench.provenance.configuration import resolved  # noqa: PLC0415
     from clipbench.provenance.reproduction import causes, compare  # noqa: PLC0415
+    from clipbench.training.distributed import joined  # noqa: PLC0415 - heavy
 
     old = _recorded(result, folder)
     typed = _typed(data, places, allowed)
@@ -99,10 +106,13 @@ def command(
     _check(config, old, out)
     use_threads(threads or _recorded_threads(old))
     # Where things lie is what was typed, or what this user's run left: the result says none of it.
-    with reporter_for(quiet) as reporter, registered_only(allowed, places=True):
+    device, named = config.train.device, registered_only(allowed, places=True)
+    with reporter_for(quiet) as reporter, named, joined(device) as processes:
         known = {} if folder is not None else _known_places(Path(result))
         config = _placed(config, typed, known, cache or out / "cache", reporter)
         new = _made_anew(config, cache or out / "cache", out, reporter)
+    if not processes.is_first:
+        return
     rows = compare(old, new)
     passed = all(row.passed for row in rows)
     apart = causes(old, new)
@@ -214,6 +224,7 @@ def _made_anew(config: RunConfig, cache: Path, out: Path, reporter: Reporter) ->
     from clipbench.pipeline.plan import plan  # noqa: PLC0415 - heavy
 
     configs = [config] if config.is_clean else [config.without_attack(), config]
-    plans = [plan(each, out, cache=cache, progress=reporter.progress) for each in configs]
+    planned = configs if is_first_process() else ()
+    plans = [plan(each, out, cache=cache, progress=reporter.progress) for each in planned]
     tell_plans(plans, reporter, cache, dry=False, timed=not reporter.quiet)
     return [execute(each, cache=cache, out=out, reporter=reporter) for each in configs][-1]

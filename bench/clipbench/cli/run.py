@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +19,11 @@ from clipbench.cli._output import (
 )
 from clipbench.cli._plans import tell_plans, tell_recipe
 from clipbench.threads import use_threads
+
+if TYPE_CHECKING:
+    from clipbench.config import RunConfig
+    from clipbench.progress import Reporter
+    from clipbench.request import Request
 
 
 @click.command("run", cls=options.Command)
@@ -75,21 +81,18 @@ def command(
         print_json([config.to_json() for config in configs])
         return
     use_threads(request.threads)
-    from clipbench.pipeline.plan import plan  # noqa: PLC0415 - heavy
+    from clipbench.training.distributed import joined  # noqa: PLC0415 - heavy
 
-    cache, out = request.cache, request.out
-    with reporter_for(quiet) as reporter:
+    with reporter_for(quiet) as reporter, joined(configs[0].train.device) as processes:
         warn_of_secrets(configs, reporter)
-        planned = configs if is_first_process() else ()  # controls are among them
-        plans = [plan(c, out, cache=cache, progress=reporter.progress) for c in planned]
-        timed = estimate and (dry_run or not quiet)
-        tell_recipe(request.recipe, configs, reporter, dry=dry_run)
-        tell_plans(plans, reporter, cache, dry=dry_run, timed=timed)
+        if processes.is_first:
+            timed = estimate and (dry_run or not quiet)
+            _tell(request, configs, reporter, dry=dry_run, timed=timed)
         if dry_run:
             return
         from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
 
-        results = []
+        cache, out, results = request.cache, request.out, []
         for number, config in enumerate(configs, start=1):
             if len(configs) > 1:
                 name = f"{config.attack_name} / {config.defense_name} / seed {config.seed}"
@@ -99,3 +102,15 @@ def command(
         print_json(results)
     elif is_first_process():
         show(results, out, reporter)
+
+
+def _tell(
+    request: Request, configs: Sequence[RunConfig], reporter: Reporter, *, dry: bool, timed: bool
+) -> None:
+    """Print what runs, controls among them, will do, and how long they take."""
+    from clipbench.pipeline.plan import plan  # noqa: PLC0415 - heavy
+
+    cache = request.cache
+    plans = [plan(c, request.out, cache=cache, progress=reporter.progress) for c in configs]
+    tell_recipe(request.recipe, configs, reporter, dry=dry)
+    tell_plans(plans, reporter, cache, dry=dry, timed=timed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,6 +18,10 @@ from clipbench.cli._output import (
 )
 from clipbench.cli._plans import tell_lines, tell_recipe, tell_times
 from clipbench.threads import use_threads
+
+if TYPE_CHECKING:
+    from clipbench.progress import Reporter
+    from clipbench.request import Request
 
 
 @click.command("train", cls=options.Command)
@@ -70,23 +74,37 @@ def command(
         print_json([config.to_json()])
         return
     use_threads(request.threads)
-    from clipbench.pipeline.train import plan_training, train  # noqa: PLC0415 - heavy
+    from clipbench.training.distributed import joined  # noqa: PLC0415 - heavy
 
-    cache = request.cache
-    with reporter_for(quiet) as reporter:
+    with reporter_for(quiet) as reporter, joined(config.train.device) as processes:
         warn_of_secrets([config], reporter)
-        plan = plan_training(config, shards, request.out, cache=cache, reporter=reporter)
-        tell_recipe(request.recipe, [config], reporter, dry=dry_run)
-        tell_lines(plan.lines(), reporter, dry=dry_run)
-        if estimate and (dry_run or not quiet):
-            estimates = [] if plan.done else [("", partial(plan.estimate, cache))]
-            tell_times(estimates, reporter, dry=dry_run)
-        else:
-            plan.check()
-        if dry_run:
-            return
-        weights = train(plan, cache=cache, reporter=reporter)
+        if processes.is_first:
+            timed = estimate and (dry_run or not quiet)
+            weights = _trained(request, shards, reporter, dry=dry_run, timed=timed)
+        elif not dry_run:
+            from clipbench.pipeline.train import follow_training  # noqa: PLC0415 - heavy
+
+            out, cache = request.out, request.cache
+            weights = follow_training(config, shards, out, cache=cache, reporter=reporter)
+    if dry_run:
+        return
     if as_json:
         print_json({"checkpoint": str(weights)})
     else:
         print_place(weights)
+
+
+def _trained(request: Request, shards: Path, reporter: Reporter, *, dry: bool, timed: bool) -> Path:
+    """Tell what will be done, and do it; of a dry run nothing. Return the weights."""
+    from clipbench.pipeline.train import plan_training, train  # noqa: PLC0415 - heavy
+
+    config, cache = request.config(), request.cache
+    plan = plan_training(config, shards, request.out, cache=cache, reporter=reporter)
+    tell_recipe(request.recipe, [config], reporter, dry=dry)
+    tell_lines(plan.lines(), reporter, dry=dry)
+    if timed:
+        estimates = [] if plan.done else [("", partial(plan.estimate, cache))]
+        tell_times(estimates, reporter, dry=dry)
+    else:
+        plan.check()
+    return request.out if dry else train(plan, cache=cache, reporter=reporter)

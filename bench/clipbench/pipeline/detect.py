@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ from clipbench.shards.hashes import content_of
 from clipbench.shards.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.usable import caption_field_of, open_usable
-from clipbench.training.distributed import join_processes
+from clipbench.training.caches import at_cache
+from clipbench.training.distributed import Processes, join_processes
 from clipbench.training.opened import check_contrast
 from clipbench.training.session import score_on, scores_nothing
 from clipbench.training.text import check_text_tower
@@ -189,23 +190,20 @@ def detect(
         shown: pairs on the page, for each method.
     """
     configs, pairs, poisoned = plan.configs, plan.pairs, plan.poisoned
-    processes = join_processes(configs[0].train.device)
-    if processes.is_first:
-        known = content_of(plan.where, cache / "index", reporter.progress)
-        for config in configs:
-            identify(config, cache, reporter.progress, pairs=known, fresh=True)
+    processes = at_cache(join_processes(configs[0].train.device), cache, reporter)
+    known = content_of(plan.where, cache / "index", reporter.progress)
+    for config in configs:
+        identify(config, cache, reporter.progress, pairs=known, fresh=True)
+    processes.told([config.contents for config in configs])
     scores: dict[str, npt.NDArray[np.float32]] = {}
     for config in configs:
         reporter.note(f"scoring {counted(len(pairs), 'pair')} by {config.defense_name}")
         name = hashlib.sha256(f"{config.sha256()} {pairs.content_sha256()}".encode()).hexdigest()
-        folder = cache / "scored" / name[:16]
-        with held(folder, processes, reporter):
-            found = score_on(plan.where, config, folder, cache, processes, reporter)
+        found = _scored(plan.where, config, name[:16], cache, processes, reporter)
         scores[_label(config, scores)] = found
+    processes.part()
     metrics = {} if poisoned is None else _metrics(scores, poisoned, drop)
     table, page = out / "scores.parquet", out / "suspicious.html"
-    if not processes.is_first:
-        return Detected(table, page, metrics)
     make_folder(out)
     with atomic_file(table) as file:
         table_of(pairs, scores).to_parquet(file, index=False)
@@ -221,6 +219,40 @@ def detect(
     }
     write_json(out / "detection.json", content)
     return Detected(table, page, metrics)
+
+
+def follow_detection(
+    configs: Sequence[RunConfig], shards: Path | None, *, cache: Path, reporter: Reporter
+) -> None:
+    """Do what `detect` does, in a process that is not the first: that one plans, and writes.
+
+    Args:
+        configs: a clean run for each method.
+        shards: the pairs; None: those of the runs' data set.
+        cache: for decoded images, indexes, and trainings that were stopped.
+        reporter: told about progress.
+    """
+    processes = at_cache(join_processes(configs[0].train.device), cache, reporter)
+    contents = processes.told()
+    source: TrainingSource = registry.build("dataset", configs[0].data)
+    where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards
+    for config, known in zip(configs, contents, strict=True):
+        _scored(where, replace(config, contents=known), "", cache, processes, reporter)
+    processes.part()
+
+
+def _scored(
+    where: str | Path,
+    config: RunConfig,
+    name: str,
+    cache: Path,
+    processes: Processes,
+    reporter: Reporter,
+) -> npt.NDArray[np.float32]:
+    """Return a method's scores; the first process names the folder of the training."""
+    folder = cache / "scored" / processes.told(name)
+    with held(folder, processes, reporter):
+        return score_on(where, config, folder, cache, processes, reporter)
 
 
 def _label(config: RunConfig, taken: Scores) -> str:

@@ -16,7 +16,7 @@ from clipbench.evaluation import plugins
 from clipbench.leaderboard.result import read_result, write_result
 from clipbench.pipeline.evaluate import evaluate_run
 from clipbench.pipeline.folders import folder_of, has_result
-from clipbench.pipeline.hold import agreed, agreed_text, held
+from clipbench.pipeline.hold import held
 from clipbench.pipeline.identity import identify, located, named, unsealed, write_sealed
 from clipbench.pipeline.parts import Parts, Prepared, with_crafted
 from clipbench.pipeline.poison import tell_left_out, training_set
@@ -24,6 +24,7 @@ from clipbench.pipeline.record import RESULT, result_of
 from clipbench.progress import Reporter
 from clipbench.shards.ledger import read_ledger
 from clipbench.shards.usable import NAME as LEFT_OUT
+from clipbench.training.caches import at_cache
 from clipbench.training.distributed import Processes, join_processes
 from clipbench.training.session import train_on
 
@@ -31,7 +32,9 @@ from clipbench.training.session import train_on
 def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) -> dict[str, Any]:
     """Do a run to its end and return its result; what is done already is taken from `out`.
 
-    Where the clean control of an attacked run is done, its model gives the control metrics.
+    Where the clean control of an attacked run is done, its model gives the control metrics. Of
+    several processes the first alone evaluates; the others get an empty result as soon as the
+    training is over.
 
     Args:
         config: the run.
@@ -39,7 +42,7 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
         out: folder of the runs.
         reporter: told about progress.
     """
-    processes = join_processes(config.train.device)
+    processes = at_cache(join_processes(config.train.device), cache, reporter)
     config, folder = _known(config, cache, out, processes, reporter)
     if _is_done(folder, processes):
         reporter.note(f"run {config.id} is done already: {folder / RESULT}")
@@ -48,9 +51,13 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
         with held(folder, processes, reporter):
             if not _is_done(folder, processes):  # by whoever held the folder before
                 _do(config, parts, folder, cache, processes, reporter)
-    _add_missing_metrics(config, folder, processes, reporter)
+    processes.part()
+    if not processes.is_first:
+        return {}
+    alone = Processes(device=processes.device)
+    _add_missing_metrics(config, folder, alone, reporter)
     if not config.is_clean:
-        _add_control(config, folder, out, processes, reporter)
+        _add_control(config, folder, out, alone, reporter)
     return read_result(folder / RESULT)
 
 
@@ -58,28 +65,31 @@ def _known(
     config: RunConfig, cache: Path, out: Path, processes: Processes, reporter: Reporter
 ) -> tuple[RunConfig, Path]:
     """Return a run known by what its data hold, and its folder; the first process decides both."""
-    told = ""
+    told = {}
     if processes.is_first:
         config = identify(config, cache, reporter.progress)
-        told = json.dumps({"contents": config.contents, "folder": folder_of(config, out).name})
-    agreed_on = json.loads(agreed_text(processes, told))
+        told = {"contents": config.contents, "folder": folder_of(config, out).name}
+    agreed_on = processes.told(told)
     return replace(config, contents=agreed_on["contents"]), out / agreed_on["folder"]
 
 
 def _is_done(folder: Path, processes: Processes) -> bool:
-    return agreed(processes, processes.is_first and has_result(folder, clear=True))
+    done: bool = processes.told(processes.is_first and has_result(folder, clear=True))
+    return done
 
 
 def _prepared(config: RunConfig, cache: Path, processes: Processes, reporter: Reporter) -> Prepared:
     """Make the pairs of a run, poisoned where it has an attack, and return its parts."""
-    if processes.is_first:  # the others find everything made and screened
+
+    def make() -> Prepared:
         parts = Parts.of(config).prepared(config, cache, reporter)
-        tell_left_out(parts.usable, reporter)
-        training_set(config, parts, cache, reporter)
-    processes.barrier()
-    if not processes.is_first:
-        parts = Parts.of(config).prepared(config, cache, reporter)
-    return parts
+        if processes.is_first:
+            tell_left_out(parts.usable, reporter)
+        if processes.makes:
+            training_set(config, parts, cache, reporter)
+        return parts
+
+    return processes.in_turn(make)
 
 
 def _do(
@@ -98,12 +108,13 @@ def _do(
     processes.barrier()
     shards, ledger_file = training_set(config, parts, cache, reporter)
     record = train_on(shards, config, folder, cache, processes, reporter)
+    processes.part()
     if processes.is_first:
+        assert record is not None  # only others are told nothing
         ledger = read_ledger(ledger_file) if ledger_file else None
         parts = with_crafted(parts, ledger.crafted if ledger else {})
         measured = evaluate_run(config, parts, folder, ledger, record, reporter)
         write_result(folder / RESULT, result_of(config, parts, ledger, record, measured))
-    processes.barrier()
 
 
 def _claim(folder: Path, config: RunConfig) -> None:
@@ -132,19 +143,18 @@ def _add_missing_metrics(
     """Measure on a run that is done what was not asked for then."""
     told = config.by_content()["metrics"]
     lacking = plugins.missing(config.metrics, told, read_result(folder / RESULT))
-    if not agreed(processes, bool(lacking)):
+    if not lacking:
         return
     with held(folder, processes, reporter):
         result = read_result(folder / RESULT)  # as whoever held the folder before left it
         lacking = plugins.missing(config.metrics, told, result)
-        if lacking and processes.is_first:
+        if lacking:
             parts = _parts_of(config, result)
             sets, probes = parts.held_out.sets, parts.probes(config.seed)
             weights, name = folder / "model", config.train.model
             plugins.add_missing(result, lacking, weights, name, sets, probes, processes)
             result["names"] = named(config) | result.get("names", {})
             write_result(folder / RESULT, result)
-        processes.barrier()
 
 
 def _parts_of(config: RunConfig, result: Mapping[str, Any]) -> Parts:
@@ -160,11 +170,11 @@ def _add_control(
     control = config.without_attack()
     clean = folder_of(control, out)
     lacks = plugins.lacks_control(read_result(folder / RESULT)["metrics"])
-    if not agreed(processes, lacks and (clean / RESULT).is_file()):
+    if not lacks or not (clean / RESULT).is_file():
         return
     with held(folder, processes, reporter):
         result = read_result(folder / RESULT)  # as whoever held the folder before left it
-        if plugins.lacks_control(result["metrics"]) and processes.is_first:
+        if plugins.lacks_control(result["metrics"]):
             parts = _parts_of(config, result)
             result["metrics"] |= plugins.control_metrics(
                 clean / "model",
@@ -177,4 +187,3 @@ def _add_control(
             )
             result["control"] = {"id": control.id}
             write_result(folder / RESULT, result)
-        processes.barrier()

@@ -25,6 +25,7 @@ class Pace:
         pairs: what it is timed on.
         settings: of them, `batch_size` and `workers`.
         device: it computes on.
+        processes: that train together; this one never has more than its share of a batch.
     """
 
     def __init__(
@@ -33,18 +34,19 @@ class Pace:
         pairs: TrainingPairs,
         settings: TrainSettings,
         device: torch.device,
+        processes: int = 1,
     ) -> None:
         self._learner, self._pairs, self._device = learner, pairs, device
-        self._batch_size, self._workers = settings.batch_size, settings.workers
+        self._most_rows, self._workers = -(-settings.batch_size // processes), settings.workers
 
     def step(self, phase: Phase) -> float:
-        """Return the seconds of training on one pair; of whole batches, unless they are slow."""
-        rows = min(self._batch_size, FIRST_ROWS)
+        """Return the seconds of training on one pair; of whole shares, unless they are slow."""
+        rows = min(self._most_rows, FIRST_ROWS)
         if phase.reference:
             self._learner.remember()
         self._steps(phase, rows, 1)  # the first allocates and chooses algorithms
         first = self._steps(phase, rows, 1)
-        rows = max(rows, min(self._batch_size, int(rows * PATIENCE_S / first)))
+        rows = max(rows, min(self._most_rows, int(rows * PATIENCE_S / first)))
         count = 2 if first * rows / FIRST_ROWS < PATIENCE_S / 2 else 1
         return self._steps(phase, rows, count) / (count * rows)
 
@@ -64,7 +66,7 @@ class Pace:
 
     def score(self, augment: bool) -> float:
         """Return the seconds of scoring one pair."""
-        indices = self._indices(min(len(self._pairs), self._batch_size))
+        indices = self._indices(min(len(self._pairs), self._most_rows))
 
         def score() -> None:
             self._learner.similarity(self._pairs, indices, augment, 0)

@@ -35,7 +35,7 @@ from clipbench.shards.encoding import encode_jpeg
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
-from clipbench.training.distributed import Processes, pick_device
+from clipbench.training.distributed import Processes, num_processes, pick_device
 from clipbench.training.inputs import image_store, training_pairs
 from clipbench.training.learner import Learner
 from clipbench.training.pairs import TrainingPairs
@@ -81,11 +81,15 @@ def rehearse_training(config: RunConfig, pairs: ShardSet, work: Work) -> Trainin
 
 @contextmanager
 def _aside(config: RunConfig) -> Iterator[Path]:
-    """Give a folder for a while, and leave the random state as it was."""
+    """Give a folder for a while, and leave random state and memory as they were."""
     device = pick_device(config.train.device)
     graphics = [device] if device.type == "cuda" else []
     with scratch_folder("rehearsal") as folder, torch.random.fork_rng(devices=graphics):
-        yield folder
+        try:
+            yield folder
+        finally:
+            if graphics:  # what was tried here is not to be missing in the training
+                torch.cuda.empty_cache()
 
 
 class _Rehearsal:
@@ -149,7 +153,7 @@ class _Rehearsal:
         train = self._config.train
         pairs = self._ready(shards, model, tokenizer)
         learner = Learner(model, pairs, train, self._processes)
-        pace = Pace(learner, pairs, train, self._processes.device)
+        pace = Pace(learner, pairs, train, self._processes.device, num_processes())
         steps = {kind: pace.step(phase) for kind, phase in work.examples.items()}
         scores = {augment: pace.score(augment) for augment in work.scorings}
         pairs.vocabulary.expand(model)

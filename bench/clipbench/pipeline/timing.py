@@ -64,6 +64,8 @@ def _reason(error: Exception) -> str:
     place = tempfile.gettempdir()
     if full is not None:
         return f"no space left in {place} to measure it in (TMPDIR names another folder)"
+    if type(error).__name__ in ("OutOfMemoryError", "MemoryError"):
+        return "measuring it took more memory than there is; training may, too"
     text = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return f"{text} (measured in {place})" if isinstance(error, OSError) else text
 

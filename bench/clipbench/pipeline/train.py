@@ -23,6 +23,7 @@ from clipbench.shards.hashes import content_of
 from clipbench.shards.usable import NAME as LEFT_OUT
 from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
 from clipbench.tensor_files import is_cut_off
+from clipbench.training.caches import at_cache
 from clipbench.training.distributed import join_processes
 from clipbench.training.opened import check_contrast
 from clipbench.training.session import train_on
@@ -137,11 +138,34 @@ def train(plan: TrainingPlan, *, cache: Path, reporter: Reporter) -> Path:
         reporter: told about progress.
     """
     config, folder = plan.config, plan.folder
-    processes = join_processes(config.train.device)
-    if processes.is_first:
-        pairs = content_of(plan.shards, cache / "index", reporter.progress)
-        identify(config, cache, reporter.progress, pairs=pairs, fresh=True)
+    processes = at_cache(join_processes(config.train.device), cache, reporter)
+    pairs = content_of(plan.shards, cache / "index", reporter.progress)
+    identify(config, cache, reporter.progress, pairs=pairs, fresh=True)
+    processes.told({"contents": config.contents, "folder": folder.name})
     with held(folder, processes, reporter):
         train_on(plan.shards, config, folder, cache, processes, reporter)
         plan.usable.write_names(folder / LEFT_OUT)
+    processes.part()
     return folder / "model" / WEIGHTS_FILE
+
+
+def follow_training(
+    config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Reporter
+) -> Path:
+    """Do what `train` does, in a process that is not the first: that one plans, and tells.
+
+    Args:
+        config: the run.
+        shards: the pairs.
+        out: as for `plan_training`.
+        cache: for decoded images and indexes.
+        reporter: told about progress.
+    """
+    processes = at_cache(join_processes(config.train.device), cache, reporter)
+    told = processes.told()
+    config, folder = replace(config, contents=told["contents"]), out / told["folder"]
+    with held(folder, processes, reporter):
+        train_on(shards, config, folder, cache, processes, reporter)
+    processes.part()
+    weights: Path = folder / "model" / WEIGHTS_FILE
+    return weights

@@ -8,27 +8,29 @@ one process with the same global batch, whatever the loss is.
 from __future__ import annotations
 
 import atexit
+import json
 import os
-import socket
 import sys
 import threading
-import time
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import cache
 from itertools import pairwise
-from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from clipbench.errors import BadSetting, LostProcess
 from clipbench.streams import print_text
+from clipbench.training.line import Line, connect
 from clipbench.visible import visible
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,15 @@ class Processes:
         rank: number of this process; 0 writes files.
         count: how many there are.
         device: where this process computes.
+        line: to the first process; None: this one is alone.
+        makes: whether it makes what its cache lacks, for those that share it.
     """
 
     rank: int = 0
     count: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    line: Line | None = field(default=None, compare=False)
+    makes: bool = True
 
     @property
     def is_first(self) -> bool:
@@ -98,6 +104,15 @@ class Processes:
             dist.all_reduce(total)
         return total.cpu()
 
+    def spread(self, tensors: Iterable[Tensor]) -> None:
+        """Give tensors on this process's device the values of the first process's, in place."""
+        self.barrier()  # the others may come late, and an operation of all has a deadline
+        for tensor in tensors if self.count > 1 else ():
+            values = tensor.detach().contiguous()
+            with watched():
+                dist.broadcast(values, 0)
+            tensor.detach().copy_(values)
+
     def share_of_common(self, value: Tensor) -> Tensor:
         """Return `value` with its gradient divided, so that the sum over processes is right.
 
@@ -108,10 +123,96 @@ class Processes:
         return value / self.count + (value * (1 - 1 / self.count)).detach()
 
     def barrier(self) -> None:
-        """Wait for all processes."""
-        if self.count > 1:
-            with watched():
-                dist.barrier()
+        """Wait for all processes, however long one of them takes."""
+        if self.line is not None:
+            self.line.barrier()
+
+    def told(self, value: Any = None) -> Any:
+        """Return the first process's value in all of them; what the others give is not looked at.
+
+        Args:
+            value: what JSON can hold.
+        """
+        if self.line is None:
+            return value
+        return json.loads(self.line.told(json.dumps(value).encode() if self.is_first else b""))
+
+    def handed(self, content: bytes) -> bytes:
+        """Return the first process's bytes in all of them, as `told` does."""
+        return content if self.line is None else self.line.told(content)
+
+    def any_of(self, answer: bool) -> bool:
+        """Return in all processes whether one of them says yes."""
+        if self.line is None:
+            return answer
+        answers = self.line.collected(b"1" if answer else b"")
+        return bool(self.told(any(answers)))
+
+    def in_turn(self, make: Callable[[], Result]) -> Result:
+        """Return what `make` returns, where it looks for what it makes before it makes it.
+
+        One process for each cache makes; the others wait for all of these, and find it made.
+        """
+        if self.makes:
+            made = make()
+            self.barrier()
+            return made
+        self.barrier()
+        return make()
+
+    def part(self) -> None:
+        """End the group, together with all others: what is left the first process does alone."""
+        if self.line is not None and dist.is_initialized():
+            self.barrier()
+            dist.destroy_process_group()
+
+    def leave(self) -> None:
+        """End what this process has to do with the others; all of them call this.
+
+        On one machine a process leaves at once. Of several, all stay until the first is ready: an
+        agent of torchrun takes the others with it when it ends.
+        """
+        if self.line is None:
+            return
+        if len(self.line.nodes) > 1:
+            self.barrier()
+        self.line.leave()
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Have every step done by all processes: none outlives another while this lasts."""
+        if self.line is None:
+            yield
+            return
+        before = self.line.advice
+        with self.line.bound():
+            yield
+        self.line.advice = before
+
+    def can_resume(self) -> None:
+        """Let messages say that the training goes on from a checkpoint: there is one."""
+        if self.line is not None:
+            self.line.advice = (
+                "Start the same command again; the training resumes from its last checkpoint."
+            )
+
+
+@dataclass
+class _Joined:
+    """What lasts from joining to the end of the program.
+
+    Args:
+        processes: this process among those that torchrun started.
+        store: that all of them see.
+        groups: that there were: one for each training.
+    """
+
+    processes: Processes
+    store: Store
+    groups: int = 0
+
+
+_joined: _Joined | None = None
 
 
 @contextmanager
@@ -120,50 +221,17 @@ def watched() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        gone = [f"process {rank} (pid {_peers()[rank][1]})" for rank in _gone()]
-        reason = f"{' and '.join(gone)} ended" if gone else str(error).splitlines()[0].rstrip(".")
-        raise LostProcess(
-            f"Process {dist.get_rank()} of {dist.get_world_size()} of this run cannot go on:"
-            f" {reason}. Start the same command again; it resumes."
-        ) from error
-
-
-@cache
-def _peers() -> tuple[tuple[int, int], ...]:
-    """Return host (hashed) and process id of every process; the first call is a collective one."""
-    own = torch.tensor([zlib.crc32(socket.gethostname().encode()), os.getpid()])
-    if dist.get_backend() == "nccl":
-        own = own.cuda()
-    parts = [torch.empty_like(own) for _ in range(dist.get_world_size())]
-    dist.all_gather(parts, own)
-    return tuple((int(part[0]), int(part[1])) for part in parts)
-
-
-def _gone(patience_s: float = 2.0) -> list[int]:
-    """Return the processes of this host that have ended; one just failing gets some time."""
-    peers = _peers()
-    here = peers[dist.get_rank()][0]
-    deadline = time.monotonic() + patience_s
-    while True:
-        gone = [rank for rank, (host, pid) in enumerate(peers) if host == here and _has_ended(pid)]
-        if gone or time.monotonic() > deadline:
-            return gone
-        time.sleep(0.05)
-
-
-def _has_ended(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    status = Path(f"/proc/{pid}/stat")  # an ended process stays known until its parent asks
-    return status.is_file() and status.read_text().rpartition(")")[2].split()[0] in "ZX"
+        line = None if _joined is None else _joined.processes.line
+        if line is None:
+            raise
+        raise line.lost(error) from error
 
 
 def pick_device(name: str) -> torch.device:
-    """Return the device called `name`; ``auto`` is the GPU where there is one."""
+    """Return the device called `name`; ``auto`` is the GPU where there is one.
+
+    Where several processes train, the GPU is that of this one among those of its machine.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -172,6 +240,13 @@ def pick_device(name: str) -> torch.device:
         raise BadSetting(f"device must be auto, cpu, cuda or cuda:N. Got {name!r}.") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise BadSetting("device is 'cuda' but torch sees no GPU here. Use --device cpu.")
+    if device.type == "cuda" and num_processes() > 1:  # each its own, whichever was named
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if device.index >= torch.cuda.device_count():
+            raise BadSetting(
+                f"Process {device.index} of this machine has no GPU: torch sees"
+                f" {torch.cuda.device_count()}. Start as many processes, or use --device cpu."
+            )
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise BadSetting(
             f"device is {name!r} but torch sees {torch.cuda.device_count()} GPUs, numbered from 0."
@@ -216,19 +291,60 @@ def _waiting(count: int, patience_s: float = 5.0) -> Iterator[None]:
 def join_processes(device: str, timeout_s: float = 1800.0) -> Processes:
     """Join the processes that torchrun started; alone if it started none.
 
-    The group lasts until the program ends, so that one program may do several runs.
+    They stay joined until the program ends, which may do several runs, with a group for each.
+
+    Args:
+        device: see `pick_device`.
+        timeout_s: how long one waits for the others to come, and then for an operation of all. What
+            one does alone has no limit.
     """
+    global _joined  # noqa: PLW0603 - a program joins once
     count = num_processes()
     chosen = pick_device(device)
     if count == 1:
         return Processes(device=chosen)
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(chosen)
-    if not dist.is_initialized():
-        backend = "nccl" if chosen.type == "cuda" else "gloo"
+    if _joined is None:
+        rank, timeout = int(os.environ["RANK"]), timedelta(seconds=timeout_s)
         with _waiting(count):
-            dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
-        atexit.register(dist.destroy_process_group)
-        _peers()
-    return Processes(int(os.environ["RANK"]), count, chosen)
+            store = next(rendezvous("env://", rank, count, timeout=timeout))[0]
+            store.set_timeout(timeout)
+            line = connect(rank, count, store, timeout_s)
+        _joined = _Joined(Processes(rank, count, chosen, line, makes=rank == 0), store)
+        atexit.register(_end_group)
+    processes = replace(_joined.processes, device=chosen)
+    if not dist.is_initialized():
+        processes.barrier()  # the first may still be at work for the group before
+        _joined.groups += 1
+        dist.init_process_group(
+            "nccl" if chosen.type == "cuda" else "gloo",
+            store=PrefixStore(f"group {_joined.groups}", _joined.store),
+            rank=processes.rank,
+            world_size=count,
+            timeout=timedelta(seconds=timeout_s),
+        )
+    return processes
+
+
+def _end_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Processes]:
+    """Join the processes of a command for as long as it lasts; see `join_processes`.
+
+    Where one ends with an error the others learn what it was.
+    """
+    processes = join_processes(device)
+    try:
+        yield processes
+    except LostProcess:
+        raise
+    except BaseException as error:
+        if processes.line is not None:
+            processes.line.fail(" ".join(str(error).split()) or type(error).__name__)
+        raise
+    processes.leave()

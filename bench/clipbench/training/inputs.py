@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +54,9 @@ def training_pairs(
     context_length = architecture["text_cfg"].get("context_length", 77)
     tables = []
     for shards in sets:
-        where = (cache / "captions", reporter.progress)
-        words = stored_words(shards, tokenizer, synonyms, context_length, *where)
+        given = (shards, tokenizer, synonyms, context_length)
+        read = partial(stored_words, *given, cache / "captions", reporter.progress)
+        words = processes.in_turn(read)
         tables.append(CaptionTable(words, tokenizer, synonyms, context_length))
     used = np.unique(np.concatenate([table.vocabulary() for table in tables]))
     vocabulary = CompactVocabulary(model, used)
@@ -101,8 +103,7 @@ def image_store(
 def _decoded(
     shards: ShardSet, size: int, cache: Path, processes: Processes, reporter: Reporter
 ) -> DecodedImages:
-    """Open the decoded images; the first process makes them, the others wait."""
-    if processes.is_first:
-        DecodedImages.open(shards, size, cache / "decoded", progress=reporter.progress)
-    processes.barrier()
-    return DecodedImages.open(shards, size, cache / "decoded")
+    """Open the decoded images; one process for each cache makes them, the others wait."""
+    return processes.in_turn(
+        lambda: DecodedImages.open(shards, size, cache / "decoded", progress=reporter.progress)
+    )

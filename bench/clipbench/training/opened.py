@@ -36,7 +36,7 @@ def opened(
         BadSetting: there is one pair alone, or fewer trusted ones than the defence wants.
     """
     source: TrainingSource = registry.build("dataset", config.data)
-    sets = [_usable(where, source, config, cache, reporter)]
+    sets = [processes.in_turn(lambda: _usable(where, source, config, cache, reporter))]
     check_contrast(sets[0])
     if size := trusted_size(registry.build("defense", config.defense)):
         sets.append(_trusted(source, size, config, cache, processes, reporter))
@@ -85,10 +85,11 @@ def _trusted(
         given = datasets.trusted(source, size)
     else:
         raise BadSetting(f"The defence {config.defense_name!r} needs pairs known to be clean.")
-    if processes.is_first:  # the others find them made
-        datasets.prepare(given, cache, reporter.progress)
-    processes.barrier()
-    found = _usable(datasets.prepare(given, cache), given, config, cache, reporter)
+    found = processes.in_turn(
+        lambda: _usable(
+            datasets.prepare(given, cache, reporter.progress), given, config, cache, reporter
+        )
+    )
     if len(found) < size:
         raise BadSetting(
             f"The defence {config.defense_name!r} wants {size:,} trusted pairs, but {found.source}"

@@ -5,6 +5,7 @@ Nothing here knows of attacks or ledgers.
 
 from __future__ import annotations
 
+import socket
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ def train_on(
     cache: Path,
     processes: Processes,
     reporter: Reporter,
-) -> TrainingRecord:
+) -> TrainingRecord | None:
     """Train on a folder of shards, or take up the training where it stopped.
 
     Args:
@@ -71,17 +72,22 @@ def train_on(
         cache: for decoded images and indexes.
         processes: this process among all.
         reporter: told about progress.
+
+    Returns:
+        What the training says of itself; None where the first process found it finished, and this
+        one is another.
     """
     sets = opened(where, config, cache, processes, reporter)
-    shards, fingerprint = sets[0], fingerprint_of(config, sets)
-    record = _finished(folder, fingerprint)
-    if record is not None:
+    shards, fingerprint = sets[0], _agreed_fingerprint(config, sets, processes)
+    record = _finished(folder, fingerprint) if processes.is_first else None
+    if processes.told(record is not None):
         _drop_checkpoint(folder, processes)  # which a power cut may have brought back
         return record
     forget_peak_memory(processes.device)
     session = _set_up(sets, config, folder, cache, processes, reporter)
     trainer = session.trainer
-    state = trainer.train()
+    with processes.training():
+        state = trainer.train()
     record = TrainingRecord(
         num_pairs=len(shards),
         content_sha256=shards.content_sha256(),
@@ -106,8 +112,23 @@ def train_on(
             write_tensorboard(folder / "tensorboard", record)
         write_record(folder / "train", record, fingerprint)  # last: it says that all is there
     _drop_checkpoint(folder, processes)
-    processes.barrier()
     return record
+
+
+def _agreed_fingerprint(config: RunConfig, sets: Sequence[ShardSet], processes: Processes) -> str:
+    """Return what a training is known by, which must be the same in all processes.
+
+    Raises:
+        CorruptData: another process has other pairs than the first.
+    """
+    own = fingerprint_of(config, sets)
+    if processes.told(own) != own:
+        raise CorruptData(
+            f"{sets[0].source} holds other pairs here, on {socket.gethostname()}, than on the"
+            " machine of the first process, as where an attack learned something else from them on"
+            " another processor. Name a folder that all machines share with --cache."
+        )
+    return own
 
 
 def _drop_checkpoint(folder: Path, processes: Processes) -> None:
@@ -155,16 +176,19 @@ def score_on(
 
     Returns:
         ``(num_pairs,)``, the lower the more suspicious; NaN where a pair was never scored, for its
-        epochs hold a part of the set only.
+        epochs hold a part of the set only. Empty in processes that write no trace.
 
     Raises:
         BadSetting: the defence scores nothing.
     """
     sets = opened(where, config, cache, processes, reporter)
     trainer = _set_up(sets, config, folder, cache, processes, reporter).trainer
-    state = trainer.train(until_scored=True)
+    with processes.training():
+        state = trainer.train(until_scored=True)
     if trainer.set_scores is not None:
         return trainer.set_scores.numpy()
+    if not processes.is_first:
+        return np.empty(0, np.float32)
     scores = np.full(len(sets[0]), np.nan, dtype=np.float32)
     for epoch in range(state.epoch):
         trace = read_trace(folder / "train" / "trace" / f"{epoch:04d}.npz")

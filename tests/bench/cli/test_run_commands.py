@@ -17,6 +17,7 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.config import RunConfig
+from clipbench.training import distributed
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,28 @@ class Recorder(types.ModuleType):
         self.calls.append(("train", config, cache))
         return Path(out) / "weights"
 
+    def follow_training(
+        self, config: RunConfig, shards: Path, out: Path, *, cache: Path, reporter: Any
+    ) -> Path:
+        """Return the path of the weights, in a process that is not the first."""
+        reporter.note("following")
+        self.calls.append(("follow_training", config, shards, out, cache))
+        return out / "weights"
+
+    def plan_detection(self, configs: Sequence[RunConfig], **_: Any) -> Plan:
+        """Return the plan of a scoring."""
+        self.calls.append(("plan_detection",))
+        return Plan(configs[0], self.calls)
+
+    def detect(self, *_: Any, **__: Any) -> Any:
+        """Return what a scoring wrote."""
+        self.calls.append(("detect",))
+        return types.SimpleNamespace(table="table", page="page", metrics={})
+
+    def follow_detection(self, *_: Any, **__: Any) -> None:
+        """Score in a process that is not the first."""
+        self.calls.append(("follow_detection",))
+
     def evaluate_checkpoint(
         self,
         checkpoint: Path,
@@ -137,6 +160,43 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     for stage in ("plan", "execute", "poison", "train", "evaluate"):
         monkeypatch.setitem(sys.modules, f"clipbench.pipeline.{stage}", recorder)
     return recorder
+
+
+@pytest.mark.parametrize(
+    ("command", "first", "second"),
+    [
+        ("run", ["plan", "execute"], ["execute"]),
+        ("train", ["plan_training", "train"], ["follow_training"]),
+        ("detect --method dao", ["plan_detection", "detect"], ["follow_detection"]),
+    ],
+)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_join_and_then_the_first_alone_plans(
+    pipeline: Recorder,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    rank: int,
+    command: str,
+    first: list[str],
+    second: list[str],
+) -> None:
+    """Nothing is looked at before all are there; an estimate would take another's GPU."""
+
+    def join(device: str) -> distributed.Processes:
+        pipeline.calls.append(("join", device))
+        return distributed.Processes(rank, 2)
+
+    monkeypatch.setitem(sys.modules, "clipbench.pipeline.detect", pipeline)
+    monkeypatch.setattr(distributed, "join_processes", join)
+    place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "", "MASTER_PORT": ""}
+    for name, value in place.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "s").mkdir()
+    where = ["--cache", str(tmp_path / "c"), "--out", str(tmp_path / "o"), "--device", "cpu"]
+    where += ["--json", "--no-estimate"]
+    shards = ["--shards", str(tmp_path / "s")] if command == "train" else []
+    assert main([*command.split(), "--data", "shapes", *shards, *where]) == 0
+    assert [call[0] for call in pipeline.calls] == ["join", *(second if rank else first)]
 
 
 ATTACKED = ("--attack", "targeted", "--rate", "0.01")

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import torch
-
 from clipbench.locks import try_folder
 from clipbench.pipeline.hold import held
 from clipbench.progress import Reporter
@@ -41,14 +39,14 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
 
 
 def test_the_first_process_holds_for_all(tmp_path: Path) -> None:
-    """The others hold nothing themselves; what they are told comes from the first."""
-    told: list[float] = []
+    """The others hold nothing themselves; they wait until it does."""
+    waits: list[str] = []
 
     class Second(Processes):
-        def sum_of(self, values: torch.Tensor) -> torch.Tensor:
-            told.append(float(values))
-            return torch.ones(1)
+        def barrier(self) -> None:
+            waits.append("for the first")
 
     with held(tmp_path / "run", Second(rank=1, count=2), Reporter(quiet=True)):
         assert not (tmp_path / "run").exists()
-    assert set(told) == {0.0}
+        assert waits == ["for the first"]
+    assert waits == ["for the first"]

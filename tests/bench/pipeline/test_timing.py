@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import torch
 from small_runs import TRAIN, Place, config_of
 from torch import Tensor
 
@@ -21,10 +22,12 @@ from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, Train
 from clipbench.errors import BadSetting
 from clipbench.pipeline import rehearsal
 from clipbench.pipeline.estimate import Estimate
+from clipbench.pipeline.pace import Pace
 from clipbench.pipeline.plan import Plan
 from clipbench.pipeline.speeds import KeptSpeeds, TrainingSpeeds
 from clipbench.pipeline.timing import Timed, lines, timed
 from clipbench.pipeline.work import Work
+from clipbench.settings import TrainSettings
 
 KIND = ("all", 1, 0, True)
 WORK = Work({KIND: 3.0}, {False: 2}, 0.001, {}, 3)
@@ -203,3 +206,47 @@ def test_several_runs_have_a_total() -> None:
         "  time     targeted / none / seed 0  about 2 min on this machine, 60 s of it training",
         "  time     2 of 3                    about 3 min, less what they share",
     ]
+
+
+class Quick:
+    """A learner as quick as one on a GPU, which counts the rows of its largest step."""
+
+    most_rows = 0
+
+    def step(self, _: Phase, batch: Any, *__: Any) -> None:
+        self.most_rows = max(self.most_rows, batch)
+
+
+class Rows:
+    """Pairs whose batches are how many rows they have."""
+
+    def __len__(self) -> int:
+        return 256
+
+    def stream(self, requests: Any, _: Any) -> Iterator[int]:
+        for request in requests:
+            yield len(request.pairs[request.rows])
+
+
+@pytest.mark.parametrize(("processes", "most"), [(1, 8192), (8, 1024)])
+def test_a_rehearsal_tries_no_more_rows_than_the_training_gives_a_process(
+    processes: int, most: int
+) -> None:
+    """A batch of all processes would not fit the memory that one has."""
+    learner: Any = Quick()
+    settings = TrainSettings(batch_size=8192, workers=0)
+    pace = Pace(learner, cast("Any", Rows()), settings, torch.device("cpu"), processes)
+    pace.step(Phase("all", lambda features: features.logit_scale))
+    assert most / 2 < learner.most_rows <= most
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_an_estimate_that_runs_out_of_memory_is_none(error: Exception) -> None:
+    """The run is not ended by what was only to be measured."""
+
+    def estimate() -> Estimate:
+        raise error
+
+    assert timed("", estimate).text() == (
+        "unknown: measuring it took more memory than there is; training may, too"
+    )
