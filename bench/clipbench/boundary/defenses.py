@@ -136,6 +136,14 @@ class CheckedRun:
             " optimizer step and nothing to measure."
         )
 
+    def differs(self, own: Sequence[str], first: Sequence[str]) -> BrokenContract:
+        """Return the error of a defense that has other phases here than in the first process."""
+        return self._call("phases").broken(
+            f"its phases are {', '.join(own) or 'none'} in this process, but"
+            f" {', '.join(first) or 'none'} in the first, for the same pairs: which phases there"
+            " are must follow from the epoch and from facts alone."
+        )
+
     def _call(self, method: str, where: str = "") -> Call:
         return Call("defense", self._defense, method, where, self._run)
 

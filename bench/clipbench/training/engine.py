@@ -27,17 +27,20 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.rng import derive_seed
 from clipbench.settings import TrainSettings
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
+from clipbench.training.decided import content_of_first, phases_of_first, state_of_first
 from clipbench.training.distributed import Processes
 from clipbench.training.learner import Learner
 from clipbench.training.order import EpochOrder, batches
 from clipbench.training.pairs import BatchRequest, TrainingPairs
-from clipbench.training.passing import PassScores
 from clipbench.training.schedule import cosine_after_warmup, warmup_cosine
 from clipbench.training.seen import SeenPairs
 from clipbench.training.stages import Place, SharedStages
 from clipbench.training.state import Clock, State
 from clipbench.training.tally import Tally
 from clipbench.training.trace import write_trace
+
+LOOK_EVERY_S = 1.0  # that several processes agree on whether a checkpoint is due
+MOST_STEPS = 1_000  # until they look again
 
 
 def no_news(text: str) -> None:
@@ -101,8 +104,8 @@ class Trainer:
         self.state = State()
         self.exposures = np.zeros(len(pairs), dtype=np.int64)
         self.set_scores: Tensor | None = None  # of all pairs, the last that were asked for
-        self._passed = PassScores(len(pairs))
-        self._checkpointed = time.monotonic()
+        self._checkpointed = self._looked = time.monotonic()
+        self._look_every, self._steps_to_look = 1, 0  # steps from look to look at the clock
         self._idle: set[str] = set()  # phases that once kept nothing
 
     def _facts(self) -> TrainingFacts:
@@ -143,10 +146,11 @@ class Trainer:
             first = epoch - place.epoch if place.stage.fresh else 0
             order = EpochOrder(len(pairs), size, epoch, self._seed, first)
             indices = order.pairs()
-            seen = self._seen(pairs, epoch, indices, resumed.get("scores"))
+            scores = resumed.get("scores")
+            seen = SeenPairs(self.learner, pairs, epoch, indices, scores, self._folder)
             at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
             at_start = _copied(at_start)
-            phases = self._run.phases(epoch, seen)
+            phases = self._phases(epoch, seen, place.stage)
             if resumed.get("defense"):
                 self._run.load_state_dict(resumed["defense"])
             resumed = {}
@@ -178,18 +182,20 @@ class Trainer:
             raise self._run.trains_nothing(self.state.epoch)
         return self.state
 
-    def _seen(
-        self,
-        pairs: TrainingPairs,
-        epoch: int,
-        indices: npt.NDArray[np.int64],
-        scores: dict[str, Tensor] | None,
-    ) -> SeenPairs:
-        """Return what the defence is told of an epoch's pairs, of which some may be known."""
-        if self.state.phase == self.state.step == 0:
-            self._passed.turn()
-        passed, folder = self._passed, self._folder
-        return SeenPairs(self.learner, pairs, epoch, indices, scores, folder, passed)
+    def _phases(self, epoch: int, seen: SeenPairs, stage: Stage) -> list[Phase]:
+        """Return the phases of an epoch: those that the first process's defense decided on."""
+        numbers = seen.numbers
+
+        def steps(phase: Phase) -> int:
+            return len(self._parts(kept(numbers, phase), stage))
+
+        with warnings.catch_warnings():
+            if not self._processes.is_first:  # that one has said it
+                warnings.simplefilter("ignore")
+            own = self._run.phases(epoch, seen)
+        phases = phases_of_first(own, self._run, steps, self._processes)
+        state_of_first(self._run, self._processes)
+        return phases
 
     def _begin(self, place: Place, phases: Sequence[Phase]) -> None:
         """Begin a stage: with another optimiser than the stage before, and what its phases need."""
@@ -228,7 +234,7 @@ class Trainer:
         phase, state = phases[number], self.state
         sizes = [len(kept(indices, other)) for other in phases]
         pairs = kept(indices, phase)
-        parts = [part for part in batches(pairs, self._batch_size(place.stage)) if len(part) > 1]
+        parts = self._parts(pairs, place.stage)
         if not parts:
             self._warn_of_idle(
                 phase.name,
@@ -250,9 +256,6 @@ class Trainer:
                 where = f"epoch {state.epoch + 1}, step {step + 1}"
                 self._seed_dropout(number, step)
                 tally.add(self.learner.step(phase, batch, rate, where), where)
-                if phase.scores:
-                    assert self.learner.similarities is not None  # the step computed them
-                    self._passed.note(parts[step], self.learner.similarities)
                 state.step, state.total_steps = step + 1, state.total_steps + 1
                 state.stage_steps += 1
                 state.samples_seen += batch.num_rows
@@ -282,6 +285,10 @@ class Trainer:
             entry["seconds"] = self.state.seconds
         entry["loss"] = float(np.mean(losses)) if losses else None
         entry["losses"] = losses[:20]
+
+    def _parts(self, pairs: npt.NDArray[np.int64], stage: Stage) -> list[npt.NDArray[np.int64]]:
+        """Return the batches of a phase; a pair alone contrasts with nothing."""
+        return [part for part in batches(pairs, self._batch_size(stage)) if len(part) > 1]
 
     def _where(self) -> str:
         """Return where a training goes on, and what its numbers may owe to that."""
@@ -362,16 +369,27 @@ class Trainer:
     # ------------------------------------------------------------------ checkpoints
 
     def _checkpoint_is_due(self) -> bool:
-        """Whether to write a checkpoint now; where several processes train, at epochs only.
+        """Whether to write a checkpoint now.
 
-        Their clocks differ, and a checkpoint of one process must be one of all.
+        A checkpoint of one process must be one of all, and their clocks differ: every few steps
+        the first says whether one is due, and when it will say so again.
         """
-        waited = time.monotonic() - self._checkpointed
-        return self._processes.count == 1 and waited >= self._settings.checkpoint_every_s
+        now = time.monotonic()
+        due = now - self._checkpointed >= self._settings.checkpoint_every_s
+        if self._processes.count == 1 or self._steps_to_look:
+            self._steps_to_look = max(0, self._steps_to_look - 1)
+            return due and self._processes.count == 1
+        a_step = max(now - self._looked, 1e-9) / max(1, self._look_every)
+        wanted = min(LOOK_EVERY_S, self._settings.checkpoint_every_s)
+        every = min(max(1, int(wanted / a_step)), 2 * self._look_every, MOST_STEPS)
+        told, self._look_every = self._processes.told([due, every])
+        self._looked, self._steps_to_look = now, self._look_every - 1
+        return bool(told)
 
     def _save(self, defense: dict[str, Any], midway: tuple[dict[str, Any], Any] | None) -> None:
         """Write the checkpoint; midway through an epoch with what replays the epoch's start."""
         self._checkpointed = time.monotonic()
+        self._processes.can_resume()
         if not self._processes.is_first:
             return
         content = {
@@ -384,32 +402,35 @@ class Trainer:
             "defense": defense if midway else None,
             "defense_at_epoch_start": midway[0] if midway else defense,
             "scores": midway[1] if midway else None,
-            "passed": self._passed.state(),
         }
         save_checkpoint(self._folder / "checkpoint.pt", content)
 
     def _load(self) -> dict[str, Any]:
         """Continue from the checkpoint; return what the first epoch needs to be replayed."""
         path = self._folder / "checkpoint.pt"
-        try:
-            content = load_checkpoint(path, self._fingerprint)
-        except CorruptData:
-            content = None
-            if self._processes.is_first:
-                what = f"{path} is damaged or cut off, as by a power cut"
-                warnings.warn(f"{what}; the training starts anew", stacklevel=2)
+        content = self._checkpoint(path) if self._processes.is_first else None
+        content = content_of_first(content, path, self._fingerprint, self._processes)
         if content is None:
             self._take_stage()
             return {}
+        self._processes.can_resume()
         self.learner.model.load_state_dict(content["model"])
         self.learner.optimizer.load_state_dict(content["optimizer"])
         if content["reference"] is not None:
             self.learner.remember(content["reference"])
         self.state = State(**json.loads(content["state"]))
         self.exposures = content["exposures"].numpy()
-        self._passed.load(content["passed"], self._processes.device)
         self._run.load_state_dict(content["defense_at_epoch_start"])
         return content
+
+    def _checkpoint(self, path: Path) -> dict[str, Any] | None:
+        """Return the checkpoint that lies here; None: there is none that can be read."""
+        try:
+            return load_checkpoint(path, self._fingerprint)
+        except CorruptData:
+            what = f"{path} is damaged or cut off, as by a power cut"
+            warnings.warn(f"{what}; the training starts anew", stacklevel=2)
+            return None
 
     def _keep_stage(self) -> None:
         """Keep the first stage, just trained, for defences that begin alike."""
@@ -426,13 +447,14 @@ class Trainer:
     def _take_stage(self) -> None:
         """Begin after the first stage where another training went through the same.
 
-        Its seconds count as this training's own. Alone, for several processes could disagree on
-        what is there.
+        Its seconds count as this training's own.
         """
-        first = self._stages[0]
-        if self._shared is None or first.like is None or self._processes.count > 1:
+        first, shared = self._stages[0], self._shared
+        if shared is None or first.like is None:
             return
-        content = self._shared.take(first, self._folder)
+        content = shared.take(first, self._folder) if self._processes.is_first else None
+        path, key = shared.path(first), shared.key(first)
+        content = content_of_first(content, path, key, self._processes)
         if content is not None:
             self.learner.model.load_state_dict(content["model"])
             self.state = State(**json.loads(content["state"]))

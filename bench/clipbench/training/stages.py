@@ -96,15 +96,19 @@ class SharedStages:
         text = json.dumps([self.base, asdict(stage)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
+    def path(self, stage: Stage) -> Path:
+        """Return where a stage's weights lie if it is kept."""
+        return self.folder / self.key(stage)[:16] / "stage.pt"
+
     def take(self, stage: Stage, folder: Path) -> dict[str, Any] | None:
         """Return what `keep` kept of a stage, or None; its traces are put into `folder`.
 
         What was kept and is damaged goes, for it can be made again.
         """
-        key = self.key(stage)
-        kept = self.folder / key[:16]
+        path, key = self.path(stage), self.key(stage)
+        kept = path.parent
         try:
-            content = load_checkpoint(kept / "stage.pt", key)
+            content = load_checkpoint(path, key)
             for name in _PARTS:
                 _refuse_damaged(kept / name)
         except (CorruptData, NotTensors):
@@ -119,8 +123,8 @@ class SharedStages:
 
     def keep(self, stage: Stage, folder: Path, content: Mapping[str, Any]) -> None:
         """Keep a stage that was trained in `folder`, unless it is kept already."""
-        key = self.key(stage)
-        kept = self.folder / key[:16]
+        path, key = self.path(stage), self.key(stage)
+        kept = path.parent
         if kept.exists():
             return
         make_folder(self.folder)
@@ -128,7 +132,7 @@ class SharedStages:
         fresh = unfinished(kept)
         for name in _PARTS:
             _link_files(folder / name, fresh / name)
-        save_checkpoint(fresh / "stage.pt", {"fingerprint": key, **content})
+        save_checkpoint(fresh / path.name, {"fingerprint": key, **content})
         try:
             publish(fresh, kept)
         except OSError:  # another process kept it meanwhile

@@ -1,9 +1,12 @@
 """What the tests of training share; a module of its own, as other processes import it."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -17,3 +20,22 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where three processes that train as one left what each of them found."""
+    from processes import HELPERS, finish, start  # noqa: PLC0415 - on the path from here on
+
+    folder = tmp_path_factory.mktemp("three")
+    finish(start([str(HELPERS / "one_of_several.py"), str(folder)], 3), timeout_s=900)
+    return folder
+
+
+Found = list[dict[str, npt.NDArray[Any]]]
+
+
+@pytest.fixture(scope="session")
+def found(three: Path) -> Callable[[str], Found]:
+    """What each process found in a check."""
+    return lambda check: [dict(np.load(three / f"{check}.{rank}.npz")) for rank in range(3)]

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from processes import HELPERS, environment, finish, start
+from processes import environment, start
 
 from clipbench import registry, sums
 from clipbench.errors import BadSetting
 from clipbench.training.distributed import Processes, join_processes, pick_device
 from clipbench.training.trace import read_trace
 
+Look = Callable[[str], list[dict[str, np.ndarray]]]
 SAFECLIP = "safeclip:unimodal_epochs=1,cross_modal_epochs=1,pool_size=64,first_ratio=0.5,growth=0"
 EPOCHS = 4  # two of the risky and the safe set, so that each stage has 20 steps
 RUN = [
@@ -103,52 +105,92 @@ def compare(expected: Any, actual: Any) -> None:
         np.testing.assert_allclose(before["scores"], now["scores"], atol=1e-4)
 
 
-def test_in_double_precision_they_agree_at_the_full_learning_rate(tmp_path: Path) -> None:
+def test_in_double_precision_they_agree_at_the_full_learning_rate(three: Path) -> None:
     """Without rounding to speak of, every loss and weight of every defence agrees to 1e-9.
 
     At a rate that changes the losses, with unequal batches and shares; so what differs in single
     precision is rounding alone.
     """
-    names = ("none", "clip", "safeclip", "roclip", "dao", "clipscore", "cleanclip", "par")
-    for name, losses in in_double("training", tmp_path, 2).items():
-        assert name in names
-        assert max(losses) - min(losses) > 0.3
-    assert len(list(tmp_path.glob("2/*.pt"))) == len(names)
+    names = ["none", "clip", "safeclip", "roclip", "dao", "clipscore", "cleanclip", "par"]
+    found = in_double(three / "training")
+    assert sorted(found) == sorted(names)
+    assert all(max(losses) - min(losses) > 0.3 for losses in found.values())
 
 
-def test_a_process_without_a_row_trains_like_any_other(tmp_path: Path) -> None:
+def test_a_process_without_a_row_trains_like_any_other(three: Path) -> None:
     """Three processes, eight pairs in batches of three: every defence's losses are one process's.
 
     The last batch has a row for two of the three, and a phase that keeps few pairs may have one
     such batch alone.
     """
-    found = in_double("few", tmp_path, 3)
+    found = in_double(three / "few")
     assert sorted(found) == sorted(registry.names("defense"))
     assert all(len(losses) >= 3 for losses in found.values())
 
 
-def in_double(check: str, folder: Path, count: int) -> dict[str, npt.NDArray[np.float64]]:
-    """Train in several processes and in one; return the losses of each defence, which agree."""
-    finish(start([str(HELPERS / "one_of_several.py"), check, str(folder)], count))
+def in_double(folder: Path) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the losses of each defence in double precision; three processes' are one's."""
     found = {}
     for file in sorted(folder.glob("1/*.pt")):
-        one, several = (
-            torch.load(folder / str(number) / file.name, weights_only=True) for number in (1, count)
-        )
+        one, three = (torch.load(folder / n / file.name, weights_only=True) for n in ("1", "3"))
         found[file.stem] = np.concatenate(one["losses"])
-        assert np.concatenate(several["losses"]) == pytest.approx(found[file.stem], abs=1e-9)
-        assert torch.equal(one["exposures"], several["exposures"])
+        assert np.concatenate(three["losses"]) == pytest.approx(found[file.stem], abs=1e-9)
+        assert torch.equal(one["exposures"], three["exposures"])
         for key, value in one["model"].items():
-            torch.testing.assert_close(several["model"][key], value, rtol=0, atol=1e-7, msg=key)
+            torch.testing.assert_close(three["model"][key], value, rtol=0, atol=1e-7, msg=key)
     return found
 
 
+def test_what_a_defense_decides_is_the_first_processs_decision(found: Look) -> None:
+    """Masks, rates, factors, scores and state, where each process would decide something else."""
+    first, *others = found("decisions")
+    assert first["pairs"].tolist() == [24] * 4  # the others would have kept 21 and 18 of them
+    assert first["rates"].any()
+    for other in others:
+        for name, value in first.items():
+            assert np.array_equal(other[name], value), name
+
+
+def test_a_training_of_several_processes_resumes_in_the_middle_of_an_epoch(found: Look) -> None:
+    """It ends as if it had not been killed; also those that do not see the checkpoint go on."""
+    first, *others = found("resumed")
+    assert [bool(one["files"]) for one in (first, *others)] == [True, False, False]
+    assert first["told"].tolist() == ["resumes at epoch 3 of 3, step 2"]
+    for one in (first, *others):
+        assert np.array_equal(one["again"], one["whole"])
+        assert np.array_equal(one["again"], first["again"])
+
+
+def test_what_the_first_does_alone_may_take_longer_than_an_operation_of_all(found: Look) -> None:
+    """Here 2,160 seconds, simulated, where an operation may take 1,800: one of all fails then.
+
+    That says what failed, and no process that it ended.
+    """
+    for rank, one in enumerate(found("patience")):
+        assert one["sum"].tolist() == [3.0]
+        assert one["waited"] > 1_800
+        (said,) = one["failed"].tolist()
+        assert said.startswith(f"Process {rank} of 3 of this run cannot go on: ")
+        assert "imed out" in said
+        assert "ended" not in said
+
+
+def test_one_process_makes_for_each_cache(found: Look) -> None:
+    """Where the third has a cache of its own; where all share one, the first makes alone."""
+    caches = found("caches")
+    assert [one["makes"].tolist() for one in caches] == [
+        [True, True],
+        [False, False],
+        [True, False],
+    ]
+    assert [one["made_by"].tolist() for one in caches] == [[0], [0], [2]]
+    assert caches[1]["seen"].tolist()[1:] == [True]  # only when it is made
+
+
 @pytest.fixture(scope="module")
-def collectives(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, np.ndarray]]:
+def collectives(found: Look) -> list[dict[str, np.ndarray]]:
     """What each of three processes with 2, 2 and 3 of 7 rows computed."""
-    folder = tmp_path_factory.mktemp("collectives")
-    finish(start([str(HELPERS / "one_of_several.py"), "collectives", str(folder)], 3))
-    return [dict(np.load(folder / f"{rank}.npz")) for rank in range(3)]
+    return found("collectives")
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
@@ -239,6 +281,19 @@ def test_devices_are_picked_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert pick_device("auto") == torch.device("cuda")
+
+
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of its number on its machine, before and after joining; one too many is told so."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in environment(5, 8, 1).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert pick_device("auto") == pick_device("cuda") == torch.device("cuda", 1)
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(BadSetting, match=r"torch sees 2\. Start as many processes"):
+        pick_device("auto")
 
 
 def test_the_environment_of_tests_is_that_of_torchrun() -> None:

@@ -1,12 +1,16 @@
 """One of several processes of a test: does what its argument says, and leaves results in a file.
 
-Run as ``python one_of_several.py CHECK FOLDER`` with torchrun's variables in the environment.
+Run as ``python one_of_several.py FOLDER`` with torchrun's variables in the environment. Starting
+processes costs more than what they do: these do it all.
 """
 
 from __future__ import annotations
 
+import os
 import sys
-from dataclasses import replace
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clipbench.contracts import Defense
+from clipbench.contracts import Defense, EpochPairs, Features, Phase, TrainingFacts
+from clipbench.errors import LostProcess
+from clipbench.progress import Reporter
 from clipbench.training.batchnorm import synchronise_batch_norm
-from clipbench.training.distributed import Processes, join_processes
+from clipbench.training.caches import at_cache
+from clipbench.training.distributed import Processes, join_processes, watched
 from clipbench.training.encoder import Normalisation
+from clipbench.training.engine import Trainer
+from clipbench.training.losses import clip_loss
 
 ROWS = 7  # do not divide evenly
 
@@ -137,7 +146,6 @@ def training(folder: Path, processes: Processes) -> None:
         ("none", NoDefense(), 2),
         ("clip", AugmentedClip(), 2),
         ("safeclip", safeclip, 4),
-        ("safeclip that reuses scores", replace(safeclip, reuse_scores=True), 4),
         ("roclip", RoCLIP(pool_size=40), 2),
         ("dao", DAO(scoring_epochs=1, k=4, block=32), 1),
         ("clipscore", ClipScore(trusted_size=41), 1),
@@ -179,6 +187,7 @@ def train(folder: Path, name: str, defense: Defense, processes: Processes, **set
 
     for among in (processes, Processes()) if processes.is_first else (processes,):
         place = folder / str(among.count)
+        place.mkdir(parents=True, exist_ok=True)
         trainer = tiny_trainer(place / name, defense, processes=among, **settings)
         trainer.learner.model.double()
         trainer.train()
@@ -191,17 +200,162 @@ def train(folder: Path, name: str, defense: Defense, processes: Processes, **set
             torch.save(found, place / f"{name}.pt")
 
 
-def main(check: str, folder: Path) -> None:
+def caches(folder: Path, processes: Processes) -> dict[str, Any]:
+    """Which processes make, where two of them share a cache and the third has its own."""
+    name = "shared" if processes.rank < 2 else "own"
+    found = at_cache(processes, folder / name, Reporter(quiet=True))
+    made = folder / name / "made"
+    seen = [made.exists()]
+
+    def make() -> str:
+        seen.append(made.exists())
+        if not made.exists():
+            made.write_text(str(processes.rank))
+        return made.read_text()
+
+    text = found.in_turn(make)
+    one = at_cache(processes, folder, Reporter(quiet=True))
+    return {"makes": [found.makes, one.makes], "made_by": [int(text)], "seen": seen}
+
+
+class Doubtful:
+    """A defense that decides something else in each process, as rounding may have it."""
+
+    trusted_size = 0
+
+    def start(self, facts: TrainingFacts) -> Doubtful:
+        self.facts, self.rank, self.ratio = facts, float(os.environ["RANK"]), 0.0
+        return self
+
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:
+        scores = pairs.score_set(lambda images, _: images.sum(dim=1) + self.rank)
+        self.ratio = float(scores.mean())
+        keep = torch.ones(len(pairs), dtype=torch.bool)
+        keep[: int(3 * self.rank)] = False
+        self.factor = 1.0 + self.rank
+        yield Phase("kept", self.loss, keep=keep, lr_scale=1.0 + self.rank)
+        factor, rate = self.factor, 0.5 + epoch + self.rank
+        yield Phase("scheduled", self.loss, lr_factor=lambda step, steps: rate * step / steps)
+        self.ratio += factor
+
+    def loss(self, features: Features) -> Tensor:
+        return clip_loss(features.image[0], features.text[0], features.logit_scale)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"ratio": self.ratio}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.ratio = state["ratio"]
+
+
+def decisions(folder: Path, processes: Processes) -> dict[str, Any]:
+    """Train with a defense that decides something else in each process."""
+    from tiny_training import tiny_trainer  # noqa: PLC0415
+
+    place = folder / "decisions" / str(processes.rank)
+    trainer = tiny_trainer(place, Doubtful(), count=24, batch_size=8, processes=processes)
+    trainer.train()
+    history = trainer.state.history
+    assert trainer.set_scores is not None
+    return {
+        "losses": np.concatenate([entry["losses"] for entry in history]),
+        "pairs": [entry["pairs"] for entry in history],
+        "rates": [entry["lr"] for entry in history],
+        "scores": trainer.set_scores,
+        "exposures": trainer.exposures,
+        "state": trainer._run.state_dict()["ratio"],
+        "weights": weights(trainer),
+    }
+
+
+def weights(trainer: Trainer) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in trainer.learner.model.parameters()])
+
+
+class Killed(BaseException):
+    """What stands for SIGKILL."""
+
+
+def resumed(folder: Path, processes: Processes) -> dict[str, Any]:
+    """Train, and train again: killed in the middle of an epoch, each with a folder of its own."""
+    from tiny_training import tiny_trainer  # noqa: PLC0415
+
+    from clipbench_defenses.safeclip import SafeCLIP  # noqa: PLC0415
+
+    safeclip = SafeCLIP(unimodal_epochs=1, cross_modal_epochs=1, pool_size=8, first_ratio=0.5)
+    settings: dict[str, Any] = {"count": 24, "batch_size": 8, "epochs": 3, "processes": processes}
+    place = folder / "resumed" / str(processes.rank)
+    whole = tiny_trainer(place / "whole", safeclip, **settings)
+    whole.train()
+
+    def kill(*_: object) -> None:
+        if killed.state.epoch == 2 and killed.state.step == 2:
+            raise Killed
+
+    killed = tiny_trainer(
+        place / "killed", safeclip, progress=kill, checkpoint_every_s=0.0, **settings
+    )
+    with suppress(Killed):
+        killed.train()
+    told: list[str] = []
+    again = tiny_trainer(place / "killed", safeclip, resuming=told.append, **settings)
+    again.train()
+    return {
+        "whole": weights(whole),
+        "again": weights(again),
+        "told": told,
+        "files": [(place / "killed" / "checkpoint.pt").exists()],
+    }
+
+
+def patience(processes: Processes) -> dict[str, Any]:
+    """Wait for the first process for longer than an operation of all may take.
+
+    The group before has ended; in the one that begins here a second stands for ten minutes.
+    """
+    processes.part()
+    processes = join_processes("cpu", timeout_s=3.0)
+    started = time.monotonic()
+    if processes.is_first:
+        time.sleep(3.6)
+    processes.barrier()
+    waited = time.monotonic() - started
+    total = processes.sum_of(torch.ones(1))
+    if processes.is_first:
+        time.sleep(3.6)
+    try:
+        with watched():
+            torch.distributed.barrier()
+        failed = ""
+    except LostProcess as error:
+        failed = str(error)
+    return {"waited": [600 * waited], "sum": total, "failed": [failed]}
+
+
+def main(folder: Path) -> None:
     torch.set_num_threads(1)
     processes = join_processes("cpu")
-    if check in ("training", "few"):
-        use_double()
-        {"training": training, "few": few}[check](folder, processes)
-        return
-    found = {"collectives": collectives, "batch_norm": batch_norm}[check](processes)
-    arrays = {name: value.detach().numpy() for name, value in found.items()}
-    np.savez(folder / f"{processes.rank}.npz", **arrays)
+    for check in (collectives, batch_norm):
+        keep(folder, check.__name__, processes, check(processes))
+    for look in (caches, decisions, resumed):
+        keep(folder, look.__name__, processes, look(folder, processes))
+    single = torch.from_numpy, torch.Tensor.float, Normalisation.__call__
+    use_double()
+    training(folder / "training", processes)
+    few(folder / "few", processes)
+    torch.set_default_dtype(torch.float32)
+    torch.from_numpy, torch.Tensor.float, Normalisation.__call__ = single  # type: ignore[method-assign]
+    keep(folder, "patience", processes, patience(processes))
+
+
+def keep(folder: Path, check: str, processes: Processes, found: dict[str, Any]) -> None:
+    """Leave what a process found."""
+    arrays = {
+        name: value.detach().numpy() if isinstance(value, Tensor) else np.array(value)
+        for name, value in found.items()
+    }
+    np.savez(folder / f"{check}.{processes.rank}.npz", **arrays)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

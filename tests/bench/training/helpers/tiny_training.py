@@ -6,7 +6,7 @@ drawn scenes with their captions, augmentation, and whichever defence is given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from clipbench.settings import TrainSettings
 from clipbench.training.augment import ImageAugmentation
 from clipbench.training.compact import CompactVocabulary
 from clipbench.training.distributed import Processes
-from clipbench.training.engine import Trainer
+from clipbench.training.engine import Trainer, no_news
 from clipbench.training.pairs import TrainingPairs
 from clipbench.training.resident import ResidentSquares
 from clipbench.training.stages import SharedStages
@@ -130,6 +130,7 @@ def tiny_trainer(
     progress: Progress = no_progress,
     processes: Processes | None = None,
     shared: SharedStages | None = None,
+    resuming: Callable[[str], object] = no_news,
     **settings: Any,
 ) -> Trainer:
     """A trainer at its start, or at the checkpoint that lies in `folder`."""
@@ -147,6 +148,7 @@ def tiny_trainer(
         fingerprint="tiny",
         processes=processes,
         progress=progress,
+        resuming=resuming,
         trusted=trusted[0] if trusted else None,
         shared=shared,
     )
