@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ import torch
 from clipbench.errors import BadSetting
 from clipbench.processor import instructions, processor
 
+_warned: list[bool] = []  # once in this process
 _FIRST_WITH_TF32 = (8, 0)  # compute capability of Ampere
 # What chooses other code in the libraries that torch computes with, and so may round differently.
 _CHOOSING = (
@@ -40,7 +42,7 @@ def computing(precision: str) -> Iterator[None]:
     Args:
         precision: ``tf32``: rounded to TF32 on a GPU; any other: as they are.
     """
-    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    before = _once_warned()
     torch.set_float32_matmul_precision("highest")  # on processors, too
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     torch.backends.cudnn.allow_tf32 = precision == "tf32"
@@ -49,6 +51,22 @@ def computing(precision: str) -> Iterator[None]:
     finally:
         torch.set_float32_matmul_precision(before[0])
         torch.backends.cudnn.allow_tf32 = before[1]
+
+
+def _once_warned() -> tuple[str, bool]:
+    """Return torch's switches as they are.
+
+    Some versions say, the first time, that there are newer ones. These are the ones that all
+    versions have, and that `torch.compile` reads.
+    """
+    if not _warned:
+        _warned.append(True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.set_float32_matmul_precision(torch.get_float32_matmul_precision())
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32
+            torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32
+    return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
 
 
 def refuse_without_tf32(precision: str, device: torch.device) -> None:
