@@ -167,7 +167,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     [
         ("run", ["plan", "execute"], ["execute"]),
         ("train", ["plan_training", "train"], ["follow_training"]),
-        ("detect --method dao", ["plan_detection", "detect"], ["follow_detection"]),
+        ("detect --method dao --no-estimate", ["plan_detection", "detect"], ["follow_detection"]),
     ],
 )
 @pytest.mark.parametrize("rank", [0, 1])
@@ -193,7 +193,7 @@ def test_processes_join_and_then_the_first_alone_plans(
         monkeypatch.setenv(name, value)
     (tmp_path / "s").mkdir()
     where = ["--cache", str(tmp_path / "c"), "--out", str(tmp_path / "o"), "--device", "cpu"]
-    where += ["--json", "--no-estimate"]
+    where.append("--json")
     shards = ["--shards", str(tmp_path / "s")] if command == "train" else []
     assert main([*command.split(), "--data", "shapes", *shards, *where]) == 0
     done = [call[0] for call in pipeline.calls if call[0] != "check"]
