@@ -42,31 +42,29 @@ def computing(precision: str) -> Iterator[None]:
     Args:
         precision: ``tf32``: rounded to TF32 on a GPU; any other: as they are.
     """
-    before = _once_warned()
-    torch.set_float32_matmul_precision("highest")  # on processors, too
+    if not _warned:
+        _warned.append(True)
+        # Some versions say, the first time, that there are newer switches. All versions have these,
+        # and these are what `torch.compile` reads.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _set(*_switches())
+    before = _switches()
+    _set("highest", precision == "tf32")  # of processors, too
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before[0])
-        torch.backends.cudnn.allow_tf32 = before[1]
+        _set(*before)
 
 
-def _once_warned() -> tuple[str, bool]:
-    """Return torch's switches as they are.
-
-    Some versions say, the first time, that there are newer ones. These are the ones that all
-    versions have, and that `torch.compile` reads.
-    """
-    if not _warned:
-        _warned.append(True)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.set_float32_matmul_precision(torch.get_float32_matmul_precision())
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32
-            torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32
+def _switches() -> tuple[str, bool]:
     return torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+
+
+def _set(products: str, convolutions: bool) -> None:
+    torch.set_float32_matmul_precision(products)
+    torch.backends.cudnn.allow_tf32 = convolutions
 
 
 def refuse_without_tf32(precision: str, device: torch.device) -> None:
