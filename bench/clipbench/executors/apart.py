@@ -43,7 +43,8 @@ def main() -> None:
     given, made = map(Path, sys.argv[1:])
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        while os.read(0, 1024):  # nothing comes; what Python buffers could not be left at the end
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=watch, daemon=True).start()
