@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from clipbench.contracts import Progress, no_progress
 from clipbench.durable import atomic_file
@@ -165,41 +166,62 @@ def without(full: ShardSet, pairs: Sequence[int], cache: Path | None) -> ShardSe
     incomplete: dict[int, list[bytes]] = {}
     for one in full.incomplete:
         incomplete.setdefault(one.shard, []).append(one.key.encode(errors="surrogateescape"))
-    paths, stamps, parts = list[Path](), list[indexing.Stamp](), list[indexing.Index]()
+    paths, stamps, spans = list[Path](), list[indexing.Stamp](), list[slice]()
     left: dict[int, LeftKeys] = {}
     names = indexing.shard_names([shard.path for shard in full.shards])
     for number, shard in enumerate(full.shards):
         span = slice(shard.first, shard.first + shard.num_pairs)
-        rows, kept = full.index[span], keep[span]
+        kept = keep[span]
         if not kept.any():
             continue
-        away = rows["key"][~kept].tolist()
+        away = full.index["key"][span][~kept].tolist()
         keys = frozenset([*away, *incomplete.get(number, [])])
         if keys:
             digest = hashlib.sha256(b"\n".join(sorted(keys))).hexdigest()
             left[len(paths)] = LeftKeys(keys, len(away), digest)
-        part = rows[kept].copy()
-        part["shard"] = len(paths)
-        parts.append(part)
+        spans.append(span)
         paths.append(shard.path)
-        stamps.append(indexing.Stamp(names[number], shard.size, shard.mtime_ns, len(part)))
+        count = int(kept.sum())
+        stamps.append(indexing.Stamp(names[number], shard.size, shard.mtime_ns, count))
     if not paths:
         raise CorruptData(f"{full.source} has no usable pair; give other shards.")
-    index = indexing.join(parts)
-    stored = None if cache is None else _stored(full, index, stamps, left, cache)
+    parts = _Rows(full.index, keep, spans)
+    stored = None if cache is None else _stored(full, parts, stamps, left, cache)
     return ShardSet(
         full.source,
         paths,
-        stored or (index, stamps),
+        stored or (indexing.join(parts), stamps),
         full.cache,
         caption_field=full.caption_field,
         left_out=left,
     )
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """The rows that are left of an index, shard by shard; one shard's at a time is in memory.
+
+    Args:
+        index: of the whole set.
+        keep: ``(N,)`` which of its rows are left.
+        spans: the rows of each shard of which any is left.
+    """
+
+    index: indexing.Index
+    keep: npt.NDArray[np.bool_]
+    spans: Sequence[slice]
+
+    def __iter__(self) -> Iterator[indexing.Index]:
+        """Yield the rows of each shard, under its new number."""
+        for number, span in enumerate(self.spans):
+            part = self.index[span][self.keep[span]]
+            part["shard"] = number
+            yield part
+
+
 def _stored(
     full: ShardSet,
-    index: indexing.Index,
+    parts: _Rows,
     stamps: Sequence[indexing.Stamp],
     left: Mapping[int, LeftKeys],
     cache: Path,
@@ -214,12 +236,12 @@ def _stored(
     if (
         stored is not None
         and list(stored.stamps) == list(stamps)
-        and len(stored.index) == len(index)
+        and len(stored.index) == sum(stamp.num_pairs for stamp in stamps)
     ):
         return stored
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        indexing.write(path, [index], stamps)
+        indexing.write(path, parts, stamps)
     except (OSError, ClipbenchError):  # read-only or full: the index stays in memory
         return None
     return indexing.read_index(path)
