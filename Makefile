@@ -1,6 +1,8 @@
 # make run    install, then run the main job and print its table
 # make test   install, then lint, check types and run the tests
 # make bench  install, then run the benchmarks
+# make gpu    install, then try one GPU: eight minutes, findings in results/gpu (docs/gpu.md)
+# make gpu-wheels   install, then pack what a GPU machine without a network lacks
 # make lint   install, then lint and check types
 # make docs   install, then build the documentation's site, warnings as errors
 # make audit  install, then ask what is known against the packages of requirements.lock: it warns
@@ -14,7 +16,7 @@ STAMP = $(VENV)/.installed
 # a Java captioning kit) are for parts that are not used, and slow every import of open_clip down.
 # open_clip's own training pipeline, which tests read our shards with, needs webdataset before 1.0.
 
-.PHONY: run test bench lint docs audit lock clean
+.PHONY: run test bench gpu gpu-wheels lint docs audit lock clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -34,6 +36,12 @@ test: lint docs
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
+
+gpu:
+	PYTHON='$(PYTHON)' VENV='$(VENV)' tests/benchmarks/gpu/run.sh $(GPU_OPTIONS)
+
+gpu-wheels: $(STAMP)
+	$(BIN)/python tests/benchmarks/gpu/wheels.py build/gpu-wheels
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -529,6 +529,8 @@ class Phase:
         lr_factor: replaces the engine's schedule: ``(step, steps of this phase) -> factor of lr``.
         reference: whether the loss is given features of the model as it was when the stage began,
             too; said by a phase of the stage's first epoch, or not at all in that stage.
+        scores: whether the similarity of image and caption that its steps computed anyway is kept,
+            of the first view of each pair, for `EpochPairs.similarity` of the next epoch.
     """
 
     name: str
@@ -541,6 +543,7 @@ class Phase:
     cross_modal: bool = True
     lr_factor: Callable[[int, int], float] | None = None
     reference: bool = False
+    scores: bool = False
 
 
 Score = Callable[["Tensor", "Tensor"], "Tensor"]  # (images (N, D), texts (N, D)) -> (N,)
@@ -579,11 +582,13 @@ class EpochPairs(PairsView, Protocol):
     def whole_set(self) -> PairsView:
         """All pairs of the set, in its order: ``numbers`` says which of them the epoch has."""
 
-    def similarity(self, augment: bool = False) -> Tensor:
+    def similarity(self, augment: bool = False, reuse: bool = False) -> Tensor:
         """Return the cosine similarity of image and caption of each of the epoch's pairs.
 
         ``(num_pairs,)`` float32 on the CPU; of plain or of freshly augmented pairs. It is computed
-        once an epoch.
+        once an epoch. With `reuse` only pairs are scored that no phase with `Phase.scores` trained
+        on in the epoch before; of the others stands what their step computed, of an augmented view
+        and the model as it was then.
         """
 
     def score_set(

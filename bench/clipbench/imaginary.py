@@ -101,12 +101,20 @@ class ImaginaryPairs:
         size: of the epoch, in pairs.
         whole: pairs of the set over the usual pairs of an epoch.
         set_size: pairs of the set.
+        passed: share of the epoch's pairs of which a step of the epoch before kept the similarity.
     """
 
     def __init__(
-        self, facts: TrainingFacts, epoch: int, size: int, whole: float, set_size: int
+        self,
+        facts: TrainingFacts,
+        epoch: int,
+        size: int,
+        whole: float,
+        set_size: int,
+        passed: float = 0.0,
     ) -> None:
         self._facts, self._size, self._whole, self._set_size = facts, size, whole, set_size
+        self._passed = passed
         self._rng = generator(0, "imaginary", epoch)
         self.numbers = np.arange(size, dtype=np.int64)
         self.asked: dict[bool, float] = {}
@@ -152,9 +160,10 @@ class ImaginaryPairs:
         self.looked = True
         return ImaginaryView(size)
 
-    def similarity(self, augment: bool = False) -> torch.Tensor:
+    def similarity(self, augment: bool = False, reuse: bool = False) -> torch.Tensor:
         """Return scores; the engine computes them once, so they count once."""
-        self.asked[augment] = self._size / self._facts.pairs_per_epoch
+        scored = 1.0 - self._passed if reuse else 1.0
+        self.asked[augment] = scored * self._size / self._facts.pairs_per_epoch
         means = np.where(np.arange(self._size) % 10 == 0, 0.1, 0.5)
         return torch.from_numpy(self._rng.normal(means, 0.1).astype(np.float32))
 
@@ -177,7 +186,9 @@ class ImaginaryPairs:
         return scores.repeat(times)[: max(self._facts.num_pairs, self._size)]
 
 
-def imagined(facts: TrainingFacts, stage: Stage, epoch: int, whole: float = 1.0) -> ImaginaryPairs:
+def imagined(
+    facts: TrainingFacts, stage: Stage, epoch: int, whole: float = 1.0, passed: float = 0.0
+) -> ImaginaryPairs:
     """Return the imaginary pairs of an epoch.
 
     Args:
@@ -185,9 +196,10 @@ def imagined(facts: TrainingFacts, stage: Stage, epoch: int, whole: float = 1.0)
         stage: that the epoch is part of.
         epoch: its number.
         whole: pairs of the set over pairs of an epoch.
+        passed: see `ImaginaryPairs`.
     """
     if not stage.trusted:
         size = facts.pairs_per_epoch
-        return ImaginaryPairs(facts, epoch, size, whole, max(size, facts.num_pairs))
+        return ImaginaryPairs(facts, epoch, size, whole, max(size, facts.num_pairs), passed)
     size = facts.trusted_pairs
     return ImaginaryPairs(facts, epoch, size, size / facts.pairs_per_epoch, size)

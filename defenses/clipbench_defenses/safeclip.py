@@ -58,6 +58,8 @@ class SafeCLIP:
             the
             authors' code, where view 1 gets no gradient.
         score_augmented: score freshly augmented pairs, as the authors' code does.
+        reuse_scores: score anew only pairs that were not in the last epoch's safe set; of those in
+            it takes the similarity that the CLIP loss computed.
         rank_by: what later splits rank pairs by.
         cross_aug: CLIP loss between crossed views, as the authors' code does; twice the work.
         lr_schedule: ``fixed`` ends at zero; ``official`` counts steps as the authors' code does.
@@ -75,6 +77,7 @@ class SafeCLIP:
     pool_size: int | None = None
     symmetric: bool = False
     score_augmented: bool = False
+    reuse_scores: bool = False
     rank_by: Literal["similarity", "posterior"] = "similarity"
     cross_aug: bool = False
     lr_schedule: Literal["fixed", "official"] = "fixed"
@@ -131,7 +134,8 @@ class SafeCLIPRun:
         elif epoch < config.unimodal_epochs + config.cross_modal_epochs:
             yield self._cross_modal("cross-modal warm-up", epoch, config.cross_modal_lr_scale)
         else:
-            safe = self._split(pairs.similarity(augment=config.score_augmented).numpy())
+            found = pairs.similarity(config.score_augmented, config.reuse_scores)
+            safe = self._split(found.numpy())
             yield self._unimodal("risky", epoch, ~safe, config.unimodal_lr_scale)
             yield self._cross_modal("safe", epoch, 1.0, safe)
 
@@ -192,6 +196,8 @@ class SafeCLIPRun:
             lr_scale=lr_scale,
             views=2 if self._config.cross_aug else 1,
             lr_factor=self._official_factor(epoch, keep is not None, constant=keep is None),
+            # Not the warm-up: it learns what the first split is to be made by.
+            scores=self._config.reuse_scores and keep is not None,
         )
 
     def _unimodal_loss(self, features: Features) -> Tensor:

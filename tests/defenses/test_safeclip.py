@@ -65,6 +65,15 @@ def test_pairs_are_not_scored_before_the_split() -> None:
         list(run.phases(3, unknown))
 
 
+def test_scores_are_reused_of_the_safe_set_alone() -> None:
+    """Steps of the warm-up tell nothing: the model is another one when the first split is made."""
+    for reuse in (True, False):
+        config = SafeCLIP(**CONFIG, reuse_scores=reuse)
+        kept = [[p.scores for p in phases] for phases in epochs_of(config, scores(0.3))]
+        assert kept[:3] == [[False]] * 3
+        assert kept[3:] == [[False, reuse]] * 9
+
+
 def test_the_first_split_takes_the_upper_component() -> None:
     """The pairs of the higher mode, and no other, are safe at first."""
     phases = epochs_of(SafeCLIP(**CONFIG), scores(0.3))[3]

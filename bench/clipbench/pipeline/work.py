@@ -122,10 +122,10 @@ def _followed(defense: Defense, facts: TrainingFacts, whole: float, until_scored
     passes: dict[Kind, float] = defaultdict(float)
     scorings: dict[bool, float] = defaultdict(float)
     examples: dict[Kind, Phase] = {}
-    planning, guessed = 0.0, False
+    planning, guessed, passed = 0.0, False, 0.0
     epochs = [stage for stage in run.stages(facts.epochs) for _ in range(stage.epochs)]
     for epoch, stage in enumerate(epochs):
-        pairs = imagined(facts, stage, epoch, whole)
+        pairs = imagined(facts, stage, epoch, whole, passed)
         phases, seconds = timed(partial(run.phases, epoch, pairs))
         planning += seconds
         guessed |= pairs.depends_on_data
@@ -134,10 +134,10 @@ def _followed(defense: Defense, facts: TrainingFacts, whole: float, until_scored
         if until_scored and pairs.scored_set:
             epochs = epochs[:epoch]
             break
+        passed = sum(_kept(phase) for phase in phases if phase.scores)
         for phase in phases:
             kind = kind_of(phase)
-            kept = 1.0 if phase.keep is None else float(phase.keep.float().mean())
-            passes[kind] += kept * len(pairs) / facts.pairs_per_epoch
+            passes[kind] += _kept(phase) * len(pairs) / facts.pairs_per_epoch
             examples[kind] = phase
     if not guessed and not until_scored and not any(passes.values()):
         raise run.trains_nothing(len(epochs))
@@ -154,3 +154,8 @@ def timed(action: Callable[[], Result]) -> tuple[Result, float]:
     started = time.perf_counter()
     result = action()
     return result, time.perf_counter() - started
+
+
+def _kept(phase: Phase) -> float:
+    """Return the share of an epoch's pairs that a phase trains on."""
+    return 1.0 if phase.keep is None else float(phase.keep.float().mean())

@@ -25,7 +25,10 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
 from clipbench.training.distributed import Processes
 
-_PLAIN = ("name", "lr_scale", "views", "detached_views", "augment", "cross_modal", "reference")
+_PLAIN = (
+    *("name", "lr_scale", "views", "detached_views"),
+    *("augment", "cross_modal", "reference", "scores"),
+)
 
 
 def phases_of_first(

@@ -32,6 +32,7 @@ from clipbench.training.distributed import Processes
 from clipbench.training.learner import Learner
 from clipbench.training.order import EpochOrder, batches
 from clipbench.training.pairs import BatchRequest, TrainingPairs
+from clipbench.training.passing import PassScores
 from clipbench.training.schedule import cosine_after_warmup, warmup_cosine
 from clipbench.training.seen import SeenPairs
 from clipbench.training.stages import Place, SharedStages
@@ -104,6 +105,7 @@ class Trainer:
         self.state = State()
         self.exposures = np.zeros(len(pairs), dtype=np.int64)
         self.set_scores: Tensor | None = None  # of all pairs, the last that were asked for
+        self._passed = PassScores(len(pairs))
         self._checkpointed = self._looked = time.monotonic()
         self._look_every, self._steps_to_look = 1, 0  # steps from look to look at the clock
         self._idle: set[str] = set()  # phases that once kept nothing
@@ -146,8 +148,7 @@ class Trainer:
             first = epoch - place.epoch if place.stage.fresh else 0
             order = EpochOrder(len(pairs), size, epoch, self._seed, first)
             indices = order.pairs()
-            scores = resumed.get("scores")
-            seen = SeenPairs(self.learner, pairs, epoch, indices, scores, self._folder)
+            seen = self._seen(pairs, epoch, indices, resumed.get("scores"))
             at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
             at_start = _copied(at_start)
             phases = self._phases(epoch, seen, place.stage)
@@ -181,6 +182,19 @@ class Trainer:
         if not self.state.total_steps and not until_scored:
             raise self._run.trains_nothing(self.state.epoch)
         return self.state
+
+    def _seen(
+        self,
+        pairs: TrainingPairs,
+        epoch: int,
+        indices: npt.NDArray[np.int64],
+        scores: dict[str, Tensor] | None,
+    ) -> SeenPairs:
+        """Return what the defence is told of an epoch's pairs, of which some may be known."""
+        if self.state.phase == self.state.step == 0:
+            self._passed.turn()
+        passed, folder = self._passed, self._folder
+        return SeenPairs(self.learner, pairs, epoch, indices, scores, folder, passed)
 
     def _phases(self, epoch: int, seen: SeenPairs, stage: Stage) -> list[Phase]:
         """Return the phases of an epoch: those that the first process's defense decided on."""
@@ -256,6 +270,9 @@ class Trainer:
                 where = f"epoch {state.epoch + 1}, step {step + 1}"
                 self._seed_dropout(number, step)
                 tally.add(self.learner.step(phase, batch, rate, where), where)
+                if phase.scores:
+                    assert self.learner.similarities is not None  # the step computed them
+                    self._passed.note(parts[step], self.learner.similarities)
                 state.step, state.total_steps = step + 1, state.total_steps + 1
                 state.stage_steps += 1
                 state.samples_seen += batch.num_rows
@@ -402,6 +419,7 @@ class Trainer:
             "defense": defense if midway else None,
             "defense_at_epoch_start": midway[0] if midway else defense,
             "scores": midway[1] if midway else None,
+            "passed": self._passed.state(),
         }
         save_checkpoint(self._folder / "checkpoint.pt", content)
 
@@ -420,6 +438,7 @@ class Trainer:
             self.learner.remember(content["reference"])
         self.state = State(**json.loads(content["state"]))
         self.exposures = content["exposures"].numpy()
+        self._passed.load(content["passed"], self._processes.device)
         self._run.load_state_dict(content["defense_at_epoch_start"])
         return content
 

@@ -54,6 +54,7 @@ class Learner:
         self.optimizer = make_optimizer(model, settings)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._encoder = Encoder(model, processes, self.precision)
+        self.similarities: Tensor | None = None  # of the last step's pairs, where a phase asks
         self._earlier: nn.Module | None = None
         self._earlier_encoder: Encoder | None = None
 
@@ -92,6 +93,9 @@ class Learner:
         features = self._encoder.features(batch, phase.detached_views)
         if phase.reference:
             features = features._replace(reference=self._reference(batch))
+        if phase.scores:
+            with torch.no_grad():
+                self.similarities = (features.image[0] * features.text[0]).sum(dim=1)
         loss = phase.loss(features)
         if loss.device.type != "cuda":
             refuse_infinite(loss.item(), phase.name, where)

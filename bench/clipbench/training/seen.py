@@ -11,6 +11,7 @@ from torch import Tensor
 from clipbench.contracts import Image, IntArray, Score
 from clipbench.training.learner import Learner
 from clipbench.training.pairs import PairSource, TrainingPairs
+from clipbench.training.passing import PassScores
 from clipbench.training.scoring import block_scores, whole_scores
 from clipbench.training.stored import StoredPairs
 
@@ -25,6 +26,7 @@ class SeenPairs:
         numbers: the epoch's pairs, ``(num_pairs,)``.
         values: what was computed before a training of this epoch was stopped.
         folder: on whose disk features may lie while they are scored.
+        passed: what the steps of the epoch before computed; None: nothing.
     """
 
     def __init__(
@@ -35,7 +37,9 @@ class SeenPairs:
         numbers: IntArray,
         values: dict[str, Tensor] | None,
         folder: Path = Path(),
+        passed: PassScores | None = None,
     ) -> None:
+        self._passed = passed
         self._folder = folder
         self._learner = learner
         self._pairs = pairs
@@ -76,13 +80,28 @@ class SeenPairs:
         assert self._pairs.source is not None, "pairs without a source"
         return self._pairs.source
 
-    def similarity(self, augment: bool = False) -> Tensor:
+    def similarity(self, augment: bool = False, reuse: bool = False) -> Tensor:
         """Return the cosine similarity of image and caption of each of the epoch's pairs."""
         name = "augmented" if augment else "similarity"
+        if reuse:
+            name = f"{name}, reused"
         if name not in self.values:
-            found = self._learner.similarity(self._pairs, self._numbers, augment, self._epoch)
-            self.values[name] = found
+            known = self._passed.of(self._numbers) if reuse and self._passed is not None else None
+            self.values[name] = self._scored(known, augment)
         return self.values[name].clone()
+
+    def _scored(self, known: Tensor | None, augment: bool) -> Tensor:
+        """Return the similarities of all pairs, scoring those that are not known."""
+
+        def score(numbers: IntArray) -> Tensor:
+            return self._learner.similarity(self._pairs, numbers, augment, self._epoch)
+
+        if known is None:
+            return score(self._numbers)
+        unknown = known.isnan()
+        if unknown.any():
+            known[unknown] = score(self._numbers[unknown.numpy()])
+        return known
 
     def score_set(
         self, score: Score, *, unit: bool = True, blocks: Sequence[Tensor] | None = None
@@ -100,4 +119,5 @@ class SeenPairs:
         """Return the scores of the epoch's pairs, if any were asked for; the lower the worse."""
         if "set" in self.values:
             return self.values["set"][torch.from_numpy(self._numbers)]
-        return self.values.get("similarity", self.values.get("augmented"))
+        names = ("similarity", "augmented", "similarity, reused", "augmented, reused")
+        return next((self.values[name] for name in names if name in self.values), None)

@@ -64,6 +64,8 @@ def test_safeclip_trains_on_what_it_keeps_and_scores_every_pair_after_its_warmup
     assert work.scorings == {False: 3}
     augmented = work_of(replace(defense, score_augmented=True), FACTS)
     assert augmented.scorings == {True: 3}
+    reusing = work_of(replace(defense, reuse_scores=True), FACTS)
+    assert reusing.scorings == {False: pytest.approx(1 + 0.5 + 0.4)}
 
 
 def test_scores_are_counted_once_an_epoch_and_thinking_takes_time() -> None:

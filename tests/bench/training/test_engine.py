@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,7 @@ DEFENSES: dict[str, tuple[Defense, int]] = {
         ),
         3,
     ),
+    "safeclip that reuses scores": (replace(SAFECLIP, reuse_scores=True), 4),
     "roclip": (RoCLIP(pool_size=40), 2),
     "filter": (DAO(scoring_epochs=1, k=4, block=32), 1),
     "filter by trusted pairs": (ClipScore(trusted_size=40), 1),

@@ -89,7 +89,7 @@ def test_nothing_in_a_step_waits_for_the_gpu(name: str, tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_is_found_at_the_end_of_its_phase(tmp_path: Path) -> None:
     """On a GPU later than on the CPU, but before a checkpoint could keep what came of it."""
     with pretended_gpu(), pytest.raises(ClipbenchError, match=r"nan in epoch 1, step [12]\."):
-        trained(tmp_path, "none", DEVICE, lr=1e30)
+        trained(tmp_path, "none", DEVICE, count=40, lr=1e30)
     assert not (tmp_path / "checkpoint.pt").exists()
 
 

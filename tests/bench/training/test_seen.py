@@ -8,8 +8,12 @@ import numpy as np
 import torch
 from tiny_training import tiny_trainer
 
+from clipbench.contracts import Phase
+from clipbench.training.pairs import Batch
+from clipbench.training.passing import PassScores
 from clipbench.training.seen import SeenPairs
 from clipbench_defenses.clip import AugmentedClip
+from clipbench_defenses.safeclip import SafeCLIP
 
 
 def test_plain_and_augmented_similarities_are_told_apart(tmp_path: Path) -> None:
@@ -31,3 +35,53 @@ def test_plain_and_augmented_similarities_are_told_apart(tmp_path: Path) -> None
     assert not torch.equal(augmented, plain)
     assert torch.equal(augmented, seen().similarity(augment=True))
     assert torch.equal(plain, seen().similarity())
+
+
+def test_only_pairs_that_no_step_scored_are_scored_when_scores_are_reused(tmp_path: Path) -> None:
+    """Others have what their step computed; without such steps it is what scoring gives."""
+    trainer = tiny_trainer(tmp_path, AugmentedClip())
+    order = np.random.default_rng(0).permutation(96)
+    passed = PassScores(96)
+    passed.note(order[:60], torch.linspace(2, 3, 60))
+
+    def seen() -> SeenPairs:
+        numbers = np.arange(96)[::-1].copy()
+        return SeenPairs(trainer.learner, trainer._pairs, 0, numbers, None, tmp_path, passed)
+
+    scored = seen().similarity()
+    torch.testing.assert_close(seen().similarity(reuse=True), scored)  # the epoch is not over
+    passed.turn()
+    found = seen().similarity(reuse=True).flip(0)
+    torch.testing.assert_close(found[torch.from_numpy(order[:60])], torch.linspace(2, 3, 60))
+    rest = torch.from_numpy(order[60:])
+    torch.testing.assert_close(found[rest], scored.flip(0)[rest])
+    assert torch.equal(seen().similarity(), scored)
+    passed.turn()
+    torch.testing.assert_close(seen().similarity(reuse=True), scored)  # that was two epochs ago
+
+
+def test_steps_note_the_similarity_of_the_views_that_they_saw(tmp_path: Path) -> None:
+    """Of every pair of a phase that scores, as the model had it in that step; of no other."""
+    defense = SafeCLIP(
+        unimodal_epochs=0, cross_modal_epochs=1, pool_size=40, first_ratio=0.5, reuse_scores=True
+    )
+    trainer = tiny_trainer(tmp_path, defense, epochs=2)
+    seen: list[torch.Tensor] = []
+    step = trainer.learner.step
+
+    def watched(phase: Phase, batch: Batch, rate: float, where: str) -> torch.Tensor:
+        with torch.no_grad():
+            trainer.learner.model.train()
+            features = trainer.learner._encoder.features(batch, 0)
+        loss = step(phase, batch, rate, where)
+        if phase.scores:
+            seen.append((features.image[0] * features.text[0]).sum(1))
+        return loss
+
+    trainer.learner.step = watched  # type: ignore[method-assign]
+    trainer.train()
+    trainer._passed.turn()
+    noted = trainer._passed.of(np.arange(96))
+    assert int(noted.isnan().sum()) == 48
+    expected = torch.cat(seen).sort().values
+    torch.testing.assert_close(noted[~noted.isnan()].sort().values, expected)

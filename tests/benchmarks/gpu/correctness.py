@@ -125,7 +125,10 @@ def stages(bench: Bench, name: str) -> dict[str, Any]:
         if kept.exists():
             (there / "train").mkdir(parents=True)
             shutil.copy(kept, there / "train" / "checkpoint.pt")
-        found = bench.train(config, bench.device, there)
+        told = Silent()
+        found = bench.train(config, bench.device, there, told)
+        if told.resumed != kept.exists():
+            raise RuntimeError(f"the CPU's checkpoint of epoch {epoch} was not taken up")
         for ours, theirs in zip(_losses(expected, epoch), _losses(found, epoch), strict=True):
             away = np.abs(theirs - ours) / np.maximum(np.abs(ours), 1e-3)
             first, worst = max(first, float(away[0])), max(worst, float(away.max()))
@@ -208,9 +211,14 @@ class Silent(Reporter):
 
     def __init__(self) -> None:
         super().__init__(quiet=True)
+        self.resumed = 0
 
     def warning(self, text: str) -> None:
         """See `Reporter`."""
+
+    def resuming(self, text: str) -> None:  # noqa: ARG002
+        """See `Reporter`; it is counted."""
+        self.resumed += 1
 
 
 class _StopsAt(Silent):

@@ -42,8 +42,8 @@ class Sizes:
     defenses: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ("clip", "safeclip")
     batches: tuple[int, ...] = (256, 1024, 4096)
-    steps: int = 30
-    photographs: int = 4096
+    steps: int = 20
+    photographs: int = 16_384
     towers: tuple[tuple[str, int], ...] = (("RN50", 512), ("ViT-B-32", 1024))
     million: int = 1_000_000
     targets: int = 64
@@ -61,7 +61,8 @@ class Findings:
 
     def __init__(self, path: Path, seconds: float, device: torch.device) -> None:
         self.path, self._until = path, time.monotonic() + seconds
-        self._started = time.monotonic()
+        self._started, self._seconds = time.monotonic(), seconds
+        self.reserved = 0.0  # of all the time, the share that later parts shall find
         self.content: dict[str, Any] = {"machine": machine(device), "parts": {}}
         self._write()
 
@@ -79,7 +80,13 @@ class Findings:
         )
 
     def attempt(self, part: str, name: str, find: Callable[[], Mapping[str, Any]]) -> None:
-        """Write down what `find` returns, or why it failed; the rest goes on."""
+        """Write down what `find` returns, or why it failed; the rest goes on.
+
+        Where the time that is left is reserved for later parts, nothing is tried.
+        """
+        if self.left() < self.reserved * self._seconds:
+            self.add(part, name, {"skipped": "for want of time"})
+            return
         try:
             self.add(part, name, find())
         except Exception as error:  # noqa: BLE001 - one part must not cost the others

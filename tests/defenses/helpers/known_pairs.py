@@ -60,7 +60,7 @@ class KnownPairs:
         assert self.pictures, "asked for images"
         return self.pictures
 
-    def similarity(self, augment: bool = False) -> Tensor:  # noqa: ARG002
+    def similarity(self, augment: bool = False, reuse: bool = False) -> Tensor:  # noqa: ARG002
         """Return the given similarities."""
         assert self.similarities is not None, "asked for similarities"
         return self.similarities

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,7 @@ def training(folder: Path, processes: Processes) -> None:
         ("none", NoDefense(), 2),
         ("clip", AugmentedClip(), 2),
         ("safeclip", safeclip, 4),
+        ("safeclip that reuses scores", replace(safeclip, reuse_scores=True), 4),
         ("roclip", RoCLIP(pool_size=40), 2),
         ("dao", DAO(scoring_epochs=1, k=4, block=32), 1),
         ("clipscore", ClipScore(trusted_size=41), 1),
