@@ -8,7 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from clipbench.durable import make_folder
+from clipbench.durable import make_folder, unfinished
 from clipbench.progress import Reporter
 from clipbench.training.distributed import Processes
 
@@ -33,8 +33,8 @@ def at_cache(processes: Processes, cache: Path, reporter: Reporter) -> Processes
     if cache in _makes:
         return replace(processes, makes=_makes[cache])
     make_folder(cache)
-    name = processes.told(f".together-{secrets.token_hex(8)}")
-    mark = cache / name
+    name = unfinished(cache / f"together-{secrets.token_hex(8)}").name  # that goes if it is left
+    mark = cache / processes.told(name)
     if processes.is_first:
         mark.write_bytes(b"")
     processes.barrier()

@@ -324,10 +324,17 @@ def _answer(own: Peer, count: int, store: Store, timeout_s: float) -> Line:
 
 
 def _listening() -> socket.socket:
-    """Return a socket at the place where the processes meet; at any where that is a mere name."""
-    for family, _, _, _, address in socket.getaddrinfo(_place(), 0, type=socket.SOCK_STREAM):
-        with suppress(OSError):
-            return socket.create_server(address[:2], family=family, backlog=1024)
+    """Return a socket that the others reach: of one machine, at the place where they meet.
+
+    Of several machines at all of this one's addresses: to itself its name may mean a loopback one.
+    """
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ.get("WORLD_SIZE"):
+        for family, _, _, _, address in socket.getaddrinfo(_place(), 0, type=socket.SOCK_STREAM):
+            with suppress(OSError):
+                return socket.create_server(address[:2], family=family, backlog=1024)
+    if socket.has_dualstack_ipv6():
+        everywhere: dict[str, Any] = {"family": socket.AF_INET6, "dualstack_ipv6": True}
+        return socket.create_server(("", 0), backlog=1024, **everywhere)
     return socket.create_server(("", 0), backlog=1024)
 
 

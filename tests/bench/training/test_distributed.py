@@ -232,6 +232,7 @@ def test_a_killed_process_ends_the_run_with_its_name(victim: int, tmp_path: Path
     error = said.strip().splitlines()[-1]
     assert error.startswith("clipbench: error: Process")
     assert f"process {victim} (pid {processes[victim].pid}) ended" in error
+    assert error.endswith("the training resumes from its last checkpoint.")  # there is one
     assert "Traceback" not in said
 
 

@@ -17,7 +17,8 @@ from contextlib import suppress
 
 import pytest
 
-from clipbench.errors import LostProcess
+from clipbench.errors import BadSetting, LostProcess
+from clipbench.training import distributed
 from clipbench.training import line as lines
 from clipbench.training.distributed import Processes
 from clipbench.training.line import Line, connect
@@ -155,6 +156,19 @@ def test_messages_say_resume_where_it_does(three: list[Line]) -> None:
     assert before.endswith("ended. Start the same command again.")
     assert during.endswith("again; the training resumes from its last checkpoint.")
     assert str(three[2].lost()) == before
+
+
+def test_an_error_that_ends_a_command_is_what_the_others_are_told(
+    three: list[Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not one that another's end has caused: then that other is the one to be named."""
+    monkeypatch.setattr(distributed, "join_processes", lambda _: Processes(1, COUNT, line=three[1]))
+    with pytest.raises(BadSetting), distributed.joined("cpu"):
+        raise BadSetting("size must be\n positive.")
+    with pytest.raises(LostProcess, match=r"process 1 .* failed: size must be positive\.$"):
+        three[0].barrier()
+    with pytest.raises(LostProcess, match=r"process 1 .* failed"), distributed.joined("cpu"):
+        raise three[2].lost()
 
 
 def test_who_has_left_is_not_missed(three: list[Line]) -> None:
