@@ -23,7 +23,7 @@ from clipbench.pipeline.execute import execute
 
 DEFENSES = ("none", "safeclip")
 BATCH = 1024
-AFTER = 25.0  # seconds kept for evaluation and for writing, of each run
+AFTER = 40.0  # seconds kept for opening the set and for evaluation, of each run
 
 
 class Preparation:
