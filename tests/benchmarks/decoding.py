@@ -24,12 +24,12 @@ from unittest import mock
 import numpy as np
 import simplejpeg
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "bench/training/helpers"))
 from photographs import write_photographs
 
-from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
 from clipbench.training.augment import ImageAugmentation
 from clipbench.training.originals import OriginalImages
@@ -40,7 +40,7 @@ AUGMENTATION = ImageAugmentation(0.08, 1.0, 0.5)
 
 def crops(shards: ShardSet, views: int, seed: int = 0) -> None:
     """Cut crops out of all pictures."""
-    draws = [AUGMENTATION.draw(PICTURES, generator(seed, view)) for view in range(views)]
+    draws = np.random.default_rng(seed).random((views, PICTURES, 13), dtype=np.float32)
     OriginalImages(shards, SIDE).crops(
         np.arange(PICTURES),
         views,
@@ -68,7 +68,7 @@ def released(spent: dict[str, float]) -> Iterator[None]:
         return run
 
     owners: list[tuple[Any, str]] = [(simplejpeg, "decode_jpeg"), (F, "interpolate")]
-    owners += [(os, "pread"), (torch.Tensor, "copy_")]
+    owners += [(os, "pread"), (torch.Tensor, "copy_"), (Image.Image, "resize")]
     patches = [mock.patch.object(o, name, timed(getattr(o, name), name)) for o, name in owners]
     for patch in patches:
         patch.start()
