@@ -34,7 +34,7 @@ from clipbench.shards.reader import ShardSet
 from clipbench.training.augment import ImageAugmentation
 from clipbench.training.originals import OriginalImages
 
-PICTURES, SIDE, ROUNDS = 128, 224, 5
+PICTURES, SIDE, ROUNDS = 128, 224, 3
 AUGMENTATION = ImageAugmentation(0.08, 1.0, 0.5)
 
 
