@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipbench.contracts import Progress, no_progress
@@ -20,10 +20,12 @@ from clipbench.locks import locked_folder
 from clipbench.shards import index as indexing
 from clipbench.shards.pool import is_spread
 
+_MOST_MAPPED = 10_000  # that stay so; a process may map some 65,000 files
+
 
 @dataclass(frozen=True)
 class PartFiles:
-    """Indexes of single shards in files; each is mapped when it is looked at, and let go.
+    """Indexes of single shards in files, mapped when they are looked at.
 
     Args:
         folder: where they lie.
@@ -32,6 +34,7 @@ class PartFiles:
 
     folder: Path
     count: int
+    _mapped: dict[int, indexing.Index] = field(default_factory=dict, repr=False)
 
     def __iter__(self) -> Iterator[indexing.Index]:
         """Yield the index of every shard, in order.
@@ -40,10 +43,15 @@ class PartFiles:
             ChangedData: one is gone.
         """
         for number in range(self.count):
-            stored = indexing.read_index(part_file(self.folder, number), opened=True)
-            if stored is None:
-                raise ChangedData(f"{self.folder} changed while it was in use; start again.")
-            yield stored.index
+            index = self._mapped.get(number)
+            if index is None:
+                stored = indexing.read_index(part_file(self.folder, number), opened=True)
+                if stored is None:
+                    raise ChangedData(f"{self.folder} changed while it was in use; start again.")
+                index = stored.index
+                if number < _MOST_MAPPED:
+                    self._mapped[number] = index
+            yield index
 
 
 def part_file(folder: Path, number: int) -> Path:
