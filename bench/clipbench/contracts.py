@@ -591,6 +591,17 @@ class EpochPairs(PairsView, Protocol):
         and the model as it was then.
         """
 
+    def released_similarity(self, model: str, weights: str) -> Tensor:
+        """Return the cosine similarity of all pairs of the set under a model of others.
+
+        ``(pairs of the set,)`` float32 on the CPU, in the order of the set, of images and captions
+        as evaluation sees them. It is the set's score, as that of `score_set` is.
+
+        Args:
+            model: an open_clip model: its name, or the path of its configuration.
+            weights: the file of its weights.
+        """
+
     def score_set(
         self, score: Score, *, unit: bool = True, blocks: Sequence[Tensor] | None = None
     ) -> Tensor:

@@ -104,10 +104,7 @@ class FilterRun:
         scores = pairs.score_set(
             lambda images, texts: score(images, texts, seed), unit=config.takes_unit, blocks=blocks
         )
-        dropped = scores.argsort(stable=True)[: round(config.drop * len(scores))]
-        keep = torch.ones(len(scores), dtype=torch.bool)
-        keep[dropped] = False
-        return keep
+        return kept(scores, config.drop)
 
     def state_dict(self) -> dict[str, Any]:
         """Return which pairs are kept."""
@@ -116,6 +113,14 @@ class FilterRun:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state."""
         self._keep = state["keep"]
+
+
+def kept(scores: Tensor, drop: float) -> Tensor:
+    """Return which pairs are kept, ``(N,)`` bool, where a share of the lowest scores goes."""
+    dropped = scores.argsort(stable=True)[: round(drop * len(scores))]
+    keep = torch.ones(len(scores), dtype=torch.bool)
+    keep[dropped] = False
+    return keep
 
 
 @dataclass(frozen=True)

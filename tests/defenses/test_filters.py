@@ -152,6 +152,25 @@ def test_only_the_filter_by_trusted_pairs_is_given_some() -> None:
     assert trusted_size(KDistance()) == 0
 
 
+def test_a_released_model_scores_once_and_nothing_is_trained_for_it() -> None:
+    """No trusted pair is asked for, there is one stage, and the pairs of lowest similarity go."""
+    config = ClipScore(trusted_size=0, weights="released.pt", model="ViT-B-16")
+    assert trusted_size(config) == 0
+    run = config.start(FACTS)
+    assert not isinstance(run, StagedRun)
+    given = KnownPairs(similarities=torch.arange(PAIRS).flip(0) / PAIRS)
+    masks = [next(iter(run.phases(epoch, given))).keep for epoch in range(EPOCHS)]
+    for mask in masks:
+        assert mask is not None
+        assert mask.tolist() == [number < 0.9 * PAIRS for number in range(PAIRS)]
+    assert given.asked == [("ViT-B-16", "released.pt")]
+    again = config.start(FACTS)
+    again.load_state_dict(run.state_dict())
+    (phase,) = again.phases(1, KnownPairs(similarities=torch.ones(PAIRS)))
+    assert phase.keep is not None
+    assert torch.equal(phase.keep, masks[0])
+
+
 @pytest.mark.parametrize("name", FILTERS)
 @pytest.mark.parametrize(
     ("parameters", "message"),
@@ -172,6 +191,10 @@ def test_bad_parameters_of_single_filters_are_refused() -> None:
         ("isolation_forest:features=long", "features must be"),
         ("slof:references=captions", "references must be"),
         ("clipscore:trusted_size=1", "trusted_size must"),
+        ("clipscore:model=RN50", "belong together"),
+        ("clipscore:weights=w.pt,trusted_size=0", "belong together"),
+        ("clipscore:weights=w.pt,model=RN50", "set trusted_size=0"),
+        ("clipscore:weights=w.pt,model=RN50,trusted_size=0,scoring_epochs=1", "no scoring_epochs"),
         ("random_removal:drop=1", "random_removal.drop must"),
     ):
         with pytest.raises(BadSetting, match=message):

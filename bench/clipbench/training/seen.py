@@ -12,6 +12,7 @@ from clipbench.contracts import Image, IntArray, Score
 from clipbench.training.learner import Learner
 from clipbench.training.pairs import PairSource, TrainingPairs
 from clipbench.training.passing import PassScores
+from clipbench.training.released import released_similarity
 from clipbench.training.scoring import block_scores, whole_scores
 from clipbench.training.stored import StoredPairs
 
@@ -113,6 +114,13 @@ class SeenPairs:
                 self.values["set"] = whole_scores(*given, unit=unit)
             else:
                 self.values["set"] = block_scores(*given, blocks, self._folder, unit=unit)
+        return self.values["set"].clone()
+
+    def released_similarity(self, model: str, weights: str) -> Tensor:
+        """Return the cosine similarity of all pairs of the set under a model of others."""
+        if "set" not in self.values:
+            given = (self._source(), self._learner.processes)
+            self.values["set"] = released_similarity(model, weights, *given)
         return self.values["set"].clone()
 
     def for_trace(self) -> Tensor | None:

@@ -23,6 +23,7 @@ class KnownPairs:
         texts: likewise.
         pictures: N images as they are stored; empty: nobody may ask.
         words: N captions; empty: nobody may ask.
+    asked: list[tuple[str, str]] = field(default_factory=list)  # released models
     """
 
     similarities: Tensor | None = None
@@ -64,6 +65,11 @@ class KnownPairs:
         """Return the given similarities."""
         assert self.similarities is not None, "asked for similarities"
         return self.similarities
+
+    def released_similarity(self, model: str, weights: str) -> Tensor:
+        """Return the given similarities; `asked` remembers whose they are said to be."""
+        self.asked.append((model, weights))
+        return self.similarity()
 
     def score_set(
         self, score: Score, *, unit: bool = True, blocks: Sequence[Tensor] | None = None

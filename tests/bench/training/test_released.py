@@ -1,0 +1,63 @@
+"""Scores by a model that others trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image as Pil
+from tiny_training import LENGTH, SIDE, Images, tiny_model
+
+from clipbench.errors import CorruptData
+from clipbench.training import released
+from clipbench.training.distributed import Processes
+from clipbench.training.released import released_similarity
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """Return a model's configuration and weights, as somebody released them."""
+    folder = tmp_path_factory.mktemp("released")
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": SIDE, "layers": [1, 1, 1, 1], "width": 8, "head_width": 64},
+        "text_cfg": {"context_length": LENGTH, "vocab_size": 49408, "width": 16, "heads": 2,
+                     "layers": 1},
+    }  # fmt: skip
+    (folder / "tiny.json").write_text(json.dumps(config))
+    torch.save(tiny_model(3).state_dict(), folder / "weights.pt")
+    return str(folder / "tiny.json"), str(folder / "weights.pt")
+
+
+def pairs(count: int) -> Images:
+    images = np.random.default_rng(0).integers(0, 256, (count, 40, 56, 3), dtype=np.uint8)
+    return Images(images, [f"picture number {number % 7}" for number in range(count)])
+
+
+def test_pairs_are_scored_as_open_clip_scores_them(
+    model: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In blocks or not; images of any size go through open_clip's own transform."""
+    source = pairs(11)
+    found = released_similarity(*model, source, Processes())
+    network = tiny_model(3).eval()
+    transform = open_clip.image_transform(SIDE, is_train=False)
+    tokens = open_clip.SimpleTokenizer(context_length=LENGTH)(source.captions(range(11)))
+    pixels = torch.stack([transform(Pil.fromarray(source.image(n))) for n in range(11)])
+    with torch.no_grad():
+        images = network.encode_image(pixels, normalize=True)
+        texts = network.encode_text(tokens, normalize=True)
+    torch.testing.assert_close(found, (images * texts).sum(dim=1), atol=1e-5, rtol=0)
+    monkeypatch.setattr(released, "BLOCK", 4)
+    torch.testing.assert_close(released_similarity(*model, source, Processes()), found)
+
+
+def test_weights_of_another_model_are_refused(model: tuple[str, str], tmp_path: Path) -> None:
+    """Rather than scored with as much of them as fits."""
+    torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(CorruptData, match="another model"):
+        released_similarity(model[0], str(tmp_path / "other.pt"), pairs(4), Processes())
