@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipbench.evaluation.features import image_features, text_features
-from clipbench.models import create_model, load_weights
+from clipbench.models import create_model, image_size_of, load_weights, model_config
+from clipbench.shards.decoded import fit
 from clipbench.training.distributed import Processes
+from clipbench.training.encoder import Encoder
 from clipbench.training.pairs import PairSource
 from clipbench.training.stored import StoredPairs
 
-BLOCK = 4096  # pairs that a process takes at a time
+BLOCK = 512  # pairs that a process takes at a time
 
 
 def released_similarity(
@@ -22,8 +23,8 @@ def released_similarity(
 ) -> Tensor:
     """Return the cosine similarity of each pair, ``(N,)`` float32 on the CPU.
 
-    Images and captions are encoded as evaluation encodes them. Blocks of pairs are dealt out to the
-    processes.
+    Images are fitted to the model's size as evaluation fits them, and encoded in fp32. Blocks of
+    pairs are dealt out to the processes.
 
     Args:
         model: an open_clip model, as `clipbench.models.create_model` takes it.
@@ -37,14 +38,17 @@ def released_similarity(
     """
     network, tokenizer = create_model(model, 0, None)
     load_weights(network, Path(weights))
-    network.eval()
-    found, device = torch.zeros(len(source)), processes.device
+    encoder = Encoder(network.to(processes.device).eval(), processes, "fp32")
+    size, found = image_size_of(model_config(model)), torch.zeros(len(source))
     step = BLOCK * processes.count
     for start in range(processes.rank * BLOCK, len(source), step):
         numbers = np.arange(start, min(start + BLOCK, len(source)))
         pairs = StoredPairs(source, numbers)
-        images = image_features(network, pairs.images, device=device)
-        texts = text_features(network, tokenizer, [*pairs.captions()], device=device)
-        found[torch.from_numpy(numbers)] = (images * texts).sum(dim=1)
+        pixels = np.stack([fit(image, size) for image in pairs.images])
+        with torch.no_grad():
+            images, texts = encoder.encode(
+                torch.from_numpy(pixels).permute(0, 3, 1, 2), tokenizer([*pairs.captions()])
+            )
+        found[torch.from_numpy(numbers)] = (images * texts).sum(dim=1).cpu()
     processes.barrier()  # which has no deadline
     return processes.sum_of(found)

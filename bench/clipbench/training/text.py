@@ -65,7 +65,7 @@ class CaptionTable:
         self._words, self._starts = table.words, table.starts
         self._token_counts, self._all_tokens = table.token_counts, table.tokens
         self._token_starts = np.cumsum(table.token_counts) - table.token_counts
-        self._synonyms = table.synonyms()
+        self._synonyms = table.alternatives()
         self._start_token = int(cast("Any", tokenizer).sot_token_id)
         self._end_token = int(cast("Any", tokenizer).eot_token_id)
 

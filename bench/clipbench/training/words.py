@@ -47,7 +47,7 @@ class WordTable(NamedTuple):
     synonym_words: WordArray
     synonym_counts: WordArray
 
-    def synonyms(self) -> Synonyms:
+    def alternatives(self) -> Synonyms:
         """Return what may stand for each word."""
         table = self.synonym_words.reshape(len(self.synonym_counts), -1)
         return Synonyms(table, self.synonym_counts)

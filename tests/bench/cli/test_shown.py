@@ -240,6 +240,12 @@ WALKS: Mapping[str, Callable[[Folder, str], list[Words]]] = {
         [f"shards:path={f.set}", "--out", f"{out}/j", "--workers", "0"],
         [f"csv:path={f.table}", "--out", f"{out}/k", "--workers", "0"],
     ],
+    "data index": lambda f, out: [
+        [f"shards:path={f.set}", "--on-error", "skip", "--model", "shapes-32"],
+        [f"shards:path={f.set}"],
+        [str(f.plugin)],
+        [TEXT],
+    ],
     "doctor": lambda f, out: [["--cache", f"{f.row}/{TEXT.replace('/', '')}"]],
 }
 

@@ -112,6 +112,7 @@ def test_in_double_precision_they_agree_at_the_full_learning_rate(three: Path) -
     precision is rounding alone.
     """
     names = ["none", "clip", "safeclip", "roclip", "dao", "clipscore", "cleanclip", "par"]
+    names.append("safeclip that reuses scores")
     found = in_double(three / "training")
     assert sorted(found) == sorted(names)
     assert all(max(losses) - min(losses) > 0.3 for losses in found.values())

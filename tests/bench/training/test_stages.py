@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,11 @@ def test_a_damaged_stage_is_trained_again(name: str, tmp_path: Path) -> None:
     assert whole.state.seconds_shared > 0
     (file,) = (tmp_path / "stages").glob(f"*/{name}")
     content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 64
+    place = len(content) // 2
+    if file.suffix == ".npz":  # not in what zip tells of a file beside its content
+        with zipfile.ZipFile(file) as parts:
+            place = parts.infolist()[1].header_offset - 1
+    content[place] ^= 64
     file.write_bytes(content)
     again = tiny_trainer(tmp_path / "again", FILTER, shared=shared)
     with pytest.warns(UserWarning, match=f"{file.parents[name.count('/')]} was damaged"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ class KnownPairs:
         texts: likewise.
         pictures: N images as they are stored; empty: nobody may ask.
         words: N captions; empty: nobody may ask.
-    asked: list[tuple[str, str]] = field(default_factory=list)  # released models
     """
 
     similarities: Tensor | None = None
@@ -31,6 +30,7 @@ class KnownPairs:
     texts: Tensor | None = None
     pictures: Sequence[Image] = ()
     words: Sequence[str] = ()
+    asked: list[tuple[str, str]] = field(default_factory=list)  # released models, as they are asked
 
     @property
     def numbers(self) -> IntArray:
