@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +146,6 @@ def training(folder: Path, processes: Processes) -> None:
         ("none", NoDefense(), 2),
         ("clip", AugmentedClip(), 2),
         ("safeclip", safeclip, 4),
-        ("safeclip that reuses scores", replace(safeclip, reuse_scores=True), 4),
         ("roclip", RoCLIP(pool_size=40), 2),
         ("dao", DAO(scoring_epochs=1, k=4, block=32), 1),
         ("clipscore", ClipScore(trusted_size=41), 1),
@@ -158,6 +156,7 @@ def training(folder: Path, processes: Processes) -> None:
         train(folder, name, defense, processes, count=71, batch_size=18, epochs=epochs)
 
 
+EIGHT = {"count": 8, "batch_size": 3}
 FEW = {  # what fits eight pairs, and makes every kind of phase; all else as it is
     "safeclip": "unimodal_epochs=1,cross_modal_epochs=1,pool_size=8,first_ratio=0.5",
     "roclip": "pool_size=8",
@@ -174,10 +173,12 @@ def few(folder: Path, processes: Processes) -> None:
     """Train with every defence on eight pairs in batches of three: some have a row for two."""
     from clipbench import registry  # noqa: PLC0415 - heavy, and not for the other checks
 
+    reusing = f"safeclip:{FEW['safeclip']},reuse_scores=true"
+    train(folder, "reused", registry.build("defense", reusing), processes, **EIGHT, epochs=4)
     for name in registry.names("defense"):
         defense = registry.build("defense", f"{name}:{FEW[name]}" if name in FEW else name)
         epochs = 3 if name == "safeclip" else 2 if name == "roclip" else 1
-        train(folder, name, defense, processes, count=8, batch_size=3, epochs=epochs)
+        train(folder, name, defense, processes, **EIGHT, epochs=epochs)
 
 
 def train(folder: Path, name: str, defense: Defense, processes: Processes, **settings: Any) -> None:
