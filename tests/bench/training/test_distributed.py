@@ -208,6 +208,7 @@ def test_sums_are_over_all_processes(collectives: list[dict[str, np.ndarray]]) -
     assert [found["sum"].tolist() for found in collectives] == [[3.0, 0.0 + 1.0 + 2.0]] * 3
 
 
+@pytest.mark.usefixtures("three")  # after those, not beside them: five processes take their time
 @pytest.mark.parametrize("victim", [1, pytest.param(0, marks=pytest.mark.slow)])
 def test_a_killed_process_ends_the_run_with_its_name(victim: int, tmp_path: Path) -> None:
     """When one process is killed the other ends soon, with one line that names it; no hang."""
