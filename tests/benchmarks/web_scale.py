@@ -1,6 +1,6 @@
 """What a pair costs in each stage before and around training, and what sets of any size do.
 
-    python tests/benchmarks/web_scale.py --folder /tmp/scale
+    python tests/benchmarks/web_scale.py --folder scale
 
 draws shards, takes each stage through them in one process, and says what 3 M, 12 M, 400 M and 2 B
 pairs take; docs/scale.md has what it printed. ``--compare 2`` indexes them by one process and by
@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -140,7 +141,7 @@ def outliers(pairs: int, width: int, folder: Path, rank: int, count: int) -> flo
     torch.set_num_threads(1)
     method = DAO()
     blocks = method.blocks(pairs, 0)[rank::count]
-    with FeatureFile(folder, blocks, pairs, width, torch.float16) as file:
+    with closing(FeatureFile(folder, blocks, pairs, width, torch.float16)) as file:
         generator = torch.Generator().manual_seed(0)
         for first in range(0, pairs, 512):
             file.put(first, torch.randn(min(512, pairs - first), 2 * width, generator=generator))

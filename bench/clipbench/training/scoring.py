@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import numpy.typing as npt
@@ -88,7 +88,7 @@ def block_scores(
     mine = blocks[processes.rank :: processes.count]
     scores = torch.zeros(len(pairs))
     dtype = torch.float32 if is_small else torch.float16
-    with FeatureFile(folder, mine, len(pairs), width, dtype) as file:
+    with closing(FeatureFile(folder, mine, len(pairs), width, dtype)) as file:
         for at, rows in learner.each_features(pairs, epoch, unit=unit):
             file.put(at.start, rows)
         first = 0
@@ -201,13 +201,6 @@ class FeatureFile:
             rows += self._center
         return rows[:, : self._width].contiguous(), rows[:, self._width :].contiguous()
 
-    def __enter__(self) -> FeatureFile:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Give the disk back."""
         self._file.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -99,7 +100,7 @@ def test_features_are_read_in_the_order_of_blocks(tmp_path: Path, dtype: torch.d
     """
     rows = torch.randn(20, 10) + 1000.0
     mine = [torch.tensor([7, 3, 19]), torch.tensor([0, 11])]
-    with FeatureFile(tmp_path, mine, 20, 5, dtype) as file:
+    with closing(FeatureFile(tmp_path, mine, 20, 5, dtype)) as file:
         for first in (0, 8, 16):
             file.put(first, rows[first : first + 8])
         for first, members in ((0, mine[0]), (3, mine[1])):
@@ -113,7 +114,7 @@ def test_features_do_not_stay_in_memory(tmp_path: Path) -> None:
     """Of 200 MB that go through the file, less than a third is ever resident."""
     blocks = [*torch.randperm(50_000).tensor_split(50)]
     rows = torch.zeros(1000, 2048)
-    with FeatureFile(tmp_path, blocks, 50_000, 1024, torch.float16) as file:
+    with closing(FeatureFile(tmp_path, blocks, 50_000, 1024, torch.float16)) as file:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for first in range(0, 50_000, 1000):
             file.put(first, rows)
@@ -127,7 +128,7 @@ def test_features_too_large_for_half_precision_are_refused(tmp_path: Path) -> No
     """They would be infinite, and so would distances."""
     rows = torch.tensor([[0.0, 0.0], [1e6, 0.0]])
     with (
-        FeatureFile(tmp_path, [torch.arange(2)], 2, 1, torch.float16) as file,
+        closing(FeatureFile(tmp_path, [torch.arange(2)], 2, 1, torch.float16)) as file,
         pytest.raises(ClipbenchError, match="too large for half precision"),
     ):
         file.put(0, rows)
