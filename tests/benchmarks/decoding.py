@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "bench/training/helpers"))
 from photographs import write_photographs
 
 from clipbench.shards.reader import ShardSet
+from clipbench.threads import processors
 from clipbench.training.augment import ImageAugmentation
 from clipbench.training.originals import OriginalImages
 
@@ -107,7 +108,7 @@ def rate(executor: Executor, folder: Path, views: int, workers: int) -> float:
 def main() -> None:
     """Print a line for each size and number of views."""
     torch.set_num_threads(1)
-    workers = len(os.sched_getaffinity(0))
+    workers = processors()
     for side in (256, 512, 1024):
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "set"

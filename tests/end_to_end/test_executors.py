@@ -13,13 +13,14 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from clipbench.executors.chosen import opened
 from clipbench.executors.slurm import SlurmExecutor
 from clipbench.shards.encoding import encode_jpeg
 from clipbench.shards.pool import Elsewhere, spread_over
@@ -90,3 +91,20 @@ def test_workers_of_dask_read_shards_though_one_is_killed(source: Path, tmp_path
         victim = next(iter(client.run(os.getpid).values()))
         with killing(tmp_path / "two", lambda: victim):
             assert read(source, tmp_path / "two", Elsewhere(executor, 4)) == alone
+
+
+@pytest.mark.slow
+def test_an_error_ends_a_dask_cluster_s_work(tmp_path: Path) -> None:
+    """It is the error that ends the command, and what had not begun is cancelled."""
+    distributed = pytest.importorskip("distributed")
+    futures: list[Future[None]] = []
+
+    def stopped(address: str) -> None:
+        with opened(f"dask:{address}", tmp_path, settings={}) as executor:
+            futures.extend(executor.submit(time.sleep, 0.5 + n / 1000) for n in range(40))
+            raise KeyboardInterrupt
+
+    with distributed.LocalCluster(1, threads_per_worker=1, dashboard_address=":0") as cluster:
+        with pytest.raises(KeyboardInterrupt):
+            stopped(cluster.scheduler_address)
+        assert sum(future.cancelled() for future in futures) > 30

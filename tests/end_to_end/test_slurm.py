@@ -18,9 +18,11 @@ import yaml
 from tiny_runs import DATA, Place, command, numbers
 
 from clipbench.errors import BadSetting
+from clipbench.executors.slurm import SlurmExecutor
 from clipbench.progress import Reporter
 from clipbench.sweep.grid import Grid, read_grid
-from clipbench.sweep.jobs import slurm_executor
+from clipbench.sweep.jobs import by_jobs as as_jobs
+from clipbench.sweep.jobs import slurm_folder
 from clipbench.sweep.sweep import plan_sweep, sweep
 from clipbench.sweep.workers import Event
 
@@ -79,7 +81,8 @@ def by_jobs(cluster: str) -> Callable[[Grid], list[Event]]:
 
     def do(grid: Grid) -> list[Event]:
         told: list[Event] = []
-        executor = slurm_executor(grid.cache, grid.out, settings={}, threads=1, cluster=cluster)
+        jobs = SlurmExecutor(slurm_folder(grid.out), settings={}, cluster=cluster)
+        executor = as_jobs(jobs, grid.cache, grid.out, 1)
         with Reporter(quiet=True) as reporter:
             sweep(grid, plan_sweep(grid, reporter, timed=False), executor, told.append)
         return told
@@ -150,7 +153,7 @@ def test_where_there_is_no_slurm_it_says_so(
     """One line, before anything is done."""
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BadSetting, match="--executor slurm can't be used here"):
-        slurm_executor(tmp_path, tmp_path, settings={}, threads=1)
+        SlurmExecutor(tmp_path / "slurm", settings={})
 
 
 def test_no_line_of_a_path_becomes_one_of_a_job_script(tmp_path: Path) -> None:
@@ -160,4 +163,4 @@ def test_no_line_of_a_path_becomes_one_of_a_job_script(tmp_path: Path) -> None:
         (tmp_path, {"account": "a\nrm"}),
     ):
         with pytest.raises(BadSetting, match="has a character that no job script can hold"):
-            slurm_executor(tmp_path, out, settings=settings, threads=1)
+            SlurmExecutor(slurm_folder(out), settings=settings)

@@ -51,12 +51,14 @@ def opened(
     """
     check(text)
     name, _, rest = text.partition(":")
+    if name == DASK:
+        with _dask(rest) as cluster:
+            yield cluster
+        return
     if name == SLURM:
         from clipbench.executors.slurm import SlurmExecutor  # noqa: PLC0415 - not always needed
 
         executor: Executor = SlurmExecutor(folder, settings=settings, processors=processors)
-    elif name == DASK:
-        executor = _dask(rest)
     else:
         executor = _own(name, rest)
     try:
@@ -67,7 +69,9 @@ def opened(
     executor.shutdown(wait=True)
 
 
-def _dask(address: str) -> Executor:
+@contextmanager
+def _dask(address: str) -> Iterator[Executor]:
+    """Open an executor of a Dask cluster; one that cancels where another has a word for it."""
     try:
         from distributed import Client  # noqa: PLC0415 - optional
     except ImportError as error:
@@ -81,8 +85,14 @@ def _dask(address: str) -> Executor:
             f"No Dask scheduler answers at {address} ({type(error).__name__}); start one with"
             " `dask scheduler`, and name its address."
         ) from error
-    found: Executor = client.get_executor(pure=False)  # what is done again is done
-    return found
+    with client:
+        executor: Executor = client.get_executor(pure=False)  # what is done again is done
+        try:
+            yield executor
+        except BaseException:
+            executor.shutdown(wait=False)  # which cancels; it knows no `cancel_futures`
+            raise
+        executor.shutdown(wait=True)
 
 
 def _own(module: str, name: str) -> Executor:

@@ -56,6 +56,7 @@ class SlurmExecutor(Executor):
         self._submitter = _submitter(folder, settings, processors, cluster)
         self._queue = queued if cluster == "slurm" else lambda: None
         self._new: list[tuple[Future[Any], _Call]] = []
+        self._being_handed_in: list[Future[Any]] = []
         self._jobs: dict[Future[Any], Any] = {}
         self._missed: dict[str, float] = {}  # when a job was first seen to be in no queue
         self._change = threading.Condition()
@@ -81,7 +82,8 @@ class SlurmExecutor(Executor):
             self._is_shut = True
             thread = self._thread
             if cancel_futures:
-                for future in [*self._jobs, *(future for future, _ in self._new)]:
+                waiting = [future for future, _ in self._new]
+                for future in [*self._jobs, *self._being_handed_in, *waiting]:
                     future.cancel()
             self._change.notify_all()
         if wait and thread is not None:
@@ -92,16 +94,29 @@ class SlurmExecutor(Executor):
         while True:
             time.sleep(TOGETHER_S)
             with self._change:
-                calls = [one for one in self._new if not one[0].cancelled()]
-                self._new.clear()
-            self._hand_in(calls)
-            self._look()
+                calls, self._new = self._new, []
+                self._being_handed_in = [future for future, _ in calls]
+            self._hand_in([call for call in calls if _is_wanted(call[0])])
+            with self._change:
+                self._being_handed_in = []
+            try:
+                self._look()
+            except Exception as error:  # noqa: BLE001 - a shared disk's; nobody else ends them
+                self._give_up(error)
             with self._change:
                 if not self._new:
                     if not self._jobs:
                         self._thread = None
                         return
                     self._change.wait(LOOK_EVERY_S)
+
+    def _give_up(self, error: Exception) -> None:
+        """End what waits for jobs that can't be looked at, so that nobody waits for ever."""
+        with self._change:
+            jobs, self._jobs = self._jobs, {}
+        for future, job in jobs.items():
+            why = f"job {job.job_id} can't be looked at ({type(error).__name__}: {error})"
+            _end(future, error=LostProcess(why))
 
     def _hand_in(self, calls: list[tuple[Future[Any], _Call]]) -> None:
         if not calls:
@@ -123,6 +138,7 @@ class SlurmExecutor(Executor):
             silent_s = time.monotonic() - self._missed.get(job.job_id, time.monotonic())
             if future.cancelled():
                 job.cancel(check=False)
+                future.set_running_or_notify_cancel()  # whoever waits for it waits no longer
             elif job.done():
                 _end(future, job)
             elif silent_s > GRACE_S:
@@ -140,6 +156,11 @@ class SlurmExecutor(Executor):
                 self._missed.pop(job.job_id, None)
             else:
                 self._missed.setdefault(job.job_id, time.monotonic())
+
+
+def _is_wanted(future: Future[Any]) -> bool:
+    """Tell whether a future was not cancelled; of one that was, whoever waits is told."""
+    return not future.cancelled() or future.set_running_or_notify_cancel()
 
 
 def _end(future: Future[Any], job: Any = None, error: Exception | None = None) -> None:

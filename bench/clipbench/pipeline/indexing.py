@@ -42,12 +42,11 @@ def index_source(
     )
     usable.shards.hashes(progress)
     if model is not None and tokenizer is not None:
-        from clipbench.training.text import check_text_tower  # noqa: PLC0415 - heavy
-        from clipbench.training.word_files import stored_words  # noqa: PLC0415
+        from clipbench.training.inputs import caption_table  # noqa: PLC0415 - heavy
+        from clipbench.training.text import check_text_tower  # noqa: PLC0415
 
         config = model_config(model)
         check_text_tower(model, config)
-        length = config["text_cfg"].get("context_length", 77)
-        where = (cache / "captions", progress)
-        stored_words(usable.shards, tokenizer, datasets.synonyms(source), length, *where)
+        synonyms = datasets.synonyms(source)
+        caption_table(usable.shards, tokenizer, synonyms, config, cache, progress)
     return usable

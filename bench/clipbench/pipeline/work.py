@@ -134,7 +134,7 @@ def _followed(defense: Defense, facts: TrainingFacts, whole: float, until_scored
         if until_scored and pairs.scored_set:
             epochs = epochs[:epoch]
             break
-        passed = sum(_kept(phase) for phase in phases if phase.scores)
+        passed = min(1.0, sum(_kept(phase) for phase in phases if phase.scores))
         for phase in phases:
             kind = kind_of(phase)
             passes[kind] += _kept(phase) * len(pairs) / facts.pairs_per_epoch

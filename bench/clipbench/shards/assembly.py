@@ -66,7 +66,11 @@ class Assembly:
         last = len(self.base.shards) - 1
         size = sum(self.base.shards[min(number, last)].size for number in jobs)
         noted = folder.with_name(NOTED) if is_spread(size) else None
-        decided = {"base": self.base.content_sha256(), "versions": _versions()}
+        decided = {
+            "base": self.base.view_hashes(),
+            "caption_field": self.base.caption_field,
+            "versions": _versions(),
+        }
         plan = Plan(PoisonWriter(self.base, spool), jobs, decided, noted)
         for number, result in rewritten(plan):
             self.rewritten[number] = result

@@ -11,7 +11,6 @@ clean pairs say that would be odd themselves if they were left out.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -56,8 +55,9 @@ def joined(findings: Sequence[Findings]) -> Findings:
 
 def _at_least(count: int, expected: float) -> float:
     """Return the chance of so many or more where so many are expected (Poisson)."""
-    fewer = sum(expected**n / math.factorial(n) for n in range(count))
-    return 1 - math.exp(-expected) * fewer
+    from scipy.stats import poisson  # noqa: PLC0415 - slow to import
+
+    return float(poisson.sf(count - 1, expected))
 
 
 def compared(suspects: Mapping[str, Facets], clean: Iterable[Facets], text: str) -> Findings:

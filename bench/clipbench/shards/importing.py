@@ -70,7 +70,7 @@ def import_set(
     if own and _is_damaged(folder, name, wanted):
         remove_damaged(folder)
     if _is_finished(folder, name, wanted):
-        if is_stale(source, folder, image_size):
+        if not own and is_stale(source, folder, image_size):  # who owns it has asked
             raise BadSetting(
                 f"{folder} holds an import of files that have changed since, or of others that lie"
                 " elsewhere; remove it, or choose another folder."

@@ -59,7 +59,8 @@ class LooseTraining:
         set is imported again, into a folder of its own: trainings may be reading the one before.
         """
         name, image_size = _name_of(self), getattr(self, "image_size", None)
-        last, wanted = _last(self, cache), _current(self, cache)
+        last = _last(self, cache)
+        wanted = _current(self, last)
         if wanted != last:
             warnings.warn(
                 f"files that {last} was imported from have changed; they are imported again, into"
@@ -71,7 +72,7 @@ class LooseTraining:
 
     def prepared(self: _Listed, cache: Path) -> Path | None:
         """Return the folder of shards if it is there, of the files as they are now; else None."""
-        folder = _current(self, cache)
+        folder = _current(self, _last(self, cache))
         there = folder.is_dir() and not folder.with_name(f"{folder.name}.partial").exists()
         return folder if there else None
 
@@ -84,9 +85,8 @@ class LooseTraining:
         return Recipe()
 
 
-def _current(source: _Listed, cache: Path) -> Path:
+def _current(source: _Listed, last: Path) -> Path:
     """Return the folder of the import of a source's files as they are now, there or to be made."""
-    last = _last(source, cache)
     if last.is_dir() and is_stale(source, last, getattr(source, "image_size", None)):
         base, _, number = last.name.partition("-")
         return last.with_name(f"{base}-{int(number or 1) + 1}")

@@ -68,6 +68,10 @@ class Spool:
         height, width = kept.shape
         with self._path.open("rb", buffering=0) as file:
             content = os.pread(file.fileno(), height * width * 3, kept.offset)
+        if len(content) != height * width * 3:
+            raise ClipbenchError(
+                f"{self._path} is cut off where poisons are read; start the same command again."
+            )
         return np.frombuffer(content, np.uint8).reshape(height, width, 3)
 
     def __enter__(self) -> Spool:
@@ -83,4 +87,5 @@ class Spool:
         self._path.unlink(missing_ok=True)
 
     def __getstate__(self) -> dict[str, Any]:
+        os.fsync(self._file.fileno())  # before another machine reads it from a shared disk
         return {"_path": self._path}  # elsewhere it is only read

@@ -21,6 +21,7 @@ from clipbench.shards.shard_writer import Sample, key_of
 
 HIDDEN = ".clipbench"  # folder in a set's folder, for what stays on this machine
 _STATE = "imported.npy"
+_MOST_STATE = 1 << 34  # bytes of it that are read: two billion entries
 _MOST_COMPARED = 10_000  # pictures by one process; more are imported anew, by several
 
 
@@ -56,9 +57,8 @@ def is_stale(source: LooseSource, folder: Path, image_size: int | None) -> bool:
         image_size: as for `import_set`.
     """
     try:
-        known = arrays_in(read_regular(folder / HIDDEN / _STATE), {"state": "u"}, single=True)[
-            "state"
-        ]
+        content = read_regular(folder / HIDDEN / _STATE, _MOST_STATE)
+        known = arrays_in(content, {"state": "u"}, single=True)["state"]
     except (OSError, ValueError):
         return False
     now = state_of(source)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from clipbench.boundary import datasets
 from clipbench.config import RunConfig
 from clipbench.errors import BadSetting
 from clipbench.executors.apart import apart
-from clipbench.executors.slurm import SlurmExecutor
 from clipbench.pipeline.folders import folder_of
 from clipbench.pipeline.record import RESULT
 from clipbench.progress import Reporter
@@ -108,24 +107,6 @@ def by_jobs(executor: futures.Executor, cache: Path, out: Path, threads: int | N
         _follow(waiting, out, tell)
 
     return do
-
-
-def slurm_executor(
-    cache: Path,
-    out: Path,
-    *,
-    settings: Mapping[str, str],
-    threads: int | None,
-    cluster: str = "slurm",
-) -> Executor:
-    """Return what does groups of runs as jobs of Slurm, see `SlurmExecutor` and `by_jobs`.
-
-    Raises:
-        BadSetting: submitit is not installed, there is no Slurm here, or it has no such setting.
-    """
-    folder, processors = slurm_folder(out), threads or 1
-    jobs = SlurmExecutor(folder, settings=settings, processors=processors, cluster=cluster)
-    return by_jobs(jobs, cache, out, threads)
 
 
 def slurm_folder(out: Path) -> Path:

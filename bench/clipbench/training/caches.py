@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import time
 from dataclasses import replace
@@ -40,11 +39,11 @@ def at_cache(processes: Processes, cache: Path, reporter: Reporter) -> Processes
     processes.barrier()
     try:
         own = "" if _sees(mark) else str(cache.absolute())
-        given = [json.loads(text) for text in line.collected(json.dumps(own).encode()) or ()]
+        given = processes.each(own)
     finally:
         if processes.is_first:
             mark.unlink(missing_ok=True)
-    makers = processes.told(_makers([peer.node for peer in line.peers], given))
+    makers = _makers([peer.node for peer in line.peers], given)
     if len(line.nodes) > 1:
         reporter.note(_told(cache, len(line.nodes), len(makers)))
     _makes[cache] = processes.rank in makers
@@ -62,7 +61,7 @@ def _sees(mark: Path) -> bool:
 def _makers(nodes: list[str], own: list[str]) -> list[int]:
     """Return who makes: the first, and the first of each machine with a cache of its own."""
     first: dict[tuple[str, str] | None, int] = {}
-    for rank, (node, cache) in enumerate(zip(nodes, own, strict=False)):
+    for rank, (node, cache) in enumerate(zip(nodes, own, strict=True)):
         first.setdefault((node, cache) if cache else None, rank)
     return sorted(first.values())
 

@@ -11,7 +11,7 @@ from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.tensor_files import NotTensors, read_tensors
 
-FORMAT = 1
+FORMAT = 2  # raise it with every change of what a training is taken up from
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:

@@ -137,16 +137,25 @@ class Processes:
             return value
         return json.loads(self.line.told(json.dumps(value).encode() if self.is_first else b""))
 
+    def each(self, value: Any) -> list[Any]:
+        """Return the values of all processes in all of them, by their numbers.
+
+        Args:
+            value: what JSON can hold.
+        """
+        if self.line is None:
+            return [value]
+        given = self.line.collected(json.dumps(value).encode())
+        found: list[Any] = self.told([json.loads(one) for one in given])
+        return found
+
     def handed(self, content: bytes) -> bytes:
         """Return the first process's bytes in all of them, as `told` does."""
         return content if self.line is None else self.line.told(content)
 
     def any_of(self, answer: bool) -> bool:
         """Return in all processes whether one of them says yes."""
-        if self.line is None:
-            return answer
-        answers = self.line.collected(b"1" if answer else b"")
-        return bool(self.told(any(answers)))
+        return any(self.each(answer))
 
     def in_turn(self, make: Callable[[], Result]) -> Result:
         """Return what `make` returns, where it looks for what it makes before it makes it.
@@ -159,6 +168,11 @@ class Processes:
             return made
         self.barrier()
         return make()
+
+    def sum_when_ready(self, values: Tensor) -> Tensor:
+        """Return the sum over all processes, of what may take one of them much longer."""
+        self.barrier()  # which has no deadline
+        return self.sum_of(values)
 
     def part(self) -> None:
         """End the group, together with all others: what is left the first process does alone."""

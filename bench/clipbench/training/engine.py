@@ -105,7 +105,7 @@ class Trainer:
         self.state = State()
         self.exposures = np.zeros(len(pairs), dtype=np.int64)
         self.set_scores: Tensor | None = None  # of all pairs, the last that were asked for
-        self._passed = PassScores(len(pairs))
+        self._passed = PassScores()
         self._checkpointed = self._looked = time.monotonic()
         self._look_every, self._steps_to_look = 1, 0  # steps from look to look at the clock
         self._idle: set[str] = set()  # phases that once kept nothing
@@ -148,7 +148,7 @@ class Trainer:
             first = epoch - place.epoch if place.stage.fresh else 0
             order = EpochOrder(len(pairs), size, epoch, self._seed, first)
             indices = order.pairs()
-            seen = self._seen(pairs, epoch, indices, resumed.get("scores"))
+            seen = self._seen(place, epoch, indices, resumed.get("scores"))
             at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
             at_start = _copied(at_start)
             phases = self._phases(epoch, seen, place.stage)
@@ -185,15 +185,18 @@ class Trainer:
 
     def _seen(
         self,
-        pairs: TrainingPairs,
+        place: Place,
         epoch: int,
         indices: npt.NDArray[np.int64],
         scores: dict[str, Tensor] | None,
     ) -> SeenPairs:
         """Return what the defence is told of an epoch's pairs, of which some may be known."""
         if self.state.phase == self.state.step == 0:
-            self._passed.turn()
-        passed, folder = self._passed, self._folder
+            if place.epoch:
+                self._passed.turn()
+            else:
+                self._passed.clear()
+        passed, folder, pairs = self._passed, self._folder, self._set_of(place.stage)
         return SeenPairs(self.learner, pairs, epoch, indices, scores, folder, passed)
 
     def _phases(self, epoch: int, seen: SeenPairs, stage: Stage) -> list[Phase]:
@@ -272,7 +275,7 @@ class Trainer:
                 tally.add(self.learner.step(phase, batch, rate, where), where)
                 if phase.scores:
                     assert self.learner.similarities is not None  # the step computed them
-                    self._passed.note(parts[step], self.learner.similarities)
+                    self._passed.note(parts[step], self.learner.similarities, len(own))
                 state.step, state.total_steps = step + 1, state.total_steps + 1
                 state.stage_steps += 1
                 state.samples_seen += batch.num_rows

@@ -80,7 +80,9 @@ def shared_stages(
     content["dataset"] = _code_beside(registry.load("dataset", config.data).__module__)  # synonyms
     # Trusted pairs may bring words that the set does not have, and with them rows of the model.
     content["vocabulary"] = hashlib.sha256(pairs.vocabulary.used.tobytes()).hexdigest()
-    return SharedStages(cache / "stages", _hash(content, [shards]))
+    each = processes.each(_hash(content, [shards]))  # machines may differ
+    base = each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
+    return SharedStages(cache / "stages", base)
 
 
 @remembered

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from clipbench.config import RunConfig
+from clipbench.contracts import Progress
 from clipbench.models import Tokenizer, image_size_of, model_config
 from clipbench.progress import Reporter
 from clipbench.settings import TrainSettings
@@ -51,13 +53,10 @@ def training_pairs(
     """
     settings = config.train
     architecture = model_config(settings.model)
-    context_length = architecture["text_cfg"].get("context_length", 77)
     tables = []
     for shards in sets:
-        given = (shards, tokenizer, synonyms, context_length)
-        read = partial(stored_words, *given, cache / "captions", reporter.progress)
-        words = processes.in_turn(read)
-        tables.append(CaptionTable(words, tokenizer, synonyms, context_length))
+        given = (shards, tokenizer, synonyms, architecture, cache, reporter.progress)
+        tables.append(processes.in_turn(partial(caption_table, *given, check=processes.makes)))
     used = np.unique(np.concatenate([table.vocabulary() for table in tables]))
     vocabulary = CompactVocabulary(model, used)
     size, augmentation = image_size_of(architecture), ImageAugmentation.of(settings)
@@ -67,6 +66,33 @@ def training_pairs(
         more = (augmentation, settings.eda, config.seed, processes.device)
         found.append(TrainingPairs(images, table, vocabulary, *more, source=shards))
     return found
+
+
+def caption_table(
+    shards: ShardSet,
+    tokenizer: Tokenizer,
+    synonyms: Mapping[str, Sequence[str]],
+    architecture: Mapping[str, Any],
+    cache: Path,
+    progress: Progress,
+    *,
+    check: bool = True,
+) -> CaptionTable:
+    """Return a set's captions as a model of this architecture reads them; made where they lack.
+
+    Args:
+        shards: the set.
+        tokenizer: the model's.
+        synonyms: synonyms of single words, for text augmentation.
+        architecture: the model's open_clip configuration.
+        cache: where tables go.
+        progress: told about shards that were read.
+        check: see `stored_words`.
+    """
+    context_length = architecture["text_cfg"].get("context_length", 77)
+    given = (shards, tokenizer, synonyms, context_length, cache / "captions", progress)
+    words = stored_words(*given, check=check)
+    return CaptionTable(words, tokenizer, synonyms, context_length)
 
 
 def image_store(

@@ -160,7 +160,7 @@ class Learner:
         scores = torch.zeros(len(indices), device=self._processes.device)
         for rows, image, text in self._encoded(pairs, indices, augment, epoch):
             scores[rows] = (image * text).sum(dim=1)  # a GPU goes on meanwhile
-        return self._processes.sum_of(scores.cpu())
+        return self._processes.sum_when_ready(scores.cpu())
 
     def each_features(
         self, pairs: TrainingPairs, epoch: int, *, unit: bool = True

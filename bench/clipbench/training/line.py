@@ -9,6 +9,7 @@ the one that went first is named, for the others ended because of it.
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import socket
@@ -29,6 +30,7 @@ PATIENCE_S = 2.0  # of a failed operation for the news of who is gone
 GIVE_UP_S = 15.0  # after that news, where nothing has failed: on a GPU operations hang
 _TOLD, _HERE, _GONE, _FAILED, _BYE = b"T", b"H", b"G", b"F", b"B"
 _HEAD = 9  # bytes before each message: of what kind it is, and its length
+_LONGEST_FIRST = 4096  # bytes of what one says who has not shown the password yet
 _LONGEST = 500  # characters of another process's message that are quoted
 
 
@@ -68,6 +70,7 @@ class Line:
         self._told: deque[bytes] = deque()
         self._here: dict[int, deque[bytes]] = {other: deque() for other in sockets}
         self._gone: tuple[int, str] | None = None  # who went first, and what of
+        self._is_noted = False  # that one is gone, though the others may not have been told yet
         self._left: set[int] = set()  # those who had nothing left to do
         self._closed = self._bound = False
         for other in sockets:
@@ -181,14 +184,16 @@ class Line:
 
     def _note_gone(self, rank: int, why: str) -> None:
         with self._news:
-            if self._gone is not None or self._closed:
+            if self._is_noted or self._closed:
                 return
-            self._gone = rank, why
-            self._news.notify_all()
-        if self.rank == 0:  # the others have no line to each other
+            self._is_noted = True
+        if self.rank == 0:  # the others have no line to each other, and it may end once it knows
             news = json.dumps([rank, why]).encode()
             for other in self._sockets:
                 self._post(other, _GONE, news)
+        with self._news:
+            self._gone = rank, why
+            self._news.notify_all()
         threading.Thread(target=self._give_up, daemon=True).start()
 
     def _give_up(self) -> None:
@@ -239,12 +244,12 @@ def _framed(kind: bytes, content: bytes) -> bytes:
     return kind + len(content).to_bytes(_HEAD - 1, "big") + content
 
 
-def _received(connection: socket.socket) -> tuple[bytes, bytes] | None:
-    """Return the next message; None: there comes none any more."""
+def _received(connection: socket.socket, most: float = math.inf) -> tuple[bytes, bytes] | None:
+    """Return the next message; None: there comes none any more, or one longer than `most` bytes."""
     head = _exactly(connection, _HEAD)
-    if head is None:
+    if head is None or (size := int.from_bytes(head[1:], "big")) > most:
         return None
-    content = _exactly(connection, int.from_bytes(head[1:], "big"))
+    content = _exactly(connection, size)
     return None if content is None else (head[:1], content)
 
 
@@ -310,7 +315,7 @@ def _answer(own: Peer, count: int, store: Store, timeout_s: float) -> Line:
             server.settimeout(max(0.001, until - time.monotonic()))
             connection, _ = server.accept()
             connection.settimeout(10.0)
-            message = _received(connection)
+            message = _received(connection, _LONGEST_FIRST)
             if message is None or password.encode() not in message[1]:
                 connection.close()  # of a stranger
                 continue

@@ -21,6 +21,7 @@ from torch import Tensor
 from clipbench.boundary.faults import kind_of
 from clipbench.contracts import Score
 from clipbench.disk import is_full, no_space
+from clipbench.durable import make_folder
 from clipbench.errors import ClipbenchError
 from clipbench.training.learner import Learner
 from clipbench.training.pairs import TrainingPairs
@@ -51,8 +52,7 @@ def whole_scores(
         if processes.is_first:
             images[at], texts[at] = rows[:, :width], rows[:, width:]
     scores = _checked(score(images, texts), size) if processes.is_first else torch.zeros(size)
-    processes.barrier()  # which has no deadline
-    return processes.sum_of(scores)
+    return processes.sum_when_ready(scores)
 
 
 def block_scores(
@@ -96,8 +96,7 @@ def block_scores(
             found = score(*file.get(first, len(members)))
             scores[members] = _checked(found, len(members))
             first += len(members)
-    processes.barrier()  # which has no deadline
-    return processes.sum_of(scores)
+    return processes.sum_when_ready(scores)
 
 
 def _checked(found: object, size: int) -> Tensor:
@@ -137,7 +136,8 @@ class FeatureFile:
         width: int,
         dtype: torch.dtype,
     ) -> None:
-        self._folder = folder if folder.is_dir() else Path(tempfile.gettempdir())
+        make_folder(folder)  # another machine's may not be there; a temporary one is often small
+        self._folder = folder
         self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115
         self._dtype, self._width = dtype, width
         self._row = 2 * width * dtype.itemsize

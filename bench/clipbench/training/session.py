@@ -84,7 +84,7 @@ def train_on(
         _drop_checkpoint(folder, processes)  # which a power cut may have brought back
         return record
     forget_peak_memory(processes.device)
-    session = _set_up(sets, config, folder, cache, processes, reporter)
+    session = _set_up(sets, config, fingerprint, folder, cache, processes, reporter)
     trainer = session.trainer
     with processes.training():
         state = trainer.train()
@@ -182,7 +182,8 @@ def score_on(
         BadSetting: the defence scores nothing.
     """
     sets = opened(where, config, cache, processes, reporter)
-    trainer = _set_up(sets, config, folder, cache, processes, reporter).trainer
+    fingerprint = _agreed_fingerprint(config, sets, processes)
+    trainer = _set_up(sets, config, fingerprint, folder, cache, processes, reporter).trainer
     with processes.training():
         state = trainer.train(until_scored=True)
     if trainer.set_scores is not None:
@@ -210,6 +211,7 @@ def scores_nothing(config: RunConfig) -> BadSetting:
 def _set_up(
     sets: Sequence[ShardSet],
     config: RunConfig,
+    fingerprint: str,
     folder: Path,
     cache: Path,
     processes: Processes,
@@ -234,7 +236,7 @@ def _set_up(
         settings,
         seed=config.seed,
         folder=folder / "train",
-        fingerprint=fingerprint_of(config, sets),
+        fingerprint=fingerprint,
         processes=processes,
         progress=reporter.progress if processes.is_first else _silent,
         resuming=reporter.resuming if processes.is_first else no_news,

@@ -55,6 +55,8 @@ def stored_words(
     context_length: int,
     cache: Path,
     progress: Progress = no_progress,
+    *,
+    check: bool = True,
 ) -> WordTable:
     """Return the table of a set's captions, mapped from files that are made where they are not.
 
@@ -67,6 +69,8 @@ def stored_words(
         context_length: tokens of a caption, start and end included.
         cache: folder of such tables.
         progress: told about shards that were read.
+        check: whether a table that is there is read as a whole, to see that it is what was written;
+            not where another process of this machine has just done so.
 
     Raises:
         BadSetting: see `clipbench.training.words.check_tokenizer`.
@@ -77,12 +81,12 @@ def stored_words(
     identity = [VERSION, hashes, shards.caption_field, context_length, sorted(synonyms.items())]
     name = hashlib.sha256(json.dumps([identity, _identity(tokenizer)]).encode()).hexdigest()[:24]
     folder = cache / name
-    found = _opened(folder)
+    found = _opened(folder, check)
     if found is not None:
         return found
     partial = cache / f"{name}.partial"
     with locked_folder(partial, progress):
-        found = _opened(folder)  # made by another process while this one waited
+        found = _opened(folder, check)  # made by another process while this one waited
         if found is not None:
             shutil.rmtree(partial)
             return found
@@ -90,7 +94,7 @@ def stored_words(
         _make(partial, shards, tokenizer, synonyms, context_length, progress)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         publish(partial, folder)
-    found = _opened(folder)
+    found = _opened(folder, check=False)  # it was just written
     if found is None:
         raise ClipbenchError(f"{folder} changed as it was written; run the same command again.")
     return found
@@ -108,12 +112,12 @@ def _identity(tokenizer: Any) -> list[Any]:
 # ------------------------------------------------------------------------- opening
 
 
-def _opened(folder: Path) -> WordTable | None:
-    """Map a table into memory; None: it is not there, or not what was written."""
+def _opened(folder: Path, check: bool) -> WordTable | None:
+    """Map a table into memory; None: it is not there, or, if that is looked at, was changed."""
     try:
         content = read_json(folder / "table.json")
         sums = cast("Mapping[str, str]", content["sha256"])
-        if any(sha256_file(_file(folder, name)) != sums[name] for name in _TYPES):
+        if check and any(sha256_file(_file(folder, name)) != sums[name] for name in _TYPES):
             return None
         arrays = {name: _mapped(_file(folder, name)) for name in _TYPES}
     except (ClipbenchError, KeyError, ValueError, OSError):

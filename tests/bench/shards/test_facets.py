@@ -109,3 +109,14 @@ def test_shards_are_judged_together() -> None:
     assert joined([one]).found == ["a is odd"]
     assert joined([one, *[none] * 49]).found == []
     assert len(joined([one] * 10 + [none] * 40).found) == 10
+
+
+def test_many_odd_ones_are_found_however_many() -> None:
+    """Two hundred where one is expected are no chance, nor a number that is too large."""
+    png: Facets = {"format": ("PNG",), "chunks": ("IDAT",)}
+    found, _ = told({f"{number}": png for number in range(200)}, VARIED)
+    assert len(found) == 200
+    many = Findings([], [f"{number}" for number in range(1000)], 800.0, [])
+    assert len(joined([many]).found) == 1000
+    likely = Findings([], [f"{number}" for number in range(800)], 800.0, [])
+    assert joined([likely]).found == []

@@ -5,6 +5,7 @@ A pool of threads stands for machines of a cluster: it is an executor like their
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -269,3 +270,26 @@ def test_what_was_written_for_other_poisons_is_written_again(
             poisoned(shards, tmp_path / "out", "replace", 18)
         monkeypatch.undo()
         assert poisoned(shards, tmp_path / "out", "replace", 17) == wanted
+
+
+def test_what_was_written_with_captions_elsewhere_is_written_again(
+    threads: Executor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same shards, poisoned in their JSON, are others than poisoned in their texts."""
+    for shard in range(3):
+        members = []
+        for number in range(PER_SHARD * shard, PER_SHARD * (shard + 1)):
+            members.append((f"{number:09d}.jpg", encode_jpeg(picture(number))))
+            members.append((f"{number:09d}.txt", caption(number).encode()))
+            told = json.dumps({"long": f"a longer caption {number}"})
+            members.append((f"{number:09d}.json", told.encode()))
+        write_members(tmp_path / "set" / f"{shard:05d}.tar", members)
+    texts = ShardSet.open(tmp_path / "set")
+    fields = ShardSet.open(tmp_path / "set", caption_field="long")
+    wanted = poisoned(fields, tmp_path / "alone", "replace", 9)
+    stop_at(3, monkeypatch, splice, "rewrite")
+    with spread_over(Elsewhere(threads, 1)):
+        with pytest.raises(Stop):
+            poisoned(texts, tmp_path / "out", "replace", 9)
+        monkeypatch.undo()
+        assert poisoned(fields, tmp_path / "out", "replace", 9) == wanted

@@ -201,9 +201,14 @@ def test_strangers_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     with ThreadPoolExecutor(COUNT) as pool:
         first = pool.submit(connect, 0, COUNT, store, 10.0)
         port = int(store.get(lines.KEY).split(b",")[0].strip(b"["))
-        with socket.create_connection(("127.0.0.1", port)) as stranger:
-            stranger.sendall(lines._framed(b"H", b'["", 1, "host", 1, "node"]'))
-            assert stranger.recv(1) == b""
+        for said in (
+            lines._framed(b"H", b'["", 1, "host", 1, "node"]'),
+            b"GET / HTTP/1.1\r\n\r\n",  # its length would be five million terabytes
+        ):
+            with socket.create_connection(("127.0.0.1", port)) as stranger:
+                stranger.sendall(said)
+                with suppress(ConnectionResetError):  # what was not read is thrown away
+                    assert stranger.recv(1) == b""
         others = [pool.submit(connect, rank, COUNT, store, 10.0) for rank in (1, 2)]
         for one in (first, *others):
             one.result(10).leave()

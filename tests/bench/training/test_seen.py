@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from tiny_training import tiny_trainer
 
-from clipbench.contracts import Phase
+from clipbench.contracts import (
+    DefenseRun,
+    EpochPairs,
+    Features,
+    Phase,
+    Stage,
+    StatelessRun,
+    TrainingFacts,
+)
+from clipbench.training.losses import clip_loss
 from clipbench.training.pairs import Batch
 from clipbench.training.passing import PassScores
 from clipbench.training.seen import SeenPairs
@@ -41,8 +51,8 @@ def test_only_pairs_that_no_step_scored_are_scored_when_scores_are_reused(tmp_pa
     """Others have what their step computed; without such steps it is what scoring gives."""
     trainer = tiny_trainer(tmp_path, AugmentedClip())
     order = np.random.default_rng(0).permutation(96)
-    passed = PassScores(96)
-    passed.note(order[:60], torch.linspace(2, 3, 60))
+    passed = PassScores()
+    passed.note(order[:60], torch.linspace(2, 3, 60), 96)
 
     def seen() -> SeenPairs:
         numbers = np.arange(96)[::-1].copy()
@@ -85,3 +95,30 @@ def test_steps_note_the_similarity_of_the_views_that_they_saw(tmp_path: Path) ->
     assert int(noted.isnan().sum()) == 48
     expected = torch.cat(seen).sort().values
     torch.testing.assert_close(noted[~noted.isnan()].sort().values, expected)
+
+
+def test_of_another_stage_nothing_is_reused(tmp_path: Path) -> None:
+    """Its model may be a fresh one, and its pairs the trusted ones, with numbers of theirs."""
+    asked: list[torch.Tensor] = []
+
+    def loss(features: Features) -> torch.Tensor:
+        return clip_loss(features.image[0], features.text[0], features.logit_scale)
+
+    class Staged(StatelessRun):
+        stages = (Stage(2, trusted=True), Stage(1, fresh=True))
+
+        def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:
+            similarity = pairs.similarity(reuse=True)
+            if epoch == 2:
+                asked.extend((similarity, pairs.similarity()))
+            yield Phase("all", loss, scores=True)
+
+    class Defense:
+        trusted_size = 40
+
+        def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
+            return Staged()
+
+    tiny_trainer(tmp_path, Defense(), epochs=1).train()
+    reused, scored = asked
+    assert torch.equal(reused, scored)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -15,6 +13,7 @@ from typing import Any
 import torch
 
 from clipbench.durable import atomic_file, make_folder
+from clipbench.leaderboard.result import environment
 
 SIDE_OF_REPOSITORY = Path(__file__).parents[3]
 
@@ -112,11 +111,12 @@ class Findings:
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Return what a machine is, as far as speed and bits depend on it."""
+    known = environment()
     found: dict[str, Any] = {
         "device": "cpu",
-        "processors": len(os.sched_getaffinity(0)),
-        "torch": torch.__version__,
-        "commit": _commit(),
+        "processors": known["hardware"]["cores"],
+        "torch": known["torch"],
+        "commit": known["git"],
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -127,9 +127,3 @@ def machine(device: torch.device) -> dict[str, Any]:
             "cudnn": torch.backends.cudnn.version(),
         }
     return found
-
-
-def _commit() -> str | None:
-    line = ["git", "-C", str(SIDE_OF_REPOSITORY), "rev-parse", "--short", "HEAD"]
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None

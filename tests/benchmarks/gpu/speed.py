@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import os
 import sys
 import time
 import warnings
@@ -30,6 +29,7 @@ from clipbench.shards.encoding import encode_jpeg
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
+from clipbench.threads import processors
 from clipbench.training.distributed import Processes
 from clipbench.training.inputs import training_pairs
 from clipbench.training.learner import Learner
@@ -274,9 +274,9 @@ def free(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
 
 
-def processors() -> int:
+def loaders() -> int:
     """Return how many processes may load."""
-    return max(1, min(16, len(os.sched_getaffinity(0))))
+    return min(16, processors())
 
 
 def write_photographs(folder: Path, sizes: Sizes) -> Mapping[str, Any]:
