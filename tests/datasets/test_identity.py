@@ -176,6 +176,7 @@ def test_what_says_where_something_lies_is_known_by_its_type() -> None:
         "badclip": surrogates,
         "cc3m": ["images", "mapping", "path"],
         "clip_benchmark": ["root"],
+        "clipscore": ["model", "weights"],
         "coco": ["annotations", "images"],
         "coco_retrieval": ["captions", "images", "karpathy"],
         "csv": ["images", "path"],
