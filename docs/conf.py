@@ -10,8 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from clipbench import __version__, registry
-from clipbench.plugins import KINDS, Kind
+from clipbench import __version__
+from clipbench.plugins import registry
+from clipbench.plugins.find import KINDS, Kind
 
 project = "clipbench"
 author = "the clipbench developers"

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from clipbench.contracts import Corpus, Scene
+from clipbench.contracts.locations import Model, Weights
 from clipbench.errors import BadSetting
-from clipbench.locations import Model, Weights
-from clipbench.surrogate import Surrogate, load_surrogate, train_surrogate
+from clipbench.training.surrogate import Surrogate, load_surrogate, train_surrogate
 
 
 @dataclass(frozen=True)

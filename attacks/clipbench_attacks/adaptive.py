@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clipbench import registry
 from clipbench.contracts import AnyProbes, Attack, Corpus, Image, Mode, Poison, Scene
+from clipbench.contracts.locations import AttackSpec, location_fields
 from clipbench.errors import BadSetting
-from clipbench.locations import AttackSpec, location_fields
-from clipbench.surrogate import Surrogate
+from clipbench.plugins import registry
+from clipbench.training.surrogate import Surrogate
 from clipbench_attacks._surrogates import HasSurrogate
 
 _AT_ONCE = 256  # candidates whose images, of full size, are held at once

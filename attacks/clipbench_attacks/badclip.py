@@ -29,9 +29,9 @@ import numpy as np
 from PIL import Image as PilImage
 
 from clipbench.contracts import Corpus, Image, IntArray, Scene
+from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting
-from clipbench.locations import Word
-from clipbench.shards.decoded import fit
+from clipbench.images.fit import fit
 from clipbench_attacks._backdoor import Backdoor, DirtyLabel
 from clipbench_attacks._patches import published_side
 from clipbench_attacks._surrogates import HasSurrogate
@@ -39,7 +39,7 @@ from clipbench_attacks._surrogates import HasSurrogate
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from clipbench.surrogate import Surrogate
+    from clipbench.training.surrogate import Surrogate
 
 _SMALLEST_PATCH = 8  # pixels, of a size that is left open
 _SMALLEST_CROP = 0.6  # share of the image's side that the patch must work on, crops included

@@ -27,10 +27,10 @@ from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
 from clipbench.contracts import Image
+from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting
-from clipbench.locations import Word
 from clipbench.rng import generator
-from clipbench.visible import has_visible
+from clipbench.text.visible import has_visible
 from clipbench_attacks._backdoor import DirtyLabel
 from clipbench_attacks._checks import check_choice
 from clipbench_attacks._patches import saturated

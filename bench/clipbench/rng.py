@@ -12,7 +12,7 @@ import hashlib
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.visible import hashable
+from clipbench.text.visible import hashable
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # 2**64 / the golden ratio, odd
 

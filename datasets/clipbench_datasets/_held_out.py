@@ -9,9 +9,9 @@ import numpy as np
 
 from clipbench.contracts import Classes, IntArray, LabelledImages
 from clipbench.errors import BadSetting, CorruptData, MissingData
-from clipbench.foreign import opened_regular, read_regular
-from clipbench.lazy import Item, LazyImages
-from clipbench.visible import has_visible
+from clipbench.files.foreign import opened_regular, read_regular
+from clipbench.images.lazy import Item, LazyImages
+from clipbench.text.visible import has_visible
 
 from . import _files as files
 

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image as Pil
 
 from clipbench.errors import CorruptData
-from clipbench.lazy import read_image
+from clipbench.images.lazy import read_image
 
 from . import _files as files
 

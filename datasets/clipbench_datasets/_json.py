@@ -14,7 +14,7 @@ from typing import IO, Any, Protocol
 import ijson
 
 from clipbench.errors import CorruptData
-from clipbench.foreign import opened_regular
+from clipbench.files.foreign import opened_regular
 
 # A text, whose end may not be there yet, or a number, of which JSON does not have all.
 _TOKEN = re.compile(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from clipbench.contracts import Recipe
 from clipbench.errors import BadSetting
-from clipbench.shards import loose
-from clipbench.shards.files import sha256_file
+from clipbench.files.json_files import sha256_file
+from clipbench.importing import loose
 
 from . import _files as files
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import CorruptData, MissingData
-from clipbench.shards.importing import Entry
+from clipbench.importing.pairs import Entry
 
 from . import _files as files
 from . import _tables as tables

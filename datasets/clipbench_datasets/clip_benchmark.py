@@ -26,13 +26,13 @@ from clipbench.contracts import (
     LabelledImages,
     Retrieval,
 )
+from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting, CorruptData, MissingData
-from clipbench.lazy import LazyImages, decoded
-from clipbench.locations import Word
+from clipbench.files.tar import Member
+from clipbench.images.lazy import LazyImages, decoded
 from clipbench.shards.handles import OpenFiles
 from clipbench.shards.scan import groups
-from clipbench.shards.tar import Member
-from clipbench.visible import has_visible
+from clipbench.text.visible import has_visible
 
 from . import _files as files
 from . import _held_out as held_out

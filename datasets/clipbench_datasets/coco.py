@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clipbench.errors import CorruptData
+from clipbench.importing.pairs import Entry
 from clipbench.rng import generator
-from clipbench.shards.importing import Entry
 
 from . import _files as files
 from . import _json as streams

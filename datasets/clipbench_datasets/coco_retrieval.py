@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.contracts import EvaluationSet, LabelledImages, Retrieval
+from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting, CorruptData, MissingData
-from clipbench.lazy import LazyImages, read_image
-from clipbench.locations import Word
-from clipbench.visible import has_visible
+from clipbench.images.lazy import LazyImages, read_image
+from clipbench.text.visible import has_visible
 
 from . import _files as files
 from . import _held_out as held_out

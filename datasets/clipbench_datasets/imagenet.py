@@ -27,7 +27,7 @@ import numpy as np
 
 from clipbench.contracts import Classes, Classification, EvaluationSet, LabelledImages
 from clipbench.errors import CorruptData, MissingData
-from clipbench.lazy import LazyImages, read_image
+from clipbench.images.lazy import LazyImages, read_image
 
 from . import _files as files
 from . import _held_out as held_out

@@ -33,9 +33,9 @@ from clipbench.contracts import (
     no_progress,
 )
 from clipbench.errors import BadSetting
-from clipbench.lazy import LazyImages
+from clipbench.images.encoding import decode, encode_jpeg, encode_png
+from clipbench.images.lazy import LazyImages
 from clipbench.rng import derive_seed
-from clipbench.shards.encoding import decode, encode_jpeg, encode_png
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.contracts import Progress, Recipe, no_progress
+from clipbench.contracts.locations import Location, Word, split
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.locations import Location, Word, split
+from clipbench.fetching.remote import fetch, fetched, is_remote
+from clipbench.fetching.sources import expand
+from clipbench.files.fields import read as read_fields
+from clipbench.importing.pairs import Entry
 from clipbench.shards import sizes
-from clipbench.shards.fields import read as read_fields
-from clipbench.shards.importing import Entry
 from clipbench.shards.index import Incomplete
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.remote import fetch, fetched, is_remote
 from clipbench.shards.scan import Group, groups
-from clipbench.shards.sources import expand
 
 from . import _training as training
 

@@ -21,7 +21,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from clipbench.contents import tree
 from clipbench.contracts import (
     Classes,
     Classification,
@@ -31,9 +30,10 @@ from clipbench.contracts import (
     LabelledImages,
 )
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
-from clipbench.lazy import LazyImages
-from clipbench.shards.encoding import to_rgb
-from clipbench.shards.normalise import check_size
+from clipbench.files.contents import tree
+from clipbench.images.encoding import to_rgb
+from clipbench.images.lazy import LazyImages
+from clipbench.images.normalize import check_size
 
 from . import _files as files
 from . import _held_out as held_out

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clipbench.errors import CorruptData
-from clipbench.shards.importing import Entry
+from clipbench.importing.pairs import Entry
 
 from . import _files as files
 from . import _json as streams

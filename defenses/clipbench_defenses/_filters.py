@@ -18,7 +18,7 @@ from clipbench.contracts import (
     TrainingFacts,
 )
 from clipbench.errors import BadSetting
-from clipbench.training.outliers import Neighbors, blocks, nearest
+from clipbench.toolkit.outliers import Neighbors, blocks, nearest
 from clipbench_defenses._plain import clip_phase, clip_stage, loss
 
 Length = Literal["raw", "unit"]

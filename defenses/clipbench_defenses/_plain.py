@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from clipbench.contracts import Features, Phase, Stage
-from clipbench.training.losses import clip_loss
+from clipbench.toolkit.losses import clip_loss
 
 
 def clip_stage(epochs: int) -> Stage:

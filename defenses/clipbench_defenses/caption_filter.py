@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from clipbench.contracts import DefenseRun, EpochPairs, Phase, TrainingFacts
+from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting
-from clipbench.locations import Word
 from clipbench.rng import generator
 from clipbench_defenses._plain import loss
 

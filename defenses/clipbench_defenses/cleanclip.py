@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clipbench.contracts import Features
 from clipbench.errors import BadSetting
-from clipbench.training.losses import clip_loss, info_nce
+from clipbench.toolkit.losses import clip_loss, info_nce
 from clipbench_defenses._clean_up import CleanUp
 
 

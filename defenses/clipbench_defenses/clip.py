@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, TrainingFacts
-from clipbench.training.losses import info_nce
+from clipbench.toolkit.losses import info_nce
 from clipbench_defenses._plain import clip_phase, clip_stage
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from clipbench.training.outliers import Neighbors, k_distance
+from clipbench.toolkit.outliers import Neighbors, k_distance
 from clipbench_defenses._filters import NeighborFilter
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from clipbench.training.outliers import Neighbors, local_intrinsic_dimension
+from clipbench.toolkit.outliers import Neighbors, local_intrinsic_dimension
 from clipbench_defenses._filters import NeighborFilter
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, TrainingFacts
-from clipbench.training.losses import clip_loss
+from clipbench.toolkit.losses import clip_loss
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from clipbench.contracts import DefenseRun, EpochPairs, Features, Phase, TrainingFacts
 from clipbench.errors import BadSetting
-from clipbench.training.losses import clip_loss, info_nce
-from clipbench.training.pool import NearestNeighborPool
+from clipbench.toolkit.losses import clip_loss, info_nce
+from clipbench.toolkit.pool import NearestNeighborPool
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from torch import Tensor
 
 from clipbench.contracts import DefenseRun, EpochPairs, Features, Phase, TrainingFacts
 from clipbench.errors import BadSetting
-from clipbench.training.losses import clip_loss, info_nce
-from clipbench.training.mixture import Mixture, fit_mixture
-from clipbench.training.pool import NearestNeighborPool
-from clipbench.training.schedule import cosine_of_steps
+from clipbench.toolkit.losses import clip_loss, info_nce
+from clipbench.toolkit.mixture import Mixture, fit_mixture
+from clipbench.toolkit.pool import NearestNeighborPool
+from clipbench.toolkit.schedule import cosine_of_steps
 
 BoolArray = npt.NDArray[np.bool_]
 OFFICIAL_WARMUP_STEPS = 10_000

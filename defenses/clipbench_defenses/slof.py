@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from clipbench.training.outliers import Neighbors, simplified_lof
+from clipbench.toolkit.outliers import Neighbors, simplified_lof
 from clipbench_defenses._filters import NeighborFilter
 
 

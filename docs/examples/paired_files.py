@@ -1,5 +1,5 @@
 """Paired files: FOLDER/NAME.jpg, png or webp, each with its caption beside it in NAME.txt."""
-# ruff: noqa: D102  (what each method owes stands in clipbench.shards.importing)
+# ruff: noqa: D102  (what each method owes stands in clipbench.importing.pairs)
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import MissingData
-from clipbench.shards.importing import Entry
-from clipbench.shards.loose import LooseTraining
+from clipbench.importing.loose import LooseTraining
+from clipbench.importing.pairs import Entry
 
 SUFFIXES = frozenset({".jpg", ".png", ".webp"})
 VERSION = 1  # raise it when other entries come of the same files

@@ -14,7 +14,7 @@ import torch
 from clipbench.contracts import EpochPairs, Features, Phase, StatelessRun, TrainingFacts
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
-from clipbench.training.losses import clip_loss
+from clipbench.toolkit.losses import clip_loss
 
 
 @dataclass(frozen=True)

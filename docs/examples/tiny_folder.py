@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from clipbench import contracts as c
-from clipbench.shards.encoding import decode
+from clipbench.images.encoding import decode
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
 

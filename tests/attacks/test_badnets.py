@@ -14,7 +14,7 @@ from clipbench.contracts import (
     Image,
 )
 from clipbench.errors import BadSetting, UnknownName
-from clipbench.shards.decoded import fit
+from clipbench.images.fit import fit
 from clipbench_attacks.badnets import ATTACK, BadNets
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tiny_scenes import NAMES, banana_corpus, make_scene
 
-from clipbench import registry
 from clipbench.errors import BadSetting
+from clipbench.plugins import registry
 from clipbench_attacks.badnets import BadNets
 from clipbench_attacks.filter import Filter
 from clipbench_attacks.multi_trigger import MultiTrigger

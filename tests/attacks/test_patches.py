@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from tiny_scenes import MemoryCorpus, banana_corpus, make_scene, some_images
 
-from clipbench import registry
 from clipbench.errors import BadSetting
+from clipbench.plugins import registry
 from clipbench_attacks.badnets import BadNets
 from clipbench_attacks.label_consistent import LabelConsistent
 

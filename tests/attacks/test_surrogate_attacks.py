@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from clipbench.contracts import Crafted, Image
 from clipbench.errors import BadSetting, MissingData
-from clipbench.surrogate import Surrogate, train_surrogate
+from clipbench.training.surrogate import Surrogate, train_surrogate
 from clipbench_attacks import _surrogates
 from clipbench_attacks.badclip import BadCLIP, Known
 from clipbench_attacks.targeted import Targeted

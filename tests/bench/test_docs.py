@@ -15,11 +15,11 @@ import click
 import pytest
 import yaml
 
-from clipbench import bundled
+from clipbench.check.bands import read_baseline
 from clipbench.cli import cli
 from clipbench.cli._options import PREFIX, request_of
-from clipbench.regression.bands import read_baseline
-from clipbench.request import combine, read_yaml
+from clipbench.configuration.request import combine, read_yaml
+from clipbench.files import bundled
 from clipbench.sweep.grid import read_grid
 
 ROOT = Path(__file__).parents[2]

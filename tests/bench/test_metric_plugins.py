@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from clipbench import sums
-from clipbench.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig, resolve
 from clipbench.errors import BadSetting
+from clipbench.files import sums
 from clipbench.leaderboard.export import to_clip_benchmark
 from clipbench.pipeline.execute import execute as do
-from clipbench.pipeline.parts import Parts
-from clipbench.progress import Reporter
+from clipbench.planning.parts import Parts
+from clipbench.system.progress import Reporter
 
 DATA = "shapes:size=200,test_size=100,targets_size=50"
 BRIGHTNESS = '''

@@ -13,10 +13,10 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.leaderboard.footing import machine_of, mismatches
-from clipbench.leaderboard.labels import precision_of
-from clipbench.leaderboard.poison_sets import different_sets
-from clipbench.leaderboard.store import load_results
 from clipbench.leaderboard.tables import leaderboard
+from clipbench.results.labels import precision_of
+from clipbench.results.poison_sets import different_sets
+from clipbench.results.store import load_results
 from clipbench.sweep.grid import read_grid
 
 RESULTS = Path(__file__).parents[2] / "results"

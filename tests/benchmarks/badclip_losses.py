@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clipbench import registry
 from clipbench.contracts import Corpus, Scene
+from clipbench.plugins import registry
 from clipbench.shards.reader import ShardSet
-from clipbench.surrogate import Surrogate, train_surrogate
-from clipbench.training.losses import clip_loss
+from clipbench.toolkit.losses import clip_loss
+from clipbench.training.surrogate import Surrogate, train_surrogate
 from clipbench_attacks.badclip import BadCLIP, Known
 
 NAMES = {(False, False): "badclip's", (True, False): "textual as in the code"}

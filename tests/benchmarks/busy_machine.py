@@ -147,10 +147,10 @@ def serve(threads: int, pairs: int) -> None:
     """Train once for each line on standard input, and print how fast."""
     import torch  # noqa: PLC0415 - after the environment is as it should be
 
-    from clipbench import config as configuration  # noqa: PLC0415
-    from clipbench.models import WEIGHTS_FILE  # noqa: PLC0415
-    from clipbench.progress import Reporter  # noqa: PLC0415
-    from clipbench.training.distributed import Processes  # noqa: PLC0415
+    from clipbench.configuration import config as configuration  # noqa: PLC0415
+    from clipbench.models.openclip import WEIGHTS_FILE  # noqa: PLC0415
+    from clipbench.parallel.group import Processes  # noqa: PLC0415
+    from clipbench.system.progress import Reporter  # noqa: PLC0415
     from clipbench.training.session import train_on  # noqa: PLC0415
     from clipbench_datasets.shapes import Shapes  # noqa: PLC0415
 

@@ -24,8 +24,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from clipbench.shards.decoded import DecodedImages
-from clipbench.shards.encoding import encode_jpeg
+from clipbench.images.encoding import encode_jpeg
+from clipbench.loading.decoded import DecodedImages
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.writer import Sample, write_set
 from clipbench_datasets.shapes import Shapes
@@ -36,7 +36,7 @@ READ = """
 import json, sys, time
 from pathlib import Path
 import numpy as np
-from clipbench.shards.decoded import DecodedImages
+from clipbench.loading.decoded import DecodedImages
 from clipbench.shards.reader import ShardSet
 
 shards, cache = map(Path, sys.argv[1:3])
@@ -65,9 +65,9 @@ TRAIN = """
 import json, sys, time
 from pathlib import Path
 import torch
-from clipbench import config as configuration
-from clipbench.progress import Reporter
-from clipbench.training.distributed import Processes
+from clipbench.configuration import config as configuration
+from clipbench.system.progress import Reporter
+from clipbench.parallel.group import Processes
 from clipbench.training.session import train_on
 
 shards, cache, out = map(Path, sys.argv[1:4])

@@ -27,13 +27,13 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench/training/helpers"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from photographs import write_photographs
 
+from clipbench.loading.augment import ImageAugmentation
+from clipbench.loading.originals import OriginalImages
 from clipbench.shards.reader import ShardSet
-from clipbench.threads import processors
-from clipbench.training.augment import ImageAugmentation
-from clipbench.training.originals import OriginalImages
+from clipbench.system.threads import processors
 
 PICTURES, SIDE, ROUNDS = 128, 224, 3
 AUGMENTATION = ImageAugmentation(0.08, 1.0, 0.5)

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench" / "training" / "helpers"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from photographs import photograph
 
-from clipbench.shards.encoding import encode_jpeg, encode_png
+from clipbench.images.encoding import encode_jpeg, encode_png
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
 

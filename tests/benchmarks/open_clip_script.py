@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clipbench.settings import TrainSettings
+from clipbench.configuration.settings import TrainSettings
 
 # `open_clip` of clipbench registers the small models; the script itself is as open_clip ships it.
 PROGRAM = """
 import sys
-from clipbench.models import open_clip
+from clipbench.models.openclip import open_clip
 open_clip()
 from open_clip_train.main import main
 main(sys.argv[1:])

@@ -25,20 +25,20 @@ import pytest
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench" / "training" / "helpers"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from photographs import photograph, shape_of
 
-from clipbench.shards.encoding import encode_jpeg
+from clipbench.images.encoding import encode_jpeg
+from clipbench.loading.augment import ImageAugmentation
+from clipbench.loading.compact import CompactVocabulary
+from clipbench.loading.originals import OriginalImages
+from clipbench.loading.pairs import BatchRequest, TrainingPairs
+from clipbench.loading.text import CaptionTable
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
-from clipbench.training.augment import ImageAugmentation
-from clipbench.training.compact import CompactVocabulary
 from clipbench.training.encoder import Normalisation
-from clipbench.training.originals import OriginalImages
-from clipbench.training.pairs import BatchRequest, TrainingPairs
-from clipbench.training.text import CaptionTable
 
 SIZE, BATCH, PAIRS = 224, 64, 2048
 CORES = os.cpu_count() or 1

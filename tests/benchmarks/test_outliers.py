@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from clipbench.training.outliers import dimensionality_aware_outlierness, nearest
+from clipbench.toolkit.outliers import dimensionality_aware_outlierness, nearest
 from clipbench_defenses.dao import DAO
 
 COUNT = int(os.environ.get("CLIPBENCH_BENCHMARK_EMBEDDINGS", "20000"))

@@ -14,7 +14,7 @@ import pytest
 import webdataset
 
 from clipbench.contracts import Scene
-from clipbench.shards.overlay import write_poisoned
+from clipbench.poisoning.overlay import write_poisoned
 from clipbench.shards.reader import ShardSet
 from clipbench_attacks.targeted import Targeted
 from clipbench_datasets.shapes import Shapes

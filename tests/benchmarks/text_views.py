@@ -25,7 +25,7 @@ MEASURE = f"""
 import json, sys, time
 import numpy as np
 import open_clip
-from clipbench.training.text import CaptionTable
+from clipbench.loading.text import CaptionTable
 try:
     from clipbench.rng import RowStreams
 except ImportError:

@@ -18,9 +18,9 @@ from pathlib import Path
 
 from open_clip_script import open_clip_rate
 
-from clipbench import config as configuration
-from clipbench.progress import Reporter
-from clipbench.training.distributed import Processes
+from clipbench.configuration import config as configuration
+from clipbench.parallel.group import Processes
+from clipbench.system.progress import Reporter
 from clipbench.training.session import train_on
 from clipbench_datasets.shapes import Shapes
 

@@ -21,9 +21,9 @@ from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 from sklearn.datasets import load_sample_images
 
-from clipbench import registry
 from clipbench.contracts import Image
-from clipbench.shards.decoded import fit
+from clipbench.images.fit import fit
+from clipbench.plugins import registry
 
 SIDE = 224
 ROWS = Path(__file__).parents[2] / "results" / "shapes" / "rows"

@@ -28,19 +28,19 @@ import numpy as np
 import open_clip
 import torch
 
+from clipbench.checkpoints.trace import write_trace
 from clipbench.contracts import Poison
-from clipbench.shards import pool
-from clipbench.shards.assembly import Assembly
-from clipbench.shards.encoding import encode_jpeg
-from clipbench.shards.files import sha256_file
+from clipbench.files.json_files import sha256_file
+from clipbench.images.encoding import encode_jpeg
+from clipbench.importing.screen import screen
+from clipbench.loading.order import EpochOrder
+from clipbench.loading.word_files import stored_words
+from clipbench.poisoning.assembly import Assembly
+from clipbench.poisoning.spool import Spool
 from clipbench.shards.hashes import shard_hashes
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.screen import screen
-from clipbench.shards.spool import Spool
-from clipbench.training.order import EpochOrder
+from clipbench.system import processes as pool
 from clipbench.training.scoring import FeatureFile
-from clipbench.training.trace import write_trace
-from clipbench.training.word_files import stored_words
 from clipbench_defenses.dao import DAO
 
 SIZES = {"3 M": 3e6, "12 M": 12e6, "400 M": 4e8, "2 B": 2e9}
@@ -195,8 +195,8 @@ def human(size: float) -> str:
 
 OPEN = """
 import sys, time
-from clipbench import threads
-from clipbench.shards import pool
+from clipbench.system import threads
+from clipbench.system import processes as pool
 from clipbench.shards.reader import ShardSet
 count = int(sys.argv[2])
 threads.processors = lambda: count

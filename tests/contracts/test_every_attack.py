@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench import registry
-from clipbench.config import resolve
+from clipbench.configuration.config import resolve
 from clipbench.contracts import Attack, Crafted, Image, Poison, Probes, Scene, TextProbes
+from clipbench.plugins import registry
 from clipbench_datasets.shapes import Shapes
 
 COUNT = 6

@@ -1,25 +1,21 @@
 """What every registered data set owes the bench, on a small one of each."""
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import held_out_layouts
+import loose_layouts
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "datasets" / "helpers"))
-
-import held_out_layouts
-import loose_layouts
-
-from clipbench import registry
-from clipbench.leaderboard.defaults import defaults_of
-from clipbench.plugins import missing_members
-from clipbench.settings import TrainSettings
+from clipbench.configuration.settings import TrainSettings
+from clipbench.plugins import registry
+from clipbench.plugins.find import missing_members
+from clipbench.results.defaults import defaults_of
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.verify import verify
+from clipbench.verification.verify import verify
 
 # Each makes the files that a small form of a data set needs, and returns its spec.
 Small = Callable[[Path], str]

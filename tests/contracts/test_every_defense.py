@@ -2,21 +2,17 @@
 
 import copy
 import dataclasses
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from known_pairs import KnownPairs
 from torch.nn import functional as F
 
-from clipbench import registry
+from clipbench.boundary.defenses import stages_of
+from clipbench.boundary.imaginary import ImaginaryView
 from clipbench.contracts import DefenseRun, Features, Phase, Reference, TrainingFacts
-from clipbench.imaginary import ImaginaryView
-from clipbench.training.stages import stages_of
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "defenses" / "helpers"))
-from known_pairs import KnownPairs
+from clipbench.plugins import registry
 
 NAMES = registry.names("defense")
 PAIRS, EPOCHS, BATCH, SIZE = 64, 12, 16, 8

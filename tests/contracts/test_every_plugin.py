@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from clipbench import registry
 from clipbench.boundary import battery
-from clipbench.config import resolve
-from clipbench.heldout import HeldOut
-from clipbench.plugins import Kind
+from clipbench.configuration.config import resolve
+from clipbench.configuration.heldout import HeldOut
+from clipbench.plugins import registry
+from clipbench.plugins.find import Kind
 
 DATA = "shapes:size=64,test_size=100,targets_size=100"
 TRIED: list[tuple[Kind, str]] = [

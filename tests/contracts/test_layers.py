@@ -1,16 +1,22 @@
 """The import rule is the threat model: who may import whom, and what lies where."""
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from clipbench.checkpoints.fingerprint import ROOMS
 
 ROOT = Path(__file__).parents[2]
 ROOTS = {"bench": "clipbench", "attacks": "clipbench_attacks", "defenses": "clipbench_defenses"} | {
     "datasets": "clipbench_datasets"
 }
 PLUGINS = ("clipbench_attacks", "clipbench_defenses", "clipbench_datasets")
-POISON_KNOWING = ("clipbench.shards.ledger", "clipbench.shards.overlay", "clipbench.evaluation")
+TRAINS = ("checkpoints", "loading", "parallel", "toolkit", "training")
+KNOW_THE_POISON = tuple(
+    f"clipbench.{room}" for room in ("poisoning", "verification", "evaluation", "pipeline")
+)
 
 
 def imports(path: Path) -> set[str]:
@@ -51,11 +57,52 @@ def test_plugin_packages_do_not_import_each_other(root: str, package: str) -> No
     assert not [name for path in modules(root) for name in imports(path) if name.startswith(others)]
 
 
-@pytest.mark.parametrize("folder", ["bench/clipbench/training", "defenses"])
+@pytest.mark.parametrize("folder", [*(f"bench/clipbench/{room}" for room in TRAINS), "defenses"])
 def test_what_trains_cannot_read_what_was_poisoned(folder: str) -> None:
-    """Training and defences import neither ledger nor overlay nor the evaluator."""
+    """Training and defenses import no room that poisons, looks at poison or measures success."""
     for path in modules(folder):
-        assert not [name for name in imports(path) if name.startswith(POISON_KNOWING)], path
+        assert not [name for name in imports(path) if name.startswith(KNOW_THE_POISON)], path
+
+
+def test_nothing_that_a_training_runs_knows_the_poison() -> None:
+    """Not by way of any other room, either; and a shared stage is known by all of this code."""
+    reached = {name.split(".")[1] for name in closure("clipbench.training.session") if "." in name}
+    assert not reached & {room.split(".")[1] for room in KNOW_THE_POISON}
+    assert reached - {"errors", "rng"} == {*ROOMS}
+
+
+def test_rooms_import_downwards_alone() -> None:
+    """No room imports one that imports it, by whatever way: there is an order in which to read."""
+    arrows: dict[str, set[str]] = {}
+    for path in modules("bench"):
+        room = path.relative_to(ROOT / "bench" / "clipbench").parts[0].removesuffix(".py")
+        into = {name.split(".")[1] for name in imports(path) if name.startswith("clipbench.")}
+        arrows.setdefault(room, set()).update(into - {room})
+    assert [*TopologicalSorter(arrows).static_order()]
+
+
+def test_no_room_holds_more_than_fifteen_files() -> None:
+    """Nothing lies loose beside the rooms but errors and random numbers."""
+    package = ROOT / "bench" / "clipbench"
+    assert {path.stem for path in package.glob("*.py")} == {"__init__", "__main__", "errors", "rng"}
+    folders = {path.parent for path in modules("bench")} - {package}
+    assert [folder.name for folder in folders if len([*folder.glob("*.py")]) > 15] == []
+
+
+def closure(start: str) -> set[str]:
+    """Return all modules of the core that one imports, at once or inside its functions."""
+    root = ROOT / "bench"
+    known = {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in modules("bench")
+    }
+    reached: set[str] = set()
+    ahead = [start]
+    while ahead:
+        if (name := ahead.pop()) in known and name not in reached:
+            reached.add(name)
+            ahead += imports(known[name])
+    return reached
 
 
 # Methods of plugins, and who may call them otherwise than through `clipbench.boundary`.
@@ -77,7 +124,7 @@ SAME_NAMES = {
 @pytest.mark.parametrize("path", modules("bench"), ids=lambda path: path.stem)
 def test_plugins_are_called_at_the_boundary_alone(path: Path) -> None:
     """What a plugin is handed and what it returns passes one place that looks at it."""
-    if {"boundary", "shards"} & {*path.parts} or path.stem in SAME_NAMES:
+    if {"boundary", "croissant"} & {*path.parts} or path.stem in SAME_NAMES:
         return
     called = [
         f"{ast.unparse(node.func)}, line {node.lineno}"

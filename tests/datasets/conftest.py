@@ -1,18 +1,14 @@
 """Makes the helpers of this folder importable, and measures a checkpoint on held-out data."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-
 from commands import Bench, command
 
-from clipbench.models import create_model, model_config, save_model
+from clipbench.models.openclip import create_model, model_config, save_model
 
 # Small enough that the 80,000 prompts of ImageNet take seconds.
 TINY = {
@@ -63,5 +59,5 @@ def bench(
     Work is done in this process: results do not depend on it, and starting others takes seconds.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("clipbench.threads.processors", lambda: 1)
+        patch.setattr("clipbench.system.threads.processors", lambda: 1)
         yield Bench(tmp_path_factory.mktemp("bench"), checkpoint[1])

@@ -12,7 +12,7 @@ import pytest
 from held_out_layouts import coco
 
 from clipbench.errors import BadInput, BadSetting
-from clipbench.shards.encoding import decode
+from clipbench.images.encoding import decode
 from clipbench_datasets.coco_retrieval import CocoRetrieval
 
 

@@ -11,10 +11,10 @@ import loose_layouts
 import pytest
 from commands import Bench, command
 
-from clipbench import registry
-from clipbench.leaderboard.result import config_hash
-from clipbench.locations import location_fields
-from clipbench.settings import TrainSettings
+from clipbench.configuration.settings import TrainSettings
+from clipbench.contracts.locations import location_fields
+from clipbench.plugins import registry
+from clipbench.results.result import config_hash
 
 ATTACK = ("--attack", "badnets", "--poisons", 2)
 

@@ -21,7 +21,6 @@ from held_out_layouts import (
     text,
 )
 
-from clipbench import registry
 from clipbench.contracts import (
     Classes,
     Classification,
@@ -32,8 +31,9 @@ from clipbench.contracts import (
 )
 from clipbench.errors import BadInput
 from clipbench.evaluation.zeroshot import zeroshot_classifier
-from clipbench.lazy import LazyImages
-from clipbench.models import create_model
+from clipbench.images.lazy import LazyImages
+from clipbench.models.openclip import create_model
+from clipbench.plugins import registry
 from clipbench_attacks.badnets import BadNets
 from clipbench_datasets.imagenet import ImageNet, synsets_in_order
 

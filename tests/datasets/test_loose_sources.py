@@ -13,10 +13,10 @@ import loose_layouts as layouts
 import numpy as np
 import pytest
 
-from clipbench import registry
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
+from clipbench.importing.pairs import import_set
+from clipbench.plugins import registry
 from clipbench.shards import skipped
-from clipbench.shards.importing import import_set
 from clipbench.shards.reader import ShardSet
 from clipbench_datasets import _json as streams
 

@@ -10,7 +10,7 @@ import pytest
 
 from clipbench.contracts import EvaluationSource, TrainingSource
 from clipbench.errors import BadSetting
-from clipbench.shards.encoding import decode
+from clipbench.images.encoding import decode
 from clipbench_datasets._shapes_hash import SPLITS, Split
 from clipbench_datasets.shapes import DATASET, ENCODERS, Shapes
 

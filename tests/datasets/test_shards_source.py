@@ -13,13 +13,13 @@ import loose_layouts as layouts
 import pytest
 from staining import poisoned
 
-from clipbench import registry
 from clipbench.errors import BadInput
-from clipbench.shards.importing import import_set
-from clipbench.shards.ledger import read_ledger
+from clipbench.importing.pairs import import_set
+from clipbench.importing.usable import open_usable
+from clipbench.plugins import registry
+from clipbench.poisoning.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.usable import open_usable
-from clipbench.shards.verify import verify
+from clipbench.verification.verify import verify
 
 PAIRS = 2 * layouts.COUNT
 

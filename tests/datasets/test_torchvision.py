@@ -21,8 +21,8 @@ from held_out_layouts import (
     text,
 )
 
-from clipbench import registry
 from clipbench.errors import BadInput, CorruptData
+from clipbench.plugins import registry
 from clipbench_datasets.torchvision import Name, Torchvision
 
 

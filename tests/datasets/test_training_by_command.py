@@ -16,7 +16,7 @@ import loose_layouts as layouts
 import pytest
 from commands import Bench, command
 
-from clipbench.shards import pipes
+from clipbench.fetching import pipes
 from clipbench.shards.reader import ShardSet
 
 SMALL = layouts.SMALL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -12,23 +11,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "bench" / "training" / "helpers"))
-
 import wild
 from commands import Bench, command
 from processes import finish, start
 from staining import poisoned
 
-from clipbench import registry
 from clipbench.errors import CorruptData
+from clipbench.importing.pairs import import_set
+from clipbench.importing.screen import problem_of
+from clipbench.importing.usable import open_usable
+from clipbench.plugins import registry
+from clipbench.poisoning.ledger import read_ledger
 from clipbench.shards import skipped
-from clipbench.shards.importing import import_set
-from clipbench.shards.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.screen import problem_of
-from clipbench.shards.usable import open_usable
-from clipbench.shards.verify import verify
+from clipbench.verification.verify import verify
 
 RUN = ("--model", "shapes-32", "--epochs", "1", "--batch-size", "16", "--warmup", "1")
 HELD_OUT = "shapes:size=100,test_size=100,targets_size=100"

@@ -7,7 +7,6 @@ import torch
 from known_pairs import KnownPairs
 from torch.nn import functional as F
 
-from clipbench import registry
 from clipbench.contracts import (
     Features,
     Reference,
@@ -17,7 +16,8 @@ from clipbench.contracts import (
     trusted_size,
 )
 from clipbench.errors import BadSetting
-from clipbench.training.losses import clip_loss, info_nce
+from clipbench.plugins import registry
+from clipbench.toolkit.losses import clip_loss, info_nce
 from clipbench_defenses._clean_up import CleanUp
 from clipbench_defenses.cleanclip import CleanCLIP
 from clipbench_defenses.finetune import FineTune

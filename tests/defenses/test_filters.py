@@ -11,10 +11,10 @@ from known_pairs import KnownPairs
 from sklearn.ensemble import IsolationForest
 from torch.nn import functional as F
 
-from clipbench import registry
 from clipbench.contracts import Stage, StagedRun, TrainingFacts, trusted_size
 from clipbench.errors import BadSetting
-from clipbench.training.outliers import blocks, k_distance, nearest
+from clipbench.plugins import registry
+from clipbench.toolkit.outliers import blocks, k_distance, nearest
 from clipbench_defenses._filters import Filter
 from clipbench_defenses.clipscore import ClipScore
 from clipbench_defenses.isolation_forest import IsolationForestFilter

@@ -12,11 +12,11 @@ from known_pairs import KnownPairs
 from matplotlib import cbook
 from PIL import Image as Pil
 
-from clipbench import registry
 from clipbench.contracts import Image, TrainingFacts
 from clipbench.errors import BadSetting
-from clipbench.shards.disguise import image_like
-from clipbench.shards.encoding import decode, encode_jpeg, encode_png
+from clipbench.images.encoding import decode, encode_jpeg, encode_png
+from clipbench.plugins import registry
+from clipbench.poisoning.disguise import image_like
 from clipbench_datasets.shapes import Shapes
 from clipbench_defenses.caption_filter import CaptionFilter
 from clipbench_defenses.dedup import Dedup, alike, hashes_of, phash, some_of_each

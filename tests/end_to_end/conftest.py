@@ -1,13 +1,9 @@
 """Runs of the real program that several tests of this folder look at."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
-
 from tiny_runs import GRID, Place
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from tiny_runs import DATA, SAFECLIP, Done, Place, command
 
-from clipbench.bundled import BASELINE
+from clipbench.files.bundled import BASELINE
 
 GRID: dict[str, Any] = {
     "data": DATA,

@@ -15,9 +15,9 @@ from tiny_runs import DATA, SAFECLIP, Place, command
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from clipbench import registry
-from clipbench.evaluation.features import image_features, text_features
-from clipbench.models import open_clip
+from clipbench.models.features import image_features, text_features
+from clipbench.models.openclip import open_clip
+from clipbench.plugins import registry
 from clipbench.training import session
 
 Grid = tuple[Place, list[dict[str, Any]]]

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from clipbench.cli import main
-from clipbench.shards.encoding import encode_jpeg
+from clipbench.images.encoding import encode_jpeg
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from clipbench import registry
 from clipbench.cli import main
 from clipbench.contracts import LabelledImages
-from clipbench.shards.encoding import encode_png
-from clipbench.shards.ledger import Ledger, read_ledger
+from clipbench.images.encoding import encode_png
+from clipbench.plugins import registry
+from clipbench.poisoning.ledger import Ledger, read_ledger
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.verify import verify
+from clipbench.verification.verify import verify
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 SHAPES = "shapes:size=300,test_size=100,targets_size=100"

@@ -22,9 +22,9 @@ import pytest
 
 from clipbench.executors.chosen import opened
 from clipbench.executors.slurm import SlurmExecutor
-from clipbench.shards.encoding import encode_jpeg
-from clipbench.shards.pool import Elsewhere, spread_over
+from clipbench.images.encoding import encode_jpeg
 from clipbench.shards.reader import ShardSet
+from clipbench.system.processes import Elsewhere, spread_over
 
 NUM_SHARDS, PER_SHARD = 6, 500
 

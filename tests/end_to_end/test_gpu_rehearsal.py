@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.leaderboard.store import load_results
+from clipbench.results.store import load_results
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks" / "gpu"))
 import table

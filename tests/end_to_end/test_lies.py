@@ -19,7 +19,7 @@ import pytest
 from forged import Head, Rows, forge, recount, rewrite, swap
 from tiny_runs import command
 
-from clipbench.shards.encoding import encode_jpeg
+from clipbench.images.encoding import encode_jpeg
 from clipbench.shards.reader import ShardSet
 
 PAIRS, POISONS = 160, 20

@@ -17,8 +17,8 @@ import pytest
 from tiny_runs import GRID, PAIRS, SAFECLIP, Place, command, numbers
 
 from clipbench.errors import BadInput
-from clipbench.leaderboard.result import read_result, validate
-from clipbench.shards.ledger import read_ledger
+from clipbench.poisoning.ledger import read_ledger
+from clipbench.results.result import read_result, validate
 
 Grid = tuple[Place, list[dict[str, Any]]]
 ResultOf = Callable[[str, str], dict[str, Any]]

@@ -11,7 +11,7 @@ import pytest
 from tiny_runs import Done, Place, command
 
 from clipbench.evaluation.statistics import Proportion
-from clipbench.leaderboard.result import read_result
+from clipbench.results.result import read_result
 
 ATTACK = ("--attack", "badnets", "--poisons", "8", "--epochs", "3")
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "random_subset.py"
@@ -149,7 +149,7 @@ def test_a_result_is_not_held_against_itself(made: Place, recorded: dict[str, An
 
 def test_a_result_of_another_version_is_not_run(recorded: dict[str, Any], tmp_path: Path) -> None:
     """Where this version would do another run, it says which version to install."""
-    from clipbench.leaderboard.result import config_hash  # noqa: PLC0415
+    from clipbench.results.result import config_hash  # noqa: PLC0415
 
     del recorded["config"]["attack"]["size"]
     recorded["config_sha256"] = config_hash(recorded["config"])

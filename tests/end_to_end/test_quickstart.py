@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny_runs import command
 
-from clipbench.leaderboard.store import load_results
+from clipbench.results.store import load_results
 
 
 @pytest.mark.slow

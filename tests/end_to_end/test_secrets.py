@@ -239,7 +239,7 @@ def test_no_error_tells_a_secret(
     """However a source fails, with the traceback, too."""
     if "{made}" in words:
         request.getfixturevalue("done")  # which makes it
-    monkeypatch.setattr("clipbench.shards.remote_shard.PAUSE_S", 0.001)
+    monkeypatch.setattr("clipbench.fetching.remote_shard.PAUSE_S", 0.001)
     yaml = tmp_path / "config.yaml"
     yaml.write_text(f'data: ["http://u:{SECRETS["password"]}@h/0.tar", {{]\n')
     names = {**SECRETS, "server": server, "made": str(home / "poisoned"), "yaml": str(yaml)}

@@ -19,12 +19,12 @@ from tiny_runs import DATA, Place, command, numbers
 
 from clipbench.errors import BadSetting
 from clipbench.executors.slurm import SlurmExecutor
-from clipbench.progress import Reporter
 from clipbench.sweep.grid import Grid, read_grid
 from clipbench.sweep.jobs import by_jobs as as_jobs
 from clipbench.sweep.jobs import slurm_folder
 from clipbench.sweep.sweep import plan_sweep, sweep
 from clipbench.sweep.workers import Event
+from clipbench.system.progress import Reporter
 
 GRID: dict[str, Any] = {
     "data": DATA,
@@ -37,7 +37,7 @@ BROKEN = """
 import os, signal
 from dataclasses import dataclass
 from clipbench.contracts import Phase
-from clipbench.training.losses import clip_loss
+from clipbench.toolkit.losses import clip_loss
 
 @dataclass(frozen=True)
 class Broken:

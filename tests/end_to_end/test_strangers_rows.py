@@ -14,13 +14,13 @@ from tiny_runs import command
 from watching import Watch
 
 import clipbench
-from clipbench import registry
-from clipbench.bundled import published_rows
-from clipbench.leaderboard.result import config_hash
-from clipbench.locations import Located, Mark, Names, by_content, marks
-from clipbench.naming import PLUGINS
-from clipbench.plugins import KINDS
-from clipbench.settings import TrainSettings
+from clipbench.configuration.naming import PLUGINS
+from clipbench.configuration.settings import TrainSettings
+from clipbench.contracts.locations import Located, Mark, Names, by_content, marks
+from clipbench.files.bundled import published_rows
+from clipbench.plugins import registry
+from clipbench.plugins.find import KINDS
+from clipbench.results.result import config_hash
 
 ROOT = Path(clipbench.__file__).parents[2]
 INSTALLED = (

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from tiny_runs import PAIRS, Place, command
 
-from clipbench.shards.files import write_summed
+from clipbench.files.json_files import write_summed
 from clipbench.shards.reader import ShardSet
 
 Grid = tuple[Place, list[dict[str, Any]]]

@@ -19,9 +19,9 @@ from typing import Any
 import clipbench.leaderboard.tables
 import clipbench.pipeline.execute
 import clipbench.pipeline.plan
-import clipbench.provenance.submission  # noqa: F401
-from clipbench import sums
+import clipbench.submit.submission  # noqa: F401
 from clipbench.cli import main
+from clipbench.files import sums
 
 WATCHED = frozenset({"os.rename", "os.link", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"})
 _TIMES = ("created", "environment")

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from PIL import Image as Pil
 
+from clipbench.checkpoints.trace import write_trace
+from clipbench.images.encoding import encode_jpeg, encode_png
+from clipbench.loading.order import EpochOrder
+from clipbench.poisoning import ledger_rows
+from clipbench.poisoning.ledger_rows import LedgerRow
 from clipbench.shards import index as indexing
-from clipbench.shards import ledger_rows
-from clipbench.shards.encoding import encode_jpeg, encode_png
-from clipbench.shards.ledger_rows import LedgerRow
-from clipbench.training.order import EpochOrder
-from clipbench.training.trace import write_trace
 
 _ROWS = Path(__file__).parents[2] / "results" / "shapes" / "rows"
 _PICTURE = np.random.default_rng(0).integers(0, 255, (9, 11, 3)).astype(np.uint8)

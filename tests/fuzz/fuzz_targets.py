@@ -23,24 +23,25 @@ import fuzz_seeds as seeds
 import numpy as np
 from PIL import Image as Pil
 
+from clipbench.checkpoints.record import read_record
+from clipbench.checkpoints.trace import read_trace
 from clipbench.errors import ClipbenchError
-from clipbench.leaderboard.reported import read_csv
-from clipbench.leaderboard.result import read_result
-from clipbench.models import model_config
+from clipbench.files.tar import members
+from clipbench.images import png
+from clipbench.images.encoding import calm, decode, encode_like, image_size, jpeg_components
+from clipbench.images.normalize import normalised
+from clipbench.importing.screen import problem_of
+from clipbench.models.openclip import model_config
+from clipbench.poisoning.ledger import read_ledger
+from clipbench.results.reported import read_csv
+from clipbench.results.result import read_result
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
-from clipbench.shards import png, sizes, skipped
-from clipbench.shards.encoding import calm, decode, encode_like, image_size, jpeg_components
-from clipbench.shards.ledger import read_ledger
-from clipbench.shards.normalise import normalised
+from clipbench.shards import sizes, skipped
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.scan import groups
-from clipbench.shards.screen import problem_of
-from clipbench.shards.set_checks import set_checks
-from clipbench.shards.tar import members
-from clipbench.tensor_files import NotTensors, read_tensors
-from clipbench.training.record import read_record
-from clipbench.training.trace import read_trace
+from clipbench.tensors.files import NotTensors, read_tensors
+from clipbench.verification.set_checks import set_checks
 from clipbench_datasets.cc3m import CC3M
 from clipbench_datasets.coco import Coco
 from clipbench_datasets.csv import Csv

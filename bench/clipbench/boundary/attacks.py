@@ -9,19 +9,21 @@ from typing import Any
 import numpy as np
 
 from clipbench.boundary import readonly
-from clipbench.boundary.faults import Call, kind_of
 from clipbench.contracts import (
     AnyProbes,
     Attack,
     Corpus,
     Crafted,
     Image,
+    IntArray,
     Poison,
     Probes,
     Scene,
     TextProbes,
 )
-from clipbench.visible import has_visible
+from clipbench.errors import BadInput
+from clipbench.plugins.faults import Call, kind_of
+from clipbench.text.visible import has_visible
 
 _END = object()
 AGAIN = 3  # poisons that are made a second time, to be compared
@@ -278,3 +280,19 @@ def _sound(call: Call, poison: Any, number: int, num_pairs: int) -> Poison:
     if not isinstance(poison.role, str):
         raise call.broken(f"the role {what} must be a text. Got {poison.role!r}.")
     return poison
+
+
+def check_goals(labels: IntArray, goals: IntArray) -> None:
+    """Raise `BadInput` unless there are probes, each with a goal that is not its true class."""
+    if len(labels) == 0 or len(labels) != len(goals):
+        raise BadInput(
+            f"An attack needs probes with a label and a goal each, but there are {len(labels)} "
+            f"labels and {len(goals)} goals."
+        )
+    same = np.flatnonzero(labels == goals)
+    if len(same):
+        raise BadInput(
+            f"{len(same)} of {len(goals)} probes are of the class they shall be read as (the first "
+            f"is probe {same[0]}, class {goals[same[0]]}); they would count as successes without "
+            f"any attack. Leave them out of the attack's probes."
+        )

@@ -10,7 +10,6 @@ import numpy as np
 
 from clipbench.boundary import readonly
 from clipbench.boundary.attacks import check_image
-from clipbench.boundary.faults import Call, kind_of
 from clipbench.contracts import (
     EvaluationSet,
     EvaluationSource,
@@ -20,6 +19,7 @@ from clipbench.contracts import (
     Recipe,
     TrainingSource,
 )
+from clipbench.plugins.faults import Call, kind_of
 
 
 def evaluation(source: EvaluationSource) -> EvaluationSet:

@@ -12,19 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipbench.arithmetic import computing
-from clipbench.boundary.faults import Call, kind_of
 from clipbench.contracts import (
     Defense,
     EpochPairs,
     Features,
     Phase,
     Stage,
+    StagedRun,
     StatelessRun,
     TrainingFacts,
 )
-from clipbench.errors import BrokenContract
-from clipbench.training.stages import stages_of
+from clipbench.errors import BadSetting, BrokenContract
+from clipbench.plugins.faults import Call, kind_of
+from clipbench.system.arithmetic import computing
 
 _OWED = ("phases", "state_dict", "load_state_dict")
 _PLAIN = (Tensor, str, bool, int, float, type(None))
@@ -81,7 +81,7 @@ class CheckedRun:
 
         Raises:
             BrokenContract: they are no sequence of stages.
-            BadSetting: see `clipbench.training.stages.stages_of`.
+            BadSetting: see `clipbench.checkpoints.stages.stages_of`.
         """
         call = self._call("stages")
         with call:
@@ -262,3 +262,27 @@ def _unkept(value: Any, where: str) -> str:
             " dicts of them. Of an array make a tensor: torch.from_numpy(array)."
         )
     return next(filter(None, (_unkept(item, name) for name, item in items)), "")
+
+
+def stages_of(run: object, epochs: int) -> tuple[Stage, ...]:
+    """Return the stages of a defence at work; one of `epochs` epochs where it names none.
+
+    Raises:
+        BadSetting: a stage has no epoch, a learning rate that is not positive, a negative warm-up
+            or weight decay, or a batch of less than two pairs; or one that is not the first, or
+            trains on trusted pairs, is `like` others.
+    """
+    stages = tuple(run.stages) if isinstance(run, StagedRun) else (Stage(epochs),)
+    if not stages or any(stage.epochs < 1 or stage.lr_scale <= 0 for stage in stages):
+        raise BadSetting("A defence needs stages of at least 1 epoch and a positive lr_scale each.")
+    if any(stage.warmup is not None and stage.warmup < 0 for stage in stages):
+        raise BadSetting("The warm-up of a stage must be at least 0 steps.")
+    if any(stage.batch_size is not None and stage.batch_size < 2 for stage in stages):
+        raise BadSetting("The batch of a stage must have at least 2 pairs.")
+    if any(stage.wd is not None and not 0 <= stage.wd < float("inf") for stage in stages):
+        raise BadSetting("The weight decay of a stage must be at least 0.")
+    if any(stage.like is not None for stage in stages[1:]) or (
+        stages[0].like and stages[0].trusted
+    ):
+        raise BadSetting("Only the first stage of a defence, and on the set, can be like others.")
+    return stages

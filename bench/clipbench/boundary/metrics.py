@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clipbench.boundary.faults import Call, kind_of
 from clipbench.contracts import Measured, Metric
+from clipbench.plugins.faults import Call, kind_of
 
 
 def measure(metric: Metric, measured: Measured) -> Mapping[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any, TypeVar, overload
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.boundary.faults import Call
 from clipbench.contracts import (
     AnyProbes,
     Classification,
@@ -24,6 +23,7 @@ from clipbench.contracts import (
     Scene,
     TextProbes,
 )
+from clipbench.plugins.faults import Call
 
 _HASHED_BYTES = 1 << 28  # of an array; of a larger one, rows all over it
 _LOOKED_AT = 64  # images, of a sequence that makes them on access

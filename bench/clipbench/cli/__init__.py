@@ -13,37 +13,38 @@ from collections.abc import Sequence
 
 import click
 
-from clipbench import __version__, concealed
+from clipbench import __version__
 from clipbench.cli._errors import report, show_warning
 from clipbench.cli._options import PREFIX, traceback_option
 from clipbench.cli._output import print_result
-from clipbench.descriptors import raise_limit
-from clipbench.durable import clear_scratch
 from clipbench.errors import ClipbenchError, UnknownName
-from clipbench.stopping import listening
-from clipbench.streams import lost_output, screens
-from clipbench.threads import share_processors
+from clipbench.system import concealed
+from clipbench.system.descriptors import raise_limit
+from clipbench.system.durable import clear_scratch
+from clipbench.system.stopping import listening
+from clipbench.system.streams import lost_output, screens
+from clipbench.system.threads import share_processors
 
 COMMANDS = {  # command -> module of this package
-    "run": "run",
-    "sweep": "sweep",
-    "check": "check",
-    "poison": "poison",
-    "train": "train",
-    "evaluate": "evaluate",
-    "leaderboard": "leaderboard",
-    "compare": "compare",
-    "power": "power",
-    "submit": "submit",
-    "reproduce": "reproduce",
-    "list": "list_",  # a module called `list` would hide the built-in in this one
-    "describe": "describe",
-    "example": "example",
-    "verify": "verify",
-    "croissant": "croissant",
-    "detect": "detect",
-    "data": "data",
-    "doctor": "doctor",
+    "run": "running.run",
+    "sweep": "running.sweep",
+    "check": "results.check",
+    "poison": "running.poison",
+    "train": "running.train",
+    "evaluate": "running.evaluate",
+    "leaderboard": "results.leaderboard",
+    "compare": "results.compare",
+    "power": "results.power",
+    "submit": "results.submit",
+    "reproduce": "results.reproduce",
+    "list": "about.list_",  # a module called `list` would hide the built-in in this one
+    "describe": "about.describe",
+    "example": "about.example",
+    "verify": "sets.verify",
+    "croissant": "sets.croissant",
+    "detect": "running.detect",
+    "data": "sets.data",
+    "doctor": "about.doctor",
 }
 
 

@@ -9,12 +9,12 @@ import traceback
 
 import click
 
-from clipbench.boundary.faults import uncaught
-from clipbench.disk import full_disk
 from clipbench.errors import ClipbenchError
-from clipbench.stopping import Stopped
-from clipbench.streams import print_text
-from clipbench.visible import visible
+from clipbench.plugins.faults import uncaught
+from clipbench.system.disk import full_disk
+from clipbench.system.stopping import Stopped
+from clipbench.system.streams import print_text
+from clipbench.text.visible import visible
 
 FAILED = 1
 UNDECIDED = 3  # neither yes nor no can be told from what is at hand

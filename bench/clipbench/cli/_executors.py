@@ -74,7 +74,7 @@ def spread(
         yield
         return
     settings = options.assignments(slurm_settings, "--slurm")
-    from clipbench.shards.pool import Elsewhere, spread_over  # noqa: PLC0415 - heavy
+    from clipbench.system.processes import Elsewhere, spread_over  # noqa: PLC0415 - heavy
 
     with (
         chosen.opened(executor, cache / "slurm", settings=settings) as opened,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipbench.cli._output import print_result, terminal_width
-from clipbench.leaderboard.defaults import defaults_of
-from clipbench.progress import Reporter
+from clipbench.results.defaults import defaults_of
+from clipbench.system.progress import Reporter
 
 if TYPE_CHECKING:
     import pandas as pd

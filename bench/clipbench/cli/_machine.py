@@ -11,8 +11,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipbench import threads
-from clipbench.durable import scratch_folder
+from clipbench.system import threads
+from clipbench.system.durable import scratch_folder
 
 OLDEST_PYTHON = (3, 10)
 PACKAGES = {  # module to import -> distribution, oldest version

@@ -11,15 +11,23 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from clipbench import registry
-from clipbench.bundled import PUBLISHED, published_rows
-from clipbench.config import RunConfig
-from clipbench.describe import arguments_of, own_doc, text_of
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.request import (
+    DEFAULT_OUT,
+    KEYS,
+    Request,
+    combine,
+    default_cache,
+    read_yaml,
+)
+from clipbench.configuration.settings import TrainSettings, check_train_fields
+from clipbench.contracts import OnError
 from clipbench.errors import BadSetting
-from clipbench.request import DEFAULT_OUT, KEYS, Request, combine, default_cache, read_yaml
-from clipbench.settings import OnError, TrainSettings, check_train_fields
-from clipbench.shards import pipes
-from clipbench.specs import coerce, field_types, type_text
+from clipbench.fetching import pipes
+from clipbench.files.bundled import PUBLISHED, published_rows
+from clipbench.plugins import registry
+from clipbench.plugins.describe import arguments_of, own_doc, text_of
+from clipbench.plugins.spec import coerce, field_types, type_text
 
 PREFIX = "CLIPBENCH"
 F = TypeVar("F", bound=Callable[..., Any])

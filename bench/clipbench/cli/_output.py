@@ -10,13 +10,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipbench.progress import Reporter
-from clipbench.sinks import json_text
-from clipbench.streams import print_path, print_text
-from clipbench.visible import visible
+from clipbench.system.progress import Reporter
+from clipbench.system.streams import print_path, print_text
+from clipbench.text.sinks import json_text
+from clipbench.text.visible import visible
 
 if TYPE_CHECKING:
-    from clipbench.config import RunConfig
+    from clipbench.configuration.config import RunConfig
 
 GAP = "  "
 UNKNOWN_WIDTH = 140  # of a terminal that does not say
@@ -35,7 +35,7 @@ def reporter_for(quiet: bool) -> Reporter:
 
 def warn_of_secrets(configs: Iterable[RunConfig], reporter: Reporter) -> None:
     """Say of each location that holds a password or a command how records will speak of it."""
-    from clipbench.pipeline.identity import secrets  # noqa: PLC0415 - heavy
+    from clipbench.configuration.identity import secrets  # noqa: PLC0415 - heavy
 
     found = {(field, said) for config in configs for field, said in secrets(config).items()}
     for field, said in sorted(found) if is_first_process() else ():

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipbench.cli._output import columns, is_first_process, print_result
-from clipbench.progress import Reporter
-from clipbench.threads import news
-from clipbench.visible import visible
+from clipbench.system.progress import Reporter
+from clipbench.system.threads import news
+from clipbench.text.visible import visible
 
 if TYPE_CHECKING:
-    from clipbench.config import RunConfig
-    from clipbench.pipeline.estimate import Estimate
-    from clipbench.pipeline.plan import Plan
-    from clipbench.recipes.recipe import PublishedRecipe
+    from clipbench.configuration.config import RunConfig
+    from clipbench.configuration.protocol import PublishedRecipe
+    from clipbench.planning.estimate import Estimate
+    from clipbench.planning.plan import Plan
 
 
 def tell_lines(lines: Sequence[str], reporter: Reporter, *, dry: bool) -> None:
@@ -72,7 +72,7 @@ def tell_recipe(
     if not dry:
         reporter.note(line)
         return
-    from clipbench.recipes.table import compared  # noqa: PLC0415 - with a recipe alone
+    from clipbench.configuration.protocol_table import compared  # noqa: PLC0415 - with a recipe alone
 
     print_result(visible(line))
     head = ("  setting", "paper", "code", "this run")
@@ -95,7 +95,7 @@ def tell_times(
     """
     if not estimates or not is_first_process():
         return
-    from clipbench.pipeline import timing  # noqa: PLC0415 - heavy
+    from clipbench.planning import timing  # noqa: PLC0415 - heavy
 
     reporter.note("timing this machine ...")
     times = [timing.timed(label, estimate) for label, estimate in estimates]

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clipbench.boundary.attacks import check_goals
 from clipbench.contracts import IntArray
-from clipbench.errors import BadInput
 from clipbench.evaluation.outcomes import pack
 from clipbench.evaluation.zeroshot import label_ranks, top_k_correct
 
@@ -36,7 +36,7 @@ def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) ->
     Raises:
         BadInput: there is no probe, a goal or label is no class, or a goal is the true class.
     """
-    check_probes(labels, goals)
+    check_goals(labels, goals)
     goal_ranks = label_ranks(logits, goals)
     margin = attack_margin(logits, goals)
     return {
@@ -95,19 +95,3 @@ def attack_margin(logits: Tensor, goals: IntArray) -> float:
     goal = torch.from_numpy(goals.astype(np.int64))[:, None]
     best_other = logits.scatter(1, goal, -torch.inf).amax(1)
     return float((logits.gather(1, goal)[:, 0] - best_other).double().mean())
-
-
-def check_probes(labels: IntArray, goals: IntArray) -> None:
-    """Raise `BadInput` unless there are probes, each with a goal that is not its true class."""
-    if len(labels) == 0 or len(labels) != len(goals):
-        raise BadInput(
-            f"An attack needs probes with a label and a goal each, but there are {len(labels)} "
-            f"labels and {len(goals)} goals."
-        )
-    same = np.flatnonzero(labels == goals)
-    if len(same):
-        raise BadInput(
-            f"{len(same)} of {len(goals)} probes are of the class they shall be read as (the first "
-            f"is probe {same[0]}, class {goals[same[0]]}); they would count as successes without "
-            f"any attack. Leave them out of the attack's probes."
-        )

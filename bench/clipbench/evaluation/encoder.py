@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.contracts import AnyProbes, Classes, EvaluationSet, Image, Progress, no_progress
-from clipbench.evaluation.features import image_features, text_features
 from clipbench.evaluation.zeroshot import zeroshot_classifier
-from clipbench.models import Tokenizer
+from clipbench.models.features import image_features, text_features
+from clipbench.models.openclip import Tokenizer
 
 
 class Encoder:

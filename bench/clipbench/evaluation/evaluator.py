@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from clipbench.boundary.attacks import check_goals
 from clipbench.boundary.metrics import measure
 from clipbench.contracts import (
     AnyProbes,
@@ -22,17 +23,13 @@ from clipbench.contracts import (
     no_progress,
 )
 from clipbench.errors import BadInput, BadSetting
-from clipbench.evaluation.attack_success import (
-    attack_success_metrics,
-    check_probes,
-    retrieval_success_metrics,
-)
+from clipbench.evaluation.attack_success import attack_success_metrics, retrieval_success_metrics
 from clipbench.evaluation.encoder import Encoder, SetAndFeatures
-from clipbench.evaluation.features import similarity
 from clipbench.evaluation.retrieval import recall_at_k
 from clipbench.evaluation.statistics import Proportion
 from clipbench.evaluation.zeroshot import label_ranks, mean_per_class_recall, top_k_correct
-from clipbench.models import Tokenizer
+from clipbench.models.features import similarity
+from clipbench.models.openclip import Tokenizer
 
 Metrics = dict[str, dict[str, Any]]  # each {"value", "k", "n", "low", "high"}, None where no share
 
@@ -101,7 +98,7 @@ def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes
     Raises:
         BadSetting: images shall be read, and there are no classes.
     """
-    check_probes(probes.labels, probes.goals)
+    check_goals(probes.labels, probes.goals)
     if isinstance(probes, TextProbes):
         scores = similarity(encoder.texts(probes.texts), encoder.images(probes.candidates))
         return retrieval_success_metrics(scores, probes.labels, probes.goals, probes.groups)

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from clipbench.checkpoints.record import TrainingRecord
+from clipbench.checkpoints.trace import Trace, read_trace
 from clipbench.contracts import AnyProbes, EvaluationSet
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import probe_metrics
-from clipbench.models import Tokenizer, load_weights
-from clipbench.shards.ledger import Ledger
-from clipbench.training.record import TrainingRecord
-from clipbench.training.trace import Trace, read_trace
+from clipbench.models.openclip import Tokenizer, load_weights
+from clipbench.poisoning.ledger import Ledger
 
 Entry = dict[str, Any]
 

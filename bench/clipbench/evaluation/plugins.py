@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipbench import registry
 from clipbench.contracts import AnyProbes, EvaluationSet, Metric
 from clipbench.errors import BadSetting
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import Metrics, evaluate_sets, probe_metrics, reading_set
-from clipbench.models import create_model, load_weights
-from clipbench.specs import SpecLike
-from clipbench.training.distributed import Processes
+from clipbench.models.openclip import create_model, load_weights
+from clipbench.parallel.group import Processes
+from clipbench.plugins import registry
+from clipbench.plugins.spec import SpecLike
 
 SUCCESS = "attack_success"
 CONTROL = "_control"

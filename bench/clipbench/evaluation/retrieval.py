@@ -14,8 +14,8 @@ from torch import Tensor
 
 from clipbench.contracts import IntArray
 from clipbench.errors import BadInput
-from clipbench.evaluation.features import rank_of, similarity
 from clipbench.evaluation.statistics import Proportion
+from clipbench.models.features import rank_of, similarity
 
 _CELLS = 1 << 24  # entries of the similarity matrix held at once, 64 MiB
 

@@ -13,9 +13,9 @@ from torch.nn import functional as F
 
 from clipbench.contracts import Classes, IntArray, Progress, no_progress
 from clipbench.errors import BadInput
-from clipbench.evaluation.features import rank_of, text_features
 from clipbench.evaluation.statistics import Proportion
-from clipbench.models import Tokenizer
+from clipbench.models.features import rank_of, text_features
+from clipbench.models.openclip import Tokenizer
 
 
 def zeroshot_classifier(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clipbench.errors import BadSetting, LostProcess
-from clipbench.visible import visible
+from clipbench.text.visible import visible
 
 LOOK_EVERY_S = 2.0  # at jobs
 TOGETHER_S = 0.2  # what is handed in within so long goes as one array of jobs

@@ -13,7 +13,7 @@ from typing import Any
 from clipbench.evaluation.outcomes import pack, unpack
 from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.eligibility import SUCCESS
-from clipbench.leaderboard.store import Result
+from clipbench.results.store import Result
 
 PARAMETER = "trigger"  # what tells the results of one run apart, among the attack's parameters
 _OF_PROBES = ("attack_success_top5", "poisoned_accuracy", "attack_margin")

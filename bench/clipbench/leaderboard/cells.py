@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from clipbench.leaderboard.labels import rate_text
+from clipbench.results.labels import rate_text
 
 Record = Mapping[str, Any]  # one row of the frame, by column
 Cell = Callable[[Record], str]

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipbench import registry
+from clipbench.contracts.locations import content_in, short
 from clipbench.errors import BadInput, MissingData, UnknownName
-from clipbench.leaderboard.labels import Defaults, Labels
 from clipbench.leaderboard.rows import Row, group
-from clipbench.leaderboard.store import Result, newest
-from clipbench.locations import content_in, short
-from clipbench.plugins import Kind
-from clipbench.specs import Spec
+from clipbench.plugins import registry
+from clipbench.plugins.find import Kind
+from clipbench.plugins.spec import Spec
+from clipbench.results.labels import Defaults, Labels
+from clipbench.results.store import Result, newest
 
 KINDS = ("attack", "defense", "data", "model")
 _PLUGINS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}

@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import Proportion, pool
-from clipbench.leaderboard.labels import Defaults, Labels
 from clipbench.leaderboard.rows import Row, group, order
-from clipbench.leaderboard.store import Result, newest
+from clipbench.results.labels import Defaults, Labels
+from clipbench.results.store import Result, newest
 
 Value = TypeVar("Value")
 

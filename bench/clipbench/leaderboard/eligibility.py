@@ -29,7 +29,7 @@ from typing import Any
 
 from clipbench.evaluation.clustered import clustered_interval, unpaired_difference
 from clipbench.evaluation.statistics import Proportion, pool
-from clipbench.leaderboard.store import Result
+from clipbench.results.store import Result
 
 SUCCESS, CONTROL, TOP1 = "attack_success", "attack_success_control", "zeroshot_top1"
 CAPTIONS = "text_to_image_r1"

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from clipbench.leaderboard.files import write_atomic
+from clipbench.results.files import write_atomic
 
 # CLIP_benchmark names a retrieval task after what is retrieved: images are retrieved by text.
 _CLASSIFICATION = {

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
-from clipbench.leaderboard.labels import canonical, precision_of, settings
 from clipbench.leaderboard.rows import Row, baseline, common_settings
-from clipbench.leaderboard.store import Result
+from clipbench.results.labels import canonical, precision_of, settings
+from clipbench.results.store import Result
 
 BARE, AUGMENTED = "none", "clip"  # defenses: nothing at all, and the augmentation all others have
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clipbench.leaderboard.eligibility import YES, eligibility
-from clipbench.leaderboard.result import config_hash
+from clipbench.results.result import config_hash
 
 UNDEFENDED = "none"
 _TAKES = 0.5  # least undefended success from which on a defense can be seen at work

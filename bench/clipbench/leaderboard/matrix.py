@@ -10,9 +10,9 @@ import pandas as pd
 
 from clipbench.errors import BadSetting
 from clipbench.leaderboard.cells import MISSING, Record, judgement, number
-from clipbench.leaderboard.labels import rate_text
 from clipbench.leaderboard.render import markdown_line
-from clipbench.sinks import markdown
+from clipbench.results.labels import rate_text
+from clipbench.text.sinks import markdown
 
 FEW = 100  # trials below which a cell shows the counts themselves
 _SHOWN = 0.01  # least control that stands beside success

@@ -14,13 +14,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from clipbench.files.named_files import NO_METADATA
 from clipbench.leaderboard.curves import Panel, RatePanel, panels, rate_panels
-from clipbench.leaderboard.files import write_atomic
-from clipbench.leaderboard.labels import Defaults, rate_text
 from clipbench.leaderboard.rows import FIRST
-from clipbench.leaderboard.store import Result
-from clipbench.named_files import NO_METADATA
-from clipbench.sinks import mathtext
+from clipbench.results.files import write_atomic
+from clipbench.results.labels import Defaults, rate_text
+from clipbench.results.store import Result
+from clipbench.text.sinks import mathtext
 
 # Okabe and Ito's palette, told apart by colour-blind readers; its yellow is too faint on white.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pandas as pd
 
 from clipbench.leaderboard.cells import COMPACT, FULL, MISSING, Cell, Record, named
-from clipbench.sinks import csv_cell, latex, markdown
+from clipbench.text.sinks import csv_cell, latex, markdown
 
 STATISTICS = (
     "Success: test images read as the adversary wants, k/n pooled over seeds; interval: 95% "
@@ -27,7 +27,8 @@ STATISTICS = (
 def to_csv(frame: pd.DataFrame) -> str:
     """Return every column, for programs: fractions in [0, 1], bytes, seconds; missing is empty.
 
-    No text is a formula to a spreadsheet, see `clipbench.sinks.csv_cell`; numbers are as they are.
+    No text is a formula to a spreadsheet, see `clipbench.text.sinks.csv_cell`; numbers are as they
+    are.
     """
     rows = [[csv_cell(value) for value in row] for row in frame.itertuples(index=False)]
     safe = pd.DataFrame(rows, columns=[*map(csv_cell, frame.columns)], dtype=object)

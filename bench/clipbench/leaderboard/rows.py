@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from clipbench.checks import parse_time
-from clipbench.leaderboard.labels import (
+from clipbench.contracts.locations import content_in, get
+from clipbench.files.checks import parse_time
+from clipbench.results.labels import (
     Labels,
     canonical,
     contents_of_tests,
@@ -20,8 +21,7 @@ from clipbench.leaderboard.labels import (
     precision_of,
     settings,
 )
-from clipbench.leaderboard.store import Result
-from clipbench.locations import content_in, get
+from clipbench.results.store import Result
 
 FIRST = ("none", "clip")  # the defenses that all others are held against
 

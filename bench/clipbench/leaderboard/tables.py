@@ -22,7 +22,6 @@ from clipbench.evaluation.statistics import mean_and_spread, pool
 from clipbench.leaderboard.by_trigger import by_trigger, is_pooled
 from clipbench.leaderboard.eligibility import counts_of, eligibility
 from clipbench.leaderboard.export import results_json
-from clipbench.leaderboard.files import write_atomic
 from clipbench.leaderboard.footing import (
     AUGMENTED,
     BARE,
@@ -31,13 +30,14 @@ from clipbench.leaderboard.footing import (
     machine_of,
     other_machines,
 )
-from clipbench.leaderboard.labels import Defaults, Labels, canonical
 from clipbench.leaderboard.render import to_csv, to_latex, to_markdown
 from clipbench.leaderboard.rows import Row, baseline, group, order, relative_cost
-from clipbench.leaderboard.schema import PROPORTIONS, SCALARS
-from clipbench.leaderboard.store import Result, newest
 from clipbench.leaderboard.text_table import to_text
-from clipbench.visible import visible
+from clipbench.results.files import write_atomic
+from clipbench.results.labels import Defaults, Labels, canonical
+from clipbench.results.schema import PROPORTIONS, SCALARS
+from clipbench.results.store import Result, newest
+from clipbench.text.visible import visible
 
 __all__ = ["leaderboard", "to_csv", "to_latex", "to_markdown", "to_text", "write_all"]
 

@@ -13,36 +13,36 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from clipbench import registry
 from clipbench.boundary import datasets
-from clipbench.boundary.faults import before_work
-from clipbench.config import RunConfig
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.identity import identify
 from clipbench.contracts import TrainingSource
-from clipbench.durable import atomic_file, make_folder
 from clipbench.errors import BadSetting
 from clipbench.evaluation.detection import detection_metrics
-from clipbench.leaderboard.result import environment
-from clipbench.models import create_model, model_config
-from clipbench.pipeline.estimate import Estimate, estimate_training
+from clipbench.files.json_files import write_json
+from clipbench.importing.usable import caption_field_of, open_usable
+from clipbench.loading.opened import check_contrast
+from clipbench.loading.text import check_text_tower
+from clipbench.models.openclip import create_model, model_config
+from clipbench.parallel.caches import at_cache
+from clipbench.parallel.group import Processes, join_processes
 from clipbench.pipeline.hold import held
-from clipbench.pipeline.identity import identify
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.suspects import write_page
-from clipbench.pipeline.tried import try_defense
-from clipbench.pipeline.work import Work, work_for
-from clipbench.progress import Reporter
-from clipbench.shards.files import write_json
+from clipbench.planning.estimate import Estimate, estimate_training
+from clipbench.planning.tried import try_defense
+from clipbench.planning.work import Work, work_for
+from clipbench.plugins import registry
+from clipbench.plugins.faults import before_work
+from clipbench.poisoning.ledger import read_ledger
+from clipbench.results.result import environment
 from clipbench.shards.hashes import content_of
-from clipbench.shards.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.usable import caption_field_of, open_usable
-from clipbench.training.caches import at_cache
-from clipbench.training.distributed import Processes, join_processes
-from clipbench.training.opened import check_contrast
+from clipbench.system.durable import atomic_file, make_folder
+from clipbench.system.progress import Reporter
+from clipbench.text.visible import escaped
+from clipbench.text.words import counted
 from clipbench.training.session import score_on, scores_nothing
-from clipbench.training.text import check_text_tower
-from clipbench.visible import escaped
-from clipbench.words import counted
 
 Scores = Mapping[str, npt.NDArray[np.float32]]
 

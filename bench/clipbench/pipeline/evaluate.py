@@ -7,29 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clipbench import registry
 from clipbench.boundary import attacks
-from clipbench.config import RunConfig
-from clipbench.contents import FileHashes
+from clipbench.checkpoints.record import TrainingRecord
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.heldout import HeldOut
+from clipbench.configuration.identity import PLACES, contents_of, read_sealed
+from clipbench.configuration.naming import Allowed, registered_only
 from clipbench.contracts import AnyProbes, Attack
+from clipbench.contracts.locations import content_in, short
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation import plugins
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import Metrics, evaluate_sets
 from clipbench.evaluation.history import history_of
-from clipbench.heldout import HeldOut
-from clipbench.locations import content_in, short
-from clipbench.models import create_model, load_weights, weights_file
-from clipbench.naming import Allowed, registered_only
-from clipbench.pipeline.identity import PLACES, contents_of, read_sealed
-from clipbench.pipeline.parts import Parts
-from clipbench.pipeline.tried import try_metrics
-from clipbench.plugins import Kind
-from clipbench.progress import Reporter
-from clipbench.shards.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
-from clipbench.specs import SpecLike
-from clipbench.training.distributed import pick_device
-from clipbench.training.record import TrainingRecord
+from clipbench.files.contents import FileHashes
+from clipbench.models.openclip import create_model, load_weights, weights_file
+from clipbench.parallel.group import pick_device
+from clipbench.planning.parts import Parts
+from clipbench.planning.tried import try_metrics
+from clipbench.plugins import registry
+from clipbench.plugins.find import Kind
+from clipbench.plugins.spec import SpecLike
+from clipbench.poisoning.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
+from clipbench.system.progress import Reporter
 
 
 @dataclass(frozen=True)

@@ -9,23 +9,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from clipbench.config import RunConfig
-from clipbench.durable import make_folder
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.identity import identify, located, named, unsealed, write_sealed
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation import plugins
-from clipbench.leaderboard.result import read_result, write_result
+from clipbench.importing.usable import NAME as LEFT_OUT
+from clipbench.parallel.caches import at_cache
+from clipbench.parallel.group import Processes, join_processes
 from clipbench.pipeline.evaluate import evaluate_run
-from clipbench.pipeline.folders import folder_of, has_result
 from clipbench.pipeline.hold import held
-from clipbench.pipeline.identity import identify, located, named, unsealed, write_sealed
-from clipbench.pipeline.parts import Parts, Prepared, with_crafted
 from clipbench.pipeline.poison import tell_left_out, training_set
 from clipbench.pipeline.record import RESULT, result_of
-from clipbench.progress import Reporter
-from clipbench.shards.ledger import read_ledger
-from clipbench.shards.usable import NAME as LEFT_OUT
-from clipbench.training.caches import at_cache
-from clipbench.training.distributed import Processes, join_processes
+from clipbench.planning.parts import Parts, Prepared, with_crafted
+from clipbench.poisoning.ledger import read_ledger
+from clipbench.results.folders import folder_of, has_result
+from clipbench.results.result import read_result, write_result
+from clipbench.system.durable import make_folder
+from clipbench.system.progress import Reporter
 from clipbench.training.session import train_on
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clipbench.durable import clear_leftovers
-from clipbench.locks import try_folder
-from clipbench.progress import Reporter
-from clipbench.training.distributed import Processes
+from clipbench.parallel.group import Processes
+from clipbench.system.durable import clear_leftovers
+from clipbench.system.locks import try_folder
+from clipbench.system.progress import Reporter
 
 LOOK_EVERY_S = 1.0
 
@@ -20,7 +20,7 @@ def held(folder: Path, processes: Processes, reporter: Reporter) -> Iterator[Non
     """Hold a folder against other commands; one that finds it held waits, and says so.
 
     What the other command did while this one waited is there then: look again before working. The
-    hold ends with the process, however that ends; see `clipbench.locks`.
+    hold ends with the process, however that ends; see `clipbench.system.locks`.
 
     Args:
         folder: the folder; made if it is not there.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipbench.boundary import datasets
-from clipbench.contracts import Progress, TrainingSource, no_progress
-from clipbench.models import create_model, model_config
-from clipbench.settings import OnError
-from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
+from clipbench.contracts import OnError, Progress, TrainingSource, no_progress
+from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable
+from clipbench.models.openclip import create_model, model_config
 
 
 def index_source(
@@ -42,8 +41,8 @@ def index_source(
     )
     usable.shards.hashes(progress)
     if model is not None and tokenizer is not None:
-        from clipbench.training.inputs import caption_table  # noqa: PLC0415 - heavy
-        from clipbench.training.text import check_text_tower  # noqa: PLC0415
+        from clipbench.loading.inputs import caption_table  # noqa: PLC0415 - heavy
+        from clipbench.loading.text import check_text_tower  # noqa: PLC0415
 
         config = model_config(model)
         check_text_tower(model, config)

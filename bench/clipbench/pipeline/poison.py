@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipbench.codes import slot_of
-from clipbench.config import RunConfig
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.identity import identify, write_places
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.leaderboard.result import config_hash
-from clipbench.pipeline.identity import identify, write_places
-from clipbench.pipeline.parts import Parts, Prepared, with_crafted
-from clipbench.pipeline.tried import try_attack
-from clipbench.progress import Reporter
+from clipbench.importing.screen import is_foreign
+from clipbench.importing.usable import NAME as LEFT_OUT
+from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable
+from clipbench.planning.parts import Parts, Prepared, with_crafted
+from clipbench.planning.tried import try_attack
+from clipbench.plugins.codes import slot_of
+from clipbench.poisoning.ledger import read_head, read_ledger
+from clipbench.poisoning.overlay import PoisonedSet, write_poisoned
+from clipbench.results.result import config_hash
 from clipbench.shards import sizes
-from clipbench.shards.ledger import read_head, read_ledger
-from clipbench.shards.overlay import PoisonedSet, write_poisoned
-from clipbench.shards.screen import is_foreign
-from clipbench.shards.usable import NAME as LEFT_OUT
-from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
+from clipbench.system.progress import Reporter
 
 _NOT_THE_SET = ("defense", "trusted")  # plugins that decide nothing of what is poisoned
 
@@ -57,7 +57,7 @@ def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Report
 def show_poison(
     config: RunConfig, made: Poisoned, path: Path, *, cache: Path, reporter: Reporter
 ) -> None:
-    """Write pictures of what an attack did to a set, see `clipbench.poison_sheet`.
+    """Write pictures of what an attack did to a set, see `clipbench.poisoning.sheet`.
 
     Args:
         config: the run that `made` was poisoned for.
@@ -66,7 +66,7 @@ def show_poison(
         cache: folder of the clean shards.
         reporter: told about progress.
     """
-    from clipbench.poison_sheet import poison_sheet  # noqa: PLC0415 - heavy
+    from clipbench.poisoning.sheet import poison_sheet  # noqa: PLC0415 - heavy
 
     ledger = read_ledger(made.ledger)
     parts = with_crafted(Parts.of(config).prepared(config, cache, reporter), ledger.crafted)

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 
-from clipbench.config import RunConfig
+from clipbench.checkpoints.record import TrainingRecord
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.identity import named
 from clipbench.contracts import EvaluationSet
 from clipbench.evaluation import plugins
-from clipbench.leaderboard.result import config_hash, environment
-from clipbench.models import CONFIG_FILE, configuration_file, image_size_of, model_config
+from clipbench.models.openclip import CONFIG_FILE, configuration_file, image_size_of, model_config
 from clipbench.pipeline.evaluate import Measured
-from clipbench.pipeline.files import RESULT
-from clipbench.pipeline.identity import named
-from clipbench.pipeline.parts import Prepared
-from clipbench.shards.ledger import Ledger
-from clipbench.training.record import TrainingRecord
+from clipbench.planning.parts import Prepared
+from clipbench.poisoning.ledger import Ledger
+from clipbench.results.names import RESULT
+from clipbench.results.result import config_hash, environment
 
 __all__ = ["RESULT", "result_of"]
 
@@ -28,7 +28,7 @@ def result_of(
     record: TrainingRecord,
     measured: Measured,
 ) -> dict[str, Any]:
-    """Return the whole result of a run, see `clipbench.leaderboard.schema`.
+    """Return the whole result of a run, see `clipbench.results.schema`.
 
     Args:
         config: the run.

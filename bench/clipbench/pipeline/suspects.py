@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pil
 
-from clipbench.durable import atomic_file
 from clipbench.shards.reader import ShardSet
-from clipbench.sinks import html
+from clipbench.system.durable import atomic_file
+from clipbench.text.sinks import html
 
 THUMBNAIL = 160  # pixels, the longer side
 LETTERS = 300  # of a caption that are shown

@@ -6,29 +6,29 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clipbench import registry
-from clipbench.boundary.faults import before_work
-from clipbench.config import RunConfig
-from clipbench.models import WEIGHTS_FILE, create_model, model_config
-from clipbench.pipeline.estimate import Estimate, estimate_training
-from clipbench.pipeline.folders import named_folder
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.identity import identify
+from clipbench.importing.usable import NAME as LEFT_OUT
+from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable
+from clipbench.loading.opened import check_contrast
+from clipbench.loading.text import check_text_tower
+from clipbench.models.openclip import WEIGHTS_FILE, create_model, model_config
+from clipbench.parallel.caches import at_cache
+from clipbench.parallel.group import join_processes
 from clipbench.pipeline.hold import held
-from clipbench.pipeline.identity import identify
-from clipbench.pipeline.plan import added_stages, begun_epochs, special
 from clipbench.pipeline.poison import tell_left_out
-from clipbench.pipeline.tried import try_defense
-from clipbench.pipeline.work import Work, work_for
-from clipbench.progress import Reporter
+from clipbench.planning.estimate import Estimate, estimate_training
+from clipbench.planning.plan import added_stages, begun_epochs, special
+from clipbench.planning.tried import try_defense
+from clipbench.planning.work import Work, work_for
+from clipbench.plugins import registry
+from clipbench.plugins.faults import before_work
+from clipbench.results.folders import named_folder
 from clipbench.shards.hashes import content_of
-from clipbench.shards.usable import NAME as LEFT_OUT
-from clipbench.shards.usable import UsablePairs, caption_field_of, open_usable
-from clipbench.tensor_files import is_cut_off
-from clipbench.training.caches import at_cache
-from clipbench.training.distributed import join_processes
-from clipbench.training.opened import check_contrast
+from clipbench.system.progress import Reporter
+from clipbench.tensors.files import is_cut_off
+from clipbench.text.words import counted
 from clipbench.training.session import train_on
-from clipbench.training.text import check_text_tower
-from clipbench.words import counted
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from clipbench import checks
-from clipbench.checks import Check, Objection
 from clipbench.errors import CorruptData
+from clipbench.files import checks
+from clipbench.files.checks import Check, Objection
 
 _SHA256 = checks.hexadecimal(64)
 _SIDE = 1 << 15  # of a probe image; no training picture has a longer one

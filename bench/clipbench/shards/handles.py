@@ -7,8 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from clipbench.descriptors import opened, register, share
 from clipbench.errors import CorruptData, MissingData
+from clipbench.system.descriptors import opened, register, share
 
 _MOST = 4_096
 _PART = 16  # several sets are open at once, and torch has files of its own

@@ -6,12 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from clipbench.contents import HashMemory
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import CorruptData
+from clipbench.fetching.sources import expand
+from clipbench.files.contents import HashMemory
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
-from clipbench.shards.sources import expand
 
 _NAME = "hashes.json"
 

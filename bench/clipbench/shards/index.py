@@ -3,7 +3,7 @@
 An index file is a line of magic, a JSON header (which shards, of which size and time, it was made
 from) and one row a pair, with the CRC-32 of what the row points to. It is written beside the shards
 in ``.clipbench/``; a shard that changed since makes it stale, and it is built again. So is one that
-another user wrote, or that came with the shards: see `clipbench.shards.seal`.
+another user wrote, or that came with the shards: see `clipbench.files.seal`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.durable import atomic_file
 from clipbench.errors import ClipbenchError
-from clipbench.foreign import MOST_BYTES, opened_regular, parsed
-from clipbench.shards.seal import is_sealed, seal
-from clipbench.visible import hashable
+from clipbench.files.foreign import MOST_BYTES, opened_regular, parsed
+from clipbench.files.seal import is_sealed, seal
+from clipbench.system.durable import atomic_file
+from clipbench.text.visible import hashable
 
 EXTENSIONS = ("jpg", "png", "jpeg", "webp")  # open_clip's order of preference
 _MAGIC = b"clipbench-index-4\n"  # raise it with every change of what is a pair

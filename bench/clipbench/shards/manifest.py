@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.files.json_files import read_json, write_json, write_summed
 from clipbench.shards import claims
-from clipbench.shards.files import read_json, write_json, write_summed
 
 FORMAT = "clipbench-shards"
 VERSION = 1
@@ -69,7 +69,7 @@ def records(manifest: Mapping[str, Any]) -> list[ShardRecord]:
 def write_all(folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write ``sizes.json`` (open_clip), ``_info.json`` (timm) and ``manifest.json``.
 
-    The folder is one that is to be published, see `clipbench.durable`.
+    The folder is one that is to be published, see `clipbench.system.durable`.
     """
     shards = records(manifest)
     write_json(folder / "sizes.json", {shard.name: shard.num_pairs for shard in shards}, sync=False)

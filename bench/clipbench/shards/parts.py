@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clipbench.contracts import Progress, no_progress
-from clipbench.durable import clear_leftovers, make_folder
 from clipbench.errors import ChangedData, ClipbenchError
-from clipbench.locks import locked_folder
 from clipbench.shards import index as indexing
-from clipbench.shards.pool import is_spread
+from clipbench.system.durable import clear_leftovers, make_folder
+from clipbench.system.locks import locked_folder
+from clipbench.system.processes import is_spread
 
 _MOST_MAPPED = 10_000  # that stay so; a process may map some 65,000 files
 

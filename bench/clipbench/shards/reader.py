@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.contracts import Image, IntArray, Pair, Progress, no_progress
+from clipbench.contracts import Image, IntArray, OnError, Pair, Progress, no_progress
 from clipbench.errors import ChangedData, CorruptData
-from clipbench.settings import OnError
-from clipbench.shards import fields
+from clipbench.fetching.sources import expand
+from clipbench.files import fields
+from clipbench.images.encoding import decode, image_size
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
-from clipbench.shards.encoding import decode, image_size
 from clipbench.shards.handles import OpenFiles
 from clipbench.shards.hashes import refuse_others, shard_hashes
 from clipbench.shards.parts import parts_folder
 from clipbench.shards.scan import refuse_empty, refuse_incomplete, scan
-from clipbench.shards.sources import expand
 
 _Pairs = indexing.Stored | tuple[indexing.Index, Sequence[indexing.Stamp]]
 _FEW = 64  # from so many captions of one shard on, mapping it beats reading one by one

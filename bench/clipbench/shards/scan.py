@@ -15,7 +15,8 @@ import numpy as np
 
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import CorruptData, MissingData
-from clipbench.foreign import MOST_CAPTION, MOST_IMAGE, MOST_KEY, MOST_SIDECAR
+from clipbench.files.foreign import MOST_CAPTION, MOST_IMAGE, MOST_KEY, MOST_SIDECAR
+from clipbench.files.tar import Member, members
 from clipbench.shards.index import (
     EXTENSIONS,
     Incomplete,
@@ -29,8 +30,7 @@ from clipbench.shards.index import (
     write,
 )
 from clipbench.shards.parts import PartFiles, kept_part, part_file
-from clipbench.shards.pool import in_processes
-from clipbench.shards.tar import Member, members
+from clipbench.system.processes import in_processes
 
 _CODES = {extension: code for code, extension in enumerate(EXTENSIONS)}
 CONVERTED = ("gif", "bmp", "tif", "tiff")  # formats of images that an import reads, too
@@ -352,7 +352,7 @@ def _walked(walk: _Walk, number: int) -> _Walked:
     except OSError as error:
         raise MissingData(f"Shard {path} can't be read: {error.strerror}.") from error
     except CorruptData as error:
-        from clipbench.shards.remote_shard import forget  # noqa: PLC0415 - for this alone
+        from clipbench.fetching.remote_shard import forget  # noqa: PLC0415 - for this alone
 
         if not forget(path):
             raise

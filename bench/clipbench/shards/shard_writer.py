@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData
+from clipbench.files import tar
+from clipbench.files.fields import plain
+from clipbench.images.encoding import image_size
 from clipbench.shards import index as indexing
-from clipbench.shards import tar
-from clipbench.shards.encoding import image_size
-from clipbench.shards.fields import plain
 
 KEY_DIGITS = 4  # of a pair within its shard; five more are the shard's, as img2dataset numbers
 _FLUSH = 1 << 22

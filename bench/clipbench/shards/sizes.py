@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import ClipbenchError
-from clipbench.shards.files import read_json
+from clipbench.files.json_files import read_json
 from clipbench.shards.reader import ShardSet
 
 NAME = "sizes.json"

@@ -14,12 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from clipbench.durable import atomic_file
 from clipbench.errors import CorruptData, MissingData
-from clipbench.foreign import opened_regular, parsed
+from clipbench.files.foreign import opened_regular, parsed
+from clipbench.files.json_files import read_json, write_summed
 from clipbench.shards import claims
-from clipbench.shards.files import read_json, write_summed
 from clipbench.shards.shard_writer import KEY_DIGITS, LeftOut
+from clipbench.system.durable import atomic_file
 
 NAME = "skipped.jsonl"
 STATS = "_stats.json"

@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 
 from clipbench.contracts import Progress, no_progress
-from clipbench.disk import is_full, no_space
-from clipbench.durable import atomic_file, clear_leftovers, publish
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.locks import locked_folder
+from clipbench.files.json_files import is_vacant, read_json, sha256_file, write_summed
 from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards import skipped
-from clipbench.shards.files import is_vacant, read_json, sha256_file, write_summed
 from clipbench.shards.hashes import keep_hashes
-from clipbench.shards.pool import in_processes
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import KEY_DIGITS, LeftOut, Sample, ShardWriter
+from clipbench.system.disk import is_full, no_space
+from clipbench.system.durable import atomic_file, clear_leftovers, publish
+from clipbench.system.locks import locked_folder
+from clipbench.system.processes import in_processes
 
 Make = Callable[[int, int], Iterable[Sample | LeftOut]]
 

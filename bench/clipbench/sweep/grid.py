@@ -26,12 +26,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from clipbench import preflight, registry
-from clipbench.config import RunConfig
-from clipbench.errors import BadSetting, UnknownName
-from clipbench.leaderboard.result import config_hash
-from clipbench.plugins import Kind
-from clipbench.request import (
+from clipbench.configuration import preflight
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.request import (
     DEFAULT_OUT,
     KEYS,
     Request,
@@ -41,8 +38,12 @@ from clipbench.request import (
     read_yaml,
     several,
 )
-from clipbench.settings import parse_rate
-from clipbench.specs import coerce, underscored
+from clipbench.configuration.settings import parse_rate
+from clipbench.errors import BadSetting, UnknownName
+from clipbench.plugins import registry
+from clipbench.plugins.find import Kind
+from clipbench.plugins.spec import coerce, underscored
+from clipbench.results.result import config_hash
 
 LISTS = ("data", "model")  # that a block may have several of, beside what `run` takes several of
 _PLUGINS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipbench import registry
 from clipbench.boundary import datasets
-from clipbench.config import RunConfig
+from clipbench.configuration.config import RunConfig
 from clipbench.errors import BadSetting
 from clipbench.executors.apart import apart
-from clipbench.pipeline.folders import folder_of
 from clipbench.pipeline.record import RESULT
-from clipbench.progress import Reporter
-from clipbench.stopping import Stopped, handing_on
+from clipbench.plugins import registry
+from clipbench.results.folders import folder_of
 from clipbench.sweep.workers import Event, do_one
-from clipbench.threads import share_processors, use_threads
+from clipbench.system.progress import Reporter
+from clipbench.system.stopping import Stopped, handing_on
+from clipbench.system.threads import share_processors, use_threads
 
 if TYPE_CHECKING:
     from clipbench.sweep.sweep import Executor

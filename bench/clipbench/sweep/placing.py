@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from clipbench.errors import BadSetting
-from clipbench.threads import processors
+from clipbench.system.threads import processors
 
 
 @dataclass(frozen=True)

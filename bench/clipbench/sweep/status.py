@@ -7,12 +7,12 @@ import time
 from collections.abc import Mapping
 from typing import TextIO
 
-from clipbench.config import RunConfig
-from clipbench.progress import LINE_EVERY_S, duration, width_of
-from clipbench.streams import draw
+from clipbench.configuration.config import RunConfig
 from clipbench.sweep.workers import Event
-from clipbench.visible import visible
-from clipbench.words import counted
+from clipbench.system.progress import LINE_EVERY_S, duration, width_of
+from clipbench.system.streams import draw
+from clipbench.text.visible import visible
+from clipbench.text.words import counted
 
 
 def label(config: RunConfig) -> str:

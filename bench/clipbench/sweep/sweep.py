@@ -10,22 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from clipbench.config import RunConfig
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.heldout import HeldOut
+from clipbench.configuration.identity import Identifier
 from clipbench.errors import PluginFault
 from clipbench.evaluation.plugins import lacks_control, missing
-from clipbench.heldout import HeldOut
-from clipbench.leaderboard.result import config_hash, read_result
-from clipbench.pipeline import plan as planning
-from clipbench.pipeline import timing
-from clipbench.pipeline.files import RESULT
-from clipbench.pipeline.folders import folder_of, has_result
-from clipbench.pipeline.identity import Identifier
-from clipbench.progress import Reporter, duration
+from clipbench.planning import plan as planning
+from clipbench.planning import timing
+from clipbench.results.folders import folder_of, has_result
+from clipbench.results.names import RESULT
+from clipbench.results.result import config_hash, read_result
 from clipbench.sweep.grid import Grid
 from clipbench.sweep.placing import Placing
 from clipbench.sweep.trying import sure_to_fail
 from clipbench.sweep.workers import Event, do_groups
-from clipbench.words import counted
+from clipbench.system.progress import Reporter, duration
+from clipbench.text.words import counted
 
 Executor = Callable[[Sequence[Sequence[RunConfig]], Callable[[Event], None]], None]
 
@@ -129,7 +129,7 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
         timed: whether to estimate the time.
 
     Raises:
-        UnknownName, BadSetting, MissingData, CorruptData: what `clipbench.pipeline.plan.plan` and
+        UnknownName, BadSetting, MissingData, CorruptData: what `clipbench.planning.plan.plan` and
             `Plan.check` refuse of a run.
     """
     left = [[c for c in group if not is_done(c, grid.out)] for group in grid.groups]

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from clipbench.boundary.faults import before_work
-from clipbench.config import RunConfig
+from clipbench.configuration.config import RunConfig
 from clipbench.errors import ClipbenchError, PluginFault
-from clipbench.progress import Reporter
+from clipbench.plugins.faults import before_work
 from clipbench.sweep.placing import Placing
 from clipbench.sweep.workers import Event, do_groups
+from clipbench.system.progress import Reporter
 
 
 def sure_to_fail(
@@ -28,7 +28,7 @@ def sure_to_fail(
         out: folder of the runs, likewise.
         reporter: told how many were tried.
     """
-    from clipbench.pipeline.tried import outside_of  # noqa: PLC0415 - heavy
+    from clipbench.planning.tried import outside_of  # noqa: PLC0415 - heavy
 
     alike: dict[str, list[RunConfig]] = {}
     for config in configs:
@@ -54,8 +54,8 @@ def sure_to_fail(
 
 def try_one(config: RunConfig, cache: Path, out: Path, reporter: Reporter) -> Event:  # noqa: ARG001
     """Try the plugins of a run; what else is wrong with it is left to its plan to find."""
-    from clipbench.pipeline.parts import Parts  # noqa: PLC0415 - heavy
-    from clipbench.pipeline.tried import try_plugins  # noqa: PLC0415 - heavy
+    from clipbench.planning.parts import Parts  # noqa: PLC0415 - heavy
+    from clipbench.planning.tried import try_plugins  # noqa: PLC0415 - heavy
 
     try:
         with before_work():

@@ -14,13 +14,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from clipbench.config import RunConfig
+from clipbench.configuration.config import RunConfig
 from clipbench.errors import ClipbenchError
-from clipbench.progress import Reporter
-from clipbench.stopping import Stopped, end_with_parent, listening, unheard
-from clipbench.streams import protect
 from clipbench.sweep.placing import Placing
-from clipbench.threads import share_processors, use_threads
+from clipbench.system.progress import Reporter
+from clipbench.system.stopping import Stopped, end_with_parent, listening, unheard
+from clipbench.system.streams import protect
+from clipbench.system.threads import share_processors, use_threads
 
 TELL_EVERY_S = 1.0
 STOP_S = 10.0  # for a process to end its step and write a checkpoint

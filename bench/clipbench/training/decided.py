@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from clipbench.boundary.defenses import CheckedRun
+from clipbench.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from clipbench.contracts import Phase
-from clipbench.durable import scratch_folder
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
-from clipbench.training.distributed import Processes
+from clipbench.parallel.group import Processes
+from clipbench.system.durable import scratch_folder
 
 _PLAIN = (
     *("name", "lr_scale", "views", "detached_views"),

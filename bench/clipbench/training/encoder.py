@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from clipbench.arithmetic import computing
 from clipbench.contracts import Features
-from clipbench.models import open_clip
-from clipbench.training.distributed import Processes
-from clipbench.training.pairs import Batch
+from clipbench.loading.pairs import Batch
+from clipbench.models.openclip import open_clip
+from clipbench.parallel.group import Processes
+from clipbench.system.arithmetic import computing
 
 CACHED = 1 << 19  # float32 values, 2 MB, that a processor's caches hold between two passes
 GPU_ATTENTION = (SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH)

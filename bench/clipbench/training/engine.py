@@ -14,8 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from clipbench import stopping
 from clipbench.boundary import defenses
+from clipbench.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from clipbench.checkpoints.stages import Place, SharedStages
+from clipbench.checkpoints.trace import write_trace
+from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import (
     Defense,
     Phase,
@@ -24,21 +27,18 @@ from clipbench.contracts import (
     TrainingFacts,
 )
 from clipbench.errors import BadSetting, CorruptData
+from clipbench.loading.order import EpochOrder, batches
+from clipbench.loading.pairs import BatchRequest, TrainingPairs
+from clipbench.parallel.group import Processes
 from clipbench.rng import derive_seed
-from clipbench.settings import TrainSettings
-from clipbench.training.checkpoint import load_checkpoint, save_checkpoint
+from clipbench.system import stopping
+from clipbench.toolkit.schedule import cosine_after_warmup, warmup_cosine
 from clipbench.training.decided import content_of_first, phases_of_first, state_of_first
-from clipbench.training.distributed import Processes
 from clipbench.training.learner import Learner
-from clipbench.training.order import EpochOrder, batches
-from clipbench.training.pairs import BatchRequest, TrainingPairs
 from clipbench.training.passing import PassScores
-from clipbench.training.schedule import cosine_after_warmup, warmup_cosine
 from clipbench.training.seen import SeenPairs
-from clipbench.training.stages import Place, SharedStages
 from clipbench.training.state import Clock, State
 from clipbench.training.tally import Tally
-from clipbench.training.trace import write_trace
 
 LOOK_EVERY_S = 1.0  # that several processes agree on whether a checkpoint is due
 MOST_STEPS = 1_000  # until they look again

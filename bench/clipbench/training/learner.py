@@ -11,15 +11,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from clipbench.arithmetic import computing, refuse_without_tf32
+from clipbench.configuration.precision import settled
+from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import Phase, Reference
-from clipbench.precision import settled
-from clipbench.settings import TrainSettings
-from clipbench.training.batchnorm import synchronise_batch_norm
-from clipbench.training.distributed import Processes
+from clipbench.loading.pairs import Batch, BatchRequest, TrainingPairs
+from clipbench.parallel.batchnorm import synchronise_batch_norm
+from clipbench.parallel.group import Processes
+from clipbench.system.arithmetic import computing, refuse_without_tf32
 from clipbench.training.encoder import Encoder
 from clipbench.training.optimizer import make_optimizer
-from clipbench.training.pairs import Batch, BatchRequest, TrainingPairs
 from clipbench.training.tally import refuse_infinite
 
 LOGIT_SCALE_MAX = float(np.log(100.0))  # Radford et al. 2021, section 2.5

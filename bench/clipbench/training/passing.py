@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clipbench.contracts import IntArray
-from clipbench.training.augment import on_device
+from clipbench.loading.augment import on_device
 
 
 class PassScores:

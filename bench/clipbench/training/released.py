@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from clipbench.models import create_model, image_size_of, load_weights, model_config
-from clipbench.shards.decoded import fit
-from clipbench.training.distributed import Processes
+from clipbench.images.fit import fit
+from clipbench.loading.pairs import PairSource
+from clipbench.loading.stored import StoredPairs
+from clipbench.models.openclip import create_model, image_size_of, load_weights, model_config
+from clipbench.parallel.group import Processes
 from clipbench.training.encoder import Encoder
-from clipbench.training.pairs import PairSource
-from clipbench.training.stored import StoredPairs
 
 BLOCK = 512  # pairs that a process takes at a time
 
@@ -27,7 +27,7 @@ def released_similarity(
     pairs are dealt out to the processes.
 
     Args:
-        model: an open_clip model, as `clipbench.models.create_model` takes it.
+        model: an open_clip model, as `clipbench.models.openclip.create_model` takes it.
         weights: the file of its weights.
         source: the pairs as they are stored, N of them.
         processes: this process among all.

@@ -18,13 +18,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clipbench.boundary.faults import kind_of
 from clipbench.contracts import Score
-from clipbench.disk import is_full, no_space
-from clipbench.durable import make_folder
 from clipbench.errors import ClipbenchError
+from clipbench.loading.pairs import TrainingPairs
+from clipbench.plugins.faults import kind_of
+from clipbench.system.disk import is_full, no_space
+from clipbench.system.durable import make_folder
 from clipbench.training.learner import Learner
-from clipbench.training.pairs import TrainingPairs
 
 # Bytes of features from which on they are kept in half precision: below, scores are those of
 # features as the model gave them, to the bit.

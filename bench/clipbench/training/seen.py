@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from clipbench.contracts import Image, IntArray, Score
+from clipbench.loading.pairs import PairSource, TrainingPairs
+from clipbench.loading.stored import StoredPairs
 from clipbench.training.learner import Learner
-from clipbench.training.pairs import PairSource, TrainingPairs
 from clipbench.training.passing import PassScores
 from clipbench.training.released import released_similarity
 from clipbench.training.scoring import block_scores, whole_scores
-from clipbench.training.stored import StoredPairs
 
 
 class SeenPairs:

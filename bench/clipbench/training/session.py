@@ -16,23 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from clipbench import registry
 from clipbench.boundary import datasets
-from clipbench.config import RunConfig
-from clipbench.contracts import Defense, TrainingSource
-from clipbench.errors import BadSetting, CorruptData, Torn
-from clipbench.models import WEIGHTS_FILE, create_model, model_config, save_model
-from clipbench.progress import Reporter
-from clipbench.settings import TrainSettings
-from clipbench.shards.reader import ShardSet
-from clipbench.tensor_files import is_cut_off
-from clipbench.training.distributed import Processes
-from clipbench.training.engine import Trainer, no_news
-from clipbench.training.fingerprint import fingerprint_of, shared_stages
-from clipbench.training.inputs import training_pairs
-from clipbench.training.opened import opened
-from clipbench.training.pairs import TrainingPairs
-from clipbench.training.record import (
+from clipbench.checkpoints.fingerprint import fingerprint_of, shared_stages
+from clipbench.checkpoints.record import (
     TrainingRecord,
     device_name,
     forget_peak_memory,
@@ -41,8 +27,22 @@ from clipbench.training.record import (
     write_record,
     write_tensorboard,
 )
-from clipbench.training.text import check_text_tower
-from clipbench.training.trace import read_trace
+from clipbench.checkpoints.trace import read_trace
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.settings import TrainSettings
+from clipbench.contracts import Defense, TrainingSource
+from clipbench.errors import BadSetting, CorruptData, Torn
+from clipbench.loading.inputs import training_pairs
+from clipbench.loading.opened import opened
+from clipbench.loading.pairs import TrainingPairs
+from clipbench.loading.text import check_text_tower
+from clipbench.models.openclip import WEIGHTS_FILE, create_model, model_config, save_model
+from clipbench.parallel.group import Processes
+from clipbench.plugins import registry
+from clipbench.shards.reader import ShardSet
+from clipbench.system.progress import Reporter
+from clipbench.tensors.files import is_cut_off
+from clipbench.training.engine import Trainer, no_news
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from mistaken import corpus, line_of, pixels, scene, with_mistake
 
-from clipbench import registry
 from clipbench.boundary import attacks
 from clipbench.contracts import LabelledImages, Scene
 from clipbench.errors import BrokenContract, PluginFault
-from clipbench.lazy import LazyImages
-from clipbench.specs import SpecLike
+from clipbench.images.lazy import LazyImages
+from clipbench.plugins import registry
+from clipbench.plugins.spec import SpecLike
 
 
 def poisons_of(attack: Any) -> list[Any]:

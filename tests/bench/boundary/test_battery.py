@@ -12,7 +12,7 @@ from mistaken import FACTS, scene, with_mistake
 from clipbench.boundary import battery
 from clipbench.cli import main
 from clipbench.errors import BadInput, PluginFault
-from clipbench.models import create_model, model_config, save_model
+from clipbench.models.openclip import create_model, model_config, save_model
 
 YIELD = 'yield Phase("kept", self.loss, keep=keep)'
 SMALL = "shapes:size=64,test_size=100,targets_size=100"

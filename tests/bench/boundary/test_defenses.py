@@ -12,11 +12,11 @@ import pytest
 import torch
 from mistaken import FACTS, line_of, with_mistake
 
-from clipbench.arithmetic import computing
 from clipbench.boundary import defenses
+from clipbench.boundary.imaginary import ImaginaryPairs
 from clipbench.contracts import EpochPairs, Features, Phase, StatelessRun, TrainingFacts
 from clipbench.errors import BrokenContract, PluginFault
-from clipbench.imaginary import ImaginaryPairs
+from clipbench.system.arithmetic import computing
 
 YIELD = 'yield Phase("kept", self.loss, keep=keep)'
 LOSS = "return clip_loss(features.image[0], features.text[0], features.logit_scale)"

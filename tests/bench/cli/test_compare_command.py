@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from clipbench.cli import main
+from clipbench.compare.paired import tango_interval
 from clipbench.evaluation.outcomes import pack
-from clipbench.evaluation.paired import tango_interval
 from clipbench.evaluation.statistics import Proportion
-from clipbench.leaderboard.result import SCHEMA, config_hash, write_result
+from clipbench.results.result import SCHEMA, config_hash, write_result
 
 DIGEST = hashlib.sha256(b"content").hexdigest()
 BASE: dict[str, Any] = {

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from clipbench.cli import main
-from clipbench.shards.encoding import encode_jpeg
+from clipbench.images.encoding import encode_jpeg
 from clipbench.shards.reader import ShardSet
 from clipbench_datasets.shapes import Shapes
 

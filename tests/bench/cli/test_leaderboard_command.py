@@ -14,7 +14,7 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.evaluation.statistics import Proportion
-from clipbench.leaderboard.result import SCHEMA, config_hash, write_result
+from clipbench.results.result import SCHEMA, config_hash, write_result
 
 
 def result(defense: str, success: int) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from clipbench import __version__
 from clipbench.cli import COMMANDS, cli, main
 from clipbench.cli._errors import report
 from clipbench.cli._options import train_options
+from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadSetting, ClipbenchError
-from clipbench.leaderboard.files import write_atomic
-from clipbench.settings import TrainSettings
-from clipbench.shards.files import write_json
+from clipbench.files.json_files import write_json
+from clipbench.results.files import write_atomic
 
 HEAVY = ("torch", "numpy", "pandas", "open_clip", "webdataset", "yaml")
 

@@ -93,7 +93,7 @@ def test_list_of_nothing_says_none(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An empty kind is said to be empty."""
-    monkeypatch.setattr("clipbench.plugins._built_in", lambda _kind: [])
+    monkeypatch.setattr("clipbench.plugins.find._built_in", lambda _kind: [])
     assert run(capsys, "list", "metrics")[:2] == (0, "none\n")
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from clipbench.cli import main
-from clipbench.config import RunConfig
-from clipbench.training import distributed
+from clipbench.configuration.config import RunConfig
+from clipbench.parallel import group as distributed
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from clipbench.bundled import published_rows
 from clipbench.cli import cli, main
-from clipbench.leaderboard.result import config_hash
-from clipbench.shards.encoding import encode_jpeg
-from clipbench.visible import visible
+from clipbench.files.bundled import published_rows
+from clipbench.images.encoding import encode_jpeg
+from clipbench.results.result import config_hash
+from clipbench.text.visible import visible
 
 MARK = "FORGED"
 # Moves of the cursor and titles, one-byte controls, directions, what is not seen, a line that

@@ -24,7 +24,7 @@ from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import evaluate, evaluate_sets
 from clipbench.evaluation.statistics import Proportion
-from clipbench.models import create_model
+from clipbench.models.openclip import create_model
 from clipbench.rng import generator
 
 

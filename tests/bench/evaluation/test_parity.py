@@ -23,9 +23,9 @@ from clipbench.contracts import (
     Retrieval,
 )
 from clipbench.evaluation.evaluator import evaluate
-from clipbench.evaluation.features import image_features
 from clipbench.evaluation.zeroshot import zeroshot_classifier
-from clipbench.models import create_model
+from clipbench.models.features import image_features
+from clipbench.models.openclip import create_model
 from clipbench.rng import generator
 
 theirs_classification = pytest.importorskip(

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from clipbench.compare.paired import mcnemar
 from clipbench.errors import BadSetting
-from clipbench.evaluation.paired import mcnemar
 from clipbench.evaluation.power import Design, power, to_json, trials_needed, zero_bound
 
 DESIGNS = [

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipbench.compare.pairs import compare_defenses
 from clipbench.errors import CorruptData
 from clipbench.evaluation.outcomes import pack
 from clipbench.leaderboard.by_trigger import by_trigger, is_pooled
-from clipbench.leaderboard.compare import compare_defenses
 from clipbench.leaderboard.page.document import to_html
-from clipbench.leaderboard.result import validate
 from clipbench.leaderboard.tables import leaderboard
+from clipbench.results.result import validate
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

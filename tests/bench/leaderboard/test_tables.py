@@ -10,8 +10,8 @@ import pytest
 
 from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import Proportion, wilson
-from clipbench.leaderboard.store import load_results
 from clipbench.leaderboard.tables import leaderboard, to_csv, to_latex, to_markdown, write_all
+from clipbench.results.store import load_results
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from small_runs import QUIET, Place, config_of
 
+from clipbench.configuration.identity import PLACES, write_sealed
 from clipbench.errors import BadInput, BadSetting, MissingData
 from clipbench.pipeline.evaluate import check_trigger, evaluate_checkpoint
-from clipbench.pipeline.identity import PLACES, write_sealed
-from clipbench.pipeline.parts import Parts
-from clipbench.shards.ledger import read_ledger
+from clipbench.planning.parts import Parts
+from clipbench.poisoning.ledger import read_ledger
 
 
 def test_another_trigger_than_the_poisons_is_refused(shared: Place, tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from small_runs import TRAIN, Place, config_of
 
-from clipbench.config import RunConfig
+from clipbench.configuration.config import RunConfig
 from clipbench.errors import BadSetting, CorruptData
-from clipbench.leaderboard.result import write_result
-from clipbench.locks import try_folder
 from clipbench.pipeline.execute import execute
-from clipbench.progress import Reporter
+from clipbench.results.result import write_result
+from clipbench.system.locks import try_folder
+from clipbench.system.progress import Reporter
 
 # Of its own learning rate, so that no other test does its clean control first.
 JUDGED_LATER: dict[str, Any] = {"attack": "badnets", "train": {**TRAIN, "lr": 1e-3}}

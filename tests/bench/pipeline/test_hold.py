@@ -6,15 +6,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from clipbench.locks import try_folder
+from clipbench.parallel.group import Processes
 from clipbench.pipeline.hold import held
-from clipbench.progress import Reporter
-from clipbench.training.distributed import Processes
+from clipbench.system.locks import try_folder
+from clipbench.system.progress import Reporter
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from clipbench.locks import try_folder
+from clipbench.system.locks import try_folder
 assert try_folder(Path(sys.argv[1])) is not None
 print("held", flush=True)
 time.sleep(600)

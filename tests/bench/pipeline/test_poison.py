@@ -8,7 +8,7 @@ import pytest
 from small_runs import Place, config_of
 
 from clipbench.errors import BadSetting
-from clipbench.shards.ledger import read_ledger
+from clipbench.poisoning.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
 
 

@@ -15,9 +15,9 @@ from small_runs import TRAIN, Place, config_of
 
 from clipbench.cli._errors import report
 from clipbench.pipeline.execute import execute
-from clipbench.progress import Reporter
-from clipbench.stopping import Stopped, listening
 from clipbench.sweep.jobs import GroupJob
+from clipbench.system.progress import Reporter
+from clipbench.system.stopping import Stopped, listening
 from clipbench.training import engine
 
 
@@ -130,7 +130,7 @@ SIGNALLING = """
 import os, signal
 from dataclasses import dataclass
 from clipbench.contracts import Phase
-from clipbench.training.losses import clip_loss
+from clipbench.toolkit.losses import clip_loss
 
 @dataclass(frozen=True)
 class Signalling:

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from clipbench.errors import CorruptData
-from clipbench.shards import ledger_rows, manifest, parquet_footer
-from clipbench.shards.ledger import read_ledger
-from clipbench.shards.ledger_rows import LedgerRow
+from clipbench.files import parquet_footer
+from clipbench.poisoning import ledger_rows
+from clipbench.poisoning.ledger import read_ledger
+from clipbench.poisoning.ledger_rows import LedgerRow
+from clipbench.shards import manifest
 
 SHARD = {"name": "00000.tar", "num_pairs": 3, "bytes": 10240, "sha256": "23" * 32}
 MANIFEST: dict[str, Any] = {

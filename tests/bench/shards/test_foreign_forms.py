@@ -11,14 +11,15 @@ import pytest
 from PIL import Image as Pil
 from shard_pairs import Stain, caption, picture, scene, write_members
 
-from clipbench import registry
 from clipbench.errors import BadInput, CorruptData, MissingData
-from clipbench.shards import skipped, tar
-from clipbench.shards.encoding import encode_jpeg
-from clipbench.shards.importing import import_set
-from clipbench.shards.overlay import write_poisoned
+from clipbench.files import tar
+from clipbench.images.encoding import encode_jpeg
+from clipbench.importing.pairs import import_set
+from clipbench.importing.usable import open_usable
+from clipbench.plugins import registry
+from clipbench.poisoning.overlay import write_poisoned
+from clipbench.shards import skipped
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.usable import open_usable
 
 COUNT = 8
 FORMATS = {"gif": "GIF", "bmp": "BMP", "tif": "TIFF", "tiff": "TIFF"}

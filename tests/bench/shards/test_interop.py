@@ -16,8 +16,8 @@ import webdataset as wds
 from PIL import Image
 from shard_pairs import MakePairs, Stain, caption, picture, scene
 
-from clipbench.shards.encoding import encode_jpeg
-from clipbench.shards.overlay import write_poisoned
+from clipbench.images.encoding import encode_jpeg
+from clipbench.poisoning.overlay import write_poisoned
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.writer import write_set
 

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from shard_pairs import Stain, caption, picture, scene, write_members
 
-from clipbench import registry
 from clipbench.cli import main
+from clipbench.images.encoding import encode_jpeg
+from clipbench.importing.pairs import import_set
+from clipbench.importing.usable import open_usable
 from clipbench.pipeline.detect import table_of
 from clipbench.pipeline.suspects import write_page
-from clipbench.shards.encoding import encode_jpeg
-from clipbench.shards.importing import import_set
-from clipbench.shards.ledger import read_ledger
-from clipbench.shards.overlay import write_poisoned
+from clipbench.plugins import registry
+from clipbench.poisoning.ledger import read_ledger
+from clipbench.poisoning.overlay import write_poisoned
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.usable import open_usable
-from clipbench.shards.verify import verify
+from clipbench.verification.verify import verify
 
 COUNT = 24
 ODD = os.fsdecode(b"caf\xe9")

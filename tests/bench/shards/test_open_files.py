@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from shard_pairs import Stain, caption, picture, scene, write_members
 
-from clipbench import descriptors
+from clipbench.images.encoding import encode_png
+from clipbench.importing.usable import open_usable
+from clipbench.loading.decoded import DecodedImages
+from clipbench.poisoning.overlay import write_poisoned
 from clipbench.shards import handles
-from clipbench.shards.decoded import DecodedImages
-from clipbench.shards.encoding import encode_png
-from clipbench.shards.overlay import write_poisoned
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.usable import open_usable
-from clipbench.shards.verify import verify
+from clipbench.system import descriptors
+from clipbench.verification.verify import verify
 
 SHARDS = 150
 

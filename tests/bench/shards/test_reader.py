@@ -19,10 +19,10 @@ import pytest
 from shard_pairs import caption, picture
 
 from clipbench.errors import BadInput, BadSetting, ChangedData, CorruptData, MissingData
+from clipbench.images.encoding import encode_jpeg, encode_png
+from clipbench.importing.usable import open_usable
 from clipbench.shards import index as indexing
-from clipbench.shards.encoding import encode_jpeg, encode_png
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.usable import open_usable
 
 Members = Iterable[tuple[str, bytes]]
 LONG_AGO = (1_600_000_000, 1_600_000_000)  # of a file just written no hash is remembered

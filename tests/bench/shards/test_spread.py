@@ -16,13 +16,16 @@ from typing import Any
 import pytest
 from shard_pairs import Stain, caption, picture, scene, write_members
 
-from clipbench import contents
 from clipbench.errors import CorruptData, LostProcess
-from clipbench.shards import pool, scan, screen, splice
-from clipbench.shards.encoding import encode_jpeg
-from clipbench.shards.overlay import write_poisoned
-from clipbench.shards.pool import Elsewhere, spread_over
+from clipbench.files import contents
+from clipbench.images.encoding import encode_jpeg
+from clipbench.importing import screen
+from clipbench.poisoning import splice
+from clipbench.poisoning.overlay import write_poisoned
+from clipbench.shards import scan
 from clipbench.shards.reader import ShardSet
+from clipbench.system import processes as pool
+from clipbench.system.processes import Elsewhere, spread_over
 
 NUM_SHARDS = 6
 PER_SHARD = 4
@@ -91,7 +94,7 @@ def test_an_index_by_processes_or_an_executor_is_one_process_s_to_the_byte(
     assert indexes(source) == wanted
     shutil.rmtree(source / ".clipbench")
     monkeypatch.setattr(pool, "WORTH", 0)
-    monkeypatch.setattr("clipbench.threads.processors", lambda: 2)
+    monkeypatch.setattr("clipbench.system.threads.processors", lambda: 2)
     assert opened(source).captions() == alone.captions()
     assert indexes(source) == wanted
 

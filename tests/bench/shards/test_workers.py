@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent / "helpers" / "slow_shards.py"
+SCRIPT = Path(__file__).parents[2] / "support" / "slow_shards.py"
 SOON_S = 3.0  # it takes a tenth of that where nothing else runs
 
 

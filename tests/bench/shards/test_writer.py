@@ -14,13 +14,13 @@ import pytest
 from shard_pairs import HEIGHT, WIDTH, MakePairs, caption, picture
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, LostProcess
-from clipbench.shards import tar
-from clipbench.shards.encoding import encode_png
+from clipbench.files import tar
+from clipbench.images.encoding import encode_png
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.writer import Sample, write_set
 
 SOURCE = {"made by": "tests"}
-HELPERS = Path(__file__).parent / "helpers"
+HELPERS = Path(__file__).parents[2] / "support"
 
 
 def write(folder: Path, make: MakePairs, num_pairs: int = 25, workers: int = 0) -> ShardSet:

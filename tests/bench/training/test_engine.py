@@ -13,6 +13,7 @@ import torch
 from tiny_training import SEED, shapes, tiny_model, tiny_trainer
 from torch import Tensor
 
+from clipbench.checkpoints.trace import read_trace
 from clipbench.contracts import (
     Defense,
     DefenseRun,
@@ -24,15 +25,14 @@ from clipbench.contracts import (
     TrainingFacts,
 )
 from clipbench.errors import BadSetting, BrokenContract
+from clipbench.loading.order import batches, epoch_pairs
+from clipbench.parallel.group import Processes
 from clipbench.rng import derive_seed
-from clipbench.training.distributed import Processes
+from clipbench.toolkit.losses import clip_loss
 from clipbench.training.engine import (
     Trainer,
     kept,
 )
-from clipbench.training.losses import clip_loss
-from clipbench.training.order import batches, epoch_pairs
-from clipbench.training.trace import read_trace
 from clipbench_defenses.cleanclip import CleanCLIP
 from clipbench_defenses.clip import AugmentedClip
 from clipbench_defenses.clipscore import ClipScore

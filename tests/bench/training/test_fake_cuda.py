@@ -17,15 +17,15 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from clipbench.contracts import IntArray
+from clipbench.loading.augment import ImageAugmentation, drawn
+from clipbench.loading.pairs import Batch
+from clipbench.loading.resident import ResidentSquares
+from clipbench.parallel.batchnorm import synchronise_batch_norm
+from clipbench.parallel.group import Processes
 from clipbench.rng import RowStreams
-from clipbench.training.augment import ImageAugmentation, drawn
-from clipbench.training.batchnorm import synchronise_batch_norm
-from clipbench.training.distributed import Processes
+from clipbench.toolkit.losses import clip_loss
+from clipbench.toolkit.pool import NearestNeighborPool
 from clipbench.training.encoder import Encoder
-from clipbench.training.losses import clip_loss
-from clipbench.training.pairs import Batch
-from clipbench.training.pool import NearestNeighborPool
-from clipbench.training.resident import ResidentSquares
 
 CUDA = torch.device("cuda:0")
 ROWS = 4

@@ -13,14 +13,14 @@ import torch
 from tiny_training import shapes, tiny_model, tiny_pairs, tiny_trainer
 from torch import Tensor
 
+from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, TrainingFacts
 from clipbench.errors import ClipbenchError
-from clipbench.settings import TrainSettings
+from clipbench.toolkit.losses import clip_loss
 from clipbench.training import learner as learning
 from clipbench.training.encoder import mean_and_std
 from clipbench.training.engine import Trainer
 from clipbench.training.learner import LOGIT_SCALE_MAX
-from clipbench.training.losses import clip_loss
 from clipbench_defenses.none import NoDefense
 from clipbench_defenses.safeclip import SafeCLIP
 

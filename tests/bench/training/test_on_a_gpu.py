@@ -4,27 +4,24 @@ On a pretended one: see `pretended_gpu`. What a GPU itself makes of it, `make gp
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-
-from clipbench import registry
-from clipbench.errors import ClipbenchError
-from clipbench.settings import TrainSettings
-from clipbench.shards.decoded import DecodedImages
-from clipbench.training.distributed import Processes
-from clipbench.training.engine import Trainer
-from clipbench.training.pairs import BatchRequest, DeviceStore
-from clipbench.training.resident import resident
-
-sys.path.insert(0, str(Path(__file__).parent / "helpers"))
 from photographs import write_photographs
 from pretended_gpu import DEVICE, pretended_gpu
 from tiny_training import SETTINGS, tiny_model, tiny_sets, tiny_trainer
+
+from clipbench.configuration.settings import TrainSettings
+from clipbench.errors import ClipbenchError
+from clipbench.loading.decoded import DecodedImages
+from clipbench.loading.pairs import BatchRequest, DeviceStore
+from clipbench.loading.resident import resident
+from clipbench.parallel.group import Processes
+from clipbench.plugins import registry
+from clipbench.training.engine import Trainer
 
 SMALL: dict[str, Any] = {
     "unimodal_epochs": 1,

@@ -9,9 +9,9 @@ import torch
 from tiny_training import tiny_model, tiny_trainer
 from torch import Tensor, nn
 
+from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, TrainingFacts
-from clipbench.settings import TrainSettings
-from clipbench.training.losses import clip_loss
+from clipbench.toolkit.losses import clip_loss
 from clipbench.training.optimizer import make_optimizer
 
 

@@ -13,8 +13,8 @@ from PIL import Image as Pil
 from tiny_training import LENGTH, SIDE, Images, tiny_model
 
 from clipbench.errors import CorruptData
+from clipbench.parallel.group import Processes
 from clipbench.training import released
-from clipbench.training.distributed import Processes
 from clipbench.training.released import released_similarity
 
 

@@ -18,8 +18,8 @@ from clipbench.contracts import (
     StatelessRun,
     TrainingFacts,
 )
-from clipbench.training.losses import clip_loss
-from clipbench.training.pairs import Batch
+from clipbench.loading.pairs import Batch
+from clipbench.toolkit.losses import clip_loss
 from clipbench.training.passing import PassScores
 from clipbench.training.seen import SeenPairs
 from clipbench_defenses.clip import AugmentedClip

@@ -11,16 +11,16 @@ import pytest
 import torch
 from photographs import write_photographs
 
-from clipbench.config import resolve
+from clipbench.checkpoints.record import TrainingRecord, peak_memory
+from clipbench.configuration.config import resolve
 from clipbench.errors import BadSetting
-from clipbench.evaluation.features import image_features
-from clipbench.models import model_config
-from clipbench.progress import Reporter
+from clipbench.loading.text import check_text_tower
+from clipbench.models.features import image_features
+from clipbench.models.openclip import model_config
+from clipbench.parallel.group import Processes
 from clipbench.shards.reader import ShardSet
-from clipbench.training.distributed import Processes
-from clipbench.training.record import TrainingRecord, peak_memory
+from clipbench.system.progress import Reporter
 from clipbench.training.session import train_on
-from clipbench.training.text import check_text_tower
 
 SETTINGS: dict[str, Any] = {
     "epochs": 1,

@@ -11,11 +11,11 @@ from typing import Any, NoReturn
 import numpy as np
 import pytest
 
+from clipbench.checkpoints.record import TrainingRecord, read_record, write_record
+from clipbench.checkpoints.trace import read_trace, write_trace
 from clipbench.errors import ClipbenchError, CorruptData, MissingData
-from clipbench.leaderboard.result import read_result
-from clipbench.training.order import EpochOrder
-from clipbench.training.record import TrainingRecord, read_record, write_record
-from clipbench.training.trace import read_trace, write_trace
+from clipbench.loading.order import EpochOrder
+from clipbench.results.result import read_result
 
 
 def record(folder: Path) -> Callable[[], Any]:
@@ -86,6 +86,6 @@ def test_a_result_that_cannot_be_read_now_is_not_damaged(
     def fails(*_: object, **__: object) -> NoReturn:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("clipbench.leaderboard.result.read_regular", fails)
+    monkeypatch.setattr("clipbench.results.result.read_regular", fails)
     with pytest.raises(MissingData, match=r"result.json cannot be read: Input/output error\.$"):
         result(tmp_path)

@@ -17,19 +17,20 @@ import torch
 from findings import Findings, Sizes
 from torch import Tensor
 
-from clipbench import config as configuration
-from clipbench import registry, stopping
-from clipbench.config import RunConfig
+from clipbench.checkpoints.checkpoint import save_checkpoint
+from clipbench.checkpoints.record import TrainingRecord
+from clipbench.checkpoints.trace import Trace, read_trace
+from clipbench.configuration import config as configuration
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.heldout import HeldOut
 from clipbench.evaluation.evaluator import evaluate
-from clipbench.heldout import HeldOut
-from clipbench.models import create_model, load_weights
-from clipbench.progress import Reporter
+from clipbench.models.openclip import create_model, load_weights
+from clipbench.parallel.group import Processes
+from clipbench.plugins import registry
+from clipbench.system import stopping
+from clipbench.system.progress import Reporter
 from clipbench.training import engine
-from clipbench.training.checkpoint import save_checkpoint
-from clipbench.training.distributed import Processes
-from clipbench.training.record import TrainingRecord
 from clipbench.training.session import train_on
-from clipbench.training.trace import Trace, read_trace
 
 # At this learning rate rounding grows slowly: with one thread of a CPU and with two, losses of 20
 # steps from the same weights differ by 3e-6 of them at most. At the recipe's, 3e-3, it is 12%.

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from clipbench.durable import atomic_file, make_folder
-from clipbench.leaderboard.result import environment
+from clipbench.results.result import environment
+from clipbench.system.durable import atomic_file, make_folder
 
 SIDE_OF_REPOSITORY = Path(__file__).parents[3]
 

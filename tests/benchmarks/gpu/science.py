@@ -17,8 +17,8 @@ from typing import Any
 from correctness import Silent
 from findings import Findings, Sizes
 
-from clipbench import config as configuration
-from clipbench.config import RunConfig
+from clipbench.configuration import config as configuration
+from clipbench.configuration.config import RunConfig
 from clipbench.pipeline.execute import execute
 
 DEFENSES = ("none", "safeclip")

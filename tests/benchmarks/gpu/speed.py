@@ -17,27 +17,27 @@ import torch
 from findings import Findings, Sizes
 from torch.utils.flop_counter import FlopCounterMode
 
-from clipbench import config as configuration
-from clipbench import registry
 from clipbench.boundary import datasets
-from clipbench.config import RunConfig
+from clipbench.configuration import config as configuration
+from clipbench.configuration.config import RunConfig
 from clipbench.contracts import Phase
-from clipbench.models import create_model
-from clipbench.pipeline.work import work_for
-from clipbench.progress import Reporter
-from clipbench.shards.encoding import encode_jpeg
+from clipbench.images.encoding import encode_jpeg
+from clipbench.loading.inputs import training_pairs
+from clipbench.loading.pairs import Batch, BatchRequest
+from clipbench.models.openclip import create_model
+from clipbench.parallel.group import Processes
+from clipbench.planning.work import work_for
+from clipbench.plugins import registry
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
-from clipbench.threads import processors
-from clipbench.training.distributed import Processes
-from clipbench.training.inputs import training_pairs
+from clipbench.system.progress import Reporter
+from clipbench.system.threads import processors
 from clipbench.training.learner import Learner
-from clipbench.training.pairs import Batch, BatchRequest
 
 sys.path += [
     str(Path(__file__).parents[1]),
-    str(Path(__file__).parents[2] / "bench/training/helpers"),
+    str(Path(__file__).parents[2] / "support"),
 ]
 from open_clip_script import open_clip_rate
 from photographs import SUBJECTS, photograph, shape_of

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from clipbench import registry
 from clipbench.boundary.battery.attacks import HeldOutCorpus, before_poisoning, of_attack, thinned
 from clipbench.boundary.battery.checks import POISONS, Check
 from clipbench.boundary.battery.datasets import of_dataset
 from clipbench.boundary.battery.defenses import before_training, of_defense
 from clipbench.boundary.battery.metrics import before_measuring, of_metric
 from clipbench.contracts import EvaluationSet, Scene
-from clipbench.plugins import Kind
-from clipbench.specs import SpecLike
+from clipbench.plugins import registry
+from clipbench.plugins.find import Kind
+from clipbench.plugins.spec import SpecLike
 
 __all__ = [
     "POISONS",

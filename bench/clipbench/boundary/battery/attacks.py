@@ -9,6 +9,7 @@ from itertools import islice
 import numpy as np
 
 from clipbench.boundary import attacks
+from clipbench.boundary.attacks import check_goals
 from clipbench.boundary.battery.checks import (
     PAIRS,
     POISONS,
@@ -16,7 +17,6 @@ from clipbench.boundary.battery.checks import (
     checked,
     is_frozen,
 )
-from clipbench.boundary.faults import Call, is_ours
 from clipbench.contracts import (
     AnyProbes,
     Attack,
@@ -31,7 +31,7 @@ from clipbench.contracts import (
     TextProbes,
 )
 from clipbench.errors import BadSetting, BrokenContract, PluginFault
-from clipbench.evaluation.attack_success import check_probes
+from clipbench.plugins.faults import Call, is_ours
 
 
 class HeldOutCorpus:
@@ -120,7 +120,7 @@ def of_attack(attack: Attack, scene: Scene, corpus: Corpus) -> Iterator[Check]:
 
 def _probes(attack: Attack, scene: Scene) -> AnyProbes:
     probes = attacks.probes(attack, scene)
-    check_probes(probes.labels, probes.goals)
+    check_goals(probes.labels, probes.goals)
     choices = len(probes.candidates) if isinstance(probes, TextProbes) else len(scene.classes)
     if probes.goals.min() < 0 or probes.goals.max() >= choices:
         raise Call("attack", attack, "probes").broken(
@@ -147,7 +147,7 @@ def _own_class(attack: Attack, scene: Scene) -> None:
     """Refuse probes of the class they shall be read as; of few test images there may be none."""
     probes = attacks.probes(attack, scene)
     if (probes.labels == probes.goals).any():
-        check_probes(probes.labels, probes.goals)
+        check_goals(probes.labels, probes.goals)
 
 
 def _equal(one: Sequence[Image], two: Sequence[Image]) -> bool:

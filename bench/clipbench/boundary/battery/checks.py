@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from clipbench.boundary.faults import Call
 from clipbench.errors import BadSetting, ClipbenchError
-from clipbench.plugins import Kind
+from clipbench.plugins.faults import Call
+from clipbench.plugins.find import Kind
 
 PAIRS = 64
 POISONS = 8

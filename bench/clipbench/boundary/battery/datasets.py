@@ -12,8 +12,8 @@ from clipbench.boundary.battery.checks import (
     checked,
     is_frozen,
 )
-from clipbench.boundary.faults import Call
 from clipbench.errors import BadSetting
+from clipbench.plugins.faults import Call
 
 
 def of_dataset(source: Any) -> Iterator[Check]:

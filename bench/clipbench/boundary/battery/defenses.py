@@ -18,7 +18,7 @@ from clipbench.boundary.battery.checks import (
     checked,
     is_frozen,
 )
-from clipbench.boundary.faults import Call, is_ours
+from clipbench.boundary.imaginary import ImaginaryPairs, TooManyPairsError, imagined
 from clipbench.contracts import (
     Defense,
     Features,
@@ -27,7 +27,7 @@ from clipbench.contracts import (
     TrainingFacts,
 )
 from clipbench.errors import BrokenContract, PluginFault
-from clipbench.imaginary import ImaginaryPairs, TooManyPairsError, imagined
+from clipbench.plugins.faults import Call, is_ours
 
 FACTS = TrainingFacts(
     PAIRS, PAIRS, EPOCHS, 16, SIZE, torch.device("cpu"), seed=5, trusted_pairs=PAIRS

@@ -14,7 +14,6 @@ from clipbench.boundary.battery.checks import (
     checked,
     is_frozen,
 )
-from clipbench.boundary.faults import Call, is_ours
 from clipbench.boundary.metrics import measure
 from clipbench.contracts import (
     AnyProbes,
@@ -24,6 +23,7 @@ from clipbench.contracts import (
     Metric,
 )
 from clipbench.errors import BadSetting, BrokenContract, PluginFault
+from clipbench.plugins.faults import Call, is_ours
 from clipbench.rng import generator
 
 

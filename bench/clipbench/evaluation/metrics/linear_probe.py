@@ -24,7 +24,7 @@ import numpy as np
 
 from clipbench.contracts import IntArray, LabelledImages, Measured, Probes
 from clipbench.errors import BadSetting
-from clipbench.lazy import LazyImages
+from clipbench.images.lazy import LazyImages
 from clipbench.rng import generator
 
 if TYPE_CHECKING:

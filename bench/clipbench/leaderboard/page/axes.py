@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from clipbench.leaderboard.labels import rate_text
+from clipbench.results.labels import rate_text
 
 _STEPS = (1, 2, 2.5, 5, 10)
 _MOST_TICKS = 6

@@ -8,11 +8,11 @@ from typing import Any
 
 from clipbench.leaderboard.cells import Record
 from clipbench.leaderboard.curves import RatePanel, rate_panels
-from clipbench.leaderboard.labels import rate_text
 from clipbench.leaderboard.page.axes import Axis, linear, percent, rates
 from clipbench.leaderboard.page.looks import Look
 from clipbench.leaderboard.page.markup import Markup, tag
 from clipbench.leaderboard.page.svg import LARGE, Chart, Point, Series
+from clipbench.results.labels import rate_text
 
 SUCCESS = "attack success (%)"
 _LARGE = ("accuracy", "cost")  # kinds in which marks crowd

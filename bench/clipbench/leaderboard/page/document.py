@@ -12,17 +12,17 @@ from pathlib import Path
 from clipbench.leaderboard.by_trigger import by_trigger
 from clipbench.leaderboard.cells import MISSING, Record
 from clipbench.leaderboard.curves import Panel, panels
-from clipbench.leaderboard.files import write_atomic
-from clipbench.leaderboard.labels import Defaults, Labels
 from clipbench.leaderboard.page import charts, epochs, triggers
 from clipbench.leaderboard.page.details import anchor, details
 from clipbench.leaderboard.page.looks import legend, looks_of
 from clipbench.leaderboard.page.markup import Content, Markup, join, lines, tag, trusted
 from clipbench.leaderboard.page.table import ELIGIBLE, choices, table, verdict
 from clipbench.leaderboard.rows import Row, group, order
-from clipbench.leaderboard.store import Result, newest
 from clipbench.leaderboard.tables import leaderboard, of_runs
-from clipbench.words import counted
+from clipbench.results.files import write_atomic
+from clipbench.results.labels import Defaults, Labels
+from clipbench.results.store import Result, newest
+from clipbench.text.words import counted
 
 _TITLE = "clipbench leaderboard"
 _CHARTS = {  # in order: heading, and how to read the charts below it

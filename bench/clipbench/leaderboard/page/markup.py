@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from clipbench.sinks import html
+from clipbench.text.sinks import html
 
 # Elements that have no content and no end; and those of SVG, which may end themselves.
 _VOID = frozenset({"br", "col", "img", "input", "link", "meta", "wbr"})

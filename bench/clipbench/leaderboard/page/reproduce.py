@@ -9,15 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clipbench import naming, registry
-from clipbench.config import RunConfig, resolve
+from clipbench.configuration import naming
+from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.request import combine
+from clipbench.configuration.settings import TrainSettings
+from clipbench.contracts.locations import content_in
 from clipbench.errors import BadInput, BadSetting
-from clipbench.leaderboard.foreign import REFUSALS
-from clipbench.leaderboard.store import Result
-from clipbench.locations import content_in
-from clipbench.plugins import Kind
-from clipbench.request import combine
-from clipbench.settings import TrainSettings
+from clipbench.plugins import registry
+from clipbench.plugins.find import Kind
+from clipbench.results.foreign import REFUSALS
+from clipbench.results.store import Result
 
 _FROM_FILES = "it used plugins that are files of their own, and a result does not hold their code"
 _ELSEWHERE = (

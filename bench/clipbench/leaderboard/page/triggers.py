@@ -6,11 +6,12 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from clipbench import naming, registry
-from clipbench.leaderboard.foreign import REFUSALS
-from clipbench.leaderboard.labels import Labels, canonical
+from clipbench.configuration import naming
 from clipbench.leaderboard.page.markup import Markup, tag
-from clipbench.leaderboard.store import Result
+from clipbench.plugins import registry
+from clipbench.results.foreign import REFUSALS
+from clipbench.results.labels import Labels, canonical
+from clipbench.results.store import Result
 
 if TYPE_CHECKING:
     from clipbench.contracts import Image
@@ -57,7 +58,7 @@ def _figure(result: Result, label: str) -> Markup | None:
 
 def _pairs(result: Result) -> list[tuple[Image, Image]]:
     """Return test images without and with the trigger; none where there is none."""
-    from clipbench.trigger_report import pairs_of  # noqa: PLC0415 - heavy
+    from clipbench.poisoning.trigger_report import pairs_of  # noqa: PLC0415 - heavy
 
     attack = result["attack"]
     given: Mapping[str, Any] = {**(attack["parameters"] or {}), **attack.get("crafted", {})}
@@ -74,7 +75,7 @@ def _pairs(result: Result) -> list[tuple[Image, Image]]:
 
 
 def _picture(image: Image, text: str) -> Markup:
-    from clipbench.shards.encoding import encode_png  # noqa: PLC0415 - heavy
+    from clipbench.images.encoding import encode_png  # noqa: PLC0415 - heavy
 
     data = base64.b64encode(encode_png(image)).decode()
     return tag(

@@ -9,7 +9,6 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from clipbench import registry
 from clipbench.contracts import (
     Classes,
     Classification,
@@ -21,8 +20,9 @@ from clipbench.contracts import (
 from clipbench.errors import BadSetting
 from clipbench.evaluation.encoder import Encoder, SetAndFeatures
 from clipbench.evaluation.metrics.linear_probe import LinearProbe
-from clipbench.lazy import LazyImages
-from clipbench.models import create_model
+from clipbench.images.lazy import LazyImages
+from clipbench.models.openclip import create_model
+from clipbench.plugins import registry
 from clipbench.rng import generator
 
 NAMES = ("red", "green", "blue")

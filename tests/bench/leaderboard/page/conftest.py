@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from clipbench.configuration.request import combine
 from clipbench.evaluation.statistics import Proportion
-from clipbench.leaderboard.result import config_hash
-from clipbench.request import combine
+from clipbench.results.result import config_hash
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

@@ -15,8 +15,8 @@ import pytest
 
 from clipbench.errors import CorruptData
 from clipbench.leaderboard.page.document import to_html, write_page
-from clipbench.leaderboard.result import validate
 from clipbench.leaderboard.tables import leaderboard
+from clipbench.results.result import validate
 
 Result = dict[str, Any]
 VOID = frozenset({"br", "img", "input", "link", "meta", "wbr"})

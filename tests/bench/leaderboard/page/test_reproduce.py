@@ -10,11 +10,11 @@ from typing import Any
 import click
 import pytest
 
-from clipbench import registry
 from clipbench.cli import cli
 from clipbench.cli._options import request_of
-from clipbench.config import RunConfig
+from clipbench.configuration.config import RunConfig
 from clipbench.leaderboard.page.reproduce import commands
+from clipbench.plugins import registry
 
 Result = dict[str, Any]
 AsRun = Callable[..., Result]

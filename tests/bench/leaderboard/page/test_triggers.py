@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clipbench import registry
-from clipbench.leaderboard.labels import Labels
 from clipbench.leaderboard.page.triggers import pictures
+from clipbench.plugins import registry
+from clipbench.results.labels import Labels
 
 Result = dict[str, Any]
 AsRun = Callable[..., Result]

@@ -1,0 +1,146 @@
+"""What a training is known by: a hash of everything that decides its numbers."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+from collections.abc import Sequence
+from functools import cache as remembered
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import clipbench
+from clipbench.checkpoints.stages import SharedStages
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.precision import settled
+from clipbench.loading.pairs import TrainingPairs
+from clipbench.parallel.group import Processes
+from clipbench.plugins import registry
+from clipbench.plugins.codes import slot_of
+from clipbench.shards.reader import ShardSet
+from clipbench.system.arithmetic import of_device
+from clipbench.system.versions import version_of
+
+# Those that decode, draw, tokenize, build towers and compute.
+_DECISIVE = (
+    "numpy",
+    "open_clip_torch",
+    "pillow",
+    "scikit-learn",
+    "scipy",
+    "simplejpeg",
+    "timm",
+    "torch",
+    "torchvision",
+)
+
+# The rooms whose code a training runs: one is missing here as soon as training imports another.
+ROOMS = (
+    "boundary",
+    "checkpoints",
+    "configuration",
+    "contracts",
+    "fetching",
+    "files",
+    "images",
+    "importing",
+    "loading",
+    "models",
+    "parallel",
+    "plugins",
+    "shards",
+    "system",
+    "tensors",
+    "text",
+    "toolkit",
+    "training",
+)
+
+
+def fingerprint_of(config: RunConfig, sets: Sequence[ShardSet]) -> str:
+    """Return a hash of everything that decides the training's numbers.
+
+    Args:
+        config: the run; its attack is no part of it.
+        sets: the set to train on and, where the defence is given some, the trusted pairs.
+    """
+    return _hash(_decisive(config, "attack"), sets)
+
+
+def shared_stages(
+    config: RunConfig,
+    shards: ShardSet,
+    pairs: TrainingPairs,
+    cache: Path,
+    processes: Processes,
+) -> SharedStages:
+    """Return the first stages that trainings of the same pairs and settings share.
+
+    Those of another way to compute are not shared, for their bits would differ: of another
+    processor or GPU, another number of threads or processes, other versions. Nor are those of
+    another state of the code that trains, or of defenses of another author: that a stage is like
+    another is what a defense says of itself, and believed among those that lie together.
+
+    Args:
+        config: the run.
+        shards: the set to train on.
+        pairs: the same, as the trainer reads it.
+        cache: they lie in its ``stages/``.
+        processes: this process among all.
+    """
+    content = _decisive(config, "attack", "defense", "trusted")
+    device = processes.device
+    threads = torch.get_num_threads() if device.type == "cpu" else None
+    content["machine"] = [*of_device(device), threads, processes.count]
+    content["versions"] = {name: version_of(name) for name in _DECISIVE}
+    content["program"] = _program()
+    content["defenses"] = _code_beside(registry.load("defense", config.defense).__module__)
+    content["dataset"] = _code_beside(registry.load("dataset", config.data).__module__)  # synonyms
+    # Trusted pairs may bring words that the set does not have, and with them rows of the model.
+    content["vocabulary"] = hashlib.sha256(pairs.vocabulary.used.tobytes()).hexdigest()
+    each = processes.each(_hash(content, [shards]))  # machines may differ
+    base = each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
+    return SharedStages(cache / "stages", base)
+
+
+@remembered
+def _program() -> str:
+    """Return a hash of the modules that read pairs and train on them, and all that they use."""
+    package = Path(clipbench.__file__).parent
+    folders = (package, *(package / room for room in ROOMS))
+    modules = [path for folder in folders for path in folder.glob("*.py")]
+    return _hash_of_files([*modules, *package.glob("model_configs/*.json")])
+
+
+@remembered
+def _code_beside(name: str) -> str:
+    """Return a hash of the package that a plugin is of, or of its file if that is all there is."""
+    module, package = sys.modules[name], sys.modules.get(name.partition(".")[0])
+    folders = [Path(place) for place in getattr(package, "__path__", ())]
+    found = [path for folder in folders for path in folder.rglob("*.py")]
+    return _hash_of_files(found or [Path(inspect.getfile(module))])
+
+
+def _hash_of_files(files: Sequence[Path]) -> str:
+    parts = [hashlib.sha256(path.read_bytes()).digest() for path in sorted(files)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+def _decisive(config: RunConfig, *but: str) -> dict[str, Any]:
+    """Return what decides a training's numbers, without the plugins of some kinds."""
+    content = config.hashed()
+    # Old configurations have `auto`, which is two formats on two machines.
+    content["train"]["precision"] = settled(config.train.precision, config.train.device)
+    for key in ("rate_text", "poisons", *but):
+        content.pop(key, None)
+    content["code"] = {k: code for k, code in content["code"].items() if slot_of(k) not in but}
+    return content
+
+
+def _hash(content: dict[str, Any], sets: Sequence[ShardSet]) -> str:
+    text = json.dumps([content, *(shards.content_sha256() for shards in sets)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,96 @@
+"""``clipbench list``: what there is to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.files import bundled
+from clipbench.plugins import registry
+from clipbench.plugins.find import Kind
+from clipbench.text.visible import visible
+
+PLURALS: Mapping[str, Kind] = {
+    "attacks": "attack",
+    "defenses": "defense",
+    "datasets": "dataset",
+    "metrics": "metric",
+}
+MODELS = "models"
+CONFIGS, EXAMPLES, RECIPES = "configs", "examples", "recipes"
+
+
+class _Kind(click.Choice[str]):
+    """The kinds of plugins; as people write them, too."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the kind in the bench's spelling."""
+        return super().convert({"defences": "defenses"}.get(value, value), param, ctx)
+
+
+@click.command("list", cls=options.Command)
+@click.argument("kind", required=False, type=_Kind([*PLURALS, MODELS, CONFIGS, EXAMPLES, RECIPES]))
+@options.json_option
+def command(kind: str | None, as_json: bool) -> None:
+    """List attacks, defenses, data sets, metrics; or, where KIND says so, something else.
+
+    KIND models lists the models, of which open_clip has many; configs the configurations that
+    --config takes by name; recipes the published protocols that --recipe takes; examples the files
+    that `clipbench example` prints. A plugin that cannot be used is a warning that says why; the
+    others work.
+    """
+    found: dict[str, Any] = {}
+    with reporter_for(quiet=False) as reporter:
+        for plural, single in PLURALS.items():
+            if kind in (None, plural):
+                listed = registry.survey(single)
+                found[plural] = [_entry(item, item.cls) for item in listed if item.cls]
+                for item in listed:
+                    if item.problem:
+                        reporter.warning(item.problem)
+    if kind == MODELS:
+        from clipbench.models.openclip import model_names  # noqa: PLC0415 - heavy
+
+        found[MODELS] = model_names()
+    if kind in (CONFIGS, EXAMPLES):
+        found[kind] = _bundled(kind)
+    if kind == RECIPES:
+        found[kind] = [
+            {"name": name, "title": bundled.comment(path), "origin": str(path)}
+            for name, path in bundled.recipes().items()
+        ]
+    if as_json:
+        print_json(found)
+    elif kind is not None:
+        print_result(_text(found[kind]))
+    else:
+        blocks = [f"{plural}\n{_text(items)}" for plural, items in found.items() if items]
+        print_result("\n\n".join(blocks))
+
+
+def _entry(item: registry.Listed, cls: type) -> dict[str, Any]:
+    text = registry.describe(cls)
+    names = [parameter.name for parameter in text.parameters]
+    return {"name": item.name, "title": text.title, "origin": item.origin, "parameters": names}
+
+
+def _bundled(kind: str) -> list[dict[str, str]]:
+    """Return the files of a kind that come with clipbench."""
+    configs = bundled.configurations()
+    return [
+        {"name": item.name, "title": item.title, "origin": str(item.path)}
+        for item in bundled.examples().values()
+        if (item.name in configs) == (kind == CONFIGS)
+    ]
+
+
+def _text(items: list[Any]) -> str:
+    if not items:
+        return "none"
+    if isinstance(items[0], str):
+        return "\n".join(map(visible, items))
+    return columns(("  " + item["name"], item["title"]) for item in items)

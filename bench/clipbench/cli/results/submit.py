@@ -1,0 +1,126 @@
+"""``clipbench submit``: take results into a folder of results, checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._output import print_json, print_result, reporter_for
+from clipbench.errors import BadSetting
+from clipbench.text.visible import visible
+
+if TYPE_CHECKING:
+    from clipbench.system.progress import Reporter
+
+
+@click.command("submit", cls=options.Command)
+@click.argument("results", nargs=-1, type=click.Path(path_type=Path))
+@options.option(
+    "--to",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    envvar=None,
+    required=True,
+    show_default=False,
+    help="Folder of results, one file each; `clipbench leaderboard FOLDER` shows it.",
+)
+@options.option(
+    "--ledger",
+    "ledgers",
+    type=click.Path(path_type=Path, exists=True),
+    multiple=True,
+    metavar="PATH",
+    envvar=None,
+    show_default="none",
+    help="Ledger of one of the results, which must agree with it. Repeatable.",
+)
+@options.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="FIELD=NAME",
+    envvar=None,
+    show_default="the last part of each path",
+    help="What to call what a field says the place of, e.g. data.path=crawl. Repeatable.",
+)
+@options.option(
+    "--reported",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.csv",
+    envvar=None,
+    show_default="none",
+    help="Numbers that papers report, shown below the table and never in it.",
+)
+@options.json_option
+@options.quiet_option
+def command(
+    *,
+    results: tuple[Path, ...],
+    folder: Path,
+    ledgers: tuple[Path, ...],
+    names: tuple[str, ...],
+    reported: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Check results and take them into a folder.
+
+    RESULTS are result files, or folders of runs. All are checked before any is written. One that
+    contradicts itself, its ledger, or a result of the same run there is refused; what cannot be
+    vouched for is a warning, and is kept in the file under `flags`. Nothing is replaced. A result
+    holds no path: data and weights are named by their content, and by the last part of their path.
+    """
+    if not results and reported is None:
+        raise BadSetting("There is nothing to submit: name result files, or --reported FILE.csv.")
+    options.refuse_unused("results to submit", "ledgers", "names", unless=bool(results))
+    if folder.exists() and not folder.is_dir():
+        raise BadSetting(f"{folder} is no folder; name another with --to.")
+    with reporter_for(quiet) as reporter:
+        chosen = options.assignments(names, "--name")
+        told = _take_in(results, folder, ledgers, chosen, reporter) if results else []
+        told += _take_in_reported(reported, folder) if reported else []
+    if as_json:
+        print_json(told)
+    else:
+        for item in told:
+            print_result(visible(f"{'added' if item['added'] else 'kept'} {item['path']}"))
+
+
+def _take_in(
+    paths: tuple[Path, ...],
+    folder: Path,
+    ledgers: tuple[Path, ...],
+    names: dict[str, str],
+    reporter: Reporter,
+) -> list[dict[str, Any]]:
+    """Take in results and return what became of each."""
+    from clipbench.poisoning.ledger import read_ledger  # noqa: PLC0415
+    from clipbench.results.store import read_all  # noqa: PLC0415
+    from clipbench.submit.submission import prepare, renamed, write  # noqa: PLC0415
+
+    told = []
+    results = [renamed(result, names) for result in read_all(paths)]
+    for item in prepare(results, folder, [read_ledger(path) for path in ledgers]):
+        run = item.result["id"]
+        for flag in item.flags:
+            reporter.warning(f"{run}: {flag}")
+        if item.is_new:
+            write(item)
+        else:
+            reporter.note(f"{item.path} is there already, with the same numbers")
+        told.append({"id": run, "path": str(item.path), "added": item.is_new, "flags": item.flags})
+    return told
+
+
+def _take_in_reported(file: Path, folder: Path) -> list[dict[str, Any]]:
+    """Take in reported numbers and return what became of each."""
+    from clipbench.results.reported import read_csv, write_reported  # noqa: PLC0415
+
+    return [
+        {"id": None, "path": str(path), "added": is_new, "flags": []}
+        for path, is_new in write_reported(read_csv(file), folder)
+    ]

@@ -1,0 +1,116 @@
+"""``clipbench evaluate``: measure any open_clip checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.plugins import lists
+from clipbench.text.visible import visible
+
+
+@click.command("evaluate", cls=options.Command)
+@options.option(
+    "--checkpoint",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default=False,
+    help="Weights, of clipbench or of open_clip.",
+)
+@options.option(
+    "--model",
+    required=True,
+    metavar="NAME",
+    show_default=False,
+    help="open_clip model name or configuration file.",
+)
+@options.option(
+    "--data",
+    metavar="SPEC",
+    show_default="that of the ledger, else shapes",
+    help="Training source whose held-out data are used where --eval names none.",
+)
+@options.eval_option
+@options.metric_option
+@options.option(
+    "--ledger",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    show_default="none",
+    help="Ledger of the poisoned set it was trained on; measures the attack, too.",
+)
+@options.allowing(
+    "What the ledger may name beside what is installed: a plugin's file, which must have the"
+    " recorded hash, module:object, a path."
+)
+@options.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@options.cache_option
+@options.json_option
+@options.quiet_option
+def command(
+    *,
+    checkpoint: Path,
+    model: str,
+    data: str | None,
+    evals: tuple[str, ...],
+    metrics: tuple[str, ...],
+    ledger: Path | None,
+    allowed: tuple[str, ...],
+    device: str,
+    cache: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Measure a checkpoint of clipbench or open_clip.
+
+    Clean accuracy and retrieval; with a ledger attack success, too.
+    """
+    options.refuse_unused("--ledger", "allowed", unless=ledger is not None)
+    wanted = "no --eval, for it says what to measure on where that is not named"
+    options.refuse_unused(wanted, "data", unless=not evals)
+    from clipbench.pipeline.evaluate import evaluate_checkpoint  # noqa: PLC0415 - heavy
+
+    with reporter_for(quiet) as reporter:
+        result = evaluate_checkpoint(
+            checkpoint,
+            model,
+            data=data,
+            evals=lists.each(evals, "eval"),
+            metrics=lists.each(metrics, "metric"),
+            ledger=ledger,
+            allowed=allowed,
+            device=device,
+            cache=cache,
+            reporter=reporter,
+        )
+    if as_json:
+        print_json([result])
+    else:
+        print_result(_text(result))
+
+
+def _text(result: dict[str, Any]) -> str:
+    """Return the metrics for people: set by set where there are several."""
+    by_set = result.get("evaluations", [])
+    if len(by_set) < 2:
+        return columns(_line(name, value) for name, value in result["metrics"].items())
+    blocks = []
+    for item in by_set:
+        lines = columns(_line(name, value) for name, value in item["metrics"].items())
+        blocks.append(f"{visible(item['name'])}\n{lines}")
+    return "\n\n".join(blocks)
+
+
+def _line(name: str, metric: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Return a metric as name, value, count and interval; the last two for proportions."""
+    if metric.get("low") is None:  # no proportion of a count
+        value = metric["value"]
+        return name, "missing" if value is None else f"{value:.4f}", "", ""
+    share = "missing" if metric["value"] is None else f"{metric['value']:.2%}"
+    interval = f"[{metric['low']:.2%}, {metric['high']:.2%}]"
+    return name, share, f"{metric['k']}/{metric['n']}", interval

@@ -1,0 +1,116 @@
+"""``clipbench run``: poison, train, evaluate and record, for one combination or a grid of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._leaderboard import show
+from clipbench.cli._output import (
+    is_first_process,
+    print_json,
+    print_result,
+    reporter_for,
+    warn_of_secrets,
+)
+from clipbench.cli._plans import tell_plans, tell_recipe
+from clipbench.configuration import preflight
+from clipbench.system.threads import use_threads
+
+if TYPE_CHECKING:
+    from clipbench.configuration.config import RunConfig
+    from clipbench.configuration.request import Request
+    from clipbench.system.progress import Reporter
+
+
+@click.command("run", cls=options.Command)
+@options.data_option
+@options.trusted_option
+@options.eval_option
+@options.metric_option
+@options.attack_option(several=True)
+@options.rate_option(several=True)
+@options.poisons_option
+@options.defense_option(several=True)
+@options.seed_option(several=True)
+@options.option(
+    "--controls/--no-controls",
+    default=False,
+    help="Also run the same defence on clean data and no defence on the poisoned data.",
+)
+@options.out_option
+@options.on_error_option
+@options.cache_option
+@options.recipe_option
+@options.config_option
+@options.allow_option
+@options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
+@options.estimate_option
+@options.own_threads_option
+@options.json_option
+@options.quiet_option
+@options.train_options()
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    dry_run: bool,
+    estimate: bool,
+    as_json: bool,
+    quiet: bool,
+    **_: Any,
+) -> None:
+    """Poison, train, evaluate; print the leaderboard.
+
+    Several attacks, rates, defences and seeds make a grid. What is done already is not done again:
+    the same command continues a run that was stopped. Say at least one thing that decides what is
+    run, such as --data shapes.
+    """
+    if not dry_run and not options.asks(ctx):
+        print_result(ctx.get_help())
+        return
+    request = options.request_of(ctx)
+    if not (dry_run and as_json):
+        preflight.check(request, outputs=[request.out])
+    configs = request.configs()
+    options.refuse_unused_trusted(configs)
+    if dry_run and as_json:
+        print_json([config.to_json() for config in configs])
+        return
+    use_threads(request.threads)
+    from clipbench.parallel.group import joined  # noqa: PLC0415 - heavy
+
+    with reporter_for(quiet) as reporter, joined(configs[0].train.device) as processes:
+        warn_of_secrets(configs, reporter)
+        if processes.is_first:
+            timed = estimate and (dry_run or not quiet)
+            _tell(request, configs, reporter, dry=dry_run, timed=timed)
+        if dry_run:
+            return
+        from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
+
+        cache, out, results = request.cache, request.out, []
+        for number, config in enumerate(configs, start=1):
+            if len(configs) > 1:
+                name = f"{config.attack_name} / {config.defense_name} / seed {config.seed}"
+                reporter.note(f"run {number} of {len(configs)}: {name}")
+            results.append(execute(config, cache=cache, out=out, reporter=reporter))
+    if as_json:
+        print_json(results)
+    elif is_first_process():
+        show(results, out, reporter)
+
+
+def _tell(
+    request: Request, configs: Sequence[RunConfig], reporter: Reporter, *, dry: bool, timed: bool
+) -> None:
+    """Print what runs, controls among them, will do, and how long they take."""
+    from clipbench.planning.plan import plan  # noqa: PLC0415 - heavy
+
+    cache = request.cache
+    plans = [plan(c, request.out, cache=cache, progress=reporter.progress) for c in configs]
+    tell_recipe(request.recipe, configs, reporter, dry=dry)
+    tell_plans(plans, reporter, cache, dry=dry, timed=timed)

@@ -1,0 +1,126 @@
+"""``clipbench verify``: check a set of shards, and with the ledger its poisons."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from clipbench.cli import _options as options
+from clipbench.cli._errors import FAILED, UNDECIDED
+from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.plugins import lists, registry
+
+if TYPE_CHECKING:
+    from clipbench.verification.set_checks import Check
+
+_OF_LEDGERS = ("clean", "evals", "allowed", "whole")  # options that nothing else has a use for
+
+
+@click.command("verify", cls=options.Command)
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@options.option(
+    "--ledger",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="PATH",
+    envvar=None,
+    show_default="that of a poisoned set",
+    help="The set's ledger; checks every poison and that nothing else gives it away.",
+)
+@options.option(
+    "--base",
+    "clean",
+    metavar="SPEC",
+    envvar=None,
+    show_default="the ledger's data set, if clipbench makes it itself",
+    help="The clean set that the ledger names, as --data takes it; all pairs are compared with it.",
+)
+@options.option(
+    "--eval",
+    "evals",
+    multiple=True,
+    metavar="SPEC",
+    envvar=None,
+    show_default="what the ledger names, if it is known by name",
+    help="Test images that the attack knew, where the ledger names their content. Repeatable.",
+)
+@options.allowing(
+    "File or module:object of the attack, where it is not installed; a file must have the hash that"
+    " the ledger records.",
+    "PLUGIN",
+)
+@options.option(
+    "--all",
+    "whole",
+    is_flag=True,
+    envvar=None,
+    help="Make all poisons again, and write the whole set again, in the place of a sample.",
+)
+@options.cache_option
+@options.json_option
+@options.quiet_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    folder: Path,
+    ledger: Path | None,
+    clean: str | None,
+    evals: tuple[str, ...],
+    allowed: tuple[str, ...],
+    whole: bool,
+    cache: Path,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Check a set of shards; exit with status 1 if it fails, 3 if nobody can tell.
+
+    FOLDER holds shards, or a poisoned set with its ledger. Hashes and counts are compared with the
+    manifest. With a ledger, all pairs are compared with the clean set: those that it names must
+    differ as it says, and all others be the same; and the poisons are made again from its
+    parameters and seed. Without the clean set nobody can tell whether it names every poison.
+    """
+    from clipbench.fetching import pipes  # noqa: PLC0415
+    from clipbench.fetching.sources import parts_of  # noqa: PLC0415
+    from clipbench.reproduce.clean_set import CleanSet  # noqa: PLC0415 - heavy
+    from clipbench.reproduce.origin import LedgerOrigin  # noqa: PLC0415 - heavy
+    from clipbench.verification.verify import verify  # noqa: PLC0415 - heavy
+
+    there = ledger is not None or parts_of(folder)[1] is not None
+    options.refuse_unused("a poisoned set with its ledger", *_OF_LEDGERS, unless=there)
+    typed = lists.each(evals, "eval")
+    with reporter_for(quiet) as reporter:
+        if clean is not None:
+            pipes.allow(map(str, registry.parse("dataset", clean).parameters.values()))
+        origin = LedgerOrigin(CleanSet(cache, reporter, clean), typed, allowed, whole)
+        report = verify(folder, ledger, progress=reporter.progress, origin=origin)
+    if as_json:
+        checks = [
+            {
+                "name": check.name,
+                "passed": check.passed and not check.is_open,
+                "undecided": check.is_open,
+                "note": check.is_note,
+                "message": check.message,
+            }
+            for check in report.checks
+        ]
+        passed = report.passed and not report.is_open
+        print_json({"passed": passed, "undecided": report.is_open, "checks": checks})
+    else:
+        print_result(
+            columns((_word_of(check), check.name, check.message) for check in report.checks)
+        )
+    if not report.passed:
+        ctx.exit(FAILED)
+    if report.is_open:
+        ctx.exit(UNDECIDED)
+
+
+def _word_of(check: Check) -> str:
+    if check.is_note:
+        return "note"
+    if check.is_open:
+        return "?"
+    return "ok" if check.passed else "FAILED"

@@ -1,0 +1,1 @@
+"""Two defenses compared trial by trial."""

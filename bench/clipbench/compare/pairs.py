@@ -1,0 +1,224 @@
+"""Which results of two defenses can be compared trial by trial, and what they say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clipbench.compare.paired import Comparison, PairedCounts, compare
+from clipbench.errors import BadSetting, MissingData
+from clipbench.evaluation.clustered import unpaired_difference
+from clipbench.evaluation.outcomes import unpack
+from clipbench.evaluation.statistics import Proportion
+from clipbench.leaderboard.by_trigger import by_trigger
+from clipbench.leaderboard.choice import named
+from clipbench.leaderboard.rows import Row, common_settings, group, order
+from clipbench.results.labels import Defaults, Labels, rate_text
+from clipbench.results.store import Result, newest
+
+Warn = Callable[[str], object]
+METRIC = "attack_success"
+# What must be equal for two runs to have seen one poisoned set and to be asked the same: where it
+# stands in a result, and what it means if it is not equal.
+_SAME = (
+    (("attack", "ledger_sha256"), "their ledgers differ, so they saw other poisons"),
+    (("data", "content_sha256"), "they were trained on other data"),
+    (("attack", "trigger_sha256"), "their triggers differ"),
+    (("data", "evaluation", "classes_sha256"), "their probes were read among other classes"),
+    (("data", "evaluation", "templates_sha256"), "their probes were read by other templates"),
+    (("metrics", METRIC, "n"), "they were asked other probes"),
+)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Two defenses under one attack, rate, model and data, over the seeds that they share.
+
+    Args:
+        attack: its label.
+        rate: poisoned share of all pairs.
+        count: number of poisons.
+        model: its label.
+        data: its label.
+        first: label of the first defense.
+        second: label of the second.
+        seeds: those compared.
+        success: what the paired outcomes say of the difference of attack success.
+        top1: difference of zero-shot top-1 accuracy, first less second, and its 95% interval; None
+            where one of the runs has none.
+    """
+
+    attack: str
+    rate: float
+    count: int
+    model: str
+    data: str
+    first: str
+    second: str
+    seeds: tuple[int, ...]
+    success: Comparison
+    top1: tuple[float, float, float] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it under plain names; fractions are in [-1, 1]."""
+        names = ("attack", "rate", "count", "model", "data", "first", "second")
+        top1 = self.top1 and dict(zip(("difference", "low", "high"), self.top1, strict=True))
+        return {
+            **{name: getattr(self, name) for name in names},
+            "seeds": list(self.seeds),
+            METRIC: self.success.to_json(),
+            "zeroshot_top1": top1,
+        }
+
+
+def compare_defenses(
+    results: Iterable[Result],
+    first: str,
+    second: str,
+    *,
+    attack: str | None = None,
+    defaults: Defaults | None = None,
+    warn: Warn,
+) -> list[Compared]:
+    """Return the comparisons of two defenses, in the order of the leaderboard.
+
+    Rows are those of the leaderboard, a trigger each where an attack has several. Of one context
+    (attack, rate, model and data) those of equal settings are compared; where there are none, as of
+    defenses with recipes of their own, all are.
+
+    Args:
+        results: results in any order.
+        first: a defense, as `choice.named` takes it.
+        second: another.
+        attack: the same of an attack; None compares under every attack.
+        defaults: see `tables.leaderboard`.
+        warn: is told, in a line each, of what is left out and why.
+
+    Raises:
+        UnknownName: no result is of such a defense or attack.
+        BadSetting: a row of the leaderboard is of both.
+        MissingData: there is nothing to compare.
+    """
+    unique = by_trigger(newest(results))
+    labels = Labels(unique, defaults)
+    rows = sorted(group(unique, labels), key=order)
+    if attack is not None:
+        rows = named(rows, "attack", attack, labels)
+    sides = [named(rows, "defense", text, labels) for text in (first, second)]
+    if any(row is other for row in sides[0] for other in sides[1]):
+        raise BadSetting(
+            f"{first!r} and {second!r} both name {sides[0][0].defense_label!r}; add parameters that"
+            " tell them apart, e.g. safeclip:pool_size=256."
+        )
+    found = []
+    for one, other in _pairs_of_rows(*sides):
+        compared = _compared(one, other, labels, warn)
+        found += [compared] if compared else []
+    if not found:
+        raise MissingData(
+            f"Nothing of {first!r} and {second!r} can be compared: run both with the same attack,"
+            " rate, model, data and seeds."
+        )
+    return found
+
+
+def _pairs_of_rows(firsts: Sequence[Row], seconds: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
+    """Yield which rows are compared, see `compare_defenses`."""
+    contexts: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in seconds:
+        contexts[row.context].append(row)
+    for context in dict.fromkeys(row.context for row in firsts):
+        every = [(a, b) for a in firsts if a.context == context for b in contexts[context]]
+        own = [(a, b) for a, b in every if common_settings(a) == common_settings(b)]
+        yield from own or every
+
+
+def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | None:
+    """Return what the seeds say that both rows share; None if there are none."""
+    sample = one.results[0]
+    attack = sample["attack"]
+    if not attack["count"]:
+        return None
+    seconds = {result["seed"]: result for result in other.results if result["seed"] is not None}
+    used, left_out = [], defaultdict(list)
+    names = (one.defense_label, other.defense_label)
+    for first in one.results:
+        second = seconds.get(first["seed"])
+        why = _objection(first, second, names) if second else ""
+        if second and why:
+            left_out[why].append(str(first["seed"]))
+        elif second:
+            used.append((first, second))
+    name = labels.of("attack", sample)
+    for why, seeds in left_out.items():
+        plural = "s" if len(seeds) > 1 else ""
+        at = f"{name} at {rate_text(attack['rate'] or 0.0)}, seed{plural} {', '.join(seeds)}"
+        warn(f"{one.defense_label} and {other.defense_label} under {at} are left out: {why}.")
+    if not used:
+        return None
+    if told := _other_threads(used, names):
+        warn(f"Under {name} {told}: probes at an edge may differ by that alone.")
+    return Compared(
+        attack=name,
+        rate=attack["rate"] or 0.0,
+        count=attack["count"],
+        model=labels.of("model", sample),
+        data=labels.of("data", sample),
+        first=one.defense_label,
+        second=other.defense_label,
+        seeds=tuple(first["seed"] for first, _ in used),
+        success=compare([_paired(first, second) for first, second in used]),
+        top1=_accuracy(used),
+    )
+
+
+def _objection(first: Result, second: Result, names: tuple[str, str]) -> str:
+    """Return why two results cannot be compared trial by trial; empty if they can."""
+    for result, name in zip((first, second), names, strict=True):
+        if "outcomes" not in result["metrics"].get(METRIC, {}):
+            return f"{name} has no outcomes of single probes; run it again with this version"
+    if first["attack"]["ledger_sha256"] is None:
+        return "no ledger says whether they saw the same poisons"
+    for path, meaning in _SAME:
+        if _at(first, path) != _at(second, path):
+            return meaning
+    return ""
+
+
+def _other_threads(used: Sequence[tuple[Result, Result]], names: tuple[str, str]) -> str:
+    """Say with how many threads two defenses were trained where that differs; else nothing."""
+    told = [
+        {", ".join(map(str, result["train"]["threads"])) for result in side}
+        for side in zip(*used, strict=True)
+        if all((result["train"] or {}).get("threads") for result in side)
+    ]
+    if len(told) < len(names) or told[0] == told[1]:
+        return ""
+    both = (f"{name} with {' or '.join(sorted(s))}" for name, s in zip(names, told, strict=True))
+    return f"numbers of threads differ, {' and '.join(both)}"
+
+
+def _at(result: Result, path: tuple[str, ...]) -> Any:
+    value: Any = result
+    for key in path:
+        value = value[key]
+    return value
+
+
+def _paired(first: Result, second: Result) -> PairedCounts:
+    metrics = [result["metrics"][METRIC] for result in (first, second)]
+    return PairedCounts.of(*(unpack(metric["outcomes"], metric["n"]) for metric in metrics))
+
+
+def _accuracy(used: Sequence[tuple[Result, Result]]) -> tuple[float, float, float] | None:
+    """Return the difference of top-1 accuracy over the seeds, unpaired; None if one has none."""
+    shares: tuple[list[Proportion], list[Proportion]] = ([], [])
+    for pair in used:
+        for side, result in zip(shares, pair, strict=True):
+            found = result["metrics"].get("zeroshot_top1")
+            if found is None:
+                return None
+            side.append(Proportion(found["k"], found["n"]))
+    return unpaired_difference(*shares)

@@ -1,0 +1,401 @@
+"""The configuration of one run: everything that decides its numbers, resolved and hashed.
+
+What a person asked for, possibly several runs at once, is in `clipbench.configuration.request`;
+here each choice has been made. The priority is: what was asked for, then the data set's recipe for
+this defence, then the defaults.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_CEILING, Decimal
+from typing import Any
+
+from clipbench.configuration.precision import settled
+from clipbench.configuration.settings import TrainSettings, check_train_fields, parse_rate
+from clipbench.contracts import OnError, locations
+from clipbench.errors import BadSetting, CorruptData
+from clipbench.plugins import codes, registry
+from clipbench.plugins.amounts import MOST, MOST_SEED
+from clipbench.plugins.find import Kind, missing_members
+from clipbench.plugins.spec import SpecLike, brief, coerce
+
+__all__ = ["NO_ATTACK", "RunConfig", "TrainSettings", "parse_rate", "resolve"]
+
+NO_ATTACK = "none"
+SCHEMA = 1
+# These change where and how fast a run works, not what it computes.
+NOT_HASHED = frozenset(
+    {"device", "workers", "decode_cache_gb", "tensorboard", "checkpoint_every_s"}
+)
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run, resolved.
+
+    Args:
+        data: the training source: ``name`` and all parameters.
+        evals: the evaluation sources, likewise; empty: what the training source holds out.
+        attack: the attack: ``name`` and all parameters; ``none`` for clean data.
+        defense: the defence: ``name`` and all parameters.
+        rate_text: share of all pairs that are poison, as an exact decimal; none: see `poisons`.
+        poisons: the number of poisons, where that was given instead of a rate.
+        seed: the only integer from which all generators come.
+        train: the training settings.
+        code: SHA-256 of each plugin that is a file of its own, by where it is named, see
+            `clipbench.plugins.codes`.
+        explicit: the training settings that were asked for, as opposed to recipe and defaults;
+            not part of the hash, needed to resolve a control in the same way.
+        metrics: further metrics: ``name`` and all parameters; not part of the hash, since they
+            can be measured on a model that is trained already.
+        on_error: whether pairs that can't be used are left out, or an error.
+        trusted: the source of the pairs known to be clean that the defence is given; none: it
+            needs none, or gets those that the training source holds out.
+        contents: SHA-256 of what lies where the configuration says, by field, e.g. ``data.path``;
+            these take the place of paths in what is hashed. None: nobody has looked yet.
+    """
+
+    data: Mapping[str, Any]
+    evals: tuple[Mapping[str, Any], ...]
+    attack: Mapping[str, Any]
+    defense: Mapping[str, Any]
+    rate_text: str | None
+    poisons: int | None
+    seed: int
+    train: TrainSettings
+    code: Mapping[str, str] = field(default_factory=dict)
+    explicit: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[Mapping[str, Any], ...] = ()
+    on_error: OnError = "fail"
+    trusted: Mapping[str, Any] | None = None
+    contents: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        coerce(self.on_error, OnError, "on_error")
+        if self.rate_text is not None:
+            object.__setattr__(self, "rate_text", parse_rate(self.rate_text)[1])
+        if self.poisons is not None and not 1 <= coerce(self.poisons, int, "poisons") <= MOST:
+            raise BadSetting(f"poisons must be from 1 to {MOST:,}. Got {brief(self.poisons)}.")
+        if not 0 <= coerce(self.seed, int, "seed") <= MOST_SEED:
+            raise BadSetting(f"seed must be from 0 to 2**63 - 1. Got {brief(self.seed)}.")
+        given = [item for item in (self.rate_text, self.poisons) if item is not None]
+        if len(given) == 2:
+            raise BadSetting("Give a rate or a number of poisons, not both.")
+        if self.is_clean and given:
+            raise BadSetting(f"The attack {NO_ATTACK!r} poisons nothing and takes no rate.")
+        if not self.is_clean and not given:
+            raise BadSetting(
+                f"The attack {self.attack_name!r} needs a rate: give --rate 1e-4 or --poisons 3."
+            )
+
+    @property
+    def rate(self) -> float | None:
+        """The poison rate as a number; use `rate_text` where it must be exact."""
+        return None if self.rate_text is None else parse_rate(self.rate_text)[0]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether this run attacks nothing."""
+        return bool(self.attack["name"] == NO_ATTACK)
+
+    @property
+    def data_name(self) -> str:
+        """The data set's name as tables show it."""
+        return registry.short_name(self.data["name"])
+
+    @property
+    def attack_name(self) -> str:
+        """The attack's name as tables show it."""
+        return registry.short_name(self.attack["name"])
+
+    @property
+    def defense_name(self) -> str:
+        """The defence's name as tables show it."""
+        return registry.short_name(self.defense["name"])
+
+    @property
+    def data_parameters(self) -> dict[str, Any]:
+        """All parameters of the data set."""
+        return _parameters(self.data)
+
+    @property
+    def attack_parameters(self) -> dict[str, Any]:
+        """All parameters of the attack."""
+        return _parameters(self.attack)
+
+    @property
+    def defense_parameters(self) -> dict[str, Any]:
+        """All parameters of the defence."""
+        return _parameters(self.defense)
+
+    def without_attack(self) -> RunConfig:
+        """Return the clean control: the same data, defence and training, and no poison."""
+        clean = registry.resolve("attack", NO_ATTACK)
+        code = {k: value for k, value in self.code.items() if codes.slot_of(k) != "attack"}
+        contents = None if self.contents is None else _without(self.contents, "attack.")
+        return dataclasses.replace(
+            self, attack=clean, rate_text=None, poisons=None, code=code, contents=contents
+        )
+
+    def with_defense(self, defense: SpecLike) -> RunConfig:
+        """Return the same run under another defence, with that defence's recipe."""
+        other = resolve(
+            data=self.data,
+            evals=self.evals,
+            attack=self.attack,
+            defense=defense,
+            rate=self.rate_text,
+            poisons=self.poisons,
+            seed=self.seed,
+            train={**self.explicit, "precision": self.train.precision},
+            metrics=self.metrics,
+            on_error=self.on_error,
+            trusted=self.trusted,
+        )
+        contents = None if self.contents is None else _without(self.contents, "defense.")
+        return dataclasses.replace(other, contents=contents)
+
+    def controls(self) -> list[RunConfig]:
+        """Return what this run is judged by: its defence on clean data, its poison undefended."""
+        if self.is_clean:
+            return []
+        found = [self.without_attack(), self.with_defense("none")]
+        return [control for control in found if control.sha256() != self.sha256()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the configuration as plain lists and dicts."""
+        content = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        if self.contents is None:
+            del content["contents"]
+        return content
+
+    def known_by(self, contents: Mapping[str, str]) -> RunConfig:
+        """Return this run known by what lies where it says.
+
+        Args:
+            contents: SHA-256 by field, e.g. ``data.path``.
+        """
+        return dataclasses.replace(self, contents=dict(contents))
+
+    def by_content(self) -> dict[str, Any]:
+        """Return `to_json` with what lies there in the place of every location."""
+        content = self.to_json()
+        content["evals"] = list(content["evals"])
+        content["metrics"] = list(content["metrics"])
+        for name, sha256 in content.pop("contents", {}).items():
+            locations.put(content, name, locations.by_content(sha256))
+        return content
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RunConfig:
+        """Return the configuration that `to_json` wrote.
+
+        Raises:
+            CorruptData: it is none, or was written by an incompatible version.
+        """
+        try:
+            items = dict(value)
+            schema = items.pop("schema")
+            if schema != SCHEMA:
+                raise CorruptData(f"This run configuration has schema {schema!r}, not {SCHEMA}.")
+            train = TrainSettings.from_mapping(items["train"])
+            items["metrics"] = tuple(items.get("metrics", ()))
+            return cls(**{**items, "evals": tuple(items["evals"]), "train": train})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, CorruptData):
+                raise
+            raise CorruptData(f"This is no run configuration: {error}.") from error
+
+    def hashed(self) -> dict[str, Any]:
+        """Return everything that decides the run's numbers, and nothing else."""
+        content = self.by_content()
+        del content["explicit"], content["metrics"]
+        if self.on_error == "fail":  # then all pairs are used, as before there was a choice
+            del content["on_error"]
+        if self.trusted is None:
+            del content["trusted"]
+        for name in NOT_HASHED:
+            del content["train"][name]
+        parts = {"dataset": "data", "attack": "attack", "defense": "defense"}
+        specs = {kind: content[key] for kind, key in parts.items()}
+        specs |= {f"evals[{number}]": spec for number, spec in enumerate(content["evals"])}
+        if self.trusted is not None:
+            specs["trusted"] = content["trusted"]
+        for slot, spec in specs.items():
+            codes.shorten(slot, spec, self.code)
+        return content
+
+    def sha256(self) -> str:
+        """Return the hash of the canonical JSON of `hashed`."""
+        text = json.dumps(self.hashed(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def id(self) -> str:
+        """The first 16 digits of the hash; the end of the name of the run's folder."""
+        return self.sha256()[:16]
+
+
+def _without(contents: Mapping[str, str], prefix: str) -> dict[str, str]:
+    return {name: value for name, value in contents.items() if not name.startswith(prefix)}
+
+
+def _parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in spec.items() if name != "name"}
+
+
+def resolve(
+    *,
+    data: SpecLike = "shapes",
+    evals: Sequence[SpecLike] = (),
+    attack: SpecLike = NO_ATTACK,
+    defense: SpecLike = "none",
+    rate: str | float | None = None,
+    poisons: int | None = None,
+    seed: int = 0,
+    train: Mapping[str, Any] | None = None,
+    metrics: Sequence[SpecLike] = (),
+    on_error: OnError = "fail",
+    trusted: SpecLike | None = None,
+) -> RunConfig:
+    """Return the configuration of one run with every choice made.
+
+    Args:
+        data: training source, as text or mapping, with the parameters that shall differ from its
+            defaults.
+        evals: evaluation sources, likewise; empty: what the training source holds out.
+        attack: attack, likewise; ``none`` for clean data.
+        defense: defence, likewise.
+        rate: share of all pairs that are poison: ``"1e-6"``, ``"0.0001%"`` or a number.
+        poisons: the number of poisons instead.
+        seed: the run's seed.
+        train: training settings that take precedence over recipe and defaults.
+        metrics: metrics beside those that every run has, as text or mapping.
+        on_error: whether pairs that can't be used are left out, or an error.
+        trusted: source of pairs known to be clean, as text or mapping; none: what the training
+            source holds out. Only of defences that need some.
+
+    Raises:
+        UnknownName: a plugin, parameter or training setting that does not exist.
+        BadSetting: a value out of range, or a missing or superfluous rate.
+    """
+    rate_text = None if rate is None else parse_rate(rate)[1]
+    count = None if poisons is None else coerce(poisons, int, "poisons")
+    data_name = registry.parse("dataset", data).name
+    _check_training_source(data, "--data")
+    dataset = _sized(registry.build("dataset", data), rate_text, count)
+    name = registry.parse("defense", defense).name
+    from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
+
+    recipe = datasets.recipe(dataset)
+    special = dict(recipe.defenses.get(registry.short_name(name), {}))
+    explicit = dict(check_train_fields(train or {}))
+    settings = {**recipe.train, **special.pop("train", {}), **explicit}
+    attacked = registry.short_name(registry.parse("attack", attack).name)
+    specs: dict[Kind, dict[str, Any]] = {
+        "dataset": {"name": data_name, **registry.spec_of(dataset)},
+        "attack": registry.resolve("attack", attack, recipe.attacks.get(attacked)),
+        "defense": registry.resolve("defense", defense, special),
+    }
+    held_out = tuple(registry.resolve("dataset", spec) for spec in evals)
+    clean = _trusted(trusted, dataset, specs)
+    chosen = TrainSettings.from_mapping(settings)
+    chosen = dataclasses.replace(chosen, precision=settled(chosen.precision, chosen.device))
+    specs["attack"] = _with_model(specs["attack"], chosen.model)
+    coded: list[tuple[Kind, str, Mapping[str, Any]]] = [
+        (kind, kind, spec) for kind, spec in specs.items()
+    ]
+    coded += [("dataset", f"evals[{number}]", spec) for number, spec in enumerate(held_out)]
+    if clean is not None:
+        coded.append(("dataset", "trusted", clean))
+    code: dict[str, str] = {}
+    for kind, slot, spec in coded:
+        code |= codes.hashes(kind, slot, spec)
+    return RunConfig(
+        data=specs["dataset"],
+        evals=held_out,
+        attack=specs["attack"],
+        defense=specs["defense"],
+        rate_text=rate_text,
+        poisons=count,
+        seed=coerce(seed, int, "seed"),
+        train=chosen,
+        code=code,
+        explicit=explicit,
+        metrics=tuple(registry.resolve("metric", spec) for spec in metrics),
+        on_error=on_error,
+        trusted=clean,
+    )
+
+
+def _with_model(attack: dict[str, Any], model: str) -> dict[str, Any]:
+    """Return an attack whose models, where they are left open, are the one that is trained."""
+    marks = locations.location_fields(registry.load("attack", attack))
+    models = [name for name, mark in marks.items() if mark.kind == "model"]
+    return attack | {name: model for name in models if attack[name] is None}
+
+
+def _check_training_source(spec: SpecLike, option: str) -> None:
+    """Refuse a source of test images alone."""
+    if missing_members(registry.load("dataset", spec), "TrainingSource"):
+        name = registry.short_name(registry.parse("dataset", spec).name)
+        raise BadSetting(
+            f"The data set {name!r} has test images and no training pairs; give it with --eval,"
+            f" and training pairs with {option}."
+        )
+
+
+def _trusted(
+    trusted: SpecLike | None, dataset: Any, specs: Mapping[Kind, Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """Return the source of trusted pairs, where the defence needs one and one was given.
+
+    Raises:
+        BadSetting: the defence needs trusted pairs, and there are none.
+    """
+    from clipbench.contracts import HasTrusted, trusted_size  # noqa: PLC0415 - brings numpy
+
+    size = trusted_size(registry.build("defense", specs["defense"]))
+    if not size:
+        return None
+    if trusted is not None:
+        _check_training_source(trusted, "--trusted")
+        found: dict[str, Any] = registry.resolve("dataset", trusted)
+        return found
+    if not isinstance(dataset, HasTrusted):
+        name = registry.short_name(specs["defense"]["name"])
+        data = registry.short_name(specs["dataset"]["name"])
+        raise BadSetting(
+            f"The defence {name!r} needs {size:,} pairs that are known to be clean, and the data"
+            f" set {data!r} holds none out; give some with --trusted, e.g. --trusted clean-shards/."
+        )
+    return None
+
+
+def exact_rate(config: RunConfig) -> str:
+    """Return the rate of an attacked run as the decimal it was given as.
+
+    Raises:
+        BadSetting: the run was given a number of poisons, or none.
+    """
+    if config.rate_text is None:
+        raise BadSetting("This run has no poison rate.")
+    return config.rate_text
+
+
+def _sized(dataset: Any, rate_text: str | None, poisons: int | None) -> Any:
+    """Return the data set at its final size, large enough for one poison.
+
+    Recipes may depend on the size, and a run is the same whether its size was written out or not.
+    """
+    from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
+
+    if rate_text is not None:
+        pairs = (1 / Decimal(rate_text)).to_integral_value(rounding=ROUND_CEILING)
+        return datasets.with_pairs(dataset, int(pairs))
+    return datasets.with_pairs(dataset, poisons or 1)

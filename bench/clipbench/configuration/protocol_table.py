@@ -1,0 +1,165 @@
+"""The table of a published protocol: each setting as paper, code and a run here have it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.protocol import AMOUNTS, Entry, PublishedRecipe
+from clipbench.configuration.request import combine
+from clipbench.configuration.settings import parse_rate
+from clipbench.errors import BadSetting
+from clipbench.plugins.spec import NONE_TEXTS
+
+# Real pairs, whose recipe is that of the authors; nothing is read of a set to resolve a run.
+REAL = "shards:path=PAIRS"
+HEAD = ("setting", "paper", "code", "here", "default", "why")
+NOT_TOLD = "-"
+
+
+def resolved(recipe: PublishedRecipe, *, used: bool = True) -> dict[str, Any]:
+    """Return what runs on real pairs have, by the settings of a table that are settings here.
+
+    Args:
+        recipe: whose table.
+        used: whether the runs are with the recipe, or have the defaults of its attacks and
+            defenses, and of training with its defense; an amount has no default and is left out.
+    """
+    runs: dict[tuple[str, str], RunConfig] = {}
+    found = {}
+    for entry in recipe.table:
+        part, _, rest = entry.setting.partition(".")
+        if part not in _PARTS:
+            continue
+        name = rest.partition(".")[0] if part != "train" else ""
+        if (part, name) not in runs:
+            runs[part, name] = _run(recipe, part, name, used=used)
+        if not used and part == "attacks" and entry.setting.rpartition(".")[2] in AMOUNTS:
+            continue
+        found[entry.setting] = value_in(runs[part, name], entry.setting)
+    return found
+
+
+def _run(recipe: PublishedRecipe, part: str, name: str, *, used: bool) -> RunConfig:
+    """Return a run with or without a recipe, of an attack or a defense of its table."""
+    layer: dict[str, Any] = {"data": REAL, "trusted": REAL, "defense": recipe.defense}
+    if used:
+        layer["recipe"] = recipe.name
+    elif part == "attacks":
+        layer["rate"] = "1%"
+    if part == "attacks":
+        layer |= {"attack": name, "defense": "none"}
+    elif part == "defenses":
+        layer |= {"attack": "none", "defense": name}
+    (config,) = combine(layer).configs()
+    return config
+
+
+def value_in(config: RunConfig, setting: str) -> Any:
+    """Return what a run has of a setting as tables name it.
+
+    Raises:
+        BadSetting: the run has no such setting, e.g. has another attack.
+    """
+    part, _, rest = setting.partition(".")
+    if part == "train" and hasattr(config.train, rest):
+        return getattr(config.train, rest)
+    name, _, parameter = rest.partition(".")
+    own = {"attacks": config.attack, "defenses": config.defense}.get(part, {})
+    if own.get("name") == name:
+        if part == "attacks" and parameter in AMOUNTS:
+            return config.rate_text if parameter == "rate" else config.poisons
+        if parameter in own:
+            return own[parameter]
+    raise BadSetting(f"A run of {config.attack_name} and {config.defense_name} has no {setting}.")
+
+
+def same(value: Any, expected: Any, setting: str) -> bool:
+    """Tell whether a run has what a table says.
+
+    Args:
+        value: what the run has.
+        expected: what stands in the table.
+        setting: of which setting.
+    """
+    if str(expected).lower() in NONE_TEXTS:
+        return value is None
+    if setting.endswith(".rate"):
+        return value is not None and parse_rate(value) == parse_rate(expected)
+    return bool(value == expected)
+
+
+def compared(recipe: PublishedRecipe, config: RunConfig) -> list[tuple[str, ...]]:
+    """Return a recipe's table beside what a run has: setting, paper, code, this run."""
+    rows: list[tuple[str, ...]] = []
+    for entry in recipe.table:
+        try:
+            own = value_in(config, entry.setting)
+        except BadSetting:
+            continue
+        here = shown(own, entry)
+        if own is None and entry.setting.startswith("attacks.") and entry.setting.endswith(AMOUNTS):
+            here = (
+                f"{config.poisons:,} pairs" if config.poisons else f"a rate of {config.rate_text}"
+            )
+        rows.append((entry.setting, _text(entry.paper), _text(entry.code), here))
+    return rows
+
+
+def lines(recipe: PublishedRecipe) -> list[tuple[str, ...]]:
+    """Return the lines of a recipe's table under `HEAD`."""
+    values, defaults = resolved(recipe), resolved(recipe, used=False)
+    return [
+        (
+            entry.setting,
+            _text(entry.paper),
+            _text(entry.code),
+            shown(values.get(entry.setting, entry.ours), entry),
+            shown(defaults[entry.setting], entry) if entry.setting in defaults else NOT_TOLD,
+            entry.why,
+        )
+        for entry in recipe.table
+    ]
+
+
+def markdown(recipe: PublishedRecipe) -> str:
+    """Return a recipe's table as documentation has it."""
+    rows: list[tuple[str, ...]] = [HEAD, ("---",) * len(HEAD)]
+    rows += [(f"`{row[0]}`" if _is_setting(row[0]) else row[0], *row[1:]) for row in lines(recipe)]
+    return "\n".join(f"| {' | '.join(row)} |".replace("  |", " |") for row in rows)
+
+
+def _is_setting(text: str) -> bool:
+    return text.partition(".")[0] in _PARTS
+
+
+_PARTS = ("train", "attacks", "defenses")
+
+
+def shown(value: Any, entry: Entry) -> str:
+    """Return a value as a table shows it."""
+    if entry.setting.endswith(".rate") and value is not None:
+        return f"{100 * parse_rate(value)[0]:.10g}%"
+    return "none" if value is None else _text(value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return NOT_TOLD
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item).partition(":")[0] for item in value)  # plugins by name
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def to_json(recipe: PublishedRecipe) -> dict[str, Any]:
+    """Return a recipe as plain lists and dicts: its settings, and its table."""
+    parts: Mapping[str, Any] = {
+        name: getattr(recipe, name)
+        for name in ("name", "title", "paper", "code", "attack", "defense", "released")
+    }
+    table = [dict(zip(HEAD, row, strict=True)) for row in lines(recipe)]
+    own = {"train": recipe.train, "attacks": recipe.attacks, "defenses": recipe.defenses}
+    return {"kind": "recipe", **parts, **own, "table": table}

@@ -1,0 +1,272 @@
+"""What a data set owes the bench, and what all plugins share: pairs, held-out sets, arrays.
+
+Letters of shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from clipbench.errors import BadSetting
+
+if TYPE_CHECKING:
+    pass
+
+
+Image = npt.NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
+IntArray = npt.NDArray[np.int64]
+Mode = Literal["replace", "insert"]
+OnError = Literal["skip", "fail"]  # what is done about pairs that cannot be used
+Progress = Callable[[str, int, int], None]  # (what, done, total), called often, cheap
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Report to nobody."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image with its caption, under a key unique in its set."""
+
+    key: str
+    image: Image
+    caption: str
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Images with class labels.
+
+    Args:
+        images: N images; an ``(N, H, W, 3)`` array, or any sequence that decodes on access, from
+            several threads at once.
+        labels: ``(N,)`` class indices.
+    """
+
+    images: Sequence[Image]
+    labels: IntArray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes a zero-shot classifier tells apart, and how captions speak of them.
+
+    Args:
+        names: one name a class; its position is the class index.
+        templates: prompt templates with one ``{}`` slot for the name.
+        aliases: for each class, all phrases by which a caption may name it, the name included.
+    """
+
+    names: tuple[str, ...]
+    templates: tuple[str, ...]
+    aliases: tuple[tuple[str, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def firsts(self) -> IntArray:
+        """The first class of each class's name, ``(C,)``.
+
+        Classes of one name, such as ImageNet's two missiles, have the same prompts and are told
+        apart by nothing: of such the first is ever predicted, and only it can be an attack's goal.
+        """
+        first_of = {name: number for number, name in reversed(list(enumerate(self.names)))}
+        return np.array([first_of[name] for name in self.names], dtype=np.int64)
+
+    @property
+    def predictable(self) -> list[int]:
+        """The classes that a classifier can predict: those that are first of their name."""
+        return sorted(set(self.firsts.tolist()))
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A zero-shot classification task.
+
+    Args:
+        classes: the classes told apart.
+        test: labelled test images.
+        train: labelled images that a read-out may learn from, such as a linear probe; disjoint
+            from test images and attack targets. None: there are none.
+    """
+
+    classes: Classes
+    test: LabelledImages
+    train: LabelledImages | None = None
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """A retrieval task between images and captions.
+
+    Args:
+        images: the images; often the same object as the test images of a classification.
+        captions: for each image, its captions (one or more).
+    """
+
+    images: Sequence[Image]
+    captions: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Held-out data: a classification task, a retrieval task, or both.
+
+    Args:
+        name: name written into results.
+        classification: classes and test images; None: there are no classes.
+        retrieval: images and captions; None: there are no captions.
+    """
+
+    name: str
+    classification: Classification | None = None
+    retrieval: Retrieval | None = None
+
+    @property
+    def classes(self) -> Classes:
+        """The classes told apart.
+
+        Raises:
+            BadSetting: there are none.
+        """
+        return self._classification().classes
+
+    def retrieved(self, who: str) -> Retrieval:
+        """Return the retrieval task.
+
+        Args:
+            who: asks for it, in the message.
+
+        Raises:
+            BadSetting: there is none.
+        """
+        if self.retrieval is None:
+            raise BadSetting(
+                f"{who} needs test captions, and the evaluation set {self.name} has none; add one"
+                " that has with --eval, e.g. --eval coco_retrieval:root=FOLDER."
+            )
+        return self.retrieval
+
+    @property
+    def test(self) -> LabelledImages:
+        """The labelled test images.
+
+        Raises:
+            BadSetting: there are none.
+        """
+        return self._classification().test
+
+    def _classification(self) -> Classification:
+        if self.classification is None:
+            raise BadSetting(
+                f"The evaluation set {self.name} has no classes, and an attack's success is read"
+                " among classes; add one that has with --eval, e.g. --eval imagenet:root=FOLDER."
+            )
+        return self.classification
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a data set is attacked and trained on. Nothing of a defense depends on the attack.
+
+    Args:
+        train: training settings by field name of `clipbench.config.TrainSettings`.
+        defenses: for each defense, its parameters and, under ``"train"``, its training settings.
+        attacks: for each attack, its parameters, e.g. the size of a patch on small images.
+    """
+
+    train: Mapping[str, Any] = field(default_factory=dict)
+    defenses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class TrainingSource(Protocol):
+    """A source of training pairs; a frozen dataclass of its parameters.
+
+    A source whose captions stand in a field of the pairs' JSON has that field's name in an
+    attribute `caption_field`. One whose pairs lie in single files may have them imported, see
+    `clipbench.shards.importing.LooseSource`.
+    """
+
+    def with_pairs(self, minimum: int) -> TrainingSource:
+        """Return this source with at least `minimum` pairs, where its size is free to choose.
+
+        A source of a given size returns itself, however small.
+        """
+
+    def num_pairs(self) -> int:
+        """Return how many training pairs there are, quickly.
+
+        Of pairs that were not looked at yet, some may turn out not to be usable; runs count those
+        that are. 0: not known before `prepare`.
+        """
+
+    def prepare(self, cache: Path, progress: Progress = no_progress) -> str | Path:
+        """Return the clean training shards, made under `cache` if they must be.
+
+        A folder, or anything else that `clipbench.shards.reader.ShardSet.open` takes.
+        """
+
+    def synonyms(self) -> Mapping[str, Sequence[str]]:
+        """Return synonyms of single lower-case words, for text augmentation; may be empty."""
+
+    def recipe(self) -> Recipe:
+        """Return how this source is trained on."""
+
+
+@runtime_checkable
+class HasPrepared(Protocol):
+    """A training source that can tell whether its shards are there already."""
+
+    def prepared(self, cache: Path) -> str | Path | None:
+        """Return what `prepare` would, if nothing has to be made for it; else None."""
+
+
+def is_prepared(source: object, cache: Path) -> str | Path | None:
+    """Return the shards of a training source that are there already; None: nobody knows."""
+    return source.prepared(cache) if isinstance(source, HasPrepared) else None
+
+
+@runtime_checkable
+class HasFiles(Protocol):
+    """A source of held-out data that can tell which files it reads.
+
+    Their content is what the data are known by, wherever they lie. Of a source that can't tell, it
+    is all files that lie where its parameters say.
+    """
+
+    def files(self) -> Iterable[tuple[str, Path]]:
+        """Yield each file, with a name that says what it is for and not where it lies."""
+
+
+@runtime_checkable
+class HasTrusted(Protocol):
+    """A training source that can tell pairs it trusts, none of which is in the set."""
+
+    def trusted(self, size: int) -> TrainingSource:
+        """Return a source of `size` pairs of the same kind, held out and never poisoned."""
+
+
+class EvaluationSource(Protocol):
+    """A source of held-out data; a frozen dataclass of its parameters."""
+
+    def evaluation(self) -> EvaluationSet:
+        """Return the held-out test set; disjoint from training pairs and attack targets."""
+
+    def targets(self) -> LabelledImages:
+        """Return held-out images an attacker may target; disjoint from all other splits.
+
+        Raises:
+            BadSetting: this source holds none out.
+        """

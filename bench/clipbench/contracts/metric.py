@@ -1,0 +1,56 @@
+"""What a metric owes the bench, and what it gets from it.
+
+Letters of shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from clipbench.contracts.attack import AnyProbes
+from clipbench.contracts.data import EvaluationSet, Image
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Measured(Protocol):
+    """What a metric may look at: held-out data of one set, and one checkpoint's features of them.
+
+    Features are computed when they are asked for, once a checkpoint, and shared with all other
+    metrics: ask with the very sequences that `evaluation` and `probes` hold.
+    """
+
+    @property
+    def evaluation(self) -> EvaluationSet:
+        """The evaluation set."""
+
+    @property
+    def probes(self) -> AnyProbes | None:
+        """What an attack wants misread on this set; None: nothing."""
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, for everything random."""
+
+    def image_features(self, images: Sequence[Image]) -> Tensor:
+        """Return unit features ``(N, D)`` of images, float32 on the CPU."""
+
+    def text_features(self, texts: Sequence[str]) -> Tensor:
+        """Return unit features ``(N, D)`` of texts, float32 on the CPU."""
+
+    def classifier(self) -> Tensor:
+        """Return the zero-shot classifier ``(D, C)`` of this set's classes, unit columns."""
+
+
+class Metric(Protocol):
+    """Measures a checkpoint on an evaluation set; a frozen dataclass of its parameters."""
+
+    def measure(self, measured: Measured) -> Mapping[str, Any]:
+        """Return what was measured, by name; nothing where the set lacks what is needed.
+
+        A value is a `clipbench.evaluation.statistics.Proportion` where it is a share of a count,
+        else a finite number. An entry whose name ends in ``attack_success`` gets a control, the
+        same entry of a model trained on clean data.
+        """

@@ -1,0 +1,1 @@
+"""Croissant metadata of a set of shards."""

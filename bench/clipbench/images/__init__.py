@@ -1,0 +1,1 @@
+"""Images: decoded safely, encoded like their neighbors, and kept."""

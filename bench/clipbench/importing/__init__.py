@@ -1,0 +1,1 @@
+"""From files, folders and addresses of any kind to shards that can be used."""

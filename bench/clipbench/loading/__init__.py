@@ -1,0 +1,1 @@
+"""From the pairs of a set to batches of views."""

@@ -1,0 +1,1 @@
+"""Models of open_clip and clipbench: made, saved, loaded, and the features they compute."""

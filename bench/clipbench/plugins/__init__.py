@@ -1,0 +1,1 @@
+"""Plugins: how they are named, found, imported, built and described."""

@@ -1,0 +1,80 @@
+"""Plugins that are files of their own: a run is known by what such a file holds, not by its path.
+
+A plugin may be named by a configuration itself, ``attack``, or by a parameter of another, such as
+``attack.base[0]``, the first one that ``base`` of the attack names. Which parameters name plugins
+is said by their types (`clipbench.contracts.locations.Names`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from clipbench.contracts.locations import Names, marks, texts
+from clipbench.plugins import registry
+from clipbench.plugins.find import Kind
+
+
+def slot_of(key: str) -> str:
+    """Return the part of a configuration that a hash of code is of, such as ``attack``."""
+    return key.partition(".")[0]
+
+
+def hashes(kind: Kind, slot: str, spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the SHA-256 of a plugin that is a file, and of those that it names.
+
+    Args:
+        kind: what it is.
+        slot: where it stands in the configuration.
+        spec: its name and all parameters.
+    """
+    found = {slot: registry.code_sha256(spec["name"])}
+    for field, number, mark, text in _named(kind, spec):
+        name = registry.parse(mark.kind, text).name
+        found[f"{slot}.{field}[{number}]"] = registry.code_sha256(name)
+    return {key: sha256 for key, sha256 in found.items() if sha256 is not None}
+
+
+def shorten(slot: str, spec: dict[str, Any], code: Mapping[str, str]) -> None:
+    """Put short names in the place of paths whose files' hashes are known, in a spec of a slot."""
+    if slot in code:
+        spec["name"] = registry.short_name(spec["name"])
+    rename(slot, spec, code, lambda path, _: registry.short_name(path))
+
+
+def rename(
+    slot: str, spec: dict[str, Any], code: Mapping[str, str], name: Callable[[str, str], str]
+) -> None:
+    """Give other names to the plugins that parameters of a spec name and whose hashes are known.
+
+    Args:
+        slot: where the spec stands in the configuration.
+        spec: name and parameters.
+        code: hashes by slot and field.
+        name: returns a name for what was its name, and its hash.
+    """
+    for field, value in list(spec.items()):
+        keys = [f"{slot}.{field}[{number}]" for number in range(len(list(texts(value))))]
+        if not any(key in code for key in keys):
+            continue
+        named = [
+            _renamed(text, code[key], name) if key in code else text
+            for key, text in zip(keys, texts(value), strict=True)
+        ]
+        spec[field] = named if isinstance(value, (list, tuple)) else named[0]
+
+
+def _renamed(text: str, sha256: str, name: Callable[[str, str], str]) -> str:
+    """Return a plugin as it is typed under another name; its parameters stay as they are."""
+    text = text.strip()
+    before = text.partition(":")[0]
+    if ".py" in text:  # a path, which may hold a colon
+        before = registry.parse("attack", text).name
+    return f"{name(before, sha256)}{text[len(before) :]}"
+
+
+def _named(kind: Kind, spec: Mapping[str, Any]) -> Iterator[tuple[str, int, Names, str]]:
+    for field, mark in marks(registry.load(kind, spec)).items():
+        if isinstance(mark, Names):
+            for number, text in enumerate(texts(spec.get(field))):
+                yield field, number, mark, text

@@ -1,0 +1,148 @@
+"""A result held against the same run made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from clipbench.evaluation.statistics import Proportion
+from clipbench.reproduce.resolved import same_json
+
+Verdict = Literal["equal", "inside", "OUTSIDE", "DIFFERS", "not judged"]
+_NOT_TOLD = "not recorded"
+_CAUSES = {  # what rounding depends on, and where a result says it
+    "threads": ("train", "threads"),
+    "processes": ("train", "processes"),
+    "device": ("train", "device"),
+    "precision": ("train", "precision"),
+    "processor": ("environment", "hardware.cpu"),
+    "torch": ("environment", "torch"),
+    "numpy": ("environment", "numpy"),
+}
+_IN_LEDGER = ("clipbench", "numpy", "pillow", "pyarrow")  # versions that a ledger records
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One thing that a result says, and what the run made anew says.
+
+    Args:
+        name: what it is.
+        recorded: what the result says, for people.
+        found: what was found.
+        verdict: equal, to the bit; inside the recorded interval; or neither. Not judged: a number
+            without an interval, or a hash that cannot be the same with other versions.
+    """
+
+    name: str
+    recorded: str
+    found: str
+    verdict: Verdict
+
+    @property
+    def passed(self) -> bool:
+        """Whether the run made anew bears the result out."""
+        return self.verdict not in ("OUTSIDE", "DIFFERS")
+
+
+def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Comparison]:
+    """Return the content of the pairs, the ledger, the test set and all metrics, held together.
+
+    A counted share passes within the 95% Wilson interval recorded with it. Other numbers have no
+    interval and are shown alone.
+
+    Args:
+        old: the recorded result.
+        new: the result of the same configuration.
+    """
+    pairs = _hashes("pairs", old["data"]["content_sha256"], new["data"]["content_sha256"])
+    found = [pairs]
+    if old["attack"]["count"]:
+        found.append(_ledgers(old, new))
+    tests = [result["data"]["evaluation"] for result in (old, new)]
+    verdict: Verdict = "equal" if same_json(*tests) else "DIFFERS"
+    found.append(Comparison("test set", tests[0]["name"], tests[1]["name"], verdict))
+    return [*found, *_all_metrics(old, new)]
+
+
+def causes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return what the numbers of two runs of one configuration may differ by.
+
+    Rounding depends on all of these, and a training that rounds otherwise ends elsewhere.
+
+    Args:
+        old: the recorded result.
+        new: the result of the same configuration.
+
+    Returns:
+        What was not the same, and what it was in each.
+    """
+    found = []
+    for name, (part, key) in _CAUSES.items():
+        one, other = (_at(result.get(part), key) for result in (old, new))
+        if one != other:
+            found.append((name, one, other))
+    return found
+
+
+def _at(part: Any, key: str) -> str:
+    """Return a value of a result for people, a key with a dot that of an inner object."""
+    for name in key.split("."):
+        part = part.get(name) if isinstance(part, Mapping) else None
+    if isinstance(part, list):
+        return " and ".join(map(str, part)) or _NOT_TOLD
+    return _NOT_TOLD if part is None else str(part)
+
+
+def _all_metrics(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Comparison]:
+    """Yield the comparisons of the main metrics, and of further evaluation sets by their names."""
+    for name, metric in old["metrics"].items():
+        yield _metrics(name, metric, new["metrics"].get(name))
+    sets = {entry["name"]: entry["metrics"] for entry in new.get("evaluations", [])}
+    entries = old.get("evaluations", [])
+    for entry in entries if len(entries) > 1 else []:
+        for name, metric in entry["metrics"].items():
+            other = sets.get(entry["name"], {}).get(name)
+            yield _metrics(f"{entry['name']}: {name}", metric, other)
+
+
+def _ledgers(old: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
+    """Return how the ledgers compare; with other versions in them they cannot be the same."""
+    row = _hashes("ledger", old["attack"]["ledger_sha256"], new["attack"]["ledger_sha256"])
+    same = all(old["environment"].get(n) == new["environment"].get(n) for n in _IN_LEDGER)
+    is_content_same = old["data"]["content_sha256"] == new["data"]["content_sha256"]
+    if row.passed or same or not is_content_same:
+        return row
+    found = f"{row.found} (names other versions; the pairs are the same)"
+    return Comparison(row.name, row.recorded, found, "not judged")
+
+
+def _hashes(name: str, old: str | None, new: str | None) -> Comparison:
+    shown = [(value or "none")[:16] for value in (old, new)]
+    return Comparison(name, shown[0], shown[1], "equal" if old == new else "DIFFERS")
+
+
+def _metrics(name: str, old: Mapping[str, Any], new: Mapping[str, Any] | None) -> Comparison:
+    """Return how a metric compares with the same one of the run made anew."""
+    if new is None:
+        return Comparison(name, _shown(old), "not measured", "DIFFERS")
+    return Comparison(name, _shown(old), _shown(new), _verdict(old, new))
+
+
+def _verdict(old: Mapping[str, Any], new: Mapping[str, Any]) -> Verdict:
+    if same_json(old, new):
+        return "equal"
+    if old.get("k") is None:
+        return "not judged"
+    if old["n"] != new.get("n"):
+        return "DIFFERS"
+    return "inside" if old["low"] <= new["value"] <= old["high"] else "OUTSIDE"
+
+
+def _shown(metric: Mapping[str, Any]) -> str:
+    if metric.get("k") is None:
+        return f"{metric['value']:.6g}"
+    share = Proportion(metric["k"], metric["n"])
+    bounds = f"[{100 * share.low:.1f}, {100 * share.high:.1f}]"
+    return f"{share.k}/{share.n} {100 * share.value:.1f}% {bounds}"

@@ -1,0 +1,1 @@
+"""Results of runs: checked, stored, found, and named."""

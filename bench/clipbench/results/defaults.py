@@ -1,0 +1,108 @@
+"""What parameters are when nobody sets them, so that labels can leave them out.
+
+It decorates labels and decides nothing: whatever is not known is shown, and nothing here ends a
+command. Results come from strangers, so no plugin of their choice is loaded, and no text of theirs,
+which may be a path, an address or a command, is handed to one that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from clipbench.configuration import naming
+from clipbench.contracts.locations import by_content, location_fields
+from clipbench.plugins import registry
+from clipbench.plugins.find import Kind
+from clipbench.plugins.spec import Spec
+from clipbench.results.foreign import REFUSALS
+from clipbench.results.labels import Defaults, canonical
+
+_NOWHERE = by_content("0" * 64)
+_KINDS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
+
+
+def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
+    """Return what gives the parameters that a plugin has when nobody sets them.
+
+    Those of an attack or a defense are what the recipes of all data sets of the results agree in,
+    so that a label names what a person chose and not the recipe. Where all results are of one
+    model, that is an attack's surrogate, too.
+    """
+    results = list(results)
+    models = {_model(result) for result in results}
+    data = {
+        canonical([result["data"][part] for part in ("name", "parameters")]): result["data"]
+        for result in results
+    }
+    recipes = [_recipe(str(found["name"]), found["parameters"]) for found in data.values()]
+    known: dict[tuple[str, str], dict[str, Any] | None] = {}
+
+    def defaults(kind: str, name: str) -> dict[str, Any] | None:
+        if (kind, name) not in known:
+            found = _defaults(_KINDS[kind], name)
+            if found is not None and kind != "data":
+                found |= _agreed([recipe[kind].get(name, {}) for recipe in recipes])
+            if found is not None and kind == "attack" and len(models) == 1:
+                found |= dict.fromkeys(_open_models(name, found), next(iter(models)))
+            known[kind, name] = found
+        return known[kind, name]
+
+    return defaults
+
+
+def _defaults(kind: Kind, name: str) -> dict[str, Any] | None:
+    try:
+        with naming.registered_only():
+            return registry.defaults(kind, name)
+    except REFUSALS:
+        return None
+
+
+def _model(result: Mapping[str, Any]) -> str | None:
+    """Return the model that a result was trained with, as its configuration names it."""
+    model: str | None = result.get("config", {}).get("train", {}).get("model")
+    return model
+
+
+def _open_models(name: str, defaults: Mapping[str, Any]) -> list[str]:
+    """Return which models of an attack are the run's own unless somebody names another."""
+    marks = location_fields(registry.load("attack", Spec(name)))
+    return [key for key, mark in marks.items() if mark.kind == "model" and defaults[key] is None]
+
+
+_Parameters = Mapping[str, Mapping[str, Any]]  # by the name of a plugin
+
+
+def _recipe(name: str, parameters: Mapping[str, Any]) -> Mapping[str, _Parameters]:
+    """Return what a data set sets of each attack and defense; nothing where it can't be said here.
+
+    A recipe may depend on the size of the set, so numbers are those of the result. What must be
+    given is a place that is nowhere.
+    """
+    try:
+        with naming.registered_only():
+            cls = registry.load("dataset", Spec(name))
+            must = dict.fromkeys(registry.required(cls), _NOWHERE)
+            safe = {k: v for k, v in parameters.items() if isinstance(v, (bool, int, float))}
+            recipe = registry.build("dataset", {**must, **safe, "name": name}).recipe()
+            defenses = {one: _without_train(found) for one, found in recipe.defenses.items()}
+            return {"attack": dict(recipe.attacks), "defense": defenses}
+    except REFUSALS:
+        return {"attack": {}, "defense": {}}
+
+
+def _without_train(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in parameters.items() if key != "train"}
+
+
+def _agreed(tables: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what all tables have, with the same value."""
+    if not tables:
+        return {}
+    first, *others = tables
+    return {
+        key: value
+        for key, value in first.items()
+        if all(key in other and canonical(other[key]) == canonical(value) for other in others)
+    }

@@ -1,0 +1,164 @@
+"""Short names of what was run, safe to print whatever a name or parameter holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from clipbench.contracts.locations import content_in, get
+from clipbench.text.visible import visible
+
+Defaults = Callable[[str, str], Mapping[str, Any] | None]  # (kind, name) -> default parameters
+
+# Settings that decide which run it is, where it happens and what is kept of it, but not what is
+# computed; and those that say once more what a result says of its attack. They are so at the top
+# and among the training settings alone: the seed of a data set decides which pairs there are.
+INCIDENTAL = frozenset(
+    {
+        *("seed", "workers", "decode_cache_gb", "device", "tensorboard", "save_frequency"),
+        *("checkpoint_every_s", "explicit", "rate_text", "poisons"),
+    }
+)
+
+
+def canonical(value: Any) -> str:
+    """Return one text a value, equal for equal values."""
+    return json.dumps(value, sort_keys=True)
+
+
+def label(name: str, shown: Mapping[str, Any]) -> str:
+    """Return a name with parameters, e.g. ``targeted (targets=16)``."""
+    parts = ", ".join(f"{key}={_compact(value)}" for key, value in shown.items())
+    return visible(f"{name} ({parts})" if parts else name)
+
+
+def rate_text(rate: float) -> str:
+    """Return a poison rate as people say it: ``0.8%``, ``1e-6``."""
+    return f"{100 * rate:.3g}%" if rate >= 1e-4 else f"{rate:g}".replace("e-0", "e-")
+
+
+def _compact(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, str):
+        return re.sub(r"^(?:sha256:)?([0-9a-f]{8})[0-9a-f]{56}$", r"\1", value)
+    return json.dumps(value)
+
+
+def settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a configuration as dotted names and values, without what is incidental."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if name in INCIDENTAL and prefix in ("", "train."):
+            continue
+        if isinstance(value, Mapping):
+            flat |= settings(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def precision_of(result: Mapping[str, Any]) -> str | None:
+    """Return what a result's model was trained in; None: nothing was trained, or it does not say.
+
+    Its configuration may not say it: older ones hold ``auto``.
+    """
+    found: str | None = (result["train"] or {}).get("precision")
+    return found
+
+
+def differing(tables: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Return the keys that are not in all tables, or not with the same value."""
+    values: dict[str, set[str]] = defaultdict(set)
+    count = 0
+    present: dict[str, int] = defaultdict(int)
+    for table in tables:
+        count += 1
+        for key, value in table.items():
+            values[key].add(canonical(value))
+            present[key] += 1
+    return {key for key in values if len(values[key]) > 1 or present[key] < count}
+
+
+class Labels:
+    """Labels of attacks, defenses, models and data sets that tell the given results apart.
+
+    A parameter is shown where it is not at its default, or where its default is not known, as of a
+    plugin in a file.
+
+    Args:
+        results: all results of the table.
+        defaults: returns the default parameters of a plugin, or None where it does not know them.
+    """
+
+    def __init__(
+        self, results: Iterable[Mapping[str, Any]], defaults: Defaults | None = None
+    ) -> None:
+        self._defaults = defaults
+        results = list(results)
+        self._names = _names(results)
+        tables: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+        for result in results:
+            for kind in ("attack", "defense", "data", "model"):
+                tables[kind, result[kind]["name"]].append(self._facts(kind, result))
+        self._differing = {key: differing(found) for key, found in tables.items()}
+
+    def shown(self, kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what the label of a result's attack, defense, data or model shows of it."""
+        name, facts = result[kind]["name"], self._facts(kind, result)
+        apart = {key: facts[key] for key in facts if key in self._differing[kind, name]}
+        if self._defaults is None or kind == "model":
+            return apart
+        defaults = self._defaults(kind, name) or {}
+        changed = {
+            key: value
+            for key, value in (result[kind]["parameters"] or {}).items()
+            if key not in defaults or canonical(value) != canonical(defaults[key])
+        }
+        # What tells results apart comes first: a narrow table may cut the rest.
+        first = {key: apart[key] for key in apart if key in changed or key == "evaluation"}
+        shown = first | changed
+        return {key: self._named(value) for key, value in shown.items()}
+
+    def _named(self, value: Any) -> Any:
+        """Return a value; of a content, the short name of what has it, and the hash's beginning."""
+        content = content_in(value)
+        name = self._names.get(content) if content else None
+        return value if content is None or name is None else f"{name}@{content[:8]}"
+
+    def _facts(self, kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
+        if kind == "model":
+            size = result["model"]["image_size"]
+            return {"image_size": size, "precision": precision_of(result)}
+        facts = dict(result[kind]["parameters"] or {})
+        if kind == "data":
+            facts["evaluation"] = result["data"]["evaluation"]["name"]
+            if contents := contents_of_tests(result["config"]):  # which a folder's name is not
+                facts["evaluation"] = "+".join(map(str, map(self._named, contents)))
+        return facts
+
+    def of(self, kind: str, result: Mapping[str, Any]) -> str:
+        """Return the label of a result's attack, defense, data or model."""
+        return label(result[kind]["name"], self.shown(kind, result))
+
+
+def contents_of_tests(config: Mapping[str, Any]) -> list[str]:
+    """Return what the evaluation sources of a configuration are, where it says so."""
+    evals = config.get("evals")
+    specs = [spec for spec in evals if isinstance(spec, Mapping)] if isinstance(evals, list) else []
+    found = [next(filter(content_in, spec.values()), None) for spec in specs]
+    return [content for content in found if content is not None]
+
+
+def _names(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return a short name by content: one for all results that have it, whatever each says."""
+    found: dict[str, str] = {}
+    for result in results:
+        for field, name in result.get("names", {}).items():
+            content = content_in(get(result["config"], field))
+            if content is not None:
+                found[content] = min(found.get(content, name), name)
+    return found

@@ -1,0 +1,130 @@
+"""Results on disk: found, checked, each run once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clipbench.errors import BadInput, CorruptData, MissingData
+from clipbench.files.checks import parse_time
+from clipbench.results.result import checked, parse_json
+
+RUN_RESULT = "result.json"  # a folder that holds it is the folder of one run
+
+Result = Mapping[str, Any]
+Skipped = Callable[[BadInput], object]
+
+
+def load_results(
+    paths: Sequence[Path],
+    *,
+    skip_damaged: Skipped | None = None,
+    may_lack: Container[Path] = (),
+) -> list[dict[str, Any]]:
+    """Return the results in files and folders, each run once, in the order of their ids.
+
+    A file holds one result or a list of them. In a folder, at any depth, ``result.json`` is the
+    result of a run and all else beside and below it is left alone; elsewhere every ``*.json`` that
+    says it is a result counts. Of two results of one id the newer wins.
+
+    Args:
+        paths: files and folders.
+        skip_damaged: where given, is told of each file in a folder that is damaged, or a link to
+            nothing, and of each damaged file; they are then left out.
+        may_lack: folders that need hold no result.
+
+    Raises:
+        MissingData: if a path does not exist, or a folder holds no result.
+        CorruptData: naming the first damaged file, unless damaged files are left out.
+    """
+    return newest(read_all(paths, skip_damaged=skip_damaged, may_lack=may_lack))
+
+
+def read_all(
+    paths: Sequence[Path],
+    *,
+    skip_damaged: Skipped | None = None,
+    may_lack: Container[Path] = (),
+) -> list[dict[str, Any]]:
+    """Return the results in files and folders as `load_results` finds them, all of each id.
+
+    Args:
+        paths: files and folders, in whose order the results are.
+        skip_damaged: see `load_results`.
+        may_lack: likewise.
+
+    Raises:
+        MissingData, CorruptData: see `load_results`.
+    """
+    results: list[dict[str, Any]] = []
+    for path in paths:
+        files = list(files_of(path))
+        found = 0
+        for file in files:
+            try:
+                read = _read(file, explicit=file == path)
+            except (CorruptData, MissingData) as error:
+                if skip_damaged is None:
+                    raise
+                skip_damaged(error)
+                found += 1
+            else:
+                results += read
+                found += len(read)
+        if not found and path not in may_lack:
+            raise MissingData(f"There are no results in {path}; make some with `clipbench run`.")
+    return results
+
+
+def newest(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """Return one result an id, the one created last, in the order of their ids."""
+    kept: dict[str, dict[str, Any]] = {}
+    for result in results:
+        before = kept.get(result["id"])
+        if before is None or _age(result) > _age(before):
+            kept[result["id"]] = dict(result)
+    return [kept[key] for key in sorted(kept)]
+
+
+def _age(result: Result) -> tuple[Any, str]:
+    """Return what orders results in time; the text decides between two of one moment."""
+    return parse_time(result["created"]), json.dumps(result, sort_keys=True)
+
+
+def files_of(path: Path) -> Iterator[Path]:
+    """Yield the files that may hold results or reported numbers; of the folder of a run, its own.
+
+    Raises:
+        MissingData: there is nothing at `path`.
+    """
+    if not path.is_dir():
+        if not path.exists():
+            raise MissingData(f"There is no file or folder {path}; check the path.")
+        yield path
+        return
+    for folder, below, names in os.walk(path):
+        if RUN_RESULT in names:
+            below.clear()
+            yield Path(folder, RUN_RESULT)
+            continue
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        for name in sorted(names):
+            if name.endswith(".json") and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def _read(file: Path, *, explicit: bool) -> list[dict[str, Any]]:
+    """Return the results of a file; none if it was met in a folder and is something else."""
+    content = parse_json(file)
+    if explicit and isinstance(content, list):
+        return [checked(result, file) for result in content]
+    if explicit or file.name == RUN_RESULT or _claims_to_be_result(content):
+        return [checked(content, file)]
+    return []
+
+
+def _claims_to_be_result(content: Any) -> bool:
+    return isinstance(content, dict) and str(content.get("schema")).startswith("clipbench.result/")

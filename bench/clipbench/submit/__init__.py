@@ -1,0 +1,1 @@
+"""A result is taken into a folder of results."""

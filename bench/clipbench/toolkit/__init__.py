@@ -1,0 +1,1 @@
+"""What defenses are made of: losses, pools, mixtures, outlier scores, schedules."""

@@ -1,0 +1,1 @@
+"""Whether a set of shards, clean or poisoned, is what it says."""

@@ -1,0 +1,157 @@
+"""Models by name and weights from files, as strangers have them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.models.openclip import create_model, load_weights, model_config, open_clip
+from clipbench.parallel.group import pick_device
+
+State = dict[str, torch.Tensor]
+
+
+class Tiny(nn.Module):
+    """Two weights, one below another module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logit_scale = nn.Parameter(torch.zeros(()))
+        self.visual = nn.Linear(2, 3)
+
+
+@pytest.fixture
+def trained() -> State:
+    """The weights of a model that learnt something."""
+    torch.manual_seed(1)
+    return Tiny().state_dict()
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda key: f"module.{key}",  # DistributedDataParallel
+        lambda key: f"_orig_mod.{key}",  # torch.compile
+        lambda key: f"module._orig_mod.{key}",  # both, in either order
+        lambda key: f"_orig_mod.module.{key}",
+        lambda key: key.replace("visual.", "visual._orig_mod."),  # a part was compiled
+    ],
+    ids=["distributed", "compiled", "both", "both, the other way", "compiled part"],
+)
+def test_weights_are_read_under_the_names_that_trainings_give_them(
+    named: Any, trained: State, tmp_path: Path
+) -> None:
+    """What wraps a model goes into the names of its weights, and is no other model."""
+    file = tmp_path / "weights.pt"
+    torch.save({"epoch": 1, "state_dict": {named(key): v for key, v in trained.items()}}, file)
+    model = Tiny()
+    load_weights(model, file)
+    assert all(torch.equal(value, trained[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("beside", "kind"),
+    [
+        ({"epoch": np.int64(3)}, "numpy"),
+        ({"args": argparse.Namespace(lr=0.1)}, "argparse.Namespace"),
+    ],
+)
+def test_a_sound_checkpoint_with_objects_in_it_is_told_what_it_holds(
+    beside: dict[str, Any], kind: str, trained: State, tmp_path: Path
+) -> None:
+    """Nothing in it is run; and fetching it again, as advised before, would not have helped."""
+    file = tmp_path / "weights.pt"
+    torch.save({"state_dict": trained, **beside}, file)
+    with pytest.raises(CorruptData, match=r"holds other things than weights") as caught:
+        load_weights(Tiny(), file)
+    assert kind in str(caught.value)
+    assert "torch.save({'state_dict'" in str(caught.value)
+    assert "etch it again" not in str(caught.value)
+
+
+def test_a_damaged_checkpoint_is_to_be_fetched_again(trained: State, tmp_path: Path) -> None:
+    """That advice stays where it is right."""
+    file = tmp_path / "weights.pt"
+    torch.save({"state_dict": trained}, file)
+    file.write_bytes(file.read_bytes()[:-200])
+    with pytest.raises(CorruptData, match="Fetch it again"):
+        load_weights(Tiny(), file)
+
+
+@pytest.mark.parametrize("tag", ["openai", "laion2b_s34b_b79k", "OpenAI"])
+def test_a_tag_of_released_weights_is_told_that_nothing_is_downloaded(tag: str) -> None:
+    """Users of open_clip give tags; here they learn that a file is wanted."""
+    with pytest.raises(MissingData, match=r"downloads nothing.*Released weights"):
+        load_weights(Tiny(), Path(tag))
+
+
+def test_a_path_to_nothing_is_a_path_to_nothing(tmp_path: Path) -> None:
+    """Other names are not said to be tags."""
+    with pytest.raises(MissingData, match=r"no checkpoint .*check the path"):
+        load_weights(Tiny(), tmp_path / "weights.pt")
+
+
+@pytest.mark.parametrize("name", ["hf-hub:someone/something", "HF-HUB:someone/something"])
+def test_no_hub_is_asked_for_a_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote the name, what is on the network is refused before the network is tried."""
+
+    def asked(*_: object, **__: object) -> None:
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr("socket.socket.connect", asked)
+    with pytest.raises(BadSetting, match=r"downloads no models.*--model FOLDER"):
+        model_config(name)
+
+
+def test_a_model_that_needs_another_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """open_clip lists models whose tokenizers are of transformers, which may not be here."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "transformers" else found(name)
+    )
+    with pytest.raises(BadSetting, match=r"'ViT-B-16-SigLIP' needs the package transformers"):
+        create_model("ViT-B-16-SigLIP", seed=0)
+
+
+def test_a_configuration_hands_nothing_on_to_the_library_of_its_tokenizer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arguments such as `trust_remote_code`, with which code of a repository would be run."""
+    config = model_config("shapes-32")
+    config["text_cfg"] |= {
+        "hf_tokenizer_name": "stranger/tokenizer",
+        "tokenizer_kwargs": {"trust_remote_code": True},
+    }
+    (tmp_path / "model.json").write_text(json.dumps(config))
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: found("json" if name == "transformers" else name)
+    )
+    asked: list[dict[str, Any]] = []
+    module = open_clip()
+    monkeypatch.setattr(
+        module, "get_tokenizer", lambda name: asked.append(module.get_model_config(name))
+    )
+    create_model(str(tmp_path / "model.json"), seed=0)
+    assert asked[0]["text_cfg"]["hf_tokenizer_name"] == "stranger/tokenizer"
+    assert "tokenizer_kwargs" not in asked[0]["text_cfg"]
+    assert os.environ["HF_HUB_OFFLINE"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [("mps", "must be auto, cpu, cuda or cuda:N"), ("cuda:99", "device is")]
+)
+def test_a_device_that_is_not_here_is_one_line(name: str, why: str) -> None:
+    """One GPU too many, or Apple's, on which nobody has trained: it is said before work begins."""
+    with pytest.raises(BadSetting, match=why):
+        pick_device(name)

@@ -1,0 +1,88 @@
+"""What a plan tells, and what it refuses before any work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from small_runs import TRAIN, Place, config_of
+
+from clipbench.errors import BadSetting, MissingData
+from clipbench.planning.estimate import Amounts
+from clipbench.plugins import registry
+
+
+@pytest.mark.parametrize(
+    ("choices", "part"),
+    [
+        ({"attack": "badnets", "rate": "0.0024"}, "use at least 0.0025 here"),
+        ({"attack": "badnets", "poisons": 201}, "201 poisons do not fit into 200 pairs"),
+        ({"attack": "targeted:targets=4", "poisons": 3}, "4 targets but 3 poisons"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_work(
+    place: Place, choices: dict[str, Any], part: str
+) -> None:
+    """Counts that make no sense are refused by the plan, before anything is written."""
+    with pytest.raises(BadSetting, match=part):
+        place.plan(config_of(**choices))
+    assert not place.cache.exists()
+
+
+def test_the_plan_says_all_a_person_decides_by(place: Place) -> None:
+    """Pairs, poisons as count, rate and percentage, targets, and passes; the time comes later."""
+    config = config_of(attack="targeted:targets=2", train={**TRAIN, "pairs_per_epoch": 50})
+    plan = place.plan(config)
+    text = "\n".join(plan.lines())
+    assert f"run {config.id}: targeted / none / seed 0" in text
+    assert "shapes, 200 pairs" in text
+    assert "6 of 200 pairs (rate 0.03, 3%), 2 targets, 3 each, mode replace" in text
+    assert "1 epoch of 50 pairs, 0.25 passes over the data" in text
+    assert "time" not in text
+    assert not place.folder.joinpath("runs").exists()
+
+
+def test_the_plan_says_what_a_person_may_not_expect(place: Place) -> None:
+    """One step an epoch, and parameters of a defense that it does not have by default."""
+    told = "a batch of 256 holds the whole epoch, which is one step"
+    large = config_of(defense="random_removal:drop=0.3", train={**TRAIN, "batch_size": 256})
+    lines = place.plan(large).lines()
+    assert f"  note     {told}" in lines
+    assert "  defense  random_removal with drop=0.3, by the recipe or as given" in lines
+    usual = "\n".join(place.plan(config_of(defense="random_removal")).lines())
+    assert "  note" not in usual
+    assert "  defense" not in usual
+
+
+def test_missing_weights_to_start_from_are_told_before_work(place: Place) -> None:
+    """Weights that are not there end a run before its data is made, timed or not."""
+    config = config_of(train={**TRAIN, "pretrained": str(place.folder / "weights.pt")})
+    with pytest.raises(MissingData, match=r"There is no checkpoint .*weights\.pt"):
+        place.plan(config).check()
+    assert not place.cache.exists()
+
+
+@pytest.mark.parametrize("name", registry.names("defense"))
+def test_every_defence_can_be_planned(place: Place, name: str) -> None:
+    """The rehearsal takes a step of each kind of phase, whatever the defence needs for it."""
+    plan = place.plan(config_of(defense=name, train={**TRAIN, "epochs": 8}))
+    time = plan.estimate(place.cache)
+    assert time.training > 0
+    assert time.epochs == plan.epochs >= 8
+
+
+@pytest.mark.parametrize("name", sorted(set(registry.names("attack")) - {"none"}))
+def test_every_attack_can_be_planned(place: Place, name: str) -> None:
+    """Also one whose trigger is yet to be learned from pairs that are not there."""
+    place.plan(config_of(attack=name, poisons=16)).check()
+
+
+def test_the_time_of_an_attack_that_learns_its_trigger_is_told_before_it_does(
+    place: Place,
+) -> None:
+    """Only the number of its probes is needed, which is that of any backdoor."""
+    images = [
+        Amounts.of(plan.config, plan.parts, plan.epochs).images
+        for plan in (place.plan(config_of(attack=name)) for name in ("badclip", "badnets"))
+    ]
+    assert images[0] == images[1]

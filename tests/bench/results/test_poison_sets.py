@@ -1,0 +1,59 @@
+"""Results side by side are of the same poison, or it is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from clipbench.results.poison_sets import different_sets
+
+
+def result(defense: str, ledger: str | None, **changes: Any) -> dict[str, Any]:
+    """Return what is looked at of a result."""
+    attack = {"name": "badclip", "parameters": {"size": 0.25}, "rate": 0.005, "count": 100}
+    data = {"name": "shapes", "parameters": {"size": 20000}, "pairs": 20000}
+    return {
+        "attack": {**attack, "ledger_sha256": ledger, **changes.pop("attack", {})},
+        "data": {**data, **changes.pop("data", {})},
+        "defense": {"name": defense},
+        "seed": 0,
+        **changes,
+    }
+
+
+def test_defenses_on_different_sets_are_named() -> None:
+    """With attack, rate and seed; of many defenses some."""
+    others = [result(name, "bbbb") for name in ("slof", "dao", "kdist", "lid", "par", "roclip")]
+    (said,) = different_sets([result("none", "aaaa"), *others, result("clip", "aaaa")])
+    assert said.startswith("badclip at 0.5%, seed 0, has results on 2 different poisoned sets: ")
+    assert "clip, none; dao, kdist, lid, par and 2 more. These do not compare;" in said
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"seed": None},
+        {"attack": {"rate": 0.01, "count": 200}},
+        {"attack": {"parameters": {"size": 0.5}}},
+        {"data": {"pairs": 300}},
+        {"attack": {"count": 0}},
+    ],
+    ids=str,
+)
+def test_sets_that_are_to_differ_are_not_told_of(changes: dict[str, Any]) -> None:
+    """Another seed, rate, parameter or data set is another set; clean data has no poison."""
+    assert different_sets([result("none", "aaaa"), result("clip", "bbbb", **changes)]) == []
+
+
+def test_one_set_and_results_without_a_ledger_are_fine() -> None:
+    """Results from elsewhere may not tell it."""
+    results = [result("none", "aaaa"), result("clip", "aaaa"), result("dao", None)]
+    assert different_sets(results) == []
+
+
+def test_names_from_elsewhere_drive_no_terminal() -> None:
+    """Escapes in a plugin's name are shown as such."""
+    (said,) = different_sets([result("none", "aaaa"), result("\x1b[2J", "bbbb")])
+    assert "\x1b" not in said
