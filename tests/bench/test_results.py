@@ -142,6 +142,19 @@ def test_tables_are_what_the_rows_give(folder: Path, tmp_path: Path) -> None:
     for name, cell in (("matrix", "attack_success"), ("detection", "score_auroc")):
         made = printed("leaderboard", rows, "--format", "matrix", "--cell", cell)
         assert made == (folder / f"{name}.md").read_text()
+    made = printed("leaderboard", rows, "--format", "ranking")
+    assert made == (folder / "ranking.md").read_text()
+
+
+def test_readme_tells_what_the_ranking_tells() -> None:
+    """Its findings and its rows are lines of the ranking, and no finding is left out."""
+    lines = (RESULTS / "shapes" / "ranking.md").read_text().splitlines()
+    readme = (RESULTS.parent / "README.md").read_text()
+    section = readme.partition("## Which defense holds\n")[2].partition("\n## ")[0].splitlines()
+    assert [line for line in section if line.startswith("- ")] == lines[:3]
+    table = [line for line in section if line.startswith("| ")]
+    assert len([line for line in table if "| **" not in line]) == 2 + 6
+    assert set(table) <= set(lines)
 
 
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)

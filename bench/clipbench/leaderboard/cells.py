@@ -13,6 +13,8 @@ Cell = Callable[[Record], str]
 
 MISSING = "—"
 NAMES = ("attack", "defense", "model", "data")  # columns whose texts come from outside
+UNATTACKED, ELIGIBLE, INELIGIBLE = "no attack", "eligible", "not eligible"
+UNDECIDED, UNKNOWN = "undecided", "unknown"
 
 
 def named(column: str) -> Cell:
@@ -95,6 +97,15 @@ def _memory(row: Record) -> str:
 
 def _eligible(row: Record) -> str:
     return row["eligible"] or MISSING
+
+
+def verdict(row: Record) -> str:
+    """Return whether a defense may be judged by a row: one of the five words of this module."""
+    text = row["eligible"]
+    if text is None:
+        return UNATTACKED
+    words = {"yes": ELIGIBLE, "no": INELIGIBLE, "undecided": UNDECIDED}
+    return words.get(text.partition(" ")[0], UNKNOWN)
 
 
 def judgement(row: Record, judge: str) -> str:

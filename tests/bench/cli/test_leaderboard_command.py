@@ -146,12 +146,18 @@ def test_runs_is_the_default_folder(
 
 
 @pytest.mark.parametrize(
-    ("style", "mark"), [("markdown", "| --- "), ("csv", "attack,"), ("latex", "\\toprule")]
+    ("style", "mark"),
+    [
+        ("markdown", "| --- "),
+        ("csv", "attack,"),
+        ("latex", "\\toprule"),
+        ("ranking", "| **For comparison** |"),
+    ],
 )
 def test_other_formats(
     runs: Path, capsys: pytest.CaptureFixture[str], style: str, mark: str
 ) -> None:
-    """Markdown, CSV and LaTeX go to standard output as well."""
+    """Markdown, CSV, LaTeX and the ranking go to standard output as well."""
     assert main(["leaderboard", str(runs), "--format", style]) == 0
     assert mark in capsys.readouterr().out
 

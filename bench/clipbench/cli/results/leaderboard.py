@@ -26,6 +26,8 @@ REPORTED_FORMATS = ("text", "markdown")
 FORMATS = {"markdown": "to_markdown", "csv": "to_csv", "latex": "to_latex"}
 TEXT = "text"
 MATRIX = "matrix"
+RANKING = "ranking"
+SQUARES = (MATRIX, RANKING)  # in which a defense's clean rows stand beside its attacked ones
 FIGURES = ("png", "pdf")  # for pages and for papers
 
 
@@ -48,9 +50,10 @@ def _of(kind: str, text: str) -> Callable[[options.F], options.F]:
 @options.option(
     "--format",
     "style",
-    type=click.Choice([TEXT, *FORMATS, MATRIX]),
+    type=click.Choice([TEXT, *FORMATS, MATRIX, RANKING]),
     default="text",
-    help="How to print the table; matrix is a square of attacks and defenses.",
+    help="How to print the table; matrix is a square of attacks and defenses, ranking says what was"
+    " found and orders defenses by their worst attack.",
 )
 @options.option(
     "--cell",
@@ -122,7 +125,7 @@ def command(
                 name.removeprefix("of_"): lists.each(texts, f"{name.removeprefix('of_')} names")
                 for name, texts in of.items()
             }
-            board = _chosen(board, wanted, with_clean=style == MATRIX)
+            board = _chosen(board, wanted, with_clean=style in SQUARES)
         frame = of_runs(frame_of(board.judged, eligible_at), board.runs)
         if as_json:
             shown = export.results_json(board.results)
@@ -206,9 +209,12 @@ def _text(
         render,
         text_table,
     )
+    from clipbench.leaderboard.ranking.markdown import to_ranking  # noqa: PLC0415
     from clipbench.results import reported  # noqa: PLC0415
 
     width = terminal_width()
+    if style == RANKING:
+        return to_ranking(frame, eligible_at=eligible_at)
     if style == MATRIX:
         return matrix.to_matrix(frame, cell, eligible_at=eligible_at)
     if style == TEXT:
@@ -226,7 +232,8 @@ def _text(
 
 def _write(frame: pd.DataFrame, board: _Board, folder: Path) -> Iterator[Path]:
     """Write every table and plot there is, and yield the files."""
-    from clipbench.leaderboard import plots, render, tables  # noqa: PLC0415 - heavy
+    from clipbench.leaderboard import render, tables  # noqa: PLC0415 - heavy
+    from clipbench.leaderboard.charts import plots  # noqa: PLC0415 - heavy
     from clipbench.results import reported  # noqa: PLC0415 - heavy
     from clipbench.results.files import write_atomic  # noqa: PLC0415
 

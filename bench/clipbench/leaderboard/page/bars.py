@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clipbench.leaderboard.page.markup import Markup, number, tag
+from clipbench.text.markup import Markup, number, tag
 
 WIDTH, HEIGHT = 78, 16
 _LEFT, _SPAN, _MIDDLE = 4, 70, 8

@@ -9,10 +9,10 @@ from typing import Any
 
 from clipbench.leaderboard.by_trigger import PARAMETER
 from clipbench.leaderboard.cells import FULL, MISSING, Record
-from clipbench.leaderboard.page.markup import Content, Markup, join, lines, tag
 from clipbench.leaderboard.page.reproduce import Command, commands
 from clipbench.results.labels import canonical
 from clipbench.results.store import Result
+from clipbench.text.markup import Content, Markup, join, lines, tag
 
 _HASH = 12  # letters of a hash that are shown
 _LONGEST = 300  # letters of a value; a patch in hex has thousands

@@ -10,18 +10,20 @@ from importlib.resources import files
 from pathlib import Path
 
 from clipbench.leaderboard.by_trigger import by_trigger
-from clipbench.leaderboard.cells import MISSING, Record
+from clipbench.leaderboard.cells import ELIGIBLE, MISSING, Record, verdict
+from clipbench.leaderboard.charts import by_attack as charts
+from clipbench.leaderboard.charts import epochs
+from clipbench.leaderboard.charts.looks import legend, looks_of
 from clipbench.leaderboard.curves import Panel, panels
-from clipbench.leaderboard.page import charts, epochs, triggers
+from clipbench.leaderboard.page import triggers
 from clipbench.leaderboard.page.details import anchor, details
-from clipbench.leaderboard.page.looks import legend, looks_of
-from clipbench.leaderboard.page.markup import Content, Markup, join, lines, tag, trusted
-from clipbench.leaderboard.page.table import ELIGIBLE, choices, table, verdict
+from clipbench.leaderboard.page.table import choices, table
 from clipbench.leaderboard.rows import Row, group, order
 from clipbench.leaderboard.tables import leaderboard, of_runs
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import Defaults, Labels
 from clipbench.results.store import Result, newest
+from clipbench.text.markup import Content, Markup, join, lines, tag, trusted
 from clipbench.text.words import counted
 
 _TITLE = "clipbench leaderboard"

@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from clipbench.leaderboard.cells import FULL, MISSING, Cell, Record, named
+from clipbench.leaderboard.cells import (
+    ELIGIBLE,
+    FULL,
+    INELIGIBLE,
+    MISSING,
+    UNATTACKED,
+    UNDECIDED,
+    UNKNOWN,
+    Cell,
+    Record,
+    named,
+    verdict,
+)
 from clipbench.leaderboard.page.bars import bar
-from clipbench.leaderboard.page.markup import Content, Markup, breakable, join, lines, tag
+from clipbench.text.markup import Content, Markup, breakable, join, lines, tag
 
 Value = float | str | None
-UNATTACKED, ELIGIBLE, INELIGIBLE = "no attack", "eligible", "not eligible"
-UNDECIDED, UNKNOWN = "undecided", "unknown"
 
 
 @dataclass(frozen=True)
@@ -53,15 +63,6 @@ def table(records: Sequence[Record], anchors: Sequence[str]) -> Markup:
         tag("tbody", lines(body)),
         id="board",
     )
-
-
-def verdict(row: Record) -> str:
-    """Return whether a defense may be judged by a row: one of the five words of this module."""
-    text = row["eligible"]
-    if text is None:
-        return UNATTACKED
-    words = {"yes": ELIGIBLE, "no": INELIGIBLE, "undecided": UNDECIDED}
-    return words.get(text.partition(" ")[0], UNKNOWN)
 
 
 def _row(row: Record, columns: Sequence[Column], anchor: str) -> Markup:

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from clipbench.configuration import naming
-from clipbench.leaderboard.page.markup import Markup, tag
 from clipbench.plugins import registry
 from clipbench.results.foreign import REFUSALS
 from clipbench.results.labels import Labels, canonical
 from clipbench.results.store import Result
+from clipbench.text.markup import Markup, tag
 
 if TYPE_CHECKING:
     from clipbench.contracts import Image

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from clipbench.evaluation.statistics import Proportion
-from clipbench.leaderboard.page.axes import linear, percent, rates
+from clipbench.leaderboard.charts.axes import linear, percent, rates
+from clipbench.leaderboard.charts.looks import looks_of
+from clipbench.leaderboard.charts.placing import LONGEST, MARK, Box, place, shortened
 from clipbench.leaderboard.page.document import to_html
-from clipbench.leaderboard.page.looks import looks_of
-from clipbench.leaderboard.page.placing import LONGEST, MARK, Box, place, shortened
 
 
 def test_linear_axes_hold_their_values_and_few_ticks() -> None:

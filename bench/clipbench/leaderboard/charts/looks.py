@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from clipbench.leaderboard.page.markup import Markup, number, tag
 from clipbench.leaderboard.rows import FIRST
+from clipbench.text.markup import Markup, number, tag
 
 # Classes of the style sheet, which has a light and a dark value of each. As many shapes as share no
 # factor with the number of colours: only after 35 defenses do two look the same.

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipbench.leaderboard.cells import Record
+from clipbench.leaderboard.charts.axes import Axis, linear, percent, rates
+from clipbench.leaderboard.charts.looks import Look
+from clipbench.leaderboard.charts.svg import LARGE, Chart, Point, Series
 from clipbench.leaderboard.curves import RatePanel, rate_panels
-from clipbench.leaderboard.page.axes import Axis, linear, percent, rates
-from clipbench.leaderboard.page.looks import Look
-from clipbench.leaderboard.page.markup import Markup, tag
-from clipbench.leaderboard.page.svg import LARGE, Chart, Point, Series
 from clipbench.results.labels import rate_text
+from clipbench.text.markup import Markup, tag
 
 SUCCESS = "attack success (%)"
 _LARGE = ("accuracy", "cost")  # kinds in which marks crowd

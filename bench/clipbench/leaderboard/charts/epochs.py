@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clipbench.evaluation.statistics import Proportion
+from clipbench.leaderboard.charts.axes import Axis, linear, percent
+from clipbench.leaderboard.charts.by_attack import SUCCESS, Looks, figure, title
+from clipbench.leaderboard.charts.svg import Chart, Point, Series
 from clipbench.leaderboard.curves import Curve, Panel
-from clipbench.leaderboard.page.axes import Axis, linear, percent
-from clipbench.leaderboard.page.charts import SUCCESS, Looks, figure, title
-from clipbench.leaderboard.page.markup import Markup
-from clipbench.leaderboard.page.svg import Chart, Point, Series
+from clipbench.text.markup import Markup
 
 
 def safe_sets(panels: Sequence[Panel], looks: Looks) -> list[Markup]:

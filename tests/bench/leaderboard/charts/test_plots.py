@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 
 from clipbench.evaluation.statistics import Proportion, wilson
-from clipbench.leaderboard.curves import panels, rate_panels
-from clipbench.leaderboard.plots import (
+from clipbench.leaderboard.charts.plots import (
     plot_history,
     plot_success_vs_accuracy,
     plot_success_vs_rate,
 )
+from clipbench.leaderboard.curves import panels, rate_panels
 from clipbench.leaderboard.tables import leaderboard
 
 Result = dict[str, Any]

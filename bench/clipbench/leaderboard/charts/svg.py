@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from clipbench.leaderboard.page.axes import Axis
-from clipbench.leaderboard.page.looks import Look
-from clipbench.leaderboard.page.markup import Content, Markup, number, tag
-from clipbench.leaderboard.page.placing import Box, place
+from clipbench.leaderboard.charts.axes import Axis
+from clipbench.leaderboard.charts.looks import Look
+from clipbench.leaderboard.charts.placing import Box, place
+from clipbench.text.markup import Content, Markup, number, tag
 
 SMALL, LARGE = (340, 240), (480, 320)  # width and height
 _CAP = 2.5  # half the length of a whisker's end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clipbench.leaderboard.page.markup import Markup, breakable, join, number, tag
+from clipbench.text.markup import Markup, breakable, join, number, tag
 
 
 def test_texts_are_escaped_and_markup_is_not() -> None:
