@@ -1,6 +1,6 @@
 """The documentation as a site: `make docs` builds it, every warning an error.
 
-Pages of attacks, defences, data sets and metrics are written from their docstrings when the site is
+Pages of attacks, defenses, data sets and metrics are written from their docstrings when the site is
 built; README and SECURITY become pages, their links turned.
 """
 
@@ -22,7 +22,7 @@ html_theme = "furo"
 html_title = f"clipbench {release}"
 html_show_copyright = False
 html_static_path: list[str] = []
-root_doc = "contents"
+root_doc = "index"
 exclude_patterns = ["examples"]
 myst_enable_extensions = ["tasklist"]
 myst_heading_anchors = 4
@@ -30,9 +30,10 @@ nitpicky = True
 
 HERE = Path(__file__).parent
 REFERENCE = HERE / "reference"  # written here, not kept in the repository
+TOP_PAGES = ("README", "SECURITY", "CONTRIBUTING")  # at the top of the repository
 TITLES = {
     "attack": "Attacks",
-    "defense": "Defences",
+    "defense": "Defenses",
     "dataset": "Data sets",
     "metric": "Metrics",
 }
@@ -55,12 +56,12 @@ def write_reference(*_: Any) -> None:
             ]
         )
         _write(REFERENCE / f"{kind}s.md", text)
-    readme = (HERE.parent / "README.md").read_text(encoding="utf-8")
-    readme = re.sub(r"\[([^\]]+)\]\(results/[^)]*\)", r"`\1`", readme)  # no part of the site
-    readme = readme.replace("](SECURITY.md)", "](security.md)")
-    _write(REFERENCE / "readme.md", readme.replace("](docs/", "](../"))
-    security = (HERE.parent / "SECURITY.md").read_text(encoding="utf-8")
-    _write(REFERENCE / "security.md", security.replace("](docs/", "](../"))
+    for page in TOP_PAGES:
+        text = (HERE.parent / f"{page}.md").read_text(encoding="utf-8")
+        text = re.sub(r"\[([^\]]+)\]\(results/[^)]*\)", r"`\1`", text)  # no part of the site
+        for other in TOP_PAGES:
+            text = text.replace(f"]({other}.md", f"]({other.lower()}.md")
+        _write(REFERENCE / f"{page.lower()}.md", text.replace("](docs/", "](../"))
 
 
 def _write(path: Path, text: str) -> None:
@@ -105,9 +106,28 @@ def cell(text: str) -> str:
 
 
 def turn_links(app: Any, name: str, source: list[str]) -> None:  # noqa: ARG001
-    """Let links to the README and to the promises about security lead to their pages."""
-    source[0] = source[0].replace("](../README.md", "](reference/readme.md")
-    source[0] = source[0].replace("](../SECURITY.md", "](reference/security.md")
+    """Let links to pages at the top of the repository lead to them; give the index its contents."""
+    for page in TOP_PAGES:
+        source[0] = source[0].replace(f"](../{page}.md", f"](reference/{page.lower()}.md")
+    if name == root_doc:
+        source[0] += contents(source[0])
+
+
+def contents(index: str) -> str:
+    """Return the site's contents: a section for each heading of the index, with its links."""
+    sections = []
+    for section in index.split("\n## ")[1:]:
+        heading, _, body = section.partition("\n")
+        pages = dict.fromkeys(re.findall(r"^- .*", body, re.MULTILINE))
+        links = [link for line in pages for link in re.findall(r"\]\(([\w/-]+)\.md\)", line)]
+        sections.append((heading, links))
+    sections.insert(2, ("On the bench", [f"reference/{kind}s" for kind in KINDS]))
+    sections.insert(0, ("Overview", ["reference/readme"]))
+    return "".join(
+        "\n```{toctree}\n:hidden:\n:caption: " + heading + "\n\n" + "\n".join(links) + "\n```\n"
+        for heading, links in sections
+        if links
+    )
 
 
 def setup(app: Any) -> dict[str, Any]:

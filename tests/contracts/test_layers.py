@@ -1,6 +1,7 @@
 """The import rule is the threat model: who may import whom, and what lies where."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def test_the_core_imports_no_plugin_package(path: Path) -> None:
     ("root", "package"), [item for item in ROOTS.items() if item[0] != "bench"]
 )
 def test_plugin_packages_do_not_import_each_other(root: str, package: str) -> None:
-    """A defence cannot look into an attack, nor an attack into a defence."""
+    """A defense cannot look into an attack, nor an attack into a defense."""
     others = tuple(name for name in PLUGINS if name != package)
     assert not [name for path in modules(root) for name in imports(path) if name.startswith(others)]
 
@@ -71,14 +72,54 @@ def test_nothing_that_a_training_runs_knows_the_poison() -> None:
     assert reached - {"errors", "rng"} == {*ROOMS}
 
 
-def test_rooms_import_downwards_alone() -> None:
-    """No room imports one that imports it, by whatever way: there is an order in which to read."""
-    arrows: dict[str, set[str]] = {}
+def arrows() -> dict[str, set[str]]:
+    """Return the rooms that each room imports."""
+    into: dict[str, set[str]] = {}
     for path in modules("bench"):
         room = path.relative_to(ROOT / "bench" / "clipbench").parts[0].removesuffix(".py")
-        into = {name.split(".")[1] for name in imports(path) if name.startswith("clipbench.")}
-        arrows.setdefault(room, set()).update(into - {room})
-    assert [*TopologicalSorter(arrows).static_order()]
+        names = {name.split(".")[1] for name in imports(path) if name.startswith("clipbench.")}
+        into.setdefault(room, set()).update(names - {room})
+    return into
+
+
+def test_rooms_import_downwards_alone() -> None:
+    """No room imports one that imports it, by whatever way: there is an order in which to read."""
+    assert [*TopologicalSorter(arrows()).static_order()]
+
+
+def rooms() -> dict[str, str]:
+    """Return each room with the first line of its docstring."""
+    found = {}
+    for path in sorted((ROOT / "bench" / "clipbench").glob("*/__init__.py")):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+        assert text, path
+        found[path.parent.name] = text.splitlines()[0]
+    return found
+
+
+def test_the_architecture_page_describes_every_room_as_its_docstring_does() -> None:
+    """The table of docs/architecture.md is what the packages say of themselves."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    path = "../bench/clipbench"
+    rows = [f"| [`{room}`]({path}/{room}) | {line} |" for room, line in rooms().items()]
+    table = "\n".join(["| room | what is in it |", "| --- | --- |", *rows, ""])
+    assert table in page, f"The table should be:\n{table}"
+
+
+def test_the_architecture_page_draws_every_room_above_what_it_imports() -> None:
+    """In its drawing no room stands below one that it imports."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawing = page.partition("```text\n")[2].partition("```")[0]
+    floors = [re.findall(r"\w+", line.partition("|")[2]) for line in drawing.splitlines()]
+    floor = {room: number for number, names in enumerate(floors) for room in names}
+    assert set(rooms()) | {"errors", "rng"} <= floor.keys()
+    upwards = [
+        f"{room} -> {other}"
+        for room, others in arrows().items()
+        for other in others & floor.keys()
+        if room in floor and floor[other] < floor[room]
+    ]
+    assert upwards == []
 
 
 def test_no_room_holds_more_than_fifteen_files() -> None:

@@ -1,6 +1,6 @@
-"""Where the bench calls plugins: the one place that hands data out and takes results in.
+"""Calls into plugins: data goes out read-only, and what comes back is checked.
 
-What is handed out is read-only, or a copy. What comes back is checked before anything is made of
-it. An error inside a plugin that is not part of clipbench is told in one line that names the
-plugin's file and line; one of our own plugins stays what it is, for it is our bug.
+What is handed out is read-only, or a copy. What comes back is checked before it is used. An error
+inside someone else's plugin becomes one line that names the plugin's file and line; an error in one
+of ours keeps its traceback, because it is our bug.
 """

@@ -1,1 +1,1 @@
-"""Regression checks: a small grid of runs, and the bands that its numbers must lie in."""
+"""Regression checks: a small grid of runs, and the bands its numbers must stay in."""

@@ -1,1 +1,1 @@
-"""What a training leaves on disk: checkpoints, its record, and the traces of its epochs."""
+"""What training leaves on disk: checkpoints, the training record, and epoch traces."""

@@ -1,6 +1,6 @@
-"""The command line: thin, and quick to answer.
+"""The command line: one thin module per command, imported when the command is named.
 
-A command's module is imported when the command is named, and heavy packages when it runs.
+Heavy packages are imported when a command runs, so that help is quick.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class _LazyGroup(click.Group):
 @traceback_option
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Attacks on, and defences of, contrastive image-text pre-training on one bench."""
+    """Attacks on, and defenses of, contrastive image-text pre-training on one bench."""
     if ctx.invoked_subcommand is None:
         print_result(ctx.get_help())
 

@@ -1,1 +1,1 @@
-"""Two defenses compared trial by trial."""
+"""Trial-by-trial comparison of two defenses."""

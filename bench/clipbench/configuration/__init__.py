@@ -1,1 +1,1 @@
-"""What a person asks for, and the run that it becomes: everything that decides its numbers."""
+"""Requests (command line, YAML, environment) and the resolved, hashed run."""

@@ -1,7 +1,7 @@
-"""What an attack, a defense, a data set and a metric owe the bench, and what they get from it.
+"""Interfaces of attacks, defenses, data sets and metrics, and the objects they are handed.
 
-A plugin imports from here; the four modules are for reading. They import nothing of ours but names
-of errors and generators.
+Plugins import from here; read the modules for details. They import nothing else of clipbench but
+errors and random generators.
 """
 
 from clipbench.contracts.attack import (

@@ -1,1 +1,1 @@
-"""Croissant metadata of a set of shards."""
+"""Croissant metadata (JSON-LD) for a set of shards."""

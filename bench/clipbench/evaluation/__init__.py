@@ -1,1 +1,1 @@
-"""Evaluation: zero-shot, retrieval, attack success, detection, statistics."""
+"""Metrics: zero-shot, retrieval, attack success, detection, and their statistics."""

@@ -1,1 +1,1 @@
-"""Where work is done that is no run's own: this machine, a Slurm, a Dask cluster, a site's own."""
+"""Where the jobs of a sweep run: this machine, Slurm, Dask, or an executor of your own."""

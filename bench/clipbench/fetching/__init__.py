@@ -1,1 +1,1 @@
-"""From what a person types to shard files on this machine, wherever they lie."""
+"""Finding shards: paths, patterns, addresses and pipes become local files."""

@@ -1,1 +1,1 @@
-"""Files: written whole or not at all, and read so that none of a stranger's can do harm."""
+"""File formats: JSON, YAML, tar, Parquet; untrusted files are read within limits."""

@@ -1,1 +1,1 @@
-"""Images: decoded safely, encoded like their neighbors, and kept."""
+"""Images: safe decoding, encoding like the neighboring images, resizing."""

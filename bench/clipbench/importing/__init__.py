@@ -1,1 +1,1 @@
-"""From files, folders and addresses of any kind to shards that can be used."""
+"""Turning image files, tables and annotations into shards, and finding unusable pairs."""

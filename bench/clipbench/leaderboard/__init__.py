@@ -1,1 +1,1 @@
-"""Leaderboard: results on disk, tables and plots derived from them."""
+"""Tables, plots and the page, all derived from results."""

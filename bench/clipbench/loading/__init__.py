@@ -1,1 +1,1 @@
-"""From the pairs of a set to batches of views."""
+"""Batches for training: from pairs in shards to augmented views."""

@@ -1,1 +1,1 @@
-"""Models of open_clip and clipbench: made, saved, loaded, and the features they compute."""
+"""Models of open_clip and clipbench: creating, saving, loading, computing features."""

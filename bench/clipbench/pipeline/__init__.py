@@ -1,1 +1,1 @@
-"""One run: what it is made of and will take, its stages one by one, and its result."""
+"""One run from start to result: poison, train, evaluate, record; skips finished stages."""

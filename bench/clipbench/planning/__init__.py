@@ -1,1 +1,1 @@
-"""What a run will do and how long it takes, told before it begins."""
+"""The plan that is printed before a run, and its time estimate."""

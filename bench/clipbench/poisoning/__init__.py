@@ -1,1 +1,1 @@
-"""Poisoned sets: which pairs, at which rate, written so that nothing gives them away."""
+"""Poisoned sets: which pairs, at what rate, written so that nothing gives them away."""

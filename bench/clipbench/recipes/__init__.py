@@ -1,1 +1,1 @@
-"""Published protocols by name, each a file: all that its authors set, and where we part from it."""
+"""Published protocols as YAML files: the authors' settings, and where ours differ."""

@@ -1,1 +1,1 @@
-"""Results that others made: resolved, run again, and held against what came out."""
+"""Running a recorded result again, and comparing the outcome with the record."""

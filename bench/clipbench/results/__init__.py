@@ -1,1 +1,1 @@
-"""Results of runs: checked, stored, found, and named."""
+"""Results of runs: their schema, storage, lookup and labels."""

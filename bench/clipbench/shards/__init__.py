@@ -1,1 +1,1 @@
-"""WebDataset shards: write, index, read, poison copy-on-write, verify."""
+"""WebDataset shards: writing, indexing, random-access reading, manifests, hashes."""

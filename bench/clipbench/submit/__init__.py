@@ -1,1 +1,1 @@
-"""A result is taken into a folder of results."""
+"""Accepting a result into a folder of results."""

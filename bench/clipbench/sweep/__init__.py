@@ -1,1 +1,1 @@
-"""Many runs as one piece of work: planned first, done in parallel, taken up where it stopped."""
+"""Grids of runs: planned, executed in parallel, resumed."""

@@ -1,1 +1,1 @@
-"""The machine: disks, locks, processes, threads, signals, and what processor this is."""
+"""The machine: disks, locks, processes, threads, signals, processors."""

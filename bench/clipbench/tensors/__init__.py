@@ -1,1 +1,1 @@
-"""Files of numbers: arrays and tensors, read without running anything in them."""
+"""Files of arrays and tensors, read without executing anything in them."""

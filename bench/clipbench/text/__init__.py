@@ -1,1 +1,1 @@
-"""Text for people: made safe to show, whoever wrote it."""
+"""Text that is safe to show: escaping for terminals, HTML, CSV and XML."""

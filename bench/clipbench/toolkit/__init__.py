@@ -1,1 +1,1 @@
-"""What defenses are made of: losses, pools, mixtures, outlier scores, schedules."""
+"""Building blocks of defenses: losses, pools, mixtures, outlier scores, schedules."""

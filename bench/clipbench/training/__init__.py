@@ -1,1 +1,1 @@
-"""Training: engine, loader, augmentation, losses, pool, mixture, schedule, checkpoint."""
+"""The training loop: engine, learner, optimizer, scoring; it knows nothing of the attack."""

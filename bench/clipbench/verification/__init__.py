@@ -1,1 +1,1 @@
-"""Whether a set of shards, clean or poisoned, is what it says."""
+"""Checks that a set of shards is what its manifest and ledger say."""
