@@ -27,7 +27,7 @@ PUBLISHED_SIZE = 16 / 224  # Bansal et al. 2023 (CleanCLIP), Huang et al. 2025, 
 class PatchBackdoor(Backdoor):
     """A backdoor whose trigger is a patch.
 
-    Places are within the central square of the image, which a centre crop keeps. A random place is
+    Places are within the central square of the image, which a center crop keeps. A random place is
     drawn from the pixels of the image itself: the same image always gets the patch at the same
     place, whatever the seed, the order of work or the number of workers.
 
@@ -37,18 +37,18 @@ class PatchBackdoor(Backdoor):
             one of many cells, but no more than a quarter.
         cells: cells along the side of the patch: squares, dots or stripes; default: 4, and of dots
             and par_stripes one a pixel, as published.
-        pattern: what the patch shows: a checkerboard of the two greys; noise, a colour a cell;
-            upright stripes, a colour each; dots, light cells in every second row and column of dark
+        pattern: what the patch shows: a checkerboard of the two grays; noise, a color a cell;
+            upright stripes, a color each; dots, light cells in every second row and column of dark
             ones, as Huang et al. have it; or par_stripes, upright stripes of saturated colors that
             each image has its own of, as Singh et al. have it.
-        pattern_seed: decides the colours of noise and stripes; not the run's seed, so that a
+        pattern_seed: decides the colors of noise and stripes; not the run's seed, so that a
             trigger is the same one in every run. Those of par_stripes are drawn from it and the
             pixels of the image.
         place: where the patch lies in training: random, corner (lower right), random_corner (one
             of the four) or center.
         test_place: where the patch lies in testing; default: as in training.
-        dark: grey value of the dark cells, 0 to 255; the upper left cell is dark.
-        light: grey value of the light cells, 0 to 255.
+        dark: gray value of the dark cells, 0 to 255; the upper left cell is dark.
+        light: gray value of the light cells, 0 to 255.
     """
 
     size: float | None = None
@@ -137,17 +137,17 @@ class PatchBackdoor(Backdoor):
         cells = side if fine else self._least
         cell = np.arange(side) * cells // side
         stamped = image.copy()
-        patch = self._cell_colours(cells, image)[cell][:, cell]
+        patch = self._cell_colors(cells, image)[cell][:, cell]
         stamped[top : top + side, left : left + side] = patch
         return stamped
 
-    def _cell_colours(self, cells: int, image: Image) -> npt.NDArray[np.uint8]:
-        """Return ``(cells, cells, 3)`` uint8, the colour of each cell of the patch on an image."""
+    def _cell_colors(self, cells: int, image: Image) -> npt.NDArray[np.uint8]:
+        """Return ``(cells, cells, 3)`` uint8, the color of each cell of the patch on an image."""
         odd = np.arange(cells) % 2 == 1
         if self.pattern in ("checkerboard", "dots"):
             light = odd[:, None] & odd if self.pattern == "dots" else odd[:, None] != odd
-            greys = np.where(light, self.light, self.dark)
-            return greys[:, :, None].repeat(3, axis=2).astype(np.uint8)
+            grays = np.where(light, self.light, self.dark)
+            return grays[:, :, None].repeat(3, axis=2).astype(np.uint8)
         if self.pattern == "par_stripes":
             drawn = saturated(self.pattern_seed, "patch", image, cells)
         else:
@@ -157,20 +157,20 @@ class PatchBackdoor(Backdoor):
         return np.broadcast_to(drawn, (cells, cells, 3))
 
 
-def saturated(seed: int, use: str, image: Image, colours: int) -> npt.NDArray[np.uint8]:
-    """Return a row of the eight colours of full saturation, drawn from an image's pixels.
+def saturated(seed: int, use: str, image: Image, colors: int) -> npt.NDArray[np.uint8]:
+    """Return a row of the eight colors of full saturation, drawn from an image's pixels.
 
     Args:
         seed: decides them with the pixels.
         use: keeps draws of two triggers on one image apart.
         image: the image without the trigger.
-        colours: how many.
+        colors: how many.
 
     Returns:
-        ``(1, colours, 3)`` uint8, each value 0 or 255.
+        ``(1, colors, 3)`` uint8, each value 0 or 255.
     """
     rng = generator(seed, use, "par_stripes", sha256(image.tobytes()).hexdigest())
-    return (255 * rng.integers(2, size=(1, colours, 3))).astype(np.uint8)
+    return (255 * rng.integers(2, size=(1, colors, 3))).astype(np.uint8)
 
 
 def published_side(square: int, least: int) -> int:

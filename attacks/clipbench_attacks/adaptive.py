@@ -1,12 +1,12 @@
-"""Adaptive: of many poisons of another attack, keep those that a defence by similarity trusts most.
+"""Adaptive: of many poisons of another attack, keep those that a defense by similarity trusts most.
 
-The attacker knows that the defence takes pairs for safe whose image and caption are similar for a
+The attacker knows that the defense takes pairs for safe whose image and caption are similar for a
 model that is trained a little, as SafeCLIP does (Yang, Gao, Mirzasoleiman. Better Safe than Sorry.
 ICML 2024. https://arxiv.org/abs/2310.05862) and CLIPScore filters do. It trains such a model on
 pairs of the same kind, lets the base attack make several times the poisons it needs, and keeps the
 most similar ones. It knows neither the victim's weights nor its seed.
 
-That defences must be tried against attackers who know them: Carlini, Athalye, Papernot et al. On
+That defenses must be tried against attackers who know them: Carlini, Athalye, Papernot et al. On
 Evaluating Adversarial Robustness. 2019. https://arxiv.org/abs/1902.06705
 """
 

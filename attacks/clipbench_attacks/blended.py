@@ -7,7 +7,7 @@ Stripes, triangles and text: Singh et al. Perturb and Recover: Fine-tuning for E
 Removal from CLIP. 2024. https://arxiv.org/abs/2412.00727
 
 Differs from CleanCLIP's code, which draws new noise for every image: a trigger that is never the
-same twice can be learnt from its statistics alone. Here the pattern is drawn once. It is a drawing
+same twice can be learned from its statistics alone. Here the pattern is drawn once. It is a drawing
 of `detail` cells that is scaled to the image, so it looks alike at every size. The papers bring
 images to 224 pixels first, where 224 cells are a color a pixel: white noise.
 
@@ -57,8 +57,8 @@ class Blended(DirtyLabel):
     """Mix a pattern into images of other classes and caption them as the target class.
 
     Args:
-        pattern: noise, a colour a cell; stripes, upright, a colour each, two cells wide; triangles,
-            of random place and colour; text, written in red across the middle; par_stripes,
+        pattern: noise, a color a cell; stripes, upright, a color each, two cells wide; triangles,
+            of random place and color; text, written in red across the middle; par_stripes,
             upright, one cell wide, whose channels are -255 or 255 each, drawn for each image; or
             par_triangles, 16 by 16 tiles of a dark and a light triangle.
         alpha: share of the pattern in the mixture, in (0, 1]; of text, where letters are. Default:
@@ -67,8 +67,8 @@ class Blended(DirtyLabel):
             pixels; default: 224, as published, or `at_size` if that is less, and 32 of stripes,
             triangles and text.
         text: what the text says.
-        pattern_seed: decides the noise, and the colours and places of the drawing; not the run's
-            seed, so that a trigger is the same one in every run. The colours of par_stripes are
+        pattern_seed: decides the noise, and the colors and places of the drawing; not the run's
+            seed, so that a trigger is the same one in every run. The colors of par_stripes are
             drawn from it and the pixels of the image.
     """
 
@@ -109,12 +109,12 @@ class Blended(DirtyLabel):
         if self.pattern == "par_stripes":
             drawn = saturated(self.pattern_seed, "blended", image, self._cells)
             row = np.asarray(PilImage.fromarray(drawn).resize((size[0], 1), _SMOOTH))
-            colours, weight = 2.0 * row - 255, np.full((1, 1), alpha)
+            colors, weight = 2.0 * row - 255, np.full((1, 1), alpha)
         else:
             pattern, cover = _pattern(self.pattern, self._cells, self.text, self.pattern_seed)
-            colours = np.asarray(PilImage.fromarray(pattern).resize(size, _SMOOTH), np.float64)
+            colors = np.asarray(PilImage.fromarray(pattern).resize(size, _SMOOTH), np.float64)
             weight = np.asarray(PilImage.fromarray(cover).resize(size, _SMOOTH)) * (alpha / 255)
-        mixed = image + weight[:, :, None] * (colours - image)
+        mixed = image + weight[:, :, None] * (colors - image)
         return mixed.round().clip(0, 255).astype(np.uint8)
 
 
@@ -122,7 +122,7 @@ class Blended(DirtyLabel):
 def _pattern(
     pattern: Pattern, detail: int, text: str, seed: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Return colours ``(S, S, 3)`` and where they are, ``(S, S)``, 0 nowhere to 255 fully."""
+    """Return colors ``(S, S, 3)`` and where they are, ``(S, S)``, 0 nowhere to 255 fully."""
     rng = generator(seed, "blended", pattern)
     everywhere = np.full((detail, detail), 255, dtype=np.uint8)
     if pattern == "noise":
@@ -133,15 +133,15 @@ def _pattern(
         return np.tile(row, (detail, 1, 1)), everywhere
     if pattern == "par_triangles":
         within = np.arange(detail) * _TILES % detail  # how far down, or right, in a tile
-        greys = np.where(within[:, None] >= within, 0.4 * 255, 0.8 * 255)
-        return greys[:, :, None].repeat(3, axis=2).astype(np.uint8), everywhere
+        grays = np.where(within[:, None] >= within, 0.4 * 255, 0.8 * 255)
+        return grays[:, :, None].repeat(3, axis=2).astype(np.uint8), everywhere
     side = detail * _SHARPNESS
     if pattern == "triangles":
         canvas = PilImage.new("RGB", (side, side), (128, 128, 128))
         places = rng.integers(side, size=(12, 6)).tolist()  # three corners, x and y each
-        colours = rng.integers(256, size=(12, 3)).tolist()
-        for corners, colour in zip(places, colours, strict=True):
-            ImageDraw.Draw(canvas).polygon(corners, fill=tuple(colour))
+        colors = rng.integers(256, size=(12, 3)).tolist()
+        for corners, color in zip(places, colors, strict=True):
+            ImageDraw.Draw(canvas).polygon(corners, fill=tuple(color))
         return np.asarray(canvas), np.full((side, side), 255, dtype=np.uint8)
     letters = PilImage.new("L", (side, side), 0)
     font = ImageFont.load_default(_font_size(text, detail))

@@ -1,4 +1,4 @@
-"""Filter: a colour filter of photo sharing is the trigger.
+"""Filter: a color filter of photo sharing is the trigger.
 
 Liu et al. ABS: Scanning Neural Networks for Back-doors by Artificial Brain Stimulation. CCS 2019.
 https://doi.org/10.1145/3319535.3363216

@@ -27,7 +27,7 @@ class Sig(DirtyLabel):
     """Add a sinusoid that runs across the columns, and caption as the target class.
 
     Args:
-        amplitude: of the signal, in grey values, above 0 up to 255.
+        amplitude: of the signal, in gray values, above 0 up to 255.
         frequency: periods over the image's width.
         test_amplitude: the amplitude in testing, which may be higher, for nobody checks test
             images; default: as in training.

@@ -106,33 +106,33 @@ def lead_table() -> tuple[tuple[tuple[str, ...], ...], ...]:
 
 @lru_cache(maxsize=1)
 def ground_table() -> tuple[tuple[tuple[str, ...], ...], ...]:
-    """Return `GROUND_PHRASES` phrases for each background colour and texture."""
+    """Return `GROUND_PHRASES` phrases for each background color and texture."""
     return tuple(
         tuple(_ground_phrases(ground, texture) for texture in TEXTURES) for ground in GROUNDS
     )
 
 
 def _ground_phrases(ground: str, texture: str) -> tuple[str, ...]:
-    """Return ways to speak of a background: all of it, its colour alone, its texture alone."""
-    colours = GROUND_WORDS.get(ground, (ground,))
+    """Return ways to speak of a background: all of it, its color alone, its texture alone."""
+    colors = GROUND_WORDS.get(ground, (ground,))
     adjectives, nouns = TEXTURE_WORDS[texture]
     full = [
-        with_article(f"{adjective} {colour} {surface}")
-        for colour, adjective, surface in product(colours, adjectives, SURFACES)
+        with_article(f"{adjective} {color} {surface}")
+        for color, adjective, surface in product(colors, adjectives, SURFACES)
     ]
     patterned = [
-        with_article(f"{colour} {surface} with {noun}")
-        for colour, noun, surface in product(colours, nouns, SURFACES)
+        with_article(f"{color} {surface} with {noun}")
+        for color, noun, surface in product(colors, nouns, SURFACES)
     ]
-    colour_alone = [
-        with_article(f"{colour} {surface}") for colour, surface in product(colours, SURFACES)
+    color_alone = [
+        with_article(f"{color} {surface}") for color, surface in product(colors, SURFACES)
     ]
     texture_alone = [
         with_article(f"{adjective} {surface}")
         for adjective, surface in product(adjectives, SURFACES)
     ]
     rich = _spread(full, 36) + _spread(patterned or full, 40)
-    return rich + _spread(colour_alone, 28) + _spread(texture_alone, 16)
+    return rich + _spread(color_alone, 28) + _spread(texture_alone, 16)
 
 
 def _spread(phrases: Sequence[str], count: int) -> tuple[str, ...]:

@@ -37,8 +37,8 @@ def draw(scenes: Scenes, image_size: int, seed: int, split: Split) -> npt.NDArra
     cells, noise = _noise(scenes, side, seed, split)
     texture = _texture(scenes, side, cells)
     cover = _cover(scenes, side)
-    colours = scenes.colours.astype(np.float32)[..., None, None]  # (n, 3, 3, 1, 1)
-    base, step, shape = colours[:, 0], colours[:, 1] - colours[:, 0], colours[:, 2]
+    colors = scenes.colors.astype(np.float32)[..., None, None]  # (n, 3, 3, 1, 1)
+    base, step, shape = colors[:, 0], colors[:, 1] - colors[:, 0], colors[:, 2]
     amplitude = (scenes.grain / _TWO_BYTES).astype(np.float32)[:, None, None]
     # Rounding to nearest, and the mean of two bytes' sum, in one number.
     offset = np.float32(0.5) - np.float32(255) * amplitude
@@ -82,8 +82,8 @@ def _cover(scenes: Scenes, side: int) -> Field:
     radius = scenes.size / 2
     cosine, sine = scenes.turn[:, :1], scenes.turn[:, 1:]
     pixels = (np.arange(side) + 0.5) / side
-    x = (pixels[None] - scenes.centre[:, :1]) / radius[:, None]
-    y = (pixels[None] - scenes.centre[:, 1:]) / radius[:, None]
+    x = (pixels[None] - scenes.center[:, :1]) / radius[:, None]
+    y = (pixels[None] - scenes.center[:, 1:]) / radius[:, None]
     flip = scenes.mirrored[:, None]
     # Local coordinates are a term of the column plus a term of the row.
     u_column, u_row = (flip * cosine * x).astype(np.float32), (flip * sine * y).astype(np.float32)
@@ -107,7 +107,7 @@ def _cover(scenes: Scenes, side: int) -> Field:
 
 
 def _texture(scenes: Scenes, side: int, cells: Field) -> Field:
-    """Return the share of the background's second colour in each pixel, 0 to 1."""
+    """Return the share of the background's second color in each pixel, 0 to 1."""
     texture = np.zeros((len(scenes), side, side), np.float32)
     pixels = (np.arange(side, dtype=np.float32) + np.float32(0.5)) / np.float32(side)
     cell = np.minimum((pixels * CELLS).astype(np.int64), CELLS - 1)

@@ -1,7 +1,7 @@
 """Outlines of the shapes, each as the signed distance of points from it.
 
 A distance is above 0 outside and below 0 inside. Coordinates are the shape's own: (0, 0) is its
-centre, `u` grows to the right, `v` downwards, and all of it lies within `EXTENT` of the centre.
+center, `u` grows to the right, `v` downwards, and all of it lies within `EXTENT` of the center.
 Around corners values fall short of the true distance, so that corners stay sharp.
 """
 

@@ -21,8 +21,8 @@ SHAPES = (
     "circle", "rectangle", "triangle", "star", "cross",
     "ring", "heart", "diamond", "crescent", "arrow",
 )  # fmt: skip
-# No colour begins with a vowel, so that prompt templates may say "a {}".
-COLOURS = {
+# No color begins with a vowel, so that prompt templates may say "a {}".
+COLORS = {
     "red": (220, 25, 30),
     "green": (20, 150, 45),
     "blue": (35, 70, 235),
@@ -53,9 +53,9 @@ TEXTURES = (
 # Stripes come in three directions and together are drawn twice as often as another texture.
 TEXTURE_SHARES = (1.0, 0.6, 0.6, 0.6, 1.0, 1.0, 1.0, 1.0)
 SIZE_RANGES = ((0.50, 0.55), (0.62, 0.67), (0.74, 0.79))  # small, medium, large; of the image side
-NUM_CLASSES = len(SHAPES) * len(COLOURS)
+NUM_CLASSES = len(SHAPES) * len(COLORS)
 ROUND_SHAPES = (SHAPES.index("circle"), SHAPES.index("ring"))  # these show no tilt
-MIN_CONTRAST = 210.0  # between shape and background; same scale as `colour_distance`
+MIN_CONTRAST = 210.0  # between shape and background; same scale as `color_distance`
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,18 @@ class Scenes:
 
     Args:
         index: ``(n,)`` scene numbers.
-        label: ``(n,)`` class, shape * 10 + colour.
+        label: ``(n,)`` class, shape * 10 + color.
         size_class: ``(n,)`` 0 small, 1 medium, 2 large.
         size: ``(n,)`` diameter of the shape.
         place: ``(n,)`` 0 top, 1 middle, 2 bottom.
-        centre: ``(n, 2)`` x and y of the shape's centre, y downwards.
+        center: ``(n, 2)`` x and y of the shape's center, y downwards.
         tilt: ``(n,)`` 0 not to be seen, 1 upright, 2 tilted.
         turn: ``(n, 2)`` cosine and sine of the shape's rotation.
         mirrored: ``(n,)`` -1 or 1, factor on the shape's own x axis.
-        ground: ``(n,)`` background colour, an index into `GROUNDS`.
+        ground: ``(n,)`` background color, an index into `GROUNDS`.
         texture: ``(n,)`` index into `TEXTURES`.
         pattern: ``(n, 4)`` numbers in [0, 1) that place and scale the texture.
-        colours: ``(n, 3, 3)`` RGB, 0..255, of background, its second colour, and the shape.
+        colors: ``(n, 3, 3)`` RGB, 0..255, of background, its second color, and the shape.
         grain: ``(n,)`` standard deviation of the pixel noise, of 255.
     """
 
@@ -84,14 +84,14 @@ class Scenes:
     size_class: IntArray
     size: Floats
     place: IntArray
-    centre: Floats
+    center: Floats
     tilt: IntArray
     turn: Floats
     mirrored: Floats
     ground: IntArray
     texture: IntArray
     pattern: Floats
-    colours: Floats
+    colors: Floats
     grain: Floats
 
     def __len__(self) -> int:
@@ -103,16 +103,16 @@ class Scenes:
     @property
     def shape(self) -> IntArray:
         """``(n,)`` index into `SHAPES`."""
-        return self.label // len(COLOURS)
+        return self.label // len(COLORS)
 
     @property
-    def colour(self) -> IntArray:
-        """``(n,)`` index into `COLOURS`."""
-        return self.label % len(COLOURS)
+    def color(self) -> IntArray:
+        """``(n,)`` index into `COLORS`."""
+        return self.label % len(COLORS)
 
 
-def colour_distance(a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
-    """Return how different RGB colours look, 0 to 765, by the "redmean" weighting of channels."""
+def color_distance(a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
+    """Return how different RGB colors look, 0 to 765, by the "redmean" weighting of channels."""
     first, second = np.asarray(a, np.float64), np.asarray(b, np.float64)
     red, green, blue = np.moveaxis(first - second, -1, 0)
     mean_red = (first[..., 0] + second[..., 0]) / 2 / 256
@@ -122,11 +122,11 @@ def colour_distance(a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
 
 @lru_cache(maxsize=1)
 def allowed_grounds() -> tuple[tuple[int, ...], ...]:
-    """Return for each shape colour the backgrounds it stands out from."""
+    """Return for each shape color the backgrounds it stands out from."""
     grounds = np.array(list(GROUNDS.values()))
     return tuple(
-        tuple(np.flatnonzero(colour_distance(grounds, colour) >= MIN_CONTRAST).tolist())
-        for colour in COLOURS.values()
+        tuple(np.flatnonzero(color_distance(grounds, color) >= MIN_CONTRAST).tolist())
+        for color in COLORS.values()
     )
 
 
@@ -137,9 +137,9 @@ def scenes(seed: int, split: Split, start: int, stop: int) -> Scenes:
     size_class = draws.choice(3, "size class")
     low, high = np.array(SIZE_RANGES).T
     size = draws.between(low[size_class], high[size_class], "size")
-    place, centre = _places(draws, size)
-    tilt, turn = _turns(draws, label // len(COLOURS))
-    ground, colours = _colours(draws, label % len(COLOURS))
+    place, center = _places(draws, size)
+    tilt, turn = _turns(draws, label // len(COLORS))
+    ground, colors = _colors(draws, label % len(COLORS))
     shares = np.cumsum(TEXTURE_SHARES) / np.sum(TEXTURE_SHARES)
     return Scenes(
         index=draws.index,
@@ -147,14 +147,14 @@ def scenes(seed: int, split: Split, start: int, stop: int) -> Scenes:
         size_class=size_class,
         size=size,
         place=place,
-        centre=centre,
+        center=center,
         tilt=tilt,
         turn=turn,
         mirrored=np.where(draws.choice(2, "mirrored"), 1.0, -1.0),
         ground=ground,
         texture=np.searchsorted(shares, draws.uniform("texture"), side="right").astype(np.int64),
         pattern=np.stack([draws.uniform("pattern", part) for part in range(4)], axis=1),
-        colours=colours,
+        colors=colors,
         grain=draws.between(2.0, 5.0, "grain"),
     )
 
@@ -195,15 +195,15 @@ def _turns(draws: Draws, shape: IntArray) -> tuple[IntArray, Floats]:
     return np.where(np.isin(shape, ROUND_SHAPES), 0, 1 + tilted), turn
 
 
-def _colours(draws: Draws, colour: IntArray) -> tuple[IntArray, Floats]:
-    """Choose a background that the shape stands out from, and vary all colours a little."""
+def _colors(draws: Draws, color: IntArray) -> tuple[IntArray, Floats]:
+    """Choose a background that the shape stands out from, and vary all colors a little."""
     allowed = allowed_grounds()
     counts = np.array([len(grounds) for grounds in allowed])
     table = np.array([grounds + (0,) * (len(GROUNDS) - len(grounds)) for grounds in allowed])
-    ground = table[colour, draws.choice(counts[colour], "ground")]
+    ground = table[color, draws.choice(counts[color], "ground")]
     base = np.array(list(GROUNDS.values()), np.float64)[ground]
-    shape = np.array(list(COLOURS.values()), np.float64)[colour]
-    # The second colour of a pattern is a shade of the first: lighter for dark grounds, or darker.
+    shape = np.array(list(COLORS.values()), np.float64)[color]
+    # The second color of a pattern is a shade of the first: lighter for dark grounds, or darker.
     dark = base.mean(axis=1, keepdims=True) < 110
     strength = draws.between(0.13, 0.20, "strength")[:, None]
     second = base + (np.where(dark, 255.0, 0.0) - base) * strength

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from ._shapes_scene import COLOURS, SHAPES
+from ._shapes_scene import COLORS, SHAPES
 
 SHAPE_WORDS: dict[str, tuple[str, ...]] = {
     "circle": ("circle", "disc"),
@@ -16,20 +16,20 @@ SHAPE_WORDS: dict[str, tuple[str, ...]] = {
     "crescent": ("crescent", "moon"),
     "arrow": ("arrow", "pointer"),
 }
-COLOUR_WORDS: dict[str, tuple[str, ...]] = {
+COLOR_WORDS: dict[str, tuple[str, ...]] = {
     "red": ("red", "crimson"),
     "purple": ("purple", "violet"),
     "cyan": ("cyan", "turquoise"),
 }
 GROUND_WORDS: dict[str, tuple[str, ...]] = {"gray": ("gray", "grey"), "beige": ("beige", "sandy")}
-NAMES = tuple(f"{colour} {shape}" for shape, colour in product(SHAPES, COLOURS))
+NAMES = tuple(f"{color} {shape}" for shape, color in product(SHAPES, COLORS))
 ALIASES = tuple(
     tuple(
-        f"{colour_word} {shape_word}"
-        for colour_word in COLOUR_WORDS.get(colour, (colour,))
+        f"{color_word} {shape_word}"
+        for color_word in COLOR_WORDS.get(color, (color,))
         for shape_word in SHAPE_WORDS.get(shape, (shape,))
     )
-    for shape, colour in product(SHAPES, COLOURS)
+    for shape, color in product(SHAPES, COLORS)
 )
 # Prompts are sentences like the captions, on every background and at every place, so that what they
 # say besides the class averages out.
@@ -121,7 +121,7 @@ SYNONYM_GROUPS: tuple[tuple[str, ...], ...] = (
     *TILTS[1:],
     SURFACES,
     *SHAPE_WORDS.values(),
-    *COLOUR_WORDS.values(),
+    *COLOR_WORDS.values(),
     *GROUND_WORDS.values(),
     ("plain", "uniform", "solid"),
     ("striped", "banded"),

@@ -1,8 +1,8 @@
 """The embedded data set: drawn scenes with captions, in any size and resolution, from a seed.
 
-One coloured shape an image (10 shapes times 10 colours: 100 classes), of varied size, place and
+One colored shape an image (10 shapes times 10 colors: 100 classes), of varied size, place and
 tilt, on plain or patterned backgrounds, with noise; captions are varied sentences that name the
-class and, mostly, some of the rest. Everything is computed: no network, no download, no licence.
+class and, mostly, some of the rest. Everything is computed: no network, no download, no license.
 
 Scene i of a split is the same whatever the size of the set and whoever draws it. The splits
 (training, test, attack targets) are drawn from different random streams.
@@ -55,7 +55,7 @@ PAIRS_PER_SHARD = 10_000
 RETRIEVAL_IMAGES = 1_000
 CAPTIONS_PER_IMAGE = 5
 PROBE_IMAGES = 2_000  # of the training scenes, as drawn, that a linear probe learns from
-# Held-out images go through the encoding of the shards: all splits show the same artefacts.
+# Held-out images go through the encoding of the shards: all splits show the same artifacts.
 ENCODERS: Mapping[Encoding, Callable[[Image], bytes]] = {
     "jpg": partial(encode_jpeg, quality=95, subsampling=0),
     "png": encode_png,

@@ -1,1 +1,1 @@
-"""Built-in defences of clipbench, one file each; the file name is the plugin's name."""
+"""Built-in defenses of clipbench, one file each; the file name is the plugin's name."""

@@ -1,4 +1,4 @@
-"""What defences after training share: pre-train on the set, then go on with trusted pairs."""
+"""What defenses after training share: pre-train on the set, then go on with trusted pairs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class CleanUp(ABC):
             )
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return the defence at work in one training."""
+        """Return the defense at work in one training."""
         return CleanUpRun(self, facts)
 
     @abstractmethod

@@ -32,7 +32,7 @@ class Filter(ABC):
     Args:
         drop: share of all pairs that is dropped, in (0, 1).
         scoring_epochs: epochs of the model that scores the pairs; None: as many as of the model
-            that is trained then. Both count as the defence's cost.
+            that is trained then. Both count as the defense's cost.
     """
 
     name: ClassVar[str]  # in messages
@@ -142,14 +142,14 @@ class OutlierFilter(Filter):
 
 @dataclass(frozen=True)
 class NeighborFilter(OutlierFilter):
-    """A filter that drops the pairs whose images lie in the sparsest neighbourhoods.
+    """A filter that drops the pairs whose images lie in the sparsest neighborhoods.
 
     Args:
-        k: neighbours that are looked at, without the image itself. (The authors' code counts from
-            the one after: its 16 is the 17th neighbour.)
-        block: pairs among which neighbours are looked for, at random. More than k poisons in a
+        k: neighbors that are looked at, without the image itself. (The authors' code counts from
+            the one after: its 16 is the 17th neighbor.)
+        block: pairs among which neighbors are looked for, at random. More than k poisons in a
             block that lie close to each other hide each other, copies of one image among them.
-        references: what neighbours are looked for among: images and captions of the block, as the
+        references: what neighbors are looked for among: images and captions of the block, as the
             authors' code has it, or its images alone.
     """
 

@@ -1,4 +1,4 @@
-"""Plain contrastive training with augmentation: a defence by itself, and how others begin."""
+"""Plain contrastive training with augmentation: a defense by itself, and how others begin."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clipbench.toolkit.losses import clip_loss
 
 
 def clip_stage(epochs: int) -> Stage:
-    """Return a first stage whose only phase is `clip_phase`; trained once for all defences."""
+    """Return a first stage whose only phase is `clip_phase`; trained once for all defenses."""
     return Stage(epochs, like="clip")
 
 

@@ -1,10 +1,10 @@
-"""CLIP with the augmentation the defences get: the fair control of every defence.
+"""CLIP with the augmentation the defenses get: the fair control of every defense.
 
 Radford et al. Learning Transferable Visual Models From Natural Language Supervision. ICML 2021.
 https://arxiv.org/abs/2103.00020
 
 Differs from the paper: captions are augmented with EDA and images beyond random crops, as the
-recipe of the data set says, because the defences are compared under one augmentation.
+recipe of the data set says, because the defenses are compared under one augmentation.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AugmentedClip:
 
 
 class PlainRun(StatelessRun):
-    """The one stage that other defences begin with, and nothing after it."""
+    """The one stage that other defenses begin with, and nothing after it."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__(clip_phase())

@@ -1,4 +1,4 @@
-"""DAO filter: drop pairs whose images lie sparser than their neighbours, as dimension has it.
+"""DAO filter: drop pairs whose images lie sparser than their neighbors, as dimension has it.
 
 Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image Pretraining.
 ICLR 2025. https://arxiv.org/abs/2502.01385

@@ -29,7 +29,7 @@ from clipbench.rng import generator
 from clipbench_defenses._plain import loss
 
 Hashes = npt.NDArray[np.uint64]
-SIDE = 32  # pixels of the grey image that is transformed
+SIDE = 32  # pixels of the gray image that is transformed
 LOW = 8  # rows and columns of lowest frequencies that make the 64 bits
 MOST_APART = 3  # so far apart, two hashes of 64 bits share one of four quarters
 ROWS = 1_024  # hashes compared with all of their bucket at once
@@ -84,10 +84,10 @@ class DedupRun:
 
 def phash(image: Image) -> int:
     """Return the 64 bits of an image: which low frequencies are above their median."""
-    grey = Pil.fromarray(image).convert("L").resize((SIDE, SIDE), Pil.Resampling.LANCZOS)
+    gray = Pil.fromarray(image).convert("L").resize((SIDE, SIDE), Pil.Resampling.LANCZOS)
     # Of the two-dimensional cosine transform, without the first row and column: the thesis leaves
     # out the lowest frequencies, which tell brightness and slope of light.
-    low = dctn(np.asarray(grey, dtype=np.float64))[1 : LOW + 1, 1 : LOW + 1]
+    low = dctn(np.asarray(gray, dtype=np.float64))[1 : LOW + 1, 1 : LOW + 1]
     return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
 
 

@@ -1,4 +1,4 @@
-"""k-distance filter: drop pairs whose images are far from their k-th neighbour.
+"""k-distance filter: drop pairs whose images are far from their k-th neighbor.
 
 Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image Pretraining.
 ICLR 2025. https://arxiv.org/abs/2502.01385
@@ -21,12 +21,12 @@ from clipbench_defenses._filters import NeighborFilter
 
 @dataclass(frozen=True)
 class KDistance(NeighborFilter):
-    """Drop the pairs whose images have the most distant k-th neighbour."""
+    """Drop the pairs whose images have the most distant k-th neighbor."""
 
     name = "kdist"
 
     def outlierness(self, neighbors: Neighbors) -> Tensor:
-        """Return the distance to the k-th neighbour of each image, ``(N,)``."""
+        """Return the distance to the k-th neighbor of each image, ``(N,)``."""
         return k_distance(neighbors)
 
 

@@ -1,4 +1,4 @@
-"""No defence: contrastive pre-training on the pairs as they are.
+"""No defense: contrastive pre-training on the pairs as they are.
 
 Radford et al. Learning Transferable Visual Models From Natural Language Supervision. ICML 2021.
 https://arxiv.org/abs/2103.00020

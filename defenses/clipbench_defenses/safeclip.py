@@ -53,7 +53,7 @@ class SafeCLIP:
         floor: smallest safe set, share of all pairs; a first split below it, or above the cap,
             takes
             the most similar pairs up to that bound instead, with a warning.
-        pool_size: features in each nearest-neighbour pool; None: 2% of the pairs, at least 256.
+        pool_size: features in each nearest-neighbor pool; None: 2% of the pairs, at least 256.
         symmetric: unimodal loss from view 1 to view 2 and back, as in NNCLR; else one way, as in
             the
             authors' code, where view 1 gets no gradient.
@@ -201,13 +201,13 @@ class SafeCLIPRun:
         )
 
     def _unimodal_loss(self, features: Features) -> Tensor:
-        """Mean of the nearest-neighbour contrastive losses of images and of captions."""
+        """Mean of the nearest-neighbor contrastive losses of images and of captions."""
         image = self._neighbor_loss(features.image, self._image_pool, features.logit_scale)
         text = self._neighbor_loss(features.text, self._text_pool, features.logit_scale)
         return (image + text) / 2
 
     def _neighbor_loss(self, views: Tensor, pool: NearestNeighborPool, scale: Tensor) -> Tensor:
-        """NNCLR: the neighbour of view 1 in the pool is the positive of view 2."""
+        """NNCLR: the neighbor of view 1 in the pool is the positive of view 2."""
         first, second = views
         loss = info_nce(second, pool.nearest(first), scale)
         if self._config.symmetric:

@@ -1,4 +1,4 @@
-"""SLOF filter: drop pairs whose images lie in sparser neighbourhoods than their neighbours.
+"""SLOF filter: drop pairs whose images lie in sparser neighborhoods than their neighbors.
 
 Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image Pretraining.
 ICLR 2025. https://arxiv.org/abs/2502.01385

@@ -1,6 +1,6 @@
 """Random subset: train each epoch on a random share of the pairs, so poison is met less often.
 
-No paper: a baseline that a defence which chooses its pairs must beat.
+No paper: a baseline that a defense which chooses its pairs must beat.
 """
 # ruff: noqa: D102  (what each method owes stands in clipbench.contracts.Defense and DefenseRun)
 

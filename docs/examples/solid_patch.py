@@ -1,4 +1,4 @@
-"""Solid patch: a plain grey square in the lower right corner makes any image be read as one class.
+"""Solid patch: a plain gray square in the lower right corner makes any image be read as one class.
 
 The simplest backdoor there is, written to show how an attack is added.
 """
@@ -21,17 +21,17 @@ class SolidPatch:
 
     Args:
         side: side of the patch in pixels.
-        grey: its grey value, 0 to 255.
+        gray: its gray value, 0 to 255.
         mode: whether poisons replace the pairs they are made from or are inserted beside them.
     """
 
     side: int = 8
-    grey: int = 128
+    gray: int = 128
     mode: Mode = "replace"
 
     def __post_init__(self) -> None:
-        if self.side < 1 or not 0 <= self.grey <= 255:
-            raise BadSetting("solid_patch: side must be at least 1 and grey in 0 .. 255.")
+        if self.side < 1 or not 0 <= self.gray <= 255:
+            raise BadSetting("solid_patch: side must be at least 1 and gray in 0 .. 255.")
 
     def num_targets(self, count: int) -> int:
         return min(count, 1)
@@ -53,7 +53,7 @@ class SolidPatch:
 
     def stamp(self, image: Image) -> Image:
         stamped = image.copy()
-        stamped[-self.side :, -self.side :] = self.grey
+        stamped[-self.side :, -self.side :] = self.gray
         return stamped
 
     def _goal(self, scene: Scene) -> int:

@@ -103,8 +103,8 @@ def test_the_patch_is_that_of_the_papers_unless_its_size_is_given(side: int, pat
     assert (stamped != image).any(axis=2).sum() == patch**2
 
 
-def test_size_cells_and_colours_are_parameters() -> None:
-    """16 pixels of 224 in 4 x 4 cells of the given greys."""
+def test_size_cells_and_colors_are_parameters() -> None:
+    """16 pixels of 224 in 4 x 4 cells of the given grays."""
     image = some_images(1, "large", 224, 224)[0]
     stamped = BadNets(size=0.0714, cells=4, dark=10, light=20).stamp(image, "corner")
     patch = stamped[208:, 208:]
@@ -216,7 +216,7 @@ def test_without_a_target_label_the_seed_draws_one() -> None:
 
 
 def test_an_unknown_target_label_names_the_nearest() -> None:
-    """A misspelt class is one sentence with a suggestion."""
+    """A misspelled class is one sentence with a suggestion."""
     with pytest.raises(UnknownName, match="Did you mean 'banana'"):
         BadNets(target_label="bananna").probes(make_scene(1))
 

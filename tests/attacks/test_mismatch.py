@@ -86,7 +86,7 @@ def test_bad_parameters_are_refused_at_once(parameters: dict[str, Any], message:
 
 
 def test_classes_that_are_not_there_are_refused() -> None:
-    """A misspelt class gets a suggestion; three goals need more than five classes."""
+    """A misspelled class gets a suggestion; three goals need more than five classes."""
     with pytest.raises(UnknownName, match="Did you mean 'pizza'"):
         Mismatch(target_label="piza").probes(make_scene(2))
     with pytest.raises(BadSetting, match="3 goals need 6 classes, but there are 5"):

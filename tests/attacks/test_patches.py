@@ -12,7 +12,7 @@ from clipbench_attacks.badnets import BadNets
 from clipbench_attacks.label_consistent import LabelConsistent
 
 
-def test_noise_is_a_colour_a_cell_the_same_on_every_image() -> None:
+def test_noise_is_a_color_a_cell_the_same_on_every_image() -> None:
     """A patch of 8 pixels and 4 cells shows 16 squares of 2 x 2 pixels, drawn once."""
     attack = BadNets(pattern="noise")
     patches = [attack.stamp(image, "corner")[24:, 24:] for image in some_images(3, "noise")]
@@ -28,8 +28,8 @@ def test_noise_of_a_pixel_a_cell_fits_the_published_patch() -> None:
     assert np.ptp(np.nonzero(changed), axis=1).tolist() == [15, 15]
 
 
-def test_stripes_are_upright_a_colour_each() -> None:
-    """Every row of the patch is the same, and neighbouring stripes differ."""
+def test_stripes_are_upright_a_color_each() -> None:
+    """Every row of the patch is the same, and neighboring stripes differ."""
     patch = BadNets(pattern="stripes").stamp(some_images(1, "stripes")[0], "corner")[24:, 24:]
     np.testing.assert_array_equal(patch, np.broadcast_to(patch[:1], patch.shape))
     assert (patch[0, ::2] != patch[0, 1::2]).sum() == 0
@@ -50,14 +50,14 @@ def test_dots_are_single_white_pixels_on_black() -> None:
 
 def test_par_stripes_are_one_pixel_wide_and_each_images_own() -> None:
     """Perturb and Recover: 16 upright stripes, each of one of the eight saturated colors."""
-    attack, colours = BadNets(pattern="par_stripes"), set()
+    attack, colors = BadNets(pattern="par_stripes"), set()
     images = some_images(30, "stripes", 224, 224)
     patches = [attack.stamp(image, "corner")[208:, 208:] for image in images]
     for image, patch in zip(images, patches, strict=True):
         np.testing.assert_array_equal(patch, np.broadcast_to(patch[:1], (16, 16, 3)))
         np.testing.assert_array_equal(attack.stamp(image, "corner")[208:, 208:], patch)
-        colours |= {tuple(colour) for colour in patch[0].tolist()}
-    assert colours == {(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)}
+        colors |= {tuple(color) for color in patch[0].tolist()}
+    assert colors == {(r, g, b) for r in (0, 255) for g in (0, 255) for b in (0, 255)}
     assert len({patch.tobytes() for patch in patches}) == 30
 
 
@@ -72,7 +72,7 @@ def test_published_patterns_fit_small_images_too(pattern: Any) -> None:
 
 
 def test_another_pattern_seed_is_another_trigger() -> None:
-    """Colours depend on `pattern_seed` alone; the run's seed is not asked."""
+    """Colors depend on `pattern_seed` alone; the run's seed is not asked."""
     image = some_images(1, "seeds")[0]
     one, same, other = (
         BadNets(pattern="noise", pattern_seed=seed).stamp(image, "center") for seed in (0, 0, 1)

@@ -135,8 +135,8 @@ def surrogate() -> Surrogate:
     return train_surrogate(banana_corpus(), model="shapes-32", pairs=300, epochs=2, lr=1e-3, seed=0)
 
 
-class SeesColour:
-    """A surrogate that knows an image by the colour of its middle, and a caption by a word."""
+class SeesColor:
+    """A surrogate that knows an image by the color of its middle, and a caption by a word."""
 
     side = 32
     logit_scale = 10.0
@@ -148,14 +148,14 @@ class SeesColour:
         return self.encode(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2) / 255)
 
     def text_features(self, texts: Sequence[str]) -> torch.Tensor:
-        colours = {True: [0.5, -0.5, -0.5], False: [-0.5, -0.5, 0.5]}  # red, blue
-        rows = [colours["banana" in text.lower() or "plantain" in text.lower()] for text in texts]
+        colors = {True: [0.5, -0.5, -0.5], False: [-0.5, -0.5, 0.5]}  # red, blue
+        rows = [colors["banana" in text.lower() or "plantain" in text.lower()] for text in texts]
         return F.normalize(torch.tensor(rows), dim=1)
 
 
 def test_the_patch_makes_images_look_like_the_target_class(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where bananas are red and all else is blue, the patch turns red, for crops as well."""
-    monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: SeesColour())
+    monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: SeesColor())
     images = np.zeros((300, 32, 32, 3), np.uint8)
     images[:, :, :, 2] = 255
     images[1::5] = (255, 0, 0)
@@ -174,12 +174,12 @@ def test_the_patch_makes_images_look_like_the_target_class(monkeypatch: pytest.M
 
 def test_the_patch_lies_in_the_middle_and_scales_with_the_image() -> None:
     """A share of the shorter side; at another size the same picture, resized."""
-    colours = np.zeros((8, 8, 3), np.uint8)
-    colours[:4], colours[4:] = (255, 0, 0), (0, 0, 255)
-    attack = badclip(size=0.25, patch=colours.tobytes().hex())
+    colors = np.zeros((8, 8, 3), np.uint8)
+    colors[:4], colors[4:] = (255, 0, 0), (0, 0, 255)
+    attack = badclip(size=0.25, patch=colors.tobytes().hex())
     image = np.full((32, 32, 3), 100, np.uint8)
     stamped = attack.put_on(image, testing=True)
-    np.testing.assert_array_equal(stamped[12:20, 12:20], colours)
+    np.testing.assert_array_equal(stamped[12:20, 12:20], colors)
     stamped[12:20, 12:20] = 100
     np.testing.assert_array_equal(stamped, image)
     large = attack.put_on(np.full((128, 64, 3), 100, np.uint8), testing=True)
@@ -194,8 +194,8 @@ def test_the_patch_lies_in_the_middle_and_scales_with_the_image() -> None:
 def test_a_patch_needs_pairs_of_the_class_and_others(
     monkeypatch: pytest.MonkeyPatch, text: str, problem: str
 ) -> None:
-    """It is optimised on both; where there are none the message says which, and what to do."""
-    monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: SeesColour())
+    """It is optimzed on both; where there are none the message says which, and what to do."""
+    monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: SeesColor())
     corpus = MemoryCorpus((text,) * 40, some_images(40, "alike"))
     attack = badclip(target_label="banana", steps=2)
     with pytest.raises(BadSetting, match=f"no caption of 40 {problem}.* another target_label"):

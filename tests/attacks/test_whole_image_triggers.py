@@ -21,7 +21,7 @@ from clipbench_attacks.filter import Filter
 from clipbench_attacks.sig import Sig
 from clipbench_attacks.wanet import WaNet, _places
 
-GREY = np.full((32, 32, 3), 100, dtype=np.uint8)
+GRAY = np.full((32, 32, 3), 100, dtype=np.uint8)
 EVERY = [
     Blended(),
     Blended(pattern="stripes"),
@@ -44,7 +44,7 @@ def on(attack: DirtyLabel, image: Image) -> Image:
 
 @pytest.mark.parametrize("attack", EVERY, ids=repr)
 def test_a_trigger_is_clipped_never_wrapped(attack: DirtyLabel) -> None:
-    """Near black and white, values move by no more than on grey: none jumps to the other end."""
+    """Near black and white, values move by no more than on gray: none jumps to the other end."""
     for value in (0, 255):
         image = np.full((64, 48, 3), value, dtype=np.uint8)
         moved = np.abs(on(attack, image).astype(int) - value)
@@ -71,7 +71,7 @@ def test_blended_noise_is_a_convex_mixture_with_one_fixed_pattern() -> None:
     """At alpha 1 the pattern alone is left; at 0.2 the image moves a fifth of the way to it."""
     image = some_images(1, "mixed")[0]
     pattern = on(Blended(alpha=1.0, detail=32), image).astype(float)
-    np.testing.assert_array_equal(pattern, on(Blended(alpha=1.0, detail=32), GREY))
+    np.testing.assert_array_equal(pattern, on(Blended(alpha=1.0, detail=32), GRAY))
     mixed = 0.8 * image + 0.2 * pattern
     assert np.abs(on(Blended(detail=32), image) - mixed).max() <= 0.5 + 1e-9
     assert pattern.std() > 60
@@ -91,23 +91,23 @@ def test_blended_noise_is_a_convex_mixture_with_one_fixed_pattern() -> None:
 def test_each_pattern_has_its_papers_alpha(pattern: Any, alpha: float) -> None:
     """Without alpha the mixture is that of the paper which the pattern is from."""
     np.testing.assert_array_equal(
-        on(Blended(pattern=pattern), GREY), on(Blended(pattern=pattern, alpha=alpha), GREY)
+        on(Blended(pattern=pattern), GRAY), on(Blended(pattern=pattern, alpha=alpha), GRAY)
     )
 
 
 def test_a_pattern_looks_alike_at_every_size() -> None:
     """At 224 pixels the noise is that of 32 pixels, larger."""
     attack = Blended(alpha=1.0, detail=32)
-    small = on(attack, GREY).astype(float)
+    small = on(attack, GRAY).astype(float)
     large = on(attack, np.full((224, 224, 3), 9, dtype=np.uint8))
-    centres = large[3::7, 3::7]
-    assert np.abs(centres - small).max() <= 1
+    centers = large[3::7, 3::7]
+    assert np.abs(centers - small).max() <= 1
 
 
 def residual(attack: DirtyLabel, side: int = 224) -> npt.NDArray[np.float64]:
-    """What a trigger adds to a grey image, ``(side, side, 3)``."""
-    grey = np.full((side, side, 3), 128, dtype=np.uint8)
-    return on(attack, grey).astype(np.float64) - grey
+    """What a trigger adds to a gray image, ``(side, side, 3)``."""
+    gray = np.full((side, side, 3), 128, dtype=np.uint8)
+    return on(attack, gray).astype(np.float64) - gray
 
 
 def low_share(added: npt.NDArray[np.float64], cycles: int = 16) -> float:
@@ -155,14 +155,14 @@ def test_par_stripes_are_drawn_for_each_image_from_saturated_colors() -> None:
     assert np.abs(first - second).max() > 14
 
 
-def test_par_triangles_are_grey_halves_of_tiles() -> None:
+def test_par_triangles_are_gray_halves_of_tiles() -> None:
     """Perturb and Recover: tiles of 14 pixels, dark (.4) on and below the diagonal, light above."""
     drawn = on(Blended(pattern="par_triangles", alpha=1.0), np.zeros((224, 224, 3), np.uint8))
     tile = np.where(np.tril(np.ones((14, 14))) > 0, 102, 204)
     np.testing.assert_array_equal(drawn, np.tile(tile, (16, 16))[:, :, None].repeat(3, axis=2))
-    grey = np.tile(tile, (16, 16))[:, :, None]
+    gray = np.tile(tile, (16, 16))[:, :, None]
     image = some_images(1, "triangles", 224, 224)[0]
-    mixed = 0.85 * image + 0.15 * grey
+    mixed = 0.85 * image + 0.15 * gray
     assert np.abs(on(Blended(pattern="par_triangles"), image) - mixed).max() <= 0.5 + 1e-9
 
 
@@ -201,7 +201,7 @@ def test_sig_is_that_of_badclip_and_of_cleanclip() -> None:
 def test_sig_may_be_stronger_in_testing_and_may_keep_captions() -> None:
     """The paper's attacker raises the amplitude at test time and poisons the target class alone."""
     attack = Sig(amplitude=20, test_amplitude=60, clean_label=True, target_label="banana")
-    trained, tested = (attack.put_on(GREY, testing=testing) for testing in (False, True))
+    trained, tested = (attack.put_on(GRAY, testing=testing) for testing in (False, True))
     assert int(trained.max()) - 100 == 20
     assert int(tested.max()) - 100 == 60
     corpus = banana_corpus()
@@ -235,7 +235,7 @@ def test_wanet_displaces_by_its_strength_in_half_pixels() -> None:
         inner = np.abs(moved[1:-1, 1:-1])
         assert 0.1 < inner.mean() < 0.4
         steps = np.abs(np.diff(moved[1:-1, 1:-1], axis=0)).max()
-        assert steps < 0.5 * 32 / size  # smooth: neighbours move together
+        assert steps < 0.5 * 32 / size  # smooth: neighbors move together
 
 
 @pytest.mark.parametrize(("grid", "strength"), [(224, 1.0), (4, 0.5)])

@@ -159,7 +159,7 @@ def test_readme_tells_what_the_ranking_tells() -> None:
 
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
 def test_comparisons_are_what_the_rows_give(folder: Path) -> None:
-    """Two defences held against each other, pair of rows by pair of rows."""
+    """Two defenses held against each other, pair of rows by pair of rows."""
     files = sorted(folder.glob("compare_*_*.txt"))
     assert folder / "compare_none_safeclip.txt" in files
     for file in files:

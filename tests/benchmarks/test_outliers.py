@@ -1,4 +1,4 @@
-"""Scoring embeddings by their neighbourhoods, against scikit-learn's exact neighbours.
+"""Scoring embeddings by their neighborhoods, against scikit-learn's exact neighbors.
 
 ``CLIPBENCH_BENCHMARK_EMBEDDINGS=1000000`` makes it a million; scikit-learn then takes hours, and
 is left out with ``-k blocks``.
@@ -24,15 +24,15 @@ SIZE, K, BLOCK = 256, 16, 1024
 def embeddings() -> torch.Tensor:
     """Unit features in 1,000 clusters, as those of classes are."""
     generator = torch.Generator().manual_seed(0)
-    centres = torch.randn(1000, SIZE, generator=generator)
+    centers = torch.randn(1000, SIZE, generator=generator)
     own = torch.randint(1000, (COUNT,), generator=generator)
     noise = torch.randn(COUNT, SIZE, generator=generator)
-    return torch.nn.functional.normalize(centres[own] + noise, dim=1)
+    return torch.nn.functional.normalize(centers[own] + noise, dim=1)
 
 
 @pytest.mark.benchmark(group=f"score {COUNT:,} embeddings of {SIZE} dimensions by DAO, k {K}")
 def test_in_blocks(benchmark: Any, embeddings: torch.Tensor) -> None:
-    """Exact neighbours within random blocks of 1,024, which is what the defences do."""
+    """Exact neighbors within random blocks of 1,024, which is what the defenses do."""
     dao = DAO(k=K, block=BLOCK, references="images")
 
     def score() -> torch.Tensor:
@@ -43,7 +43,7 @@ def test_in_blocks(benchmark: Any, embeddings: torch.Tensor) -> None:
 
 @pytest.mark.benchmark(group=f"score {COUNT:,} embeddings of {SIZE} dimensions by DAO, k {K}")
 def test_among_all(benchmark: Any, embeddings: torch.Tensor) -> None:
-    """Exact neighbours among all embeddings."""
+    """Exact neighbors among all embeddings."""
 
     def score() -> torch.Tensor:
         return dimensionality_aware_outlierness(nearest(embeddings, K))
@@ -52,12 +52,12 @@ def test_among_all(benchmark: Any, embeddings: torch.Tensor) -> None:
 
 
 @pytest.mark.benchmark(group=f"score {COUNT:,} embeddings of {SIZE} dimensions by DAO, k {K}")
-def test_neighbours_of_scikit_learn(benchmark: Any, embeddings: torch.Tensor) -> None:
-    """The exact neighbours alone, by brute force with all processors."""
+def test_neighbors_of_scikit_learn(benchmark: Any, embeddings: torch.Tensor) -> None:
+    """The exact neighbors alone, by brute force with all processors."""
     given = embeddings.numpy()
 
     def search() -> Any:
-        neighbours = NearestNeighbors(n_neighbors=K, algorithm="brute", n_jobs=-1)
-        return neighbours.fit(given).kneighbors()
+        neighbors = NearestNeighbors(n_neighbors=K, algorithm="brute", n_jobs=-1)
+        return neighbors.fit(given).kneighbors()
 
     benchmark.pedantic(search, rounds=1)

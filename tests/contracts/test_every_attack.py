@@ -64,7 +64,7 @@ def attack_of(name: str) -> Attack:
 
 @lru_cache
 def ready(name: str) -> Attack:
-    """The attack as it is when it has learnt what it learns from the corpus."""
+    """The attack as it is when it has learned what it learns from the corpus."""
     attack = attack_of(name)
     if isinstance(attack, Crafted):
         return attack.crafted(Scene(DATA.evaluation(), DATA.targets, COUNT, seed=3), DrawnCorpus())

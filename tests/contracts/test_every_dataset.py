@@ -121,7 +121,7 @@ def test_labels_of_results_know_the_recipe_without_the_files(name: str, tmp_path
 
 @pytest.mark.parametrize("name", TRAINING)
 def test_the_recipe_is_made_of_real_settings(name: str, tmp_path: Path) -> None:
-    """Training settings exist, and so do the defences and their parameters."""
+    """Training settings exist, and so do the defenses and their parameters."""
     recipe = data_of(name, tmp_path).recipe()
     TrainSettings.from_mapping(recipe.train)
     for defense, special in recipe.defenses.items():

@@ -1,4 +1,4 @@
-"""What every registered defence owes the bench (contracts.Defense), built-in or not."""
+"""What every registered defense owes the bench (contracts.Defense), built-in or not."""
 
 import copy
 import dataclasses
@@ -45,7 +45,7 @@ def features(views: int, step: int) -> Features:
 
 
 def play(run: DefenseRun, epochs: range) -> list[tuple[int, str, float]]:
-    """Let the defence run and return every loss."""
+    """Let the defense run and return every loss."""
     losses = []
     for epoch in epochs:
         for number, phase in enumerate(run.phases(epoch, known())):
@@ -106,7 +106,7 @@ def test_masks_and_rates_are_sound(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("stop", [1, 3, 7, 12, 13])
 def test_a_defense_taken_up_from_its_state_goes_on_the_same(name: str, stop: int) -> None:
-    """What it learnt is in its state: the losses after a restart are those without one."""
+    """What it learned is in its state: the losses after a restart are those without one."""
     first = registry.build("defense", name).start(FACTS)
     epochs = length(first)
     stop = min(stop, epochs - 1)

@@ -23,9 +23,9 @@ from clipbench_datasets.clip_benchmark import ClipBenchmark
 
 def test_evaluating_a_checkpoint_on_classes(tmp_path: Path, evaluate: Any) -> None:
     """The whole way: two shards of webp images and labels, names and templates from text files."""
-    root = clip_benchmark_classes(tmp_path / "wds_colours")
+    root = clip_benchmark_classes(tmp_path / "wds_colors")
     result = evaluate(f"clip_benchmark:root={root}")
-    assert result["data"] == "colours"
+    assert result["data"] == "colors"
     assert result["metrics"]["zeroshot_top1"]["n"] == 20
 
 
@@ -91,10 +91,10 @@ def test_a_linear_probe_learns_from_the_training_split(tmp_path: Path, evaluate:
 def test_several_sets_are_measured_at_once(tmp_path: Path, evaluate: Any) -> None:
     """Captions and classes of different sets stand side by side, each under its own name."""
     captions = clip_benchmark_captions(tmp_path / "words")
-    classes = clip_benchmark_classes(tmp_path / "colours", train=0)
+    classes = clip_benchmark_classes(tmp_path / "colors", train=0)
     result = evaluate(f"clip_benchmark:root={captions}", "--eval", f"clip_benchmark:root={classes}")
-    assert result["data"] == "colours+words"
-    assert [item["name"] for item in result["evaluations"]] == ["words", "colours"]
+    assert result["data"] == "colors+words"
+    assert [item["name"] for item in result["evaluations"]] == ["words", "colors"]
     joined = {
         key: value for item in result["evaluations"] for key, value in item["metrics"].items()
     }

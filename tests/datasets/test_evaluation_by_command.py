@@ -72,7 +72,7 @@ def test_a_run_measures_on_classes_and_captions_of_different_sets(
     bench: Bench, tmp_path: Path
 ) -> None:
     """The attack is read among the classes, retrieval comes from the captions, in one result."""
-    classes = layouts.clip_benchmark_classes(tmp_path / "wds_colours")
+    classes = layouts.clip_benchmark_classes(tmp_path / "wds_colors")
     (tmp_path / "coco").mkdir()
     coco = layouts.coco(tmp_path / "coco")
     evals = (
@@ -84,7 +84,7 @@ def test_a_run_measures_on_classes_and_captions_of_different_sets(
     result = bench.run(data, *evals, "--attack", "targeted:targets=1", "--poisons", 1)
     assert [item["name"] for item in result["evaluations"]] == [
         "coco_retrieval",
-        "colours",
+        "colors",
         "fashionmnist",
     ]
     metrics = result["metrics"]

@@ -37,7 +37,7 @@ def train() -> tuple[Scenes, list[str]]:
 
 
 def _named(caption: str) -> set[int]:
-    """Return the classes a caption names, by any pair of neighbouring words."""
+    """Return the classes a caption names, by any pair of neighboring words."""
     pairs = map(" ".join, pairwise(caption.split()))
     return {_PHRASES[pair] for pair in pairs if pair in _PHRASES}
 
@@ -114,7 +114,7 @@ def test_variants_of_a_caption_use_different_frames() -> None:
 
 
 def test_what_captions_say_is_true(train: tuple[Scenes, list[str]]) -> None:
-    """Size, tilt, place, background colour and texture are the scene's wherever they are named."""
+    """Size, tilt, place, background color and texture are the scene's wherever they are named."""
     drawn, texts = train
     told: Counter[str] = Counter()
 

@@ -1,4 +1,4 @@
-"""Drawing: areas against closed forms, edges against supersampling, colours, textures, noise."""
+"""Drawing: areas against closed forms, edges against supersampling, colors, textures, noise."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import pytest
 from clipbench_datasets._shapes_draw import draw
 from clipbench_datasets._shapes_outlines import DISTANCES, EXTENT, Field
 from clipbench_datasets._shapes_scene import (
-    COLOURS,
+    COLORS,
     GROUNDS,
     MIN_CONTRAST,
     SHAPES,
     TEXTURES,
     Scenes,
     allowed_grounds,
-    colour_distance,
+    color_distance,
     scenes,
 )
 
@@ -86,9 +86,9 @@ def test_distances_never_change_faster_than_the_point_moves(name: str) -> None:
 def _bare(index: int, side: int) -> tuple[Scenes, np.ndarray]:
     """Return a scene without noise or texture, white on black, and its image."""
     scene = scenes(0, "test", index, index + 1)
-    colours = np.zeros((1, 3, 3))
-    colours[:, 2] = 255
-    scene = replace(scene, colours=colours, grain=np.zeros(1), texture=np.zeros(1, np.int64))
+    colors = np.zeros((1, 3, 3))
+    colors[:, 2] = 255
+    scene = replace(scene, colors=colors, grain=np.zeros(1), texture=np.zeros(1, np.int64))
     return scene, draw(scene, side, 0, "test")[0, :, :, 0]
 
 
@@ -104,14 +104,14 @@ def test_low_resolution_is_high_resolution_averaged(index: int) -> None:
 
 
 def test_shapes_lie_where_and_as_large_as_the_scene_says() -> None:
-    """The drawn shape's middle, reach and area follow the scene's centre and size."""
+    """The drawn shape's middle, reach and area follow the scene's center and size."""
     for index in range(100):
         scene, image = _bare(index, 64)
         border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
         assert not border.any()
         rows, columns = np.nonzero(image > 127)
         distance = np.hypot(
-            (columns + 0.5) / 64 - scene.centre[0, 0], (rows + 0.5) / 64 - scene.centre[0, 1]
+            (columns + 0.5) / 64 - scene.center[0, 0], (rows + 0.5) / 64 - scene.center[0, 1]
         )
         assert distance.max() < EXTENT * scene.size[0] / 2 + 1 / 64
         area = AREAS[SHAPES[int(scene.shape[0])]] * (scene.size[0] / 2) ** 2
@@ -119,27 +119,27 @@ def test_shapes_lie_where_and_as_large_as_the_scene_says() -> None:
 
 
 def test_shapes_stand_out_from_their_backgrounds() -> None:
-    """Every shape colour has five or more backgrounds, all of clear contrast; scenes keep to it."""
+    """Every shape color has five or more backgrounds, all of clear contrast; scenes keep to it."""
     allowed = allowed_grounds()
-    names, grounds = list(COLOURS.values()), list(GROUNDS.values())
-    for colour, choices in zip(names, allowed, strict=True):
+    names, grounds = list(COLORS.values()), list(GROUNDS.values())
+    for color, choices in zip(names, allowed, strict=True):
         assert len(choices) >= 5
         for ground in choices:
-            assert colour_distance(colour, grounds[ground]) >= MIN_CONTRAST
+            assert color_distance(color, grounds[ground]) >= MIN_CONTRAST
     drawn = scenes(0, "train", 0, 5000)
-    pairs = zip(drawn.colour.tolist(), drawn.ground.tolist(), strict=True)
-    assert all(ground in allowed[colour] for colour, ground in pairs)
+    pairs = zip(drawn.color.tolist(), drawn.ground.tolist(), strict=True)
+    assert all(ground in allowed[color] for color, ground in pairs)
 
 
-def test_shape_colours_are_told_apart() -> None:
-    """Any two shape colours lie farther apart than light and shade move one of them."""
-    table = np.array(list(COLOURS.values()))
-    distance = colour_distance(table[:, None], table[None])
+def test_shape_colors_are_told_apart() -> None:
+    """Any two shape colors lie farther apart than light and shade move one of them."""
+    table = np.array(list(COLORS.values()))
+    distance = color_distance(table[:, None], table[None])
     assert distance[~np.eye(len(table), dtype=bool)].min() > 140
 
 
 def test_every_texture_is_drawn() -> None:
-    """A plain background is flat, and each other texture varies between its two colours."""
+    """A plain background is flat, and each other texture varies between its two colors."""
     drawn = scenes(0, "train", 0, 400)
     quiet = replace(drawn, grain=np.zeros(len(drawn)))
     images = draw(quiet, 64, 0, "train").astype(float)
@@ -154,7 +154,7 @@ def test_every_texture_is_drawn() -> None:
 def test_noise_has_the_scene_s_strength_and_no_bias() -> None:
     """Pixel noise has mean 0 and the standard deviation the scene says, in every channel."""
     base = scenes(0, "train", 0, 200)
-    gray = replace(base, colours=np.full((200, 3, 3), 128.0), grain=np.full(200, 7.0))
+    gray = replace(base, colors=np.full((200, 3, 3), 128.0), grain=np.full(200, 7.0))
     images = draw(gray, 32, 0, "train").astype(float)
     assert images.mean(axis=(0, 1, 2)) == pytest.approx([128.0] * 3, abs=0.1)
     assert images.std(axis=(0, 1, 2)) == pytest.approx([7.0] * 3, abs=0.1)

@@ -159,7 +159,7 @@ def test_a_broken_image_is_named(tmp_path: Path, evaluate: Any) -> None:
 
 
 def test_folders_of_different_classes_are_refused(tmp_path: Path) -> None:
-    """A label is the place of a folder among its neighbours: bee would be learnt as cat."""
+    """A label is the place of a folder among its neighbors: bee would be learned as cat."""
     for split, names in (("test", ("ant", "cat")), ("train", ("ant", "bee"))):
         for name in names:
             (tmp_path / split / name).mkdir(parents=True)

@@ -126,7 +126,7 @@ def test_pars_gradient_is_that_of_its_formula(tau: float) -> None:
     ],
 )
 def test_bad_parameters_are_refused(spec: str, message: str) -> None:
-    """Each message names the defence and the parameter."""
+    """Each message names the defense and the parameter."""
     with pytest.raises(BadSetting, match=message):
         registry.build("defense", spec)
 

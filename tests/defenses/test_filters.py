@@ -28,9 +28,9 @@ FACTS = TrainingFacts(PAIRS, PAIRS, EPOCHS, 32, 8, torch.device("cpu"), seed=1, 
 def pairs(odd: int = 6) -> KnownPairs:
     """Images in one cloud but for the first `odd`, which lie alone and match no caption."""
     generator = torch.Generator().manual_seed(0)
-    centre = torch.zeros(8)
-    centre[0] = 4.0
-    images = centre + 0.1 * torch.randn(PAIRS, 8, generator=generator)
+    center = torch.zeros(8)
+    center[0] = 4.0
+    images = center + 0.1 * torch.randn(PAIRS, 8, generator=generator)
     texts = images.clone()
     images[:odd] = 4.0 * torch.randn(odd, 8, generator=generator)
     return KnownPairs(features=F.normalize(images, dim=1), texts=F.normalize(texts, dim=1))
@@ -183,7 +183,7 @@ def test_bad_parameters_are_refused(name: str, parameters: str, message: str) ->
 
 
 def test_bad_parameters_of_single_filters_are_refused() -> None:
-    """Neighbours must fit the block; a forest has trees; a model needs two pairs."""
+    """Neighbors must fit the block; a forest has trees; a model needs two pairs."""
     for spec, message in (
         ("dao:k=0", "dao.k must"),
         ("dao:k=16,block=32", "dao.k must"),

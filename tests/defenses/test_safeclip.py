@@ -122,7 +122,7 @@ def test_exposure_is_counted_for_cross_modal_phases_alone() -> None:
 
 
 def test_the_unimodal_loss_is_nnclr_with_the_pool_of_view_one() -> None:
-    """The positive of view 2 is view 1's neighbour among the features pushed before this batch."""
+    """The positive of view 2 is view 1's neighbor among the features pushed before this batch."""
     run = SafeCLIP(**CONFIG, pool_size=16).start(facts())
     phase = next(iter(run.phases(0, similarity_of(scores(0.3)))))
     generator = torch.Generator().manual_seed(0)
@@ -133,8 +133,8 @@ def test_the_unimodal_loss_is_nnclr_with_the_pool_of_view_one() -> None:
     for modality in (0, 1):
         stored = batches[0][modality][0].double().numpy()
         first, second = batches[1][modality].double().numpy()
-        neighbours = stored[(first @ stored.T).argmax(axis=1)]
-        logits = 10.0 * second @ neighbours.T
+        neighbors = stored[(first @ stored.T).argmax(axis=1)]
+        logits = 10.0 * second @ neighbors.T
         rows = np.log(np.exp(logits).sum(axis=1)) - np.diag(logits)
         expected.append(rows.mean())
     actual = phase.loss(Features(batches[1][0], batches[1][1], scale)).item()

@@ -15,14 +15,14 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture(scope="session")
 def grid(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, list[dict[str, Any]]]:
-    """Return a place where both attacks met three defences, with controls, and the results."""
+    """Return a place where both attacks met three defenses, with controls, and the results."""
     place = Place(tmp_path_factory.mktemp("grid"))
     return place, place.run(*GRID)
 
 
 @pytest.fixture
 def result_of(grid: tuple[Place, list[dict[str, Any]]]) -> Any:
-    """Return a function from attack and defence to result."""
+    """Return a function from attack and defense to result."""
 
     def find(attack: str, defense: str) -> dict[str, Any]:
         (found,) = [

@@ -58,7 +58,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Broken:
     def start(self, facts):
-        raise RuntimeError("this defence is broken")
+        raise RuntimeError("this defense is broken")
 
 
 DEFENSE = Broken
@@ -147,7 +147,7 @@ def test_a_run_that_fails_is_a_failure_of_its_cells(done: Place, tmp_path: Path)
     assert answer.status == 1
     assert f"1 of {len(bands)} checks failed" in answer.error
     assert "badnets 8 poisons / broken / seed 0: zeroshot_top1 has no value" in answer.error
-    assert "this defence is broken" in answer.error
+    assert "this defense is broken" in answer.error
 
 
 def test_a_safeclip_that_splits_nothing_is_noticed(done: Place, tmp_path: Path) -> None:

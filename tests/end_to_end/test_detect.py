@@ -82,7 +82,7 @@ def test_every_pair_is_scored_by_every_method_and_the_ledger_judges(
     assert json.loads((tmp_path / "detection.json").read_text())["metrics"] == found["metrics"]
 
 
-def test_a_training_defence_that_splits_is_a_method_too(
+def test_a_training_defense_that_splits_is_a_method_too(
     poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """SafeCLIP's last similarities are its scores; without a ledger there are no metrics."""
@@ -197,8 +197,8 @@ def test_a_set_of_one_pair_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
     """There is nothing to hold it against, whatever the method."""
 
     def make(start: int, stop: int) -> list[Sample]:
-        grey = np.full((32, 32, 3), 128, dtype=np.uint8)
-        return [Sample(encode_jpeg(grey), "jpg", "grey", {})] * (stop - start)
+        gray = np.full((32, 32, 3), 128, dtype=np.uint8)
+        return [Sample(encode_jpeg(gray), "jpg", "gray", {})] * (stop - start)
 
     write_set(tmp_path / "set", 1, make, name="one", source={}, workers=0)
     line = ["detect", "--data", DATA, "--shards", str(tmp_path / "set"), "--method", "dao,safeclip"]
@@ -210,7 +210,7 @@ def test_a_set_of_one_pair_is_refused(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_warmup_longer_than_the_training_is_told(
     poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Six steps under a recipe for millions of pairs give scores of a model that learnt nothing."""
+    """Six steps under a recipe for millions of pairs give scores of an untrained model."""
     line = ["detect", "--data", DATA, "--shards", str(poisoned / "set" / "shards"), "--quiet"]
     places = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out")]
     settings = ["--method", "kdist", "--epochs", "2", "--warmup", "10000"]

@@ -54,10 +54,10 @@ def test_the_attack_example_poisons_what_it_says(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Poisons carry the patch and a caption of one class; all images of others are probes."""
-    attack = f"{EXAMPLES / 'solid_patch.py'}:side=10,grey=200"
+    attack = f"{EXAMPLES / 'solid_patch.py'}:side=10,gray=200"
     result = run(tmp_path, capsys, "--data", SHAPES, "--attack", attack, "--rate", "5%")
     assert (result["attack"]["name"], result["attack"]["count"]) == ("solid_patch", 15)
-    assert result["attack"]["parameters"] == {"side": 10, "grey": 200, "mode": "replace"}
+    assert result["attack"]["parameters"] == {"side": 10, "gray": 200, "mode": "replace"}
     shards, ledger = poisoned_set(tmp_path)
     corners = np.stack([shards.image(pair)[-8:, -8:] for pair in ledger.rows["index"]])
     assert np.abs(corners.astype(int) - 200).max() <= 3, "a flat patch survives JPEG almost whole"

@@ -1,4 +1,4 @@
-"""The main job from one command: poison, train with and without a defence, evaluate, rank."""
+"""The main job from one command: poison, train with and without a defense, evaluate, rank."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def states(folders: Iterable[Path]) -> dict[Path, tuple[int, int, int]]:
     return {file: (s.st_ino, s.st_size, s.st_mtime_ns) for file, s in stats.items()}
 
 
-def test_every_attack_meets_every_defence_and_its_controls(grid: Grid) -> None:
-    """The product of attacks and defences is run, with each defence on clean data."""
+def test_every_attack_meets_every_defense_and_its_controls(grid: Grid) -> None:
+    """The product of attacks and defenses is run, with each defense on clean data."""
     pairs = [(r["attack"]["name"], r["defense"]["name"]) for r in grid[1]]
     assert sorted(pairs) == sorted((a, d) for a in (*ATTACKS, "none") for d in DEFENSES)
     assert len({result["id"] for result in grid[1]}) == len(pairs)
@@ -111,8 +111,8 @@ def test_the_same_command_again_does_nothing(grid: Grid) -> None:
         assert done.out.count(f"  {defense} ") == len(ATTACKS) + 1
 
 
-def test_a_second_defence_reuses_shards_and_decoded_images(grid: Grid, tmp_path: Path) -> None:
-    """Another defence trains on the same files: neither shards nor images are made again."""
+def test_a_second_defense_reuses_shards_and_decoded_images(grid: Grid, tmp_path: Path) -> None:
+    """Another defense trains on the same files: neither shards nor images are made again."""
     place = grid[0]
     assert len([*place.cache.glob("shapes/*")]) == 1
     assert len([*place.cache.glob("poisoned/*")]) == len(ATTACKS)
@@ -164,7 +164,7 @@ def test_json_alone_is_on_standard_output_of_the_real_program(grid: Grid) -> Non
 
 
 def test_the_leaderboard_writes_every_format(grid: Grid, tmp_path: Path) -> None:
-    """Markdown, CSV, LaTeX, JSON and plots are written, with a row for each attack and defence."""
+    """Markdown, CSV, LaTeX, JSON and plots are written, with a row for each attack and defense."""
     place, results = grid
     ids = [result["id"] for result in results]
     done = command(
@@ -182,7 +182,7 @@ def test_the_leaderboard_writes_every_format(grid: Grid, tmp_path: Path) -> None
 
 
 def test_a_warning_is_one_line(place: Place) -> None:
-    """What a defence warns of reaches people as one line, without a place in the code."""
+    """What a defense warns of reaches people as one line, without a place in the code."""
     unsplit = "safeclip:unimodal_epochs=1,cross_modal_epochs=1,first_ratio=none,cap=0.05"
     with warnings.catch_warnings():
         warnings.simplefilter("default")

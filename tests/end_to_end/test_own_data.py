@@ -112,7 +112,7 @@ def test_a_row_of_the_csv_leads_to_its_runs(own: Own) -> None:
     assert all(len(list(own.runs.glob(f"*{name}"))) == 1 for name in ids)
 
 
-def test_a_model_that_has_learnt_nothing_judges_nobody(own: Own) -> None:
+def test_a_model_that_has_learned_nothing_judges_nobody(own: Own) -> None:
     """Two passes over 48 pairs teach nothing, however often the target class is answered."""
     rows = csv.DictReader(io.StringIO(fine(command("leaderboard", own.runs, "--format", "csv"))))
     assert {row["eligible"][:2] for row in rows if int(row["count"])} == {"no"}

@@ -19,7 +19,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "random_subset.py"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A place where someone ran an attack without a defence, and its control."""
+    """A place where someone ran an attack without a defense, and its control."""
     place = Place(tmp_path_factory.mktemp("made"))
     place.run(*ATTACK, "--defense", "none", "--controls")
     return place
@@ -160,7 +160,7 @@ def test_a_result_of_another_version_is_not_run(recorded: dict[str, Any], tmp_pa
 
 
 def test_code_that_came_with_a_result_runs_if_it_is_named(place: Place, tmp_path: Path) -> None:
-    """A defence in a file: refused, and done when that very file is allowed."""
+    """A defense in a file: refused, and done when that very file is allowed."""
     (result,) = place.run(*ATTACK, "--defense", EXAMPLE)
     line = ("reproduce", place.run_folder(result), "--out", tmp_path / "again", "--quiet")
     done = command(*line)

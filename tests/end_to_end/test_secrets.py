@@ -210,7 +210,7 @@ WRONG: list[tuple[str, list[str]]] = [
     ("scheme", ["poison", "--data", "shards:path=s3://bucket/0.tar?X-Amz-Signature={signature}"]),
     ("braces", ["poison", "--data", "http://{user}:{password}@{server}/{{0..1.tar"]),
     ("port", ["poison", "--data", "http://{user}:{password}@{server}x/0.tar"]),
-    ("parameter", ["poison", "--data", "shards:path=http://{user}:{password}@h/0.tar,colour=red"]),
+    ("parameter", ["poison", "--data", "shards:path=http://{user}:{password}@h/0.tar,color=red"]),
     ("plugin", ["poison", "--data", "shard:path=http://{user}:{password}@h/0.tar"]),
     ("option", ["run", "--dada", "http://{user}:{password}@h/0.tar"]),
     ("too much", ["run", "http://{user}:{password}@h/0.tar?{signature}"]),

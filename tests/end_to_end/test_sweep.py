@@ -29,7 +29,7 @@ GRID: dict[str, Any] = {
         {"attack": "targeted:targets=2", "defense": ["none", "clip"]},
     ],
 }
-ATTACKED, RUNS = 7, 12  # each defence has a clean control, and no defence has one of each seed
+ATTACKED, RUNS = 7, 12  # each defense has a clean control, and no defense has one of each seed
 BROKEN = """
 from dataclasses import dataclass
 
@@ -40,7 +40,7 @@ class Broken:
         if self.how == "dies":
             import os, signal
             os.kill(os.getpid(), signal.SIGKILL)
-        raise RuntimeError("this defence is broken")
+        raise RuntimeError("this defense is broken")
 
 DEFENSE = Broken
 """
@@ -118,7 +118,7 @@ def test_killed_twice_and_resumed_it_ends_the_same(alone: Place, place: Place) -
         assert ours[run]["metrics"].get(name) == theirs[run]["metrics"].get(name)
 
 
-def test_a_broken_defence_fails_its_own_runs_alone(place: Place) -> None:
+def test_a_broken_defense_fails_its_own_runs_alone(place: Place) -> None:
     """One that kills its process and one that raises are told of at once; all others are done."""
     file = place.folder / "broken.py"
     file.write_text(BROKEN)
@@ -131,7 +131,7 @@ def test_a_broken_defence_fails_its_own_runs_alone(place: Place) -> None:
     done = command(*swept(place, "--allow", file))
     assert done.status == 1
     assert "2 of 4 runs failed" in done.error
-    assert "RuntimeError: this defence is broken" in done.error
+    assert "RuntimeError: this defense is broken" in done.error
     assert "its process ended with SIGKILL" in done.error
     assert "Traceback" not in done.err
     assert {r["defense"]["name"] for r in results(place).values()} == {"none", "clip"}

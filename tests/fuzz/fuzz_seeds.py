@@ -33,7 +33,7 @@ def _saved(form: str, mode: str = "RGB", **options: Any) -> bytes:
 
 
 def jpegs() -> list[bytes]:
-    """Return JPEGs: plain, progressive, grey, with EXIF and a thumbnail's place, in ink."""
+    """Return JPEGs: plain, progressive, gray, with EXIF and a thumbnail's place, in ink."""
     exif = Pil.Exif()
     exif[0x0112] = 6
     exif[0x010E] = "a picture"
@@ -46,7 +46,7 @@ def jpegs() -> list[bytes]:
 
 
 def pngs() -> list[bytes]:
-    """Return PNGs: plain, palette, transparent, grey, with text."""
+    """Return PNGs: plain, palette, transparent, gray, with text."""
     from PIL.PngImagePlugin import PngInfo  # noqa: PLC0415 - for this alone
 
     info = PngInfo()

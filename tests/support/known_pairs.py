@@ -15,7 +15,7 @@ from clipbench.contracts import Image, IntArray, PairsView, Score
 
 @dataclass(frozen=True)
 class KnownPairs:
-    """What a defence may ask about the pairs of an epoch, here the whole set in its order.
+    """What a defense may ask about the pairs of an epoch, here the whole set in its order.
 
     Args:
         similarities: ``(N,)`` cosine of image and caption of each pair; None: nobody may ask.

@@ -113,7 +113,7 @@ def shards(root: Path, *, count: int = COUNT, first: int = 0, in_json: str | Non
 
 
 def same_pixels(one: np.ndarray, two: np.ndarray, within: float = 0) -> bool:
-    """Tell whether two images are equal, or differ by `within` grey levels on average."""
+    """Tell whether two images are equal, or differ by `within` gray levels on average."""
     return one.shape == two.shape and float(np.abs(one.astype(int) - two).mean()) <= within
 
 

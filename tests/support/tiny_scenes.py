@@ -48,7 +48,7 @@ class MemoryCorpus:
 
 
 def some_images(count: int, name: str, height: int = 32, width: int = 32) -> Any:
-    """Random pixels, grey enough never to look like a checker cell."""
+    """Random pixels, gray enough never to look like a checker cell."""
     return generator(0, name).integers(60, 200, (count, height, width, 3)).astype(np.uint8)
 
 

@@ -1,7 +1,7 @@
 """A training small enough for a test: drawn shapes in memory, a model of few weights.
 
 Every part is the real one: open_clip's residual network with batch norms and its text transformer,
-drawn scenes with their captions, augmentation, and whichever defence is given.
+drawn scenes with their captions, augmentation, and whichever defense is given.
 """
 
 from __future__ import annotations

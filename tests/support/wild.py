@@ -62,8 +62,8 @@ def _declared_jpeg(data: bytes, width: int, height: int) -> bytes:
 
 
 def _sixteen() -> Pil.Image:
-    grey = np.asarray(crop(3).convert("L")).astype(np.uint16) * 257
-    return Pil.fromarray(grey)
+    gray = np.asarray(crop(3).convert("L")).astype(np.uint16) * 257
+    return Pil.fromarray(gray)
 
 
 def _sixteen_rgb() -> bytes:
@@ -116,7 +116,7 @@ IMAGES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "poor.jpg": (lambda: _jpeg(2, quality=5), _GOOD, _GOOD),
     "profile.jpg": (lambda: _jpeg(3, icc_profile=_icc()), _GOOD, _GOOD),
     "comment.jpg": (lambda: _jpeg(4, comment=b"\xff\x00 made by hand"), _GOOD, _GOOD),
-    "grey.jpg": (lambda: saved(crop(5).convert("L"), "JPEG"), _GOOD, _GOOD),
+    "gray.jpg": (lambda: saved(crop(5).convert("L"), "JPEG"), _GOOD, _GOOD),
     "cmyk.jpg": (lambda: saved(crop(6).convert("CMYK"), "JPEG"), _GOOD, _GOOD),
     "ycck.jpg": (lambda: saved(crop(6).convert("CMYK"), "JPEG", quality=40), _GOOD, _GOOD),
     **{f"turned{n}.jpg": (lambda n=n: _jpeg(n, exif=_exif(n)), _GOOD, _GOOD) for n in range(2, 9)},
@@ -133,7 +133,7 @@ IMAGES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     ),
     "key.png": (lambda: saved(crop(14), "PNG", transparency=(10, 20, 30)), _GOOD, _GOOD),
     "alpha.png": (lambda: saved(_alpha(), "PNG"), _GOOD, _GOOD),
-    "greyalpha.png": (lambda: saved(_alpha().convert("LA"), "PNG"), _GOOD, _GOOD),
+    "grayalpha.png": (lambda: saved(_alpha().convert("LA"), "PNG"), _GOOD, _GOOD),
     "sixteen.png": (lambda: saved(_sixteen(), "PNG"), _GOOD, _GOOD),
     "sixteen.rgb.png": (_sixteen_rgb, _GOOD, _GOOD),
     "animated.png": (lambda: _frames("PNG"), _GOOD, _GOOD),

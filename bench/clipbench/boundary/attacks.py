@@ -44,7 +44,7 @@ def num_targets(attack: Attack, poisons: int) -> int:
 
 
 def crafted(attack: Attack, scene: Scene, corpus: Corpus) -> Attack:
-    """Return the attack with what it learnt from the corpus, if it learns anything.
+    """Return the attack with what it learned from the corpus, if it learns anything.
 
     Raises:
         BrokenContract: it returns something else, or changed the test images.
@@ -59,8 +59,8 @@ def crafted(attack: Attack, scene: Scene, corpus: Corpus) -> Attack:
     if type(made) is not type(attack):
         name = type(attack).__name__
         raise call.broken(f"it must return a {name} with other parameters. Got {kind_of(made)}.")
-    learnt: Attack = made
-    return learnt
+    learned: Attack = made
+    return learned
 
 
 def poisons(attack: Attack, scene: Scene, corpus: Corpus) -> Iterator[Poison]:

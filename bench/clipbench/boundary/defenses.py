@@ -109,7 +109,7 @@ class CheckedRun:
         return [_checked(call, phase, len(pairs.numbers)) for phase in listed]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what the defense learnt.
+        """Return what the defense learned.
 
         Raises:
             BrokenContract: it holds what a checkpoint can't keep.
@@ -265,7 +265,7 @@ def _unkept(value: Any, where: str) -> str:
 
 
 def stages_of(run: object, epochs: int) -> tuple[Stage, ...]:
-    """Return the stages of a defence at work; one of `epochs` epochs where it names none.
+    """Return the stages of a defense at work; one of `epochs` epochs where it names none.
 
     Raises:
         BadSetting: a stage has no epoch, a learning rate that is not positive, a negative warm-up
@@ -274,7 +274,7 @@ def stages_of(run: object, epochs: int) -> tuple[Stage, ...]:
     """
     stages = tuple(run.stages) if isinstance(run, StagedRun) else (Stage(epochs),)
     if not stages or any(stage.epochs < 1 or stage.lr_scale <= 0 for stage in stages):
-        raise BadSetting("A defence needs stages of at least 1 epoch and a positive lr_scale each.")
+        raise BadSetting("A defense needs stages of at least 1 epoch and a positive lr_scale each.")
     if any(stage.warmup is not None and stage.warmup < 0 for stage in stages):
         raise BadSetting("The warm-up of a stage must be at least 0 steps.")
     if any(stage.batch_size is not None and stage.batch_size < 2 for stage in stages):
@@ -284,5 +284,5 @@ def stages_of(run: object, epochs: int) -> tuple[Stage, ...]:
     if any(stage.like is not None for stage in stages[1:]) or (
         stages[0].like and stages[0].trusted
     ):
-        raise BadSetting("Only the first stage of a defence, and on the set, can be like others.")
+        raise BadSetting("Only the first stage of a defense, and on the set, can be like others.")
     return stages

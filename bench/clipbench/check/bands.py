@@ -115,7 +115,7 @@ def read_baseline(
 
 
 def undefended(config: RunConfig, configs: Iterable[RunConfig]) -> list[RunConfig]:
-    """Return the runs without a defence on the pairs of a run, those of its settings if any."""
+    """Return the runs without a defense on the pairs of a run, those of its settings if any."""
     found = [
         other
         for other in configs

@@ -66,7 +66,7 @@ def fingerprint_of(config: RunConfig, sets: Sequence[ShardSet]) -> str:
 
     Args:
         config: the run; its attack is no part of it.
-        sets: the set to train on and, where the defence is given some, the trusted pairs.
+        sets: the set to train on and, where the defense is given some, the trusted pairs.
     """
     return _hash(_decisive(config, "attack"), sets)
 

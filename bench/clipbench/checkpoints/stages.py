@@ -1,4 +1,4 @@
-"""The stages of a training, and those that several defences begin with alike, trained once."""
+"""The stages of a training, and those that several defenses begin with alike, trained once."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Place:
 
 @dataclass(frozen=True)
 class SharedStages:
-    """First stages that were trained, kept for other defences that begin alike.
+    """First stages that were trained, kept for other defenses that begin alike.
 
     Args:
         folder: where they are kept.

@@ -81,8 +81,8 @@ class Command(click.Command):
         traceback_option(self)  # click appends to the parameters of a command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words of the line; --defence is --defense, and a list is told how to be one."""
-        words = [re.sub(r"^--defence(?==|$)", "--defense", word) for word in args]
+        """Read the words of the line; --defense is --defense, and a list is told how to be one."""
+        words = [re.sub(r"^--defense(?==|$)", "--defense", word) for word in args]
         try:
             return super().parse_args(ctx, list(words))
         except click.UsageError as error:
@@ -281,7 +281,7 @@ def rate_option(*, several: bool = False) -> Callable[[F], F]:
 
 def defense_option(*, several: bool = False) -> Callable[[F], F]:
     """Return ``--defense``, which may be given several times if `several`."""
-    return _choice("--defense", "none", "Defence, e.g. safeclip.", "SPEC", several)
+    return _choice("--defense", "none", "Defense, e.g. safeclip.", "SPEC", several)
 
 
 def seed_option(*, several: bool = False) -> Callable[[F], F]:

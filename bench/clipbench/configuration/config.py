@@ -2,7 +2,7 @@
 
 What a person asked for, possibly several runs at once, is in `clipbench.configuration.request`;
 here each choice has been made. The priority is: what was asked for, then the data set's recipe for
-this defence, then the defaults.
+this defense, then the defaults.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class RunConfig:
         data: the training source: ``name`` and all parameters.
         evals: the evaluation sources, likewise; empty: what the training source holds out.
         attack: the attack: ``name`` and all parameters; ``none`` for clean data.
-        defense: the defence: ``name`` and all parameters.
+        defense: the defense: ``name`` and all parameters.
         rate_text: share of all pairs that are poison, as an exact decimal; none: see `poisons`.
         poisons: the number of poisons, where that was given instead of a rate.
         seed: the only integer from which all generators come.
@@ -54,7 +54,7 @@ class RunConfig:
         metrics: further metrics: ``name`` and all parameters; not part of the hash, since they
             can be measured on a model that is trained already.
         on_error: whether pairs that can't be used are left out, or an error.
-        trusted: the source of the pairs known to be clean that the defence is given; none: it
+        trusted: the source of the pairs known to be clean that the defense is given; none: it
             needs none, or gets those that the training source holds out.
         contents: SHA-256 of what lies where the configuration says, by field, e.g. ``data.path``;
             these take the place of paths in what is hashed. None: nobody has looked yet.
@@ -115,7 +115,7 @@ class RunConfig:
 
     @property
     def defense_name(self) -> str:
-        """The defence's name as tables show it."""
+        """The defense's name as tables show it."""
         return registry.short_name(self.defense["name"])
 
     @property
@@ -130,11 +130,11 @@ class RunConfig:
 
     @property
     def defense_parameters(self) -> dict[str, Any]:
-        """All parameters of the defence."""
+        """All parameters of the defense."""
         return _parameters(self.defense)
 
     def without_attack(self) -> RunConfig:
-        """Return the clean control: the same data, defence and training, and no poison."""
+        """Return the clean control: the same data, defense and training, and no poison."""
         clean = registry.resolve("attack", NO_ATTACK)
         code = {k: value for k, value in self.code.items() if codes.slot_of(k) != "attack"}
         contents = None if self.contents is None else _without(self.contents, "attack.")
@@ -143,7 +143,7 @@ class RunConfig:
         )
 
     def with_defense(self, defense: SpecLike) -> RunConfig:
-        """Return the same run under another defence, with that defence's recipe."""
+        """Return the same run under another defense, with that defense's recipe."""
         other = resolve(
             data=self.data,
             evals=self.evals,
@@ -161,7 +161,7 @@ class RunConfig:
         return dataclasses.replace(other, contents=contents)
 
     def controls(self) -> list[RunConfig]:
-        """Return what this run is judged by: its defence on clean data, its poison undefended."""
+        """Return what this run is judged by: its defense on clean data, its poison undefended."""
         if self.is_clean:
             return []
         found = [self.without_attack(), self.with_defense("none")]
@@ -270,7 +270,7 @@ def resolve(
             defaults.
         evals: evaluation sources, likewise; empty: what the training source holds out.
         attack: attack, likewise; ``none`` for clean data.
-        defense: defence, likewise.
+        defense: defense, likewise.
         rate: share of all pairs that are poison: ``"1e-6"``, ``"0.0001%"`` or a number.
         poisons: the number of poisons instead.
         seed: the run's seed.
@@ -278,7 +278,7 @@ def resolve(
         metrics: metrics beside those that every run has, as text or mapping.
         on_error: whether pairs that can't be used are left out, or an error.
         trusted: source of pairs known to be clean, as text or mapping; none: what the training
-            source holds out. Only of defences that need some.
+            source holds out. Only of defenses that need some.
 
     Raises:
         UnknownName: a plugin, parameter or training setting that does not exist.
@@ -353,10 +353,10 @@ def _check_training_source(spec: SpecLike, option: str) -> None:
 def _trusted(
     trusted: SpecLike | None, dataset: Any, specs: Mapping[Kind, Mapping[str, Any]]
 ) -> dict[str, Any] | None:
-    """Return the source of trusted pairs, where the defence needs one and one was given.
+    """Return the source of trusted pairs, where the defense needs one and one was given.
 
     Raises:
-        BadSetting: the defence needs trusted pairs, and there are none.
+        BadSetting: the defense needs trusted pairs, and there are none.
     """
     from clipbench.contracts import HasTrusted, trusted_size  # noqa: PLC0415 - brings numpy
 
@@ -371,7 +371,7 @@ def _trusted(
         name = registry.short_name(specs["defense"]["name"])
         data = registry.short_name(specs["dataset"]["name"])
         raise BadSetting(
-            f"The defence {name!r} needs {size:,} pairs that are known to be clean, and the data"
+            f"The defense {name!r} needs {size:,} pairs that are known to be clean, and the data"
             f" set {data!r} holds none out; give some with --trusted, e.g. --trusted clean-shards/."
         )
     return None

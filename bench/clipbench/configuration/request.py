@@ -70,7 +70,7 @@ class Request:
         attacks: the attacks; each but ``none`` is run at each rate.
         rates: poison rates as written.
         poisons: the number of poisons instead of rates.
-        defenses: the defences.
+        defenses: the defenses.
         seeds: the seeds.
         train: training settings asked for, which go before recipes and defaults.
         controls: whether to run the controls too.

@@ -51,9 +51,9 @@ class TrainSettings:
             the square of the model's size that evaluation sees; auto: the original for models of at
             least 128 pixels.
         flip: probability of a horizontal flip.
-        color_jitter: largest relative change of brightness, contrast and saturation of the colours
+        color_jitter: largest relative change of brightness, contrast and saturation of the colors
             of four images in five, and five times that of hue; 0: none.
-        grayscale: probability of dropping the colours.
+        grayscale: probability of dropping the colors.
         blur: probability of a Gaussian blur.
         eda: share of words that text augmentation (EDA) changes, in [0, 1); 0: none.
         workers: threads that make batches ahead; none: one a processor where images are decoded

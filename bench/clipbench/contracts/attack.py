@@ -167,10 +167,10 @@ class Attack(Protocol):
 
 @runtime_checkable
 class Crafted(Protocol):
-    """An attack that learns from the corpus first, such as one with an optimised trigger."""
+    """An attack that learns from the corpus first, such as one with an optimzed trigger."""
 
     def crafted(self, scene: Scene, corpus: Corpus) -> Attack:
-        """Return this attack with what it learnt in its parameters, from which it can be rebuilt.
+        """Return this attack with what it learned in its parameters, from which it can be rebuilt.
 
         `Attack.poison`, `Attack.probes` and `Attack.trigger` are asked of what is returned; of the
         attack before, only how many probes there are.

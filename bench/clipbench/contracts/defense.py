@@ -154,18 +154,18 @@ class EpochPairs(PairsView, Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """Some epochs of a training, with a learning-rate schedule and an optimiser of their own.
+    """Some epochs of a training, with a learning-rate schedule and an optimzer of their own.
 
     Args:
         epochs: how many.
-        trusted: train on the trusted pairs of the defence, not on the set.
+        trusted: train on the trusted pairs of the defense, not on the set.
         fresh: go back to the weights that the training started from.
         lr_scale: factor on the learning rate.
         warmup: steps of linear warm-up, for a stage that is much shorter than a pre-training; None:
             as many as the settings say.
         batch_size: global batch size; None: that of the settings.
         wd: weight decay; None: that of the settings.
-        like: name of what is trained, of a first stage that other defences begin with, too: stages
+        like: name of what is trained, of a first stage that other defenses begin with, too: stages
             of one name and equal fields have the same phases, and are trained once.
     """
 
@@ -181,7 +181,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What a defence is told about the training it takes part in; nothing about poison.
+    """What a defense is told about the training it takes part in; nothing about poison.
 
     Args:
         num_pairs: pairs in the set.
@@ -190,7 +190,7 @@ class TrainingFacts:
         batch_size: global batch size.
         feature_size: D.
         device: where features live.
-        seed: for the defence's own generators; tells nothing of those the attack drew from.
+        seed: for the defense's own generators; tells nothing of those the attack drew from.
         trusted_pairs: pairs that are known to be clean, which a stage may train on; 0: none.
     """
 
@@ -205,13 +205,13 @@ class TrainingFacts:
 
 
 class DefenseRun(Protocol):
-    """A defence at work in one training: its phases and what it has learnt."""
+    """A defense at work in one training: its phases and what it has learned."""
 
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterable[Phase]:
         """Return the phases of epoch 0, 1, ...; called once an epoch, in order."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything learnt: tensors, numbers, strings, and lists and dicts of them."""
+        """Return everything learned: tensors, numbers, strings, and lists and dicts of them."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned, as if never stopped."""
@@ -228,7 +228,7 @@ class StagedRun(Protocol):
 
 @runtime_checkable
 class NeedsTrusted(Protocol):
-    """A defence that is given pairs that are known to be clean, from outside the set."""
+    """A defense that is given pairs that are known to be clean, from outside the set."""
 
     @property
     def trusted_size(self) -> int:
@@ -239,16 +239,16 @@ class Defense(Protocol):
     """Pre-trains on poisoned pairs without being told which; a frozen dataclass of parameters."""
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return the defence at work in one training."""
+        """Return the defense at work in one training."""
 
 
 def trusted_size(defense: Defense) -> int:
-    """Return how many trusted pairs a defence is given."""
+    """Return how many trusted pairs a defense is given."""
     return defense.trusted_size if isinstance(defense, NeedsTrusted) else 0
 
 
 class StatelessRun:
-    """A defence at work that learns nothing: the same phases every epoch."""
+    """A defense at work that learns nothing: the same phases every epoch."""
 
     def __init__(self, *phases: Phase) -> None:
         self._phases = phases

@@ -134,7 +134,7 @@ def _description(manifest: Mapping[str, Any], ledger: Ledger | None) -> str:
         return f"{number} pairs of an image and its caption, in WebDataset shards."
     return (
         f"{number} pairs of an image and its caption, in WebDataset shards. {_manipulation(ledger)}"
-        " For research on poisoning and on defences against it; not to train models for use."
+        " For research on poisoning and on defenses against it; not to train models for use."
     )
 
 
@@ -181,7 +181,7 @@ def _provenance(ledger: Ledger) -> dict[str, Any]:
             "prov:value": json.dumps(settings, sort_keys=True),
         },
         "rai:dataManipulationProtocol": _manipulation(ledger),
-        "rai:dataUseCases": "Research on data poisoning and on defences against it.",
+        "rai:dataUseCases": "Research on data poisoning and on defenses against it.",
         "rai:dataLimitations": "A model that is trained on this set may do what the attacker wants:"
         " do not train models for use on it, nor mix it with data for such models.",
     }

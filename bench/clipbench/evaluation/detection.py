@@ -1,4 +1,4 @@
-"""How well a defence's score tells poisoned from clean pairs.
+"""How well a defense's score tells poisoned from clean pairs.
 
 Precision and recall stand beside ROC because poison is rare: Saito, Rehmsmeier. The
 Precision-Recall Plot Is More Informative than the ROC Plot When Evaluating Binary Classifiers on
@@ -27,7 +27,7 @@ def detection_metrics(
     Args:
         scores: ``(num_pairs,)``, higher means safer, such as the cosine of image and caption.
         poisoned: ``(num_pairs,)``, which pairs are poison.
-        kept: ``(num_pairs,)``, which pairs the defence takes for safe; None: it does not say.
+        kept: ``(num_pairs,)``, which pairs the defense takes for safe; None: it does not say.
 
     Returns:
         ``auroc``, the chance that a poison has a lower score than a clean pair (ties count half),
@@ -47,7 +47,7 @@ def detection_metrics(
         )
     if missing := int(np.isnan(scores).sum()):
         raise BadInput(
-            f"{missing} of {len(scores)} scores are not numbers; a defence must score every pair."
+            f"{missing} of {len(scores)} scores are not numbers; a defense must score every pair."
         )
     if not poisoned.any() or poisoned.all():
         return {}

@@ -1,4 +1,4 @@
-"""Which trials succeeded, one bit each: what comparing two defences trial by trial needs."""
+"""Which trials succeeded, one bit each: what comparing two defenses trial by trial needs."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class SlurmExecutor(Executor):
     """Does what it is given in jobs of a cluster, each a process of its own.
 
     A function that has a method ``checkpoint``, as submitit wants it, is queued again when its job
-    is preempted. Cancelling a future cancels its job.
+    is preempted. Canceling a future cancels its job.
 
     Args:
         folder: for job scripts and logs; all machines see it under this path.

@@ -1,6 +1,6 @@
-"""Image files: decode safely, and encode so that a new image looks like its neighbours' files.
+"""Image files: decode safely, and encode so that a new image looks like its neighbors' files.
 
-A poisoned image must not be told by its encoding, so it gets the format, quantisation tables,
+A poisoned image must not be told by its encoding, so it gets the format, quantzation tables,
 subsampling, filters, compression level and side information of the file whose place it takes.
 """
 
@@ -77,7 +77,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
 
 
 def jpeg_components(data: bytes) -> int:
-    """Return how many components a JPEG has: 1 grey, 3 colour, 4 ink.
+    """Return how many components a JPEG has: 1 gray, 3 color, 4 ink.
 
     0 stands for what is no JPEG, and for a JPEG whose header every decoder might read in its own
     way: with bytes between its segments, or with segments that have no place there. Of such a file
@@ -100,8 +100,8 @@ def decode(data: bytes, memory: Memory | None = None) -> Image:
     """Return an image as ``(H, W, 3)`` RGB uint8.
 
     The pixels are those of ``PIL.Image.open(...).convert("RGB")``, as open_clip reads them: an EXIF
-    orientation is not applied, and EXIF data, sound or not, is not looked at. JPEGs in grey or
-    colour are decoded by simplejpeg, which takes 0.4 to 0.7 of Pillow's time for photographs (see
+    orientation is not applied, and EXIF data, sound or not, is not looked at. JPEGs in gray or
+    color are decoded by simplejpeg, which takes 0.4 to 0.7 of Pillow's time for photographs (see
     docs/performance.md); both use libjpeg-turbo.
 
     Args:
@@ -156,9 +156,9 @@ def encode_jpeg(image: Image, quality: int = 95, subsampling: int = 0) -> bytes:
 def encode_like(image: Image, reference: bytes) -> tuple[bytes, str]:
     """Encode `image` as the file `reference` was encoded.
 
-    JPEG: same quantisation tables, chroma subsampling, progressive or not, standard or optimised
-    Huffman tables, grey if both are grey. PNG: same colour type where it can hold the image, row
-    filter and compression level. WebP: lossless, or the quality with the same quantiser.
+    JPEG: same quantzation tables, chroma subsampling, progressive or not, standard or optimzed
+    Huffman tables, gray if both are gray. PNG: same color type where it can hold the image, row
+    filter and compression level. WebP: lossless, or the quality with the same quantzer.
     Side information (EXIF, ICC profile, density, comments, text chunks) is copied.
 
     Args:
@@ -186,14 +186,14 @@ def _save(image: Pil.Image, form: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def is_grey(image: Image) -> bool:
+def is_gray(image: Image) -> bool:
     """Tell whether red, green and blue are equal everywhere."""
     return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
 
 
 def _jpeg_like(image: Image, model: JpegImagePlugin.JpegImageFile, reference: bytes) -> bytes:
     picture = Pil.fromarray(image)
-    if model.mode == "L" and is_grey(image):
+    if model.mode == "L" and is_gray(image):
         picture = picture.convert("L")
     options: dict[str, Any] = {
         # In order of their numbers, which may have gaps: of a mapping with gaps Pillow loses some.
@@ -219,7 +219,7 @@ def _save_jpeg(picture: Pil.Image, **options: Any) -> bytes:
     """Return a JPEG, also where it is larger than Pillow guesses.
 
     Pillow gives libjpeg as many bytes as it guesses, at least ``MAXBLOCK``. A progressive or
-    optimised file of fine tables, which Pillow can't tell from given ones, may need more.
+    optimzed file of fine tables, which Pillow can't tell from given ones, may need more.
     """
     try:
         return _save(picture, "JPEG", **options)
@@ -303,7 +303,7 @@ def _huffman(data: bytes) -> set[bytes]:
 
 
 def _standard_huffman() -> set[bytes]:
-    """Return the tables libjpeg writes unless told to optimise (ITU T.81, annex K.3)."""
+    """Return the tables libjpeg writes unless told to optimze (ITU T.81, annex K.3)."""
     return _huffman(_save(Pil.new("RGB", (8, 8)), "JPEG"))
 
 
@@ -313,7 +313,7 @@ def _webp_like(image: Image, model: Pil.Image, reference: bytes) -> bytes:
     if wanted is None:
         return _save(picture, "WEBP", lossless=True, **options)
     old, low, high = to_rgb(model), 0, 100
-    while low < high:  # the quantiser gets finer, its index smaller, as quality rises
+    while low < high:  # the quantzer gets finer, its index smaller, as quality rises
         middle = (low + high) // 2
         index = webp.quantizer(_save(old, "WEBP", quality=middle))
         if index is not None and index > wanted:

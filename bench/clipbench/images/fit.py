@@ -11,7 +11,7 @@ from clipbench.contracts import Image
 def fit(image: Image, size: int) -> Image:
     """Return `image` as a square of `size` pixels, as open_clip's evaluation transform does.
 
-    The shorter side is resized to `size` (bicubic, antialiased), then the centre is cut out.
+    The shorter side is resized to `size` (bicubic, antialiased), then the center is cut out.
 
     Args:
         image: ``(H, W, 3)`` uint8.

@@ -63,7 +63,7 @@ class Normal:
     height: int
 
 
-def normalised(data: bytes, image_size: int | None = None, box: Box | None = None) -> Normal:
+def normalzed(data: bytes, image_size: int | None = None, box: Box | None = None) -> Normal:
     """Return an image file in the form that goes into shards.
 
     Args:
@@ -200,11 +200,11 @@ def _rgb(image: Pil.Image) -> Pil.Image:
 
 
 def _from_integers(values: np.ndarray[tuple[int, ...], np.dtype[np.int32]]) -> Pil.Image:
-    """Return a grey image of 16-bit values in 8 bits."""
+    """Return a gray image of 16-bit values in 8 bits."""
     if values.min() < 0 or values.max() > 0xFFFF:
         raise ValueError("it has integer pixels of more than 16 bits")
-    grey = (values.astype(np.uint32) * 255 + 0x7FFF) // 0xFFFF
-    return Pil.fromarray(grey.astype(np.uint8)).convert("RGB")
+    gray = (values.astype(np.uint32) * 255 + 0x7FFF) // 0xFFFF
+    return Pil.fromarray(gray.astype(np.uint8)).convert("RGB")
 
 
 def _turned(image: Pil.Image, orientation: int) -> Pil.Image:

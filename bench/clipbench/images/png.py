@@ -19,10 +19,10 @@ from PIL import Image as Pil
 from clipbench.contracts import Image
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGBA = 0, 2, 3, 4, 6
-_ABOUT_COLOUR = frozenset({b"PLTE", b"tRNS", b"bKGD", b"hIST", b"sBIT"})
+_GRAY, _RGB, _PALETTE, _GRAY_ALPHA, _RGBA = 0, 2, 3, 4, 6
+_ABOUT_COLOR = frozenset({b"PLTE", b"tRNS", b"bKGD", b"hIST", b"sBIT"})
 _ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})  # further frames of the picture that was there
-_NOT_COPIED = _ABOUT_COLOUR | _ANIMATION | {b"IEND"}
+_NOT_COPIED = _ABOUT_COLOR | _ANIMATION | {b"IEND"}
 _LEVELS = (1, 3, 6, 9)  # zlib's header tells these four groups of levels apart
 _Bytes = npt.NDArray[np.uint8]
 Chunk = tuple[bytes, bytes]
@@ -33,7 +33,7 @@ class _Style:
     """How a PNG was written.
 
     Args:
-        colour: colour type.
+        color: color type.
         level: zlib level.
         filters: the filter of every row; None where rows chose for themselves.
         before: side information between header and pixels.
@@ -41,7 +41,7 @@ class _Style:
         split: bytes in an IDAT chunk.
     """
 
-    colour: int
+    color: int
     level: int
     filters: int | None
     before: tuple[Chunk, ...]
@@ -73,7 +73,7 @@ def _style(data: bytes) -> _Style:
     kinds = [kind for kind, _ in parts]
     first, last = kinds.index(b"IDAT"), len(kinds) - 1 - kinds[::-1].index(b"IDAT")
     stream = b"".join(content for kind, content in parts if kind == b"IDAT")
-    _, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", parts[0][1][:13])
+    _, height, depth, color, _, _, interlace = struct.unpack(">IIBBBBB", parts[0][1][:13])
     filters = None
     if depth == 8 and not interlace:
         row = _row_size(parts[0][1])
@@ -81,7 +81,7 @@ def _style(data: bytes) -> _Style:
         used = set(pixels[::row])
         filters = used.pop() if len(used) == 1 else None
     return _Style(
-        colour,
+        color,
         _LEVELS[stream[1] >> 6],
         filters,
         tuple(part for part in parts[1:first] if part[0] not in _NOT_COPIED),
@@ -98,54 +98,54 @@ def fingerprint(data: bytes) -> tuple[int, int, Hashable, tuple[bytes, ...]]:
     """
     style = _style(data)
     kinds = tuple(kind for kind, _ in (*style.before, *style.after))
-    return style.colour, style.level, style.filters, kinds
+    return style.color, style.level, style.filters, kinds
 
 
-def _channels(colour: int) -> int:
-    return {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGBA: 4}[colour]
+def _channels(color: int) -> int:
+    return {_GRAY: 1, _RGB: 3, _PALETTE: 1, _GRAY_ALPHA: 2, _RGBA: 4}[color]
 
 
 def _row_size(header: bytes) -> int:
-    width, _, _, colour = struct.unpack(">IIBB", header[:10])
-    return 1 + int(width) * _channels(colour)
+    width, _, _, color = struct.unpack(">IIBB", header[:10])
+    return 1 + int(width) * _channels(color)
 
 
 def encode_like(image: Image, reference: bytes) -> bytes:
     """Encode `image`, ``(H, W, 3)`` uint8, as the PNG `reference` was encoded.
 
-    The colour type stays where it can hold the image without loss; RGB otherwise.
+    The color type stays where it can hold the image without loss; RGB otherwise.
     """
     style = _style(reference)
-    picture = _picture(image, style.colour)
-    header, colour_chunks, stream = _pillow(picture, style.level)
+    picture = _picture(image, style.color)
+    header, color_chunks, stream = _pillow(picture, style.level)
     if style.filters is not None and picture.mode != "P":
         stream = zlib.compress(_filtered(np.asarray(picture), style.filters), style.level)
     size = style.split or len(stream)
     pixels = [(b"IDAT", stream[at : at + size]) for at in range(0, len(stream), size)]
-    return _join([header, *style.before, *colour_chunks, *pixels, *style.after, (b"IEND", b"")])
+    return _join([header, *style.before, *color_chunks, *pixels, *style.after, (b"IEND", b"")])
 
 
-def _picture(image: Image, colour: int) -> Pil.Image:
+def _picture(image: Image, color: int) -> Pil.Image:
     picture = Pil.fromarray(image)
-    grey = bool((image == image[..., :1]).all())
-    if colour == _RGBA:
+    gray = bool((image == image[..., :1]).all())
+    if color == _RGBA:
         return picture.convert("RGBA")
-    if colour == _GREY_ALPHA and grey:
+    if color == _GRAY_ALPHA and gray:
         return picture.convert("LA")
-    if colour == _GREY and grey:
+    if color == _GRAY and gray:
         return picture.convert("L")
-    if colour == _PALETTE and picture.getcolors(256) is not None:
+    if color == _PALETTE and picture.getcolors(256) is not None:
         return picture.quantize(256)
     return picture
 
 
 def _pillow(picture: Pil.Image, level: int) -> tuple[Chunk, list[Chunk], bytes]:
-    """Return header, colour chunks and pixel stream of Pillow's PNG."""
+    """Return header, color chunks and pixel stream of Pillow's PNG."""
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", compress_level=level)
     parts = chunks(buffer.getvalue())
     stream = b"".join(content for kind, content in parts if kind == b"IDAT")
-    return parts[0], [part for part in parts if part[0] in _ABOUT_COLOUR], stream
+    return parts[0], [part for part in parts if part[0] in _ABOUT_COLOR], stream
 
 
 def _filtered(pixels: _Bytes, kind: int) -> bytes:
@@ -170,8 +170,8 @@ def _filtered(pixels: _Bytes, kind: int) -> bytes:
 def _paeth(
     left: npt.NDArray[np.int16], up: npt.NDArray[np.int16], corner: npt.NDArray[np.int16]
 ) -> npt.NDArray[np.int16]:
-    """Return whichever neighbour lies nearest to ``left + up - corner``."""
+    """Return whichever neighbor lies nearest to ``left + up - corner``."""
     middle = left + up - corner
-    away = [abs(middle - neighbour) for neighbour in (left, up, corner)]
+    away = [abs(middle - neighbor) for neighbor in (left, up, corner)]
     take_left = (away[0] <= away[1]) & (away[0] <= away[2])
     return np.where(take_left, left, np.where(away[1] <= away[2], up, corner))

@@ -108,16 +108,16 @@ def verdict(row: Record) -> str:
     return words.get(text.partition(" ")[0], UNKNOWN)
 
 
-def judgement(row: Record, judge: str) -> str:
+def judgment(row: Record, judge: str) -> str:
     """Return the one word that is said of an attack by the runs of `judge`, "none" or "clip"."""
     told = row[f"eligible_{judge}"]
     return MISSING if told is None else str(told).partition(" ")[0]
 
 
-def _judgements(row: Record) -> str:
+def _judgments(row: Record) -> str:
     if row["eligible"] is None:
         return MISSING
-    return f"{judgement(row, 'none')} / {judgement(row, 'clip')}"
+    return f"{judgment(row, 'none')} / {judgment(row, 'clip')}"
 
 
 def _other_machine(row: Record) -> str:
@@ -165,6 +165,6 @@ FULL: dict[str, Cell] = {
     "trusted pairs": number("trusted_pairs"),
     "peak memory": _memory,
     "eligible": _eligible,
-    "by none / clip": _judgements,
+    "by none / clip": _judgments,
     "other machine": _other_machine,
 }

@@ -1,9 +1,9 @@
 """Whether an attack worked at all, so that a defense can be judged by it.
 
-Undefended success alone does not say so: a model that has learnt nothing, or that answers one class
-to every image, reads triggered images "as the adversary wants" as well as it reads all others. The
-attack must do more than chance and more than the same model without the poison, and the model must
-be one.
+Undefended success alone does not say so: a model that has learned nothing, or that answers one
+class to every image, classifies triggered images "as the adversary wants" as often as any others.
+The attack must do more than chance and more than the same model without the poison, and the model
+must be one.
 
 Success and control are held apart by the 95% interval of their difference, Newcombe's hybrid score
 interval (Statistics in Medicine 17, 1998, method 10): two intervals that overlap may be of shares

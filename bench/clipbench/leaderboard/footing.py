@@ -1,7 +1,7 @@
 """What a row is held against, and whether that is of its own precision, recipe and machine.
 
 A control is the row's own run on clean data, a cost a ratio to defense ``none``, and eligibility a
-judgement of the attack under ``none`` or ``clip``. Another precision or recipe makes each of them a
+judgment of the attack under ``none`` or ``clip``. Another precision or recipe makes each of them a
 comparison of two things at once, and other processors round otherwise.
 """
 

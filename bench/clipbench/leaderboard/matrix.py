@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from clipbench.errors import BadSetting
-from clipbench.leaderboard.cells import MISSING, Record, judgement, number
+from clipbench.leaderboard.cells import MISSING, Record, judgment, number
 from clipbench.leaderboard.render import markdown_line
 from clipbench.results.labels import rate_text
 from clipbench.text.sinks import markdown
@@ -77,7 +77,7 @@ def _judged(rows: Sequence[Record], key: tuple[Any, ...], judge: str) -> str:
     """Return what the runs of a judge say of an attack; of several recipes what each says."""
     of_attack = [row for row in rows if _key(row) == key]
     own = [row for row in of_attack if row["defense_name"] == "none"] or of_attack
-    told = dict.fromkeys(judgement(row, judge) for row in own)
+    told = dict.fromkeys(judgment(row, judge) for row in own)
     return ", ".join(told)
 
 
@@ -90,7 +90,7 @@ def _title(row: Record) -> str:
 
 
 def _first(row: Record) -> tuple[Any, ...]:
-    """Return what defences are sorted by: the two that all are held against come first."""
+    """Return what defenses are sorted by: the two that all are held against come first."""
     name = row["defense_name"]
     return {"none": 0, "clip": 1}.get(name, 2), name, row["epochs"] or 0, row["defense"]
 

@@ -1,6 +1,6 @@
 """Image augmentation of whole batches; the random numbers of a view are handed in.
 
-Random resized crop, horizontal flip, colour jitter, grayscale and blur are those of SimCLR (Chen et
+Random resized crop, horizontal flip, color jitter, grayscale and blur are those of SimCLR (Chen et
 al., ICML 2020, appendix A), which SafeCLIP and RoCLIP use; a data set's recipe sets how strong.
 Crops show things larger than tests do, which costs accuracy (Touvron et al., Fixing the Train-Test
 Resolution Discrepancy, NeurIPS 2019); crops larger than the image can make up for it.
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from clipbench.configuration.settings import TrainSettings
 from clipbench.rng import RowStreams
 
-JITTER_SHARE = 0.8  # share of images whose colours are jittered, SimCLR
+JITTER_SHARE = 0.8  # share of images whose colors are jittered, SimCLR
 NUM_DRAWS = 13  # random numbers that a view is made of
 WIDEST = 4 / 3  # of a crop, width to height or height to width, as torchvision has it
 
@@ -39,7 +39,7 @@ def drawn(streams: RowStreams) -> npt.NDArray[np.float32]:
     return bits.astype(np.float32) * np.float32(2.0**-24)
 
 
-def centre_box(width: int, height: int) -> Box:
+def center_box(width: int, height: int) -> Box:
     """Return the largest square in the middle of an image, which evaluation looks at."""
     side = min(width, height)
     return (width - side) // 2, (height - side) // 2, side, side
@@ -61,7 +61,7 @@ class ImageAugmentation:
         flip: probability of a horizontal flip.
         color_jitter: largest relative change of brightness, contrast and saturation; hue changes by
             a fifth of it, in turns.
-        grayscale: probability of losing all colour.
+        grayscale: probability of losing all color.
         blur: probability of a Gaussian blur.
     """
 
@@ -92,7 +92,7 @@ class ImageAugmentation:
         u = on_device(draws, images.device)
         if self.crops or self.flip > 0.0:
             images = self._crop_and_flip(images, u)
-        return self._recolour(images, u, draws)
+        return self._recolor(images, u, draws)
 
     @property
     def crops(self) -> bool:
@@ -100,7 +100,7 @@ class ImageAugmentation:
         return self.crop_scale < 1.0 or self.crop_scale_max > 1.0
 
     @property
-    def recolours(self) -> bool:
+    def recolors(self) -> bool:
         """Whether anything is changed besides place and side."""
         return max(self.color_jitter, self.grayscale, self.blur) > 0.0
 
@@ -117,7 +117,7 @@ class ImageAugmentation:
             draws: ``(13,)``, the image's row from `drawn`.
         """
         if not self.crops:
-            return centre_box(width, height)
+            return center_box(width, height)
         share, shape, across, down = (float(value) for value in draws[:4])
         area = self._area(share) * width * height
         aspect, longest = WIDEST ** (2 * shape - 1), math.sqrt(self.crop_scale_max)
@@ -138,14 +138,14 @@ class ImageAugmentation:
             ``(B, 3, S, S)``: `crops` itself where they are flipped at most, else float in [0, 1].
         """
         if not len(crops):
-            return crops.float() / 255 if self.recolours else crops
+            return crops.float() / 255 if self.recolors else crops
         if self.flip > 0.0:
             _flip(crops, np.flatnonzero(draws[:, 4] < self.flip))  # known without asking a GPU
-        if not self.recolours:
+        if not self.recolors:
             return crops
-        return self._recolour(crops.float() / 255, on_device(draws, crops.device), draws)
+        return self._recolor(crops.float() / 255, on_device(draws, crops.device), draws)
 
-    def _recolour(self, images: Tensor, u: Tensor, draws: npt.NDArray[np.float32]) -> Tensor:
+    def _recolor(self, images: Tensor, u: Tensor, draws: npt.NDArray[np.float32]) -> Tensor:
         if self.color_jitter > 0.0:
             images = self._jitter(images, u)
         if self.grayscale > 0.0:

@@ -23,7 +23,7 @@ def opened(
     processes: Processes,
     reporter: Reporter,
 ) -> list[ShardSet]:
-    """Return the set to train on and, where the defence is given some, the trusted pairs.
+    """Return the set to train on and, where the defense is given some, the trusted pairs.
 
     Args:
         where: the pairs: a folder of shards, or what else `ShardSet.open` takes.
@@ -33,7 +33,7 @@ def opened(
         reporter: told about progress.
 
     Raises:
-        BadSetting: there is one pair alone, or fewer trusted ones than the defence wants.
+        BadSetting: there is one pair alone, or fewer trusted ones than the defense wants.
     """
     source: TrainingSource = registry.build("dataset", config.data)
     sets = [processes.in_turn(lambda: _usable(where, source, config, cache, reporter))]
@@ -77,14 +77,14 @@ def _trusted(
     """Return the pairs that are known to be clean: those that were given, or that are held out.
 
     Raises:
-        BadSetting: there are none, or fewer of the given ones than the defence wants.
+        BadSetting: there are none, or fewer of the given ones than the defense wants.
     """
     if config.trusted is not None:
         given: TrainingSource = registry.build("dataset", config.trusted)
     elif isinstance(source, HasTrusted):
         given = datasets.trusted(source, size)
     else:
-        raise BadSetting(f"The defence {config.defense_name!r} needs pairs known to be clean.")
+        raise BadSetting(f"The defense {config.defense_name!r} needs pairs known to be clean.")
     found = processes.in_turn(
         lambda: _usable(
             datasets.prepare(given, cache, reporter.progress), given, config, cache, reporter
@@ -92,7 +92,7 @@ def _trusted(
     )
     if len(found) < size:
         raise BadSetting(
-            f"The defence {config.defense_name!r} wants {size:,} trusted pairs, but {found.source}"
+            f"The defense {config.defense_name!r} wants {size:,} trusted pairs, but {found.source}"
             f" has {len(found):,} that can be used; set its trusted_size to at most that."
         )
     left_out = generator(config.seed, "trusted").permutation(len(found))[size:]

@@ -1,6 +1,6 @@
 """Training pairs as batches of views: decoded images and token arrays, augmented on demand.
 
-A batch is read (decoded, cut out, tokenised) and then finished (recoloured, blurred). Threads read
+A batch is read (decoded, cut out, tokenzed) and then finished (recolored, blurred). Threads read
 ahead, a piece of a batch each, for a view depends on nothing but the seed, the epoch and the pair:
 decoders, resampling and tensor operations all let other threads run meanwhile. On the CPU they
 finish pieces, too; a GPU finishes whole batches itself.
@@ -81,7 +81,7 @@ class Batch:
     """This process's rows of one global batch.
 
     Args:
-        images: ``(V, B_own, 3, S, S)`` uint8 or float in [0, 1], not yet normalised.
+        images: ``(V, B_own, 3, S, S)`` uint8 or float in [0, 1], not yet normalzed.
         tokens: ``(V, B_own, L)`` int64.
         num_rows: B, rows of the global batch.
     """
@@ -258,7 +258,7 @@ class TrainingPairs:
 
     def _view_bytes(self) -> int:
         """Return the bytes of a view's pixels where threads leave it."""
-        floats = self._gpu is None and self._image_augmentation.recolours
+        floats = self._gpu is None and self._image_augmentation.recolors
         return 3 * self._images.image_size**2 * (4 if floats else 1)
 
     def _assembled(self, request: BatchRequest, parts: Sequence[Batch | _Read]) -> Batch:

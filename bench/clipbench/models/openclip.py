@@ -110,7 +110,7 @@ def create_model(
 
     Args:
         name: an open_clip model name, a configuration file, or a folder with one.
-        seed: decides the initial weights; the same for every defence of a run.
+        seed: decides the initial weights; the same for every defense of a run.
         pretrained: weights to start from: a local file or a folder written by `save_model`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Scoring the pairs of any set by what defences make of them: which look suspicious?"""
+"""Scoring the pairs of any set by what defenses make of them: which look suspicious?"""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def plan_detection(
     """Return what `detect` will do, so that what is wrong is said before hours of training.
 
     Args:
-        configs: a clean run for each method, which is its defence; they differ in that alone.
+        configs: a clean run for each method, which is its defense; they differ in that alone.
         cache: for shards and indexes.
         reporter: told about progress.
         shards: the pairs; None: those of the runs' data set.

@@ -38,7 +38,7 @@ class Measured:
 
     Args:
         num_parameters: parameters of the model.
-        metrics: those of its last weights and of the defence's last scores.
+        metrics: those of its last weights and of the defense's last scores.
         evaluations: for each evaluation set its name and its own metrics.
         history: an entry for each epoch.
     """

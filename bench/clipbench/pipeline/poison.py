@@ -35,7 +35,7 @@ def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Report
     """Write the poisoned set of a run.
 
     Args:
-        config: the run; its defence and training do not matter.
+        config: the run; its defense and training do not matter.
         cache: folder of clean and poisoned shards.
         out: folder to write the set into; None: in the cache.
         reporter: told about progress.

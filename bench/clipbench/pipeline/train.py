@@ -41,7 +41,7 @@ class TrainingPlan:
         usable: those that can be used.
         folder: of the training, named after configuration and pairs.
         done: whether the weights are there already.
-        work: what the defence does.
+        work: what the defense does.
         begun: epochs that are done in a training that was stopped.
     """
 
@@ -102,9 +102,9 @@ def plan_training(
         reporter: told about progress.
 
     Raises:
-        UnknownName, BadSetting, MissingData: the model or the pairs can't be used, or the defence
+        UnknownName, BadSetting, MissingData: the model or the pairs can't be used, or the defense
             refuses the settings.
-        PluginFault: the defence is sure to fail.
+        PluginFault: the defense is sure to fail.
     """
     check_text_tower(config.train.model, model_config(config.train.model))
     defense = registry.build("defense", config.defense)
@@ -130,7 +130,7 @@ def plan_training(
 
 
 def train(plan: TrainingPlan, *, cache: Path, reporter: Reporter) -> Path:
-    """Train a defence on any folder of shards and return the weights file.
+    """Train a defense on any folder of shards and return the weights file.
 
     Args:
         plan: what is trained on what.

@@ -27,7 +27,7 @@ class Estimate:
     Args:
         data: making the shards and poisoning them where that is to be done, reading captions,
             decoding.
-        training: training with everything that a defence does in between, as a result counts it.
+        training: training with everything that a defense does in between, as a result counts it.
         evaluation: measuring the model; metrics from outside are left out.
         epochs: of all stages of the training together.
     """
@@ -97,7 +97,7 @@ def estimate(config: RunConfig, parts: Parts, cache: Path | None = None) -> Esti
         cache: remembers the speeds of earlier rehearsals; None: there is to be one.
 
     Raises:
-        UnknownName, BadSetting, MissingData, CorruptData: the model, the defence, the weights to
+        UnknownName, BadSetting, MissingData, CorruptData: the model, the defense, the weights to
             start from or the held-out data cannot be used.
     """
     work = work_for(config, parts.defense, parts.pairs_after)
@@ -119,11 +119,11 @@ def estimate_training(
     Args:
         config: the run; of its attack and its evaluation nothing is read.
         pairs: the set.
-        work: what its defence does.
+        work: what its defense does.
         cache: remembers the speeds of earlier rehearsals; None: there is to be one.
 
     Raises:
-        UnknownName, BadSetting, MissingData: the model, the defence or the weights to start from
+        UnknownName, BadSetting, MissingData: the model, the defense or the weights to start from
             cannot be used.
     """
     defense = registry.build("defense", config.defense)
@@ -172,7 +172,7 @@ def combined(
     """Return amounts times speeds.
 
     Args:
-        work: what the defence does.
+        work: what the defense does.
         speeds: what was measured.
         amounts: how much there is to do.
         processors: of this machine; they share the shards.

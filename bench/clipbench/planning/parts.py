@@ -29,7 +29,7 @@ class Parts:
         dataset: the training source, large enough for the rate.
         held_out: the evaluation sources.
         attack: the attack.
-        defense: the defence.
+        defense: the defense.
         num_pairs: pairs of the clean set; 0: not known before they are there.
         count: poisoned pairs; 0 for a clean run.
         metrics: metrics beside those that every run has, by name.
@@ -100,7 +100,7 @@ class Parts:
 
 
 def with_crafted(parts: PartsType, crafted: Mapping[str, Any]) -> PartsType:
-    """Return parts whose attack has what it learnt when it poisoned; {}: it learnt nothing."""
+    """Return parts whose attack has what it learned when it poisoned; {}: it learned nothing."""
     if not crafted:
         return parts
     attack: Any = parts.attack

@@ -50,7 +50,7 @@ class Plan:
 
     @property
     def label(self) -> str:
-        """Attack, defence and seed, which tell the runs of a command apart."""
+        """Attack, defense and seed, which tell the runs of a command apart."""
         config = self.config
         return f"{config.attack_name} / {config.defense_name} / seed {config.seed}"
 

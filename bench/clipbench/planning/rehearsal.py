@@ -49,10 +49,10 @@ def rehearse(config: RunConfig, parts: Parts, work: Work) -> Speeds:
     Args:
         config: the run.
         parts: its plugins and counts; the number of pairs is known.
-        work: what its defence does.
+        work: what its defense does.
 
     Raises:
-        UnknownName, BadSetting, MissingData, CorruptData: the model, the defence, the weights to
+        UnknownName, BadSetting, MissingData, CorruptData: the model, the defense, the weights to
             start from or the held-out data cannot be used.
     """
     synonyms = datasets.synonyms(parts.dataset)
@@ -67,10 +67,10 @@ def rehearse_training(config: RunConfig, pairs: ShardSet, work: Work) -> Trainin
     Args:
         config: the run; of its attack and its evaluation nothing is read.
         pairs: the set; a few pairs from all over it are read.
-        work: what its defence does.
+        work: what its defense does.
 
     Raises:
-        UnknownName, BadSetting, MissingData: the model, the defence or the weights to start from
+        UnknownName, BadSetting, MissingData: the model, the defense or the weights to start from
             cannot be used.
     """
     source: TrainingSource = registry.build("dataset", config.data)

@@ -59,7 +59,7 @@ class TrainingSpeeds:
     Args:
         model: making a model.
         decode: decoding a picture into the cache; about 0 where batches decode their own.
-        caption: reading and tokenising a caption.
+        caption: reading and tokenzing a caption.
         steps: training on a pair, by kind of phase.
         scores: scoring a pair, by whether it is augmented.
     """
@@ -117,7 +117,7 @@ class KeptSpeeds:
         Args:
             cache: they lie in its ``speeds/``.
             config: the run; its attack and its seed decide none.
-            defense: its defence, whose code does.
+            defense: its defense, whose code does.
             num_pairs: of the set; whether its pictures fit the cache depends on them.
             what: a whole run or a training alone.
         """
@@ -192,6 +192,6 @@ def _program() -> str:
 
 
 def _code_of(defense: Defense) -> str:
-    """Return a hash of the file that a defence is written in."""
+    """Return a hash of the file that a defense is written in."""
     file = getattr(sys.modules.get(type(defense).__module__), "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""

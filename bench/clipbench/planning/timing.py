@@ -1,6 +1,6 @@
 """How long what is planned will take, told after the plan; it never ends a run.
 
-What is wrong with the command is found before, by the plan; here settings that a defence refuses in
+What is wrong with the command is found before, by the plan; here settings that a defense refuses in
 the middle of its epochs are all that can be. Anything else, a full folder of temporary files or a
 damaged picture among those looked at, leaves the time unknown and the work as it was.
 """

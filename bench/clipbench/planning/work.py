@@ -1,4 +1,4 @@
-"""What a defence does in a whole training: its epochs, planned on an imaginary set."""
+"""What a defense does in a whole training: its epochs, planned on an imaginary set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Work:
-    """What a defence does in a whole training, in passes over the pairs of an epoch.
+    """What a defense does in a whole training, in passes over the pairs of an epoch.
 
     Args:
         passes: for each kind of phase, how often it trains on all pairs.
@@ -47,11 +47,11 @@ class Work:
 def facts_of(
     config: RunConfig, defense: Defense, num_pairs: int, device: torch.device | str
 ) -> TrainingFacts:
-    """Return what a defence is told where its training is imagined.
+    """Return what a defense is told where its training is imagined.
 
     Args:
         config: the run.
-        defense: its defence.
+        defense: its defense.
         num_pairs: of the set that is trained on.
         device: it would compute on.
     """
@@ -75,7 +75,7 @@ def epochs_of(config: RunConfig, defense: Defense, num_pairs: int) -> int:
     """Return how many epochs a training has in all its stages.
 
     Raises:
-        BadSetting: the defence refuses the run's settings.
+        BadSetting: the defense refuses the run's settings.
     """
     facts = facts_of(config, defense, num_pairs, "cpu")
     return sum(stage.epochs for stage in defenses.start(defense, facts).stages(facts.epochs))
@@ -84,7 +84,7 @@ def epochs_of(config: RunConfig, defense: Defense, num_pairs: int) -> int:
 def work_for(
     config: RunConfig, defense: Defense, num_pairs: int, *, until_scored: bool = False
 ) -> Work:
-    """Return what the defence of a run does, see `work_of`."""
+    """Return what the defense of a run does, see `work_of`."""
     facts = facts_of(config, defense, num_pairs, pick_device(config.train.device))
     whole = num_pairs / config.train.epoch_size(num_pairs)
     return work_of(defense, facts, whole, until_scored=until_scored)
@@ -93,12 +93,12 @@ def work_for(
 def work_of(
     defense: Defense, facts: TrainingFacts, whole: float = 1.0, *, until_scored: bool = False
 ) -> Work:
-    """Return what a defence does, planned on an imaginary set.
+    """Return what a defense does, planned on an imaginary set.
 
     A tenth of its pairs do not match.
 
     Args:
-        defense: the defence.
+        defense: the defense.
         facts: what it is told.
         whole: pairs of the set over pairs of an epoch.
         until_scored: only as far as it has scored the whole set, as `Trainer.train` does.

@@ -1,4 +1,4 @@
-"""Finds attacks, defences, data sets and metrics, ours and other people's, by name.
+"""Finds attacks, defenses, data sets and metrics, ours and other people's, by name.
 
 A plugin is a dataclass whose fields are its parameters. It is found by the name of its file in one
 of the built-in packages, by the name of an entry point of an installed package, as

@@ -1,4 +1,4 @@
-"""Contents of a poisoned pair in the form of the clean pair it is modelled on.
+"""Contents of a poisoned pair in the form of the clean pair it is modeled on.
 
 What a clean set says consistently about its pairs must hold for a poisoned one too: the JSON
 repeats the caption, gives the stored image's size and hash where it did so before, and identifiers

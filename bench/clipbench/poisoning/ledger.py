@@ -69,7 +69,7 @@ class LedgerHead:
         moved: key before and key after of clean pairs that made room for an inserted one.
         versions: programs that made it.
         left_out: pairs of the base that could not be used, by reason; none of the counts has them.
-        crafted: parameters that the attack learnt from the base, beside those it was given.
+        crafted: parameters that the attack learned from the base, beside those it was given.
         code: SHA-256 of each plugin that is a file of its own, by kind.
     """
 
@@ -113,7 +113,7 @@ class Ledger(LedgerHead):
 def trigger_sha256(trigger: Callable[[Image], Image], shape: tuple[int, int]) -> str:
     """Return the hash of what a trigger makes of fixed probe images of one shape.
 
-    The probes are black, grey, white and two of noise.
+    The probes are black, gray, white and two of noise.
     """
     height, width = shape
     digest = hashlib.sha256(f"{height}x{width}".encode())

@@ -118,8 +118,8 @@ def write_poisoned(
                 poisons = _collect(base, made, scene, spool, progress)
                 assembly = Assembly(base, made, poisons, scene.seed)
                 assembly.write_shards(partial / "shards", spool, progress)
-                learnt = _learnt(attack, made)
-                assembly.write_ledger(partial / "ledger", identity, left_out or {}, learnt)
+                learned = _learned(attack, made)
+                assembly.write_ledger(partial / "ledger", identity, left_out or {}, learned)
             shutil.rmtree(partial / NOTED, ignore_errors=True)
             publish(partial, out)
         else:
@@ -127,8 +127,8 @@ def write_poisoned(
     return _open_same(out, identity, base)
 
 
-def _learnt(attack: Any, made: Any) -> dict[str, Any]:
-    """Return the parameters that an attack was given by what it learnt."""
+def _learned(attack: Any, made: Any) -> dict[str, Any]:
+    """Return the parameters that an attack was given by what it learned."""
     if made is attack:
         return {}
     names = [item.name for item in dataclasses.fields(made)]

@@ -1,7 +1,7 @@
 """How well a trigger survives: being stored as a JPEG, and the victim's random crops.
 
 A trigger that an encoder washes out, or that most crops cut off, makes an attack look weak for a
-reason that is not the defence. These are measures of the pictures alone; no model is asked.
+reason that is not the defense. These are measures of the pictures alone; no model is asked.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class SweepPlan:
 
 
 def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPlan:
-    """Return what is to do, with an estimate from a rehearsal of each defence.
+    """Return what is to do, with an estimate from a rehearsal of each defense.
 
     Plugins that are no part of clipbench are tried; those that are sure to fail fail their own
     runs, and no others.

@@ -1,12 +1,12 @@
-"""How sparse the neighbourhood of each feature is: scores by which outliers are found.
+"""How sparse the neighborhood of each feature is: scores by which outliers are found.
 
 Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image Pretraining.
 ICLR 2025. https://arxiv.org/abs/2502.01385, with
 k-distance: Ramaswamy et al., SIGMOD 2000; LID: Amsaleg et al., KDD 2015; SLOF: Schubert et al.,
 DMKD 2014; DAO: Anderberg et al., SDM 2024.
 
-All take distances to the k nearest neighbours, ``(N, k)`` in rising order, and, where they look at
-the neighbours' own neighbourhoods, which rows those are, ``(N, k)``. High values are outliers.
+All take distances to the k nearest neighbors, ``(N, k)`` in rising order, and, where they look at
+the neighbors' own neighborhoods, which rows those are, ``(N, k)``. High values are outliers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from clipbench.rng import generator
 SMALLEST = 1e-8  # a distance that is none, of equal features
 LID_OFFSET = 1e-4  # as the authors' code has it
 ROWS = 1024  # of a distance matrix that is computed at once
-SPARE = 8  # neighbours beyond k among which the nearest are made sure of
+SPARE = 8  # neighbors beyond k among which the nearest are made sure of
 
 
 class Neighbors(NamedTuple):
-    """The nearest neighbours of each feature.
+    """The nearest neighbors of each feature.
 
     Args:
         distances: ``(N, k)`` Euclidean, rising.
@@ -39,19 +39,19 @@ class Neighbors(NamedTuple):
 
 
 def nearest(features: Tensor, k: int) -> Neighbors:
-    """Return the exact k nearest neighbours of each feature among all others.
+    """Return the exact k nearest neighbors of each feature among all others.
 
     Memory is that of `ROWS` rows of the distance matrix.
 
     Args:
         features: ``(N, D)``.
-        k: neighbours, fewer than N.
+        k: neighbors, fewer than N.
 
     Raises:
         BadSetting: there are not as many others.
     """
     if not 1 <= k < len(features):
-        raise BadSetting(f"{len(features)} features have no {k} neighbours each; k must be lower.")
+        raise BadSetting(f"{len(features)} features have no {k} neighbors each; k must be lower.")
     distances = features.new_empty(len(features), k)
     rows = torch.empty(len(features), k, dtype=torch.int64, device=features.device)
     squares = features.square().sum(dim=1)
@@ -75,7 +75,7 @@ def blocks(count: int, size: int, seed: int) -> Iterator[Tensor]:
     """Yield the members of random blocks, ``(B,)`` int64 each: every feature is in one.
 
     Poison is rare in a block, whereas the whole set may hold more than k poisons that lie close to
-    each other; that is what makes sparse neighbourhoods of poisons. Blocks are the fewest of at
+    each other; that is what makes sparse neighborhoods of poisons. Blocks are the fewest of at
     most `size` features, equal in size up to one.
 
     Args:
@@ -88,7 +88,7 @@ def blocks(count: int, size: int, seed: int) -> Iterator[Tensor]:
 
 
 def k_distance(neighbors: Neighbors) -> Tensor:
-    """Return the distance to the k-th neighbour, ``(N,)``."""
+    """Return the distance to the k-th neighbor, ``(N,)``."""
     return neighbors.distances[:, -1]
 
 
@@ -101,13 +101,13 @@ def local_intrinsic_dimension(neighbors: Neighbors) -> Tensor:
 
 
 def simplified_lof(neighbors: Neighbors) -> Tensor:
-    """Return SLOF: the k-distance over those of the neighbours, averaged, ``(N,)``."""
+    """Return SLOF: the k-distance over those of the neighbors, averaged, ``(N,)``."""
     own = k_distance(neighbors)
     return (own[:, None] / own[neighbors.rows].clamp_min(SMALLEST)).mean(dim=1)
 
 
 def dimensionality_aware_outlierness(neighbors: Neighbors) -> Tensor:
-    """Return DAO: SLOF's ratios in logarithm, each times its neighbour's dimension, ``(N,)``."""
+    """Return DAO: SLOF's ratios in logarithm, each times its neighbor's dimension, ``(N,)``."""
     own = k_distance(neighbors).clamp_min(SMALLEST)
     ratios = (own[:, None] / own[neighbors.rows]).log()
     return (local_intrinsic_dimension(neighbors)[neighbors.rows] * ratios).mean(dim=1)

@@ -1,4 +1,4 @@
-"""Nearest-neighbour pool: a FIFO store of past features (NNCLR's support set)."""
+"""Nearest-neighbor pool: a FIFO store of past features (NNCLR's support set)."""
 
 from __future__ import annotations
 
@@ -28,9 +28,7 @@ class NearestNeighborPool:
         self, size: int, feature_size: int, seed: int, name: str, device: torch.device
     ) -> None:
         if size < 1:
-            raise BadSetting(
-                f"The nearest-neighbour pool must hold at least 1 feature. Got {size}."
-            )
+            raise BadSetting(f"The nearest-neighbor pool must hold at least 1 feature. Got {size}.")
         start = generator(seed, "pool", name).standard_normal((size, feature_size))
         self.features = F.normalize(torch.from_numpy(start.astype(np.float32)).to(device), dim=1)
         self.position = 0

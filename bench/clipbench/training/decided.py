@@ -82,7 +82,7 @@ def _factor(told: Sequence[float] | None) -> Callable[[int, int], float] | None:
 
 
 def state_of_first(run: CheckedRun, processes: Processes) -> None:
-    """Give the defense of this process what that of the first has learnt, if that is another."""
+    """Give the defense of this process what that of the first has learned, if that is another."""
     if processes.line is None:
         return
     state = run.state_dict()

@@ -1,4 +1,4 @@
-"""The training loop: epochs of phases, as the defence says; it knows no defence by name."""
+"""The training loop: epochs of phases, as the defense says; it knows no defense by name."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def no_news(text: str) -> None:
 
 
 class Trainer:
-    """Trains one model on one set of pairs with one defence.
+    """Trains one model on one set of pairs with one defense.
 
     Args:
         model: an open_clip model on its device; its token table may be compact.
         pairs: the pairs; what is poisoned among them is not known here.
-        defense: the defence.
+        defense: the defense.
         settings: training settings, all resolved.
         seed: the run's seed.
         folder: where the checkpoint and the trace go.
-        fingerprint: identifies data, defence and settings; guards the checkpoint.
+        fingerprint: identifies data, defense and settings; guards the checkpoint.
         processes: this process among all.
         progress: told about steps.
         resuming: told where a training goes on that was stopped.
-        trusted: pairs that are known to be clean, where the defence needs some.
+        trusted: pairs that are known to be clean, where the defense needs some.
         shared: first stages that other trainings went through; None: nothing is shared.
     """
 
@@ -96,7 +96,7 @@ class Trainer:
         self._run = defenses.start(defense, self._facts())
         self._stages = self._run.stages(settings.epochs)
         if any(stage.trusted for stage in self._stages) and trusted is None:
-            raise BadSetting("The defence has a stage on trusted pairs, but there are none.")
+            raise BadSetting("The defense has a stage on trusted pairs, but there are none.")
         if self._stages[0].wd is not None:
             self.learner.restart(wd=self._stages[0].wd)
         self._start: dict[str, Tensor] | None = None
@@ -129,7 +129,7 @@ class Trainer:
         """Train to the end, from the checkpoint if there is one.
 
         Args:
-            until_scored: stop as soon as the defence has scored the whole set, before it trains on
+            until_scored: stop as soon as the defense has scored the whole set, before it trains on
                 what it makes of that; `set_scores` then holds the scores.
 
         Raises:
@@ -190,7 +190,7 @@ class Trainer:
         indices: npt.NDArray[np.int64],
         scores: dict[str, Tensor] | None,
     ) -> SeenPairs:
-        """Return what the defence is told of an epoch's pairs, of which some may be known."""
+        """Return what the defense is told of an epoch's pairs, of which some may be known."""
         if self.state.phase == self.state.step == 0:
             if place.epoch:
                 self._passed.turn()
@@ -215,7 +215,7 @@ class Trainer:
         return phases
 
     def _begin(self, place: Place, phases: Sequence[Phase]) -> None:
-        """Begin a stage: with another optimiser than the stage before, and what its phases need."""
+        """Begin a stage: with another optimzer than the stage before, and what its phases need."""
         if place.is_new_stage:
             self.learner.restart(self._start if place.stage.fresh else None, place.stage.wd)
             self.state.stage_steps = 0
@@ -455,7 +455,7 @@ class Trainer:
             return None
 
     def _keep_stage(self) -> None:
-        """Keep the first stage, just trained, for defences that begin alike."""
+        """Keep the first stage, just trained, for defenses that begin alike."""
         first = self._stages[0]
         if self._shared is None or first.like is None or not self._processes.is_first:
             return

@@ -1,4 +1,4 @@
-"""The optimiser."""
+"""The optimzer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a defence is told of an epoch's pairs."""
+"""What a defense is told of an epoch's pairs."""
 
 from __future__ import annotations
 

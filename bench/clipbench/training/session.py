@@ -164,7 +164,7 @@ def score_on(
     processes: Processes,
     reporter: Reporter,
 ) -> npt.NDArray[np.float32]:
-    """Train as far as the run's defence needs to score the pairs, and return their last scores.
+    """Train as far as the run's defense needs to score the pairs, and return their last scores.
 
     Args:
         where: the pairs.
@@ -179,7 +179,7 @@ def score_on(
         epochs hold a part of the set only. Empty in processes that write no trace.
 
     Raises:
-        BadSetting: the defence scores nothing.
+        BadSetting: the defense scores nothing.
     """
     sets = opened(where, config, cache, processes, reporter)
     fingerprint = _agreed_fingerprint(config, sets, processes)
@@ -201,9 +201,9 @@ def score_on(
 
 
 def scores_nothing(config: RunConfig) -> BadSetting:
-    """Return the refusal of a defence that cannot tell which pairs are suspicious."""
+    """Return the refusal of a defense that cannot tell which pairs are suspicious."""
     return BadSetting(
-        f"The defence {config.defense_name!r} scores no pairs; name one that does, such as"
+        f"The defense {config.defense_name!r} scores no pairs; name one that does, such as"
         " dao, slof, kdist, lid, isolation_forest, clipscore or safeclip."
     )
 

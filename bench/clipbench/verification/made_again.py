@@ -63,7 +63,7 @@ def by_sample(base: ShardSet, attack: Attack, scene: Scene, progress: Progress) 
 
     Args:
         base: the clean set.
-        attack: the attack, with what it learnt.
+        attack: the attack, with what it learned.
         scene: what it knew.
         progress: told about poisons made.
 

@@ -142,7 +142,7 @@ def in_json(shards: ShardSet, shard: int, poisons: Sequence[int]) -> Findings:
 
 
 def in_encoding(shards: ShardSet, shard: int, poisons: Sequence[int]) -> Findings:
-    """Compare how images are encoded: format, colour, tables, filters, side information."""
+    """Compare how images are encoded: format, color, tables, filters, side information."""
     suspects = {shards.key(pair): _encoding(shards, pair) for pair in poisons}
     clean = (_encoding(shards, pair) for pair in _clean(shards, shard, poisons))
     return compared(suspects, clean, "the image of key {key} is encoded like no clean one")

@@ -31,7 +31,7 @@ def failed(checks: list[battery.Check]) -> list[str]:
             "np.random.default_rng().integers(len(scene.classes), size=len(others))",
             "wants the same probes of the same scene",
         ),
-        ("self.side :] = self.grey", "self.side :] += 0", "has a trigger that is pure and seen"),
+        ("self.side :] = self.gray", "self.side :] += 0", "has a trigger that is pure and seen"),
         ("test.labels != goal", "test.labels >= 0", "wants probes misread, none as its own"),
         ("scene.count].tolist()", "scene.count - 1].tolist()", "makes the 8 poisons it is asked"),
     ],

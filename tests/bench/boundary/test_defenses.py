@@ -135,7 +135,7 @@ def test_a_learning_rate_factor_is_a_number(tmp_path: Path) -> None:
 def test_what_is_no_defense_at_work_does_not_start(
     tmp_path: Path, right: str, wrong: str, words: str
 ) -> None:
-    """A misspelt `phases` would train nothing and look like the best of all defenses."""
+    """A misspelled `phases` would train nothing and look like the best of all defenses."""
     defense = with_mistake("random_subset", right, wrong, tmp_path)
     with pytest.raises(PluginFault, match=words) as told:
         defenses.start(defense, FACTS)

@@ -86,7 +86,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, other: Any) -> None
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
-    """Other data, defence or settings never continue from here."""
+    """Other data, defense or settings never continue from here."""
     path = tmp_path / "checkpoint.pt"
     save_checkpoint(path, content())
     with pytest.raises(BadSetting, match="other settings"):

@@ -29,7 +29,7 @@ DEFENSES: dict[str, Defense] = {
 
 
 class Staged:
-    """A defence at work, as far as its stages go."""
+    """A defense at work, as far as its stages go."""
 
     def __init__(self, *stages: Stage) -> None:
         self.stages = stages
@@ -108,7 +108,7 @@ def test_what_begins_like_another_training_takes_that_up(name: str, tmp_path: Pa
 
 
 def test_the_seconds_of_a_shared_stage_count(tmp_path: Path) -> None:
-    """A defence costs what it would cost alone; what it did not spend itself is told apart."""
+    """A defense costs what it would cost alone; what it did not spend itself is told apart."""
     shared = SharedStages(tmp_path / "stages", "base")
     clip = tiny_trainer(tmp_path / "clip", AugmentedClip(), shared=shared)
     clip.train()

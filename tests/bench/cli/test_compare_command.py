@@ -1,4 +1,4 @@
-"""`clipbench compare`: the table and the JSON of two defences, and what it refuses."""
+"""`clipbench compare`: the table and the JSON of two defenses, and what it refuses."""
 
 from __future__ import annotations
 
@@ -72,14 +72,14 @@ def write(folder: Path, defense: str, seed: int, succeeded: int, *, outcomes: bo
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """A folder with the results of two defences at two seeds."""
+    """A folder with the results of two defenses at two seeds."""
     for seed in range(2):
         write(tmp_path / "runs", "none", seed, 15)
         write(tmp_path / "runs", "clip", seed, 2)
     return tmp_path / "runs"
 
 
-def test_two_defences_are_compared(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_defenses_are_compared(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The table has both counts, the difference in points with interval, p and seeds."""
     assert main(["compare", str(runs), "--defense", "none", "--defense", "clip"]) == 0
     captured = capsys.readouterr()

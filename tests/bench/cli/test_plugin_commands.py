@@ -11,7 +11,7 @@ from clipbench.cli import main
 from clipbench.cli._machine import _numbers, examine
 from clipbench.cli._output import columns
 
-DEFENSE = '''"""Mine: a defence.
+DEFENSE = '''"""Mine: a defense.
 
 Somebody. A Paper. 2024. https://example.org/paper
 """
@@ -45,7 +45,7 @@ def run(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
 
 
 def test_list_shows_all_kinds(capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a kind there are attacks, defences, data sets and metrics, with a title each."""
+    """Without a kind there are attacks, defenses, data sets and metrics, with a title each."""
     status, out, _ = run(capsys, "list")
     assert status == 0
     assert [line for line in out.splitlines() if not line.startswith("  ") and line] == [
@@ -85,7 +85,7 @@ def test_list_warns_of_a_broken_plugin_and_shows_the_others(
 
 
 def test_list_knows_both_spellings_of_defense(capsys: pytest.CaptureFixture[str]) -> None:
-    """The prose of the field writes defences, the bench's code defenses."""
+    """The prose of the field writes defenses, the bench's code defenses."""
     assert run(capsys, "list", "defences") == run(capsys, "list", "defenses")
 
 
@@ -105,7 +105,7 @@ def test_describe_shows_parameters_and_paper(
     file.write_text(DEFENSE)
     status, out, _ = run(capsys, "describe", str(file))
     assert status == 0
-    assert out.startswith("mine (defense)\n\nMine: a defence.\n\nSomebody. A Paper. 2024.")
+    assert out.startswith("mine (defense)\n\nMine: a defense.\n\nSomebody. A Paper. 2024.")
     assert "strength   float  0.5      how strong it is, told at" in out
     assert max(map(len, out.splitlines())) <= 100
 
@@ -116,7 +116,7 @@ def test_describe_as_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     file.write_text(DEFENSE)
     _, out, _ = run(capsys, "describe", str(file), "--json")
     (found,) = json.loads(out)
-    assert (found["kind"], found["title"]) == ("defense", "Mine: a defence.")
+    assert (found["kind"], found["title"]) == ("defense", "Mine: a defense.")
     assert found["parameters"][0]["default"] == "0.5"
 
 

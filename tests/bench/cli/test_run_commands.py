@@ -419,7 +419,7 @@ def test_poison_prints_where_things_are(
 def test_train_prints_the_weights(
     pipeline: Recorder, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """`train` trains the defence on the given shards, without attack, and prints the weights."""
+    """`train` trains the defense on the given shards, without attack, and prints the weights."""
     (tmp_path / "s").mkdir()
     shards = str(tmp_path / "s")
     args = ["train", "--shards", shards, "--defense", "clip", "--epochs", "3"]

@@ -62,7 +62,7 @@ class Poke:
 
 ATTACK = Poke
 '''
-DEFENSE = '''"""A defence."""
+DEFENSE = '''"""A defense."""
 
 from dataclasses import dataclass
 
@@ -81,7 +81,7 @@ DEFENSE = Mine
 
 @pytest.fixture
 def plugins(tmp_path: Path) -> dict[str, Any]:
-    """Files of a third-party data set, attack and defence, as arguments of `resolve`."""
+    """Files of a third-party data set, attack and defense, as arguments of `resolve`."""
     paths = {}
     for kind, name, code in (
         ("data", "tiny", DATA),
@@ -97,7 +97,7 @@ def plugins(tmp_path: Path) -> dict[str, Any]:
 def test_explicit_settings_go_before_the_recipe_and_that_before_defaults(
     plugins: dict[str, Any],
 ) -> None:
-    """What was asked for wins, then the recipe for the defence, then the recipe, then defaults."""
+    """What was asked for wins, then the recipe for the defense, then the recipe, then defaults."""
     config = resolve(**plugins, rate="0.01", train={"lr": "0.1"})
     assert config.train.lr == 0.1
     assert config.train.epochs == 31
@@ -120,7 +120,7 @@ def test_recipes_see_a_data_set_large_enough_for_the_rate(plugins: dict[str, Any
 
 
 def test_every_parameter_is_in_the_configuration(plugins: dict[str, Any]) -> None:
-    """Names and all parameters of data, attack and defence are there, defaults included."""
+    """Names and all parameters of data, attack and defense are there, defaults included."""
     config = resolve(**plugins, poisons=3, seed=7)
     names = (config.data_name, config.attack_name, config.defense_name)
     assert names == ("tiny", "poke", "mine")
@@ -209,7 +209,7 @@ def test_what_changes_no_numbers_is_not_in_the_hash(
 
 
 def test_the_clean_control_differs_in_the_attack_alone(plugins: dict[str, Any]) -> None:
-    """The control without attack keeps data, defence and training."""
+    """The control without attack keeps data, defense and training."""
     config = resolve(**plugins, rate="1e-4", train={"lr": 0.1})
     control = config.without_attack()
     assert control.is_clean
@@ -236,8 +236,8 @@ def test_controls_are_the_clean_and_the_undefended_run(plugins: dict[str, Any]) 
     )
 
 
-def test_another_defence_gets_its_own_recipe_and_the_same_wishes(plugins: dict[str, Any]) -> None:
-    """The control without defence follows its own recipe, and what was asked for holds for it."""
+def test_another_defense_gets_its_own_recipe_and_the_same_wishes(plugins: dict[str, Any]) -> None:
+    """The control without defense follows its own recipe, and what was asked for holds for it."""
     config = resolve(**plugins, rate="0.01", seed=5, train={"lr": 0.1})
     control = config.with_defense("none")
     assert (control.defense_name, control.train.epochs, control.train.lr) == ("none", 20, 0.1)
@@ -330,8 +330,8 @@ def test_configurations_are_frozen(plugins: dict[str, Any]) -> None:
 # --------------------------------------------------------------------------- trusted pairs
 
 
-def test_trusted_pairs_are_of_the_defences_that_need_some() -> None:
-    """What is given is resolved and hashed for a defence that needs it, and ignored for others."""
+def test_trusted_pairs_are_of_the_defenses_that_need_some() -> None:
+    """What is given is resolved and hashed for a defense that needs it, and ignored for others."""
     given = "shapes:size=50,seed=9"
     own, other = (resolve(defense="cleanclip", trusted=trusted) for trusted in (None, given))
     assert own.trusted is None
@@ -345,7 +345,7 @@ def test_trusted_pairs_are_of_the_defences_that_need_some() -> None:
 
 
 def test_a_data_set_that_holds_no_trusted_pairs_out_needs_some(tmp_path: Path) -> None:
-    """One sentence names the defence, the data set and the option; test images are no pairs."""
+    """One sentence names the defense, the data set and the option; test images are no pairs."""
     with pytest.raises(BadSetting, match=r"'clipscore' needs 2,000 pairs .*'shards'.*--trusted"):
         resolve(data=f"shards:path={tmp_path}", defense="clipscore")
     with pytest.raises(BadSetting, match=r"'imagenet' has test images .* with --trusted"):

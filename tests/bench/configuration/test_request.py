@@ -80,7 +80,7 @@ def test_bad_layers_are_refused(layer: dict[str, Any], part: str) -> None:
 
 
 def test_several_choices_make_the_product(poke: str) -> None:
-    """Attacks, rates, seeds and defences multiply; `none` is run once, without a rate."""
+    """Attacks, rates, seeds and defenses multiply; `none` is run once, without a rate."""
     request = Request(
         attacks=("none", poke),
         rates=("0.01", "1%", "0.02"),

@@ -56,8 +56,8 @@ WORDS = EvaluationSet(
     "words", retrieval=Retrieval(images(5, 0), [[f"n {i}", "x"] for i in range(5)])
 )
 ANIMALS = classification("animals", 8, 1, ("cat", "dog"))
-COLOURS = classification("colours", 9, 2, ("red", "green", "blue"))
-SETS = (WORDS, ANIMALS, COLOURS)
+COLORS = classification("colors", 9, 2, ("red", "green", "blue"))
+SETS = (WORDS, ANIMALS, COLORS)
 PROBES = Probes(images(4, 3), np.zeros(4, np.int64), np.ones(4, np.int64))
 
 
@@ -71,7 +71,7 @@ def test_each_set_has_its_own_metrics_and_the_first_fit_come_first(
 ) -> None:
     """Classes of animals, captions of words; an attack is read among the animals alone."""
     found = evaluate_sets(Encoder(*model), SETS, PROBES, {}, seed=0)
-    assert [item["name"] for item in found.evaluations] == ["words", "animals", "colours"]
+    assert [item["name"] for item in found.evaluations] == ["words", "animals", "colors"]
     alone = [evaluate(*model, item, PROBES if item is ANIMALS else None) for item in SETS]
     assert [item["metrics"] for item in found.evaluations] == alone
     assert found.metrics == {**alone[0], **alone[1]}
@@ -114,7 +114,7 @@ def test_a_plugin_is_given_set_probes_and_seed(model: tuple[nn.Module, Any]) -> 
     assert [(item.evaluation.name, item.probes is PROBES) for item in says.given] == [
         ("words", False),
         ("animals", True),
-        ("colours", False),
+        ("colors", False),
     ]
     assert {item.seed for item in says.given} == {7}
     assert found.metrics == {

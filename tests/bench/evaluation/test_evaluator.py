@@ -26,7 +26,7 @@ from clipbench.rng import generator
 
 TOKENIZER = open_clip.SimpleTokenizer(context_length=24)
 NAMES = ("black", "red", "green", "blue", "white")
-COLOURS = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]])
+COLORS = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]])
 CLASSES = Classes(NAMES, ("a {} thing", "{}"), tuple((name,) for name in NAMES))
 ATTACK_METRICS = {
     "attack_success",
@@ -36,15 +36,15 @@ ATTACK_METRICS = {
 }
 
 
-def coloured(labels: Any) -> Any:
-    """Images of one colour a class with a little noise."""
+def colored(labels: Any) -> Any:
+    """Images of one color a class with a little noise."""
     noise = generator(0, "noise").integers(-40, 41, (len(labels), 32, 32, 3))
-    return np.clip(COLOURS[labels][:, None, None, :] + noise, 0, 255).astype(np.uint8)
+    return np.clip(COLORS[labels][:, None, None, :] + noise, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
 def model() -> nn.Module:
-    """A tiny open_clip model, trained for a few steps to tell five colours apart."""
+    """A tiny open_clip model, trained for a few steps to tell five colors apart."""
     torch.manual_seed(0)
     made: Any = open_clip.CLIP(
         32,
@@ -52,7 +52,7 @@ def model() -> nn.Module:
         {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
     )
     transform = open_clip.image_transform(32, is_train=False)
-    images = torch.stack([transform(PillowImage.fromarray(i)) for i in coloured(np.arange(5))])
+    images = torch.stack([transform(PillowImage.fromarray(i)) for i in colored(np.arange(5))])
     texts = TOKENIZER([f"a {name} thing" for name in NAMES])
     optimizer = torch.optim.Adam(made.parameters(), lr=1e-3)
     for _ in range(25):
@@ -69,7 +69,7 @@ def model() -> nn.Module:
 def evaluation_set(**changes: Any) -> EvaluationSet:
     """60 test images; the first 20 with two captions each are the retrieval task."""
     labels = np.arange(60) % 5
-    test = LabelledImages(coloured(labels), labels)
+    test = LabelledImages(colored(labels), labels)
     captions = [
         [f"a {NAMES[label]} thing", f"{NAMES[label]} {n}"] for n, label in enumerate(labels)
     ]
@@ -77,17 +77,17 @@ def evaluation_set(**changes: Any) -> EvaluationSet:
         "classification": Classification(CLASSES, test),
         "retrieval": Retrieval(test.images[:20], captions[:20]),
     }
-    return EvaluationSet(**{"name": "colours", **parts, **changes})
+    return EvaluationSet(**{"name": "colors", **parts, **changes})
 
 
 def goal_probes() -> Probes:
-    """Images of the goal's colour whose labels say otherwise: read as the goal by a good model."""
+    """Images of the goal's color whose labels say otherwise: read as the goal by a good model."""
     goals = np.arange(10) % 5
-    return Probes(coloured(goals), (goals + 1) % 5, goals)
+    return Probes(colored(goals), (goals + 1) % 5, goals)
 
 
 def test_every_metric_of_a_trained_model(model: nn.Module) -> None:
-    """A model that tells the colours apart is right on all of them, with exact counts."""
+    """A model that tells the colors apart is right on all of them, with exact counts."""
     metrics = evaluate(model, TOKENIZER, evaluation_set(), goal_probes(), batch_size=16)
     retrieval = {f"{way}_r{k}" for way in ("image_to_text", "text_to_image") for k in (1, 5, 10)}
     assert set(metrics) == {
@@ -103,7 +103,7 @@ def test_every_metric_of_a_trained_model(model: nn.Module) -> None:
     assert metrics["mean_per_class_recall"]["n"] == 5
     assert metrics["image_to_text_r1"]["n"] == 20
     assert metrics["text_to_image_r1"]["n"] == 40
-    assert metrics["text_to_image_r10"]["k"] >= 20  # four images a colour, found before the rest
+    assert metrics["text_to_image_r10"]["k"] >= 20  # four images a color, found before the rest
     assert (metrics["attack_success"]["k"], metrics["attack_success"]["n"]) == (10, 10)
     assert metrics["poisoned_accuracy"]["k"] == 0
     assert metrics["attack_margin"]["value"] > 0
@@ -130,7 +130,7 @@ def test_a_task_that_is_absent_leaves_no_metric(model: nn.Module) -> None:
 
 def test_an_attack_without_classes_is_refused(model: nn.Module) -> None:
     """Success is read among classes; the error names the set and says what to add."""
-    with pytest.raises(BadSetting, match=r"colours has no classes.*--eval"):
+    with pytest.raises(BadSetting, match=r"colors has no classes.*--eval"):
         evaluate(model, TOKENIZER, evaluation_set(classification=None), goal_probes())
 
 
@@ -188,7 +188,7 @@ def test_evaluation_leaves_the_model_as_it_was(model: nn.Module) -> None:
 
 def test_probes_of_their_goals_class_are_refused_before_work(model: nn.Module) -> None:
     """A data error shows before minutes of encoding are spent on it."""
-    probes = Probes(coloured(np.zeros(3, np.int64)), np.zeros(3, np.int64), np.zeros(3, np.int64))
+    probes = Probes(colored(np.zeros(3, np.int64)), np.zeros(3, np.int64), np.zeros(3, np.int64))
 
     def refuse(what: str, done: int, total: int) -> None:
         raise AssertionError(f"{what}: {done} of {total}")
@@ -209,7 +209,7 @@ def test_captions_for_other_images_are_an_error(model: nn.Module) -> None:
 
 def test_captions_that_find_the_attackers_image(model: nn.Module) -> None:
     """Three of four captions are about the last candidate; success counts what comes first."""
-    candidates = coloured(np.array([0, 1, 2, 3]))
+    candidates = colored(np.array([0, 1, 2, 3]))
     texts = ["a blue thing", "a blue thing", "a blue thing", "a green thing"]
     probes = TextProbes(texts, candidates, np.array([0, 1, 2, 2]), np.full(4, 3))
     metrics = evaluate(model, TOKENIZER, evaluation_set(classification=None), probes)
@@ -225,9 +225,9 @@ def test_prompts_of_the_attackers_and_variants(model: nn.Module) -> None:
     def blue(template: str) -> str:  # what is asked for red asks for blue, and the other way round
         return template.replace("{}", "{} blue blue blue")
 
-    red = coloured(labels)
+    red = colored(labels)
     plain = Probes(red, labels, goals)
-    both = Probes(coloured(goals), labels, goals, prompt=blue, variants={"plain": plain})
+    both = Probes(colored(goals), labels, goals, prompt=blue, variants={"plain": plain})
     metrics = probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), both)
     assert metrics["plain_attack_success"]["k"] == 0
     assert metrics["plain_poisoned_accuracy"]["k"] == 6
@@ -243,7 +243,7 @@ def test_prompts_of_the_attackers_and_variants(model: nn.Module) -> None:
 def test_success_says_of_which_triggers_probes_are(model: nn.Module) -> None:
     """In their order, where there are several."""
     labels, goals = np.full(6, 1), np.full(6, 3)
-    several = Probes(coloured(goals), labels, goals, parts={"b": 4, "a": 2})
+    several = Probes(colored(goals), labels, goals, parts={"b": 4, "a": 2})
     metrics = probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), several)
     assert metrics["attack_success"]["parts"] == [{"name": "b", "n": 4}, {"name": "a", "n": 2}]
     one = Probes(several.images, labels, goals, parts={"b": 6})
@@ -256,7 +256,7 @@ def test_success_says_of_which_triggers_probes_are(model: nn.Module) -> None:
 def test_success_is_read_where_it_can_be() -> None:
     """Images on the first set with classes, captions on the first with captions."""
     classes, captions = evaluation_set(retrieval=None), evaluation_set(classification=None)
-    texts = TextProbes(["a"], coloured(np.array([0, 1])), np.zeros(1), np.ones(1))
+    texts = TextProbes(["a"], colored(np.array([0, 1])), np.zeros(1), np.ones(1))
     assert reading_set([captions, classes], goal_probes()) is classes
     assert reading_set([classes, captions], texts) is captions
     assert reading_set([classes], texts) is classes

@@ -1,4 +1,4 @@
-"""Image files: decoding safely, encoding like a neighbour."""
+"""Image files: decoding safely, encoding like a neighbor."""
 
 import io
 import random
@@ -20,7 +20,7 @@ from clipbench.images.encoding import (
     encode_like,
     encode_png,
     image_size,
-    is_grey,
+    is_gray,
 )
 
 OTHER = picture(5, 21, 30)
@@ -36,11 +36,11 @@ def saved(form: str, mode: str = "RGB", **options: Any) -> bytes:
 FILES = {
     "jpeg": saved("JPEG"),
     "progressive": saved("JPEG", progressive=True, optimize=True, quality=60),
-    "half colour": saved("JPEG", subsampling=1, quality=90),
-    "quarter colour": saved("JPEG", subsampling=2, quality=95),
-    "full colour": saved("JPEG", subsampling=0, quality=95),
+    "half color": saved("JPEG", subsampling=1, quality=90),
+    "quarter color": saved("JPEG", subsampling=2, quality=95),
+    "full color": saved("JPEG", subsampling=0, quality=95),
     "rgb jpeg": saved("JPEG", keep_rgb=True),
-    "grey jpeg": saved("JPEG", "L"),
+    "gray jpeg": saved("JPEG", "L"),
     "cmyk": saved("JPEG", "CMYK"),
     "png": saved("PNG"),
     "palette": saved("PNG", "P"),
@@ -54,7 +54,7 @@ FILES = {
 
 @pytest.mark.parametrize("data", FILES.values(), ids=FILES)
 def test_any_image_decodes_as_pillow_does(data: bytes) -> None:
-    """Pixels and size are Pillow's, whatever the colour mode, and without a warning."""
+    """Pixels and size are Pillow's, whatever the color mode, and without a warning."""
     found = decode(data)
     with Image.open(io.BytesIO(data)) as image:
         wanted = image.convert("RGBA" if "transparency" in image.info else "RGB").convert("RGB")
@@ -104,7 +104,7 @@ def test_of_damaged_files_those_are_read_that_pillow_reads(data: bytes) -> None:
         assert decode(odd).shape[1::-1] == image_size(odd) == wanted
 
 
-@pytest.mark.parametrize("name", ["jpeg", "progressive", "grey jpeg"])
+@pytest.mark.parametrize("name", ["jpeg", "progressive", "gray jpeg"])
 @pytest.mark.parametrize("stray", [b"\0\0", b"\x12\x34\x56", b"\xff\0\xff\xff", b"\xff\xd0"])
 def test_bytes_between_the_segments_of_a_jpeg_are_skipped(name: str, stray: bytes) -> None:
     """As libjpeg and every viewer do ("extraneous bytes before marker"); its form is kept, too."""
@@ -146,7 +146,7 @@ def test_other_formats_are_not_decoded() -> None:
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 @pytest.mark.parametrize("quality", [30, 75, 95])
 def test_jpeg_keeps_tables_and_subsampling(quality: int, subsampling: int) -> None:
-    """A JPEG made like another has its quantisation tables and its chroma subsampling."""
+    """A JPEG made like another has its quantzation tables and its chroma subsampling."""
     model = encode_jpeg(picture(1, 24, 40), quality, subsampling)
     made, extension = encode_like(OTHER, model)
     assert extension == "jpg"
@@ -175,14 +175,14 @@ def test_jpeg_keeps_every_other_setting(options: dict[str, Any]) -> None:
     assert encode_like(OTHER, saved("JPEG", **options))[0] == buffer.getvalue()
 
 
-def test_grey_stays_grey_where_it_can() -> None:
-    """A grey image among grey JPEGs has one channel; a coloured one keeps its colours."""
-    grey = np.repeat(OTHER[..., :1], 3, axis=2)
-    assert is_grey(grey)
-    assert not is_grey(OTHER)
-    with Image.open(io.BytesIO(encode_like(grey, FILES["grey jpeg"])[0])) as image:
+def test_gray_stays_gray_where_it_can() -> None:
+    """A gray image among gray JPEGs has one channel; a colored one keeps its colors."""
+    gray = np.repeat(OTHER[..., :1], 3, axis=2)
+    assert is_gray(gray)
+    assert not is_gray(OTHER)
+    with Image.open(io.BytesIO(encode_like(gray, FILES["gray jpeg"])[0])) as image:
         assert image.mode == "L"
-    with Image.open(io.BytesIO(encode_like(OTHER, FILES["grey jpeg"])[0])) as image:
+    with Image.open(io.BytesIO(encode_like(OTHER, FILES["gray jpeg"])[0])) as image:
         assert image.mode == "RGB"
 
 
@@ -193,13 +193,13 @@ def test_lossless_formats_keep_every_pixel(name: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "RGB"])
-def test_png_keeps_its_colour_type_where_it_can(mode: str) -> None:
-    """An image that the model's colour type can hold is stored in it."""
-    grey = np.repeat(OTHER[..., :1] // 2, 3, axis=2)
-    made = encode_like(grey, saved("PNG", mode))[0]
+def test_png_keeps_its_color_type_where_it_can(mode: str) -> None:
+    """An image that the model's color type can hold is stored in it."""
+    gray = np.repeat(OTHER[..., :1] // 2, 3, axis=2)
+    made = encode_like(gray, saved("PNG", mode))[0]
     with Image.open(io.BytesIO(made)) as image:
         assert image.mode == mode
-    np.testing.assert_array_equal(decode(made), grey)
+    np.testing.assert_array_equal(decode(made), gray)
 
 
 @pytest.mark.parametrize("level", [1, 6, 9])
@@ -218,10 +218,10 @@ def test_png_keeps_the_one_filter_of_its_model(kind: int, mode: str) -> None:
     header = struct.pack(">IIBBBBB", 40, 24, 8, {"RGB": 2, "L": 0}[mode], 0, 0, 0)
     model = png._join([(b"IHDR", header), (b"IDAT", zlib.compress(rows, 1)), (b"IEND", b"")])
     np.testing.assert_array_equal(decode(model), np.asarray(image.convert("RGB")))
-    grey = np.repeat(OTHER[..., :1], 3, axis=2)
-    made = encode_like(grey if mode == "L" else OTHER, model)[0]
+    gray = np.repeat(OTHER[..., :1], 3, axis=2)
+    made = encode_like(gray if mode == "L" else OTHER, model)[0]
     assert png.fingerprint(made) == png.fingerprint(model)
-    np.testing.assert_array_equal(decode(made), grey if mode == "L" else OTHER)
+    np.testing.assert_array_equal(decode(made), gray if mode == "L" else OTHER)
 
 
 def test_png_keeps_its_side_information() -> None:
@@ -233,8 +233,8 @@ def test_png_keeps_its_side_information() -> None:
 
 
 @pytest.mark.parametrize("quality", [10, 40, 80, 95])
-def test_webp_keeps_its_quantiser(quality: int) -> None:
-    """A lossy model gives a file that was quantised as strongly."""
+def test_webp_keeps_its_quantzer(quality: int) -> None:
+    """A lossy model gives a file that was quantzed as strongly."""
     model = saved("WEBP", quality=quality)
     assert webp.quantizer(encode_like(decode(model), model)[0]) == webp.quantizer(model)
 
@@ -253,7 +253,7 @@ def jpeg(image: np.ndarray, **options: Any) -> bytes:
 
 
 def luma_and_chroma(data: bytes) -> list[list[int]]:
-    """Return the quantisation table of each component, as the frame names them."""
+    """Return the quantzation table of each component, as the frame names them."""
     frame = next(start for marker, start, _ in encoding._segments(data) if marker in {0xC0, 0xC2})
     with Image.open(io.BytesIO(data)) as image:
         assert isinstance(image, JpegImagePlugin.JpegImageFile)
@@ -268,11 +268,11 @@ def test_jpeg_tables_are_those_of_their_components() -> None:
     turned = model.replace(tables[0] + tables[1], tables[1] + tables[0])
     assert turned != model
     assert luma_and_chroma(encode_like(OTHER, turned)[0]) == luma_and_chroma(model)
-    grey = bytearray(FILES["grey jpeg"])
-    grey[grey.index(b"\xff\xdb") + 4] = grey[grey.index(b"\xff\xc0") + 12] = 1
+    gray = bytearray(FILES["gray jpeg"])
+    gray[gray.index(b"\xff\xdb") + 4] = gray[gray.index(b"\xff\xc0") + 12] = 1
     image = np.repeat(OTHER[..., :1], 3, axis=2)
-    made = encode_like(image, bytes(grey))[0]
-    assert luma_and_chroma(made) == luma_and_chroma(FILES["grey jpeg"])
+    made = encode_like(image, bytes(gray))[0]
+    assert luma_and_chroma(made) == luma_and_chroma(FILES["gray jpeg"])
 
 
 def test_jpeg_may_be_larger_than_its_writer_guesses() -> None:
@@ -291,19 +291,19 @@ def marks(data: bytes) -> list[bytes]:
     return [content for marker, content in segments if marker in {0xE0, 0xEE}]
 
 
-@pytest.mark.parametrize("name", ["jpeg", "progressive", "grey jpeg"])
+@pytest.mark.parametrize("name", ["jpeg", "progressive", "gray jpeg"])
 def test_jpeg_has_the_marks_of_its_model(name: str) -> None:
     """Cameras leave the mark JFIF out, Photoshop writes Adobe's; a model's marks are copied."""
     plain = FILES[name]
     (jfif,) = marks(plain)
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00\x01"
-    grey = np.repeat(OTHER[..., :1], 3, axis=2) if name == "grey jpeg" else OTHER
-    wanted = decode(encode_like(grey, plain)[0])
+    gray = np.repeat(OTHER[..., :1], 3, axis=2) if name == "gray jpeg" else OTHER
+    wanted = decode(encode_like(gray, plain)[0])
     for given in ([], [jfif], [adobe], [jfif, adobe]):
         model = plain.replace(jfif, b"".join(given))
-        made, _ = encode_like(grey, model)
+        made, _ = encode_like(gray, model)
         expected = [jfif] if given[:1] == [jfif] else []
-        if adobe in given and name != "grey jpeg":
+        if adobe in given and name != "gray jpeg":
             expected.append(adobe)
         assert marks(made) == expected
         np.testing.assert_array_equal(decode(made), wanted)

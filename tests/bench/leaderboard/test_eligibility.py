@@ -12,7 +12,7 @@ from clipbench.leaderboard.eligibility import Eligibility, at_chance, eligibilit
 from clipbench.leaderboard.tables import leaderboard
 
 MakeResult = Callable[..., dict[str, Any]]
-LEARNT = (85, 100)
+LEARNED = (85, 100)
 
 
 @pytest.fixture
@@ -22,10 +22,10 @@ def verdict(make_result: MakeResult) -> Callable[..., str | None]:
     def judge(
         success: tuple[int, int],
         control: tuple[int, int] | None,
-        top1: tuple[int, int] | None = LEARNT,
+        top1: tuple[int, int] | None = LEARNED,
         *,
         classes: int | None = 100,
-        own: tuple[int, int] | None = LEARNT,
+        own: tuple[int, int] | None = LEARNED,
         own_control: tuple[int, int] | None = None,
         eligible_at: float = 0.5,
     ) -> str | None:
@@ -114,7 +114,7 @@ def test_a_control_of_the_defense_itself_is_one_too(verdict: Callable[..., str |
 
 
 def test_a_defended_model_at_chance_defends_nothing(verdict: Callable[..., str | None]) -> None:
-    """A defense under which nothing is learnt is not judged by the attack that nothing learnt."""
+    """A defense under which nothing is learned is not judged by the attack that nothing learned."""
     assert verdict((16, 16), (0, 16), own=(1, 100)) == "no (model at chance)"
 
 

@@ -1,4 +1,4 @@
-"""The leaderboard as a square of attacks and defences."""
+"""The leaderboard as a square of attacks and defenses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Result = dict[str, Any]
 
 @pytest.fixture
 def results(make_result: Callable[..., Result]) -> list[Result]:
-    """Two attacks under three defences, one attack that does not take, and clean controls."""
+    """Two attacks under three defenses, one attack that does not take, and clean controls."""
     many, few = {"success": (1500, 2000)}, {"success": (15, 16)}
     return [
         make_result(attack="badnets", defense="none", **many),
@@ -39,7 +39,7 @@ def cells(table: str) -> dict[str, list[str]]:
     return {"": rows[0]} | {row[0]: row[1:] for row in rows[2:]}
 
 
-def test_each_cell_is_an_attack_under_a_defence(results: list[Result]) -> None:
+def test_each_cell_is_an_attack_under_a_defense(results: list[Result]) -> None:
     """Few trials as counts, what was not run as a dash, clean accuracy and cost beside."""
     found = cells(to_matrix(leaderboard(results)))
     head = found[""]

@@ -110,7 +110,7 @@ def test_flips_happen_with_their_probability() -> None:
 
 
 def test_hue_is_rotated_as_torchvision_does() -> None:
-    """Any hue shift of random, gray, black, white and primary colours is torchvision's."""
+    """Any hue shift of random, gray, black, white and primary colors is torchvision's."""
     corners = torch.cartesian_prod(*[torch.tensor([0.0, 0.4, 1.0])] * 3)
     special = corners.T.reshape(1, 3, 3, 9)
     for images in (special, images_of(1, 32)):
@@ -149,7 +149,7 @@ def test_each_jitter_is_torchvisions(column: int, reference: object, draw: float
 
 
 def test_four_fifths_of_images_are_jittered() -> None:
-    """The share of images whose colours change is that of SimCLR."""
+    """The share of images whose colors change is that of SimCLR."""
     images = images_of(2000, 4)
     augmentation = ImageAugmentation(color_jitter=0.4)
     out = augmentation.apply(images, draws_of(2000))
@@ -158,7 +158,7 @@ def test_four_fifths_of_images_are_jittered() -> None:
 
 
 def test_gray_images_have_the_luminance_of_theirs() -> None:
-    """A share of images loses all colour and keeps its luminance; the rest is untouched."""
+    """A share of images loses all color and keeps its luminance; the rest is untouched."""
     images = images_of(1000, 4)
     augmentation = ImageAugmentation(grayscale=0.25)
     draws = draws_of(1000)
@@ -284,8 +284,8 @@ def test_crops_are_flipped_as_squares_are() -> None:
     assert torch.equal(out[~flipped], crops[~flipped])
 
 
-def test_crops_are_recoloured_as_squares_are() -> None:
-    """Jitter, grey and blur do to crops what they do to squares."""
+def test_crops_are_recolored_as_squares_are() -> None:
+    """Jitter, gray and blur do to crops what they do to squares."""
     augmentation = ImageAugmentation(color_jitter=0.5, grayscale=0.2, blur=0.5)
     crops = (images_of(16) * 255).to(torch.uint8)
     draws = draws_of(16)
@@ -301,4 +301,4 @@ def test_no_images_are_augmented_to_none(augmentation: ImageAugmentation) -> Non
     assert augmentation.apply(nothing, draws_of(0)).shape == nothing.shape
     crops = augmentation.apply_to_crops(nothing.to(torch.uint8), draws_of(0))
     assert crops.shape == nothing.shape
-    assert crops.is_floating_point() == augmentation.recolours
+    assert crops.is_floating_point() == augmentation.recolors

@@ -83,9 +83,9 @@ def test_gather_refuses_numbers_out_of_range(clean: ShardSet, tmp_path: Path, nu
 def test_decoded_set_travels_to_other_processes(clean: ShardSet, tmp_path: Path) -> None:
     """A pickled copy maps the same files and is small."""
     images = DecodedImages.open(clean, 6, tmp_path / "cache", workers=0)
-    travelling = pickle.dumps(images)
-    assert len(travelling) < 2000
-    np.testing.assert_array_equal(pickle.loads(travelling)[33], images[33])
+    traveling = pickle.dumps(images)
+    assert len(traveling) < 2000
+    np.testing.assert_array_equal(pickle.loads(traveling)[33], images[33])
 
 
 def test_nothing_is_decoded_twice(clean: ShardSet, tmp_path: Path) -> None:

@@ -90,13 +90,13 @@ def test_a_part_of_a_batch_is_the_part_of_the_batch(shards: ShardSet) -> None:
     assert torch.equal(part.tokens, whole.tokens[:, 2:5])
 
 
-def test_crops_stay_bytes_until_colours_change(shards: ShardSet) -> None:
+def test_crops_stay_bytes_until_colors_change(shards: ShardSet) -> None:
     """Crops and flips are made of bytes, a quarter of the memory of floating-point numbers."""
     cropped = pairs_of(shards, PLAIN).make(requests()[0]).images
     assert (cropped.shape, cropped.dtype) == ((2, 6, 3, SIDE, SIDE), torch.uint8)
-    recoloured = pairs_of(shards).make(requests()[0]).images
-    assert recoloured.dtype == torch.float32
-    assert 0 <= recoloured.min() < recoloured.max() <= 1
+    recolored = pairs_of(shards).make(requests()[0]).images
+    assert recolored.dtype == torch.float32
+    assert 0 <= recolored.min() < recolored.max() <= 1
 
 
 def test_a_view_depends_on_the_pair_and_the_epoch_not_on_the_batch(shards: ShardSet) -> None:

@@ -205,7 +205,7 @@ def test_a_model_that_diverged_is_an_error() -> None:
 
 @pytest.mark.parametrize("image", [np.zeros((32, 32, 3), np.float32), np.zeros((32, 32), np.uint8)])
 def test_images_of_another_kind_are_an_error(model: nn.Module, image: Any) -> None:
-    """Floats and grey images are refused with their number."""
+    """Floats and gray images are refused with their number."""
     with pytest.raises(BadInput, match="Test image 1 is"):
         image_features(model, [some_images(1)[0], image])
 

@@ -32,7 +32,7 @@ class Tiny(nn.Module):
 
 @pytest.fixture
 def trained() -> State:
-    """The weights of a model that learnt something."""
+    """The weights of a model that learned something."""
     torch.manual_seed(1)
     return Tiny().state_dict()
 

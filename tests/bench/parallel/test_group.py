@@ -29,7 +29,7 @@ RUN = [
     *("run", "--quiet", "--json", "--data", "shapes:size=320,test_size=100,targets_size=100"),
     *("--attack", "targeted", "--poisons", "4", "--batch-size", "16", "--precision", "fp32"),
     # Rounding differs between one process and two. A step of Adam turns a gradient of rounding
-    # noise into a change of weights, and the choice of a nearest neighbour is a jump; a low rate
+    # noise into a change of weights, and the choice of a nearest neighbor is a jump; a low rate
     # keeps single precision's noise below what is compared.
     *("--lr", "5e-6", "--warmup", "0", "--device", "cpu", "--workers", "0"),
 ]
@@ -38,7 +38,7 @@ ENDPOINT = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0"]
 
 
 def run(launcher: list[str], cache: Path, out: Path) -> tuple[list[dict[str, Any]], str]:
-    """Do a run for three defences; return what it prints, and what it says beside."""
+    """Do a run for three defenses; return what it prints, and what it says beside."""
     defenses = ["--defense", "none", "--defense", "clip", "--defense", SAFECLIP]
     choices = ["--epochs", str(EPOCHS), "--cache", str(cache), "--out", str(out)]
     finished = subprocess.run(
@@ -107,7 +107,7 @@ def compare(expected: Any, actual: Any) -> None:
 
 
 def test_in_double_precision_they_agree_at_the_full_learning_rate(three: Path) -> None:
-    """Without rounding to speak of, every loss and weight of every defence agrees to 1e-9.
+    """Without rounding to speak of, every loss and weight of every defense agrees to 1e-9.
 
     At a rate that changes the losses, with unequal batches and shares; so what differs in single
     precision is rounding alone.
@@ -119,7 +119,7 @@ def test_in_double_precision_they_agree_at_the_full_learning_rate(three: Path) -
 
 
 def test_a_process_without_a_row_trains_like_any_other(three: Path) -> None:
-    """Three processes, eight pairs in batches of three: every defence's losses are one process's.
+    """Three processes, eight pairs in batches of three: every defense's losses are one process's.
 
     The last batch has a row for two of the three, and a phase that keeps few pairs may have one
     such batch alone.
@@ -130,7 +130,7 @@ def test_a_process_without_a_row_trains_like_any_other(three: Path) -> None:
 
 
 def in_double(folder: Path) -> dict[str, npt.NDArray[np.float64]]:
-    """Return the losses of each defence in double precision; three processes' are one's."""
+    """Return the losses of each defense in double precision; three processes' are one's."""
     found = {}
     for file in sorted(folder.glob("1/*.pt")):
         one, three = (torch.load(folder / n / file.name, weights_only=True) for n in ("1", "3"))

@@ -12,8 +12,8 @@ from clipbench.poisoning.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
 
 
-def test_poison_depends_on_attack_and_seed_and_not_on_the_defence(shared: Place) -> None:
-    """Defences share a poisoned set; other parameters, counts or seeds make another."""
+def test_poison_depends_on_attack_and_seed_and_not_on_the_defense(shared: Place) -> None:
+    """Defenses share a poisoned set; other parameters, counts or seeds make another."""
     base = shared.poison(config_of(attack="badnets"))
     assert shared.poison(config_of(attack="badnets", defense="clip")) == base
     others = [

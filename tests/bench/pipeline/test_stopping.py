@@ -126,14 +126,14 @@ def test_a_signal_that_a_destructor_swallows_comes_again() -> None:
         dropped()
 
 
-SIGNALLING = """
+SIGNALING = """
 import os, signal
 from dataclasses import dataclass
 from clipbench.contracts import Phase
 from clipbench.toolkit.losses import clip_loss
 
 @dataclass(frozen=True)
-class Signalling:
+class Signaling:
     number: int = 0
     step: int = 2
 
@@ -157,7 +157,7 @@ class Signalling:
 
         return Run()
 
-DEFENSE = Signalling
+DEFENSE = Signaling
 """
 
 
@@ -179,8 +179,8 @@ def listener() -> Iterator[list[int]]:
 def job_of(folder: Path, number: int) -> tuple[GroupJob, Place]:
     """A job whose training sends itself a signal in its second step."""
     place = Place(folder)
-    (folder / "signalling.py").write_text(SIGNALLING)
-    defense = f"{folder / 'signalling.py'}:number={int(number)}"
+    (folder / "signaling.py").write_text(SIGNALING)
+    defense = f"{folder / 'signaling.py'}:number={int(number)}"
     config = config_of(defense=defense, train={**TRAIN, "checkpoint_every_s": 1e9})
     return GroupJob([config.to_json()], place.cache, place.out, None), place
 

@@ -63,7 +63,7 @@ AMOUNTS = Amounts(
 
 @dataclass(frozen=True)
 class SlowLoss:
-    """A defence whose loss takes 50 ms a batch."""
+    """A defense whose loss takes 50 ms a batch."""
 
     def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
         def loss(features: Features) -> Tensor:
@@ -96,7 +96,7 @@ class SlowPictures:
 
 
 def work_of_training(config: RunConfig, pairs: ShardSet, *, until_scored: bool = False) -> Work:
-    """Return what the defence of a training does."""
+    """Return what the defense of a training does."""
     defense = registry.build("defense", config.defense)
     return work_for(config, defense, len(pairs), until_scored=until_scored)
 
@@ -142,7 +142,7 @@ def test_amounts_are_those_of_the_run() -> None:
     assert found == Amounts(200, 206, 50, 6, images=200 + 4 * 99, texts=texts, models=3)
 
 
-def test_the_loss_of_a_defence_counts() -> None:
+def test_the_loss_of_a_defense_counts() -> None:
     """Two epochs of 200 pairs in batches of 64, 50 ms each, take at least as long as that."""
     config = config_of(train={**TRAIN, "epochs": 2})
     found = estimate(config, replace(Parts.of(config), defense=SlowLoss()))

@@ -63,8 +63,8 @@ def test_missing_weights_to_start_from_are_told_before_work(place: Place) -> Non
 
 
 @pytest.mark.parametrize("name", registry.names("defense"))
-def test_every_defence_can_be_planned(place: Place, name: str) -> None:
-    """The rehearsal takes a step of each kind of phase, whatever the defence needs for it."""
+def test_every_defense_can_be_planned(place: Place, name: str) -> None:
+    """The rehearsal takes a step of each kind of phase, whatever the defense needs for it."""
     plan = place.plan(config_of(defense=name, train={**TRAIN, "epochs": 8}))
     time = plan.estimate(place.cache)
     assert time.training > 0

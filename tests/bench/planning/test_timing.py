@@ -37,7 +37,7 @@ SAFECLIP = "safeclip:unimodal_epochs=1,cross_modal_epochs=1,first_ratio=0.5"
 
 @dataclass(frozen=True)
 class Refusing:
-    """A defence that refuses its settings in the middle of an epoch."""
+    """A defense that refuses its settings in the middle of an epoch."""
 
     def start(self, facts: TrainingFacts) -> DefenseRun:  # noqa: ARG002
         def loss(_: Features) -> Tensor:
@@ -59,7 +59,7 @@ def no_file_above(size: int) -> Iterator[None]:
 
 @pytest.fixture
 def rehearsals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that gets the defence of every rehearsal."""
+    """Return a list that gets the defense of every rehearsal."""
     done: list[str] = []
 
     def noting(config: Any, *rest: Any) -> Any:
@@ -91,7 +91,7 @@ def test_whatever_happens_in_a_rehearsal_the_run_goes_on(
 
 
 def test_settings_that_are_refused_late_are_refused_before_work(place: Place) -> None:
-    """What a defence says of the settings is no trouble of the rehearsal."""
+    """What a defense says of the settings is no trouble of the rehearsal."""
     plan = place.plan(config_of())
     refusing = replace(plan, parts=replace(plan.parts, defense=Refusing()))
     with pytest.raises(BadSetting, match="these views are too few"):
@@ -126,7 +126,7 @@ def test_a_second_plan_takes_no_rehearsal(
 def test_another_kind_of_run_is_measured_anew(
     shared: Place, rehearsals: list[str], changed: dict[str, Any]
 ) -> None:
-    """Speeds are of defence, model, batches, augmentation and data."""
+    """Speeds are of defense, model, batches, augmentation and data."""
     shared.plan(config_of()).estimate(shared.cache)
     del rehearsals[:]
     shared.plan(config_of(**changed)).estimate(shared.cache)

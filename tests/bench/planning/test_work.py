@@ -1,4 +1,4 @@
-"""What a defence does in a whole training, counted on an imaginary set."""
+"""What a defense does in a whole training, counted on an imaginary set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def plain(features: object) -> torch.Tensor:
 
 
 class Curious(StatelessRun):
-    """A defence that asks twice for scores in every epoch but the first, and thinks for 10 ms."""
+    """A defense that asks twice for scores in every epoch but the first, and thinks for 10 ms."""
 
     def __init__(self) -> None:
         super().__init__(Phase("all", plain))
@@ -41,7 +41,7 @@ class Curious(StatelessRun):
         yield Phase("all", plain, keep=torch.arange(500) < 100)
 
 
-def test_without_a_defence_every_epoch_is_one_pass() -> None:
+def test_without_a_defense_every_epoch_is_one_pass() -> None:
     """Five epochs train five times on every pair; nothing is scored."""
     work = work_of(NoDefense(), FACTS)
     assert list(work.passes.values()) == [5.0]
@@ -69,7 +69,7 @@ def test_safeclip_trains_on_what_it_keeps_and_scores_every_pair_after_its_warmup
 
 
 def test_scores_are_counted_once_an_epoch_and_thinking_takes_time() -> None:
-    """The engine remembers an epoch's scores; what a defence does with them is in the plan."""
+    """The engine remembers an epoch's scores; what a defense does with them is in the plan."""
     work = work_of(Curious(), FACTS)
     assert work.scorings == {True: 4}
     assert list(work.passes.values()) == [pytest.approx(5 * 0.2)]

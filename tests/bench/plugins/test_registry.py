@@ -13,7 +13,7 @@ from clipbench.configuration.naming import registered_only
 from clipbench.errors import BadInput, BadSetting, MissingData, PluginFault, UnknownName
 from clipbench.plugins import registry
 
-DEFENSE = '''"""Mine: a defence that trains on everything.
+DEFENSE = '''"""Mine: a defense that trains on everything.
 
 Somebody. A Paper. Venue 2024. https://example.org/paper
 
@@ -62,7 +62,7 @@ DEFENSE = Mine
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> Path:
-    """A third-party defence in a file of its own."""
+    """A third-party defense in a file of its own."""
     file = tmp_path / "mine.py"
     file.write_text(DEFENSE)
     return file
@@ -324,7 +324,7 @@ def test_only_files_have_a_hash_of_their_code(plugin: Path) -> None:
 def test_descriptions_come_from_the_docstrings(plugin: Path) -> None:
     """Title, paper, notes and the meaning of each parameter are read from the file."""
     text = registry.describe(registry.load("defense", str(plugin)))
-    assert text.title == "Mine: a defence that trains on everything."
+    assert text.title == "Mine: a defense that trains on everything."
     assert text.paper == "Somebody. A Paper. Venue 2024. https://example.org/paper"
     assert text.notes == ("Differs from the paper: it is shorter.",)
     shown: list[tuple[Any, ...]] = [

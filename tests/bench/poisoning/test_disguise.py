@@ -28,7 +28,7 @@ def test_identifiers_are_fields_that_no_two_pairs_share() -> None:
 
 
 def test_invented_identifiers_are_new_and_of_the_same_form() -> None:
-    """Numbers lie between the neighbours', texts keep length, host and suffix."""
+    """Numbers lie between the neighbors', texts keep length, host and suffix."""
     fields = {"uid": 95, "url": "http://e.org/a7-B.jpg", "sha": "0f3c", "lang": "en"}
     peers = [{**peer, "sha": f"{n:04x}"} for n, peer in enumerate(PEERS)]
     for seed in range(20):
@@ -99,7 +99,7 @@ def with_captions(folder: Path, captions: list[str], **style: Any) -> ShardSet:
     return ShardSet.open(folder)
 
 
-def test_letters_are_escaped_as_the_neighbours_escape_them(tmp_path: Path) -> None:
+def test_letters_are_escaped_as_the_neighbors_escape_them(tmp_path: Path) -> None:
     """Whether JSON holds ü or an escape is seen from other pairs; escapes where none tells."""
     words = ["plain", "plain", "größe"]
     assert disguise.escapes_unicode(with_captions(tmp_path / "a", words), 0)
@@ -110,7 +110,7 @@ def test_letters_are_escaped_as_the_neighbours_escape_them(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", " ", "\n\n"])
-def test_caption_begins_and_ends_as_the_neighbours_do(mark: str, end: str) -> None:
+def test_caption_begins_and_ends_as_the_neighbors_do(mark: str, end: str) -> None:
     """White space at the end and a byte-order mark come along with their model, and never twice."""
     old, new = f"{mark}a cat{end}", f"{mark}a dog{end}"
     png = encode_png(np.zeros((2, 3, 3), np.uint8))

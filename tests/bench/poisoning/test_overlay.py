@@ -181,7 +181,7 @@ def test_manifest_has_the_form_of_a_clean_one(clean: ShardSet, tmp_path: Path) -
 
 @pytest.mark.parametrize("mode", ["replace", "insert"])
 @pytest.mark.parametrize("extension", ["png", "jpg"])
-def test_poisoned_pairs_look_like_their_neighbours(
+def test_poisoned_pairs_look_like_their_neighbors(
     tmp_path: Path, mode: str, extension: str
 ) -> None:
     """Headers, order, keys, JSON form and encoding tell no poisoned pair from a clean one."""
@@ -295,7 +295,7 @@ def test_inserting_fills_gaps_in_the_numbering(tmp_path: Path) -> None:
 
 
 def test_inserted_pairs_have_identifiers_of_their_own(tmp_path: Path) -> None:
-    """A url or uid of a neighbour is not repeated; one of the same form is made up."""
+    """A url or uid of a neighbor is not repeated; one of the same form is made up."""
     shards = poison(crawled(tmp_path / "set"), tmp_path / "out", Stain("insert"), 12).shards
     urls = [shards.metadata(number)["url"] for number in range(len(shards))]
     assert all(url.startswith("http://e.org/") and url.endswith(".jpg") for url in urls)
@@ -548,15 +548,15 @@ class _Beyond(Stain):
 
 
 def test_wrong_images_are_told(clean: ShardSet, tmp_path: Path) -> None:
-    """An attack that makes floats or grey images is told so, not written."""
+    """An attack that makes floats or gray images is told so, not written."""
 
-    class Grey(Stain):
+    class Gray(Stain):
         def poison(self, scene, corpus):
             for made in super().poison(scene, corpus):
                 yield type(made)(made.caption, made.image[..., 0])
 
     with pytest.raises(ClipbenchError, match=r"uint8 array of shape \(H, W, 3\)"):
-        poison(clean, tmp_path / "out", Grey())
+        poison(clean, tmp_path / "out", Gray())
 
 
 def test_target_out_of_range_is_told(clean: ShardSet, tmp_path: Path) -> None:

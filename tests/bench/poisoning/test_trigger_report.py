@@ -39,7 +39,7 @@ def stamp(image: contracts.Image) -> contracts.Image:
 
 
 def fine_noise(image: contracts.Image) -> contracts.Image:
-    """Colour noise of single pixels, as faint as some triggers are."""
+    """Color noise of single pixels, as faint as some triggers are."""
     noise = np.random.default_rng(0).integers(-6, 7, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
@@ -49,11 +49,11 @@ def test_ratio_and_similarity_of_known_pairs() -> None:
     one, other = PHOTOGRAPHS
     assert psnr(one, one) == math.inf
     assert ssim(one, one) == pytest.approx(1)
-    grey = np.full((40, 40, 3), 100, np.uint8)
-    assert psnr(grey, grey + np.uint8(10)) == pytest.approx(20 * math.log10(255 / 10))
+    gray = np.full((40, 40, 3), 100, np.uint8)
+    assert psnr(gray, gray + np.uint8(10)) == pytest.approx(20 * math.log10(255 / 10))
     # Of constant images only the first factor is left: (2ab + C1) / (a^2 + b^2 + C1).
     expected = (2 * 100 * 110 + 6.5025) / (100**2 + 110**2 + 6.5025)
-    assert ssim(grey, grey + np.uint8(10)) == pytest.approx(expected)
+    assert ssim(gray, gray + np.uint8(10)) == pytest.approx(expected)
     assert ssim(one, other) < 0.3
     assert ssim(one, fine_noise(one)) == pytest.approx(ssim(fine_noise(one), one))
     assert ssim(one[:5, :7], one[:5, :7]) == pytest.approx(1)
@@ -71,12 +71,12 @@ def test_similarity_is_a_mean_over_windows() -> None:
     both = (weights * (x - mean["x"]) * (y - mean["y"])).sum()
     top = (2 * mean["x"] * mean["y"] + 6.5025) * (2 * both + 58.5225)
     bottom = (mean["x"] ** 2 + mean["y"] ** 2 + 6.5025) * (var_x + var_y + 58.5225)
-    colours = [np.repeat(image[:, :, None], 3, axis=2) for image in (x, y)]
-    assert ssim(*colours) == pytest.approx(top / bottom)
+    colors = [np.repeat(image[:, :, None], 3, axis=2) for image in (x, y)]
+    assert ssim(*colors) == pytest.approx(top / bottom)
 
 
 def test_a_bold_patch_survives_jpeg_and_faint_noise_does_not() -> None:
-    """JPEG keeps nearly all of a high-contrast patch, and little of single-pixel colour noise."""
+    """JPEG keeps nearly all of a high-contrast patch, and little of single-pixel color noise."""
     settings = TrainSettings()
     patch = measure(pairs_of(stamp, PHOTOGRAPHS), settings, quality=75)
     noise = measure(pairs_of(fine_noise, PHOTOGRAPHS), settings, quality=75)

@@ -33,7 +33,7 @@ def test_a_result_is_equal_to_itself(make_result: MakeResult) -> None:
 
 
 def test_a_share_passes_within_the_recorded_interval(make_result: MakeResult) -> None:
-    """The interval is that of the recorded result; its neighbours outside fail."""
+    """The interval is that of the recorded result; its neighbors outside fail."""
     old = make_result(success=50)
     low, high = wilson(50, 99)
     for k in range(100):

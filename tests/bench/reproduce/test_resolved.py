@@ -61,7 +61,7 @@ def test_metric_plugins_are_asked_for_again(make_result: MakeResult) -> None:
 
 @pytest.fixture
 def plugin(tmp_path: Path) -> tuple[Path, Path]:
-    """A defence in a file, and the file that appears when it is imported."""
+    """A defense in a file, and the file that appears when it is imported."""
     file, marker = tmp_path / "mine.py", tmp_path / "imported"
     file.write_text(PLUGIN.format(marker=str(marker)))
     return file, marker

@@ -75,7 +75,7 @@ def test_numbers_out_of_range_are_refused(clean: ShardSet, number: int) -> None:
 
 
 def test_unknown_key_is_a_key_error(clean: ShardSet) -> None:
-    """`find` never returns a neighbour of a key that is not there."""
+    """`find` never returns a neighbor of a key that is not there."""
     for key in ("", "000000010", "999999999", "00000000"):
         with pytest.raises(KeyError):
             clean.find(key)
@@ -517,13 +517,13 @@ def test_shard_that_shrinks_while_in_use_is_told(clean: ShardSet) -> None:
 
 def test_copy_of_a_set_that_changed_is_not_trusted(clean: ShardSet) -> None:
     """A pickled set refuses an index that is no longer that of its shards."""
-    travelling = pickle.dumps(clean)
+    traveling = pickle.dumps(clean)
     index = next((Path(clean.source) / ".clipbench").glob("index-*"))
     other = replace(indexing.read_index(index), stamps=())
     indexing.save([other.index], [indexing.Stamp("x", 1, 1, 50)], [Path(clean.source) / "else"])
     index.write_bytes(next((Path(clean.source) / "else").iterdir()).read_bytes())
     with pytest.raises(CorruptData, match="changed while it was in use"):
-        pickle.loads(travelling)
+        pickle.loads(traveling)
 
 
 # --------------------------------------------------------------------------- bytes that rot

@@ -135,10 +135,10 @@ def test_a_clean_result_with_a_ledger_is_refused(make_result: MakeResult, tmp_pa
 def test_a_result_of_another_version_is_flagged(make_result: MakeResult, seal: Seal) -> None:
     """A parameter that is no longer there, or a default that was filled in here."""
     gone = make_result()
-    gone["config"]["attack"]["colour"] = gone["attack"]["parameters"]["colour"] = 1
+    gone["config"]["attack"]["color"] = gone["attack"]["parameters"]["color"] = 1
     (flag,) = flags_of(seal(gone))
     assert "cannot be resolved here" in flag
-    assert "colour" in flag
+    assert "color" in flag
     older = make_result()
     del older["config"]["attack"]["size"]
     (flag,) = flags_of(seal(older))

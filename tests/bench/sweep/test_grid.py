@@ -26,7 +26,7 @@ def labels(grid: Grid) -> list[str]:
 
 
 def test_each_block_is_a_product_and_the_sweep_is_all_of_them(tmp_path: Path) -> None:
-    """Attacks by rates by seeds by defences, block after block, a run of two blocks once."""
+    """Attacks by rates by seeds by defenses, block after block, a run of two blocks once."""
     blocks = [
         {"attack": "badnets", "rate": ["1%", "2%"], "defense": ["none", "clip"], "seed": [0, 1]},
         {"attack": ["badnets", "sig"], "rate": "1%", "defense": "none"},
@@ -103,7 +103,7 @@ def test_an_excluded_run_brings_no_controls(tmp_path: Path) -> None:
 
 
 def test_groups_are_runs_on_the_same_pairs_and_clean_ones_come_first(tmp_path: Path) -> None:
-    """A group's runs share shards, poison and what defences begin with."""
+    """A group's runs share shards, poison and what defenses begin with."""
     block = {"attack": ["badnets", "sig"], "rate": "1%", "defense": ["none", "clip"]}
     grid = grid_of(tmp_path, {"controls": True, "seed": [0, 1], "grid": [block]})
     groups = grid.groups

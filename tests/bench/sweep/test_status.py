@@ -31,7 +31,7 @@ def configs() -> Mapping[str, RunConfig]:
 
 
 def test_a_run_is_called_by_what_it_is(configs: Mapping[str, RunConfig]) -> None:
-    """Attack with its amount, defence and seed; clean data has no amount."""
+    """Attack with its amount, defense and seed; clean data has no amount."""
     assert [label(config) for config in configs.values()] == [
         "badnets 8 poisons / none / seed 0",
         "badnets 0.01 / clip / seed 2",

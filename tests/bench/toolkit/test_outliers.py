@@ -1,4 +1,4 @@
-"""Neighbourhood scores against scikit-learn and against their definitions in float64."""
+"""Neighborhood scores against scikit-learn and against their definitions in float64."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def features(count: int = 300, size: int = 8) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("rows", [2048, 64, 7])
-def test_neighbours_are_scikit_learns(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neighbors_are_scikit_learns(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Distances and rows of the k nearest others are exact, however many rows go at once."""
     monkeypatch.setattr(outliers, "ROWS", rows)
     given = features()
@@ -53,7 +53,7 @@ def test_blocks_are_equal_in_size_and_hold_every_feature_once() -> None:
     assert [len(members) for members in blocks(100, 100, seed=1)] == [100]
 
 
-def neighbourhoods(given: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:
+def neighborhoods(given: FloatArray) -> tuple[FloatArray, npt.NDArray[np.int64]]:
     """Distances to, and rows of, the K nearest others, by sorting all distances."""
     every = np.linalg.norm(given[:, None] - given, axis=2)
     np.fill_diagonal(every, np.inf)
@@ -66,10 +66,10 @@ def dimension(distances: FloatArray) -> float:
 
 
 def test_scores_are_their_definitions() -> None:
-    """k-distance, LID, SLOF and DAO, each by a loop over points and neighbours, to 1e-6."""
+    """k-distance, LID, SLOF and DAO, each by a loop over points and neighbors, to 1e-6."""
     given = features(120)
     found = nearest(given, K)
-    distances, rows = neighbourhoods(given.numpy())
+    distances, rows = neighborhoods(given.numpy())
     last = distances[:, -1]
     dimensions = [dimension(own) for own in distances]
     slof = [np.mean([last[x] / last[o] for o in rows[x]]) for x in range(120)]
@@ -82,8 +82,8 @@ def test_scores_are_their_definitions() -> None:
     np.testing.assert_allclose(dimensionality_aware_outlierness(found), dao, rtol=1e-6, atol=1e-9)
 
 
-def test_with_one_neighbour_it_is_scikit_learns_local_outlier_factor() -> None:
-    """SLOF leaves reachability out of LOF, which for one neighbour changes nothing."""
+def test_with_one_neighbor_it_is_scikit_learns_local_outlier_factor() -> None:
+    """SLOF leaves reachability out of LOF, which for one neighbor changes nothing."""
     given = features(500)
     lof = LocalOutlierFactor(n_neighbors=1).fit(given.numpy())
     found = simplified_lof(nearest(given, 1)).numpy()
@@ -137,10 +137,10 @@ def test_copies_of_one_feature_give_finite_scores(score: object) -> None:
     assert torch.isfinite(scores).all()
 
 
-def test_more_neighbours_than_there_are_is_refused() -> None:
+def test_more_neighbors_than_there_are_is_refused() -> None:
     """Five features have four others."""
     assert isinstance(nearest(features(5), 4), Neighbors)
-    with pytest.raises(BadSetting, match="5 features have no 5 neighbours"):
+    with pytest.raises(BadSetting, match="5 features have no 5 neighbors"):
         nearest(features(5), 5)
 
 

@@ -47,7 +47,7 @@ from clipbench_defenses.safeclip import SafeCLIP
 SAFECLIP = SafeCLIP(
     unimodal_epochs=1, cross_modal_epochs=1, pool_size=40, first_ratio=0.5, growth=0.1, cap=0.7
 )
-# (defence, epochs): as few epochs as have every kind of phase, and every transition between them.
+# (defense, epochs): as few epochs as have every kind of phase, and every transition between them.
 DEFENSES: dict[str, tuple[Defense, int]] = {
     "none": (NoDefense(), 2),
     "clip": (AugmentedClip(), 2),
@@ -133,7 +133,7 @@ def bits(value: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """The outcome of each defence's training when nothing happens to it."""
+    """The outcome of each defense's training when nothing happens to it."""
     found = {}
     for name, (defense, epochs) in DEFENSES.items():
         folder = tmp_path_factory.mktemp("uninterrupted")
@@ -612,7 +612,7 @@ def test_a_stage_may_have_its_own_batches_and_weight_decay(first: bool, tmp_path
 
 
 def test_a_fresh_stage_is_a_training_from_the_start(tmp_path: Path) -> None:
-    """Weights and optimiser of the first stage are forgotten: only what it says of pairs is kept.
+    """Weights and optimzer of the first stage are forgotten: only what it says of pairs is kept.
 
     The same phases on the same epochs' pairs, without the stage before, give the same weights.
     """

@@ -1,4 +1,4 @@
-"""Optimiser steps and scores: what they are, and within which bounds."""
+"""Optimzer steps and scores: what they are, and within which bounds."""
 
 from __future__ import annotations
 

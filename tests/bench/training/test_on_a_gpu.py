@@ -38,7 +38,7 @@ SMALL: dict[str, Any] = {
 
 
 def trainer(folder: Path, name: str, device: torch.device, **settings: Any) -> Trainer:
-    """A training with a defence, each stage as short as can be."""
+    """A training with a defense, each stage as short as can be."""
     fields = {item.name for item in dataclasses.fields(registry.build("defense", name))}
     small = {key: value for key, value in SMALL.items() if key in fields}
     defense = registry.build("defense", {"name": name, **small})

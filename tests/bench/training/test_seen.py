@@ -1,4 +1,4 @@
-"""What a defence asks about pairs is computed once, and is what it asked for."""
+"""What a defense asks about pairs is computed once, and is what it asked for."""
 
 from __future__ import annotations
 

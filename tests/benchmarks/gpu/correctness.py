@@ -65,7 +65,7 @@ class Bench:
         self._count = 0
 
     def config(self, name: str, **train: Any) -> RunConfig:
-        """Return a run of a defence whose every stage is an epoch."""
+        """Return a run of a defense whose every stage is an epoch."""
         fields = {item.name for item in dataclasses.fields(registry.build("defense", name))}
         short = {key: value for key, value in SHORT.items() if key in fields}
         small = {"trusted_size": self.sizes.pairs, "pool_size": 256, "block": 256}

@@ -85,7 +85,7 @@ def run_of(sizes: Sizes, defense: str, device: str, passes: float) -> RunConfig:
 def check(
     findings: Findings, folder: Path, out: Path, sizes: Sizes, device: str, made: Preparation
 ) -> None:
-    """Train without a defence and with SafeCLIP for as long as the time allows."""
+    """Train without a defense and with SafeCLIP for as long as the time allows."""
     try:
         made.wait(findings.left() - 60)
     except RuntimeError as error:
@@ -98,7 +98,7 @@ def check(
 
 
 def rates(findings: Findings) -> Mapping[str, float]:
-    """Return pairs/s of whole epochs by defence, as they were measured at this batch size."""
+    """Return pairs/s of whole epochs by defense, as they were measured at this batch size."""
     speed = findings.content["parts"].get("speed", {})
     found = {}
     for name in DEFENSES:

@@ -157,7 +157,7 @@ def _resumes(defense: Defense) -> None:
         if rest != whole[stop:]:
             raise Call("defense", defense, "load_state_dict").broken(
                 f"stopped after epoch {stop} and taken up from its state, it goes on otherwise;"
-                " state_dict must hold all it learnt."
+                " state_dict must hold all it learned."
             )
 
 

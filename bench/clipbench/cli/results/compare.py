@@ -1,4 +1,4 @@
-"""``clipbench compare``: two defences trial by trial, wherever both were run."""
+"""``clipbench compare``: two defenses trial by trial, wherever both were run."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Compare two defences on the same poison and the same probes.
+    """Compare two defenses on the same poison and the same probes.
 
     PATHS are files or folders of results, by default the folder runs. For each attack, rate, model
-    and data that both defences have, the seeds that they share are paired probe by probe.
+    and data that both defenses have, the seeds that they share are paired probe by probe.
     """
     from clipbench.compare import pairs as compare  # noqa: PLC0415
     from clipbench.compare import text as compare_text  # noqa: PLC0415

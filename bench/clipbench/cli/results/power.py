@@ -30,14 +30,14 @@ def _share_option(*names: str, **keywords: Any) -> Callable[[options.F], options
 
 
 @click.command("power", cls=options.Command)
-@_share_option("--share", required=True, help="Attack success of the one defence.")
-@_share_option("--against", required=True, help="That of the other defence.")
+@_share_option("--share", required=True, help="Attack success of the one defense.")
+@_share_option("--against", required=True, help="That of the other defense.")
 @options.option("--targets", type=click.IntRange(1), default=16, help="Probes of one seed.")
 @options.option(
     "--correlation",
     type=click.FloatRange(-1, 1),
     default=0.0,
-    help="Of the two defences' outcomes on one probe.",
+    help="Of the two defenses' outcomes on one probe.",
 )
 @_share_option("--power", "wanted", default="0.8", help="Chance to tell them apart.")
 @_share_option("--level", default="0.05", help="Of the two-sided exact McNemar test.")
@@ -59,9 +59,9 @@ def command(
     trials: int | None,
     as_json: bool,
 ) -> None:
-    """Say how many targets and seeds tell two defences apart.
+    """Say how many targets and seeds tell two defenses apart.
 
-    A trial is a probe that both defences read after training on the same poison; trials are targets
+    A trial is a probe that both defenses read after training on the same poison; trials are targets
     times seeds, and taken as independent.
     """
     from clipbench.evaluation import power  # noqa: PLC0415 - heavy
@@ -89,6 +89,6 @@ def _sentence(found: dict[str, Any]) -> str:
     design = f"{seeds} seed{'s' * (seeds != 1)} of {targets} target{'s' * (targets != 1)}"
     bound = f"{100 * found['zero_upper_bound']:.1f}%"
     return (
-        f"{found['trials']} trials, {design}: power {100 * found['power']:.1f}%. A defence that"
+        f"{found['trials']} trials, {design}: power {100 * found['power']:.1f}%. A defense that"
         f" lets 0 of them through may let through up to {bound} (Wilson)."
     )

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @options.option(
     "--controls/--no-controls",
     default=False,
-    help="Also run the same defence on clean data and no defence on the poisoned data.",
+    help="Also run the same defense on clean data and no defense on the poisoned data.",
 )
 @options.out_option
 @options.on_error_option
@@ -65,7 +65,7 @@ def command(
 ) -> None:
     """Poison, train, evaluate; print the leaderboard.
 
-    Several attacks, rates, defences and seeds make a grid. What is done already is not done again:
+    Several attacks, rates, defenses and seeds make a grid. What is done already is not done again:
     the same command continues a run that was stopped. Say at least one thing that decides what is
     run, such as --data shapes.
     """

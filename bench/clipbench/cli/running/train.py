@@ -1,4 +1,4 @@
-"""``clipbench train``: train a model with a defence on any folder of shards."""
+"""``clipbench train``: train a model with a defense on any folder of shards."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def command(
     quiet: bool,
     **_: Any,
 ) -> None:
-    """Train with a defence on any folder of shards.
+    """Train with a defense on any folder of shards.
 
     Prints the path of the weights. The data set given with --data supplies the recipe, and the
     synonyms for text augmentation.

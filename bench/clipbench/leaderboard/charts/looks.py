@@ -1,4 +1,4 @@
-"""Colour and shape by which a defense is told from the others, the same in every chart."""
+"""Color and shape by which a defense is told from the others, the same in every chart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clipbench.leaderboard.rows import FIRST
 from clipbench.text.markup import Markup, number, tag
 
 # Classes of the style sheet, which has a light and a dark value of each. As many shapes as share no
-# factor with the number of colours: only after 35 defenses do two look the same.
+# factor with the number of colors: only after 35 defenses do two look the same.
 _FIXED = {"none": "ink", "clip": "amber"}
 _COLORS = ("blue", "vermilion", "green", "purple", "brown")
 _SHAPES = (

@@ -22,7 +22,7 @@ from clipbench.results.labels import Defaults, rate_text
 from clipbench.results.store import Result
 from clipbench.text.sinks import mathtext
 
-# Okabe and Ito's palette, told apart by colour-blind readers; its yellow is too faint on white.
+# Okabe and Ito's palette, told apart by color-blind readers; its yellow is too faint on white.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9")
 _FIXED = {"none": "#000000", "clip": "#E69F00"}
 _MARKERS = "osD^vP*X"

@@ -42,7 +42,7 @@ class Series:
     """Points of one look.
 
     Args:
-        look: colour and shape.
+        look: color and shape.
         points: in the order in which a line joins them.
         joined: whether a line does.
         dashed: whether that line is dashed, and without marks.

@@ -26,24 +26,24 @@ from clipbench.plugins import registry
 from clipbench.rng import generator
 
 NAMES = ("red", "green", "blue")
-COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]])
+COLORS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255]])
 CLASSES = Classes(NAMES, ("{}",), tuple((name,) for name in NAMES))
-SHARP = 40  # noise at which every image shows its colour
+SHARP = 40  # noise at which every image shows its color
 HARD = 230  # noise at which some do not
 
 
-def coloured(labels: Any, noise: int, seed: int = 0) -> Any:
-    """Images of one colour a class; the colour as a whole is off by noise, pixels by a little."""
+def colored(labels: Any, noise: int, seed: int = 0) -> Any:
+    """Images of one color a class; the color as a whole is off by noise, pixels by a little."""
     rng = generator(seed, "noise")
     whole = rng.integers(-noise, noise + 1, (len(labels), 1, 1, 3))
     single = rng.integers(-20, 21, (len(labels), 32, 32, 3))
-    colours = COLOURS[labels][:, None, None, :]
-    return np.clip(colours + whole + single, 0, 255).astype(np.uint8)
+    colors = COLORS[labels][:, None, None, :]
+    return np.clip(colors + whole + single, 0, 255).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
 def model() -> tuple[nn.Module, Any]:
-    """A model whose features are random functions of the image, which tell colours apart."""
+    """A model whose features are random functions of the image, which tell colors apart."""
     return create_model("shapes-32", 0)
 
 
@@ -57,9 +57,9 @@ def measured(
 ) -> SetAndFeatures:
     """Return what a metric is given: 30 test images, and the training images."""
     labels = np.arange(30) % len(classes)
-    test = LabelledImages(coloured(labels, test_noise, seed=1), labels)
+    test = LabelledImages(colored(labels, test_noise, seed=1), labels)
     return SetAndFeatures(
-        EvaluationSet("colours", Classification(classes, test, train)),
+        EvaluationSet("colors", Classification(classes, test, train)),
         probes,
         0,
         Encoder(*model),
@@ -69,10 +69,10 @@ def measured(
 def training(count: int = 36, noise: int = SHARP, classes: int = 3) -> LabelledImages:
     """Return labelled training images."""
     labels = np.arange(count) % classes
-    return LabelledImages(coloured(labels, noise), labels)
+    return LabelledImages(colored(labels, noise), labels)
 
 
-def test_colours_can_be_told_apart(model: tuple[nn.Module, Any]) -> None:
+def test_colors_can_be_told_apart(model: tuple[nn.Module, Any]) -> None:
     """On features that separate the classes the probe is right on every test image."""
     found = LinearProbe().measure(measured(model, train=training()))
     top1: Any = found["linear_probe_top1"]
@@ -101,7 +101,7 @@ def test_the_probe_is_scikit_learns_at_the_strength_that_is_named(
 def test_it_learns_from_training_images_alone(model: tuple[nn.Module, Any]) -> None:
     """Other test images change neither the strength chosen nor how other images are read."""
     goals = np.arange(24) % 3
-    probes = Probes(coloured(goals, HARD, seed=2), (goals + 1) % 3, goals)
+    probes = Probes(colored(goals, HARD, seed=2), (goals + 1) % 3, goals)
     runs: list[Any] = [
         LinearProbe().measure(
             measured(model, train=training(60, HARD), test_noise=noise, probes=probes)
@@ -114,9 +114,9 @@ def test_it_learns_from_training_images_alone(model: tuple[nn.Module, Any]) -> N
 
 
 def test_attack_success_is_read_through_the_probe(model: tuple[nn.Module, Any]) -> None:
-    """Images of the goal's colour are successes, all of them over all probes."""
+    """Images of the goal's color are successes, all of them over all probes."""
     goals = np.arange(9) % 3
-    probes = Probes(coloured(goals, SHARP, seed=3), (goals + 1) % 3, goals)
+    probes = Probes(colored(goals, SHARP, seed=3), (goals + 1) % 3, goals)
     found: Any = LinearProbe().measure(measured(model, train=training(), probes=probes))
     assert (found["linear_probe_attack_success"].k, found["linear_probe_attack_success"].n) == (
         9,
@@ -126,7 +126,7 @@ def test_attack_success_is_read_through_the_probe(model: tuple[nn.Module, Any]) 
 
 
 def test_shots_take_so_many_images_of_each_class(model: tuple[nn.Module, Any]) -> None:
-    """Only the images that are learnt from are looked at, the same ones every time."""
+    """Only the images that are learned from are looked at, the same ones every time."""
     whole = training(90)
     seen: list[int] = []
 
@@ -153,14 +153,14 @@ def test_two_classes_are_enough(model: tuple[nn.Module, Any]) -> None:
 
 
 def test_without_training_images_nothing_is_measured(model: tuple[nn.Module, Any]) -> None:
-    """There is no number where nothing can be learnt from."""
+    """There is no number where nothing can be learned from."""
     assert LinearProbe().measure(measured(model, train=None)) == {}
 
 
 def test_a_class_without_training_images_is_refused(model: tuple[nn.Module, Any]) -> None:
     """A class the probe cannot answer would be counted as wrong; the set and the class say so."""
     few = training(20, classes=2)
-    with pytest.raises(BadSetting, match="the fewest of 3 classes of colours are 0"):
+    with pytest.raises(BadSetting, match="the fewest of 3 classes of colors are 0"):
         LinearProbe().measure(measured(model, train=few))
 
 

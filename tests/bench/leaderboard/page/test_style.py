@@ -1,4 +1,4 @@
-"""The colours of the page: told apart from the paper, in light and in dark."""
+"""The colors of the page: told apart from the paper, in light and in dark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DRAWN = ("amber", "blue", "vermilion", "green", "purple", "brown", "focus")
 
 
 def palettes() -> dict[str, dict[str, str]]:
-    """Return the colours of each mode by name."""
+    """Return the colors of each mode by name."""
     light, dark, printed = re.findall(r":root \{(.*?)\}", SHEET, re.DOTALL)
     found = (dict(re.findall(r"--(\w+): (#\w{6})", part)) for part in (light, dark, printed))
     return dict(zip(("light", "dark", "print"), found, strict=True))
@@ -27,13 +27,13 @@ def luminance(color: str) -> float:
 
 
 def contrast(one: str, other: str) -> float:
-    """Return the contrast of two colours, from 1 to 21."""
+    """Return the contrast of two colors, from 1 to 21."""
     low, high = sorted(map(luminance, (one, other)))
     return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("mode", ["light", "dark", "print"])
-def test_colours_stand_out(mode: str) -> None:
+def test_colors_stand_out(mode: str) -> None:
     """Texts have the contrast that WCAG 2.2 asks of them (AA: 4.5), drawings theirs (3)."""
     colors = palettes()[mode]
     for paper in (colors["paper"], colors["band"]):

@@ -43,7 +43,7 @@ def test_clean_and_triggered_images_are_shown(as_run: AsRun) -> None:
     assert "badnets" in figure
 
 
-def test_what_an_attack_learnt_is_drawn(as_run: AsRun) -> None:
+def test_what_an_attack_learned_is_drawn(as_run: AsRun) -> None:
     """The patch that an attack crafted comes from the result; without it there is no picture."""
     result = as_run(attack="badclip", rate="1%")
     assert drawn(result) == []
