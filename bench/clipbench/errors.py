@@ -10,6 +10,7 @@
     │   └── ChangedData                a file that is not what it was when it was first read
     ├── PluginFault                    a plugin raised an error of its own
     │   └── BrokenContract             a plugin returned, or changed, what it must not
+    ├── FailedChecks                   a plugin fails the checks of `clipbench.testing`
     └── LostProcess                    another process of a distributed run went away
 
 A message is one sentence or two: what is wrong, where, and what to do.
@@ -100,6 +101,19 @@ class PluginFault(ClipbenchError):
 
 class BrokenContract(PluginFault):
     """A plugin returned what it must not, or changed what it was handed."""
+
+
+class FailedChecks(ClipbenchError, AssertionError):
+    """A plugin that was tried owes something."""
+
+    def __init__(self, kind: str, tried: int, failed: Iterable[str]) -> None:
+        self.kind, self.tried, self.failed = kind, tried, tuple(failed)
+        head = f"{len(self.failed)} of {tried} checks of the {kind} failed"
+        super().__init__("\n  ".join([f"{head}:", *self.failed]))
+
+    def __reduce__(self) -> tuple[type[FailedChecks], tuple[str, int, tuple[str, ...]]]:
+        """Travel between processes, as exceptions of worker processes do."""
+        return type(self), (self.kind, self.tried, self.failed)
 
 
 class LostProcess(ClipbenchError):

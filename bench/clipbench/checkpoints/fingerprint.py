@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-import clipbench
 from clipbench.checkpoints.stages import SharedStages
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.precision import settled
@@ -110,7 +109,7 @@ def shared_stages(
 @remembered
 def _program() -> str:
     """Return a hash of the modules that read pairs and train on them, and all that they use."""
-    package = Path(clipbench.__file__).parent
+    package = Path(__file__).parents[1]
     folders = (package, *(package / room for room in ROOMS))
     modules = [path for folder in folders for path in folder.glob("*.py")]
     return _hash_of_files([*modules, *package.glob("model_configs/*.json")])

@@ -5,27 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from clipbench.api.board import frame_of
 from clipbench.cli._output import print_result, terminal_width
-from clipbench.results.defaults import defaults_of
 from clipbench.system.progress import Reporter
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-def frame_of(results: Iterable[Mapping[str, Any]], eligible_at: float = 0.5) -> pd.DataFrame:
-    """Return the leaderboard of results; parameters at their defaults are not in the labels.
-
-    Args:
-        results: result objects.
-        eligible_at: least success of the undefended attack for a row to count, in [0, 1].
-    """
-    from clipbench.leaderboard.tables import leaderboard  # noqa: PLC0415 - heavy
-
-    results = list(results)
-    return leaderboard(results, eligible_at=eligible_at, defaults=defaults_of(results))
 
 
 def show(results: Iterable[Mapping[str, Any]], out: Path, reporter: Reporter) -> None:

@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from clipbench.system.progress import Reporter
+from clipbench.api.work import is_first_process
 from clipbench.system.streams import print_path, print_text
 from clipbench.text.sinks import json_text
 from clipbench.text.visible import visible
 
-if TYPE_CHECKING:
-    from clipbench.configuration.config import RunConfig
-
 GAP = "  "
 UNKNOWN_WIDTH = 140  # of a terminal that does not say
 MINIMUM_WIDTH = 30  # of a last column that is broken into lines
-
-
-def is_first_process() -> bool:
-    """Return whether this process speaks for all; under torchrun that is the one of rank 0."""
-    return os.environ.get("RANK", "0") == "0"
-
-
-def reporter_for(quiet: bool) -> Reporter:
-    """Return the reporter of a command; processes of higher rank only warn."""
-    return Reporter(quiet=quiet or not is_first_process())
-
-
-def warn_of_secrets(configs: Iterable[RunConfig], reporter: Reporter) -> None:
-    """Say of each location that holds a password or a command how records will speak of it."""
-    from clipbench.configuration.identity import secrets  # noqa: PLC0415 - heavy
-
-    found = {(field, said) for config in configs for field, said in secrets(config).items()}
-    for field, said in sorted(found) if is_first_process() else ():
-        reporter.warning(
-            f"{field} may hold a password or a token; what is recorded is {said} and the hash of"
-            " what lies there"
-        )
 
 
 def print_result(text: str) -> None:

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clipbench.cli._output import columns, is_first_process, print_result
+from clipbench.api.work import check_plans, is_first_process
+from clipbench.cli._output import columns, print_result
 from clipbench.system.progress import Reporter
 from clipbench.system.threads import news
 from clipbench.text.visible import visible
@@ -46,13 +47,10 @@ def tell_plans(
     """
     for plan in plans:
         tell_lines(plan.lines(), reporter, dry=dry)
-    left = [plan for plan in plans if not plan.done and plan.parts.num_pairs]
-    for plan in plans:
-        plan.try_plugins()
+    check_plans(plans, but_estimated=timed)
     if timed:
+        left = [plan for plan in plans if not plan.done and plan.parts.num_pairs]
         tell_times([(p.label, partial(p.estimate, cache)) for p in left], reporter, dry=dry)
-    for plan in left if not timed else ():
-        plan.check()
 
 
 def tell_recipe(

@@ -11,14 +11,12 @@ import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._output import columns, print_json, print_result
-from clipbench.configuration.config import NO_ATTACK, resolve
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadInput, BadSetting, ClipbenchError, MissingData, UnknownName
 from clipbench.files import bundled
 from clipbench.files.named_files import check_picture
 from clipbench.plugins import registry
 from clipbench.plugins.find import KINDS, Kind
-from clipbench.plugins.spec import SpecLike
 from clipbench.text.visible import visible
 
 if TYPE_CHECKING:
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
 
 WIDTH = 100
 RECIPE_WIDTH = 160
-SMALL = "shapes:size=64,test_size=100,targets_size=100"  # that a plugin is tried on
 SHOWN = 4  # images of a data set on a contact sheet
 MEANINGS = {
     "psnr": "triggered against clean, dB; higher is harder to see",
@@ -151,18 +148,11 @@ def _describe_recipe(name: str, *, as_json: bool, markdown: bool) -> None:
 
 def _check(name: str, kind: Kind | None, as_json: bool, *, data: str) -> None:
     """Try a plugin, and print a line for each thing that it owes."""
-    from clipbench.boundary import battery  # noqa: PLC0415 - heavy
+    from clipbench import testing  # noqa: PLC0415 - heavy
 
     found = next(iter(_find(name, kind)))
-    spec = SMALL if registry.parse("dataset", data).name == "shapes" else data
-    from clipbench.configuration.heldout import HeldOut  # noqa: PLC0415 - brings numpy
-
-    held_out = HeldOut.of(spec, ())
-    tried: SpecLike = name
-    if found == "attack" and name != NO_ATTACK:
-        # As in a run on these data, whose recipe may say more of it.
-        tried = resolve(data=spec, attack=name, poisons=battery.POISONS).attack
-    checks = battery.of_plugin(found, tried, held_out.primary, lambda: held_out.targets)
+    spec = testing.SMALL if registry.parse("dataset", data).name == "shapes" else data
+    checks = testing.checks_of(found, name, data=spec)
     if as_json:
         print_json([dataclasses.asdict(check) for check in checks])
     else:

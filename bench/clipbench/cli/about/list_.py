@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
+from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
-from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.cli._output import columns, print_json, print_result
 from clipbench.files import bundled
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind

@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
-from clipbench.cli._output import (
-    columns,
-    print_json,
-    print_place,
-    print_result,
-    reporter_for,
-    warn_of_secrets,
-)
+from clipbench.cli._output import columns, print_json, print_place, print_result
 from clipbench.errors import BadSetting, ClipbenchError
 from clipbench.files.bundled import BASELINE, configuration
 from clipbench.system.durable import scratch_folder

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
-from clipbench.cli._output import print_json, print_result, reporter_for, terminal_width
+from clipbench.cli._output import print_json, print_result, terminal_width
 from clipbench.errors import BadSetting
 from clipbench.plugins import lists
 from clipbench.results.defaults import defaults_of

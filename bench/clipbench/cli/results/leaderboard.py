@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clipbench.api.board import frame_of, write_tables
+from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
-from clipbench.cli._leaderboard import frame_of
-from clipbench.cli._output import print_result, reporter_for, terminal_width
+from clipbench.cli._output import print_result, terminal_width
 from clipbench.errors import CorruptData
 from clipbench.plugins import lists
 from clipbench.results.defaults import defaults_of
@@ -28,7 +29,6 @@ TEXT = "text"
 MATRIX = "matrix"
 RANKING = "ranking"
 SQUARES = (MATRIX, RANKING)  # in which a defense's clean rows stand beside its attacked ones
-FIGURES = ("png", "pdf")  # for pages and for papers
 
 
 def _of(kind: str, text: str) -> Callable[[options.F], options.F]:
@@ -232,17 +232,12 @@ def _text(
 
 def _write(frame: pd.DataFrame, board: _Board, folder: Path) -> Iterator[Path]:
     """Write every table and plot there is, and yield the files."""
-    from clipbench.leaderboard import render, tables  # noqa: PLC0415 - heavy
-    from clipbench.leaderboard.charts import plots  # noqa: PLC0415 - heavy
+    from clipbench.leaderboard import render  # noqa: PLC0415 - heavy
     from clipbench.results import reported  # noqa: PLC0415 - heavy
     from clipbench.results.files import write_atomic  # noqa: PLC0415
 
     if board.results:
-        yield from tables.write_all(frame, board.results, folder)
-        name, defaults = "success_vs_accuracy", defaults_of(board.results)
-        yield from plots.plot_success_vs_accuracy(frame, folder / name, FIGURES)
-        yield from plots.plot_success_vs_rate(frame, folder / "success_vs_rate", FIGURES)
-        yield from plots.plot_history(board.results, folder / "history", FIGURES, defaults=defaults)
+        yield from write_tables(frame, board.results, folder)
     if board.others:
         text = f"{reported.TITLE}\n\n{render.plain_markdown(reported.cells(board.others))}"
         yield write_atomic(folder / "reported.md", text.encode())

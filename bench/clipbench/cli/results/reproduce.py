@@ -8,15 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clipbench.api.work import is_first_process, reporter_for
 from clipbench.cli import _options as options
 from clipbench.cli._errors import FAILED
-from clipbench.cli._output import (
-    columns,
-    is_first_process,
-    print_json,
-    print_result,
-    reporter_for,
-)
+from clipbench.cli._output import columns, print_json, print_result
 from clipbench.cli._plans import tell_plans
 from clipbench.errors import BadSetting, MissingData
 from clipbench.system.threads import processors, use_threads

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
-from clipbench.cli._output import print_json, print_result, reporter_for
+from clipbench.cli._output import print_json, print_result
 from clipbench.errors import BadSetting
 from clipbench.text.visible import visible
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
-from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
+from clipbench.cli._output import columns, print_json, print_result
 from clipbench.cli._plans import tell_lines, tell_recipe, tell_times
 from clipbench.configuration import preflight
 from clipbench.plugins import lists

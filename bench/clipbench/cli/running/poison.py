@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
-from clipbench.cli._output import columns, print_json, print_result, reporter_for, warn_of_secrets
+from clipbench.cli._output import columns, print_json, print_result
 from clipbench.configuration import preflight
 from clipbench.files.named_files import check_picture
 

@@ -7,15 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clipbench.api.work import do_all, is_first_process, reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import show
-from clipbench.cli._output import (
-    is_first_process,
-    print_json,
-    print_result,
-    reporter_for,
-    warn_of_secrets,
-)
+from clipbench.cli._output import print_json, print_result
 from clipbench.cli._plans import tell_plans, tell_recipe
 from clipbench.configuration import preflight
 from clipbench.system.threads import use_threads
@@ -90,14 +85,8 @@ def command(
             _tell(request, configs, reporter, dry=dry_run, timed=timed)
         if dry_run:
             return
-        from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
-
-        cache, out, results = request.cache, request.out, []
-        for number, config in enumerate(configs, start=1):
-            if len(configs) > 1:
-                name = f"{config.attack_name} / {config.defense_name} / seed {config.seed}"
-                reporter.note(f"run {number} of {len(configs)}: {name}")
-            results.append(execute(config, cache=cache, out=out, reporter=reporter))
+        out = request.out
+        results = do_all(configs, cache=request.cache, out=out, reporter=reporter)
     if as_json:
         print_json(results)
     elif is_first_process():

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
+from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
 from clipbench.cli._leaderboard import show
-from clipbench.cli._output import print_json, reporter_for, warn_of_secrets
+from clipbench.cli._output import print_json
 from clipbench.cli._plans import tell_lines
 from clipbench.errors import ClipbenchError
 from clipbench.executors import chosen

@@ -8,13 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
-from clipbench.cli._output import (
-    print_json,
-    print_place,
-    reporter_for,
-    warn_of_secrets,
-)
+from clipbench.cli._output import print_json, print_place
 from clipbench.cli._plans import tell_lines, tell_recipe, tell_times
 from clipbench.configuration import preflight
 from clipbench.system.threads import use_threads

@@ -8,9 +8,10 @@ from typing import Any
 
 import click
 
+from clipbench.api.work import reporter_for
 from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
-from clipbench.cli._output import print_json, print_place, reporter_for
+from clipbench.cli._output import print_json, print_place
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
 from clipbench.system.durable import clear_leftovers, make_folder, publish, unfinished

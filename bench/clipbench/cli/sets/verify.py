@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
 from clipbench.cli._errors import FAILED, UNDECIDED
-from clipbench.cli._output import columns, print_json, print_result, reporter_for
+from clipbench.cli._output import columns, print_json, print_result
 from clipbench.plugins import lists, registry
 
 if TYPE_CHECKING:

@@ -1,0 +1,242 @@
+"""Results as objects: thin over the JSON that ``result.json`` holds, and a frame of many."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from clipbench.files.bundled import published_rows
+from clipbench.results import store
+from clipbench.results.labels import rate_text
+from clipbench.results.names import RESULT
+from clipbench.text.visible import visible
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Where = str | Path | Iterable[str | Path]
+_ID = 16  # digits at the end of the name of a run's folder
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured number.
+
+    Args:
+        value: the number; of a share k/n, in [0, 1]. None: it could not be measured.
+        k: successes, where it is a share of counted trials.
+        n: trials, likewise.
+        low: lower bound of the 95% Wilson interval, likewise.
+        high: upper bound, likewise.
+    """
+
+    value: float | None
+    k: int | None = None
+    n: int | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "not measured"
+        if self.low is None or self.high is None:
+            return f"{self.value:.4g}"
+        return f"{self.k}/{self.n} = {self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
+
+
+def metrics_of(record: Mapping[str, Any]) -> dict[str, Metric]:
+    """Return the metrics of a result object, by name."""
+    names = ("value", "k", "n", "low", "high")
+    return {
+        name: Metric(*(metric.get(part) for part in names))
+        for name, metric in record["metrics"].items()
+    }
+
+
+def _lines(head: str, metrics: Mapping[str, Metric]) -> str:
+    width = max(map(len, metrics), default=0)
+    lines = [head, *(f"  {name:{width}}  {metric}" for name, metric in metrics.items())]
+    return "\n".join(map(visible, lines))
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The result of one run.
+
+    Args:
+        record: the object that ``result.json`` holds, field by field in docs/formats.md.
+        folder: the run's folder, with its model and traces; None: the result is in no such folder.
+    """
+
+    record: Mapping[str, Any] = field(repr=False)
+    folder: Path | None = None
+
+    @property
+    def id(self) -> str:
+        """The first 16 digits of the hash of the configuration."""
+        return str(self.record["id"])
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Everything that decides the run's numbers."""
+        found: Mapping[str, Any] = self.record["config"]
+        return found
+
+    @property
+    def data(self) -> str:
+        """The name of the data set."""
+        return str(self.record["data"]["name"])
+
+    @property
+    def attack(self) -> str:
+        """The name of the attack; ``none``: the data are clean."""
+        return str(self.record["attack"]["name"])
+
+    @property
+    def rate(self) -> float:
+        """The share of all pairs that are poisoned, in [0, 1]; 0: the data are clean."""
+        return float(self.record["attack"]["rate"] or 0.0)
+
+    @property
+    def count(self) -> int:
+        """The number of poisoned pairs."""
+        return int(self.record["attack"]["count"])
+
+    @property
+    def defense(self) -> str:
+        """The name of the defense."""
+        return str(self.record["defense"]["name"])
+
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return str(self.record["model"]["name"])
+
+    @property
+    def seed(self) -> int | None:
+        """The seed."""
+        seed: int | None = self.record["seed"]
+        return seed
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What was measured, by name, such as ``attack_success``."""
+        return metrics_of(self.record)
+
+    def __repr__(self) -> str:
+        return f"<RunResult {self.id}: {self._label()}>"
+
+    def __str__(self) -> str:
+        return _lines(f"{self._label()} ({self.id})", self.metrics)
+
+    def _label(self) -> str:
+        amount = f" {rate_text(self.rate)}" if self.count else ""
+        return visible(
+            f"{self.data} / {self.attack}{amount} / {self.defense} / {self.model} /"
+            f" seed {self.seed}"
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of a checkpoint.
+
+    Args:
+        record: the object that ``clipbench evaluate --json`` prints.
+    """
+
+    record: Mapping[str, Any] = field(repr=False)
+
+    @cached_property
+    def metrics(self) -> Mapping[str, Metric]:
+        """What was measured on the sets that come first, by name."""
+        return metrics_of(self.record)
+
+    @cached_property
+    def by_set(self) -> Mapping[str, Mapping[str, Metric]]:
+        """What was measured on each evaluation set, by its name."""
+        return {item["name"]: metrics_of(item) for item in self.record["evaluations"]}
+
+    def __str__(self) -> str:
+        return _lines(f"{self.record['checkpoint']} on {self.record['data']}", self.metrics)
+
+
+class Results(Sequence[RunResult]):
+    """Results of several runs, in order.
+
+    Args:
+        results: the results.
+    """
+
+    def __init__(self, results: Iterable[RunResult]) -> None:
+        self._results = tuple(results)
+
+    @overload
+    def __getitem__(self, index: int) -> RunResult: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Results: ...
+
+    def __getitem__(self, index: int | slice) -> RunResult | Results:
+        if isinstance(index, slice):
+            return Results(self._results[index])
+        return self._results[index]
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __iter__(self) -> Iterator[RunResult]:
+        return iter(self._results)
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} results>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per run: what was run, what it cost, and every metric.
+
+        A metric ``M`` is column ``M``, and where it is a share of counted trials also ``M_k``,
+        ``M_n``, ``M_low`` and ``M_high``; shares are in [0, 1]. What was not measured is missing.
+        Numbers are numbers: counts of dtype ``Int64``, all else ``float64``.
+        """
+        from clipbench.api.frames import frame_of_runs  # noqa: PLC0415 - heavy
+
+        return frame_of_runs(self)
+
+
+def places_of(where: Where) -> list[Path]:
+    """Return one place or several as paths."""
+    return [Path(where)] if isinstance(where, (str, Path)) else [Path(item) for item in where]
+
+
+def load_results(where: Where | None = None, *, published: str | None = None) -> Results:
+    """Return the results in files and folders, each run once, in the order of their ids.
+
+    A damaged file in a folder is a warning, and is left out.
+
+    Args:
+        where: files and folders, at any depth; None: the folder ``runs``, unless published results
+            are asked for.
+        published: results that come with clipbench, of the grid ``shapes`` or ``rates``.
+
+    Raises:
+        MissingData: a path does not exist, or a folder holds no result.
+        CorruptData: a file that is named is damaged.
+    """
+    rows = [] if published is None else [published_rows(published)]
+    places = [*([] if where is None else places_of(where)), *rows] or [Path("runs")]
+
+    def damaged(error: Exception) -> None:
+        warnings.warn(str(error), stacklevel=3)
+
+    folders = {
+        file.parent.name[-_ID:]: file.parent
+        for place in places
+        for file in store.files_of(place)
+        if file.name == RESULT
+    }
+    found = store.load_results(places, skip_damaged=damaged)
+    return Results(RunResult(record, folders.get(record["id"])) for record in found)
