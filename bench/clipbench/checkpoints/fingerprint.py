@@ -24,6 +24,8 @@ from clipbench.shards.reader import ShardSet
 from clipbench.system.arithmetic import of_device
 from clipbench.system.versions import version_of
 
+PACKAGE = Path(__file__).parents[1]  # clipbench
+
 # Those that decode, draw, tokenize, build towers and compute.
 _DECISIVE = (
     "numpy",
@@ -109,10 +111,9 @@ def shared_stages(
 @remembered
 def _program() -> str:
     """Return a hash of the modules that read pairs and train on them, and all that they use."""
-    package = Path(__file__).parents[1]
-    folders = (package, *(package / room for room in ROOMS))
+    folders = (PACKAGE, *(PACKAGE / room for room in ROOMS))
     modules = [path for folder in folders for path in folder.glob("*.py")]
-    return _hash_of_files([*modules, *package.glob("model_configs/*.json")])
+    return _hash_of_files([*modules, *PACKAGE.glob("model_configs/*.json")])
 
 
 @remembered

@@ -1,12 +1,12 @@
-"""Checks of your own plugins, for your own tests: each raises where something is owed.
+"""Checks of plugins, for anybody's tests and for `clipbench describe --check`.
 
     from clipbench.testing import check_attack
 
     def test_my_attack():
         check_attack("my_attack.py:side=8")
 
-A plugin is given by name or path as on the command line, or as an object. The checks are those of
-``clipbench describe NAME --check``; they take seconds, on 64 pairs.
+Each raises `FailedChecks` where a plugin fails one. A plugin is given by name or path, as on the
+command line, or as an object; it is tried on 64 pairs, which takes seconds.
 """
 
 from clipbench.boundary.battery import Check

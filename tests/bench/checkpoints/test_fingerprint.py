@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import clipbench
 import clipbench_datasets
 import clipbench_defenses
 from clipbench.checkpoints import fingerprint
@@ -123,8 +122,8 @@ def test_a_stage_is_of_the_code_that_makes_it(
     """Decoding, drawing and training; a stage that other code made is trained again."""
     here = key(tmp_path)
     copy = tmp_path / "clipbench"
-    shutil.copytree(Path(clipbench.__file__).parent, copy, ignore=IGNORED)
-    monkeypatch.setattr(clipbench, "__file__", str(copy / "__init__.py"))
+    shutil.copytree(fingerprint.PACKAGE, copy, ignore=IGNORED)
+    monkeypatch.setattr(fingerprint, "PACKAGE", copy)
     assert key(tmp_path) == here
     file = next(copy.glob("model_configs/*.json")) if name.endswith("MODEL") else copy / name
     file.write_bytes(file.read_bytes() + b"\n")
