@@ -12,9 +12,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
-from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.images.fit import fit
+from clipbench.text.locations import Word
 from clipbench_attacks._captions import (
     Match,
     captions_naming,

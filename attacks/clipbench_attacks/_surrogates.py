@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from clipbench.contracts import Corpus, Scene
-from clipbench.contracts.locations import Model, Weights
 from clipbench.errors import BadSetting
+from clipbench.text.locations import Model, Weights
 from clipbench.training.surrogate import Surrogate, load_surrogate, train_surrogate
 
 

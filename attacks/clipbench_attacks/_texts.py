@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting
+from clipbench.text.locations import Word
 from clipbench_attacks._checks import check_choice
 
 Position = Literal["start", "middle", "end"]

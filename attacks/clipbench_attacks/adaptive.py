@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipbench.contracts import AnyProbes, Attack, Corpus, Image, Mode, Poison, Scene
-from clipbench.contracts.locations import AttackSpec, location_fields
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
+from clipbench.text.locations import AttackSpec, location_fields
 from clipbench.training.surrogate import Surrogate
 from clipbench_attacks._surrogates import HasSurrogate
 

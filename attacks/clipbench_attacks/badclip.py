@@ -29,9 +29,9 @@ import numpy as np
 from PIL import Image as PilImage
 
 from clipbench.contracts import Corpus, Image, IntArray, Scene
-from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting
 from clipbench.images.fit import fit
+from clipbench.text.locations import Word
 from clipbench_attacks._backdoor import Backdoor, DirtyLabel
 from clipbench_attacks._patches import published_side
 from clipbench_attacks._surrogates import HasSurrogate

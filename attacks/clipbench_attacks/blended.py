@@ -27,9 +27,9 @@ from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
 from clipbench.contracts import Image
-from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
+from clipbench.text.locations import Word
 from clipbench.text.visible import has_visible
 from clipbench_attacks._backdoor import DirtyLabel
 from clipbench_attacks._checks import check_choice

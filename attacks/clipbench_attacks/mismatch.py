@@ -19,8 +19,8 @@ from itertools import cycle, islice
 import numpy as np
 
 from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
-from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting, UnknownName
+from clipbench.text.locations import Word
 from clipbench_attacks._captions import Match, naming_pattern, shuffled_captions
 from clipbench_attacks._checks import check_choice
 from clipbench_attacks._images import ImageView

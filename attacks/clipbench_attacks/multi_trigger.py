@@ -17,9 +17,9 @@ from hashlib import sha256
 import numpy as np
 
 from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
-from clipbench.contracts.locations import AttackSpec
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
+from clipbench.text.locations import AttackSpec
 from clipbench_attacks._backdoor import Backdoor
 from clipbench_attacks._checks import check_choice
 from clipbench_attacks._corpora import Part

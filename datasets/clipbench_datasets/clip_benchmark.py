@@ -26,12 +26,12 @@ from clipbench.contracts import (
     LabelledImages,
     Retrieval,
 )
-from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.files.tar import Member
 from clipbench.images.lazy import LazyImages, decoded
 from clipbench.shards.handles import OpenFiles
 from clipbench.shards.scan import groups
+from clipbench.text.locations import Word
 from clipbench.text.visible import has_visible
 
 from . import _files as files

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.contracts import EvaluationSet, LabelledImages, Retrieval
-from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.images.lazy import LazyImages, read_image
+from clipbench.text.locations import Word
 from clipbench.text.visible import has_visible
 
 from . import _files as files

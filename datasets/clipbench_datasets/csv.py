@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.importing.pairs import Entry
+from clipbench.text.locations import Word
 
 from . import _files as files
 from . import _tables as tables

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.contracts import Progress, Recipe, no_progress
-from clipbench.contracts.locations import Location, Word, split
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.fetching.remote import fetch, fetched, is_remote
 from clipbench.fetching.sources import expand
@@ -25,6 +24,7 @@ from clipbench.shards import sizes
 from clipbench.shards.index import Incomplete
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.scan import Group, groups
+from clipbench.text.locations import Location, Word, split
 
 from . import _training as training
 

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from clipbench.contracts import DefenseRun, EpochPairs, Phase, TrainingFacts
-from clipbench.contracts.locations import Word
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
+from clipbench.text.locations import Word
 from clipbench_defenses._plain import loss
 
 

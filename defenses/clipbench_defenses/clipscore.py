@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from clipbench.contracts import DefenseRun, EpochPairs, Phase, Stage, TrainingFacts
-from clipbench.contracts.locations import Model, Weights
 from clipbench.errors import BadSetting
+from clipbench.text.locations import Model, Weights
 from clipbench_defenses._filters import Filter, kept
 from clipbench_defenses._plain import loss
 

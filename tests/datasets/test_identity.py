@@ -12,9 +12,9 @@ import pytest
 from commands import Bench, command
 
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts.locations import location_fields
 from clipbench.plugins import registry
 from clipbench.results.result import config_hash
+from clipbench.text.locations import location_fields
 
 ATTACK = ("--attack", "badnets", "--poisons", 2)
 

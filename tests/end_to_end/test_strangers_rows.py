@@ -16,11 +16,11 @@ from watching import Watch
 import clipbench
 from clipbench.configuration.naming import PLUGINS
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts.locations import Located, Mark, Names, by_content, marks
 from clipbench.files.bundled import published_rows
 from clipbench.plugins import registry
 from clipbench.plugins.find import KINDS
 from clipbench.results.result import config_hash
+from clipbench.text.locations import Located, Mark, Names, by_content, marks
 
 ROOT = Path(clipbench.__file__).parents[2]
 INSTALLED = (

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from clipbench.boundary import datasets
 from clipbench.contracts import EvaluationSet, EvaluationSource, LabelledImages, Scene
-from clipbench.contracts.locations import split
 from clipbench.errors import BadSetting
 from clipbench.fetching.remote import is_remote
 from clipbench.fetching.sources import expand
 from clipbench.plugins import registry
 from clipbench.plugins.find import missing_members
 from clipbench.plugins.spec import SpecLike
+from clipbench.text.locations import split
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts import HasFiles, Progress, is_prepared, locations, no_progress
+from clipbench.contracts import HasFiles, Progress, is_prepared, no_progress
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
 from clipbench.files import seal
 from clipbench.files.contents import FileHashes, tree
@@ -26,6 +26,7 @@ from clipbench.models.openclip import configuration_file, weights_file
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind, missing_members
 from clipbench.shards.hashes import content_of
+from clipbench.text import locations
 
 PLACES = "places.json"  # beside a ledger; it stays on this machine
 _SEAL = "seal"

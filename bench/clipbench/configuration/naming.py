@@ -4,7 +4,7 @@ A result, a ledger or a configuration names plugins, models, weights, data. Each
 the path of a file, a module, an address or a command, and whoever uses it opens, fetches or runs
 that. So nothing is named by the text of others but what the reader's own installation has by that
 name, and what the reader typed. Which fields name something is said by their types
-(`clipbench.contracts.locations`); a text whose type does not say so is refused, too, unless it is
+(`clipbench.text.locations`); a text whose type does not say so is refused, too, unless it is
 the default.
 """
 
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts.locations import Located, Names, Plain, content_in, marks, texts
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.models.architectures import architecture
 from clipbench.plugins import codes, registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import Spec, SpecLike, coerce, field_types
+from clipbench.text.locations import Located, Names, Plain, content_in, marks, texts
 
 # Of a run's configuration: the parts that are plugins, one or a list of them, and what they are.
 PLUGINS: Mapping[str, Kind] = {

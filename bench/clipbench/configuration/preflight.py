@@ -13,12 +13,12 @@ from pathlib import Path
 
 from clipbench.configuration.request import Request
 from clipbench.configuration.settings import TrainSettings, parse_rate
-from clipbench.contracts.locations import content_in, location_fields, split, texts
 from clipbench.errors import BadSetting, MissingData, UnknownName
 from clipbench.models.architectures import architecture, architecture_names
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import SpecLike, coerce, field_types
+from clipbench.text.locations import content_in, location_fields, split, texts
 
 _PATTERN = re.compile(r"[{}*?\[\]]|^(pipe:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 _PREFIXED = re.compile(r"(hf-hub|local-dir):", re.IGNORECASE)

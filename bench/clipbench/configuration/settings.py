@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
-from clipbench.contracts.locations import Model, Weights, Word
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.plugins.amounts import LONGEST_PLACE, MOST_EPOCHS
 from clipbench.plugins.spec import brief, coerce, field_types, underscored
+from clipbench.text.locations import Model, Weights, Word
 
 Settled = Literal["fp32", "tf32", "bf16"]
 Precision = Literal["auto", "fp32", "tf32", "bf16"]

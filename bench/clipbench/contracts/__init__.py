@@ -52,10 +52,12 @@ from clipbench.contracts.defense import (
     trusted_size,
 )
 from clipbench.contracts.metric import Measured, Metric
+from clipbench.text.locations import AttackSpec, Location, Model, Weights, Word
 
 __all__ = [
     "AnyProbes",
     "Attack",
+    "AttackSpec",
     "Classes",
     "Classification",
     "Corpus",
@@ -72,9 +74,11 @@ __all__ = [
     "Image",
     "IntArray",
     "LabelledImages",
+    "Location",
     "Measured",
     "Metric",
     "Mode",
+    "Model",
     "NeedsTrusted",
     "OnError",
     "Pair",
@@ -94,6 +98,8 @@ __all__ = [
     "TextProbes",
     "TrainingFacts",
     "TrainingSource",
+    "Weights",
+    "Word",
     "is_prepared",
     "no_progress",
     "trusted_size",

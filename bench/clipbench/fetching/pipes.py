@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from clipbench.contracts.locations import split
 from clipbench.errors import BadSetting
+from clipbench.text.locations import split
 
 PREFIX = "pipe:"
 _typed: set[str] = set()

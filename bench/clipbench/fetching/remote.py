@@ -14,12 +14,12 @@ from pathlib import Path
 import braceexpand
 
 from clipbench.contracts import Progress, no_progress
-from clipbench.contracts.locations import split
 from clipbench.errors import BadSetting
 from clipbench.fetching import pipes
 from clipbench.fetching.remote_shard import CommandShard, RemoteShard, UrlShard
 from clipbench.system import concealed
 from clipbench.system.durable import make_folder
+from clipbench.text.locations import split
 
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*)://|^pipe:", re.IGNORECASE)
 _AT_ONCE = 4  # shards fetched side by side

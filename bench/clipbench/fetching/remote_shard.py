@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from clipbench.contracts.locations import has_secret, redacted
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData, Torn
 from clipbench.fetching import pipes
 from clipbench.files import tar
@@ -29,6 +28,7 @@ from clipbench.files.json_files import read_json, sha256_file, write_summed
 from clipbench.system.disk import human_bytes, is_full, no_space
 from clipbench.system.durable import make_folder, make_once
 from clipbench.system.locks import locked_folder
+from clipbench.text.locations import has_secret, redacted
 from clipbench.text.visible import hashable
 
 MOST_BYTES = 64 * 10**9  # of one shard; img2dataset's have about one GB

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import braceexpand
 
-from clipbench.contracts.locations import split
 from clipbench.errors import BadSetting, MissingData
+from clipbench.text.locations import split
 
 _IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _A_LOOK = 200  # entries of a folder; there may be millions

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from clipbench.contracts import Progress, Recipe, no_progress
-from clipbench.contracts.locations import location_fields, texts
 from clipbench.importing.entries import Entry
 from clipbench.importing.pairs import import_set
 from clipbench.importing.staleness import is_stale
 from clipbench.plugins import registry
+from clipbench.text.locations import location_fields, texts
 
 Self = TypeVar("Self")
 _LATER = re.compile(r"[0-9a-f]{16}-(\d{1,9})")  # of an import of files that had changed

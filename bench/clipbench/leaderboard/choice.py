@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipbench.contracts.locations import content_in, short
 from clipbench.errors import BadInput, MissingData, UnknownName
 from clipbench.leaderboard.rows import Row, group
 from clipbench.plugins import registry
@@ -16,6 +15,7 @@ from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import Spec
 from clipbench.results.labels import Defaults, Labels
 from clipbench.results.store import Result, newest
+from clipbench.text.locations import content_in, short
 
 KINDS = ("attack", "defense", "data", "model")
 _PLUGINS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from clipbench.contracts.locations import content_in, get
 from clipbench.files.checks import parse_time
 from clipbench.results.labels import (
     Labels,
@@ -22,6 +21,7 @@ from clipbench.results.labels import (
     settings,
 )
 from clipbench.results.store import Result
+from clipbench.text.locations import content_in, get
 
 FIRST = ("none", "clip")  # the defenses that all others are held against
 

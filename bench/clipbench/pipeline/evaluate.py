@@ -14,7 +14,6 @@ from clipbench.configuration.heldout import HeldOut
 from clipbench.configuration.identity import PLACES, contents_of, read_sealed
 from clipbench.configuration.naming import Allowed, registered_only
 from clipbench.contracts import AnyProbes, Attack
-from clipbench.contracts.locations import content_in, short
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation import plugins
 from clipbench.evaluation.encoder import Encoder
@@ -30,6 +29,7 @@ from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import SpecLike
 from clipbench.poisoning.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
 from clipbench.system.progress import Reporter
+from clipbench.text.locations import content_in, short
 
 
 @dataclass(frozen=True)

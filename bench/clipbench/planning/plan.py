@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clipbench.boundary import attacks
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import Identifier, places
-from clipbench.contracts import Progress, locations, no_progress
+from clipbench.contracts import Progress, no_progress
 from clipbench.loading.text import check_text_tower
 from clipbench.models.openclip import create_model, model_config
 from clipbench.planning.parts import Parts
@@ -19,6 +19,7 @@ from clipbench.plugins import registry
 from clipbench.plugins.faults import before_work
 from clipbench.results.folders import folder_of, has_result, words
 from clipbench.results.names import CHECKPOINT
+from clipbench.text import locations
 from clipbench.text.words import amount, counted
 
 if TYPE_CHECKING:

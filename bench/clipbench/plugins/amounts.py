@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from clipbench.contracts.locations import location_fields
 from clipbench.errors import BadSetting
 from clipbench.plugins.spec import MOST_ITEMS, brief
+from clipbench.text.locations import location_fields
 
 # The most that a setting may be: far more than anybody has used, and little enough that whatever is
 # counted or made of it before the work fits into memory. These of training, and by their names

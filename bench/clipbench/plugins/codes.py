@@ -2,7 +2,7 @@
 
 A plugin may be named by a configuration itself, ``attack``, or by a parameter of another, such as
 ``attack.base[0]``, the first one that ``base`` of the attack names. Which parameters name plugins
-is said by their types (`clipbench.contracts.locations.Names`).
+is said by their types (`clipbench.text.locations.Names`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from clipbench.contracts.locations import Names, marks, texts
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
+from clipbench.text.locations import Names, marks, texts
 
 
 def slot_of(key: str) -> str:

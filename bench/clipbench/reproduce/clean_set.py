@@ -14,7 +14,6 @@ from typing import Any
 from clipbench.boundary import datasets
 from clipbench.configuration.identity import training_content
 from clipbench.configuration.naming import registered_only
-from clipbench.contracts.locations import content_in, location_fields
 from clipbench.errors import BadInput, BadSetting, CorruptData
 from clipbench.fetching.remote import is_remote
 from clipbench.plugins import registry
@@ -24,6 +23,7 @@ from clipbench.poisoning.ledger import Ledger
 from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
 from clipbench.system.progress import Reporter
+from clipbench.text.locations import content_in, location_fields
 from clipbench.verification import made_again
 from clipbench.verification.fresh import Base, open_base
 from clipbench.verification.poison_checks import NO_BASE

@@ -15,7 +15,6 @@ from clipbench.configuration.heldout import HeldOut
 from clipbench.configuration.identity import contents_of
 from clipbench.configuration.naming import Allowed, registered_only
 from clipbench.contracts import Attack, Crafted, Scene
-from clipbench.contracts.locations import by_content, content_in, location_fields
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.plugins import registry
 from clipbench.plugins.find import missing_members
@@ -23,6 +22,7 @@ from clipbench.poisoning.ledger import Ledger
 from clipbench.reproduce.clean_set import CleanSet, judged
 from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
+from clipbench.text.locations import by_content, content_in, location_fields
 from clipbench.verification import made_again
 from clipbench.verification.fresh import Base
 from clipbench.verification.poison_checks import Again

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from clipbench.configuration import naming
-from clipbench.contracts.locations import by_content, location_fields
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import Spec
 from clipbench.results.foreign import REFUSALS
 from clipbench.results.labels import Defaults, canonical
+from clipbench.text.locations import by_content, location_fields
 
 _NOWHERE = by_content("0" * 64)
 _KINDS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from clipbench.contracts.locations import content_in, get
+from clipbench.text.locations import content_in, get
 from clipbench.text.visible import visible
 
 Defaults = Callable[[str, str], Mapping[str, Any] | None]  # (kind, name) -> default parameters

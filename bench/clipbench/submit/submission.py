@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from clipbench.configuration.settings import parse_rate
 from clipbench.contracts import Mode
-from clipbench.contracts.locations import content_in, has_secret
 from clipbench.errors import BadInput, BadSetting, CorruptData, Torn
 from clipbench.evaluation.plugins import lacks_control
 from clipbench.files import sums
@@ -25,6 +24,7 @@ from clipbench.poisoning.rate import poison_count
 from clipbench.reproduce.resolved import resolved, same_json
 from clipbench.results.files import write_atomic
 from clipbench.results.result import read_result, validate
+from clipbench.text.locations import content_in, has_secret
 from clipbench.text.visible import visible
 
 if TYPE_CHECKING:

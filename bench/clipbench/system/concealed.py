@@ -3,7 +3,7 @@
 Addresses and commands are typed into options, variables and files, and any message may quote what
 was typed: a refusal, a traceback, a library's warning. So whatever takes such text in notes it
 here, and the screen before standard output and error shows it as records do, see
-`clipbench.contracts.locations.redacted`. It stays light, for the command line imports it.
+`clipbench.text.locations.redacted`. It stays light, for the command line imports it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import re
 import urllib.parse
 from collections.abc import Iterable, Iterator
 
-from clipbench.contracts.locations import has_secret, redacted
+from clipbench.text.locations import has_secret, redacted
 
 # A scheme is short: of a long word no more than that is looked at from each of its letters.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{0,31}://[^\s\"'<>]+", re.IGNORECASE)

@@ -157,8 +157,9 @@ class Recorder(types.ModuleType):
 def pipeline(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     """A recording pipeline in the place of the real one."""
     recorder = Recorder()
-    for stage in ("plan", "execute", "poison", "train", "evaluate"):
-        monkeypatch.setitem(sys.modules, f"clipbench.pipeline.{stage}", recorder)
+    stages = ("execute", "poison", "train", "evaluate")
+    for name in ("planning.plan", *(f"pipeline.{stage}" for stage in stages)):
+        monkeypatch.setitem(sys.modules, f"clipbench.{name}", recorder)
     return recorder
 
 

@@ -12,19 +12,11 @@ import pytest
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.naming import PLUGINS, Allowed, check_settings, registered_only
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts.locations import (
-    AttackSpec,
-    Location,
-    Model,
-    Weights,
-    Word,
-    by_content,
-    marks,
-)
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.plugins import registry
 from clipbench.plugins.find import KINDS
 from clipbench.plugins.spec import field_types
+from clipbench.text.locations import AttackSpec, Location, Model, Weights, Word, by_content, marks
 
 HASH = by_content("0123456789abcdef" * 4)
 OUTSIDE = [
@@ -70,7 +62,7 @@ class Plugin:
 def test_the_type_of_every_field_says_what_it_names(cls: type) -> None:
     """One list of naming fields, from the types: a bare `str` does not say.
 
-    Write `Word` of `clipbench.contracts.locations` for text that is only compared or shown, a
+    Write `Word` of `clipbench.text.locations` for text that is only compared or shown, a
     `Literal` for a choice, and `Location`, `Weights`, `Model`, `Path` or `AttackSpec` for what
     names something.
     """

@@ -13,12 +13,12 @@ from clipbench.configuration import naming
 from clipbench.configuration.config import RunConfig, resolve
 from clipbench.configuration.request import combine
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts.locations import content_in
 from clipbench.errors import BadInput, BadSetting
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
 from clipbench.results.foreign import REFUSALS
 from clipbench.results.store import Result
+from clipbench.text.locations import content_in
 
 _FROM_FILES = "it used plugins that are files of their own, and a result does not hold their code"
 _ELSEWHERE = (

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from clipbench.configuration.config import resolve
-from clipbench.contracts import locations
-from clipbench.contracts.locations import Location, Model, Weights
+from clipbench.text import locations
+from clipbench.text.locations import Location, Model, Weights
 
 HASH = "0123456789abcdef" * 4
 
