@@ -20,9 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Literal
 
 LONGEST_NAME = 100
 MOST_NAMES = 40  # that a message lists; there are hundreds of models
+OnError = Literal["skip", "fail"]  # what is done about pairs that cannot be used
 
 
 class ClipbenchError(Exception):

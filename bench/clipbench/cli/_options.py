@@ -21,8 +21,7 @@ from clipbench.configuration.request import (
     read_yaml,
 )
 from clipbench.configuration.settings import TrainSettings, check_train_fields
-from clipbench.contracts import OnError
-from clipbench.errors import BadSetting
+from clipbench.errors import BadSetting, OnError
 from clipbench.fetching import pipes
 from clipbench.files.bundled import PUBLISHED, published_rows
 from clipbench.plugins import registry

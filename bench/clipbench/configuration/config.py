@@ -17,8 +17,7 @@ from typing import Any
 
 from clipbench.configuration.precision import settled
 from clipbench.configuration.settings import TrainSettings, check_train_fields, parse_rate
-from clipbench.contracts import OnError
-from clipbench.errors import BadSetting, CorruptData
+from clipbench.errors import BadSetting, CorruptData, OnError
 from clipbench.plugins import codes, registry
 from clipbench.plugins.amounts import MOST, MOST_SEED
 from clipbench.plugins.find import Kind, missing_members

@@ -17,8 +17,7 @@ from clipbench.configuration.config import NO_ATTACK, RunConfig, resolve
 from clipbench.configuration.naming import Allowed, check_settings
 from clipbench.configuration.protocol import PublishedRecipe, recipe
 from clipbench.configuration.settings import TrainSettings, check_train_fields
-from clipbench.contracts import OnError
-from clipbench.errors import BadSetting, UnknownName
+from clipbench.errors import BadSetting, OnError, UnknownName
 from clipbench.files.bundled import configuration
 from clipbench.plugins import lists, registry
 from clipbench.plugins.find import Kind

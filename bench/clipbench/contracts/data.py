@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Image = npt.NDArray[np.uint8]  # (H, W, 3), RGB, 0..255
 IntArray = npt.NDArray[np.int64]
 Mode = Literal["replace", "insert"]
-OnError = Literal["skip", "fail"]  # what is done about pairs that cannot be used
 Progress = Callable[[str, int, int], None]  # (what, done, total), called often, cheap
 
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from clipbench.contracts import OnError
-from clipbench.errors import CorruptData
+from clipbench.errors import CorruptData, OnError
 from clipbench.files.foreign import MOST_CAPTION, MOST_IMAGE, TooLarge, opened_regular, read_regular
 from clipbench.images.normalize import Box, UnusableImage, normalzed
 from clipbench.shards.shard_writer import LeftOut, Sample

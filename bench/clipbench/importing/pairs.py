@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from clipbench.contracts import OnError, Progress, no_progress
-from clipbench.errors import BadSetting, CorruptData
+from clipbench.contracts import Progress, no_progress
+from clipbench.errors import BadSetting, CorruptData, OnError
 from clipbench.files.json_files import is_vacant
 from clipbench.importing.entries import Entry, LooseSource, samples
 from clipbench.importing.staleness import is_stale, state_of, write_state

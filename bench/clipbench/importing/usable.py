@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.contracts import OnError, Progress, no_progress
-from clipbench.errors import ClipbenchError, CorruptData
+from clipbench.contracts import Progress, no_progress
+from clipbench.errors import ClipbenchError, CorruptData, OnError
 from clipbench.importing.pairs import refuse_left_out
 from clipbench.importing.screen import Unusable, is_foreign, screen
 from clipbench.shards import index as indexing

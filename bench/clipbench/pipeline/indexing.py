@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipbench.boundary import datasets
-from clipbench.contracts import OnError, Progress, TrainingSource, no_progress
+from clipbench.contracts import Progress, TrainingSource, no_progress
+from clipbench.errors import OnError
 from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable
 from clipbench.models.openclip import create_model, model_config
 

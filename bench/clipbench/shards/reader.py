@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.contracts import Image, IntArray, OnError, Pair, Progress, no_progress
-from clipbench.errors import ChangedData, CorruptData
+from clipbench.contracts import Image, IntArray, Pair, Progress, no_progress
+from clipbench.errors import ChangedData, CorruptData, OnError
 from clipbench.fetching.sources import expand
 from clipbench.files import fields
 from clipbench.images.encoding import decode, image_size
