@@ -11,8 +11,7 @@ from clipbench.api.results import RunResult
 from clipbench.api.work import check_plans, do_all, reporter_for, warn_of_secrets
 from clipbench.configuration import preflight
 from clipbench.configuration.request import DEFAULT_OUT, Request, combine
-from clipbench.contracts import OnError
-from clipbench.errors import BadSetting
+from clipbench.errors import BadSetting, OnError
 from clipbench.plugins.find import Kind
 from clipbench.plugins.objects import spec_for
 from clipbench.plugins.spec import SpecLike
