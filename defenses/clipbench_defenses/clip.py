@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, TrainingFacts
-from clipbench.toolkit.losses import info_nce
+from clipbench.contracts import DefenseRun, Phase, StatelessRun, TrainingFacts
+from clipbench.toolkit.losses import crossed_clip_loss
 from clipbench_defenses._plain import clip_phase, clip_stage
 
 
@@ -32,7 +30,7 @@ class AugmentedClip:
     def start(self, facts: TrainingFacts) -> DefenseRun:
         """Return a run of one phase that never changes."""
         if self.cross_aug:
-            return StatelessRun(Phase("clip", crossed_loss, views=2))
+            return StatelessRun(Phase("clip", crossed_clip_loss, views=2))
         return PlainRun(facts.epochs)
 
 
@@ -42,12 +40,6 @@ class PlainRun(StatelessRun):
     def __init__(self, epochs: int) -> None:
         super().__init__(clip_phase())
         self.stages = (clip_stage(epochs),)
-
-
-def crossed_loss(features: Features) -> Tensor:
-    """Return the CLIP loss of view 1 of either modality and view 2 of the other."""
-    image, text, scale, _ = features
-    return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2
 
 
 DEFENSE = AugmentedClip

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from clipbench.contracts import DefenseRun, EpochPairs, Features, Phase, TrainingFacts
 from clipbench.errors import BadSetting
-from clipbench.toolkit.losses import clip_loss, info_nce
-from clipbench.toolkit.pool import NearestNeighborPool
+from clipbench.toolkit.losses import clip_loss, crossed_clip_loss
+from clipbench.toolkit.pool import NearestNeighborPool, default_pool_size
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class RoCLIPRun:
 
     def __init__(self, config: RoCLIP, facts: TrainingFacts) -> None:
         self._config = config
-        size = config.pool_size or max(256, facts.num_pairs // 50)
+        size = config.pool_size or default_pool_size(facts.num_pairs)
         self._pool = NearestNeighborPool(size, facts.feature_size, facts.seed, "text", facts.device)
 
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002
@@ -70,11 +70,10 @@ class RoCLIPRun:
         return loss
 
     def _own_loss(self, features: Features) -> Tensor:
-        image, text, scale, _ = features
-        self._pool.push(text[0])
+        self._pool.push(features.text[0])
         if self._config.cross_aug:
-            return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2
-        return clip_loss(image[0], text[0], scale)
+            return crossed_clip_loss(features)
+        return clip_loss(features.image[0], features.text[0], features.logit_scale)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the pool."""

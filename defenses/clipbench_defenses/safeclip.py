@@ -5,12 +5,11 @@ and Backdoor Attacks. ICML 2024. https://arxiv.org/abs/2310.05862
 
 Not to be confused with Safe-CLIP (Poppi et al., ECCV 2024), which removes NSFW concepts.
 
-Differs from the authors' code where it parts from the paper's intent: the learning rate follows one
-cosine that ends at zero (``lr_schedule=official`` gives the code's, which rises again); captions
-are augmented afresh for every view; pairs are scored as they are, not augmented
-(``score_augmented``); later splits rank by similarity, not by a posterior that saturates at 1
-(``rank_by=posterior``); a resumed run is the same algorithm; and a mixture that finds no split
-cannot empty the safe set.
+Differs from the authors' code where that departs from the paper's intent: the learning rate follows
+one cosine that ends at zero (``lr_schedule``), pairs are scored as they are (``score_augmented``),
+later splits rank by similarity rather than by a posterior that saturates at 1 (``rank_by``),
+captions are augmented afresh for every view, a resumed run is the same algorithm, and a mixture
+that finds no split cannot empty the safe set. `_safeclip_variants` has the code's choices.
 """
 
 from __future__ import annotations
@@ -29,11 +28,10 @@ from clipbench.contracts import DefenseRun, EpochPairs, Features, Phase, Trainin
 from clipbench.errors import BadSetting
 from clipbench.toolkit.losses import clip_loss, info_nce
 from clipbench.toolkit.mixture import Mixture, fit_mixture
-from clipbench.toolkit.pool import NearestNeighborPool
-from clipbench.toolkit.schedule import cosine_of_steps
+from clipbench.toolkit.pool import NearestNeighborPool, default_pool_size
 
 BoolArray = npt.NDArray[np.bool_]
-OFFICIAL_WARMUP_STEPS = 10_000
+FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -51,15 +49,13 @@ class SafeCLIP:
         growth: share of all pairs by which the safe set grows every epoch.
         cap: largest safe set, share of all pairs.
         floor: smallest safe set, share of all pairs; a first split below it, or above the cap,
-            takes
-            the most similar pairs up to that bound instead, with a warning.
+            takes the most similar pairs up to that bound instead, with a warning.
         pool_size: features in each nearest-neighbor pool; None: 2% of the pairs, at least 256.
         symmetric: unimodal loss from view 1 to view 2 and back, as in NNCLR; else one way, as in
-            the
-            authors' code, where view 1 gets no gradient.
+            the authors' code, where view 1 gets no gradient.
         score_augmented: score freshly augmented pairs, as the authors' code does.
-        reuse_scores: score anew only pairs that were not in the last epoch's safe set; of those in
-            it takes the similarity that the CLIP loss computed.
+        reuse_scores: score anew only pairs that were not in the last epoch's safe set; pairs in it
+            keep the similarity that the CLIP loss computed.
         rank_by: what later splits rank pairs by.
         cross_aug: CLIP loss between crossed views, as the authors' code does; twice the work.
         lr_schedule: ``fixed`` ends at zero; ``official`` counts steps as the authors' code does.
@@ -109,6 +105,13 @@ class SafeCLIP:
                 f"{self.unimodal_epochs}, cross_modal_epochs={self.cross_modal_epochs}). Got"
                 f" {facts.epochs}."
             )
+        from clipbench_defenses._safeclip_variants import (  # noqa: PLC0415 - it builds on this module
+            VARIANTS,
+            SafeCLIPVariantRun,
+        )
+
+        if any(getattr(self, name) != plain for name, plain in VARIANTS.items()):
+            return SafeCLIPVariantRun(self, facts)
         return SafeCLIPRun(self, facts)
 
 
@@ -118,87 +121,81 @@ class SafeCLIPRun:
     def __init__(self, config: SafeCLIP, facts: TrainingFacts) -> None:
         self._config = config
         self._facts = facts
-        size = config.pool_size or max(256, facts.num_pairs // 50)
+        size = config.pool_size or default_pool_size(facts.num_pairs)
         self._image_pool, self._text_pool = (
             NearestNeighborPool(size, facts.feature_size, facts.seed, name, facts.device)
             for name in ("image", "text")
         )
         self._ratio: float | None = None  # of the next safe set; None before the first split
-        self._first_share: float | None = None  # of the safe set, for the official schedule
 
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:
         """Yield the phases of an epoch."""
         config = self._config
         if epoch < config.unimodal_epochs:
-            yield self._unimodal("unimodal warm-up", epoch)
+            yield self._unimodal("unimodal warm-up")
         elif epoch < config.unimodal_epochs + config.cross_modal_epochs:
-            yield self._cross_modal("cross-modal warm-up", epoch, config.cross_modal_lr_scale)
+            yield self._cross_modal("cross-modal warm-up", lr_scale=config.cross_modal_lr_scale)
         else:
-            found = pairs.similarity(config.score_augmented, config.reuse_scores)
-            safe = self._split(found.numpy())
-            yield self._unimodal("risky", epoch, ~safe, config.unimodal_lr_scale)
-            yield self._cross_modal("safe", epoch, 1.0, safe)
+            safe = self._split(pairs)
+            yield self._unimodal("risky", ~safe, config.unimodal_lr_scale)
+            yield self._cross_modal("safe", safe)
 
-    def _split(self, similarity: npt.NDArray[np.float32]) -> BoolArray:
+    def _split(self, pairs: EpochPairs) -> BoolArray:
         """Return which pairs are safe, and let the safe set grow."""
+        similarity = self._similarity(pairs).numpy()
         mixture = fit_mixture(similarity)
         if self._ratio is None:
             self._ratio = self._first_ratio(mixture)
-        score = mixture.posterior if self._config.rank_by == "posterior" else similarity
-        safe = np.zeros(len(similarity), dtype=bool)
-        # Ties, which a saturated posterior makes in masses, are broken by similarity.
-        ranked = np.lexsort((-similarity, -score))
         size = int(self._ratio * len(similarity) + 1e-6)  # 0.7 + 0.1 is a little less than 0.8
-        size = max(size, min(2, len(similarity)))  # fewer give no contrast
-        safe[ranked[:size]] = True
-        if self._first_share is None:
-            self._first_share = float(safe.mean())
+        size = max(size, min(2, len(similarity)))  # a contrastive loss needs at least two pairs
+        safe = np.zeros(len(similarity), dtype=bool)
+        safe[self._ranked(similarity, mixture)[:size]] = True
         self._ratio = min(self._ratio + self._config.growth, self._config.cap)
         return safe
 
+    def _similarity(self, pairs: EpochPairs) -> Tensor:
+        return pairs.similarity(reuse=self._config.reuse_scores)
+
+    def _ranked(self, similarity: FloatArray, mixture: Mixture) -> npt.NDArray[np.intp]:  # noqa: ARG002
+        """Return the numbers of all pairs, the safest first."""
+        return np.argsort(-similarity, kind="stable")
+
     def _first_ratio(self, mixture: Mixture) -> float:
+        """Return the share of pairs whose posterior reaches the threshold, within the bounds."""
         config = self._config
         if config.first_ratio is not None:
             return config.first_ratio
-        found = float(np.mean(mixture.posterior >= config.threshold))
-        ratio = min(max(found, config.floor), config.cap)
-        if ratio != found:
+        share = float(np.mean(mixture.posterior >= config.threshold))
+        ratio = min(max(share, config.floor), config.cap)
+        if ratio != share:
             warnings.warn(
                 f"safeclip: the mixture (means {mixture.low_mean:.3f} and"
-                f" {mixture.high_mean:.3f}) puts {found:.2%} of the pairs into the safe set; the"
+                f" {mixture.high_mean:.3f}) puts {share:.2%} of the pairs into the safe set; the"
                 f" most similar {ratio:.0%} are used. A longer warm-up or another threshold may"
                 " help.",
                 stacklevel=2,
             )
         return ratio
 
-    def _unimodal(
-        self, name: str, epoch: int, keep: BoolArray | None = None, lr_scale: float = 1.0
-    ) -> Phase:
+    def _unimodal(self, name: str, keep: BoolArray | None = None, lr_scale: float = 1.0) -> Phase:
+        kept = None if keep is None else torch.from_numpy(keep)
         return Phase(
             name,
             self._unimodal_loss,
-            keep=None if keep is None else torch.from_numpy(keep),
+            keep=kept,
             lr_scale=lr_scale,
             views=2,
-            detached_views=0 if self._config.symmetric else 1,
+            detached_views=1,
             cross_modal=False,
-            lr_factor=self._official_factor(epoch, keep is not None, risky=True),
         )
 
     def _cross_modal(
-        self, name: str, epoch: int, lr_scale: float, keep: BoolArray | None = None
+        self, name: str, keep: BoolArray | None = None, lr_scale: float = 1.0
     ) -> Phase:
-        return Phase(
-            name,
-            self._cross_modal_loss,
-            keep=None if keep is None else torch.from_numpy(keep),
-            lr_scale=lr_scale,
-            views=2 if self._config.cross_aug else 1,
-            lr_factor=self._official_factor(epoch, keep is not None, constant=keep is None),
-            # Not the warm-up: it learns what the first split is to be made by.
-            scores=self._config.reuse_scores and keep is not None,
-        )
+        kept = None if keep is None else torch.from_numpy(keep)
+        # Warm-up scores are not reused: the first split is made by the model that it leaves.
+        scores = self._config.reuse_scores and keep is not None
+        return Phase(name, self._cross_modal_loss, keep=kept, lr_scale=lr_scale, scores=scores)
 
     def _unimodal_loss(self, features: Features) -> Tensor:
         """Mean of the nearest-neighbor contrastive losses of images and of captions."""
@@ -210,55 +207,18 @@ class SafeCLIPRun:
         """NNCLR: the neighbor of view 1 in the pool is the positive of view 2."""
         first, second = views
         loss = info_nce(second, pool.nearest(first), scale)
-        if self._config.symmetric:
-            loss = (loss + info_nce(first, pool.nearest(second), scale)) / 2
         pool.push(first)
         return loss
 
     def _cross_modal_loss(self, features: Features) -> Tensor:
-        image, text, scale, _ = features
-        if self._config.cross_aug:
-            return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2
-        return clip_loss(image[0], text[0], scale)
-
-    def _official_factor(
-        self, epoch: int, after_warmup: bool, constant: bool = False, risky: bool = False
-    ) -> Any:
-        """Return the authors' schedule for one phase, or None for the engine's.
-
-        Their step counter is (batches of an epoch) x (epoch counted from 1), while the cosine's
-        length is that of the epochs of one stage. After the warm-up that length sums the growing
-        safe sets, without their cap; an epoch of the safe set counts as their mean, one of the
-        risky set as its own batches.
-        """
-        if self._config.lr_schedule == "fixed":
-            return None
-        config, facts = self._config, self._facts
-        all_batches = -(-facts.pairs_per_epoch // facts.batch_size)
-        warmup = config.unimodal_epochs + config.cross_modal_epochs
-        total, counted = float(all_batches * warmup), 0
-        if after_warmup:
-            assert self._first_share is not None  # the split comes before its phases
-            epochs = facts.epochs - warmup
-            share = self._first_share * epochs + config.growth * epochs * (epochs - 1) / 2
-            total = share * all_batches
-            counted = 0 if risky else int(total // epochs)
-
-        def factor(step: int, steps: int) -> float:
-            if constant:
-                return 1.0
-            done = (counted or steps) * (epoch + 1) + step
-            return cosine_of_steps(done, total, OFFICIAL_WARMUP_STEPS)
-
-        return factor
+        return clip_loss(features.image[0], features.text[0], features.logit_scale)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return pools, ratio and what the schedule remembers."""
+        """Return the pools, and the size of the next safe set."""
         return {
             "image_pool": self._image_pool.state_dict(),
             "text_pool": self._text_pool.state_dict(),
             "ratio": self._ratio,
-            "first_share": self._first_share,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -266,7 +226,6 @@ class SafeCLIPRun:
         self._image_pool.load_state_dict(state["image_pool"])
         self._text_pool.load_state_dict(state["text_pool"])
         self._ratio = state["ratio"]
-        self._first_share = state["first_share"]
 
 
 DEFENSE = SafeCLIP

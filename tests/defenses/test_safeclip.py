@@ -1,5 +1,6 @@
 """SafeCLIP: stages, the split, its growth, and what guards it."""
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch.nn import functional as F
 
 from clipbench.contracts import Features, Phase, TrainingFacts
 from clipbench.errors import BadSetting
-from clipbench_defenses.safeclip import SafeCLIP
+from clipbench_defenses._safeclip_variants import VARIANTS, SafeCLIPVariantRun
+from clipbench_defenses.safeclip import SafeCLIP, SafeCLIPRun
 
 PAIRS, EPOCHS = 200, 12
 CONFIG: dict[str, Any] = {"unimodal_epochs": 2, "cross_modal_epochs": 1, "growth": 0.1, "cap": 0.9}
@@ -228,6 +230,16 @@ def test_the_official_rates_are_those_that_the_authors_counters_give() -> None:
     assert found["risky", 8] == pytest.approx(6e-6, abs=1e-6)
     assert found["risky", 20] == pytest.approx(4.4e-4, rel=0.05)
     assert found["risky", 29] < 2e-5
+
+
+def test_by_default_the_paper_is_run_and_each_variant_by_its_parameter() -> None:
+    """No default of a parameter chooses a variant; any other value does."""
+    defaults = {field.name: field.default for field in fields(SafeCLIP)}
+    assert {name: defaults[name] for name in VARIANTS} == VARIANTS
+    assert type(SafeCLIP().start(facts())) is SafeCLIPRun
+    for name, other in (("symmetric", True), ("rank_by", "posterior"), ("cross_aug", True)):
+        changed = SafeCLIP(**{name: other})
+        assert type(changed.start(facts())) is SafeCLIPVariantRun
 
 
 @pytest.mark.filterwarnings("ignore:safeclip")

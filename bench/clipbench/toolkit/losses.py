@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from clipbench.contracts import Features
+
 
 def info_nce(query: Tensor, key: Tensor, logit_scale: Tensor) -> Tensor:
     """Cross-entropy of each query against its own key among all keys.
@@ -45,3 +47,18 @@ def clip_loss(image: Tensor, text: Tensor, logit_scale: Tensor) -> Tensor:
     logits = logit_scale * image @ text.T
     labels = torch.arange(len(image), device=image.device)
     return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def crossed_clip_loss(features: Features) -> Tensor:
+    """Contrastive loss between view 1 of one modality and view 2 of the other, both ways.
+
+    SafeCLIP's released code trains with it (``cross_aug``).
+
+    Args:
+        features: of two views or more.
+
+    Returns:
+        Mean of the image-to-text and the text-to-image loss, a scalar.
+    """
+    image, text, scale = features.image, features.text, features.logit_scale
+    return (info_nce(image[0], text[1], scale) + info_nce(text[0], image[1], scale)) / 2

@@ -11,6 +11,11 @@ from clipbench.errors import BadSetting
 from clipbench.rng import generator
 
 
+def default_pool_size(num_pairs: int) -> int:
+    """Return the number of features that a pool holds by default: 2% of the pairs, at least 256."""
+    return max(256, num_pairs // 50)
+
+
 class NearestNeighborPool:
     """Keep the last `size` features and answer each query with its nearest one.
 

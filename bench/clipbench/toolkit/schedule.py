@@ -33,7 +33,7 @@ def warmup_cosine(step: int, progress: float, warmup: int) -> float:
     highest factor is 0.77. The published rows were trained under it.
 
     Args:
-        step: optimzer steps done so far, over the whole training.
+        step: optimizer steps done so far, over the whole training.
         progress: share of the training done, in [0, 1]; the factor is 0 at 1.
         warmup: steps of linear warm-up.
 
