@@ -80,8 +80,8 @@ class Command(click.Command):
         traceback_option(self)  # click appends to the parameters of a command
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words of the line; --defense is --defense, and a list is told how to be one."""
-        words = [re.sub(r"^--defense(?==|$)", "--defense", word) for word in args]
+        """Read the words of the line; accept --defence, and say how several values are given."""
+        words = [re.sub(r"^--defence(?==|$)", "--defense", word) for word in args]
         try:
             return super().parse_args(ctx, list(words))
         except click.UsageError as error:

@@ -85,7 +85,7 @@ def test_list_warns_of_a_broken_plugin_and_shows_the_others(
 
 
 def test_list_knows_both_spellings_of_defense(capsys: pytest.CaptureFixture[str]) -> None:
-    """The prose of the field writes defenses, the bench's code defenses."""
+    """British spelling is accepted."""
     assert run(capsys, "list", "defences") == run(capsys, "list", "defenses")
 
 

@@ -106,10 +106,10 @@ def test_values_with_a_blank_between_them_are_told_how_to_be_a_list(
 
 
 def test_the_other_spelling_of_defense_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
-    """Who writes color writes defense."""
-    assert main(["run", "--defense", "clip", "--dry-run", "--json"]) == 0
+    """British spelling is accepted."""
+    assert main(["run", "--defence", "clip", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["defense"]["name"] == "clip"
-    assert main(["run", "--defense=clip", "--dry-run", "--json"]) == 0
+    assert main(["run", "--defence=clip", "--dry-run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)[0]["defense"]["name"] == "clip"
 
 
