@@ -2,7 +2,7 @@
 
 No paper: a baseline that a defense which chooses its pairs must beat.
 """
-# ruff: noqa: D102  (what each method owes stands in clipbench.contracts.Defense and DefenseRun)
+# ruff: noqa: D102  (what each method must do is documented in clipbench.contracts.Defense)
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ class RandomSubset:
         share: share of an epoch's pairs that is trained on, in (0, 1].
     """
 
+    # Parameters: each needs a type, a default, and a line above.
     share: float = 0.5
 
     def __post_init__(self) -> None:
@@ -35,6 +36,7 @@ class RandomSubset:
         return RandomSubsetRun(self.share, facts)
 
 
+# If it learns something while it trains, derive from DefenseRun and put that into state_dict.
 class RandomSubsetRun(StatelessRun):
     """Random subset in one training; it learns nothing, so it has nothing to remember."""
 
@@ -43,12 +45,14 @@ class RandomSubsetRun(StatelessRun):
         self._facts = facts
         self._size = max(2, int(share * facts.pairs_per_epoch))  # a contrast needs two pairs
 
+    # Called before each epoch: what to train on, with which loss. `pairs` has captions and images.
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002
         rng = generator(self._facts.seed, "random_subset", epoch)
         keep = torch.zeros(self._facts.pairs_per_epoch, dtype=torch.bool)
         keep[rng.permutation(len(keep))[: self._size]] = True
         yield Phase("kept", self.loss, keep=keep)
 
+    # Features have unit length and shape (views, batch, D).
     def loss(self, features: Features) -> torch.Tensor:
         return clip_loss(features.image[0], features.text[0], features.logit_scale)
 

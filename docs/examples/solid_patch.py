@@ -1,8 +1,8 @@
-"""Solid patch: a plain gray square in the lower right corner makes any image be read as one class.
+"""Solid patch: a gray square in the lower right corner makes images be classified as one class.
 
-The simplest backdoor there is, written to show how an attack is added.
+The simplest backdoor there is. No paper.
 """
-# ruff: noqa: D102  (what each method owes stands in clipbench.contracts.Attack)
+# ruff: noqa: D102  (what each method must do is documented in clipbench.contracts.Attack)
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ class SolidPatch:
     Args:
         side: side of the patch in pixels.
         gray: its gray value, 0 to 255.
-        mode: whether poisons replace the pairs they are made from or are inserted beside them.
+        mode: whether poisoned pairs replace the clean ones they are made of or are added to them.
     """
 
+    # Parameters: each needs a type, a default, and a line above.
     side: int = 8
     gray: int = 128
     mode: Mode = "replace"
@@ -33,15 +34,18 @@ class SolidPatch:
         if self.side < 1 or not 0 <= self.gray <= 255:
             raise BadSetting("solid_patch: side must be at least 1 and gray in 0 .. 255.")
 
+    # Number of goals among which the poisoned pairs are divided; a backdoor has one.
     def num_targets(self, count: int) -> int:
         return min(count, 1)
 
+    # The poisoned pairs, exactly scene.count of them. All randomness comes from scene.rng.
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
         name, rng = scene.classes.names[self._goal(scene)], scene.rng("solid_patch", "poison")
         for base in rng.permutation(len(corpus))[: scene.count].tolist():
             caption = str(rng.choice(scene.classes.templates)).format(name)
             yield Poison(caption, self.stamp(corpus.image(base)), base=base)
 
+    # The test images that measure success, their true classes, and the class each should get.
     def probes(self, scene: Scene) -> Probes:
         goal, test = self._goal(scene), scene.evaluation.test
         others = np.flatnonzero(test.labels != goal)
@@ -51,6 +55,7 @@ class SolidPatch:
     def trigger(self) -> Callable[[Image], Image]:
         return self.stamp
 
+    # The trigger. Images are uint8 (H, W, 3) and read-only, so draw on a copy.
     def stamp(self, image: Image) -> Image:
         stamped = image.copy()
         stamped[-self.side :, -self.side :] = self.gray

@@ -40,6 +40,7 @@ COMMANDS = {  # command -> module of this package
     "list": "about.list_",  # a module called `list` would hide the built-in in this one
     "describe": "about.describe",
     "example": "about.example",
+    "new": "about.new",
     "verify": "sets.verify",
     "croissant": "sets.croissant",
     "detect": "running.detect",

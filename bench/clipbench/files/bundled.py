@@ -7,11 +7,13 @@ Configurations are always in the package. Examples lie in ``docs/examples`` and 
 from __future__ import annotations
 
 import ast
+import keyword
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clipbench.errors import MissingData, UnknownName
+from clipbench.errors import BadSetting, MissingData, UnknownName
 
 _PACKAGE = Path(__file__).parents[1]
 _CLONE = _PACKAGE.parents[1]
@@ -25,6 +27,7 @@ KINDS: Mapping[str, str] = {
     "attack": "solid_patch",
     "defense": "random_subset",
     "dataset": "tiny_folder",
+    "metric": "worst_class",
 }
 
 
@@ -102,6 +105,43 @@ def example(name: str) -> Example:
     if found is None:
         raise UnknownName("example", name, [*KINDS, *known])
     return found
+
+
+def starting_file(kind: str, name: str) -> str:
+    """Return the file of a new plugin: the example of its kind, under another name.
+
+    Args:
+        kind: one of `KINDS`.
+        name: the plugin's name, which is that of its file; lower case, with underscores.
+
+    Raises:
+        BadSetting: the name is no identifier, or the file needs it for something else.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
+        raise BadSetting(
+            f"The name of a plugin has lower-case letters, digits and underscores, like my_{kind}."
+            f" Got {name!r}."
+        )
+    example = KINDS[kind]
+    text = _beside("examples", "docs/examples").joinpath(f"{example}.py").read_text("utf-8")
+    if {_camel(name), f"{_camel(name)}Run"} & {*re.findall(r"\w+", text)}:
+        raise BadSetting(f"A class of {name}.py would hide another one; choose another name.")
+    text = text.replace(example, name).replace(_camel(example), _camel(name))
+    text = text.replace(_title(example), _title(name))
+    head = (
+        f"# Written by `clipbench new {kind} {name}`; it works as it is.\n"
+        "# Change, from the top: the text above, which `clipbench describe` shows; the\n"
+        "# parameters; and what the methods do."
+    )
+    return re.sub(r"# ruff: noqa[^(]*\(what ([^)]*)\)\n", rf"{head}\n# What \1.\n", text, count=1)
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()
 
 
 def published_rows(name: str) -> Path:

@@ -15,7 +15,7 @@ from clipbench.files import bundled
 from clipbench.results import store
 from clipbench.sweep.grid import read_grid
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_a_configuration_is_found_by_its_name_from_any_folder(
