@@ -11,7 +11,7 @@ from clipbench.configuration.config import RunConfig, resolve
 from clipbench.configuration.naming import Allowed
 from clipbench.errors import BadSetting
 
-EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "solid_patch.py"
+EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "solid_patch.py"
 
 
 def run_of(file: Path, more: str = "") -> RunConfig:
