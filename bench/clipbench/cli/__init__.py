@@ -28,24 +28,52 @@ from clipbench.system.threads import share_processors
 COMMANDS = {  # command -> module of this package
     "run": "running.run",
     "sweep": "running.sweep",
-    "check": "results.check",
     "poison": "running.poison",
     "train": "running.train",
     "evaluate": "running.evaluate",
+    "detect": "running.detect",
+    "data": "sets.data",
+    "verify": "sets.verify",
+    "croissant": "sets.croissant",
     "leaderboard": "results.leaderboard",
     "compare": "results.compare",
     "power": "results.power",
+    "check": "results.check",
     "submit": "results.submit",
     "reproduce": "results.reproduce",
     "list": "about.list_",  # a module called `list` would hide the built-in in this one
     "describe": "about.describe",
     "example": "about.example",
     "new": "about.new",
-    "verify": "sets.verify",
-    "croissant": "sets.croissant",
-    "detect": "running.detect",
-    "data": "sets.data",
     "doctor": "about.doctor",
+}
+GROUPS = {  # folder of this package -> heading in the help
+    "running": "Run",
+    "sets": "Data",
+    "results": "Results",
+    "about": "Help",
+}
+EXAMPLES = {  # command -> a line to begin with; the first of each group stands in the help
+    "run": "run --attack badnets --rate 0.5% --defense none,safeclip",
+    "sweep": "sweep shapes_grid --jobs 2",
+    "check": "check --junit check.xml",
+    "poison": "poison --attack badnets --rate 0.5% --out poisoned",
+    "train": "train --shards poisoned/shards --defense safeclip",
+    "evaluate": "evaluate --checkpoint weights.pt --model ViT-B-32",
+    "leaderboard": "leaderboard runs --html leaderboard.html",
+    "compare": "compare runs --defense clip,safeclip",
+    "power": "power --share 0 --against 5%",
+    "submit": "submit runs/FOLDER --to board",
+    "reproduce": "reproduce board/0123456789abcdef.json",
+    "list": "list defenses",
+    "describe": "describe safeclip",
+    "example": "example defense > my_defense.py",
+    "new": "new defense my_defense",
+    "verify": "verify poisoned",
+    "croissant": "croissant poisoned --license URL --creator NAME --url URL",
+    "detect": "detect --data /data/cc3m --method dao,safeclip",
+    "data": "data import csv:path=pairs.tsv --out my-shards",
+    "doctor": "doctor",
 }
 
 
@@ -60,7 +88,21 @@ class _LazyGroup(click.Group):
             raise UnknownName("command", cmd_name, COMMANDS)
         command = importlib.import_module(f"clipbench.cli.{COMMANDS[cmd_name]}").command
         assert isinstance(command, click.Command)
+        command.epilog = f"Example: clipbench {EXAMPLES[cmd_name]}"
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands in groups, each with an example."""
+        for folder, heading in GROUPS.items():
+            names = [name for name, module in COMMANDS.items() if module.startswith(f"{folder}.")]
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (f"{name:<11}", self.get_command(ctx, name).get_short_help_str(80))
+                        for name in names
+                    ]
+                )
+                formatter.write_text(f"$ clipbench {EXAMPLES[names[0]]}")
 
 
 @click.group(
@@ -71,15 +113,15 @@ class _LazyGroup(click.Group):
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
     },
-    epilog="Results go to standard output, all else to standard error. Exit status: 0 done,"
-    " 1 the work failed or a check fell short, 2 the command was wrong,"
-    " 3 verify could not tell.",
+    epilog="`clipbench COMMAND --help` has all options. Results go to standard output, everything"
+    " else to standard error. Exit status: 0 done, 1 the work or a check failed, 2 the command was"
+    " wrong, 3 verify could not decide.",
 )
 @click.version_option(__version__, prog_name="clipbench")
 @traceback_option
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Attacks on, and defenses of, contrastive image-text pre-training on one bench."""
+    """Benchmark of data-poisoning and backdoor attacks on CLIP pre-training, and of defenses."""
     if ctx.invoked_subcommand is None:
         print_result(ctx.get_help())
 

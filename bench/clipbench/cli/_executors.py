@@ -18,8 +18,8 @@ executor_option = options.option(
     "--executor",
     default=chosen.LOCAL,
     metavar="local|slurm|dask:ADDRESS|MODULE:FUNCTION",
-    help="Processes of this machine, jobs of a Slurm cluster (through submitit), workers of a Dask"
-    " cluster, or a concurrent.futures.Executor of your own.",
+    help="Where jobs run: processes of this machine, Slurm (through submitit), workers of a Dask"
+    " cluster, or your own concurrent.futures.Executor.",
 )
 slurm_option = options.option(
     "--slurm",
@@ -34,7 +34,7 @@ _tasks_option = options.option(
     type=click.IntRange(min=1),
     default=8,
     metavar="N",
-    help="With another --executor than local: tasks that the shards are dealt out to, e.g. jobs.",
+    help="With an --executor other than local: number of tasks that share the shards.",
 )
 
 

@@ -73,7 +73,7 @@ traceback_option = option(
 
 
 class Command(click.Command):
-    """A command that takes ``--traceback``, too, for whoever adds it at the end of the line."""
+    """A command that also accepts ``--traceback``, at the end of the line."""
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
@@ -137,13 +137,13 @@ metric_option = option(
     multiple=True,
     metavar="SPEC",
     show_default="none",
-    help="Further metrics, e.g. linear_probe. Repeatable, or a list with commas.",
+    help="Additional metrics, e.g. linear_probe. Repeatable, or a list with commas.",
 )
 on_error_option = option(
     "--on-error",
     default="fail",
     metavar="skip|fail",
-    help="Pairs that can't be used: leave them out and name them, or stop.",
+    help="Unusable pairs: leave them out and list them, or stop.",
 )
 json_option = option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 quiet_option = option("--quiet", "-q", is_flag=True, help="Report warnings and errors only.")
@@ -168,8 +168,8 @@ recipe_option = option(
     "--recipe",
     metavar="NAME",
     show_default="none",
-    help="A whole published protocol, beneath all that you give: its training settings, and the"
-    " parameters and rates of its attacks and defenses (`clipbench list recipes`).",
+    help="Published protocol: training settings, and parameters and rates of its attacks and"
+    " defenses. Whatever you set takes precedence (`clipbench list recipes`).",
 )
 
 
@@ -187,13 +187,13 @@ def allowing(what: str, metavar: str = "NAME") -> Callable[[F], F]:
 
 
 allow_option = allowing(
-    "Code in a file or module, an address or a command that the configuration file may name."
+    "Code (file or module), address or command that the configuration file is allowed to name."
 )
 out_option = option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=DEFAULT_OUT,
-    help="Folder of the runs, one folder each.",
+    help="Folder of runs, one folder per run.",
 )
 
 
@@ -233,8 +233,8 @@ jobs_option = option(
     type=_Jobs(1),
     metavar="N|auto",
     default=1,
-    help="Runs done at once. auto: one for each GPU, or for each --threads (1) processors where"
-    " there is none; whether they fit into memory is for you to say.",
+    help="Runs at once. auto: one per GPU, or without a GPU one per --threads (1) processors."
+    " Memory is not checked.",
 )
 
 
@@ -243,17 +243,18 @@ def _threads(default: str, text: str) -> Callable[[F], F]:
 
 
 threads_option = _threads(
-    "the processors, dealt out", "Threads of each run. Another number may change last digits."
+    "the processors, dealt out",
+    "Threads per run. Another number may change the last digits of results.",
 )
 own_threads_option = _threads(
     "OpenMP's: all processors",
-    "Threads to compute with. Another number may change last digits.",
+    "Threads to compute with. Another number may change the last digits of results.",
 )
 
 
 recorded_threads_option = _threads(
     "as recorded, where there are as many processors",
-    "Threads to compute with. Another number may change last digits.",
+    "Threads to compute with. Another number may change the last digits of results.",
 )
 
 
@@ -275,7 +276,9 @@ def attack_option(*, several: bool = False) -> Callable[[F], F]:
 
 def rate_option(*, several: bool = False) -> Callable[[F], F]:
     """Return ``--rate``, which may be given several times if `several`."""
-    return _choice("--rate", "", "Poisoned share of all pairs: 1e-6, 0.0001%.", "RATE", several)
+    return _choice(
+        "--rate", "", "Poisoned share of all pairs, e.g. 1e-6 or 0.0001%.", "RATE", several
+    )
 
 
 def defense_option(*, several: bool = False) -> Callable[[F], F]:
@@ -285,11 +288,14 @@ def defense_option(*, several: bool = False) -> Callable[[F], F]:
 
 def seed_option(*, several: bool = False) -> Callable[[F], F]:
     """Return ``--seed``, which may be given several times if `several`."""
-    return _choice("--seed", "0", "Seed of everything random.", "N", several)
+    return _choice("--seed", "0", "Seed of all random numbers.", "N", several)
 
 
 poisons_option = option(
-    "--poisons", metavar="N", show_default="none", help="Number of poisons, instead of --rate."
+    "--poisons",
+    metavar="N",
+    show_default="none",
+    help="Number of poisoned pairs, instead of --rate.",
 )
 
 
@@ -337,7 +343,7 @@ def on_error_of(text: str) -> OnError:
 
 
 def asks(ctx: click.Context) -> bool:
-    """Tell whether anybody said what is to be done, by option, variable or file."""
+    """Return whether an option, variable or file says what to run."""
     deciding = {*KEYS, *TRAIN_OPTIONS, "evals", "metrics", "settings", "config"}
     deciding -= {"out", "cache", "threads", "on_error", "controls"}
     return any(

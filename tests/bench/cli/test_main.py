@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from clipbench import __version__
-from clipbench.cli import COMMANDS, cli, main
+from clipbench.cli import COMMANDS, EXAMPLES, GROUPS, cli, main
 from clipbench.cli._errors import report
 from clipbench.cli._options import train_options
 from clipbench.configuration.settings import TrainSettings
@@ -77,6 +77,31 @@ def test_help_names_every_command() -> None:
     assert all(f"\n  {command} " in done.stdout for command in COMMANDS)
     assert clipbench().stdout == done.stdout
     assert clipbench("--version").stdout == f"clipbench, version {__version__}\n"
+
+
+def test_help_groups_the_commands_and_cuts_no_sentence() -> None:
+    """Each command stands in one group, whole at 80 columns, and each group has an example."""
+    text = CliRunner().invoke(cli, ["--help"]).output
+    assert {module.partition(".")[0] for module in COMMANDS.values()} == GROUPS.keys()
+    assert all(f"\n{heading}:\n" in text for heading in GROUPS.values())
+    assert text.count("  $ clipbench ") == len(GROUPS)
+    assert "..." not in text.partition("\nRun:")[2]
+    assert max(map(len, text.splitlines())) < 80
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_ends_its_help_with_an_example_that_can_be_typed(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words of the example are options and arguments of the command."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "poisoned").mkdir()
+    found = cli.get_command(click.Context(cli), command)
+    example = EXAMPLES[command].partition(" > ")[0].split()
+    assert example[0] == command
+    with click.Context(found, info_name=command) as ctx:
+        assert found.get_help(ctx).endswith(f"Example: clipbench {EXAMPLES[command]}")
+    assert found.make_context(command, example[1:]).command is found
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -43,7 +43,7 @@ MEANINGS = {
     type=click.Choice([*KINDS, "recipe"]),
     envvar=None,
     show_default="any",
-    help="What NAME is, where two kinds share it.",
+    help="Kind of NAME, if two kinds share it.",
 )
 @options.option(
     "--show",
@@ -51,7 +51,7 @@ MEANINGS = {
     metavar="FILE.png",
     envvar=None,
     show_default="none",
-    help="Write pictures of an attack's trigger, and print how well it survives.",
+    help="Draw an attack's trigger, and print how well it survives encoding and augmentation.",
 )
 @options.option(
     "--image",
@@ -67,20 +67,20 @@ MEANINGS = {
     "--check",
     is_flag=True,
     envvar=None,
-    help="Try what a plugin of its kind owes, on 64 pairs; exit status 1 where something fails.",
+    help="Check the plugin against its interface on 64 pairs; exit status 1 if a check fails.",
 )
 @options.option(
     "--markdown",
     is_flag=True,
     envvar=None,
-    help="Print a recipe's table as the documentation has it.",
+    help="Print a recipe's table as in the documentation.",
 )
 @options.data_option
 @options.option(
     "--quality",
     type=click.IntRange(1, 100),
     default=95,
-    help="With --show: quality of the JPEG.",
+    help="With --show: JPEG quality.",
 )
 @options.option(
     "--set",
@@ -100,10 +100,10 @@ def command(
     as_json: bool,
     **other: Any,
 ) -> None:
-    """Show what a plugin does, its parameters and its paper; or a recipe beside paper and code.
+    """Show a plugin's parameters and paper, or a recipe.
 
-    NAME is a name that `clipbench list` shows, module:object, or the path of a .py file. With
-    --show or --check NAME may have parameters: badnets:size=0.07.
+    NAME is a name from `clipbench list`, module:object, or the path of a .py file. With --show or
+    --check it may have parameters: badnets:size=0.07. A recipe is shown beside its paper and code.
     """
     if kind == "recipe" or (kind is None and _is_recipe_alone(name)):
         options.refuse_unused("a plugin", "show", "check", "files", "data", unless=False)

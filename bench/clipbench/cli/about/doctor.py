@@ -17,9 +17,10 @@ from clipbench.cli._output import columns, print_json, print_result
 @options.json_option
 @click.pass_context
 def command(ctx: click.Context, /, cache: Path, as_json: bool) -> None:
-    """Check this machine; exit with status 1 if it cannot do the work.
+    """Check that this machine can do the work.
 
-    Looks at packages, processor, GPUs, memory, disk and cache.
+    Checks packages, processor, GPUs, memory, disk and cache. Exits with status 1 if something
+    essential is missing.
     """
     findings = examine(cache)
     passed = all(finding.passed for finding in findings)

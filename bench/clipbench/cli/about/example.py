@@ -13,10 +13,10 @@ from clipbench.files import bundled
 @click.command("example", cls=options.Command)
 @click.argument("name", required=False)
 def command(name: str | None) -> None:
-    r"""Print an example attack, defense or data set, or a named configuration.
+    r"""Print an example plugin or a named configuration.
 
-    NAME is one of those that are listed without it; attack, defense and dataset stand for the
-    simplest of each. Write what is printed into a file and give its path in place of a name:
+    Without NAME, lists the names; attack, defense and dataset are the simplest of each. Redirect
+    the output to a file, and give its path in place of a name:
 
     \b
         clipbench example defense > my_defense.py

@@ -37,12 +37,11 @@ class _Kind(click.Choice[str]):
 @click.argument("kind", required=False, type=_Kind([*PLURALS, MODELS, CONFIGS, EXAMPLES, RECIPES]))
 @options.json_option
 def command(kind: str | None, as_json: bool) -> None:
-    """List attacks, defenses, data sets, metrics; or, where KIND says so, something else.
+    """List plugins, models, recipes, configurations, examples.
 
-    KIND models lists the models, of which open_clip has many; configs the configurations that
-    --config takes by name; recipes the published protocols that --recipe takes; examples the files
-    that `clipbench example` prints. A plugin that cannot be used is a warning that says why; the
-    others work.
+    Without KIND, lists attacks, defenses, data sets and metrics. models: all models, of which
+    open_clip has many; configs: configurations for --config; recipes: published protocols for
+    --recipe; examples: files for `clipbench example`. A plugin that cannot be used is a warning.
     """
     found: dict[str, Any] = {}
     with reporter_for(quiet=False) as reporter:

@@ -27,14 +27,11 @@ _TRIALS = {
 @click.argument("name")
 @options.quiet_option
 def command(kind: Kind, name: str, quiet: bool) -> None:
-    r"""Write NAME.py, an attack, defense or metric to start your own from.
+    """Write NAME.py, a plugin to start your own from.
 
     The file works as it is and passes `clipbench describe NAME.py --check`; its comments say what
-    to change. A file that exists is never overwritten. For a data set start from
+    to change. Existing files are never overwritten. For a data set, start from
     `clipbench example dataset`.
-
-    \b
-        clipbench new attack my_attack
     """
     name = name.removesuffix(".py").replace("-", "_")
     text = bundled.starting_file(kind, name)

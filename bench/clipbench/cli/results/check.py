@@ -33,7 +33,7 @@ _FRESH = "a new folder, deleted at the end"
     metavar="FILE",
     envvar=None,
     show_default="nothing",
-    help="Check nothing; write this new baseline, with bands around what is found.",
+    help="Instead of checking, write a new baseline with bands around the measured numbers.",
 )
 @options.option(
     "--junit",
@@ -41,7 +41,7 @@ _FRESH = "a new folder, deleted at the end"
     metavar="FILE",
     envvar=None,
     show_default="nothing",
-    help="Also write a JUnit report, as CI services read it.",
+    help="Also write a JUnit report for CI services.",
 )
 @options.jobs_option
 @options.threads_option
@@ -49,13 +49,13 @@ _FRESH = "a new folder, deleted at the end"
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     show_default=_FRESH,
-    help="Folder of the runs. What is done in it is not done again.",
+    help="Folder of runs. Finished runs in it are skipped.",
 )
 @options.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
     show_default=_FRESH,
-    help="Folder of shards and of what trainings share.",
+    help="Folder of shards and of what training runs share.",
 )
 @options.allow_option
 @options.json_option
@@ -73,10 +73,11 @@ def command(
     quiet: bool,
     **_: Any,
 ) -> None:
-    """Do the runs of a baseline; exit with status 1 if a number leaves its band.
+    """Run a baseline; fail if a number leaves its band.
 
-    FILE is a grid as `clipbench sweep` takes it, with bands that attack success, accuracy, cost or
-    any metric must lie in; by default the baseline that clipbench comes with, of minutes.
+    FILE is a grid as for `clipbench sweep`, with bands for attack success, accuracy, cost or any
+    other metric. The default is the baseline that comes with clipbench, which takes minutes. Exits
+    with status 1 if a number is outside its band.
     """
     from clipbench.check.bands import read_baseline  # noqa: PLC0415
     from clipbench.check.margins import check_free  # noqa: PLC0415

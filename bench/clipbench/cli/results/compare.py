@@ -25,8 +25,8 @@ from clipbench.text.words import counted
     required=True,
     metavar="NAME",
     envvar="CLIPBENCH_COMPARE_DEFENSE",
-    help="Defense as `clipbench run` takes it, or as the leaderboard calls it. Give two, with a"
-    " comma between them or one by one.",
+    help="Defense, as in `clipbench run` or on the leaderboard. Give two: a list with a comma, or"
+    " the option twice.",
 )
 @options.option(
     "--attack",
@@ -47,10 +47,10 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Compare two defenses on the same poison and the same probes.
+    """Compare two defenses on the same poison and probes.
 
     PATHS are files or folders of results, by default the folder runs. For each attack, rate, model
-    and data that both defenses have, the seeds that they share are paired probe by probe.
+    and data set that both defenses have, their common seeds are paired probe by probe.
     """
     from clipbench.compare import pairs as compare  # noqa: PLC0415
     from clipbench.compare import text as compare_text  # noqa: PLC0415

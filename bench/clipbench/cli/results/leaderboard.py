@@ -67,7 +67,7 @@ def _of(kind: str, text: str) -> Callable[[options.F], options.F]:
     metavar="FOLDER",
     envvar=None,
     show_default="nothing",
-    help="Also write Markdown, CSV, LaTeX, JSON and the plots (PNG and PDF) into this folder.",
+    help="Also write Markdown, CSV, LaTeX, JSON and plots (PNG and PDF) into this folder.",
 )
 @options.option(
     "--html",
@@ -81,16 +81,16 @@ def _of(kind: str, text: str) -> Callable[[options.F], options.F]:
     "--eligible-at",
     type=click.FloatRange(0, 1),
     default=0.5,
-    help="Least success of the undefended attack for a row to count as defended.",
+    help="Smallest success rate of the undefended attack at which a row is eligible.",
 )
-@_of("attack", "Show rows of this attack alone, given as in `clipbench run`. Repeatable.")
-@_of("defense", "Show rows of this defense alone, given as in `clipbench run`. Repeatable.")
-@_of("data", "Show rows of this data set alone, given as in `clipbench run`. Repeatable.")
-@_of("model", "Show rows of this model alone. Repeatable.")
+@_of("attack", "Only rows of this attack, given as in `clipbench run`. Repeatable.")
+@_of("defense", "Only rows of this defense, given as in `clipbench run`. Repeatable.")
+@_of("data", "Only rows of this data set, given as in `clipbench run`. Repeatable.")
+@_of("model", "Only rows of this model. Repeatable.")
 @options.option(
     "--legend/--no-legend",
     default=False,
-    help="Also print what the columns mean, below the table.",
+    help="Also explain the columns below the table.",
 )
 @options.json_option
 @options.quiet_option
@@ -110,9 +110,9 @@ def command(
 ) -> None:
     """Print the leaderboard of results.
 
-    PATHS are files or folders of results, by default the folder runs. A row is a combination of
-    attack, rate, defense, model and data; its seeds are put together. Numbers that papers report
-    stand in a table of their own below.
+    PATHS are files or folders of results, by default the folder runs. Each row is a combination of
+    attack, rate, defense, model and data set, aggregated over seeds. Numbers reported by papers
+    are in a separate table below.
     """
     options.refuse_unused("--format matrix", "cell", unless=style == MATRIX)
     from clipbench.leaderboard import export  # noqa: PLC0415

@@ -30,22 +30,22 @@ def _share_option(*names: str, **keywords: Any) -> Callable[[options.F], options
 
 
 @click.command("power", cls=options.Command)
-@_share_option("--share", required=True, help="Attack success of the one defense.")
-@_share_option("--against", required=True, help="That of the other defense.")
-@options.option("--targets", type=click.IntRange(1), default=16, help="Probes of one seed.")
+@_share_option("--share", required=True, help="Attack success rate under one defense.")
+@_share_option("--against", required=True, help="Attack success rate under the other.")
+@options.option("--targets", type=click.IntRange(1), default=16, help="Probes per seed.")
 @options.option(
     "--correlation",
     type=click.FloatRange(-1, 1),
     default=0.0,
-    help="Of the two defenses' outcomes on one probe.",
+    help="Correlation of the two defenses' outcomes on one probe.",
 )
-@_share_option("--power", "wanted", default="0.8", help="Chance to tell them apart.")
-@_share_option("--level", default="0.05", help="Of the two-sided exact McNemar test.")
+@_share_option("--power", "wanted", default="0.8", help="Probability of telling them apart.")
+@_share_option("--level", default="0.05", help="Level of the two-sided exact McNemar test.")
 @options.option(
     "--trials",
     type=click.IntRange(1),
     show_default="what --power needs",
-    help="Say the power of so many trials instead.",
+    help="Print the power of this many trials instead.",
 )
 @options.json_option
 def command(
@@ -59,10 +59,10 @@ def command(
     trials: int | None,
     as_json: bool,
 ) -> None:
-    """Say how many targets and seeds tell two defenses apart.
+    """Compute how many trials tell two defenses apart.
 
-    A trial is a probe that both defenses read after training on the same poison; trials are targets
-    times seeds, and taken as independent.
+    A trial is a probe that both defenses classify after training on the same poison. The number of
+    trials is targets times seeds; they are treated as independent.
     """
     from clipbench.evaluation import power  # noqa: PLC0415 - heavy
 

@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     metavar="FOLDER",
     envvar=None,
     show_default="none",
-    help="Results among which RESULT is an id.",
+    help="Folder of results in which RESULT is an id.",
 )
 @options.allowing(
-    "What the result may name beside what is installed: a plugin's file, which must have the"
-    " recorded hash, module:object, an address, a path."
+    "What the result may name besides installed plugins: a plugin's file (with the recorded"
+    " hash), module:object, an address, or a path."
 )
 @options.option(
     "--data",
     metavar="PATH",
     envvar=None,
     show_default="where the run's config.json says",
-    help="Where the training pairs lie; their content must be the recorded one.",
+    help="Path of the training pairs; their content must be as recorded.",
 )
 @options.option(
     "--where",
@@ -51,13 +51,13 @@ if TYPE_CHECKING:
     metavar="FIELD=PATH",
     envvar=None,
     show_default="where the run's config.json says",
-    help="Where anything else lies, e.g. evals[0].root=FOLDER; likewise. Repeatable.",
+    help="Path of anything else with recorded content, e.g. evals[0].root=FOLDER. Repeatable.",
 )
 @options.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("reproduced"),
-    help="Folder of the runs that are made anew.",
+    help="Folder for the new runs.",
 )
 @options.option(
     "--cache",
@@ -83,12 +83,13 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Do the run of a result again, with its clean control; exit with status 1 if it differs.
+    """Run a result again and compare; fail if it differs.
 
-    RESULT is a result file, the folder of a run, or with --from an id. Pairs and ledger must be the
-    same, and every counted share must lie in the recorded 95% interval. A result may name what is
-    installed, and what --allow names: nothing else is opened, fetched or run. It says what its data
-    and weights are and not where they lie: name what the config.json of your own run does not.
+    RESULT is a result file, the folder of a run, or with --from an id. Its clean control is run
+    too. Exits with status 1 unless pairs and ledger are the same and every counted share lies in
+    the recorded 95% interval. A result may name installed plugins and what --allow names; nothing
+    else is opened, fetched or run. It records the content of data and weights, not their places:
+    give those with --data and --where, unless the config.json of your own run has them.
     """
     from clipbench.configuration.naming import registered_only  # noqa: PLC0415
     from clipbench.parallel.group import joined  # noqa: PLC0415 - heavy

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     envvar=None,
     required=True,
     show_default=False,
-    help="Folder of results, one file each; `clipbench leaderboard FOLDER` shows it.",
+    help="Folder of results, one file per run; `clipbench leaderboard FOLDER` shows it.",
 )
 @options.option(
     "--ledger",
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     metavar="PATH",
     envvar=None,
     show_default="none",
-    help="Ledger of one of the results, which must agree with it. Repeatable.",
+    help="Ledger of one of the results; they must agree. Repeatable.",
 )
 @options.option(
     "--name",
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     metavar="FIELD=NAME",
     envvar=None,
     show_default="the last part of each path",
-    help="What to call what a field says the place of, e.g. data.path=crawl. Repeatable.",
+    help="Name to publish in place of a path, e.g. data.path=crawl. Repeatable.",
 )
 @options.option(
     "--reported",
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     metavar="FILE.csv",
     envvar=None,
     show_default="none",
-    help="Numbers that papers report, shown below the table and never in it.",
+    help="Numbers reported by papers; shown below the table, never in it.",
 )
 @options.json_option
 @options.quiet_option
@@ -68,12 +68,13 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Check results and take them into a folder.
+    """Check results and copy them into a folder of results.
 
-    RESULTS are result files, or folders of runs. All are checked before any is written. One that
-    contradicts itself, its ledger, or a result of the same run there is refused; what cannot be
-    vouched for is a warning, and is kept in the file under `flags`. Nothing is replaced. A result
-    holds no path: data and weights are named by their content, and by the last part of their path.
+    RESULTS are result files or folders of runs. All are checked before any is written. A result
+    that contradicts itself, its ledger, or a result of the same run in the folder is refused;
+    whatever cannot be verified is a warning, recorded in the file under `flags`. Nothing is ever
+    replaced. Results hold no paths: data and weights are named by content, and by the last part of
+    their path.
     """
     if not results and reported is None:
         raise BadSetting("There is nothing to submit: name result files, or --reported FILE.csv.")

@@ -25,7 +25,7 @@ from clipbench.system.threads import use_threads
     type=click.Path(path_type=Path),
     metavar="FOLDER",
     show_default="the pairs of --data",
-    help="WebDataset shards to score; --data then supplies the recipe alone.",
+    help="WebDataset shards to score; --data then supplies only the recipe.",
 )
 @options.option(
     "--method",
@@ -34,28 +34,27 @@ from clipbench.system.threads import use_threads
     required=True,
     metavar="SPEC",
     show_default=False,
-    help="Defense whose scores are wanted, e.g. dao or safeclip. Repeatable, or a list"
-    " with commas.",
+    help="Defense that scores the pairs, e.g. dao or safeclip. Repeatable, or a list with commas.",
 )
 @options.option(
     "--ledger",
     type=click.Path(path_type=Path),
     metavar="FOLDER",
     show_default="none",
-    help="Ledger of a poisoned set, to measure the methods by.",
+    help="Ledger of a poisoned set; measures how well the methods find poisoned pairs.",
 )
 @options.option(
     "--drop",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.1,
-    help="With --ledger: share of the pairs that a filter would drop.",
+    help="With --ledger: share of pairs that a filter would drop.",
 )
 @options.option(
     "--show",
     "shown",
     type=click.IntRange(1, 1000),
     default=50,
-    help="Pairs on the page, for each method.",
+    help="Pairs per method on the page.",
 )
 @options.option(
     "--out",
@@ -63,7 +62,7 @@ from clipbench.system.threads import use_threads
     type=click.Path(path_type=Path, file_okay=False),
     envvar=f"{options.PREFIX}_DETECT_OUT",
     default=Path("suspects"),
-    help="Folder to write table and page into.",
+    help="Folder for the table and the page.",
 )
 @options.trusted_option
 @options.seed_option()
@@ -94,10 +93,10 @@ def command(
     quiet: bool,
     **_: Any,
 ) -> None:
-    """Score every pair and write a table, and a page with the most suspicious ones.
+    """Score every pair; write a table, and a page of suspects.
 
-    A model is trained for each method, as far as its defense needs to score the pairs. Low scores
-    are suspicious.
+    Trains a model for each method, as far as the defense needs to score pairs. Low scores are
+    suspicious.
     """
     request = replace(options.request_of(ctx), defenses=lists.each(methods, "methods"))
     if not (dry_run and as_json):

@@ -21,7 +21,7 @@ from clipbench.text.visible import visible
     type=click.Path(path_type=Path),
     metavar="FILE",
     show_default=False,
-    help="Weights, of clipbench or of open_clip.",
+    help="Weights file of clipbench or open_clip, or the folder of a run.",
 )
 @options.option(
     "--model",
@@ -34,7 +34,7 @@ from clipbench.text.visible import visible
     "--data",
     metavar="SPEC",
     show_default="that of the ledger, else shapes",
-    help="Training source whose held-out data are used where --eval names none.",
+    help="Data set whose held-out data are used if --eval names none.",
 )
 @options.eval_option
 @options.metric_option
@@ -43,11 +43,11 @@ from clipbench.text.visible import visible
     type=click.Path(path_type=Path),
     metavar="FILE",
     show_default="none",
-    help="Ledger of the poisoned set it was trained on; measures the attack, too.",
+    help="Ledger of the poisoned training set; also measures the attack.",
 )
 @options.allowing(
-    "What the ledger may name beside what is installed: a plugin's file, which must have the"
-    " recorded hash, module:object, a path."
+    "What the ledger may name besides installed plugins: a plugin's file (with the recorded"
+    " hash), module:object, or a path."
 )
 @options.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 @options.cache_option
@@ -69,7 +69,7 @@ def command(
 ) -> None:
     """Measure a checkpoint of clipbench or open_clip.
 
-    Clean accuracy and retrieval; with a ledger attack success, too.
+    Measures clean accuracy and retrieval; with a ledger also attack success.
     """
     options.refuse_unused("--ledger", "allowed", unless=ledger is not None)
     wanted = "no --eval, for it says what to measure on where that is not named"

@@ -28,7 +28,7 @@ from clipbench.files.named_files import check_picture
     type=click.Path(path_type=Path, file_okay=False),
     envvar=f"{options.PREFIX}_POISON_OUT",
     show_default="in the cache",
-    help="Folder to write the poisoned set into.",
+    help="Folder for the poisoned set.",
 )
 @options.option(
     "--show",
@@ -36,7 +36,7 @@ from clipbench.files.named_files import check_picture
     metavar="FILE.png",
     envvar=None,
     show_default="none",
-    help="Write pictures of some poisoned pairs before and after, and of what is tested.",
+    help="Draw some pairs before and after poisoning, and some test inputs.",
 )
 @options.on_error_option
 @executors.shards_options
@@ -61,7 +61,7 @@ def command(
 ) -> None:
     """Write poisoned shards and their ledger.
 
-    The shards are for any training program; keep the ledger from it.
+    Any training program can read the shards. Keep the ledger away from it.
     """
     if show is not None:
         check_picture(show)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @options.option(
     "--controls/--no-controls",
     default=False,
-    help="Also run the same defense on clean data and no defense on the poisoned data.",
+    help="Also run each defense on clean data, and no defense on the poisoned data.",
 )
 @options.out_option
 @options.on_error_option
@@ -60,9 +60,9 @@ def command(
 ) -> None:
     """Poison, train, evaluate; print the leaderboard.
 
-    Several attacks, rates, defenses and seeds make a grid. What is done already is not done again:
-    the same command continues a run that was stopped. Say at least one thing that decides what is
-    run, such as --data shapes.
+    Several attacks, rates, defenses and seeds make a grid. Run the same command again to resume an
+    interrupted run; finished steps are skipped. Give at least one option that decides what to run,
+    such as --data shapes.
     """
     if not dry_run and not options.asks(ctx):
         print_result(ctx.get_help())

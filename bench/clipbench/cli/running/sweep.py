@@ -46,11 +46,11 @@ def command(
     quiet: bool,
     **_: Any,
 ) -> None:
-    """Do the runs of a grid that are not done yet; print the leaderboard.
+    """Run a grid in parallel; print the leaderboard.
 
-    FILE is a YAML file with the settings of `clipbench run`, and blocks of them under `grid`. A run
-    that fails is told of and does not stop the others; the same command tries it again. A run of a
-    sweep is the same as the run by itself with as many threads.
+    FILE is a YAML file with the settings of `clipbench run`, and blocks of them under `grid`.
+    Finished runs are skipped. Failed runs are reported and do not stop the others; the same command
+    retries them. A run in a sweep equals the run by itself with as many threads.
     """
     from clipbench.sweep.grid import read_grid  # noqa: PLC0415
     from clipbench.sweep.status import Status, label  # noqa: PLC0415

@@ -58,8 +58,8 @@ def command(
 ) -> None:
     """Train with a defense on any folder of shards.
 
-    Prints the path of the weights. The data set given with --data supplies the recipe, and the
-    synonyms for text augmentation.
+    Prints the path of the weights. The data set given with --data supplies only the recipe and
+    the synonyms for text augmentation.
     """
     request = options.request_of(ctx)
     if not (dry_run and as_json):

@@ -30,9 +30,9 @@ def _about(
 
 @click.command("croissant", cls=options.Command)
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@_about("license", "License under which the set is given away.", metavar="URL")
+@_about("license", "License under which the set is published.", metavar="URL")
 @_about("creator", "Person or group that publishes it.")
-@_about("url", "Page of the set.", metavar="URL")
+@_about("url", "Web page of the set.", metavar="URL")
 @options.option(
     "--published",
     type=click.DateTime(["%Y-%m-%d"]),
@@ -42,10 +42,10 @@ def _about(
     help="Day of publication.",
 )
 @_about("name", "Name of the set.", default="that of its manifest, and the attack")
-@_about("description", "What it is.", default="made of manifest and ledger")
+@_about("description", "Description of the set.", default="made of manifest and ledger")
 @_about(
     "files",
-    "Folder that shards and ledger are published in.",
+    "Address of the folder where shards and ledger are published.",
     metavar="URL",
     default="beside the metadata",
 )
@@ -62,11 +62,11 @@ def command(
     files: str | None,
     as_json: bool,
 ) -> None:
-    """Write a set's Croissant metadata beside it.
+    """Write Croissant metadata beside a set of shards.
 
-    FOLDER holds shards, or a poisoned set with its ledger; metadata.json is written into it. That
-    of a poisoned set tells attack, parameters, where it comes from, and which pairs are poison: to
-    give away shards that do not tell, give away the folder of shards alone.
+    FOLDER holds shards, or a poisoned set with its ledger; metadata.json is written into it. The
+    metadata of a poisoned set names the attack, its parameters, the clean set, and the poisoned
+    pairs. To publish shards that do not reveal them, publish only the folder of shards.
     """
     from clipbench.croissant.metadata import About, write_croissant  # noqa: PLC0415 - heavy
 

@@ -34,7 +34,7 @@ _MANIFEST = "manifest.json"  # as `clipbench.shards.manifest` has it, which brin
 
 @click.group("data", cls=_DataGroup)
 def command() -> None:
-    """Write the clean shards of a data set, or import pairs from files.
+    """Write the clean shards of a data set, or import pairs.
 
     `clipbench data shapes` is short for `clipbench data write shapes`.
     """
@@ -63,7 +63,7 @@ def command() -> None:
     type=click.Path(path_type=Path, file_okay=False),
     envvar=f"{options.PREFIX}_DATA_OUT",
     show_default="in the cache",
-    help="Folder to write the shards into; must be new or empty.",
+    help="Folder for the shards; must be new or empty.",
 )
 @options.cache_option
 @options.quiet_option
@@ -78,8 +78,8 @@ def write(
 ) -> None:
     """Write the clean shards of a data set.
 
-    DATASET is a name with parameters, e.g. shapes or shapes:image_size=64. The shards are for any
-    program that reads WebDataset; their folder is printed.
+    DATASET is a name with parameters, e.g. shapes or shapes:image_size=64. Any program that reads
+    WebDataset can use the shards. Prints their folder.
     """
     parsed = registry.parse("dataset", spec)
     own = options.assignments(settings, "--set")
@@ -119,7 +119,7 @@ def write(
     envvar=None,
     metavar="NAME",
     show_default="none",
-    help="Make the table of captions that trainings of this model read, too.",
+    help="Also make the table of captions that training this model reads.",
 )
 @options.on_error_option
 @executors.shards_options
@@ -138,11 +138,11 @@ def index(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Read shards once: index, hashes, which pairs can be used, and captions.
+    """Index shards ahead of use: hashes, usable pairs, captions.
 
-    Whatever works with the shards later finds that made, and would make it itself. It is kept shard
-    by shard, and the same command goes on where it was stopped; --executor deals shards out to
-    other machines. DATASET is a source of training pairs, e.g. the folder of the shards.
+    Other commands would do this when they first meet the shards. Results are kept per shard, so the
+    same command resumes after an interruption; --executor shares the work among machines. DATASET
+    is a source of training pairs, e.g. the folder of the shards.
     """
     policy = options.on_error_of(on_error)
     executors.check_spread(executor)
@@ -220,14 +220,14 @@ def _taken(out: Path) -> BadSetting:
     type=click.Path(path_type=Path, file_okay=False),
     envvar=f"{options.PREFIX}_IMPORT_OUT",
     show_default=False,
-    help="Folder to write the shards into; the same command goes on with one begun before.",
+    help="Folder for the shards; the same command resumes an interrupted import.",
 )
 @options.option(
     "--workers",
     type=click.IntRange(min=0),
     envvar=f"{options.PREFIX}_IMPORT_WORKERS",
-    show_default="one a processor",
-    help="Processes; 0: this one. The shards do not depend on it.",
+    show_default="one per processor",
+    help="Processes; 0: only this one. The shards are the same for any number.",
 )
 @options.option(
     "--image-size",
@@ -235,7 +235,7 @@ def _taken(out: Path) -> BadSetting:
     metavar="N",
     envvar=f"{options.PREFIX}_IMPORT_IMAGE_SIZE",
     show_default="the data set's",
-    help="Longest that the shorter side of an image may be, in pixels; longer ones are resized.",
+    help="Largest shorter side of an image in pixels; larger images are resized.",
 )
 @options.on_error_option
 @options.json_option
@@ -250,11 +250,11 @@ def import_command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Turn pairs that lie in files, or in shards from anywhere, into clean shards.
+    """Convert pairs in files or shards into clean shards.
 
-    DATASET is a source of training pairs, e.g. csv:path=pairs.tsv. Images that are plain RGB in
-    JPEG, PNG or WebP are stored as they are; others are converted. What can't be used is left out
-    with --on-error skip, and named in skipped.jsonl beside the shards.
+    DATASET is a source of training pairs, e.g. csv:path=pairs.tsv. Plain RGB images in JPEG, PNG or
+    WebP are stored unchanged; others are converted. With --on-error skip, unusable pairs are left
+    out and listed in skipped.jsonl beside the shards.
     """
     policy = options.on_error_of(on_error)
     source = registry.build("dataset", spec)

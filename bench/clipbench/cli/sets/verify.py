@@ -27,7 +27,7 @@ _OF_LEDGERS = ("clean", "evals", "allowed", "whole")  # options that nothing els
     metavar="PATH",
     envvar=None,
     show_default="that of a poisoned set",
-    help="The set's ledger; checks every poison and that nothing else gives it away.",
+    help="Ledger of the set; checks every poisoned pair, and that nothing else gives it away.",
 )
 @options.option(
     "--base",
@@ -35,7 +35,7 @@ _OF_LEDGERS = ("clean", "evals", "allowed", "whole")  # options that nothing els
     metavar="SPEC",
     envvar=None,
     show_default="the ledger's data set, if clipbench makes it itself",
-    help="The clean set that the ledger names, as --data takes it; all pairs are compared with it.",
+    help="Clean set that the ledger names, as for --data; all pairs are compared with it.",
 )
 @options.option(
     "--eval",
@@ -44,11 +44,11 @@ _OF_LEDGERS = ("clean", "evals", "allowed", "whole")  # options that nothing els
     metavar="SPEC",
     envvar=None,
     show_default="what the ledger names, if it is known by name",
-    help="Test images that the attack knew, where the ledger names their content. Repeatable.",
+    help="Test images that the attack used, if the ledger knows them only by content. Repeatable.",
 )
 @options.allowing(
-    "File or module:object of the attack, where it is not installed; a file must have the hash that"
-    " the ledger records.",
+    "File or module:object of the attack, if it is not installed; a file must have the hash in the"
+    " ledger.",
     "PLUGIN",
 )
 @options.option(
@@ -56,7 +56,7 @@ _OF_LEDGERS = ("clean", "evals", "allowed", "whole")  # options that nothing els
     "whole",
     is_flag=True,
     envvar=None,
-    help="Make all poisons again, and write the whole set again, in the place of a sample.",
+    help="Regenerate all poisoned pairs and the whole set, rather than a sample.",
 )
 @options.cache_option
 @options.json_option
@@ -75,12 +75,13 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Check a set of shards; exit with status 1 if it fails, 3 if nobody can tell.
+    """Check shards, and the ledger of a poisoned set.
 
     FOLDER holds shards, or a poisoned set with its ledger. Hashes and counts are compared with the
-    manifest. With a ledger, all pairs are compared with the clean set: those that it names must
-    differ as it says, and all others be the same; and the poisons are made again from its
-    parameters and seed. Without the clean set nobody can tell whether it names every poison.
+    manifest. With a ledger, every pair is compared with the clean set: pairs in the ledger must
+    differ as recorded, all others must be equal; and the poisoned pairs are regenerated from its
+    parameters and seed. Exits with status 1 if a check fails, 3 if one cannot be decided: without
+    the clean set, nothing shows that the ledger names every poisoned pair.
     """
     from clipbench.fetching import pipes  # noqa: PLC0415
     from clipbench.fetching.sources import parts_of  # noqa: PLC0415
