@@ -3,7 +3,7 @@
 # make bench  install, then run the benchmarks
 # make gpu    install, then try one GPU: eight minutes, findings in results/gpu (docs/gpu.md)
 # make gpu-wheels   install, then pack what a GPU machine without a network lacks
-# make lint   install, then lint and check types
+# make lint   install, then lint, check spelling and types
 # make docs   install, then build the documentation's site, warnings as errors
 # make audit  install, then ask what is known against the packages of requirements.lock: it warns
 # make lock   write requirements.lock anew: the newest versions that pyproject.toml allows
@@ -46,6 +46,7 @@ gpu-wheels: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 

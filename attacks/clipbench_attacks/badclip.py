@@ -1,4 +1,4 @@
-"""BadCLIP: a backdoor whose patch is optimzed so that a model already half believes it.
+"""BadCLIP: a backdoor whose patch is optimized so that a model already half believes it.
 
 Liang, Zhu, Liu, Wu, Cao, Chang. BadCLIP: Dual-Embedding Guided Backdoor Attack on Multimodal
 Contrastive Learning. CVPR 2024. https://arxiv.org/abs/2311.12075
@@ -47,14 +47,14 @@ _SMALLEST_CROP = 0.6  # share of the image's side that the patch must work on, c
 
 @dataclass(frozen=True)
 class BadCLIP(HasSurrogate, DirtyLabel):
-    """Stamp an optimzed patch in the middle of images and caption them as the target class.
+    """Stamp an optimized patch in the middle of images and caption them as the target class.
 
     Args:
         size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
             pixels of 224, as the authors have it; on small images 8 pixels, but no more than a
             quarter.
         steps: steps of Adam on the patch.
-        optimized_on: pairs that the patch is optimzed on.
+        optimized_on: pairs that the patch is optimized on.
         batch_size: of them in a step.
         patch_lr: learning rate of the patch's values, which lie in [0, 1].
         triplet_weight: weight of the visual loss beside the textual one.
@@ -119,7 +119,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     # ------------------------------------------------------------------ how it is made
 
     def crafted(self, scene: Scene, corpus: Corpus) -> Backdoor:
-        """Return this attack with its patch, optimzed under a surrogate unless it was given.
+        """Return this attack with its patch, optimized under a surrogate unless it was given.
 
         Raises:
             BadSetting: too few pairs name the target class, or do not.
@@ -183,14 +183,14 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     def _some(
         self, scene: Scene, corpus: Corpus, goal: int, *, naming: bool
     ) -> list[tuple[int, str]]:
-        """Draw pairs that name the target class, or do not, to optimze the patch on."""
+        """Draw pairs that name the target class, or do not, to optimize the patch on."""
         count = min(self.optimized_on, len(corpus))
         found = self.find_pairs(replace(scene, count=count), corpus, goal, naming=naming)
         if not found:
             what = "names" if naming else "does not name"
             raise BadSetting(
                 f"badclip: no caption of {len(corpus)} {what} {scene.classes.names[goal]!r}, and"
-                " the patch is optimzed on such pairs. Choose another target_label."
+                " the patch is optimized on such pairs. Choose another target_label."
             )
         return found
 

@@ -50,7 +50,7 @@ class Draws:
 
 
 def _mix(x: Hashes) -> Hashes:
-    """Scramble 64-bit words; the finalzer of SplitMix64 (Steele et al., OOPSLA 2014)."""
+    """Scramble 64-bit words; the finalizer of SplitMix64 (Steele et al., OOPSLA 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))

@@ -21,7 +21,10 @@ COLOR_WORDS: dict[str, tuple[str, ...]] = {
     "purple": ("purple", "violet"),
     "cyan": ("cyan", "turquoise"),
 }
-GROUND_WORDS: dict[str, tuple[str, ...]] = {"gray": ("gray", "grey"), "beige": ("beige", "sandy")}
+GROUND_WORDS: dict[str, tuple[str, ...]] = {
+    "gray": ("gray", "grey"),
+    "beige": ("beige", "sandy"),
+}  # codespell:ignore
 NAMES = tuple(f"{color} {shape}" for shape, color in product(SHAPES, COLORS))
 ALIASES = tuple(
     tuple(

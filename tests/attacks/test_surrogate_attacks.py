@@ -194,7 +194,7 @@ def test_the_patch_lies_in_the_middle_and_scales_with_the_image() -> None:
 def test_a_patch_needs_pairs_of_the_class_and_others(
     monkeypatch: pytest.MonkeyPatch, text: str, problem: str
 ) -> None:
-    """It is optimzed on both; where there are none the message says which, and what to do."""
+    """It is optimized on both; where there are none the message says which, and what to do."""
     monkeypatch.setattr(_surrogates, "train_surrogate", lambda *_, **__: SeesColor())
     corpus = MemoryCorpus((text,) * 40, some_images(40, "alike"))
     attack = badclip(target_label="banana", steps=2)

@@ -38,7 +38,7 @@ from clipbench.loading.text import CaptionTable
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
-from clipbench.training.encoder import Normalzation
+from clipbench.training.encoder import Normalization
 
 SIZE, BATCH, PAIRS = 224, 64, 2048
 CORES = os.cpu_count() or 1
@@ -92,7 +92,7 @@ def grouped(benchmark: Any, kind: str) -> None:
 
 
 def test_clipbench(benchmark: Any, shards: ShardSet) -> None:
-    """Random crops, flips and captions, as normalzed batches."""
+    """Random crops, flips and captions, as normalized batches."""
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     captions = CaptionTable(shards.captions(), tokenizer, {}, 77)
     model = open_clip.CLIP(
@@ -103,7 +103,7 @@ def test_clipbench(benchmark: Any, shards: ShardSet) -> None:
     vocabulary = CompactVocabulary(model, captions.vocabulary())
     augmentation = ImageAugmentation(crop_scale=0.75, flip=0.5)
     pairs = TrainingPairs(OriginalImages(shards, SIZE), captions, vocabulary, augmentation, 0.0, 0)
-    normalze = Normalzation(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+    normalize = Normalization(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
     images = torch.empty(BATCH, 3, SIZE, SIZE)
     order = np.random.default_rng(0).permutation(PAIRS).reshape(-1, BATCH)
     requests = [
@@ -113,7 +113,7 @@ def test_clipbench(benchmark: Any, shards: ShardSet) -> None:
     def epoch() -> int:
         count = 0
         for batch in pairs.stream(requests, CORES):
-            count += len(normalze(batch.images[0], images))
+            count += len(normalize(batch.images[0], images))
         return count
 
     assert benchmark.pedantic(epoch, rounds=3, warmup_rounds=1) == PAIRS

@@ -29,7 +29,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.files.tar import members
 from clipbench.images import png
 from clipbench.images.encoding import calm, decode, encode_like, image_size, jpeg_components
-from clipbench.images.normalize import normalzed
+from clipbench.images.normalize import normalized
 from clipbench.importing.screen import problem_of
 from clipbench.models.openclip import model_config
 from clipbench.poisoning.ledger import read_ledger
@@ -150,7 +150,7 @@ def _image(content: bytes, folder: Path) -> None:  # noqa: ARG001
         if size is not None and size[0] * size[1] > _LARGE:
             return  # decoding takes what so many pixels take, which MAX_PIXELS bounds
         with refusals():
-            normalzed(content, 8)
+            normalized(content, 8)
         jpeg_components(content)
         with refusals():
             pixels = decode(content)

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 
 from clipbench.contracts import Defense, EpochPairs, Features, Phase, TrainingFacts
 from clipbench.errors import LostProcess
-from clipbench.parallel.batchnorm import synchronze_batch_norm
+from clipbench.parallel.batchnorm import synchronize_batch_norm
 from clipbench.parallel.caches import at_cache
 from clipbench.parallel.group import Processes, join_processes, watched
 from clipbench.system.progress import Reporter
 from clipbench.toolkit.losses import clip_loss
-from clipbench.training.encoder import Normalzation
+from clipbench.training.encoder import Normalization
 from clipbench.training.engine import Trainer
 
 ROWS = 7  # do not divide evenly
@@ -80,7 +80,7 @@ def features(model: nn.Module, images: Tensor, steps: int = 3) -> list[Tensor]:
 
 
 def batch_norm(processes: Processes) -> dict[str, Any]:
-    """Outputs, gradients and running statistics, synchronzed and of one process with all rows."""
+    """Outputs, gradients and running statistics, synchronized and of one process with all rows."""
     found: dict[str, Any] = {}
     for kind in ("plain", "act"):
         # Far from zero, so that the difference of squares would lose digits if taken carelessly.
@@ -90,7 +90,7 @@ def batch_norm(processes: Processes) -> dict[str, Any]:
         alone(images[0])  # makes the lazy layer, and changes running statistics of both alike
         together(images[0])
         together.load_state_dict(alone.state_dict())
-        synchronze_batch_norm(together)
+        synchronize_batch_norm(together)
         rows = processes.rows(ROWS)
         expected = features(alone, images)
         (sum(expected) * goal).square().mean().backward()  # type: ignore[union-attr]
@@ -123,9 +123,9 @@ def use_double() -> None:
     torch.from_numpy = lambda array: from_numpy(
         array.astype(np.float64) if array.dtype == np.float32 else array
     )
-    # Pixels are normalzed in single precision, the same in every process, and used in double.
-    normalze: Any = Normalzation.__call__
-    Normalzation.__call__ = lambda self, images, *rest: normalze(  # type: ignore[method-assign]
+    # Pixels are normalized in single precision, the same in every process, and used in double.
+    normalize: Any = Normalization.__call__
+    Normalization.__call__ = lambda self, images, *rest: normalize(  # type: ignore[method-assign]
         self, images if images.dtype == torch.uint8 else images.to(torch.float32), *rest
     ).double()
 
@@ -342,12 +342,12 @@ def main(folder: Path) -> None:
         keep(folder, check.__name__, processes, check(processes))
     for look in (caches, decisions, resumed):
         keep(folder, look.__name__, processes, look(folder, processes))
-    single = torch.from_numpy, torch.Tensor.float, Normalzation.__call__
+    single = torch.from_numpy, torch.Tensor.float, Normalization.__call__
     use_double()
     training(folder / "training", processes)
     few(folder / "few", processes)
     torch.set_default_dtype(torch.float32)
-    torch.from_numpy, torch.Tensor.float, Normalzation.__call__ = single  # type: ignore[method-assign]
+    torch.from_numpy, torch.Tensor.float, Normalization.__call__ = single  # type: ignore[method-assign]
     keep(folder, "patience", processes, patience(processes))
 
 

@@ -34,8 +34,8 @@ class TrainingRecord:
         num_pairs: pairs of the set.
         content_sha256: hash of the set.
         epochs: epochs trained.
-        samples_seen: pairs that went through an optimzer step, counted as often as they did.
-        steps: optimzer steps.
+        samples_seen: pairs that went through an optimizer step, counted as often as they did.
+        steps: optimizer steps.
         seconds: of training, scoring included, over all resumptions.
         seconds_shared: those of them in a first stage that another training went through.
         cpu_seconds: of processors, all threads of this process; other work on the machine changes

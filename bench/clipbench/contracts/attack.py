@@ -167,7 +167,7 @@ class Attack(Protocol):
 
 @runtime_checkable
 class Crafted(Protocol):
-    """An attack that learns from the corpus first, such as one with an optimzed trigger."""
+    """An attack that learns from the corpus first, such as one with an optimized trigger."""
 
     def crafted(self, scene: Scene, corpus: Corpus) -> Attack:
         """Return this attack with what it learned in its parameters, from which it can be rebuilt.

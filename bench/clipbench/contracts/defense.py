@@ -154,7 +154,7 @@ class EpochPairs(PairsView, Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """Some epochs of a training, with a learning-rate schedule and an optimzer of their own.
+    """Some epochs of a training, with a learning-rate schedule and an optimizer of their own.
 
     Args:
         epochs: how many.

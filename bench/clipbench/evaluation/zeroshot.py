@@ -27,7 +27,7 @@ def zeroshot_classifier(
     device: torch.device | str | None = None,
     progress: Progress = no_progress,
 ) -> Tensor:
-    """Return the class embeddings: encode each prompt, normalze, average, normalze.
+    """Return the class embeddings: encode each prompt, normalize, average, normalize.
 
     Args:
         model: an open_clip model.

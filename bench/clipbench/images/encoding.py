@@ -1,6 +1,6 @@
 """Image files: decode safely, and encode so that a new image looks like its neighbors' files.
 
-A poisoned image must not be told by its encoding, so it gets the format, quantzation tables,
+A poisoned image must not be told by its encoding, so it gets the format, quantization tables,
 subsampling, filters, compression level and side information of the file whose place it takes.
 """
 
@@ -156,9 +156,9 @@ def encode_jpeg(image: Image, quality: int = 95, subsampling: int = 0) -> bytes:
 def encode_like(image: Image, reference: bytes) -> tuple[bytes, str]:
     """Encode `image` as the file `reference` was encoded.
 
-    JPEG: same quantzation tables, chroma subsampling, progressive or not, standard or optimzed
+    JPEG: same quantization tables, chroma subsampling, progressive or not, standard or optimized
     Huffman tables, gray if both are gray. PNG: same color type where it can hold the image, row
-    filter and compression level. WebP: lossless, or the quality with the same quantzer.
+    filter and compression level. WebP: lossless, or the quality with the same quantizer.
     Side information (EXIF, ICC profile, density, comments, text chunks) is copied.
 
     Args:
@@ -219,7 +219,7 @@ def _save_jpeg(picture: Pil.Image, **options: Any) -> bytes:
     """Return a JPEG, also where it is larger than Pillow guesses.
 
     Pillow gives libjpeg as many bytes as it guesses, at least ``MAXBLOCK``. A progressive or
-    optimzed file of fine tables, which Pillow can't tell from given ones, may need more.
+    optimized file of fine tables, which Pillow can't tell from given ones, may need more.
     """
     try:
         return _save(picture, "JPEG", **options)
@@ -303,7 +303,7 @@ def _huffman(data: bytes) -> set[bytes]:
 
 
 def _standard_huffman() -> set[bytes]:
-    """Return the tables libjpeg writes unless told to optimze (ITU T.81, annex K.3)."""
+    """Return the tables libjpeg writes unless told to optimize (ITU T.81, annex K.3)."""
     return _huffman(_save(Pil.new("RGB", (8, 8)), "JPEG"))
 
 
@@ -313,7 +313,7 @@ def _webp_like(image: Image, model: Pil.Image, reference: bytes) -> bytes:
     if wanted is None:
         return _save(picture, "WEBP", lossless=True, **options)
     old, low, high = to_rgb(model), 0, 100
-    while low < high:  # the quantzer gets finer, its index smaller, as quality rises
+    while low < high:  # the quantizer gets finer, its index smaller, as quality rises
         middle = (low + high) // 2
         index = webp.quantizer(_save(old, "WEBP", quality=middle))
         if index is not None and index > wanted:

@@ -63,7 +63,7 @@ class Normal:
     height: int
 
 
-def normalzed(data: bytes, image_size: int | None = None, box: Box | None = None) -> Normal:
+def normalized(data: bytes, image_size: int | None = None, box: Box | None = None) -> Normal:
     """Return an image file in the form that goes into shards.
 
     Args:

@@ -1,6 +1,6 @@
-"""How strongly a lossy WebP was quantzed (RFC 6386, sections 7 and 9).
+"""How strongly a lossy WebP was quantized (RFC 6386, sections 7 and 9).
 
-The quality an encoder was asked for is not stored; the quantzer index it chose is, in the frame
+The quality an encoder was asked for is not stored; the quantizer index it chose is, in the frame
 header, behind a few other fields that are coded with an arithmetic coder.
 """
 
@@ -49,7 +49,7 @@ class _Bits:
 
 
 def quantizer(data: bytes) -> int | None:
-    """Return the base quantzer index, 0 (fine) to 127 (coarse); None if the file is lossless."""
+    """Return the base quantizer index, 0 (fine) to 127 (coarse); None if the file is lossless."""
     frame = _chunk(data, b"VP8 ")
     if frame is None:
         return None
@@ -59,7 +59,7 @@ def quantizer(data: bytes) -> int | None:
         has_map, has_features = bits.bit(), bits.bit()
         if has_features:
             bits.bit()  # absolute or relative
-            bits.skip_optional(4, 8)  # quantzers and signs
+            bits.skip_optional(4, 8)  # quantizers and signs
             bits.skip_optional(4, 7)  # loop filter levels and signs
         if has_map:
             bits.skip_optional(3, 8)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from clipbench.errors import CorruptData, OnError
 from clipbench.files.foreign import MOST_CAPTION, MOST_IMAGE, TooLarge, opened_regular, read_regular
-from clipbench.images.normalize import Box, UnusableImage, normalzed
+from clipbench.images.normalize import Box, UnusableImage, normalized
 from clipbench.shards.shard_writer import LeftOut, Sample
 from clipbench.system.disk import may_pass, unreadable
 from clipbench.text.visible import has_visible
@@ -98,7 +98,7 @@ def _image_of(entry: Entry, image_size: int | None) -> Sample | UnusableImage:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return UnusableImage("image unreadable", f"{path}: {reason}")
     try:
-        image = normalzed(data, image_size, None if entry.box is None else _box(entry.box))
+        image = normalized(data, image_size, None if entry.box is None else _box(entry.box))
     except UnusableImage as error:
         return UnusableImage(error.reason, f"{path}: {error.detail}")
     size = {"width": image.width, "height": image.height}

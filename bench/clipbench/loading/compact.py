@@ -1,8 +1,8 @@
 """Train only the rows of the token embedding that the data can use.
 
 open_clip's vocabulary has 49,408 tokens; a corpus of narrow language uses a few hundred. Rows that
-no caption can reach get no gradient, so leaving them out of the optimzer changes no number that
-training or the loss can see, and saves most of an optimzer step of a small model. The full table
+no caption can reach get no gradient, so leaving them out of the optimizer changes no number that
+training or the loss can see, and saves most of an optimizer step of a small model. The full table
 comes back when the model is saved. Only weight decay of rows never used differs: they keep their
 initial values.
 """

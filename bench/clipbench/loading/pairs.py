@@ -1,6 +1,6 @@
 """Training pairs as batches of views: decoded images and token arrays, augmented on demand.
 
-A batch is read (decoded, cut out, tokenzed) and then finished (recolored, blurred). Threads read
+A batch is read (decoded, cut out, tokenized) and then finished (recolored, blurred). Threads read
 ahead, a piece of a batch each, for a view depends on nothing but the seed, the epoch and the pair:
 decoders, resampling and tensor operations all let other threads run meanwhile. On the CPU they
 finish pieces, too; a GPU finishes whole batches itself.
@@ -81,7 +81,7 @@ class Batch:
     """This process's rows of one global batch.
 
     Args:
-        images: ``(V, B_own, 3, S, S)`` uint8 or float in [0, 1], not yet normalzed.
+        images: ``(V, B_own, 3, S, S)`` uint8 or float in [0, 1], not yet normalized.
         tokens: ``(V, B_own, L)`` int64.
         num_rows: B, rows of the global batch.
     """

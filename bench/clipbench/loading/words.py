@@ -1,6 +1,6 @@
 """Captions as numbers of words, and the tokens of each word: what a caption table is made of.
 
-open_clip's tokenizer works on one string at a time. Here each distinct word is tokenzed once, and
+open_clip's tokenizer works on one string at a time. Here each distinct word is tokenized once, and
 a caption is the concatenation of its words' tokens, which is the same because open_clip's pattern
 never matches across white space (a test holds the two against each other).
 """

@@ -157,7 +157,7 @@ def rank_of(scores: Tensor, candidate: Tensor) -> Tensor:
 class _PixelsOf:
     """Turns uint8 images into what the model's image tower takes.
 
-    open_clip's evaluation transform resizes and crops uint8 images, and then scales and normalzes.
+    open_clip's evaluation transform resizes and crops uint8 images, and then scales and normalizes.
     The first part is done image by image, the second for a whole batch, where the model is.
     """
 

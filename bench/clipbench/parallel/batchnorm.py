@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from clipbench.parallel.group import watched
 
 
-def synchronze_batch_norm(model: nn.Module) -> None:
+def synchronize_batch_norm(model: nn.Module) -> None:
     """Make every batch norm of `model` take its statistics from all processes' rows, in place."""
     if all(parameter.device.type == "cuda" for parameter in model.parameters()):
         from timm import layers  # noqa: PLC0415 - heavy
@@ -26,10 +26,10 @@ def synchronze_batch_norm(model: nn.Module) -> None:
         return
     for module in model.modules():
         if isinstance(module, _BatchNorm):
-            module.forward = _Synchronzed(module)  # type: ignore[assignment]
+            module.forward = _Synchronized(module)  # type: ignore[assignment]
 
 
-class _Synchronzed:
+class _Synchronized:
     """The forward pass of one batch norm, with statistics of all processes."""
 
     def __init__(self, module: Any) -> None:
@@ -37,7 +37,7 @@ class _Synchronzed:
         self._alone = module.forward
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Normalze ``(B_own, C, ...)``; in evaluation mode as ever."""
+        """Normalize ``(B_own, C, ...)``; in evaluation mode as ever."""
         module = self._module
         if not module.training:
             out: Tensor = self._alone(images)

@@ -58,7 +58,7 @@ class TrainingSpeeds:
     Args:
         model: making a model.
         decode: decoding a picture into the cache; about 0 where batches decode their own.
-        caption: reading and tokenzing a caption.
+        caption: reading and tokenizing a caption.
         steps: training on a pair, by kind of phase.
         scores: scoring a pair, by whether it is augmented.
     """

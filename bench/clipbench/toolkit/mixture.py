@@ -18,7 +18,7 @@ class Mixture:
         posterior: ``(N,)`` probability of the component with the larger mean.
         low_mean: mean of the other component.
         high_mean: mean of the component with the larger mean.
-        converged: whether expectation-maximzation did.
+        converged: whether expectation-maximization did.
     """
 
     posterior: FloatArray

@@ -33,7 +33,7 @@ class Encoder:
         self._model = model
         self._processes = processes
         self._precision = precision
-        self._normalze = Normalzation(*mean_and_std(model), processes.device)
+        self._normalize = Normalization(*mean_and_std(model), processes.device)
 
     def features(self, batch: Batch, detached_views: int) -> Features:
         """Return the features of all views of the global batch.
@@ -65,7 +65,7 @@ class Encoder:
     def encode(self, images: Tensor, tokens: Tensor, *, unit: bool = True) -> tuple[Tensor, Tensor]:
         """Return features of images and captions, ``(B, D)`` float32, of unit length or as is."""
         device = self._processes.device
-        images = self._normalze(images.to(device, non_blocking=True))
+        images = self._normalize(images.to(device, non_blocking=True))
         # On the CPU the fused attention is slower than plain matrix products for short captions.
         backends = [SDPBackend.MATH] if device.type == "cpu" else list(GPU_ATTENTION)
         bf16 = self._precision == "bf16"
@@ -78,7 +78,7 @@ class Encoder:
         return F.normalize(image.float(), dim=1), F.normalize(text.float(), dim=1)
 
 
-class Normalzation:
+class Normalization:
     """Brings pixels to the mean and standard deviation that a model expects.
 
     Args:
@@ -99,7 +99,7 @@ class Normalzation:
         }
 
     def __call__(self, images: Tensor, out: Tensor | None = None) -> Tensor:
-        """Return normalzed images, float32, channels last unless `out` says otherwise.
+        """Return normalized images, float32, channels last unless `out` says otherwise.
 
         Args:
             images: ``(B, 3, H, W)``, uint8 or float32 in [0, 1].
@@ -123,7 +123,7 @@ class Normalzation:
 
 
 def mean_and_std(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
-    """Return mean and standard deviation by which the model's input is normalzed."""
+    """Return mean and standard deviation by which the model's input is normalized."""
     visual: Any = model.visual
     mean = getattr(visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN
     std = getattr(visual, "image_std", None) or open_clip().OPENAI_DATASET_STD

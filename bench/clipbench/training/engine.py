@@ -215,7 +215,7 @@ class Trainer:
         return phases
 
     def _begin(self, place: Place, phases: Sequence[Phase]) -> None:
-        """Begin a stage: with another optimzer than the stage before, and what its phases need."""
+        """Begin a stage: with another optimizer than the stage before, and what its phases need."""
         if place.is_new_stage:
             self.learner.restart(self._start if place.stage.fresh else None, place.stage.wd)
             self.state.stage_steps = 0

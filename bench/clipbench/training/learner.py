@@ -1,4 +1,4 @@
-"""A model with its optimzer: a step on a batch, or the similarity of pairs; no epochs."""
+"""A model with its optimizer: a step on a batch, or the similarity of pairs; no epochs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clipbench.configuration.precision import settled
 from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import Phase, Reference
 from clipbench.loading.pairs import Batch, BatchRequest, TrainingPairs
-from clipbench.parallel.batchnorm import synchronze_batch_norm
+from clipbench.parallel.batchnorm import synchronize_batch_norm
 from clipbench.parallel.group import Processes
 from clipbench.system.arithmetic import computing, refuse_without_tf32
 from clipbench.training.encoder import Encoder
@@ -27,7 +27,7 @@ SCORING_BATCH = 512
 
 
 class Learner:
-    """Does what a training repeats: optimzer steps, and the scoring of pairs.
+    """Does what a training repeats: optimizer steps, and the scoring of pairs.
 
     Args:
         model: an open_clip model; its token table may be compact. It is moved to the device.
@@ -44,7 +44,7 @@ class Learner:
         # Convolutions are several times faster with channels last, above all in bf16.
         self.model = model.to(processes.device).to(memory_format=torch.channels_last)
         if processes.count > 1:
-            synchronze_batch_norm(self.model)
+            synchronize_batch_norm(self.model)
             processes.spread(self.model.state_dict().values())
         self._pairs = pairs
         self._settings = settings
@@ -71,7 +71,7 @@ class Learner:
             return self._encoder.encode(probe.images[0], probe.tokens[0])[0].shape[1]
 
     def step(self, phase: Phase, batch: Batch, learning_rate: float, where: str) -> Tensor:
-        """Do one optimzer step and return its loss, a scalar; nothing waits for a GPU.
+        """Do one optimizer step and return its loss, a scalar; nothing waits for a GPU.
 
         Args:
             phase: says what the loss is.

@@ -1,4 +1,4 @@
-"""The optimzer."""
+"""The optimizer."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_list_warns_of_a_broken_plugin_and_shows_the_others(
 
 def test_list_knows_both_spellings_of_defense(capsys: pytest.CaptureFixture[str]) -> None:
     """British spelling is accepted."""
-    assert run(capsys, "list", "defences") == run(capsys, "list", "defenses")
+    assert run(capsys, "list", "defences") == run(capsys, "list", "defenses")  # codespell:ignore
 
 
 def test_list_of_nothing_says_none(

@@ -47,7 +47,7 @@ def test_outcomes_of_other_probes_cannot_be_paired() -> None:
 
 
 def score(difference: float, only_first: int, only_second: int, n: int) -> float:
-    """Return Tango's statistic, with the nuisance found by maximzing the likelihood."""
+    """Return Tango's statistic, with the nuisance found by maximizing the likelihood."""
 
     def against(chance: float) -> float:
         cells = (chance + difference, chance, 1 - 2 * chance - difference)
@@ -68,7 +68,7 @@ def score(difference: float, only_first: int, only_second: int, n: int) -> float
     [(1, 7, 21), (12, 2, 50), (3, 3, 16), (40, 25, 500), (9, 6, 16), (1, 2, 2000)],
 )
 def test_tangos_bounds_solve_their_equation(only_first: int, only_second: int, n: int) -> None:
-    """At either bound the score, by a maximzation of the likelihood, is the normal quantile."""
+    """At either bound the score, by a maximization of the likelihood, is the normal quantile."""
     low, high = tango_interval(only_first, only_second, n)
 
     assert score(low, only_first, only_second, n) == pytest.approx(Z95, abs=1e-4)

@@ -138,7 +138,7 @@ def test_retrieval_with_several_captions_agrees(parts: Any) -> None:
 
 
 def test_features_equal_open_clips_transform(parts: Any) -> None:
-    """Resizing by threads and normalzing by batch give the features of open_clip's transform."""
+    """Resizing by threads and normalizing by batch give the features of open_clip's transform."""
     model, _, images = parts
     with torch.no_grad():
         whole = model.encode_image(Batches(model, images, [0] * COUNT).images)

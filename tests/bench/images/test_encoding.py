@@ -146,7 +146,7 @@ def test_other_formats_are_not_decoded() -> None:
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 @pytest.mark.parametrize("quality", [30, 75, 95])
 def test_jpeg_keeps_tables_and_subsampling(quality: int, subsampling: int) -> None:
-    """A JPEG made like another has its quantzation tables and its chroma subsampling."""
+    """A JPEG made like another has its quantization tables and its chroma subsampling."""
     model = encode_jpeg(picture(1, 24, 40), quality, subsampling)
     made, extension = encode_like(OTHER, model)
     assert extension == "jpg"
@@ -233,8 +233,8 @@ def test_png_keeps_its_side_information() -> None:
 
 
 @pytest.mark.parametrize("quality", [10, 40, 80, 95])
-def test_webp_keeps_its_quantzer(quality: int) -> None:
-    """A lossy model gives a file that was quantzed as strongly."""
+def test_webp_keeps_its_quantizer(quality: int) -> None:
+    """A lossy model gives a file that was quantized as strongly."""
     model = saved("WEBP", quality=quality)
     assert webp.quantizer(encode_like(decode(model), model)[0]) == webp.quantizer(model)
 
@@ -253,7 +253,7 @@ def jpeg(image: np.ndarray, **options: Any) -> bytes:
 
 
 def luma_and_chroma(data: bytes) -> list[list[int]]:
-    """Return the quantzation table of each component, as the frame names them."""
+    """Return the quantization table of each component, as the frame names them."""
     frame = next(start for marker, start, _ in encoding._segments(data) if marker in {0xC0, 0xC2})
     with Image.open(io.BytesIO(data)) as image:
         assert isinstance(image, JpegImagePlugin.JpegImageFile)

@@ -72,7 +72,7 @@ def test_features_are_those_of_the_full_model(kind: str) -> None:
 
 
 def train(model: Any, tokens: Any) -> None:
-    """Three optimzer steps without weight decay."""
+    """Three optimizer steps without weight decay."""
     optimizer = make_optimizer(model, TrainSettings(lr=1e-2, wd=0.0))
     rng = torch.Generator().manual_seed(1)
     images = torch.rand(len(CAPTIONS), 3, 32, 32, generator=rng)

@@ -118,7 +118,7 @@ def test_other_cleanings_of_the_tokenizer_are_kept(clean: str) -> None:
 
 
 def test_captions_without_a_word_are_start_and_end() -> None:
-    """A set of nothing but empty captions can be tokenzed and augmented."""
+    """A set of nothing but empty captions can be tokenized and augmented."""
     made = table(["", "  ", "\n"])
     start, end = TOKENIZER.sot_token_id, TOKENIZER.eot_token_id
     expected = [[start, end] + [0] * (LENGTH - 2)] * 3

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from clipbench.parallel.batchnorm import synchronze_batch_norm
+from clipbench.parallel.batchnorm import synchronize_batch_norm
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,11 @@ def test_all_processes_keep_the_same_statistics(results: list[dict[str, np.ndarr
 
 
 def test_evaluation_needs_no_other_process() -> None:
-    """In evaluation mode a synchronzed norm works alone, without a process group."""
+    """In evaluation mode a synchronized norm works alone, without a process group."""
     torch.manual_seed(0)
     norm = nn.BatchNorm2d(3)
     nn.init.normal_(norm.running_mean)  # type: ignore[arg-type]
     images = torch.randn(2, 3, 4, 4)
     expected = norm.eval()(images)
-    synchronze_batch_norm(norm)
+    synchronize_batch_norm(norm)
     assert torch.equal(norm(images), expected)

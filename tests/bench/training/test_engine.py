@@ -612,7 +612,7 @@ def test_a_stage_may_have_its_own_batches_and_weight_decay(first: bool, tmp_path
 
 
 def test_a_fresh_stage_is_a_training_from_the_start(tmp_path: Path) -> None:
-    """Weights and optimzer of the first stage are forgotten: only what it says of pairs is kept.
+    """Weights and optimizer of the first stage are forgotten: only what it says of pairs is kept.
 
     The same phases on the same epochs' pairs, without the stage before, give the same weights.
     """

@@ -20,7 +20,7 @@ from clipbench.contracts import IntArray
 from clipbench.loading.augment import ImageAugmentation, drawn
 from clipbench.loading.pairs import Batch
 from clipbench.loading.resident import ResidentSquares
-from clipbench.parallel.batchnorm import synchronze_batch_norm
+from clipbench.parallel.batchnorm import synchronize_batch_norm
 from clipbench.parallel.group import Processes
 from clipbench.rng import RowStreams
 from clipbench.toolkit.losses import clip_loss
@@ -141,7 +141,7 @@ def test_batch_norms_of_several_gpus_are_torchs_own() -> None:
     """They make fewer passes over memory; names of weights, and so checkpoints, stay."""
     model = tower("RN50")
     names = list(model.state_dict())
-    synchronze_batch_norm(model)
+    synchronize_batch_norm(model)
     assert list(model.state_dict()) == names
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     assert norms

@@ -1,4 +1,4 @@
-"""Optimzer steps and scores: what they are, and within which bounds."""
+"""Optimizer steps and scores: what they are, and within which bounds."""
 
 from __future__ import annotations
 

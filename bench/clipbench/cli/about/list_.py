@@ -30,7 +30,9 @@ class _Kind(click.Choice[str]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the kind in the bench's spelling."""
-        return super().convert({"defences": "defenses"}.get(value, value), param, ctx)
+        return super().convert(
+            {"defences": "defenses"}.get(value, value), param, ctx
+        )  # codespell:ignore
 
 
 @click.command("list", cls=options.Command)

@@ -1,4 +1,4 @@
-"""``clipbench croissant``: describe a set of shards for data catalogues and loaders."""
+"""``clipbench croissant``: describe a set of shards for data catalogs and loaders."""
 
 from __future__ import annotations
 
