@@ -22,9 +22,9 @@ COLOR_WORDS: dict[str, tuple[str, ...]] = {
     "cyan": ("cyan", "turquoise"),
 }
 GROUND_WORDS: dict[str, tuple[str, ...]] = {
-    "gray": ("gray", "grey"),
+    "gray": ("gray", "grey"),  # codespell:ignore
     "beige": ("beige", "sandy"),
-}  # codespell:ignore
+}
 NAMES = tuple(f"{color} {shape}" for shape, color in product(SHAPES, COLORS))
 ALIASES = tuple(
     tuple(

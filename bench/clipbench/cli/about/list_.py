@@ -29,10 +29,9 @@ class _Kind(click.Choice[str]):
     """The kinds of plugins; as people write them, too."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the kind in the bench's spelling."""
-        return super().convert(
-            {"defences": "defenses"}.get(value, value), param, ctx
-        )  # codespell:ignore
+        """Return the kind; British spelling is accepted."""
+        american = {"defences": "defenses"}  # codespell:ignore
+        return super().convert(american.get(value, value), param, ctx)
 
 
 @click.command("list", cls=options.Command)
