@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,7 @@ def write_tables(frame: pd.DataFrame, results: list[Result], folder: Path) -> It
     yield from plots.plot_history(results, folder / "history", FIGURES, defaults=defaults)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Leaderboard:
     """A row for each combination of attack, rate, defense, model and data; seeds aggregated.
 
@@ -55,7 +55,7 @@ class Leaderboard:
         eligible_at: least success of the undefended attack for a row to count, in [0, 1].
     """
 
-    results: list[Result] = field(repr=False)
+    results: list[Result]
     eligible_at: float = 0.5
 
     @cached_property
@@ -67,6 +67,9 @@ class Leaderboard:
         from clipbench.leaderboard.text_table import to_text  # noqa: PLC0415 - heavy
 
         return to_text(self.frame).rstrip("\n")
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def _repr_html_(self) -> str:
         """Return the table for a notebook."""

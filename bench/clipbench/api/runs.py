@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipbench.api.results import RunResult
-from clipbench.api.work import check_plans, do_all, reporter_for, warn_of_secrets
+from clipbench.api.work import allow_commands, check_plans, do_all, reporter_for, warn_of_secrets
 from clipbench.configuration import preflight
 from clipbench.configuration.request import DEFAULT_OUT, Request, combine
 from clipbench.errors import BadSetting, OnError
@@ -35,10 +35,10 @@ class Run:
 
     Args:
         data: training pairs: a data set, or the path of shards or of a table.
-        attack: the attack; ``none``: the data stay clean.
+        attack: the attack; None: that of `recipe`, else none, and the data stay clean.
         rate: share of all pairs that are poisoned: ``"1.4%"``, ``"1e-6"`` or 0.014.
         poisons: the number of poisoned pairs instead.
-        defense: the defense.
+        defense: the defense; None: that of `recipe`, else none.
         evals: evaluation sources; empty: what `data` holds out.
         metrics: metrics beside those that every run has.
         trusted: pairs known to be clean, for defenses that need some; none: what `data` holds out.
@@ -49,10 +49,10 @@ class Run:
     """
 
     data: SpecLike | Path | TrainingSource = "shapes"
-    attack: SpecLike | Path | Attack = "none"
+    attack: SpecLike | Path | Attack | None = None
     rate: str | float | None = None
     poisons: int | None = None
-    defense: SpecLike | Path | Defense = "none"
+    defense: SpecLike | Path | Defense | None = None
     evals: Sequence[SpecLike | Path | EvaluationSource] = ()
     metrics: Sequence[SpecLike | Path | Metric] = ()
     trusted: SpecLike | Path | TrainingSource | None = None
@@ -81,23 +81,28 @@ class Run:
         Args:
             more: settings of the command that are no part of the run, such as ``out``.
         """
+        plugins: dict[str, tuple[Kind, object]] = {
+            "data": ("dataset", self.data),
+            "trusted": ("dataset", self.trusted),
+            "attack": ("attack", self.attack),
+            "defense": ("defense", self.defense),
+        }
         layer: dict[str, Any] = {
-            "data": spec_for("dataset", self.data),
-            "attack": spec_for("attack", self.attack),
-            "defense": spec_for("defense", self.defense),
+            "rate": self.rate,
+            "poisons": self.poisons,
+            "recipe": self.recipe,
             "seed": self.seed,
             "train": self.train,
             "on_error": self.on_error,
+            "eval": specs_for("dataset", self.evals) or None,
+            "metric": specs_for("metric", self.metrics) or None,
+            **{
+                name: None if plugin is None else spec_for(kind, plugin)
+                for name, (kind, plugin) in plugins.items()
+            },
+            **more,
         }
-        if self.evals:
-            layer["eval"] = specs_for("dataset", self.evals)
-        if self.metrics:
-            layer["metric"] = specs_for("metric", self.metrics)
-        if self.trusted is not None:
-            layer["trusted"] = spec_for("dataset", self.trusted)
-        amounts = {"rate": self.rate, "poisons": self.poisons, "recipe": self.recipe}
-        layer |= {name: value for name, value in amounts.items() if value is not None}
-        return combine(layer, {name: value for name, value in more.items() if value is not None})
+        return combine({name: value for name, value in layer.items() if value is not None})
 
 
 def specs_for(kind: Kind, plugins: object) -> list[SpecLike]:
@@ -107,7 +112,7 @@ def specs_for(kind: Kind, plugins: object) -> list[SpecLike]:
 
 
 def run(
-    wanted: Run,
+    spec: Run,
     *,
     out: str | Path = DEFAULT_OUT,
     cache: str | Path | None = None,
@@ -121,7 +126,7 @@ def run(
     goes on where the other was stopped.
 
     Args:
-        wanted: what to run.
+        spec: what to run.
         out: folder of the runs, one folder each.
         cache: folder of clean shards and indexes; None: that of the command.
         controls: whether to run first what the run is judged by: its defense on clean data, and no
@@ -137,16 +142,17 @@ def run(
         BadInput: what is asked for cannot be done, which is found before any work.
         ClipbenchError: the work failed.
     """
-    request = wanted.request(out=out, cache=cache, threads=threads)
+    share_processors()  # before a plugin loads torch
+    request = spec.request(out=out, cache=cache, threads=threads)
+    allow_commands(source for source in (request.data, request.trusted) if source is not None)
     request.check_start()
     preflight.check(request, outputs=[request.out])
-    config = wanted.config()
-    if wanted.trusted is not None and not config.trusted:
+    config = spec.config()
+    if spec.trusted is not None and not config.trusted:
         raise BadSetting(
             "trusted would be ignored: it needs a defense that needs pairs known to be clean, such"
             " as cleanclip."
         )
-    share_processors()  # before torch is loaded
     use_threads(request.threads)
     with listening(), reporter_for(not progress) as reporter:
         return _done([*(config.controls() if controls else []), config], request, reporter)

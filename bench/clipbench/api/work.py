@@ -7,6 +7,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clipbench.fetching import pipes
+from clipbench.plugins import registry
+from clipbench.plugins.spec import SpecLike
 from clipbench.system.progress import Reporter
 
 if TYPE_CHECKING:
@@ -22,6 +25,13 @@ def is_first_process() -> bool:
 def reporter_for(quiet: bool) -> Reporter:
     """Return a reporter of progress; processes of higher rank only warn."""
     return Reporter(quiet=quiet or not is_first_process())
+
+
+def allow_commands(sources: Iterable[SpecLike]) -> None:
+    """Let the shell commands be run that a person typed as sources of shards; no others are."""
+    for source in sources:
+        if pipes.PREFIX in str(source).lower():
+            pipes.allow(map(str, registry.parse("dataset", source).parameters.values()))
 
 
 def warn_of_secrets(configs: Iterable[RunConfig], reporter: Reporter) -> None:

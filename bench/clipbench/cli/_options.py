@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from clipbench.api import work
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.request import (
     DEFAULT_OUT,
@@ -24,7 +25,6 @@ from clipbench.configuration.settings import TrainSettings, check_train_fields
 from clipbench.errors import BadSetting, OnError
 from clipbench.fetching import pipes
 from clipbench.files.bundled import PUBLISHED, published_rows
-from clipbench.plugins import registry
 from clipbench.plugins.describe import arguments_of, own_doc, text_of
 from clipbench.plugins.spec import coerce, field_types, type_text
 
@@ -376,7 +376,7 @@ def request_of(ctx: click.Context) -> Request:
     for source, settings in others.items():
         _check_once(layers[source]["train"], settings)
         layers[source]["train"].update(settings)
-    _allow_commands([line[key] for key in ("data", "trusted") if key in line])
+    work.allow_commands([line[key] for key in ("data", "trusted") if key in line])
     file, allowed = ctx.params.get("config"), ctx.params.get("allowed", ())
     if allowed:
         refuse_unused("--config", "allowed", unless=file is not None)
@@ -448,13 +448,6 @@ def refuse_unused_trusted(configs: Sequence[RunConfig]) -> None:
 def allow_commands(typed: Sequence[str]) -> None:
     """Let the shell commands be run that were typed as what a file may name."""
     pipes.allow(typed)
-
-
-def _allow_commands(typed: list[str]) -> None:
-    """Let the shell commands that were typed as sources of shards be run; no others are."""
-    for text in typed:
-        if pipes.PREFIX in text.lower():
-            pipes.allow(map(str, registry.parse("dataset", text).parameters.values()))
 
 
 def assignments(values: tuple[str, ...], name: str) -> dict[str, str]:

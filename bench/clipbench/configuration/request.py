@@ -8,6 +8,7 @@ set's recipe and the defaults.
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -54,6 +55,8 @@ DEFAULT_OUT = Path("runs")
 
 def default_cache() -> Path:
     """Return where clean shards and indexes are kept when no one says otherwise."""
+    if folder := os.environ.get("CLIPBENCH_CACHE"):
+        return Path(folder)
     return Path.home() / ".cache" / "clipbench"
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -27,7 +28,7 @@ class Reporter:
     Args:
         quiet: report warnings only.
         stream: where to write; None: standard error as it is at the time of writing.
-        terminal: whether to draw bars; None: if the stream is a terminal.
+        terminal: whether to draw bars; None: if the stream is a terminal or a notebook.
         every_s: least time between two progress lines, in seconds, where there is no terminal.
         clock: seconds since any fixed moment.
     """
@@ -105,7 +106,9 @@ class Reporter:
         return sys.stderr if self._given_stream is None else self._given_stream
 
     def _on_terminal(self) -> bool:
-        return self._stream().isatty() if self._terminal is None else self._terminal
+        if self._terminal is not None:
+            return self._terminal
+        return self._stream().isatty() or (self._given_stream is None and in_notebook())
 
     def _begin(self, what: str, done: int, total: int) -> None:
         self.close()
@@ -145,13 +148,22 @@ class Reporter:
             self._bar.refresh()
 
 
+def in_notebook() -> bool:
+    """Return whether this process works for a notebook, which shows bars and is no terminal."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return any(base.__name__ == "ZMQInteractiveShell" for base in type(shell).__mro__)
+
+
 def _bar(what: str, done: int, total: int, stream: TextIO) -> Any:
-    tqdm = importlib.import_module("tqdm").tqdm
+    with_widgets = stream is sys.stderr and in_notebook() and find_spec("ipywidgets") is not None
+    tqdm = importlib.import_module("tqdm.notebook" if with_widgets else "tqdm").tqdm
     # Without tqdm's monitor thread, which would be forked into loader processes.
     bar = type("Bar", (tqdm,), {"monitor_interval": 0})
     name, _, unit = visible(what).partition(" (")  # "training (pairs)"
     unit = f" {unit.rstrip(')')}" if unit else "it"
     size = {"initial": done, "total": total or None, "unit_scale": True, "unit": unit}
+    if with_widgets:
+        return bar(desc=name, leave=False, **size)
     room = _size_of(stream)
     width: dict[str, Any] = {"dynamic_ncols": True}
     if room is not None and 0 in room:  # of which tqdm takes 0 for no room at all

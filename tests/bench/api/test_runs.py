@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from small_runs import DATA, Place
 from tiny_runs import command, numbers
 
 import clipbench as cb
-from clipbench.configuration.config import resolve
+from clipbench.configuration.config import RunConfig, resolve
 from clipbench.errors import BadSetting, MissingData, UnknownName
 from clipbench.results.result import read_result
 from clipbench_attacks.targeted import Targeted
@@ -70,6 +71,16 @@ def test_objects_paths_and_text_are_the_same_run(
     """However a plugin is given, the configuration is the one that text gives."""
     evals = {"evals": typed["evals"]} if "evals" in typed else {}
     assert cb.Run(**given, **evals).config() == resolve(**typed)
+
+
+def test_a_published_recipe_is_beneath_what_is_given() -> None:
+    """It names attack, defense and amount where nobody else does, as on the command line."""
+    line = ("run", "--recipe", "roclip", "--data", DATA, "--dry-run", "--json")
+    (typed,) = json.loads(command(*line).out)
+    config = cb.Run(data=DATA, recipe="roclip").config()
+    assert config == RunConfig.from_json(typed)
+    assert config.defense_name == "roclip"
+    assert cb.Run(data=DATA, recipe="roclip", defense="none").config().defense_name == "none"
 
 
 def test_an_object_is_taken_as_it_is_and_text_is_completed_by_the_recipe() -> None:

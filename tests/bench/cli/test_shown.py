@@ -208,6 +208,7 @@ WALKS: Mapping[str, Callable[[Folder, str], list[Words]]] = {
     "list": lambda f, out: [[TEXT], [], ["configs"]],
     "describe": lambda f, out: [[str(f.plugin)], [str(f.plugin), "--check"], [TEXT]],
     "example": lambda f, out: [[TEXT], []],
+    "new": lambda f, out: [["attack", TEXT], [TEXT, "mine"]],
     "verify": lambda f, out: [
         [str(f.set)],
         [str(f.sound)],

@@ -8,15 +8,17 @@ import os
 import pty
 import select
 import struct
+import sys
 import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
-from clipbench.system.progress import Reporter, duration, width_of
+from clipbench.system.progress import Reporter, duration, in_notebook, width_of
 
 if TYPE_CHECKING:
     from clipbench.contracts import Progress
@@ -190,3 +192,27 @@ def test_the_width_that_a_person_gives_counts(monkeypatch: pytest.MonkeyPatch) -
     assert width_of(io.StringIO()) == 80
     monkeypatch.setenv("COLUMNS", "3")
     assert width_of(io.StringIO()) == 20
+
+
+def test_a_notebook_gets_bars_though_it_is_no_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """IPython says what it works for; a stream that a program chose stays as it is."""
+
+    class ZMQInteractiveShell:
+        """The shell of a notebook's kernel, by its name."""
+
+    with Reporter() as reporter:
+        reporter.progress("reading", 1, 4)
+    assert capsys.readouterr().err == ""
+    ipython = ModuleType("IPython")
+    monkeypatch.setattr(ipython, "get_ipython", ZMQInteractiveShell, raising=False)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    assert in_notebook()
+    with Reporter() as reporter:
+        reporter.progress("reading", 1, 4)
+    assert "reading" in capsys.readouterr().err
+    stream = io.StringIO()
+    with Reporter(stream=stream, clock=Clock()) as reporter:
+        reporter.progress("reading", 1, 4)
+    assert stream.getvalue() == ""
