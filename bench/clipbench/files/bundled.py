@@ -22,6 +22,7 @@ RECIPES = _PACKAGE / "recipes"
 BASELINE = _PACKAGE / "check" / "shapes.yaml"
 PUBLISHED = ("shapes", "rates")
 _GRID = "grid.yaml"
+SCRIPTS = "scripts"  # examples that are run, in a folder of the others
 # The example that stands for a kind of plugin.
 KINDS: Mapping[str, str] = {
     "attack": "solid_patch",
@@ -85,10 +86,14 @@ def configuration(path: Path) -> Path:
 
 
 def examples() -> dict[str, Example]:
-    """Return the example plugins and the named configurations, by name."""
+    """Return the example plugins, scripts and named configurations, by name."""
     folder = _beside("examples", "docs/examples")
     files = {file.stem: file for file in folder.glob("*.py")}
-    files |= {file.parent.name: file for file in folder.glob("*/*.py")}
+    files |= {file.stem: file for file in folder.joinpath(SCRIPTS).glob("*.py")}
+    # The folder is the name where the file must have that of a plugin that is there already.
+    files |= {
+        file.parent.name: file for file in folder.glob("*/*.py") if file.parent.name != SCRIPTS
+    }
     found = [Example(name, _docstring(file), file) for name, file in sorted(files.items())]
     found += [Example(name, comment(file), file) for name, file in configurations().items()]
     return {example.name: example for example in found}

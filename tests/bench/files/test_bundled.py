@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -83,7 +84,7 @@ def test_an_example_of_each_kind_is_printed_and_can_be_used_as_it_is(
 def test_examples_are_listed_with_what_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a name, and by ``list``, one sees what there is to print."""
     assert main(["example"]) == 0
-    assert "random_subset  Random subset: train" in capsys.readouterr().out
+    assert re.search(r"random_subset +Random subset: train", capsys.readouterr().out)
     assert main(["list", "examples"]) == 0
     examples = capsys.readouterr().out
     assert "solid_patch" in examples

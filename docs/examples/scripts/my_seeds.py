@@ -1,0 +1,16 @@
+"""My seeds: a defense in a file of its own is checked, and run under three seeds."""
+
+import clipbench as cb
+from clipbench.testing import check_defense
+
+mine = "my_defense.py:share=0.5"  # written by: clipbench new defense my_defense
+for check in check_defense(mine):
+    print("ok", check.owes)
+
+runs = [
+    cb.Run(data="shapes", attack="badnets", rate="2%", defense=defense, seed=seed)
+    for defense in ("none", mine)
+    for seed in range(3)
+]
+frame = cb.Results(cb.run(run) for run in runs).to_frame()
+print(frame.groupby("defense")[["attack_success", "zeroshot_top1"]].agg(["mean", "std"]))
