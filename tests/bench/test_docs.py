@@ -238,6 +238,16 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in headings(target), link
 
 
+def test_long_pages_begin_with_their_contents() -> None:
+    """A page of more than 300 lines links each of its sections before the first one."""
+    long = [page for page in OWN if len(page.read_text(encoding="utf-8").splitlines()) > 300]
+    assert DOCS / "guide.md" in long
+    for page in long:
+        top, *sections = _FENCE.sub("", page.read_text(encoding="utf-8")).split("\n## ")
+        wanted = {f"#{slug(section.partition(chr(10))[0])}" for section in sections}
+        assert wanted <= set(_LINK.findall(top)), page.name
+
+
 def test_every_page_can_be_reached() -> None:
     """From the index one finds every page of the documentation."""
     seen: set[Path] = set()
