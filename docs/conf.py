@@ -58,7 +58,7 @@ def write_reference(*_: Any) -> None:
         _write(REFERENCE / f"{kind}s.md", text)
     for page in TOP_PAGES:
         text = (HERE.parent / f"{page}.md").read_text(encoding="utf-8")
-        text = re.sub(r"\[([^\]]+)\]\(results/[^)]*\)", r"`\1`", text)  # no part of the site
+        text = re.sub(r"\[([^\]]+)\]\((results/|CITATION)[^)]*\)", r"`\1`", text)  # not on the site
         for other in TOP_PAGES:
             text = text.replace(f"]({other}.md", f"]({other.lower()}.md")
         _write(REFERENCE / f"{page.lower()}.md", text.replace("](docs/", "](../"))
@@ -109,8 +109,19 @@ def turn_links(app: Any, name: str, source: list[str]) -> None:  # noqa: ARG001
     """Let links to pages at the top of the repository lead to them; give the index its contents."""
     for page in TOP_PAGES:
         source[0] = source[0].replace(f"](../{page}.md", f"](reference/{page.lower()}.md")
+    folder = (HERE / name).parent
+    source[0] = re.sub(
+        r"\[([^\]]+)\]\((\.\./[^)#]+)\)",
+        lambda link: link[0] if is_on_the_site(folder / link[2]) else link[1],
+        source[0],
+    )
     if name == root_doc:
         source[0] += contents(source[0])
+
+
+def is_on_the_site(target: Path) -> bool:
+    """Return whether a link can lead there: to a page of ours, or to a file, not to a folder."""
+    return HERE in target.resolve().parents or (target.is_file() and target.suffix != ".md")
 
 
 def contents(index: str) -> str:
