@@ -14,6 +14,7 @@ STAMP = $(VENV)/.installed
 
 # clip-benchmark's metrics are what tests compare with. Its dependencies (transformers, pycocotools,
 # a Java captioning kit) are for parts that are not used, and slow every import of open_clip down.
+# axe-playwright-python is there for its copy of axe-core, which browser tests run in our own driver.
 # open_clip's own training pipeline, which tests read our shards with, needs webdataset before 1.0.
 
 .PHONY: run test bench gpu gpu-wheels lint docs audit lock clean
@@ -21,7 +22,8 @@ STAMP = $(VENV)/.installed
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps 'clip-benchmark==1.6.2'
+	$(BIN)/python -m pip install --quiet --no-deps 'clip-benchmark==1.6.2' \
+		'axe-playwright-python==0.1.8'
 	$(BIN)/python -m pip install --quiet --no-deps --upgrade --target $(VENV)/webdataset-0.2 \
 		'webdataset==0.2.86'
 	touch $@

@@ -15,7 +15,7 @@ from clipbench.results.labels import rate_text
 from clipbench.text.sinks import markdown
 
 FEW = 100  # trials below which a cell shows the counts themselves
-_SHOWN = 0.01  # least control that stands beside success
+LEAST_CONTROL = 0.01  # that stands beside success
 _BESIDE = ("clean top-1 %", "clean cost", "epochs", "trusted pairs")
 
 
@@ -119,7 +119,7 @@ def _cell(row: Record, metric: str) -> str:
 def _over(row: Record, control: str) -> str:
     """Return what the same probes give without poison, where that is not next to nothing."""
     share, n = row.get(control), row.get(f"{control}_n")
-    if share is None or n is None or share < _SHOWN:
+    if share is None or n is None or share < LEAST_CONTROL:
         return ""
     return f" over {100 * share:.1f}%" if n >= FEW else f" over {row[f'{control}_k']}/{n}"
 
@@ -137,10 +137,11 @@ def _clean(row: Record | None) -> list[str]:
 
 
 def _note(subject: str, eligible_at: float) -> str:
+    least = f"{100 * LEAST_CONTROL:g}%"
     return (
         f"{markdown(subject)}. Shares are pooled over seeds, counts where there are fewer than"
         f" {FEW} probes. Over: the control, the same probes after training on clean data, where it"
-        f" is {100 * _SHOWN:g}% or more. In brackets: no defense is judged by it, for under clip,"
+        f" is {least} or more. In brackets: no defense is judged by it, for under clip,"
         " which has the augmentation of all other defenses (clip itself: under none), the attack"
         f" was not seen to succeed on at least {100 * eligible_at:g}% of its probes, beyond its"
         " control and chance; with a question mark where its 95% interval holds that bound. Clean:"

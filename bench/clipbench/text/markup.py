@@ -21,6 +21,10 @@ class Markup(str):
 
     __slots__ = ()
 
+    def __html__(self) -> str:
+        """Tell Jinja that it need not be escaped."""
+        return self
+
 
 Content = str | Markup | None
 
@@ -58,7 +62,7 @@ def tag(name: str, /, *content: Content, **attributes: str | float | bool | None
 
 def breakable(text: str) -> Markup:
     """Return a name that may be broken into lines where its parts meet."""
-    return join(re.split(r"(?<=[_,/])(?=\S)", text), separator=tag("wbr"))
+    return join(re.split(r"(?<=[_,/=])(?=\S)", text), separator=tag("wbr"))
 
 
 def trusted(text: str) -> Markup:

@@ -10,6 +10,9 @@ from clipbench.results.labels import rate_text
 
 _STEPS = (1, 2, 2.5, 5, 10)
 _MOST_TICKS = 6
+_ACCURACIES = (0.0, 20.0, 40.0, 60.0, 70.0, 80.0, 85.0, 90.0, *range(91, 100), 99.5, 100.0)
+_NO_ERROR = 0.1  # percent, that no error at all is drawn as
+_APART = 1.15  # least ratio of the errors of two ticks
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Axis:
         high: the value at its end, more than `low`.
         ticks: values with a line and a text.
         say: the text of a value.
-        logarithmic: whether equal steps are equal ratios; then `low` is above 0.
+        scale: what equal steps are equal differences of; it grows.
     """
 
     name: str
@@ -30,14 +33,13 @@ class Axis:
     high: float
     ticks: tuple[float, ...]
     say: Callable[[float], str]
-    logarithmic: bool = False
+    scale: Callable[[float], float] = float
 
     def place(self, value: float) -> float:
         """Return where a value lies, 0 at the beginning and 1 at the end, never beyond."""
-        low, high, at = self.low, self.high, value
-        if self.logarithmic:
-            low, high, at = math.log(low), math.log(high), math.log(max(value, self.low))
-        return min(1.0, max(0.0, (at - low) / (high - low)))
+        low, high = self.scale(self.low), self.scale(self.high)
+        at = self.scale(min(self.high, max(self.low, value)))
+        return (at - low) / (high - low)
 
 
 def percent(name: str) -> Axis:
@@ -63,6 +65,25 @@ def linear(name: str, values: Sequence[float], *, zero: bool = False, whole: boo
     return Axis(name, low, high, ticks, _plain)
 
 
+def accuracies(name: str, values: Sequence[float]) -> Axis:
+    """Return an axis of accuracies in percent on which equal steps are equal ratios of errors.
+
+    The best of many lie within a few points below 100%, and the worst far away.
+
+    Args:
+        name: what it shows.
+        values: at least one, in percent.
+    """
+    low, high = (100 - value + _NO_ERROR for value in (max(values), min(values)))
+    room = (high / low) ** 0.08 if high > low else 2.0
+    ends = 100 + _NO_ERROR - high * room, 100 + _NO_ERROR - low / room
+    ticks: list[float] = []
+    for value in (tick for tick in _ACCURACIES if ends[0] <= tick <= ends[1]):
+        if not ticks or (100 + _NO_ERROR - ticks[-1]) / (100 + _NO_ERROR - value) > _APART:
+            ticks.append(value)
+    return Axis(name, *ends, tuple(ticks), _plain, lambda value: -math.log(100 + _NO_ERROR - value))
+
+
 def rates(name: str, values: Sequence[float]) -> Axis:
     """Return a logarithmic axis of poison rates, with ticks at those that are there.
 
@@ -77,7 +98,7 @@ def rates(name: str, values: Sequence[float]) -> Axis:
     for value in sorted(set(values)):
         if not ticks or math.log(value / ticks[-1]) > 0.16 * math.log(high / low):
             ticks.append(value)
-    return Axis(name, low, high, tuple(ticks), rate_text, logarithmic=True)
+    return Axis(name, low, high, tuple(ticks), rate_text, scale=math.log)
 
 
 def _step(span: float, *, whole: bool) -> float:

@@ -9,33 +9,22 @@ from typing import Any
 from clipbench.leaderboard.cells import Record
 from clipbench.leaderboard.charts.axes import Axis, linear, percent, rates
 from clipbench.leaderboard.charts.looks import Look
-from clipbench.leaderboard.charts.svg import LARGE, Chart, Point, Series
+from clipbench.leaderboard.charts.svg import LARGE, SMALL, Chart, Point, Series
 from clipbench.leaderboard.curves import RatePanel, rate_panels
 from clipbench.results.labels import rate_text
 from clipbench.text.markup import Markup, tag
 
 SUCCESS = "attack success (%)"
-_LARGE = ("accuracy", "cost")  # kinds in which marks crowd
 _FEWEST = 2  # marks that are worth a chart
 _SQUEEZED = 3  # how much wider outliers may make the axis before there is a chart without them
 Looks = Mapping[str, Look]
 
 
 def figure(chart: Chart, caption: str) -> Markup:
-    """Return a chart with its caption."""
-    return tag("figure", tag("figcaption", caption), chart.drawn(), class_="chart")
-
-
-def panels(figures: Sequence[Markup], heading: str, about: str, key: str) -> Markup:
-    """Return charts of one kind below a heading."""
-    large = " large" if key in _LARGE else ""
-    return tag(
-        "section",
-        tag("h3", heading, id=key),
-        tag("p", about, class_="about"),
-        tag("div", *figures, class_=f"panels{large}"),
-        aria_labelledby=key,
-    )
+    """Return a chart with its caption; a phone scrolls a large one, by the keyboard, too."""
+    scrolls = None if chart.size == SMALL else "0"
+    parts = tag("figcaption", caption), chart.drawn()
+    return tag("figure", *parts, class_="chart", tabindex=scrolls)
 
 
 def against_accuracy(records: Sequence[Record], looks: Looks) -> list[Markup]:

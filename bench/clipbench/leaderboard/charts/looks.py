@@ -35,14 +35,17 @@ class Look:
     color: str
     shape: str
 
-    def mark(self, x: float, y: float, told: str = "", *, hollow: bool = False) -> Markup:
+    def mark(
+        self, x: float, y: float, told: str = "", *, hollow: bool = False, scale: float = 1.0
+    ) -> Markup:
         """Return the mark at a point, with what a pointer that rests on it is told."""
+        larger = "" if scale == 1.0 else f" scale({scale:.2f})"
         return tag(
             "path",
             tag("title", told) if told else None,
             class_=f"mark {self.color}{' hollow' if hollow else ''}",
             d=self.shape,
-            transform=f"translate({number(x)},{number(y)})",
+            transform=f"translate({number(x)},{number(y)}){larger}",
         )
 
 

@@ -10,7 +10,8 @@ from clipbench.leaderboard.charts.looks import Look
 from clipbench.leaderboard.charts.placing import Box, place
 from clipbench.text.markup import Content, Markup, number, tag
 
-SMALL, LARGE = (340, 240), (480, 320)  # width and height
+SMALL, LARGE, WIDE = (340, 240), (480, 320), (720, 360)  # width and height
+_RING = 7.0  # radius of the ring around a mark
 _CAP = 2.5  # half the length of a whisker's end
 
 
@@ -26,6 +27,8 @@ class Point:
         across: low and high end of the whisker across; None: it has none.
         upwards: low and high end of the whisker upwards; None: it has none.
         hollow: whether the row is not eligible.
+        scale: size of the mark.
+        ringed: whether a ring is drawn around it.
     """
 
     x: float
@@ -35,6 +38,8 @@ class Point:
     across: tuple[float, float] | None = None
     upwards: tuple[float, float] | None = None
     hollow: bool = False
+    scale: float = 1.0
+    ringed: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,10 @@ class Chart:
             return
         for point, (x, y) in zip(series.points, places, strict=True):
             yield from self._whiskers(point, x, y, color)
-            yield series.look.mark(x, y, point.told, hollow=point.hollow)
+            if point.ringed:
+                radius = _RING * point.scale
+                yield tag("circle", class_=f"ring {color}", cx=x, cy=y, r=radius)
+            yield series.look.mark(x, y, point.told, hollow=point.hollow, scale=point.scale)
 
     def _whiskers(self, point: Point, x: float, y: float, color: str) -> Iterable[Markup]:
         path = ""

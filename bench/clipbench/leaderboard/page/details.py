@@ -73,7 +73,7 @@ def _command(command: Command) -> Markup:
 
 
 def _block(heading: str, *content: Content) -> Markup:
-    return tag("section", tag("h4", heading), *content)
+    return tag("section", tag("h3", heading), *content)
 
 
 def _seed(result: Result) -> str:
@@ -88,7 +88,7 @@ def _table(head: Iterable[str], rows: Iterable[Sequence[Content]], about: str) -
     )
     header = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head)))
     inner = tag("table", header, tag("tbody", body))
-    return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=about)
+    return tag("div", inner, class_="scroll", tabindex="0", role="group", aria_label=about)
 
 
 def _runs(results: Sequence[Result]) -> Markup:
@@ -113,7 +113,7 @@ def _metrics(results: Sequence[Result]) -> Iterable[Markup]:
     for number, one in enumerate(first.get("evaluations", [])[1:], start=1):
         sets = [result.get("evaluations", []) for result in results]
         found = [part[number]["metrics"] if len(part) > number else {} for part in sets]
-        yield tag("h5", f"On {one['name']}")
+        yield tag("h4", f"On {one['name']}")
         yield _measured(results, found, one["name"])
 
 
@@ -143,7 +143,7 @@ def _facts_by_seed(results: Sequence[Result], part: str) -> Markup:
     blocks: list[Content] = []
     for members in shared.values():
         if len(shared) > 1:
-            blocks.append(tag("h5", ", ".join(map(_seed, members))))
+            blocks.append(tag("h4", ", ".join(map(_seed, members))))
         value = members[0][part]
         blocks.append(tag("p", "not trained here") if value is None else _facts(value))
     return join(blocks)

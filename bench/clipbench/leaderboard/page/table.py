@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from clipbench.leaderboard.cells import (
     ELIGIBLE,
@@ -20,6 +21,7 @@ from clipbench.leaderboard.cells import (
 )
 from clipbench.leaderboard.page.bars import bar
 from clipbench.text.markup import Content, Markup, breakable, join, lines, tag
+from clipbench.text.words import counted
 
 Value = float | str | None
 
@@ -55,14 +57,37 @@ def table(records: Sequence[Record], anchors: Sequence[str]) -> Markup:
         tag("th", column.title, scope="col", class_=column.kind, data_numeric=column.numeric)
         for column in columns
     )
-    body = (_row(row, columns, anchor) for row, anchor in zip(records, anchors, strict=True))
+    bodies = []
+    told = zip(records, anchors, strict=True)
+    for _, some in groupby(told, key=lambda pair: _group(pair[0])):
+        members = [*some]
+        heading = _heading([row for row, _ in members], len(columns))
+        rows = (_row(row, columns, anchor) for row, anchor in members)
+        bodies.append(tag("tbody", lines([heading, *rows])))
     return tag(
         "table",
         tag("caption", "Attacks and defenses, seeds put together", class_="unseen"),
         tag("thead", tag("tr", *head)),
-        tag("tbody", lines(body)),
+        lines(bodies),
         id="board",
     )
+
+
+def _group(row: Record) -> tuple[str, str]:
+    """Return what rows that are folded together share."""
+    return FULL["attack"](row), FULL["rate (count)"](row)
+
+
+def _heading(rows: Sequence[Record], columns: int) -> Markup:
+    """Return the line that the rows of an attack are folded behind."""
+    attack, rate = _group(rows[0])
+    name = attack if rate == MISSING else f"{attack} {rate}"
+    shares = [row["attack_success"] for row in rows if row["attack_success"] is not None]
+    told = counted(len(rows), "row")
+    if shares:
+        told += f", success {100 * min(shares):.1f} to {100 * max(shares):.1f}%"
+    content = tag("span", breakable(name), tag("span", f" {told}", class_="bounds"))
+    return tag("tr", tag("th", content, scope="rowgroup", colspan=columns), class_="kind")
 
 
 def _row(row: Record, columns: Sequence[Column], anchor: str) -> Markup:

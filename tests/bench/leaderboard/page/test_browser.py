@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +25,15 @@ CHROME = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
 DRIVER = shutil.which("chromedriver")
+AXE = find_spec("axe_playwright_python")  # for its copy of axe-core; see the Makefile
 pytestmark = pytest.mark.skipif(
     not (CHROME and DRIVER) and not os.environ.get("CI"),
     reason="there is no Chromium with its chromedriver",
 )
 Result = dict[str, Any]
 SUCCESS = 4  # column
-SHOWN = "return [...document.querySelectorAll('#board tbody tr')].filter(row => !row.hidden)"
+ROWS = "#board tbody tr[data-attack]"
+SHOWN = f"return [...document.querySelectorAll('{ROWS}')].filter(row => !row.hidden)"
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +66,10 @@ class Browser:
         screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
         self.driver.get(write_page(results, self._folder / "page.html").as_uri())
+
+    def unfold(self) -> None:
+        """Show the rows of all attacks in one table."""
+        self.driver.find_element("name", "fold").click()
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Return what a script returns, which the driver runs past the policy of the page."""
@@ -144,6 +152,7 @@ def test_the_tab_key_leads_to_the_table_first(browser: Browser, told: list[Resul
 def test_filters_hide_rows_and_say_how_many_are_left(browser: Browser, told: list[Result]) -> None:
     """Boxes and words narrow the rows together; a polite live region says the number."""
     browser.show(told)
+    browser.unfold()
     total = len(browser.column(0))
     shown = browser.driver.find_element("id", "shown")
     assert shown.text == f"{total} of {total} rows"
@@ -165,6 +174,73 @@ def test_filters_hide_rows_and_say_how_many_are_left(browser: Browser, told: lis
     assert browser.column(2) == ["safeclip (pool=4096)"]
     text.send_keys(" nothing of this kind")
     assert shown.text == f"0 of {total} rows"
+
+
+def test_rows_are_folded_by_attack_until_they_are_asked_for(
+    browser: Browser, told: list[Result]
+) -> None:
+    """A button opens the rows of its attack, a filter those that fit, sorting puts all in one."""
+    browser.show(told)
+    assert browser.column(0) == []
+    buttons = browser.driver.find_elements("css selector", "#board tbody button")
+    assert buttons[0].text == "sig 0.8% (160) 1 row, success 12.5 to 12.5%"
+    assert [button.get_attribute("aria-expanded") for button in buttons] == ["false"] * 5
+    buttons[0].send_keys(Keys.ENTER)
+    assert browser.column(0) == ["sig"]
+    assert buttons[0].get_attribute("aria-expanded") == "true"
+    text = browser.driver.find_element("css selector", "#filters [type=search]")
+    text.send_keys("safeclip")
+    assert {name.partition(" ")[0] for name in browser.column(2)} == {"safeclip"}
+    assert [button.is_displayed() for button in buttons] == [False, False, True, True, False]
+    text.clear()
+    browser.head(0).click()
+    assert len(browser.column(0)) == len(browser.driver.find_elements("css selector", ROWS))
+    assert not browser.driver.find_element("name", "fold").is_selected()
+    assert not browser.driver.find_elements("css selector", "#board tbody button")
+
+
+def test_a_cell_of_the_heat_map_leads_to_its_runs(browser: Browser, bench: list[Result]) -> None:
+    """Color repeats the number, in light and dark; the details of the row open."""
+    fills = {}
+    for scheme in ("light", "dark"):
+        browser.show(bench, scheme=scheme)
+        fills[scheme] = browser.run(
+            "return [...document.querySelectorAll('.heat td a')].map("
+            "cell => [cell.querySelector('strong').textContent,"
+            " getComputedStyle(cell).backgroundColor])"
+        )
+        assert [text for text, _ in fills[scheme]] == ["0/48", "47/48", "47/48"]
+        assert len({fill for _, fill in fills[scheme]}) == 2
+    assert fills["light"] != fills["dark"]
+    cell = browser.driver.find_element("css selector", ".heat td a")
+    cell.click()
+    Wait(browser.driver, 5).until(
+        lambda driver: len(driver.find_elements("css selector", "details.row[open]")) == 1
+    )
+
+
+@pytest.mark.skipif(not AXE and not os.environ.get("CI"), reason="there is no axe-core")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_nothing(
+    browser: Browser, told: list[Result], hostile: list[Result], width: int, scheme: str
+) -> None:
+    """The rules of axe-core for accessible pages hold, folded and with everything open."""
+    for results in (told, hostile):
+        browser.show(results, width=width, scheme=scheme)
+        for opened in (False, True):
+            if opened:
+                browser.run(
+                    "for (const part of document.querySelectorAll('details')) part.open = true"
+                )
+            browser.run(
+                files(AXE.name if AXE else "").joinpath("axe.min.js").read_text(encoding="utf-8")
+            )
+            found = browser.driver.execute_async_script(
+                "const done = arguments[0];"
+                "axe.run({resultTypes: ['violations']}).then(told => done(told.violations.map("
+                "one => `${one.id}: ${one.nodes[0].html} ${one.nodes[0].failureSummary}`)))"
+            )
+            assert found == []
 
 
 def test_hostile_results_run_nothing(browser: Browser, hostile: list[Result]) -> None:
@@ -226,6 +302,7 @@ def test_dark_and_light(browser: Browser, told: list[Result]) -> None:
 def test_links_open_the_details(browser: Browser, told: list[Result]) -> None:
     """The link of a row leads to its details and opens them, and no others."""
     browser.show(told)
+    browser.unfold()
     browser.driver.find_element("css selector", "#board tbody a").click()
     Wait(browser.driver, 5).until(
         lambda driver: len(driver.find_elements("css selector", "details[open]")) == 1
@@ -234,14 +311,17 @@ def test_links_open_the_details(browser: Browser, told: list[Result]) -> None:
 
 
 def test_details_are_open_on_paper(browser: Browser, told: list[Result]) -> None:
-    """Printing opens all details and leaves the filters out; afterwards all is as before."""
+    """Printing opens all that is folded and leaves the filters out; then all is as before."""
     browser.show(told)
-    browser.run("document.querySelector('details').open = true")
-    count = "return document.querySelectorAll('details[open]').length"
+    browser.run("document.querySelector('details.row').open = true")
+    count = "return document.querySelectorAll('details.row[open]').length"
+    closed = "return document.querySelectorAll('details:not([open])').length"
     browser.run("dispatchEvent(new Event('beforeprint'))")
-    assert browser.run(count) == len(browser.column(0))
+    assert browser.run(count) == len(browser.column(0)) > 5
+    assert browser.run(closed) == 0
     browser.run("dispatchEvent(new Event('afterprint'))")
     assert browser.run(count) == 1
+    assert browser.column(0) == []
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not browser.driver.find_element("id", "filters").is_displayed()
     scroll = "return getComputedStyle(document.querySelector('.board')).overflowX"

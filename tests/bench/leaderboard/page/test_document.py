@@ -15,6 +15,9 @@ import pytest
 
 from clipbench.errors import CorruptData
 from clipbench.leaderboard.page.document import to_html, write_page
+from clipbench.leaderboard.ranking.board import Board, boards
+from clipbench.leaderboard.ranking.findings import findings
+from clipbench.leaderboard.ranking.standing import Ranking, ranking
 from clipbench.leaderboard.tables import leaderboard
 from clipbench.results.result import validate
 
@@ -96,9 +99,16 @@ def page(told: list[Result]) -> Node:
     return read(to_html(told))
 
 
+def ranked(results: list[Result]) -> tuple[Board, Ranking]:
+    """Return the one board of some results, and its ranking."""
+    (board,) = boards(leaderboard(results).to_dict("records"))  # type: ignore[arg-type]
+    return board, ranking(board)
+
+
 def rows_of(page: Node) -> list[Node]:
     """Return the rows of the leaderboard."""
-    return page.one("table", id="board").one("tbody").all("tr")
+    bodies = page.one("table", id="board").all("tbody")
+    return [row for body in bodies for row in body.all("tr") if "data-attack" in row.attributes]
 
 
 def test_rows_are_those_of_the_leaderboard(page: Node, told: list[Result]) -> None:
@@ -174,6 +184,36 @@ def test_every_link_and_reference_leads_somewhere(page: Node) -> None:
         for name in ("aria-labelledby", "aria-describedby"):
             wanted |= set(str(node.attributes.get(name) or "").split())
     assert wanted <= set(ids)
+
+
+def test_the_page_opens_with_what_was_found(bench: list[Result], make_result: Any) -> None:
+    """Findings, then attacks by defenses, the ranking, and one chart, before everything else."""
+    bench.append(make_result(attack="none", defense="safeclip", defense_parameters={"pool": 4096}))
+    page = read(to_html(bench))
+    found = page.one("section", **{"class": "found"})
+    assert found.one("h2").text == "What was found"
+    assert [item.text for item in found.all("li")] == findings(*ranked(bench))
+    assert [node.attributes["id"] for node in found.all("h3")] == ["heat", "ranking", "security"]
+    sections = page.one("main").children
+    assert [node for node in sections if isinstance(node, Node)][1] is found
+
+
+def test_a_cell_of_the_heat_map_says_all_without_color(told: list[Result]) -> None:
+    """Success, interval, and why it is not eligible; the worst attack of a line is marked."""
+    page = read(to_html(told))
+    lines = {
+        row.one("th").text: row.all("td")
+        for row in page.all("table")[0].all("tr")[3:]
+        if len(row.all("th")) == 1 and row.all("td")
+    }
+    by_class = {cell.text: str(cell.attributes["class"]) for cell in lines["none"] if cell.all("a")}
+    (failing,) = (text for text in by_class if "wanet" in text)
+    assert failing == "none under wanet 0.8% (160): 1/16 1–28 not eligible"
+    assert by_class[failing] == "apart"
+    assert [cell.text for cell in lines["safeclip"] if not cell.all("a")] == ["—"] * 3
+    page = read(to_html([one for one in told if one["attack"]["name"] == "targeted"]))
+    (worst,) = page.all("td", **{"class": "heat-0 worst"})
+    assert worst.text.endswith("0/48 0.0–7.4, the worst attack")
 
 
 def test_charts_say_in_words_what_they_show(page: Node) -> None:
@@ -271,7 +311,7 @@ def test_the_policy_allows_what_is_in_the_page_alone(page: Node) -> None:
 def test_hostile_texts_stay_texts(hostile: list[Result], told: list[Result]) -> None:
     """Names, labels and parameters make no element, attribute or address of their own."""
     plain, page = read(to_html(told)), read(to_html(hostile))
-    elements = {node.name for node in plain.all()} | {"h5", "wbr"}
+    elements = {node.name for node in plain.all()} | {"h4", "wbr"}
     assert {node.name for node in page.all()} <= elements
     assert page.all("img") == []
     attributes = {name for node in plain.all() for name in node.attributes}
