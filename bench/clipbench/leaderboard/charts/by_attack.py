@@ -78,7 +78,8 @@ def title(attack: str, rate: float, count: int, model: str, data: str) -> str:
 
 
 def _where(model: str, data: str) -> str:
-    return f": {model} on {data}" if model and data else ""
+    where = " on ".join(part for part in (model, data) if part)
+    return f": {where}" if where else ""
 
 
 def interval(row: Record, name: str = "attack_success") -> str:

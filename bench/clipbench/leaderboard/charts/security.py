@@ -24,7 +24,7 @@ def security(key: str, ranked: Ranking, looks: Looks) -> Chart | None:
     Args:
         key: makes the ids of its elements unique in the page.
         ranked: defenses of a board.
-        looks: how each defense is drawn, by its label.
+        looks: how each defense is drawn, by its short label.
 
     Returns:
         None where fewer than two defenses have both numbers.
@@ -33,7 +33,7 @@ def security(key: str, ranked: Ranking, looks: Looks) -> Chart | None:
     if len(drawn) < 2:
         return None
     points = [_point(one) for one in drawn]
-    series = [Series(looks[one.defense], (p,)) for one, p in zip(drawn, points, strict=True)]
+    series = [Series(looks[one.name], (p,)) for one, p in zip(drawn, points, strict=True)]
     return Chart(
         key,
         "Success of the worst attack against clean accuracy; the larger a mark, the more training",

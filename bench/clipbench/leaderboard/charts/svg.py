@@ -10,7 +10,7 @@ from clipbench.leaderboard.charts.looks import Look
 from clipbench.leaderboard.charts.placing import Box, place
 from clipbench.text.markup import Content, Markup, number, tag
 
-SMALL, LARGE, WIDE = (340, 240), (480, 320), (720, 360)  # width and height
+SMALL, LARGE, WIDE = (340, 240), (480, 320), (620, 360)  # width and height
 _RING = 7.0  # radius of the ring around a mark
 _CAP = 2.5  # half the length of a whisker's end
 

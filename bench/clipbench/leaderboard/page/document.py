@@ -10,7 +10,7 @@ from clipbench.leaderboard.by_trigger import by_trigger
 from clipbench.leaderboard.cells import ELIGIBLE, MISSING, Record, verdict
 from clipbench.leaderboard.charts import by_attack, epochs
 from clipbench.leaderboard.charts.looks import Look, legend, looks_of
-from clipbench.leaderboard.curves import Panel, panels
+from clipbench.leaderboard.curves import Curve, Panel, panels
 from clipbench.leaderboard.page import triggers
 from clipbench.leaderboard.page.details import anchor, details
 from clipbench.leaderboard.page.found import found
@@ -18,6 +18,7 @@ from clipbench.leaderboard.page.heat import anchor_key
 from clipbench.leaderboard.page.table import choices, table
 from clipbench.leaderboard.rows import group, order
 from clipbench.leaderboard.tables import leaderboard, of_runs
+from clipbench.leaderboard.text_table import shorten
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import Defaults, Labels
 from clipbench.results.store import Result, newest
@@ -102,11 +103,16 @@ def to_html(
     in_order = [of_run[run] for run in shown]
     anchors = [anchor(row.results) for row in rows]
     by_row = dict(zip(map(anchor_key, records), anchors, strict=True))
-    by_epoch = panels(in_order, defaults)
-    looks = _looks(records, by_epoch)
+    charted, by_epoch = _named(records, panels(in_order, defaults))
+    looks = looks_of(
+        [
+            *(str(row["defense"]) for row in charted),
+            *(curve.defense for panel in by_epoch for curve in panel.curves),
+        ]
+    )
     sections = {
         "found": found(records, by_row, looks, eligible_at),
-        "charts": _charts(records, by_epoch, looks),
+        "charts": _charts(charted, by_epoch, looks),
         "triggers": triggers.pictures(in_order, Labels(unique, defaults)),
     }
     return render(
@@ -117,7 +123,7 @@ def to_html(
         title=_TITLE,
         parts=_links(sections),
         counts=_counts(records, len(in_order)),
-        legend=_legend(records, looks),
+        legend=_legend(charted, looks),
         meaning=_meaning(eligible_at),
         filters=_filters(records),
         shown=f"{len(records)} of {counted(len(records), 'row')}",
@@ -189,17 +195,31 @@ class _Kind:
         return self.key in _CROWDED
 
 
-def _looks(records: Sequence[Record], by_epoch: Sequence[Panel]) -> dict[str, Look]:
+def _named(
+    records: Sequence[Record], by_epoch: Sequence[Panel]
+) -> tuple[list[Record], list[Panel]]:
+    """Return rows and panels as charts name them: without what all of them share."""
     labels = [str(row["defense"]) for row in records]
-    return looks_of([*labels, *(curve.defense for one in by_epoch for curve in one.curves)])
+    short, _ = shorten([str(row["defense_name"]) for row in records], labels)
+    names = dict(zip(labels, short, strict=True))
+    rows: list[Record] = [{**row, "defense": names[str(row["defense"])]} for row in records]
+    drawn = [replace(panel, curves=tuple(_renamed(panel.curves, names))) for panel in by_epoch]
+    if len(choices(records, "model")) == 1:  # the page says once what is the same everywhere
+        rows = [{**row, "model": ""} for row in rows]
+        drawn = [replace(panel, model="") for panel in drawn]
+    if len(choices(records, "data")) == 1:
+        rows = [{**row, "data": ""} for row in rows]
+        drawn = [replace(panel, data="") for panel in drawn]
+    return rows, drawn
+
+
+def _renamed(curves: Iterable[Curve], names: Mapping[str, str]) -> Iterable[Curve]:
+    return (replace(curve, defense=names.get(curve.defense, curve.defense)) for curve in curves)
 
 
 def _charts(
     records: Sequence[Record], by_epoch: Sequence[Panel], looks: Mapping[str, Look]
 ) -> list[_Kind]:
-    if len({(row["model"], row["data"]) for row in records}) == 1:  # the page says it once
-        records = [{**row, "model": "", "data": ""} for row in records]
-        by_epoch = [replace(panel, model="", data="") for panel in by_epoch]
     figures = {
         "accuracy": by_attack.against_accuracy(records, looks),
         "cost": by_attack.against_cost(records, looks),

@@ -55,7 +55,7 @@ def found(
     Args:
         records: rows of the leaderboard.
         anchors: id of the details of a row, see `heat.anchor_key`.
-        looks: how each defense is drawn, by its label.
+        looks: how each defense is drawn, by its short label.
         eligible_at: smallest undefended attack success of an eligible row, a fraction.
     """
     shown = [board for board in boards(records) if len(board.cells) > 1]

@@ -234,7 +234,7 @@ def test_charts_say_in_words_what_they_show(page: Node) -> None:
 def test_charts_name_model_and_data_where_they_differ(
     bench: list[Result], make_result: Any
 ) -> None:
-    """Of one model and data set the page says it once, at its head."""
+    """What all rows share the page says once, at its head."""
 
     def captions(results: list[Result]) -> list[str]:
         return [caption.text for caption in read(to_html(results)).all("figcaption")]
@@ -242,7 +242,10 @@ def test_charts_name_model_and_data_where_they_differ(
     assert captions(bench)
     assert not [text for text in captions(bench) if "shapes-tiny" in text]
     other = [make_result(model="RN50", defense=defense) for defense in ("none", "clip")]
-    assert all(" on shapes" in text for text in captions([*bench, *other]))
+    told = captions([*bench, *other])
+    assert all(text.endswith((": RN50", ": shapes-tiny")) for text in told)
+    other += [make_result(data="csv", defense=defense) for defense in ("none", "clip")]
+    assert all(" on shapes" in text or " on csv" in text for text in captions([*bench, *other]))
 
 
 def test_details_hold_runs_metrics_and_command(page: Node, told: list[Result]) -> None:

@@ -41,3 +41,20 @@ def test_colors_stand_out(mode: str) -> None:
             assert contrast(colors[name], paper) >= 4.5, name
         for name in DRAWN if mode != "print" else DRAWN[:-1]:
             assert contrast(colors[name], paper) >= 3, name
+
+
+@pytest.mark.parametrize("mode", ["light", "dark", "print"])
+def test_numbers_stand_out_on_every_shade_of_the_heat_map(mode: str) -> None:
+    """From next to none to all: the ink has the contrast of a text, 4.5, on each."""
+    colors = palettes()[mode]
+    shades = [int(share) / 100 for share in re.findall(r"--heat: (\d+)%", SHEET)]
+    assert len(shades) == 10
+    for share in shades:
+        parts = [
+            round(
+                share * int(colors["hot"][i : i + 2], 16)
+                + (1 - share) * int(colors["paper"][i : i + 2], 16)
+            )
+            for i in (1, 3, 5)
+        ]
+        assert contrast(colors["ink"], "#{:02x}{:02x}{:02x}".format(*parts)) >= 4.5, share
