@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
 from clipbench.text.markup import Markup, breakable, trusted
 from clipbench.text.visible import visible
@@ -24,12 +24,12 @@ def render(package: str, name: str, **values: Any) -> Markup:
     """Return a template filled in.
 
     Args:
-        package: that has a folder ``templates`` with it.
+        package: that has a folder ``templates`` with it; ``base.html`` lies beside this module.
         name: of its file.
         values: what it inserts.
     """
     environment = Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(__package__)]),
         autoescape=True,
         finalize=_shown,
         undefined=StrictUndefined,
