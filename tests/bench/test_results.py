@@ -6,14 +6,18 @@ import io
 import json
 from contextlib import redirect_stdout
 from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clipbench.cli import main
+from clipbench.cli._leaderboard import frame_of
 from clipbench.leaderboard.footing import machine_of, mismatches
-from clipbench.leaderboard.tables import leaderboard
+from clipbench.leaderboard.matrix import to_matrix
+from clipbench.leaderboard.ranking.markdown import to_ranking
+from clipbench.leaderboard.tables import leaderboard, write_all
 from clipbench.results.labels import precision_of
 from clipbench.results.poison_sets import different_sets
 from clipbench.results.store import load_results
@@ -28,6 +32,12 @@ def printed(*arguments: str) -> str:
     with redirect_stdout(out):
         assert main([*arguments, "--quiet"]) == 0
     return out.getvalue()
+
+
+@cache
+def asked_for(folder: Path) -> set[str]:
+    """Return the ids of all runs of a grid; to resolve some hundred takes seconds."""
+    return {config.id for config in read_grid(folder / "grid.yaml").configs}
 
 
 def crossings(results: list[dict[str, Any]]) -> list[str]:
@@ -82,7 +92,7 @@ def test_there_are_results() -> None:
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
 def test_rows_are_runs_of_the_grid(folder: Path) -> None:
     """Each is a valid result under its id, and a run that the grid's file asks for today."""
-    known = {config.id for config in read_grid(folder / "grid.yaml").configs}
+    known = asked_for(folder)
     for result in load_results([folder / "rows"]):
         assert (folder / "rows" / f"{result['id']}.json").is_file()
         assert result["id"] in known
@@ -91,8 +101,8 @@ def test_rows_are_runs_of_the_grid(folder: Path) -> None:
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
 def test_the_whole_grid_is_there(folder: Path) -> None:
     """No run of the grid lacks its row."""
-    configs = read_grid(folder / "grid.yaml").configs
-    assert [c.id for c in configs if not (folder / "rows" / f"{c.id}.json").is_file()] == []
+    runs = asked_for(folder)
+    assert [run for run in runs if not (folder / "rows" / f"{run}.json").is_file()] == []
 
 
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
@@ -134,16 +144,15 @@ def test_a_row_held_against_another_kind_is_found(
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
 def test_tables_are_what_the_rows_give(folder: Path, tmp_path: Path) -> None:
     """Made again from the rows, every table has the same bytes."""
-    rows = str(folder / "rows")
-    printed("leaderboard", rows, "--write", str(tmp_path))
+    results = load_results([folder / "rows"])
+    frame = frame_of(results)
+    write_all(frame, results, tmp_path)
     for name in ("leaderboard.md", "leaderboard.csv", "leaderboard.tex"):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
     assert json.loads((tmp_path / "leaderboard.json").read_text())
     for name, cell in (("matrix", "attack_success"), ("detection", "score_auroc")):
-        made = printed("leaderboard", rows, "--format", "matrix", "--cell", cell)
-        assert made == (folder / f"{name}.md").read_text()
-    made = printed("leaderboard", rows, "--format", "ranking")
-    assert made == (folder / "ranking.md").read_text()
+        assert to_matrix(frame, cell) == (folder / f"{name}.md").read_text()
+    assert to_ranking(frame) == (folder / "ranking.md").read_text()
 
 
 def test_readme_tells_what_the_ranking_tells() -> None:

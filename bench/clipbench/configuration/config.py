@@ -219,6 +219,8 @@ class RunConfig:
             del content["on_error"]
         if self.trusted is None:
             del content["trusted"]
+        if not self.train.compile:  # as before there was a choice
+            del content["train"]["compile"]
         for name in NOT_HASHED:
             del content["train"][name]
         parts = {"dataset": "data", "attack": "attack", "defense": "defense"}

@@ -42,6 +42,8 @@ class TrainSettings:
         precision: number format of the forward pass; tf32: fp32 whose products GPUs since Ampere
             round to 10 bits; auto: bf16 on GPUs that compute in it, else fp32. It is settled when a
             run is planned, and part of what the run is known by. Evaluation is in fp32.
+        compile: whether the towers run as code that `torch.compile` makes of them, which takes minutes
+            and pays where steps are many; sums are rounded in another order.
         lr_schedule: after the warm-up a cosine to zero, or constant; cosine: warm-up times a cosine
             over the whole training, which never reaches the peak. A defense may set its own.
         crop_scale: smallest area share of random resized crops, in (0, 1].
@@ -79,6 +81,7 @@ class TrainSettings:
     warmup: int = 10_000
     grad_clip_norm: float | None = None
     precision: Precision = "auto"
+    compile: bool = False
     lr_schedule: LrSchedule = "cosine_after_warmup"
     crop_scale: float = 0.08
     crop_scale_max: float = 1.0

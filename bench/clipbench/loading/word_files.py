@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,6 +101,7 @@ def stored_words(
     return found
 
 
+@lru_cache(maxsize=8)  # of an object that nobody changes
 def _identity(tokenizer: Any) -> list[Any]:
     """Return what decides the tokens that a tokenizer makes of a word."""
     rules = hashlib.sha256(json.dumps(sorted(tokenizer.encoder.items())).encode())

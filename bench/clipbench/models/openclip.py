@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -128,7 +129,7 @@ def create_model(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "model") % 2**63)
             model = cast("nn.Module", module.create_model(registered, output_dict=True))
-        tokenizer = cast("Tokenizer", module.get_tokenizer(registered))
+        tokenizer = _tokenizer(registered)
     except (OSError, RuntimeError, ImportError) as error:
         if not _hub_of(config) and not isinstance(error, ImportError):
             raise
@@ -142,6 +143,15 @@ def create_model(
     if pretrained is not None:
         load_weights(model, Path(pretrained))
     return model, tokenizer
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(registered: str) -> Tokenizer:
+    """Return a model's tokenizer: to read its vocabulary takes longer than to make a small model.
+
+    It remembers the tokens of words, too. Nobody changes one: who needs another copies it.
+    """
+    return cast("Tokenizer", open_clip().get_tokenizer(registered))
 
 
 def _hub_of(config: Mapping[str, Any]) -> str | None:

@@ -27,10 +27,19 @@ class Encoder:
         model: an open_clip model on its device.
         processes: this process among all.
         precision: ``fp32``, ``tf32`` or ``bf16``.
+        compiled: whether towers run as code that `torch.compile` makes at their first use.
     """
 
-    def __init__(self, model: nn.Module, processes: Processes, precision: str) -> None:
+    def __init__(
+        self, model: nn.Module, processes: Processes, precision: str, *, compiled: bool = False
+    ) -> None:
         self._model = model
+        self._encode_image: Any = model.encode_image
+        self._encode_text: Any = model.encode_text
+        if compiled:
+            # Of any number of rows: the last batch of an epoch, and batches that are scored, differ.
+            self._encode_image = torch.compile(self._encode_image, dynamic=True)
+            self._encode_text = torch.compile(self._encode_text, dynamic=True)
         self._processes = processes
         self._precision = precision
         self._normalize = Normalization(*mean_and_std(model), processes.device)
@@ -71,8 +80,8 @@ class Encoder:
         bf16 = self._precision == "bf16"
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=bf16)
         with computing(self._precision), autocast, sdpa_kernel(backends):
-            image = self._model.encode_image(images)  # type: ignore[operator]
-            text = self._model.encode_text(tokens.to(device))  # type: ignore[operator]
+            image = self._encode_image(images)
+            text = self._encode_text(tokens.to(device))
         if not unit:
             return image.float(), text.float()
         return F.normalize(image.float(), dim=1), F.normalize(text.float(), dim=1)

@@ -53,7 +53,7 @@ class Learner:
         refuse_without_tf32(self.precision, processes.device)
         self.optimizer = make_optimizer(model, settings)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._encoder = Encoder(model, processes, self.precision)
+        self._encoder = Encoder(model, processes, self.precision, compiled=settings.compile)
         self.similarities: Tensor | None = None  # of the last step's pairs, where a phase asks
         self._earlier: nn.Module | None = None
         self._earlier_encoder: Encoder | None = None
@@ -114,7 +114,9 @@ class Learner:
         self._earlier = copy.deepcopy(self.model).eval().requires_grad_(False)
         if weights is not None:
             self._earlier.load_state_dict(weights)
-        self._earlier_encoder = Encoder(self._earlier, self._processes, self.precision)
+        self._earlier_encoder = Encoder(
+            self._earlier, self._processes, self.precision, compiled=self._settings.compile
+        )
 
     def forget(self) -> None:
         """Keep no reference any longer."""

@@ -16,9 +16,11 @@ from torch import Tensor
 from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, TrainingFacts
 from clipbench.errors import ClipbenchError
+from clipbench.loading.pairs import BatchRequest
+from clipbench.parallel.group import Processes
 from clipbench.toolkit.losses import clip_loss
 from clipbench.training import learner as learning
-from clipbench.training.encoder import mean_and_std
+from clipbench.training.encoder import Encoder, mean_and_std
 from clipbench.training.engine import Trainer
 from clipbench.training.learner import LOGIT_SCALE_MAX
 from clipbench_defenses.none import NoDefense
@@ -160,3 +162,34 @@ def test_whatever_a_training_multiplies_is_in_its_precision(
     places = ["training True", "training False", "backward"]
     assert seen == {place: {(rounds, rounds)} for place in places}
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == DEFAULT
+
+
+def test_compiled_towers_compute_the_same_for_any_number_of_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One compilation serves whole batches, the last one of an epoch, and pairs that are scored."""
+    captured: list[Any] = []
+    compile_with = torch.compile
+
+    def traced(function: Any, **how: Any) -> Any:
+        """What is captured, without the minutes that native code takes."""
+        captured.append(function.__name__)
+        return compile_with(function, backend="eager", fullgraph=True, **how)
+
+    monkeypatch.setattr(torch, "compile", traced)
+    model = tiny_model()
+    pairs = tiny_pairs(model, TrainSettings(), 24)
+    plain = Encoder(model, Processes(), "fp32")
+    compiled = Encoder(model, Processes(), "fp32", compiled=True)
+    for number, rows in enumerate((16, 5, 9)):
+        request = BatchRequest(np.arange(rows), slice(0, rows), 1, False, ())
+        batch = pairs.make(request)
+        model.train(mode=number < 2)
+        for one, other in zip(
+            plain.encode(batch.images[0], batch.tokens[0]),
+            compiled.encode(batch.images[0], batch.tokens[0]),
+            strict=True,
+        ):
+            torch.testing.assert_close(one, other)
+    assert captured == ["encode_image", "encode_text"]
+    assert torch._dynamo.utils.counters["frames"]["ok"] <= 4  # towers, training and measuring
