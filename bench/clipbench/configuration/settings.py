@@ -42,8 +42,8 @@ class TrainSettings:
         precision: number format of the forward pass; tf32: fp32 whose products GPUs since Ampere
             round to 10 bits; auto: bf16 on GPUs that compute in it, else fp32. It is settled when a
             run is planned, and part of what the run is known by. Evaluation is in fp32.
-        compile: whether the towers run as code that `torch.compile` makes of them, which takes minutes
-            and pays where steps are many; sums are rounded in another order.
+        compile: whether the towers run as code that `torch.compile` makes of them; that takes
+            minutes, pays where steps are many, and rounds otherwise, so it is part of a run's id.
         lr_schedule: after the warm-up a cosine to zero, or constant; cosine: warm-up times a cosine
             over the whole training, which never reaches the peak. A defense may set its own.
         crop_scale: smallest area share of random resized crops, in (0, 1].

@@ -37,7 +37,7 @@ class Encoder:
         self._encode_image: Any = model.encode_image
         self._encode_text: Any = model.encode_text
         if compiled:
-            # Of any number of rows: the last batch of an epoch, and batches that are scored, differ.
+            # For any number of rows: the last batch of an epoch has fewer, and so has a scored one.
             self._encode_image = torch.compile(self._encode_image, dynamic=True)
             self._encode_text = torch.compile(self._encode_text, dynamic=True)
         self._processes = processes

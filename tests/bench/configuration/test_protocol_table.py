@@ -17,7 +17,15 @@ NAMES = sorted(bundled.recipes())
 PAGE = Path(__file__).parents[3] / "docs" / "protocols.md"
 # Where and how fast a run works, what it keeps, and what a set of any size has.
 NO_PROTOCOL = {
-    *("pretrained", "pairs_per_epoch", "precision", "crop_from", "workers", "decode_cache_gb"),
+    *(
+        "pretrained",
+        "pairs_per_epoch",
+        "precision",
+        "compile",
+        "crop_from",
+        "workers",
+        "decode_cache_gb",
+    ),
     *("device", "save_frequency", "checkpoint_every_s", "tensorboard"),
 }
 AUGMENTATION = {"crop_scale", "crop_scale_max", "flip", "color_jitter", "grayscale", "blur", "eda"}
