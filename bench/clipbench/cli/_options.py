@@ -41,6 +41,7 @@ TRAIN_OPTIONS = (
     "wd",
     "warmup",
     "precision",
+    "compile",
     "workers",
     "device",
     "save_frequency",

@@ -34,8 +34,8 @@ class Encoder:
         self, model: nn.Module, processes: Processes, precision: str, *, compiled: bool = False
     ) -> None:
         self._model = model
-        self._encode_image: Any = model.encode_image
-        self._encode_text: Any = model.encode_text
+        towers: Any = model
+        self._encode_image, self._encode_text = towers.encode_image, towers.encode_text
         if compiled:
             # For any number of rows: the last batch of an epoch has fewer, and so has a scored one.
             self._encode_image = torch.compile(self._encode_image, dynamic=True)
