@@ -1,6 +1,6 @@
-"""What an attack owes the bench, and what it gets from it.
+"""Interface of attacks, and the objects they are handed.
 
-Letters of shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
+Letters in shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Corpus(Protocol):
-    """Random access to the clean training pairs, for attacks; nothing is held in memory."""
+    """Random access to the clean training pairs, for attacks; nothing is kept in memory."""
 
     def __len__(self) -> int: ...
 
@@ -32,13 +32,13 @@ class Corpus(Protocol):
 
 @dataclass(frozen=True)
 class Scene:
-    """What an attacker knows besides the corpus, the same for poisoning and for testing.
+    """What an attacker knows besides the corpus; the same when poisoning and when testing.
 
     Args:
         evaluation: the victim's test set (classes and images).
-        held_out: returns the held-out images an attacker may target; asked only if it does.
+        held_out: returns the held-out images an attacker may target; called only if needed.
         count: number of poisoned pairs.
-        seed: the run's seed; attacks draw through `rng` only.
+        seed: the run's seed; attacks draw random numbers only through `rng`.
     """
 
     evaluation: EvaluationSet
@@ -51,7 +51,7 @@ class Scene:
         """Held-out images an attacker may target.
 
         Raises:
-            BadSetting: the evaluation source holds none out.
+            BadSetting: the evaluation source has no such images.
         """
         return self.held_out()
 
@@ -61,7 +61,7 @@ class Scene:
         return self.evaluation.classes
 
     def rng(self, *scope: str | int) -> np.random.Generator:
-        """Return the generator of one named stream of this attack."""
+        """Return the random generator of one named stream of this attack."""
         return generator(self.seed, "attack", *scope)
 
 
@@ -72,10 +72,10 @@ class Poison:
     Args:
         caption: its caption.
         image: its image.
-        base: number of the clean pair it was made from and, in mode ``replace``, takes the place
-            of. None: any pair's place, drawn by the machinery from the run's seed.
-        target: which of the attack's targets it serves, 0 .. targets - 1.
-        role: what it is for, e.g. ``"poison"``; written to the ledger.
+        base: number of the clean pair it is made from, and which it replaces in mode ``replace``.
+            None: a pair drawn from the run's seed.
+        target: number of the attack's target, 0 .. targets - 1.
+        role: purpose of the pair, e.g. ``"poison"``; written to the ledger.
     """
 
     caption: str
@@ -87,19 +87,19 @@ class Poison:
 
 @dataclass(frozen=True)
 class Probes:
-    """Test images the attacker wants misread, and as what.
+    """Test images the attacker wants misclassified, and as which classes.
 
     Args:
-        images: M images; may be made on access.
+        images: M images; may be created on access.
         labels: ``(M,)`` true classes.
-        goals: ``(M,)`` classes the attacker wants read; never equal to the label.
-        clean_images: the same images as they are without the attack's trigger, for pictures.
-        prompt: what the attacker makes of the prompt templates, of which it leaves the slot for
-            the class; None: they are the victim's.
-        variants: other probes by name, such as those with a part of the trigger, whose success is
-            told as ``NAME_attack_success``.
-        parts: of an attack with several triggers, how many probes each has, by its name, in the
-            order of the probes; tables then tell of each trigger by itself. Empty: they are one.
+        goals: ``(M,)`` classes the attacker wants predicted; never equal to the label.
+        clean_images: the same images without the attack's trigger, for illustrations.
+        prompt: how the attacker changes a prompt template, keeping its slot for the class name;
+            None: the victim's templates.
+        variants: additional probes by name, such as those with part of the trigger; their success
+            is reported as ``NAME_attack_success``.
+        parts: for an attack with several triggers, the number of probes of each, by name, in the
+            order of the probes; tables then have a row per trigger. Empty: one trigger.
     """
 
     images: Sequence[Image]
@@ -116,16 +116,16 @@ class Probes:
 
 @dataclass(frozen=True)
 class TextProbes:
-    """Test captions for which the attacker wants another image found than their own.
+    """Test captions for which the attacker wants the wrong image retrieved.
 
     Args:
         texts: M captions, with the attack's trigger.
-        candidates: C images among which the most similar to a caption is looked for.
-        labels: ``(M,)`` which candidate is the caption's own.
-        goals: ``(M,)`` which one the attacker wants found; never equal to the label.
+        candidates: C images, among which the one most similar to a caption is retrieved.
+        labels: ``(M,)`` index of the caption's own candidate.
+        goals: ``(M,)`` index of the candidate the attacker wants; never equal to the label.
         clean_texts: the same captions without the trigger.
-        groups: ``(C,)`` which candidates count as one, those of one number: to find any of them is
-            to find the label or the goal among them. None: each counts for itself.
+        groups: ``(C,)`` group numbers; candidates of the same group count as one, so retrieving any
+            of them counts as retrieving the label or goal among them. None: no groups.
     """
 
     texts: Sequence[str]
@@ -143,26 +143,26 @@ AnyProbes = Probes | TextProbes
 
 
 class Attack(Protocol):
-    """Says which pairs are poisoned and how, and which test images shall be misread.
+    """Makes poisoned pairs, and the test inputs that should be misclassified.
 
     A frozen dataclass whose fields are its parameters, checked in ``__post_init__``.
     """
 
     @property
     def mode(self) -> Mode:
-        """Whether poisons replace clean pairs or are inserted beside them."""
+        """Whether poisoned pairs replace clean pairs or are inserted in addition."""
 
     def num_targets(self, count: int) -> int:
-        """Return over how many targets `count` poisons are spread."""
+        """Return the number of targets over which `count` poisoned pairs are spread."""
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
-        """Yield exactly ``scene.count`` poisons; the same for the same scene and corpus."""
+        """Yield exactly ``scene.count`` poisoned pairs; the same for the same scene and corpus."""
 
     def probes(self, scene: Scene) -> AnyProbes:
-        """Return what shall be misread in testing; the same for the same scene."""
+        """Return the test inputs to be misclassified; the same for the same scene."""
 
     def trigger(self) -> Callable[[Image], Image] | None:
-        """Return the trigger as a pure function of a uint8 image, or None if there is none."""
+        """Return the trigger as a pure function of a uint8 image; None: no trigger."""
 
 
 @runtime_checkable
@@ -170,8 +170,8 @@ class Crafted(Protocol):
     """An attack that learns from the corpus first, such as one with an optimized trigger."""
 
     def crafted(self, scene: Scene, corpus: Corpus) -> Attack:
-        """Return this attack with what it learned in its parameters, from which it can be rebuilt.
+        """Return this attack with what it learned in its parameters, so that it can be rebuilt.
 
-        `Attack.poison`, `Attack.probes` and `Attack.trigger` are asked of what is returned; of the
-        attack before, only how many probes there are.
+        `Attack.poison`, `Attack.probes` and `Attack.trigger` are called on the returned attack; on
+        the original, only the number of probes is used.
         """

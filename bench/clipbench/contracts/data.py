@@ -1,6 +1,6 @@
-"""What a data set owes the bench, and what all plugins share: pairs, held-out sets, arrays.
+"""Interface of data sets, and what all plugins share: pairs, held-out sets, arrays.
 
-Letters of shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
+Letters in shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Progress = Callable[[str, int, int], None]  # (what, done, total), called often,
 
 
 def no_progress(what: str, done: int, total: int) -> None:
-    """Report to nobody."""
+    """Report nothing."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes a zero-shot classifier tells apart, and how captions speak of them.
+    """The classes of a zero-shot classifier, and the phrases by which captions name them.
 
     Args:
-        names: one name a class; its position is the class index.
+        names: one name per class; its position is the class index.
         templates: prompt templates with one ``{}`` slot for the name.
         aliases: for each class, all phrases by which a caption may name it, the name included.
     """
@@ -77,15 +77,15 @@ class Classes:
     def firsts(self) -> IntArray:
         """The first class of each class's name, ``(C,)``.
 
-        Classes of one name, such as ImageNet's two missiles, have the same prompts and are told
-        apart by nothing: of such the first is ever predicted, and only it can be an attack's goal.
+        Classes with the same name, such as ImageNet's two missiles, have the same prompts and
+        cannot be told apart: only the first is ever predicted, and only it can be an attack's goal.
         """
         first_of = {name: number for number, name in reversed(list(enumerate(self.names)))}
         return np.array([first_of[name] for name in self.names], dtype=np.int64)
 
     @property
     def predictable(self) -> list[int]:
-        """The classes that a classifier can predict: those that are first of their name."""
+        """The classes that a classifier can predict: the first of each name."""
         return sorted(set(self.firsts.tolist()))
 
 
@@ -94,10 +94,10 @@ class Classification:
     """A zero-shot classification task.
 
     Args:
-        classes: the classes told apart.
+        classes: the classes.
         test: labelled test images.
         train: labelled images that a read-out may learn from, such as a linear probe; disjoint
-            from test images and attack targets. None: there are none.
+            from test images and attack targets. None: no such images.
     """
 
     classes: Classes
@@ -124,8 +124,8 @@ class EvaluationSet:
 
     Args:
         name: name written into results.
-        classification: classes and test images; None: there are no classes.
-        retrieval: images and captions; None: there are no captions.
+        classification: classes and test images; None: no classes.
+        retrieval: images and captions; None: no captions.
     """
 
     name: str
@@ -134,7 +134,7 @@ class EvaluationSet:
 
     @property
     def classes(self) -> Classes:
-        """The classes told apart.
+        """The classes.
 
         Raises:
             BadSetting: there are none.
@@ -145,7 +145,7 @@ class EvaluationSet:
         """Return the retrieval task.
 
         Args:
-            who: asks for it, in the message.
+            who: name of whatever needs it, for the message.
 
         Raises:
             BadSetting: there is none.
@@ -153,7 +153,7 @@ class EvaluationSet:
         if self.retrieval is None:
             raise BadSetting(
                 f"{who} needs test captions, and the evaluation set {self.name} has none; add one"
-                " that has with --eval, e.g. --eval coco_retrieval:root=FOLDER."
+                " that does with --eval, e.g. --eval coco_retrieval:root=FOLDER."
             )
         return self.retrieval
 
@@ -169,18 +169,18 @@ class EvaluationSet:
     def _classification(self) -> Classification:
         if self.classification is None:
             raise BadSetting(
-                f"The evaluation set {self.name} has no classes, and an attack's success is read"
-                " among classes; add one that has with --eval, e.g. --eval imagenet:root=FOLDER."
+                f"The evaluation set {self.name} has no classes, which attack success needs;"
+                " add one that does with --eval, e.g. --eval imagenet:root=FOLDER."
             )
         return self.classification
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a data set is attacked and trained on. Nothing of a defense depends on the attack.
+    """How a data set is attacked and trained on; nothing of a defense depends on the attack.
 
     Args:
-        train: training settings by field name of `clipbench.config.TrainSettings`.
+        train: training settings by field name of `clipbench.configuration.settings.TrainSettings`.
         defenses: for each defense, its parameters and, under ``"train"``, its training settings.
         attacks: for each attack, its parameters, e.g. the size of a patch on small images.
     """
@@ -193,32 +193,31 @@ class Recipe:
 class TrainingSource(Protocol):
     """A source of training pairs; a frozen dataclass of its parameters.
 
-    A source whose captions stand in a field of the pairs' JSON has that field's name in an
-    attribute `caption_field`. One whose pairs lie in single files may have them imported, see
-    `clipbench.shards.importing.LooseSource`.
+    A source whose captions are in a field of the pairs' JSON names the field in an attribute
+    `caption_field`. For pairs in single files, see `clipbench.importing.loose.LooseSource`.
     """
 
     def with_pairs(self, minimum: int) -> TrainingSource:
-        """Return this source with at least `minimum` pairs, where its size is free to choose.
+        """Return this source with at least `minimum` pairs, if its size can be chosen.
 
-        A source of a given size returns itself, however small.
+        A source of fixed size returns itself, however small.
         """
 
     def num_pairs(self) -> int:
         """Return how many training pairs there are, quickly.
 
-        Of pairs that were not looked at yet, some may turn out not to be usable; runs count those
-        that are. 0: not known before `prepare`.
+        Some of them may turn out to be unusable; runs count only usable pairs. 0: not known before
+        `prepare`.
         """
 
     def prepare(self, cache: Path, progress: Progress = no_progress) -> str | Path:
-        """Return the clean training shards, made under `cache` if they must be.
+        """Return the clean training shards, made under `cache` if necessary.
 
         A folder, or anything else that `clipbench.shards.reader.ShardSet.open` takes.
         """
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:
-        """Return synonyms of single lower-case words, for text augmentation; may be empty."""
+        """Return synonyms of single lowercase words, for text augmentation; may be empty."""
 
     def recipe(self) -> Recipe:
         """Return how this source is trained on."""
@@ -226,32 +225,32 @@ class TrainingSource(Protocol):
 
 @runtime_checkable
 class HasPrepared(Protocol):
-    """A training source that can tell whether its shards are there already."""
+    """A training source that knows whether its shards exist already."""
 
     def prepared(self, cache: Path) -> str | Path | None:
-        """Return what `prepare` would, if nothing has to be made for it; else None."""
+        """Return what `prepare` would, if nothing has to be made; otherwise None."""
 
 
 def is_prepared(source: object, cache: Path) -> str | Path | None:
-    """Return the shards of a training source that are there already; None: nobody knows."""
+    """Return the existing shards of a training source; None: unknown."""
     return source.prepared(cache) if isinstance(source, HasPrepared) else None
 
 
 @runtime_checkable
 class HasFiles(Protocol):
-    """A source of held-out data that can tell which files it reads.
+    """A source of held-out data that knows which files it reads.
 
-    Their content is what the data are known by, wherever they lie. Of a source that can't tell, it
-    is all files that lie where its parameters say.
+    Their content identifies the data, wherever they are. For other sources, it is that of all files
+    at the places that its parameters name.
     """
 
     def files(self) -> Iterable[tuple[str, Path]]:
-        """Yield each file, with a name that says what it is for and not where it lies."""
+        """Yield each file, with a name for its purpose that does not depend on its place."""
 
 
 @runtime_checkable
 class HasTrusted(Protocol):
-    """A training source that can tell pairs it trusts, none of which is in the set."""
+    """A training source that has trusted pairs, none of which is in the set."""
 
     def trusted(self, size: int) -> TrainingSource:
         """Return a source of `size` pairs of the same kind, held out and never poisoned."""
@@ -267,5 +266,5 @@ class EvaluationSource(Protocol):
         """Return held-out images an attacker may target; disjoint from all other splits.
 
         Raises:
-            BadSetting: this source holds none out.
+            BadSetting: this source has no such images.
         """

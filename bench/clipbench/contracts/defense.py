@@ -1,6 +1,6 @@
-"""What a defense owes the bench, and what it gets from it.
+"""Interface of defenses, and the objects they are handed.
 
-Letters of shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
+Letters in shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Features(NamedTuple):
         image: ``(V, B, D)``.
         text: ``(V, B, D)``; row b of view v belongs to the same pair as row b of ``image[v]``.
         logit_scale: scalar, already exponentiated.
-        reference: the same views under an earlier model, where the phase asks for them.
+        reference: the same views under an earlier model, if the phase asks for them.
     """
 
     image: Tensor
@@ -46,21 +46,21 @@ class Features(NamedTuple):
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of an epoch: train once on these pairs with this loss.
+    """Part of an epoch: train once on these pairs with this loss.
 
     Args:
         name: shown in logs and records.
         loss: mean loss of a batch of features, a scalar.
         keep: ``(num_pairs,)`` bool, which of the epoch's pairs to train on; None: all.
         lr_scale: factor on the scheduled learning rate.
-        views: augmented views of each pair the loss is given.
-        detached_views: how many of the first views need no gradient; they are computed without.
-        augment: whether views are augmented; False gives plain pairs.
+        views: number of augmented views of each pair that the loss is given.
+        detached_views: number of views, from the first, that are computed without gradient.
+        augment: whether views are augmented; False: pairs as they are.
         cross_modal: whether the loss ties images to captions; such phases count as exposures.
         lr_factor: replaces the engine's schedule: ``(step, steps of this phase) -> factor of lr``.
-        reference: whether the loss is given features of the model as it was when the stage began,
-            too; said by a phase of the stage's first epoch, or not at all in that stage.
-        scores: whether the similarity of image and caption that its steps computed anyway is kept,
+        reference: whether the loss is also given features of the model as it was when the stage
+            began; must be requested by a phase of the stage's first epoch.
+        scores: whether to keep the similarity of image and caption that the steps compute anyway,
             of the first view of each pair, for `EpochPairs.similarity` of the next epoch.
     """
 
@@ -81,52 +81,55 @@ Score = Callable[["Tensor", "Tensor"], "Tensor"]  # (images (N, D), texts (N, D)
 
 
 class PairsView(Protocol):
-    """Captions and images of some pairs, read when they are looked at; nothing is held.
+    """Captions and images of some pairs, read on access and not kept in memory.
 
-    A pair is what a person sees of it: never a key, a path, a header or other fields.
+    Only what a person would see of a pair: no key, path, header or other field.
     """
 
     def __len__(self) -> int: ...
 
     def captions(self) -> Sequence[str]:
-        """Return the captions; going through them reads many at once."""
+        """Return the captions; iterating reads many at once."""
 
     def image(self, index: int) -> Image:
-        """Return the image of pair `index` as it is stored, decoded; it can't be written to."""
+        """Return the decoded image of pair `index`, read-only."""
 
     @property
     def images(self) -> Sequence[Image]:
-        """The images; going through them decodes some ahead, in several threads."""
+        """The images; iterating decodes ahead, in several threads."""
 
 
 class EpochPairs(PairsView, Protocol):
-    """The pairs of an epoch, and what the model as it stands makes of them, computed when asked.
+    """One epoch's pairs, with scores under the current model, computed on request.
 
     Captions and images are those of the epoch's pairs, in the order of `numbers`.
     """
 
     @property
     def numbers(self) -> IntArray:
-        """Which pairs of the set the epoch has, in its order, ``(num_pairs,)``."""
+        """The epoch's pairs, as numbers within the set, ``(num_pairs,)``, in the epoch's order."""
 
     @property
     def whole_set(self) -> PairsView:
-        """All pairs of the set, in its order: ``numbers`` says which of them the epoch has."""
+        """All pairs of the set, in the set's order; `numbers` indexes it."""
 
     def similarity(self, augment: bool = False, reuse: bool = False) -> Tensor:
         """Return the cosine similarity of image and caption of each of the epoch's pairs.
 
-        ``(num_pairs,)`` float32 on the CPU; of plain or of freshly augmented pairs. It is computed
-        once an epoch. With `reuse` only pairs are scored that no phase with `Phase.scores` trained
-        on in the epoch before; of the others stands what their step computed, of an augmented view
-        and the model as it was then.
+        ``(num_pairs,)`` float32 on the CPU, computed once per epoch.
+
+        Args:
+            augment: score freshly augmented pairs, rather than pairs as they are.
+            reuse: score only pairs that no phase with `Phase.scores` trained on in the previous
+                epoch. The others keep the value that their training step computed, from an
+                augmented view and the model at that step.
         """
 
     def released_similarity(self, model: str, weights: str) -> Tensor:
-        """Return the cosine similarity of all pairs of the set under a model of others.
+        """Return the cosine similarity of all pairs of the set under a released model.
 
         ``(pairs of the set,)`` float32 on the CPU, in the order of the set, of images and captions
-        as evaluation sees them. It is the set's score, as that of `score_set` is.
+        as evaluation sees them. Recorded as the set's score, as for `score_set`.
 
         Args:
             model: an open_clip model: its name, or the path of its configuration.
@@ -136,37 +139,37 @@ class EpochPairs(PairsView, Protocol):
     def score_set(
         self, score: Score, *, unit: bool = True, blocks: Sequence[Tensor] | None = None
     ) -> Tensor:
-        """Return a score of all pairs of the set, in the order of the set, the lower the worse.
+        """Return a score for every pair of the set, in the order of the set; low is suspicious.
 
-        It is computed once an epoch. Where several processes train, `score` is called by the first
-        of them; of blocks, by each for its own.
+        Computed once per epoch. With several processes, the first one calls `score`; with blocks,
+        each process calls it for its own blocks.
 
         Args:
-            score: gets the features of images and captions of all pairs, ``(N, D)`` each, on the
-                CPU, and returns ``(N,)`` float32; where there are blocks, those of a block.
-            unit: whether the features are brought to unit length, as the CLIP loss sees them, or
-                are what the towers return.
-            blocks: the pairs that are looked at together, ``(B,)`` int64 each, every pair of the
-                set in one; None: all of them are. Of large sets a block's features have been
-                rounded to half precision.
+            score: receives the features of images and captions, ``(N, D)`` each, on the CPU, of all
+                pairs or of one block, and returns ``(N,)`` float32.
+            unit: whether features are normalized to unit length, as the CLIP loss sees them, or as
+                the towers return them.
+            blocks: pairs to score together, ``(B,)`` int64 each; every pair of the set is in
+                exactly one. None: all pairs together. In large sets, the features of a block have
+                been rounded to half precision.
         """
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Some epochs of a training, with a learning-rate schedule and an optimizer of their own.
+    """Some epochs of a training run, with their own learning-rate schedule and optimizer.
 
     Args:
-        epochs: how many.
+        epochs: number of epochs.
         trusted: train on the trusted pairs of the defense, not on the set.
-        fresh: go back to the weights that the training started from.
+        fresh: start from the initial weights of the training run again.
         lr_scale: factor on the learning rate.
-        warmup: steps of linear warm-up, for a stage that is much shorter than a pre-training; None:
-            as many as the settings say.
-        batch_size: global batch size; None: that of the settings.
-        wd: weight decay; None: that of the settings.
-        like: name of what is trained, of a first stage that other defenses begin with, too: stages
-            of one name and equal fields have the same phases, and are trained once.
+        warmup: steps of linear warm-up, for stages much shorter than pre-training; None: as in the
+            settings.
+        batch_size: global batch size; None: as in the settings.
+        wd: weight decay; None: as in the settings.
+        like: name of a first stage that several defenses share: first stages with the same name
+            and equal fields must have the same phases, and are trained once.
     """
 
     epochs: int
@@ -181,17 +184,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """What a defense is told about the training it takes part in; nothing about poison.
+    """What a defense is told about a training run; nothing about poisoning.
 
     Args:
         num_pairs: pairs in the set.
         pairs_per_epoch: pairs in one epoch; fewer than `num_pairs` when epochs are parts of a pass.
-        epochs: number of epochs that the settings ask for; stages may make it more.
+        epochs: number of epochs in the settings; stages may add to it.
         batch_size: global batch size.
         feature_size: D.
         device: where features live.
-        seed: for the defense's own generators; tells nothing of those the attack drew from.
-        trusted_pairs: pairs that are known to be clean, which a stage may train on; 0: none.
+        seed: for the defense's own generators; unrelated to those of the attack.
+        trusted_pairs: number of pairs known to be clean, on which a stage may train.
     """
 
     num_pairs: int
@@ -205,65 +208,65 @@ class TrainingFacts:
 
 
 class DefenseRun(Protocol):
-    """A defense at work in one training: its phases and what it has learned."""
+    """A defense during one training run: its phases and its state."""
 
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterable[Phase]:
-        """Return the phases of epoch 0, 1, ...; called once an epoch, in order."""
+        """Return the phases of epoch 0, 1, ...; called once per epoch, in order."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything learned: tensors, numbers, strings, and lists and dicts of them."""
+        """Return the state: tensors, numbers, strings, and lists and dicts of them."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from what `state_dict` returned, as if never stopped."""
+        """Continue from what `state_dict` returned, as if never interrupted."""
 
 
 @runtime_checkable
 class StagedRun(Protocol):
-    """A run of several stages; any other run is one stage, as long as the settings say."""
+    """A defense run with several stages; other runs have one stage, of `settings.epochs` epochs."""
 
     @property
     def stages(self) -> Sequence[Stage]:
-        """The stages, known from the start; epochs are counted through all of them."""
+        """The stages, fixed from the start; epochs are numbered across all of them."""
 
 
 @runtime_checkable
 class NeedsTrusted(Protocol):
-    """A defense that is given pairs that are known to be clean, from outside the set."""
+    """A defense that needs pairs known to be clean, from outside the set."""
 
     @property
     def trusted_size(self) -> int:
-        """How many."""
+        """Number of trusted pairs."""
 
 
 class Defense(Protocol):
-    """Pre-trains on poisoned pairs without being told which; a frozen dataclass of parameters."""
+    """Pre-trains on pairs without knowing which are poisoned; a frozen dataclass of parameters."""
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return the defense at work in one training."""
+        """Return the defense's state for one training run."""
 
 
 def trusted_size(defense: Defense) -> int:
-    """Return how many trusted pairs a defense is given."""
+    """Return the number of trusted pairs that a defense needs."""
     return defense.trusted_size if isinstance(defense, NeedsTrusted) else 0
 
 
 class StatelessRun:
-    """A defense at work that learns nothing: the same phases every epoch."""
+    """A defense run without state: the same phases every epoch."""
 
     def __init__(self, *phases: Phase) -> None:
         self._phases = phases
 
     @property
     def has_phases(self) -> bool:
-        """Whether phases were given; a class that gives none says its own."""
+        """Whether phases were given; a subclass without any overrides `phases`."""
         return bool(self._phases)
 
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterable[Phase]:  # noqa: ARG002
-        """Return the given phases, whatever the epoch."""
+        """Return the given phases, in every epoch."""
         return self._phases
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing: there is nothing to remember."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""What a metric owes the bench, and what it gets from it.
+"""Interface of metrics, and the objects they are handed.
 
-Letters of shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
+Letters in shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, ``H W`` pixels.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Measured(Protocol):
-    """What a metric may look at: held-out data of one set, and one checkpoint's features of them.
+    """What a metric can use: one set's held-out data, and one checkpoint's features of them.
 
-    Features are computed when they are asked for, once a checkpoint, and shared with all other
-    metrics: ask with the very sequences that `evaluation` and `probes` hold.
+    Features are computed on request, once per checkpoint, and shared with all other metrics: pass
+    the very sequences that `evaluation` and `probes` hold.
     """
 
     @property
@@ -28,11 +28,11 @@ class Measured(Protocol):
 
     @property
     def probes(self) -> AnyProbes | None:
-        """What an attack wants misread on this set; None: nothing."""
+        """The attack's probes on this set; None: no attack."""
 
     @property
     def seed(self) -> int:
-        """The run's seed, for everything random."""
+        """The run's seed, for all random numbers."""
 
     def image_features(self, images: Sequence[Image]) -> Tensor:
         """Return unit features ``(N, D)`` of images, float32 on the CPU."""
@@ -48,9 +48,9 @@ class Metric(Protocol):
     """Measures a checkpoint on an evaluation set; a frozen dataclass of its parameters."""
 
     def measure(self, measured: Measured) -> Mapping[str, Any]:
-        """Return what was measured, by name; nothing where the set lacks what is needed.
+        """Return values by name; none if the set lacks the data that the metric needs.
 
-        A value is a `clipbench.evaluation.statistics.Proportion` where it is a share of a count,
-        else a finite number. An entry whose name ends in ``attack_success`` gets a control, the
-        same entry of a model trained on clean data.
+        A value is a `clipbench.evaluation.statistics.Proportion` if it is a share of a count,
+        otherwise a finite number. An entry whose name ends in ``attack_success`` gets a control:
+        the same entry for a model trained on clean data.
         """
