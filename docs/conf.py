@@ -17,7 +17,11 @@ from clipbench.plugins.find import KINDS, Kind
 project = "clipbench"
 author = "the clipbench developers"
 release = __version__
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+python_use_unqualified_type_names = True
+default_role = "literal"  # what docstrings have between backticks
 html_theme = "furo"
 html_title = f"clipbench {release}"
 html_show_copyright = False
@@ -27,6 +31,7 @@ exclude_patterns = ["examples"]
 myst_enable_extensions = ["tasklist"]
 myst_heading_anchors = 4
 nitpicky = True
+nitpick_ignore_regex = [("py:.*", ".*")]  # types of other packages have no pages here
 
 HERE = Path(__file__).parent
 REFERENCE = HERE / "reference"  # written here, not kept in the repository

@@ -19,14 +19,14 @@ import clipbench.leaderboard as _room
 if TYPE_CHECKING:
     from clipbench.api.board import Leaderboard, leaderboard
     from clipbench.api.measuring import evaluate
-    from clipbench.api.results import Evaluation, Metric, Results, RunResult, load_results
+    from clipbench.api.results import Evaluation, Measurement, Results, RunResult, load_results
     from clipbench.api.runs import Run, run
 
 __version__ = "0.1.0"
 __all__ = [
     "Evaluation",
     "Leaderboard",
-    "Metric",
+    "Measurement",
     "Results",
     "Run",
     "RunResult",
@@ -38,7 +38,9 @@ __all__ = [
 _MODULES = {  # of `clipbench.api`, by what they define
     **dict.fromkeys(("Leaderboard", "leaderboard"), "board"),
     "evaluate": "measuring",
-    **dict.fromkeys(("Evaluation", "Metric", "Results", "RunResult", "load_results"), "results"),
+    **dict.fromkeys(
+        ("Evaluation", "Measurement", "Results", "RunResult", "load_results"), "results"
+    ),
     **dict.fromkeys(("Run", "run"), "runs"),
 }
 

@@ -113,12 +113,16 @@ def parsed(words: tuple[str, ...]) -> click.Context | None:
 
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder outside the clone, with the files that lines of the pages write examples into."""
+    """A folder outside the clone, with the files that lines of the pages write plugins into."""
     folder = tmp_path_factory.mktemp("outside")
     for line in LINES:
         if line.words[:1] == ("example",) and line.into:
             text = bundled.example(line.words[1]).path.read_text(encoding="utf-8")
             (folder / line.into).write_text(text, encoding="utf-8")
+        if line.words[:1] == ("new",):
+            kind, name = line.words[1:3]
+            text = bundled.starting_file(kind, name)
+            (folder / f"{name}.py").write_text(text, encoding="utf-8")
     page = (DOCS / "add_your_own.md").read_text(encoding="utf-8")
     saved = re.findall(r"Save this as `([^`]+)`:\n\n```python\n(.*?)```", page, re.DOTALL)
     assert saved

@@ -23,7 +23,7 @@ _ID = 16  # digits at the end of the name of a run's folder
 
 
 @dataclass(frozen=True)
-class Metric:
+class Measurement:
     """One measured number.
 
     Args:
@@ -48,16 +48,16 @@ class Metric:
         return f"{self.k}/{self.n} = {self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
 
 
-def metrics_of(record: Mapping[str, Any]) -> dict[str, Metric]:
+def metrics_of(record: Mapping[str, Any]) -> dict[str, Measurement]:
     """Return the metrics of a result object, by name."""
     names = ("value", "k", "n", "low", "high")
     return {
-        name: Metric(*(metric.get(part) for part in names))
+        name: Measurement(*(metric.get(part) for part in names))
         for name, metric in record["metrics"].items()
     }
 
 
-def _lines(head: str, metrics: Mapping[str, Metric]) -> str:
+def _lines(head: str, metrics: Mapping[str, Measurement]) -> str:
     width = max(map(len, metrics), default=0)
     lines = [head, *(f"  {name:{width}}  {metric}" for name, metric in metrics.items())]
     return "\n".join(map(visible, lines))
@@ -123,7 +123,7 @@ class RunResult:
         return seed
 
     @cached_property
-    def metrics(self) -> Mapping[str, Metric]:
+    def metrics(self) -> Mapping[str, Measurement]:
         """What was measured, by name, such as ``attack_success``."""
         return metrics_of(self.record)
 
@@ -152,12 +152,12 @@ class Evaluation:
     record: Mapping[str, Any] = field(repr=False)
 
     @cached_property
-    def metrics(self) -> Mapping[str, Metric]:
+    def metrics(self) -> Mapping[str, Measurement]:
         """What was measured on the sets that come first, by name."""
         return metrics_of(self.record)
 
     @cached_property
-    def by_set(self) -> Mapping[str, Mapping[str, Metric]]:
+    def by_set(self) -> Mapping[str, Mapping[str, Measurement]]:
         """What was measured on each evaluation set, by its name."""
         return {item["name"]: metrics_of(item) for item in self.record["evaluations"]}
 

@@ -30,15 +30,18 @@ def to_matrix(
 
     Args:
         frame: what `tables.leaderboard` returns.
-        metric: a metric of the frame.
+        metric: a metric of the frame, ours or a plugin's.
         eligible_at: the share of successes for which the frame was made, for the note.
 
     Raises:
         BadSetting: no result has the metric.
     """
     rows: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
-    if not any(row.get(f"{metric}_seeds") for row in rows):
+    names = (metric, f"metrics.{metric}")  # the second is that of a plugin's
+    column = next((n for n in names if any(row.get(f"{n}_seeds") for row in rows)), None)
+    if column is None:
         raise BadSetting(f"No result has the metric {metric!r}; `--json` shows what there is.")
+    metric = column
     squares: dict[str, list[Record]] = defaultdict(list)
     for row in rows:
         squares[f"model {row['model']}, data {row['data']}"].append(row)

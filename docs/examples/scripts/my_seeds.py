@@ -1,9 +1,9 @@
-"""My seeds: a defense in a file of its own is checked, and run under three seeds."""
+"""My seeds: a defense that `clipbench new` wrote is checked, and run under three seeds."""
 
 import clipbench as cb
 from clipbench.testing import check_defense
 
-mine = "my_defense.py:share=0.5"  # written by: clipbench new defense my_defense
+mine = "my_defense.py:share=0.5"
 for check in check_defense(mine):
     print("ok", check.owes)
 

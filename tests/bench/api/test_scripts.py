@@ -77,6 +77,14 @@ def test_the_worst_attacks_are_those_of_the_published_rows(
     assert shares == sorted(shares)
 
 
+@pytest.mark.parametrize("name", ["three_defenses", "my_seeds", "worst_attack"])
+def test_the_page_shows_the_scripts_as_they_are(name: str) -> None:
+    """What is copied from the documentation is what is tested."""
+    text = bundled.example(name).path.read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs" / "python.md").read_text(encoding="utf-8")
+    assert f"```python\n{text.partition(chr(10) * 2)[2]}```" in page
+
+
 def test_scripts_are_printed_by_name() -> None:
     """They are there in an installation without a clone."""
     text = command("example", "three_defenses").out

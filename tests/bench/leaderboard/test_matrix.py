@@ -105,6 +105,15 @@ def test_any_metric_fills_the_cells(results: list[Result]) -> None:
     assert found["none"][0] == "—"
 
 
+def test_a_metric_of_a_plugin_is_called_as_the_plugin_calls_it(results: list[Result]) -> None:
+    """Without what its columns begin with; both names are taken."""
+    for result in results:
+        result["metrics"]["mine"] = {"value": 0.25}
+    frame = leaderboard(results)
+    assert to_matrix(frame, "mine") == to_matrix(frame, "metrics.mine")
+    assert "0.250" in to_matrix(frame, "mine")
+
+
 def test_a_metric_that_is_not_there_is_no_table(results: list[Result]) -> None:
     """Rather than one of dashes."""
     with pytest.raises(BadSetting, match="'nothing'"):
