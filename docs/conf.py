@@ -19,7 +19,9 @@ author = "the clipbench developers"
 release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 autodoc_member_order = "bysource"
-autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+autodoc_preserve_defaults = True
+autodoc_type_aliases = {name: name for name in ("Image", "IntArray", "SpecLike")}
 python_use_unqualified_type_names = True
 default_role = "literal"  # what docstrings have between backticks
 html_theme = "furo"
@@ -146,8 +148,20 @@ def contents(index: str) -> str:
     )
 
 
+def shorten_types(*event: Any) -> tuple[str | None, str | None]:
+    """Return signature and return type of a name with types as the code writes them."""
+    shown = [None if text is None else _short(text) for text in event[-2:]]
+    return shown[0], shown[1]
+
+
+def _short(text: str) -> str:
+    text = re.sub(r"TypeAliasForwardRef\('(\w+)'\)", r"\1", text)
+    return re.sub(r"~(?:\w+\.)+(?=\w)", "", text)
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Have the pages written before the site is."""
     app.connect("builder-inited", write_reference)
     app.connect("source-read", turn_links)
+    app.connect("autodoc-process-signature", shorten_types)
     return {"parallel_read_safe": True}
