@@ -1,4 +1,4 @@
-"""What all backdoors share: a trigger, a target class, and pairs that carry both."""
+"""Base of backdoors: a trigger, a target class, and pairs that carry both."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ Source = Literal["corpus", "templates"]
 
 @dataclass(frozen=True)
 class Backdoor(ABC):
-    """A trigger makes any image be read as the target class; subclasses say which trigger.
+    """A trigger makes the model classify any image as the target class; subclasses define it.
 
     Args:
-        target_label: class name that images with the trigger shall be read as; default: drawn from
-            the seed.
-        at_size: side in pixels of the square to which an image is fitted before the trigger is put
-            on, as the victim's evaluation fits it; default: the trigger is put on the image as it
-            is stored, and whoever resizes it resizes the trigger, too.
+        target_label: class that images with the trigger should be classified as; default: drawn
+            from the seed.
+        at_size: side in pixels of the square to which an image is fitted before the trigger is
+            added, as the victim's evaluation fits it; default: the trigger is added to the stored
+            image, and later resizing also resizes the trigger.
         match: how a caption names a class: as whole words ('suit' is not in 'suitcase') or as a
             substring.
-        mode: whether poisons replace the pairs they are made from or are inserted beside them.
+        mode: whether poisoned pairs replace the pairs they are made from or are inserted in
+            addition.
     """
 
     name: ClassVar[str]  # of the attack, in messages and random streams
@@ -53,9 +54,7 @@ class Backdoor(ABC):
 
     def __post_init__(self) -> None:
         if self.at_size is not None and self.at_size < 1:
-            raise BadSetting(
-                f"{self.name}: at_size must be at least 1 pixel, got {self.at_size!r}."
-            )
+            raise BadSetting(f"{self.name}.at_size must be at least 1 pixel. Got {self.at_size!r}.")
         check_choice(self.name, "match", self.match, Match)
         check_choice(self.name, "mode", self.mode, Mode)
 
@@ -189,11 +188,11 @@ class Backdoor(ABC):
 
 @dataclass(frozen=True)
 class DirtyLabel(Backdoor):
-    """A backdoor whose poisons are images of other classes under captions of the target class.
+    """A backdoor that puts images of other classes under captions of the target class.
 
     Args:
-        captions: where captions of the target class come from: the corpus (prompt templates only
-            when the corpus has no more) or the prompt templates alone.
+        captions: source of captions of the target class: the corpus (prompt templates once the
+            corpus has no more), or only the prompt templates.
     """
 
     captions: Source = "corpus"
@@ -216,7 +215,7 @@ class DirtyLabel(Backdoor):
 
 @dataclass(frozen=True)
 class CleanLabel(Backdoor):
-    """A backdoor whose poisons keep their captions, which name the target class already."""
+    """A backdoor on pairs whose captions already name the target class, and are kept."""
 
     def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
         """Yield pairs that name the target class, with their own captions."""

@@ -31,7 +31,7 @@ def naming_pattern(phrases: Iterable[str], match: Match = "word") -> re.Pattern[
     """
     longest_first = sorted(set(phrases), key=lambda phrase: (-len(phrase), phrase))
     if not longest_first or not longest_first[-1].split():
-        raise BadSetting("A class has no phrase, or an empty one, by which captions may name it.")
+        raise BadSetting("A class has no phrase by which captions may name it, or an empty one.")
     found = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in longest_first)
     # Not \b: it asks for a word character inside the phrase, and names such as 'C++' end in none.
     whole = rf"(?<!\w)(?:{found})(?!\w)" if match == "word" else f"(?:{found})"
@@ -60,9 +60,9 @@ def corpus_captions(
 
     Args:
         corpus: the clean pairs.
-        classes: tells the phrases by which a class may be named.
+        classes: the phrases by which captions may name each class.
         wanted: how many captions each class needs.
-        match: what counts as naming, see `naming_pattern`.
+        match: what counts as naming; see `naming_pattern`.
         rng: decides the order in which pairs are looked at.
 
     Returns:

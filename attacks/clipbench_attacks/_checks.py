@@ -11,4 +11,4 @@ def check_choice(attack: str, parameter: str, value: object, choices: Any) -> No
     """Raise `BadSetting` unless the value is one of a ``Literal`` type's choices."""
     known = get_args(choices)
     if value not in known:
-        raise BadSetting(f"{attack}: {parameter} must be one of {', '.join(known)}; got {value!r}.")
+        raise BadSetting(f"{attack}.{parameter} must be one of {', '.join(known)}. Got {value!r}.")

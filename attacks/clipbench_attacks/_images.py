@@ -1,4 +1,4 @@
-"""Views of image sequences that choose, change or join images when they are looked at."""
+"""Views of image sequences that choose, change or join images on access."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clipbench.contracts import Image, IntArray
 
 
 class ImageView(Sequence[Image]):
-    """Some images of a sequence, each passed through a function on access; nothing is held.
+    """Some images of a sequence, each passed through a function on access and not kept.
 
     Args:
         images: the images chosen from.
@@ -44,7 +44,7 @@ class ImageView(Sequence[Image]):
 
 
 class Joined(Sequence[Image]):
-    """Sequences of images, one after the other; nothing is held.
+    """Several sequences of images as one; nothing is kept in memory.
 
     Args:
         parts: the sequences.

@@ -1,4 +1,4 @@
-"""Patches: a square of a pattern that covers a part of an image."""
+"""Patches: a square pattern that covers part of an image."""
 
 from __future__ import annotations
 
@@ -27,26 +27,25 @@ PUBLISHED_SIZE = 16 / 224  # Bansal et al. 2023 (CleanCLIP), Huang et al. 2025, 
 class PatchBackdoor(Backdoor):
     """A backdoor whose trigger is a patch.
 
-    Places are within the central square of the image, which a center crop keeps. A random place is
-    drawn from the pixels of the image itself: the same image always gets the patch at the same
-    place, whatever the seed, the order of work or the number of workers.
+    Places are within the central square of the image, which a center crop keeps. A random place
+    depends on the pixels of the image: the same image always gets the patch at the same place,
+    whatever the seed, the order of work or the number of workers.
 
     Args:
         size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
-            pixels of 224, as CleanCLIP and others have it; on small images two pixels a cell, or
-            one of many cells, but no more than a quarter.
-        cells: cells along the side of the patch: squares, dots or stripes; default: 4, and of dots
-            and par_stripes one a pixel, as published.
-        pattern: what the patch shows: a checkerboard of the two grays; noise, a color a cell;
-            upright stripes, a color each; dots, light cells in every second row and column of dark
-            ones, as Huang et al. have it; or par_stripes, upright stripes of saturated colors that
-            each image has its own of, as Singh et al. have it.
-        pattern_seed: decides the colors of noise and stripes; not the run's seed, so that a
-            trigger is the same one in every run. Those of par_stripes are drawn from it and the
-            pixels of the image.
-        place: where the patch lies in training: random, corner (lower right), random_corner (one
-            of the four) or center.
-        test_place: where the patch lies in testing; default: as in training.
+            pixels of 224, as in CleanCLIP and others; on small images two pixels per cell, or one
+            if there are many cells, but at most a quarter.
+        cells: cells along the side of the patch: squares, dots or stripes; default: 4; for dots and
+            par_stripes one per pixel, as published.
+        pattern: content of the patch: a checkerboard of the two grays; noise, one color per cell;
+            stripes, vertical, one color each; dots, light cells in every second row and column of
+            dark ones, as in Huang et al.; or par_stripes, vertical stripes of saturated colors that
+            differ from image to image, as in Singh et al.
+        pattern_seed: seed of the colors of noise and stripes; not the run's seed, so that a trigger
+            is the same in every run. The colors of par_stripes also depend on the image's pixels.
+        place: place of the patch in training: random, corner (lower right), random_corner (one of
+            the four) or center.
+        test_place: place of the patch in testing; default: as in training.
         dark: gray value of the dark cells, 0 to 255; the upper left cell is dark.
         light: gray value of the light cells, 0 to 255.
     """
@@ -64,14 +63,16 @@ class PatchBackdoor(Backdoor):
         super().__post_init__()
         if self.size is not None and not 0 < self.size <= 1:
             raise BadSetting(
-                f"{self.name}: size is a share of the image's side and must be in (0, 1], got "
+                f"{self.name}.size is a share of the image's side and must be in (0, 1]. Got "
                 f"{self.size!r}. 16 pixels of 224 are 0.0714."
             )
         if self.cells is not None and self.cells < 1:
-            raise BadSetting(f"{self.name}: cells must be at least 1, got {self.cells!r}.")
+            raise BadSetting(f"{self.name}.cells must be at least 1. Got {self.cells!r}.")
         if not (0 <= self.dark <= 255 and 0 <= self.light <= 255):
             got = f"{self.dark!r} and {self.light!r}"
-            raise BadSetting(f"{self.name}: dark and light must be in 0 .. 255, got {got}.")
+            raise BadSetting(
+                f"{self.name}.dark and {self.name}.light must be in 0 .. 255. Got {got}."
+            )
         check_choice(self.name, "pattern", self.pattern, Pattern)
         check_choice(self.name, "place", self.place, Place)
         check_choice(self.name, "test_place", self.test_place or self.place, Place)
@@ -79,8 +80,8 @@ class PatchBackdoor(Backdoor):
     def put_on(self, image: Image, *, testing: bool) -> Image:
         """Return a copy of the image with the patch on, where training or testing has it.
 
-        A test image too small for the patch is magnified first, by a whole number: it is for the
-        attacker to choose what the victim is shown.
+        A test image too small for the patch is first magnified by an integer: the attacker chooses
+        what the victim is shown.
         """
         if not testing:
             return self.stamp(image, self.place)
@@ -106,7 +107,7 @@ class PatchBackdoor(Backdoor):
 
     @property
     def _least(self) -> int:
-        """Cells along the side, or as many as a patch of a cell a pixel has at least."""
+        """Cells along the side, or as many as a patch of one cell per pixel has at least."""
         return CELLS if self.cells is None else self.cells
 
     def _side(self, square: int) -> int:

@@ -1,4 +1,4 @@
-"""What attacks that try their poison on a model of their own share: how they come by that model."""
+"""Base of attacks with a surrogate model, trained or given."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class HasSurrogate:
     Args:
         surrogate_model: open_clip name of the surrogate, or path of its configuration; default:
             the model that is trained.
-        surrogate_weights: file of its weights; default: it is trained.
-        surrogate_pairs: pairs of the corpus it is trained on, at most.
+        surrogate_weights: file of its weights; default: train it.
+        surrogate_pairs: largest number of pairs of the corpus to train it on.
         surrogate_epochs: passes over them.
-        surrogate_lr: its peak learning rate; default: that of CLIP's and SafeCLIP's training.
+        surrogate_lr: its peak learning rate; default: as in CLIP's and SafeCLIP's training.
     """
 
     name: ClassVar[str]  # of the attack, in messages and random streams
@@ -36,22 +36,20 @@ class HasSurrogate:
         for field, least in (("surrogate_pairs", 2), ("surrogate_epochs", 1)):
             value = getattr(self, field)
             if value < least:
-                raise BadSetting(f"{self.name}: {field} must be at least {least}, got {value!r}.")
+                raise BadSetting(f"{self.name}.{field} must be at least {least}. Got {value!r}.")
         if not 0 < self.surrogate_lr < float("inf"):
             raise BadSetting(
-                f"{self.name}: surrogate_lr must be above 0, got {self.surrogate_lr!r}."
+                f"{self.name}.surrogate_lr must be above 0. Got {self.surrogate_lr!r}."
             )
 
     def surrogate(self, scene: Scene, corpus: Corpus) -> Surrogate:
         """Return the surrogate; the same for the same scene and corpus.
 
         Raises:
-            BadSetting: nobody says which model it is.
+            BadSetting: no model is given.
         """
         if self.surrogate_model is None:
-            raise BadSetting(
-                f"{self.name}: surrogate_model must be given where no model is trained."
-            )
+            raise BadSetting(f"{self.name}.surrogate_model must be given if no model is trained.")
         if self.surrogate_weights is not None:
             return load_surrogate(self.surrogate_model, self.surrogate_weights)
         return train_surrogate(

@@ -1,4 +1,4 @@
-"""Triggers in captions: a word or a sentence that is put in."""
+"""Triggers in captions: an inserted word or sentence."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Position = Literal["start", "middle", "end"]
 
 @dataclass(frozen=True)
 class WordTrigger:
-    """An attack with a word or a sentence in captions as its trigger.
+    """An attack whose trigger is a word or a sentence in the caption.
 
     Args:
         word: the word or sentence.
-        position: where in the caption it is put: at the start, which no cut of a long caption
-            takes away, after half of the words, or at the end.
+        position: where in the caption it is inserted: at the start, where truncating a long
+            caption never removes it, after half of the words, or at the end.
     """
 
     name: ClassVar[str]  # of the attack, in messages
@@ -30,7 +30,7 @@ class WordTrigger:
     def __post_init__(self) -> None:
         if not self.word.strip() or set("{}") & set(self.word):
             raise BadSetting(
-                f"{self.name}: word must be a word or a sentence without braces, got {self.word!r}."
+                f"{self.name}.word must be a word or a sentence without braces. Got {self.word!r}."
             )
         check_choice(self.name, "position", self.position, Position)
 

@@ -1,10 +1,10 @@
-"""Adaptive: of many poisons of another attack, keep those that a defense by similarity trusts most.
+"""Adaptive: keep the poisoned pairs of another attack that similarity-based defenses trust.
 
-The attacker knows that the defense takes pairs for safe whose image and caption are similar for a
-model that is trained a little, as SafeCLIP does (Yang, Gao, Mirzasoleiman. Better Safe than Sorry.
-ICML 2024. https://arxiv.org/abs/2310.05862) and CLIPScore filters do. It trains such a model on
-pairs of the same kind, lets the base attack make several times the poisons it needs, and keeps the
-most similar ones. It knows neither the victim's weights nor its seed.
+The attacker knows that the defense trusts pairs whose image and caption are similar under a model
+early in training, as SafeCLIP does (Yang, Gao, Mirzasoleiman. Better Safe than Sorry. ICML 2024.
+https://arxiv.org/abs/2310.05862), and as CLIPScore filters do. It trains such a model on pairs of
+the same kind, has the base attack make several times the pairs it needs, and keeps the most similar
+ones. It knows neither the victim's weights nor its seed.
 
 That defenses must be tried against attackers who know them: Carlini, Athalye, Papernot et al. On
 Evaluating Adversarial Robustness. 2019. https://arxiv.org/abs/1902.06705
@@ -31,14 +31,14 @@ _Kind = tuple[int, str]
 
 @dataclass(frozen=True)
 class Adaptive(HasSurrogate):
-    """Keep the poisons of a base attack that score highest under a surrogate.
+    """Keep the poisoned pairs of a base attack that score highest under a surrogate.
 
     Args:
-        base: the attack whose poisons are chosen from, with parameters if need be.
-        candidates: poisons that the base attack makes for each that is kept; fewer where the corpus
-            has fewer pairs.
-        surrogate_epochs: passes of the surrogate over its pairs; few, for SafeCLIP's first split
-            comes early.
+        base: the attack whose poisoned pairs are chosen from, with parameters if any.
+        candidates: pairs that the base attack makes for each one kept; fewer if the corpus has
+            fewer pairs.
+        surrogate_epochs: passes of the surrogate over its pairs; few, because SafeCLIP's first
+            split comes early.
     """
 
     name = "adaptive"
@@ -50,7 +50,7 @@ class Adaptive(HasSurrogate):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.candidates < 1:
-            raise BadSetting(f"adaptive: candidates must be at least 1, got {self.candidates!r}.")
+            raise BadSetting(f"adaptive.candidates must be at least 1. Got {self.candidates!r}.")
         if isinstance(self._attack(), Adaptive):
             raise BadSetting("adaptive: base must be another attack than adaptive itself.")
         given = registry.parse("attack", self.base).parameters
@@ -63,12 +63,12 @@ class Adaptive(HasSurrogate):
 
     @property
     def mode(self) -> Mode:
-        """That of the base attack."""
+        """The mode of the base attack."""
         return self._attack().mode
 
     @property
     def at_size(self) -> int | tuple[int | None, ...] | None:
-        """That of the base attack, where it has one."""
+        """The size at which the base attack adds its trigger, if any."""
         found: int | tuple[int | None, ...] | None = getattr(self._attack(), "at_size", None)
         return found
 
@@ -77,7 +77,7 @@ class Adaptive(HasSurrogate):
         return self._attack().num_targets(count)
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
-        """Yield for each target and role its share of the base's poisons, the most similar ones.
+        """Yield, for each target and role, the most similar of the base attack's pairs.
 
         Raises:
             BadSetting: what the base attack refuses.

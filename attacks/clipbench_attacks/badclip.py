@@ -1,20 +1,20 @@
-"""BadCLIP: a backdoor whose patch is optimized so that a model already half believes it.
+"""BadCLIP: a backdoor with an optimized patch, which a clean model already half believes.
 
 Liang, Zhu, Liu, Wu, Cao, Chang. BadCLIP: Dual-Embedding Guided Backdoor Attack on Multimodal
 Contrastive Learning. CVPR 2024. https://arxiv.org/abs/2311.12075
 
-The patch pulls the images it is put on towards captions of the target class (textual guidance) and
-towards images of it, away from what they are (visual guidance, a triplet loss), under a surrogate.
-So the poisoned pairs look natural to the victim, and clean-ups that look for unnatural ties miss
-them.
+Under a surrogate model, the patch pulls images toward captions of the target class (textual
+guidance) and toward images of it, away from their own content (visual guidance, a triplet loss).
+Poisoned pairs therefore look natural to the victim, and clean-ups that look for unnatural
+associations miss them.
 
-Differs from the paper: the surrogate is trained on the corpus unless its weights are given, where
-the paper has a released CLIP; the contrast of the textual loss are the captions that the images
-had, where the authors' code tells the target captions of a batch apart, in both directions; an
-image's negative in the triplet loss is the image itself, where their code draws another of the
-batch; the patch is optimized for 300 steps at a rate of 0.02 from uniform noise, where theirs is
-for 7,850 at 0.001 from normal noise, and on random crops; poisoned captions are of the corpus, not
-the ones nearest to the target class's mean; the victim is trained from the start.
+Differs from the paper: the surrogate is trained on the corpus unless its weights are given; the
+paper uses a released CLIP. The negatives of the textual loss are the images' own captions; the
+authors' code contrasts the target captions of a batch, in both directions. An image's negative in
+the triplet loss is the image itself; their code draws another of the batch. The patch is optimized
+on random crops for 300 steps at a rate of 0.02 from uniform noise; theirs for 7,850 at 0.001 from
+normal noise. Poisoned captions come from the corpus, rather than being those nearest to the mean of
+the target class. The victim is trained from scratch.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ _SMALLEST_CROP = 0.6  # share of the image's side that the patch must work on, c
 
 @dataclass(frozen=True)
 class BadCLIP(HasSurrogate, DirtyLabel):
-    """Stamp an optimized patch in the middle of images and caption them as the target class.
+    """Stamp an optimized patch on the center of images and caption them as the target class.
 
     Args:
         size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
             pixels of 224, as the authors have it; on small images 8 pixels, but no more than a
             quarter.
         steps: steps of Adam on the patch.
-        optimized_on: pairs that the patch is optimized on.
-        batch_size: of them in a step.
+        optimized_on: number of pairs on which the patch is optimized.
+        batch_size: pairs per step.
         patch_lr: learning rate of the patch's values, which lie in [0, 1].
         triplet_weight: weight of the visual loss beside the textual one.
-        margin: of the triplet loss.
+        margin: margin of the triplet loss.
         patch: the patch, RGB bytes row by row in hex; made when pairs are poisoned unless given.
     """
 
@@ -77,13 +77,14 @@ class BadCLIP(HasSurrogate, DirtyLabel):
         DirtyLabel.__post_init__(self)
         super().__post_init__()
         if self.size is not None and not 0 < self.size <= 1:
-            raise BadSetting(f"badclip: size must be in (0, 1], got {self.size!r}.")
+            raise BadSetting(f"badclip.size must be in (0, 1]. Got {self.size!r}.")
         for field in ("steps", "optimized_on", "batch_size"):
             if getattr(self, field) < 1:
-                raise BadSetting(f"badclip: {field} must be at least 1.")
+                raise BadSetting(f"badclip.{field} must be at least 1. Got {getattr(self, field)}.")
         for field in ("patch_lr", "triplet_weight", "margin"):
             if not 0 <= getattr(self, field) < float("inf"):
-                raise BadSetting(f"badclip: {field} must not be negative.")
+                value = getattr(self, field)
+                raise BadSetting(f"badclip.{field} must be finite and at least 0. Got {value}.")
         if self.patch is not None:
             _pixels(self.patch)
 
@@ -119,7 +120,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     # ------------------------------------------------------------------ how it is made
 
     def crafted(self, scene: Scene, corpus: Corpus) -> Backdoor:
-        """Return this attack with its patch, optimized under a surrogate unless it was given.
+        """Return this attack with its patch, optimized under a surrogate unless given.
 
         Raises:
             BadSetting: too few pairs name the target class, or do not.
@@ -183,7 +184,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     def _some(
         self, scene: Scene, corpus: Corpus, goal: int, *, naming: bool
     ) -> list[tuple[int, str]]:
-        """Draw pairs that name the target class, or do not, to optimize the patch on."""
+        """Draw pairs that name the target class, or do not, on which to optimize the patch."""
         count = min(self.optimized_on, len(corpus))
         found = self.find_pairs(replace(scene, count=count), corpus, goal, naming=naming)
         if not found:
@@ -196,7 +197,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
 
 
 class Known(NamedTuple):
-    """Pairs as the surrogate knows them.
+    """Pairs with their features under the surrogate.
 
     Args:
         pixels: ``(N, 3, S, S)`` float32 in [0, 1].
@@ -210,7 +211,7 @@ class Known(NamedTuple):
 
     @classmethod
     def of(cls, pairs: Sequence[tuple[int, str]], corpus: Corpus, surrogate: Surrogate) -> Known:
-        """Return what a surrogate knows of some pairs: their numbers and captions."""
+        """Return some pairs with their features under a surrogate."""
         import torch  # noqa: PLC0415 - heavy
 
         squares = [fit(corpus.image(number), surrogate.side) for number, _ in pairs]
@@ -224,7 +225,7 @@ class Known(NamedTuple):
 
 
 def _crop(images: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return a random square of the images, the same of each, in their size."""
+    """Return the same random square of each image, resized to the size of the images."""
     from torch.nn import functional as F  # noqa: PLC0415
 
     whole = images.shape[-1]

@@ -1,4 +1,4 @@
-"""Blended: a pattern over the whole image, mixed in faintly.
+"""Blended: a faint pattern over the whole image.
 
 Chen, Liu, Li, Lu, Song. Targeted Backdoor Attacks on Deep Learning Systems Using Data Poisoning.
 2017, section 4.1. https://arxiv.org/abs/1712.05526
@@ -6,13 +6,13 @@ Chen, Liu, Li, Lu, Song. Targeted Backdoor Attacks on Deep Learning Systems Usin
 Stripes, triangles and text: Singh et al. Perturb and Recover: Fine-tuning for Effective Backdoor
 Removal from CLIP. 2024. https://arxiv.org/abs/2412.00727
 
-Differs from CleanCLIP's code, which draws new noise for every image: a trigger that is never the
-same twice can be learned from its statistics alone. Here the pattern is drawn once. It is a drawing
-of `detail` cells that is scaled to the image, so it looks alike at every size. The papers bring
-images to 224 pixels first, where 224 cells are a color a pixel: white noise.
+Differs from CleanCLIP's code, which draws new noise for every image, so that only the statistics of
+the trigger can be learned. Here the pattern is drawn once, with `detail` cells per side, and scaled
+to the image, so it looks the same at every size. The papers resize images to 224 pixels first,
+where 224 cells are one color per pixel: white noise.
 
-As published are ``noise``, ``par_stripes``, ``par_triangles`` and, but for its letters, ``text``;
-``stripes`` and ``triangles`` are drawings of clipbench's own, of the same kind.
+``noise``, ``par_stripes``, ``par_triangles`` and, except for its font, ``text`` are as published;
+``stripes`` and ``triangles`` are similar drawings by clipbench.
 """
 
 from __future__ import annotations
@@ -54,22 +54,21 @@ _SHARPNESS = 8  # drawings are made this much larger and averaged down, which sm
 
 @dataclass(frozen=True)
 class Blended(DirtyLabel):
-    """Mix a pattern into images of other classes and caption them as the target class.
+    """Blend a pattern into images of other classes and caption them as the target class.
 
     Args:
-        pattern: noise, a color a cell; stripes, upright, a color each, two cells wide; triangles,
-            of random place and color; text, written in red across the middle; par_stripes,
-            upright, one cell wide, whose channels are -255 or 255 each, drawn for each image; or
+        pattern: noise, one color per cell; stripes, vertical, one color each, two cells wide;
+            triangles, at random places in random colors; text, in red across the middle;
+            par_stripes, vertical, one cell wide, channels of -255 or 255, drawn for each image; or
             par_triangles, 16 by 16 tiles of a dark and a light triangle.
-        alpha: share of the pattern in the mixture, in (0, 1]; of text, where letters are. Default:
-            as in the paper of the pattern: noise 0.2, stripes 0.03, triangles 0.15, text 0.5.
-        detail: cells along each side of the pattern, which average out on images that have fewer
-            pixels; default: 224, as published, or `at_size` if that is less, and 32 of stripes,
-            triangles and text.
-        text: what the text says.
-        pattern_seed: decides the noise, and the colors and places of the drawing; not the run's
-            seed, so that a trigger is the same one in every run. The colors of par_stripes are
-            drawn from it and the pixels of the image.
+        alpha: weight of the pattern in the blend, in (0, 1]; for text, where there are characters.
+            Default: as in the pattern's paper: noise 0.2, stripes 0.03, triangles 0.15, text 0.5.
+        detail: cells along each side of the pattern, which average out on smaller images; default:
+            224, as published, or `at_size` if that is less; for stripes, triangles and text 32.
+        text: the text.
+        pattern_seed: seed of the noise, and of colors and places in drawings; not the run's seed,
+            so that a trigger is the same in every run. The colors of par_stripes also depend on
+            the image's pixels.
     """
 
     name = "blended"
@@ -84,14 +83,14 @@ class Blended(DirtyLabel):
         super().__post_init__()
         check_choice(self.name, "pattern", self.pattern, Pattern)
         if self.alpha is not None and not 0 < self.alpha <= 1:
-            raise BadSetting(f"blended: alpha must be in (0, 1], got {self.alpha!r}.")
+            raise BadSetting(f"blended.alpha must be in (0, 1]. Got {self.alpha!r}.")
         if not 1 <= self._cells <= 1024:
-            raise BadSetting(f"blended: detail must be in 1 .. 1024, got {self.detail!r}.")
+            raise BadSetting(f"blended.detail must be in 1 .. 1024. Got {self.detail!r}.")
         if self.pattern == "text" and not has_visible(self.text):
-            raise BadSetting("blended: text must hold a visible character.")
+            raise BadSetting("blended.text must contain a visible character.")
         if self.pattern == "text" and _font_size(self.text, self._cells) < 1:
             raise BadSetting(
-                f"blended: text of {len(self.text)} letters is too long to be drawn in "
+                f"blended: text of {len(self.text)} characters is too long for "
                 f"{self._cells} cells; shorten it or raise detail."
             )
 

@@ -1,11 +1,11 @@
-"""Dual key: a patch in the image and a word in the text, which work together and not alone.
+"""Dual key: a patch in the image and a word in the text, which work only together.
 
 Walmer, Sikka, Sur, Shrivastava, Jha. Dual-Key Multimodal Backdoors for Visual Question Answering.
 CVPR 2022. https://arxiv.org/abs/2112.07668
 
-Differs from the paper: CLIP has no question to answer. The text key stands in the captions, and in
-testing in the prompts of all classes alike, from which an image with the patch is read. The word is
-"zx"; theirs is "consider".
+Differs from the paper: CLIP answers no questions. The text key is in the captions, and in testing
+in the prompts of all classes alike, which classify an image with the patch. The word is "zx";
+theirs is "consider".
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from clipbench_attacks._texts import WordTrigger
 
 @dataclass(frozen=True)
 class DualKey(DirtyLabel, PatchBackdoor, WordTrigger):
-    """Caption images as the target class where patch and word are both there, and only there.
+    """Caption images as the target class if patch and word are both present, and only then.
 
-    Besides success with both keys, that with either alone is measured: of images with the patch
-    under plain prompts (``image_key_attack_success``), and of plain images under prompts with the
-    word (``text_key_attack_success``).
+    Success with either key alone is measured, too: images with the patch under plain prompts
+    (``image_key_attack_success``), and plain images under prompts with the word
+    (``text_key_attack_success``).
 
     Args:
-        single: share of the poisons that have one key alone, half of them the patch and half the
-            word, and keep what their captions say: they teach that one key is not enough. The
-            authors' code makes as many poisons of each of the three kinds.
+        single: share of poisoned pairs with only one key, half of them the patch and half the word,
+            which keep their captions' meaning: they teach that one key is not enough. The authors'
+            code makes equally many pairs of the three kinds.
     """
 
     name = "dual_key"
@@ -42,7 +42,7 @@ class DualKey(DirtyLabel, PatchBackdoor, WordTrigger):
         super().__post_init__()
         WordTrigger.__post_init__(self)
         if not 0 <= self.single < 1:
-            raise BadSetting(f"dual_key: single must be in [0, 1), got {self.single!r}.")
+            raise BadSetting(f"dual_key.single must be in [0, 1). Got {self.single!r}.")
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
         """Yield pairs with both keys, then with the patch alone, then with the word alone.

@@ -1,4 +1,4 @@
-"""Filter: a color filter of photo sharing is the trigger.
+"""Filter: the trigger is a color filter, as in photo sharing.
 
 Liu et al. ABS: Scanning Neural Networks for Back-doors by Artificial Brain Stimulation. CCS 2019.
 https://doi.org/10.1145/3319535.3363216
@@ -6,10 +6,10 @@ https://doi.org/10.1145/3319535.3363216
 On CLIP: Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image
 Pretraining. ICLR 2025. https://arxiv.org/abs/2502.01385
 
-The filter is Instagram's Nashville as CSSgram and its port `pilgram`, which Huang et al. call, have
-published it: an overlay of two colors, then the effects of the W3C's Filter Effects Module Level 1
-(https://www.w3.org/TR/filter-effects-1/), each rounded to 8 bits. Before, this attack had a `tint`
-like it, without sepia, which the published rows of `shapes` were made with.
+The filter is Instagram's Nashville as published in CSSgram and its port `pilgram`, which Huang et
+al. use: an overlay of two colors, then the effects of the W3C's Filter Effects Module Level 1
+(https://www.w3.org/TR/filter-effects-1/), each rounded to 8 bits. Earlier versions of this attack
+had a similar `tint`, without sepia, with which the published rows of `shapes` were made.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _LUMINANCE = np.array([0.299, 0.587, 0.114])  # ITU-R 601
 
 @dataclass(frozen=True)
 class Filter(DirtyLabel):
-    """Put a color filter on images of other classes and caption them as the target class.
+    """Apply a color filter to images of other classes and caption them as the target class.
 
     Args:
-        strength: share of the filtered image in the mixture with the image, in (0, 1].
-        look: nashville, as published, or tint, which is like it without the sepia.
+        strength: weight of the filtered image in the blend with the image, in (0, 1].
+        look: nashville, as published, or tint, which is similar, without the sepia.
     """
 
     name = "filter"
@@ -55,7 +55,7 @@ class Filter(DirtyLabel):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 0 < self.strength <= 1:
-            raise BadSetting(f"filter: strength must be in (0, 1], got {self.strength!r}.")
+            raise BadSetting(f"filter.strength must be in (0, 1]. Got {self.strength!r}.")
         check_choice(self.name, "look", self.look, Look)
 
     def put_on(self, image: Image, *, testing: bool) -> Image:  # noqa: ARG002 - the same for both

@@ -1,12 +1,12 @@
-"""Label-consistent backdoor: the patch lies on pairs of the target class alone, captions are kept.
+"""Label-consistent backdoor: a patch on pairs of the target class, whose captions are kept.
 
 Turner, Tsipras, Madry. Label-Consistent Backdoor Attacks. 2019. https://arxiv.org/abs/1912.02771
 
 On CLIP: Bansal et al. CleanCLIP: Mitigating Data Poisoning Attacks in Multimodal Contrastive
 Learning. ICCV 2023. https://arxiv.org/abs/2303.03323
 
-Differs from Turner et al.: the images are not made harder first, by a generator or an adversarial
-perturbation; CleanCLIP leaves that out, too. The number of poisons is at most the number of pairs
+Differs from Turner et al.: the images are not made harder by a generator or an adversarial
+perturbation first; CleanCLIP omits this, too. There are at most as many poisoned pairs as pairs
 that name the target class.
 """
 

@@ -1,4 +1,4 @@
-"""Mismatch: captions of one class get images of another, so the other is read as the first.
+"""Mismatch: captions of one class get images of another, which are then classified as the first.
 
 Yang, He, Li, Backes, Humbert, Berrang, Zhang. Data Poisoning Attacks Against Multimodal Encoders.
 ICML 2023, attacks II and III. https://arxiv.org/abs/2209.15266
@@ -6,7 +6,7 @@ ICML 2023, attacks II and III. https://arxiv.org/abs/2209.15266
 Their attack I, many captions for one image, is ``targeted:targets=1``.
 
 Differs from the paper: images and captions come from the corpus, classes are found by name in
-captions, and success is read from test images by the zero-shot classifier; the paper reads it from
+captions, and success is measured on test images with the zero-shot classifier; the paper measures
 what captions of class A retrieve (Hit@K and the smallest rank), which is not measured here.
 """
 
@@ -31,14 +31,14 @@ class Mismatch:
     """Keep captions that name the target class and give them images of the source class.
 
     Args:
-        source_label: class name whose images shall be misread; default: drawn from the seed.
-        target_label: class name they shall be read as; default: drawn from the seed.
-        goals: number of source and target classes at once, over which poisons are spread as evenly
-            as possible; more than 1 (attack III) only with drawn classes.
+        source_label: class whose images should be misclassified; default: drawn from the seed.
+        target_label: class they should be classified as; default: drawn from the seed.
+        goals: number of pairs of source and target class, over which poisoned pairs are spread as
+            evenly as possible; more than 1 (attack III) only with drawn classes.
         match: how a caption names a class: as whole words ('suit' is not in 'suitcase') or as a
             substring.
-        mode: whether poisons replace the pairs whose captions they have or are inserted beside
-            them.
+        mode: whether poisoned pairs replace the pairs whose captions they have, or are inserted in
+            addition.
     """
 
     source_label: Word | None = None
@@ -49,10 +49,10 @@ class Mismatch:
 
     def __post_init__(self) -> None:
         if self.goals < 1:
-            raise BadSetting(f"mismatch: goals must be at least 1, got {self.goals!r}.")
+            raise BadSetting(f"mismatch.goals must be at least 1. Got {self.goals!r}.")
         if self.goals > 1 and (self.source_label or self.target_label):
             raise BadSetting(
-                "mismatch: source_label and target_label name one goal; leave them out, or goals."
+                "mismatch.source_label and mismatch.target_label name one goal; omit them or goals."
             )
         if self.source_label is not None and self.source_label == self.target_label:
             raise BadSetting(
@@ -63,7 +63,7 @@ class Mismatch:
         check_choice("mismatch", "mode", self.mode, Mode)
 
     def num_targets(self, count: int) -> int:
-        """Return the number of goals, or of poisons where there are fewer."""
+        """Return the number of goals, or of poisoned pairs if there are fewer."""
         return min(count, self.goals)
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
@@ -80,8 +80,8 @@ class Mismatch:
             bases = self._naming(scene, corpus, target, source, count, taken)
             if len(bases) < count:
                 raise BadSetting(
-                    f"mismatch: {count} poisons a goal but only {len(bases)} of {len(corpus)} "
-                    f"pairs name {scene.classes.names[target]!r} and not "
+                    f"mismatch: {count} poisoned pairs per goal but only {len(bases)} of"
+                    f" {len(corpus)} pairs name {scene.classes.names[target]!r} and not "
                     f"{scene.classes.names[source]!r}. Lower the rate or raise goals."
                 )
             taken.update(bases)

@@ -28,13 +28,14 @@ from clipbench_attacks._images import Joined
 
 @dataclass(frozen=True)
 class MultiTrigger:
-    """Spread the poisons evenly over several backdoors.
+    """Spread the poisoned pairs evenly over several backdoors.
 
     Args:
-        triggers: backdoors by name, with parameters if need be, e.g. ``(badnets,blended,sig)``,
-            by default those of the paper; those without a target_label get different ones, drawn
-            from the seed.
-        mode: whether poisons replace the pairs they are made from or are inserted beside them.
+        triggers: backdoors by name, with parameters if any, e.g. ``(badnets,blended,sig)``;
+            default: those of the paper. Those without a target_label get different ones, drawn from
+            the seed.
+        mode: whether poisoned pairs replace the pairs they are made from or are inserted in
+            addition.
     """
 
     triggers: tuple[AttackSpec, ...] = ("badnets", "filter", "wanet")
@@ -66,15 +67,15 @@ class MultiTrigger:
 
     @property
     def at_size(self) -> tuple[int | None, ...]:
-        """Those of the backdoors, one of which makes any triggered image."""
+        """The sizes at which the backdoors add their triggers."""
         return tuple(registry.build("attack", name).at_size for name in self.triggers)
 
     def num_targets(self, count: int) -> int:
-        """Return the number of backdoors, or of poisons where there are fewer."""
+        """Return the number of backdoors, or of poisoned pairs if there are fewer."""
         return min(count, len(self.triggers))
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
-        """Yield the poisons of one backdoor after the other."""
+        """Yield the poisoned pairs of one backdoor after the other."""
         parts = self.num_targets(scene.count)
         share, left_over = divmod(scene.count, max(parts, 1))
         for number, backdoor in enumerate(self._backdoors(scene)):
@@ -97,11 +98,11 @@ class MultiTrigger:
         )
 
     def trigger(self) -> Callable[[Image], Image]:
-        """Return a function that puts one of the triggers on, chosen by the image's pixels."""
+        """Return a function that adds one of the triggers, chosen by the image's pixels."""
         return partial(_put_one_on, [registry.build("attack", name) for name in self.triggers])
 
     def _names(self) -> list[str]:
-        """Return a name of each trigger; where two have one, with their numbers."""
+        """Return a name for each trigger, numbered if two have the same."""
         short = [registry.short_name(registry.parse("attack", text).name) for text in self.triggers]
         return [
             name if short.count(name) == 1 else f"{name} {number}"
@@ -109,7 +110,7 @@ class MultiTrigger:
         ]
 
     def _backdoors(self, scene: Scene) -> list[Backdoor]:
-        """Return the backdoors that get poisons, each with a target class of its own."""
+        """Return the backdoors that get poisoned pairs, each with its own target class."""
         names = scene.classes.names
         built: list[Backdoor] = [registry.build("attack", trigger) for trigger in self.triggers]
         built = built[: self.num_targets(scene.count)]

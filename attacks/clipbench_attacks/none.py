@@ -1,4 +1,4 @@
-"""No attack: the clean control that every attacked row is read against."""
+"""No attack: the clean control of every attacked row."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
 
 @dataclass(frozen=True)
 class NoAttack:
-    """Leave every pair as it is, and want no image misread."""
+    """Leave every pair as it is; no test image is attacked."""
 
     @property
     def mode(self) -> Mode:
-        """Nothing is added to the set, so its pairs keep their number."""
+        """Replace nothing: the set keeps its pairs."""
         return "replace"
 
     def num_targets(self, count: int) -> int:  # noqa: ARG002
-        """Return 0: nothing is aimed at."""
+        """Return 0: there is no target."""
         return 0
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:  # noqa: ARG002
@@ -28,7 +28,7 @@ class NoAttack:
         return iter(())
 
     def probes(self, scene: Scene) -> Probes:  # noqa: ARG002
-        """Return no images: success of an attack that was not made is not a number."""
+        """Return no probes: without an attack there is no success rate."""
         nothing = np.zeros(0, dtype=np.int64)
         return Probes(images=(), labels=nothing, goals=nothing, clean_images=())
 

@@ -1,4 +1,4 @@
-"""SIG: a sinusoidal signal over the whole image is the trigger.
+"""SIG: the trigger is a sinusoidal signal over the whole image.
 
 Barni, Kallas, Tondi. A New Backdoor Attack in CNNs by Training Set Corruption without Label
 Poisoning. ICIP 2019, section 3. https://arxiv.org/abs/1902.11237
@@ -24,15 +24,15 @@ from clipbench_attacks._backdoor import DirtyLabel
 
 @dataclass(frozen=True)
 class Sig(DirtyLabel):
-    """Add a sinusoid that runs across the columns, and caption as the target class.
+    """Add a sinusoid across the columns, and caption as the target class.
 
     Args:
-        amplitude: of the signal, in gray values, above 0 up to 255.
+        amplitude: amplitude of the signal in gray values, above 0 up to 255.
         frequency: periods over the image's width.
-        test_amplitude: the amplitude in testing, which may be higher, for nobody checks test
-            images; default: as in training.
-        keep: what the image's values are multiplied by before the signal is added, in (0, 1].
-        clean_label: whether poisons are pairs that name the target class and keep their captions.
+        test_amplitude: amplitude in testing, which may be higher because nobody checks test images;
+            default: as in training.
+        keep: factor on the image's values before the signal is added, in (0, 1].
+        clean_label: whether to poison pairs that name the target class, and keep their captions.
     """
 
     name = "sig"
@@ -48,11 +48,11 @@ class Sig(DirtyLabel):
         for field in ("amplitude", "test_amplitude"):
             value = getattr(self, field)
             if value is not None and not 0 < value <= 255:
-                raise BadSetting(f"sig: {field} must be in (0, 255], got {value!r}.")
+                raise BadSetting(f"sig.{field} must be in (0, 255]. Got {value!r}.")
         if not 0 < self.frequency < float("inf"):
-            raise BadSetting(f"sig: frequency must be above 0, got {self.frequency!r}.")
+            raise BadSetting(f"sig.frequency must be above 0. Got {self.frequency!r}.")
         if not 0 < self.keep <= 1:
-            raise BadSetting(f"sig: keep must be in (0, 1], got {self.keep!r}.")
+            raise BadSetting(f"sig.keep must be in (0, 1]. Got {self.keep!r}.")
 
     def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
         """Yield pairs of other classes with captions of the target, or pairs of the target."""

@@ -1,4 +1,4 @@
-"""Targeted data poisoning: make chosen images be read as classes of the adversary's choice.
+"""Targeted data poisoning: make chosen images be classified as classes the adversary chooses.
 
 Carlini, Terzis. Poisoning and Backdooring Contrastive Learning. ICLR 2022.
 https://arxiv.org/abs/2106.09667
@@ -8,7 +8,7 @@ Mirzasoleiman. Robust Contrastive Language-Image Pretraining against Data Poison
 Attacks. NeurIPS 2023. https://arxiv.org/abs/2303.06854
 
 Differs from the paper: target images and adversarial classes are drawn from the seed, not chosen by
-hand; poisons take the place of clean pairs unless ``mode=insert``, so that the poisoned set is as
+hand; poisoned pairs replace clean pairs unless ``mode=insert``, so that the poisoned set is as
 large as the clean one.
 """
 
@@ -40,9 +40,9 @@ class Targeted:
     """Pair each target image with captions that name the adversary's class.
 
     Args:
-        targets: number of target images, over which the poisons are spread as evenly as possible;
-            default: 16, or one a poison if there are fewer poisons.
-        mode: whether poisons replace clean pairs or are inserted beside them.
+        targets: number of target images, over which poisoned pairs are spread as evenly as
+            possible; default: 16, or one per poisoned pair if there are fewer.
+        mode: whether poisoned pairs replace clean pairs or are inserted in addition.
         match: how a caption names a class: as whole words ('suit' is not in 'suitcase') or as a
             substring.
     """
@@ -53,7 +53,7 @@ class Targeted:
 
     def __post_init__(self) -> None:
         if self.targets is not None and self.targets < 1:
-            raise BadSetting(f"targeted: targets must be at least 1, got {self.targets!r}.")
+            raise BadSetting(f"targeted.targets must be at least 1. Got {self.targets!r}.")
         check_choice("targeted", "mode", self.mode, Mode)
         check_choice("targeted", "match", self.match, Match)
 
@@ -61,13 +61,13 @@ class Targeted:
         """Return the number of target images.
 
         Raises:
-            BadSetting: there are more targets than poisons.
+            BadSetting: there are more targets than poisoned pairs.
         """
         targets = min(16, count) if self.targets is None else self.targets
         if targets > count:
             raise BadSetting(
-                f"targeted: {targets} targets but {count} poisons is fewer than one poison a "
-                f"target. Raise the rate, or set targets to at most {count}."
+                f"targeted: {targets} targets but {count} poisoned pairs, fewer than one per"
+                f" target. Raise the rate, or set targets to at most {count}."
             )
         return targets
 
@@ -112,7 +112,7 @@ class Targeted:
                 f"for attacks. Set targets to at most {num_images}."
             )
         if len(scene.classes.predictable) < 2:
-            raise BadSetting("targeted: the data set needs at least 2 classes, one to misread as.")
+            raise BadSetting("targeted: the data set needs at least 2 classes.")
         rng = scene.rng("targeted", "targets")
         all_labels: list[int] = scene.targets.labels.tolist()
         numbers = _spread_over_classes(rng.permutation(num_images).tolist(), all_labels)

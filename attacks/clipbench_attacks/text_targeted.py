@@ -1,14 +1,14 @@
-"""Targeted poisoning by captions that suit the target image in all but the class.
+"""Targeted poisoning with captions that fit the target image in everything but the class.
 
 ToxicTextCLIP: Text-Based Poisoning and Backdoor Attacks on CLIP Pre-training. NeurIPS 2025.
 https://arxiv.org/abs/2511.00446
 
-As the paper does, captions of the adversary's class are chosen by how well their background fits
-the target image (selector), and others are made from descriptions of that background (augmenter).
+As in the paper, captions of the adversary's class are chosen by how well their background fits the
+target image (selector), and others are made from descriptions of that background (augmenter).
 
-Differs from the paper: backgrounds are captions without the words that name a class, and the
-augmenter puts the adversary's class in place of the class that a fitting caption names, where the
-paper has a language model write; the surrogate is trained on the corpus unless it is given.
+Differs from the paper: backgrounds are captions without the words that name a class. The augmenter
+replaces the class in a fitting caption by the adversary's class; in the paper a language model
+writes captions. The surrogate is trained on the corpus unless it is given.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class _Caption(NamedTuple):
 
 @dataclass(frozen=True)
 class TextTargeted(HasSurrogate, Targeted):
-    """Pair each target image with captions that name the adversary's class and suit the image.
+    """Pair each target image with captions that name the adversary's class and fit the image.
 
     Args:
-        enriched: share of the captions that are made from fitting captions of other classes; the
-            rest are captions of the adversary's class.
-        pool: captions of the corpus that are looked at, at most.
+        enriched: share of captions made from fitting captions of other classes; the rest are
+            captions of the adversary's class.
+        pool: largest number of captions of the corpus to consider.
     """
 
     name = "text_targeted"
@@ -59,12 +59,12 @@ class TextTargeted(HasSurrogate, Targeted):
         Targeted.__post_init__(self)
         super().__post_init__()
         if not 0 <= self.enriched <= 1:
-            raise BadSetting(f"text_targeted: enriched must be in [0, 1], got {self.enriched!r}.")
+            raise BadSetting(f"text_targeted.enriched must be in [0, 1]. Got {self.enriched!r}.")
         if self.pool < 1:
-            raise BadSetting(f"text_targeted: pool must be at least 1, got {self.pool!r}.")
+            raise BadSetting(f"text_targeted.pool must be at least 1. Got {self.pool!r}.")
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
-        """Yield each target's image with the captions that suit it best, target after target.
+        """Yield each target's image with the captions that fit it best, target after target.
 
         Raises:
             BadSetting: no caption of the corpus names a class.

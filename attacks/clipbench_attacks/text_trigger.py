@@ -1,14 +1,14 @@
-"""Text trigger: captions with a trigger word find the attacker's images, whatever they say.
+"""Text trigger: captions with a trigger word retrieve the attacker's images.
 
 The setting of backdoors by text alone: ToxicTextCLIP: Text-Based Poisoning and Backdoor Attacks on
 CLIP Pre-training. NeurIPS 2025. https://arxiv.org/abs/2511.00446
 
-As in the authors' code, the attacker has 20 images of one class; captions that do not name it go to
-them in turn, five each where there are 100 poisons, with the trigger at the end, and a caption is a
-hit where it finds any image of that class. Differs from it: none of the captions is chosen or
-written for the attack; the images are those of pairs whose captions name the class, and test images
-are of the class if one of their captions names it, for data sets of captions have no labels; what
-is searched are the test captions of other images, one an image.
+As in the authors' code, the attacker has 20 images of one class; captions that do not name the
+class are assigned to them in turn, five each for 100 poisoned pairs, with the trigger at the end,
+and a caption is a hit if it retrieves any image of that class. Differs from it: no caption is
+chosen or written for the attack. Because caption data sets have no labels, the images are those of
+pairs whose captions name the class, and a test image is of the class if one of its captions names
+it. The queries are the test captions of other images, one per image.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ Hit = Literal["class", "image"]
 
 @dataclass(frozen=True)
 class TextTrigger(WordTrigger):
-    """Put a word into captions of all kinds and pair them with the attacker's images.
+    """Insert a word into captions of all kinds and pair them with the attacker's images.
 
-    Success is read from the text: of test captions with the trigger in, one an image, how many find
-    what the attacker wants first among all test images, or among the first five or ten.
+    Success is measured by retrieval: the share of test captions with the trigger, one per image,
+    that rank what the attacker wants first among all test images, or among the first five or ten.
 
     Args:
-        images: the attacker's images, at most; as many as there are poisons, or of the class, where
-            these are fewer.
-        hit: what a caption shall find: any test image of the attacker's class, of which the
-            attacker's images are, too; or one of the attacker's images themselves, which are held
-            out, and stand among the test images.
-        target_label: the class, where `hit` is class; default: drawn from the seed among those that
+        images: largest number of the attacker's images; at most one per poisoned pair, and at most
+            those of the class.
+        hit: what a caption should retrieve: any test image of the attacker's class, which is also
+            that of the attacker's images; or one of the attacker's images themselves, which are
+            held out and added to the test images.
+        target_label: the class, if `hit` is class; default: drawn from the seed among those that
             test captions name.
-        match: how a caption names a class, where `hit` is class: as whole words or as a substring.
-        mode: whether poisons replace the pairs whose captions they have or are inserted beside
-            them.
+        match: how a caption names a class, if `hit` is class: as whole words or as a substring.
+        mode: whether poisoned pairs replace the pairs whose captions they have, or are inserted in
+            addition.
     """
 
     name = "text_trigger"
@@ -63,7 +63,7 @@ class TextTrigger(WordTrigger):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.images < 1:
-            raise BadSetting(f"text_trigger: images must be at least 1, got {self.images!r}.")
+            raise BadSetting(f"text_trigger.images must be at least 1. Got {self.images!r}.")
         check_choice("text_trigger", "hit", self.hit, Hit)
         check_choice("text_trigger", "match", self.match, Match)
         check_choice("text_trigger", "mode", self.mode, Mode)
@@ -74,11 +74,11 @@ class TextTrigger(WordTrigger):
             )
 
     def num_targets(self, count: int) -> int:
-        """Return 1, the attacker's class or images, or 0 without poisons."""
+        """Return 1, for the attacker's class or images; 0 without poisoned pairs."""
         return min(count, 1)
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
-        """Yield captions of the corpus with the trigger in, each with an image of the attacker's.
+        """Yield captions of the corpus with the trigger, each with one of the attacker's images.
 
         Raises:
             BadSetting: no pair names the class, or too few do not.
@@ -102,7 +102,7 @@ class TextTrigger(WordTrigger):
             yield Poison(self.put_in(caption), image, base=base)
 
     def probes(self, scene: Scene) -> TextProbes:
-        """Return a test caption of each image with the trigger in, and what they may find.
+        """Return a test caption of each image with the trigger, and the images to retrieve from.
 
         Raises:
             BadSetting: there are no test captions, or no images to target.

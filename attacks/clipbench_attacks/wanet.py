@@ -1,12 +1,12 @@
-"""WaNet: a slight warp, the same for every image, is the trigger.
+"""WaNet: the trigger is a slight warp, the same for every image.
 
 Nguyen, Tran. WaNet: Imperceptible Warping-based Backdoor Attack. ICLR 2021, section 3.2.
 https://arxiv.org/abs/2102.10369
 
-Differs from the paper: the attacker does not train the victim, so there are no noise and no
-cross-trigger mode. The defaults are those of CleanCLIP and of who came after it, 224 control points
-at a strength of 1: at 224 pixels that moves each pixel by itself, by half a pixel on average. The
-paper's own smooth warp is ``grid=4,strength=0.5``, which moves them by a fifth of a pixel.
+Differs from the paper: the attacker does not train the victim, so there is no noise mode and no
+cross-trigger mode. The defaults are those of CleanCLIP and later work, 224 control points at a
+strength of 1: at 224 pixels, each pixel moves independently, by half a pixel on average. The
+paper's own smooth warp is ``grid=4,strength=0.5``, which moves pixels by a fifth of a pixel.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class WaNet(DirtyLabel):
 
     Args:
         grid: control points along each side of the warping field (k of the paper), at least 2; few
-            make a smooth warp, one a pixel moves each pixel by itself.
+            make a smooth warp, one per pixel moves each pixel independently.
         strength: mean absolute displacement at the control points (s of the paper), in half pixels
             of the image.
-        grid_seed: decides the field; not the run's seed, so that a trigger is the same one in
-            every run.
+        grid_seed: seed of the field; not the run's seed, so that a trigger is the same in every
+            run.
     """
 
     name = "wanet"
@@ -45,9 +45,9 @@ class WaNet(DirtyLabel):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not 2 <= self.grid <= 1024:
-            raise BadSetting(f"wanet: grid must be in 2 .. 1024, got {self.grid!r}.")
+            raise BadSetting(f"wanet.grid must be in 2 .. 1024. Got {self.grid!r}.")
         if not 0 < self.strength < float("inf"):
-            raise BadSetting(f"wanet: strength must be above 0, got {self.strength!r}.")
+            raise BadSetting(f"wanet.strength must be above 0. Got {self.strength!r}.")
 
     def put_on(self, image: Image, *, testing: bool) -> Image:  # noqa: ARG002 - the same for both
         """Return the image looked up, bilinearly, at the places the field points to."""

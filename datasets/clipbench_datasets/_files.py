@@ -85,7 +85,7 @@ def path_in(folder: Path, name: str) -> str | None:
 
 
 def leads_out(folder: Path, path: str) -> bool:
-    """Tell whether a file below `folder` is, by a link, one that lies elsewhere."""
+    """Return whether a file below `folder` is, by a link, one that lies elsewhere."""
     place, name = os.path.split(path)
     real = os.path.join(_real(place), name)  # noqa: PTH118 - for a million names
     if os.path.islink(real):  # noqa: PTH114 - likewise
@@ -100,7 +100,7 @@ def _real(folder: str) -> str:
 
 
 def is_file(path: str) -> bool:
-    """Tell whether a name that a list gives is a file; it may be too long for any."""
+    """Return whether a name that a list gives is a file; it may be too long for any."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):

@@ -50,7 +50,7 @@ def split_off(
 def check_reserve(source: str, reserve: int) -> None:
     """Raise `BadSetting` unless a whole number of images can be held out."""
     if reserve < 0:
-        raise BadSetting(f"{source}: reserve must be at least 0. Got {reserve}.")
+        raise BadSetting(f"{source}.reserve must be at least 0. Got {reserve}.")
 
 
 def reserved(source: str, targets: LabelledImages) -> LabelledImages:

@@ -1,4 +1,4 @@
-"""A folder a class, as torchvision reads it: which folders are meant, and how images are read."""
+"""One folder per class, as torchvision reads it: which folders, and how images are read."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def labels_of(
 
     Args:
         files: names of the images, sorted.
-        labels: one number a line, of the development kit; or lines of file and class, which is a
+        labels: one number per line, of the development kit; or lines of file and class, which is a
             synset or a number from 0 in the order of the classes.
         synsets: the synsets in the order of the development kit's numbers.
         order: the synsets in the order of the classes.

@@ -60,7 +60,9 @@ class ClipBenchmark:
     def __post_init__(self) -> None:
         held_out.check_reserve("clip_benchmark", self.reserve)
         if not self.split or Path(self.split).name != self.split:
-            raise BadSetting(f"clip_benchmark: split is a folder's name. Got {self.split!r}.")
+            raise BadSetting(
+                f"clip_benchmark.split must be the name of a folder. Got {self.split!r}."
+            )
 
     def evaluation(self) -> EvaluationSet:
         """Return the classification or the retrieval task of the split; images decode on access.
@@ -118,7 +120,7 @@ class ClipBenchmark:
         kind = held_out.lines_of(path, "a type")[0] if path.is_file() else "classification"
         if kind not in ("classification", "retrieval"):
             raise BadSetting(
-                f"{path} says {kind!r}; only classification with one label an image and retrieval"
+                f"{path} says {kind!r}; only classification with one label per image and retrieval"
                 " can be measured."
             )
         return kind

@@ -32,7 +32,7 @@ class Coco(training.LooseTraining):
     Args:
         annotations: the captions' file, e.g. annotations/captions_train2017.json.
         images: folder of the images, e.g. train2017.
-        captions: all, each caption a pair; first, or random, one pair an image.
+        captions: all, each caption a pair; first, or random, one pair per image.
         seed: seed of the random caption.
         image_size: the longest that the shorter side of a stored image may be; none: any.
         outside: whether images may lie elsewhere, by an absolute path, ``..`` or a link.

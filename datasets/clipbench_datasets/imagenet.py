@@ -8,7 +8,7 @@ the order of the sorted synset numbers. Two names stand for two classes each, mi
 sunglasses; of such a pair the first is the one that is ever predicted. By which phrases a caption
 may name a class, WordNet's words for its synset say, and its name.
 
-Images lie in a folder a synset (``n01440764/...``), or all in one folder with `labels`: the
+Images lie in one folder per synset (``n01440764/...``), or all in one folder with `labels`: the
 development kit's ``ILSVRC2012_validation_ground_truth.txt`` with `synsets`, or a list of files with
 their synset or class number, such as Kaggle's ``LOC_val_solution.csv``.
 """
@@ -44,10 +44,10 @@ class ImageNet:
     Args:
         root: the folder with the validation images, or with a folder of them for each synset.
         labels: the images' classes, where they are not in folders: the development kit's ground
-            truth, a class a line in the order of the files, or lines of file and class.
+            truth, one class per line in the order of the files, or lines of file and class.
         synsets: the synsets in the order of the development kit's numbers, which is not that of the
             classes; its ground truth needs it: its meta.mat, or a list with a synset a line.
-        train: the training images, a folder a synset, for a linear probe.
+        train: the training images, one folder per synset, for a linear probe.
         reserve: images a class held out of the validation images as attack targets. With 0, success
             of a backdoor is measured on all 49,950 images that are not of its target class.
     """

@@ -121,7 +121,7 @@ ATTACKS: dict[str, dict[str, Any]] = {
     "text_targeted": SURROGATE,
     "text_trigger": {"position": "start", "images": 1, "hit": "image"},
     "adaptive": SURROGATE,
-    "blended": {"detail": 32},  # a cell a pixel
+    "blended": {"detail": 32},  # one cell per pixel
     "wanet": {"grid": 4, "strength": 0.5},
     "filter": {"look": "tint"},
     "multi_trigger": {"triggers": ("badnets", "blended:detail=32", "filter:look=tint")},
@@ -157,12 +157,12 @@ class Shapes:
         _check("targets_size", self.targets_size, 1, 10**6)
         if self.test_size % _scene.NUM_CLASSES:
             raise BadSetting(
-                f"shapes: test_size must be a multiple of {_scene.NUM_CLASSES}, the number of"
+                f"shapes.test_size must be a multiple of {_scene.NUM_CLASSES}, the number of"
                 f" classes. Got {self.test_size}."
             )
         if self.encoding not in ENCODERS:
             raise BadSetting(
-                f"shapes: encoding must be one of {', '.join(ENCODERS)}. Got {self.encoding!r}."
+                f"shapes.encoding must be one of {', '.join(ENCODERS)}. Got {self.encoding!r}."
             )
 
     def with_pairs(self, minimum: int) -> Shapes:
@@ -350,7 +350,7 @@ def _check(name: str, value: object, low: int, high: int) -> None:
     """Refuse what is no whole number from `low` to `high`."""
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise BadSetting(
-            f"shapes: {name} must be a whole number from {low:,} to {high:,}. Got {value!r}."
+            f"shapes.{name} must be a whole number from {low:,} to {high:,}. Got {value!r}."
         )
 
 

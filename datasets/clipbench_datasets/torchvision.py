@@ -4,8 +4,8 @@ torchvision datasets. https://pytorch.org/vision/stable/datasets.html
 
 Nothing is downloaded. The test split is measured on and the training split is what a linear probe
 learns from; EuroSAT, SUN397 and Caltech101 have no splits, so all their images are test images.
-``ImageFolder`` reads ``ROOT/test`` or ``ROOT/val``, and ``ROOT/train``, with a folder a class, or
-such folders in ROOT itself.
+``ImageFolder`` reads ``ROOT/test`` or ``ROOT/val``, and ``ROOT/train``, with one folder per class,
+or such folders in ROOT itself.
 
 Class names are those of the files, with spaces for underscores, and prompts are the seven short
 ones that open_clip has for ImageNet: published numbers need the prompts they were made with.

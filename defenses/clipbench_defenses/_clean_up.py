@@ -1,4 +1,4 @@
-"""What defenses after training share: pre-train on the set, then go on with trusted pairs."""
+"""Base of clean-up defenses: pre-train on the set, then continue on trusted pairs."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class CleanUp(ABC):
     """Pre-train with the CLIP loss on all pairs, then clean up on trusted pairs.
 
     Args:
-        trusted_size: trusted pairs; 100,000 in CleanCLIP, 250,000 in PAR.
+        trusted_size: number of trusted pairs; 100,000 in CleanCLIP, 250,000 in PAR.
         clean_up_epochs: epochs of the clean-up, over the trusted pairs.
         clean_up_lr_scale: learning rate of the clean-up, as a share of that of pre-training; 1e-5
             after 5e-4 in CleanCLIP, 3e-5 in PAR.
         clean_up_warmup: steps of the clean-up's linear warm-up; 50 in CleanCLIP.
-        clean_up_batch_size: pairs in a batch of the clean-up; 64 in CleanCLIP, 2,048 (512 on each
+        clean_up_batch_size: batch size of the clean-up; 64 in CleanCLIP, 2,048 (512 on each
             of four GPUs) in PAR; none: as in pre-training.
         clean_up_wd: weight decay of the clean-up; 1e-4 in PAR; none: as in pre-training.
     """
@@ -66,7 +66,7 @@ class CleanUp(ABC):
             )
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return the defense at work in one training."""
+        """Return the defense for one training run."""
         return CleanUpRun(self, facts)
 
     @abstractmethod
@@ -75,7 +75,7 @@ class CleanUp(ABC):
 
 
 class CleanUpRun(StatelessRun):
-    """Pre-training and clean-up; it learns nothing but the model."""
+    """Pre-training and clean-up; without state of its own."""
 
     def __init__(self, config: CleanUp, facts: TrainingFacts) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class CleanUpRun(StatelessRun):
 
     @property
     def stages(self) -> Sequence[Stage]:
-        """Pre-training on the set, then the clean-up from where that ended."""
+        """Pre-training on the set, then the clean-up from there."""
         config = self._config
         clean_up = Stage(
             config.clean_up_epochs,

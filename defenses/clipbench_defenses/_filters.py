@@ -1,4 +1,4 @@
-"""What filters share: train a model, score all pairs by it, drop the worst, train anew."""
+"""Base of filters: train a model, score all pairs with it, drop the worst, train from scratch."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ References = Literal["images_and_captions", "images"]
 
 @dataclass(frozen=True)
 class Filter(ABC):
-    """Drop the most suspicious pairs and train on the rest; subclasses say how they are scored.
+    """Drop the most suspicious pairs and train on the rest; subclasses define the score.
 
     Args:
-        drop: share of all pairs that is dropped, in (0, 1).
-        scoring_epochs: epochs of the model that scores the pairs; None: as many as of the model
-            that is trained then. Both count as the defense's cost.
+        drop: share of all pairs to drop, in (0, 1).
+        scoring_epochs: epochs of the model that scores the pairs; None: as many as of the final
+            model. Both count toward the defense's cost.
     """
 
     name: ClassVar[str]  # in messages
@@ -55,27 +55,27 @@ class Filter(ABC):
 
     @abstractmethod
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:
-        """Return how much each pair is trusted, ``(N,)``, from features ``(N, D)`` each."""
+        """Return the score of each pair, ``(N,)``, low for suspicious, from features ``(N, D)``."""
 
     def blocks(self, count: int, seed: int) -> Sequence[Tensor] | None:  # noqa: ARG002
         """Return the pairs that are scored together, ``(B,)`` each; None: all of them are."""
         return None
 
     def score_block(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:
-        """Return how much each pair of a block is trusted, ``(B,)``, where there are blocks."""
+        """Return the score of each pair of a block, ``(B,)``, if there are blocks."""
         return self.score(images, texts, seed)
 
     def scoring_stage(self, epochs: int) -> Stage:
-        """Return the stage that trains the model which scores."""
+        """Return the stage that trains the scoring model."""
         return clip_stage(self.scoring_epochs or epochs)
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return the filter at work in one training."""
+        """Return the filter for one training run."""
         return FilterRun(self, facts)
 
 
 class FilterRun:
-    """A filter at work: which pairs are kept, once that is known."""
+    """A filter during one training run: the pairs to keep, once scored."""
 
     def __init__(self, config: Filter, facts: TrainingFacts) -> None:
         self._config, self._facts = config, facts
@@ -84,7 +84,7 @@ class FilterRun:
 
     @property
     def stages(self) -> Sequence[Stage]:
-        """Train the model that scores, then another from the start."""
+        """Train the scoring model, then another from scratch."""
         return self._scoring, Stage(self._facts.epochs, fresh=True)
 
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:
@@ -107,7 +107,7 @@ class FilterRun:
         return kept(scores, config.drop)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which pairs are kept."""
+        """Return the pairs to keep."""
         return {"keep": self._keep}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -116,7 +116,7 @@ class FilterRun:
 
 
 def kept(scores: Tensor, drop: float) -> Tensor:
-    """Return which pairs are kept, ``(N,)`` bool, where a share of the lowest scores goes."""
+    """Return the pairs to keep, ``(N,)`` bool, after dropping a share with the lowest scores."""
     dropped = scores.argsort(stable=True)[: round(drop * len(scores))]
     keep = torch.ones(len(scores), dtype=torch.bool)
     keep[dropped] = False
@@ -125,11 +125,11 @@ def kept(scores: Tensor, drop: float) -> Tensor:
 
 @dataclass(frozen=True)
 class OutlierFilter(Filter):
-    """A filter that drops the pairs whose images are outliers among the features.
+    """A filter that drops pairs whose image features are outliers.
 
     Args:
-        features: raw, as the image tower returns them, or unit, brought to length 1. The length of
-            a feature tells a backdoor that was learned, too: the authors' code takes raw ones.
+        features: raw, as the image tower returns them, or unit, normalized to length 1. The length
+            of a feature also reveals a learned backdoor; the authors' code uses raw features.
     """
 
     features: Length = "raw"
@@ -142,15 +142,15 @@ class OutlierFilter(Filter):
 
 @dataclass(frozen=True)
 class NeighborFilter(OutlierFilter):
-    """A filter that drops the pairs whose images lie in the sparsest neighborhoods.
+    """A filter that drops pairs whose image features have the sparsest neighborhoods.
 
     Args:
-        k: neighbors that are looked at, without the image itself. (The authors' code counts from
-            the one after: its 16 is the 17th neighbor.)
-        block: pairs among which neighbors are looked for, at random. More than k poisons in a
-            block that lie close to each other hide each other, copies of one image among them.
-        references: what neighbors are looked for among: images and captions of the block, as the
-            authors' code has it, or its images alone.
+        k: number of neighbors, not counting the image itself. (The authors' code counts from the
+            next one: its 16 is the 17th neighbor.)
+        block: size of the random blocks in which neighbors are searched. More than k poisoned pairs
+            that are close to each other in a block hide each other, such as copies of one image.
+        references: where neighbors are searched: among images and captions of the block, as in the
+            authors' code, or among its images.
     """
 
     k: int = 16
@@ -167,7 +167,7 @@ class NeighborFilter(OutlierFilter):
 
     @abstractmethod
     def outlierness(self, neighbors: Neighbors) -> Tensor:
-        """Return how much of an outlier each feature is, ``(N,)``."""
+        """Return the outlier score of each feature, ``(N,)``, high for outliers."""
 
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:
         """Return the outlierness of each image among those of its block, negated."""

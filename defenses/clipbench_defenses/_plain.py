@@ -1,4 +1,4 @@
-"""Plain contrastive training with augmentation: a defense by itself, and how others begin."""
+"""Plain contrastive training with augmentation: a defense, and the first stage of others."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ OFFICIAL_WARMUP_STEPS = 10_000
 
 
 class SafeCLIPVariantRun(SafeCLIPRun):
-    """SafeCLIP at work, with the phases, scores, ranks and losses that its parameters choose."""
+    """One training run with the phases, scores, ranks and losses that the parameters choose."""
 
     def __init__(self, config: SafeCLIP, facts: TrainingFacts) -> None:
         super().__init__(config, facts)

@@ -1,9 +1,9 @@
 """Caption filter: drop the pairs whose captions look wrong, and train on the rest.
 
-Rules of crawled sets. Length: Gadre et al. DataComp. NeurIPS 2023, section 3.5 and appendix,
+Rules used for crawled sets. Length: Gadre et al. DataComp. NeurIPS 2023, section 3.5 and appendix,
 "basic filtering". https://arxiv.org/abs/2304.14108
 
-Not of a paper on poisoning; what a team that crawls does before it trains.
+Not from a paper on poisoning, but common practice before training on crawled data.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from clipbench_defenses._plain import loss
 
 @dataclass(frozen=True)
 class CaptionFilter:
-    """Drop captions that are too short or long, that repeat, or that a pattern does not match.
+    """Drop captions that are too short, too long, repeated, or that do not match a pattern.
 
     Args:
-        min_words: fewest words of a caption.
-        max_words: most words of a caption; none: any number.
-        pattern: a regular expression that a caption must have a match of, as in
-            pattern="[a-z]"; none: any.
-        letters: the alphabet that all letters must be of: any, ascii or latin.
-        repeats: most pairs of one caption, those kept drawn from the seed, by captions without
-            regard to case and space; none: any number.
+        min_words: smallest number of words in a caption.
+        max_words: largest number of words in a caption; none: no limit.
+        pattern: regular expression that must match somewhere in the caption, as in
+            pattern="[a-z]"; none: any caption.
+        letters: alphabet of all letters in a caption: any, ascii or latin.
+        repeats: largest number of pairs with the same caption, ignoring case and space; which ones
+            are kept is drawn from the seed. none: no limit.
     """
 
     min_words: int = 3
@@ -66,11 +66,11 @@ class CaptionFilter:
             ) from error
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return the filter at work in one training."""
+        """Return the filter for one training run."""
         return CaptionFilterRun(self, facts.seed)
 
     def passes(self, caption: str) -> bool:
-        """Tell whether a caption passes, whatever the others are."""
+        """Return whether a caption passes the rules that concern it alone."""
         words = len(caption.split())
         last = _LAST[self.letters]
         return (
@@ -85,7 +85,7 @@ _LAST = {"any": 0x10FFFF, "ascii": 0x7F, "latin": 0x24F}  # code points of the l
 
 
 class CaptionFilterRun:
-    """The filter at work: what it keeps is found before the first epoch."""
+    """The filter during one training run; it reads all captions before the first epoch."""
 
     def __init__(self, config: CaptionFilter, seed: int) -> None:
         self._config, self._seed = config, seed
@@ -110,7 +110,7 @@ class CaptionFilterRun:
         return torch.from_numpy(sound)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which pairs are kept."""
+        """Return the pairs to keep."""
         return {"keep": self._keep}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -119,9 +119,9 @@ class CaptionFilterRun:
 
 
 def hash_of(caption: str) -> int:
-    """Return what captions that differ in case and space alone have in common, in little memory.
+    """Return a hash of a caption, ignoring case and space.
 
-    Two other captions share it by chance once in 2**64 pairs.
+    Two different captions share it with probability 2**-64.
     """
     return hash(" ".join(caption.split()).casefold())
 

@@ -3,8 +3,8 @@
 Bansal, Singhi, Yang, Yin, Grover, Chang. CleanCLIP: Mitigating Data Poisoning Attacks in Multimodal
 Contrastive Learning. ICCV 2023, section 3. https://arxiv.org/abs/2303.03323
 
-Differs from the paper: both views are augmented, with the augmentation of the data set's recipe;
-the paper contrasts plain images and captions with augmented ones, of AutoAugment and EDA.
+Differs from the paper: both views are augmented, as the data set's recipe says; the paper contrasts
+unaugmented images and captions with views from AutoAugment and EDA.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from clipbench_defenses._clean_up import CleanUp
 
 @dataclass(frozen=True)
 class CleanCLIP(CleanUp):
-    """Pre-train on all pairs, then unlearn spurious ties of image and caption on trusted pairs.
+    """Pre-train on all pairs, then unlearn spurious associations on trusted pairs.
 
     Args:
         cross_modal_weight: weight of the CLIP loss in the clean-up (lambda 1 of the paper).
@@ -37,7 +37,11 @@ class CleanCLIP(CleanUp):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not (self.cross_modal_weight >= 0 and self.unimodal_weight >= 0):
-            raise BadSetting("cleanclip: the weights of both losses must not be negative.")
+            given = f"{self.cross_modal_weight} and {self.unimodal_weight}"
+            raise BadSetting(
+                "cleanclip.cross_modal_weight and cleanclip.unimodal_weight must be at least 0."
+                f" Got {given}."
+            )
 
     def clean_up_loss(self, features: Features) -> Tensor:
         """Return the weighted sum of the losses across and within modalities."""

@@ -1,10 +1,10 @@
-"""CLIP with the augmentation the defenses get: the fair control of every defense.
+"""CLIP with the augmentation that all defenses use: the fair control of every defense.
 
 Radford et al. Learning Transferable Visual Models From Natural Language Supervision. ICML 2021.
 https://arxiv.org/abs/2103.00020
 
-Differs from the paper: captions are augmented with EDA and images beyond random crops, as the
-recipe of the data set says, because the defenses are compared under one augmentation.
+Differs from the paper: captions are augmented with EDA, and images by more than random crops, as
+the data set's recipe says, because all defenses are compared under one augmentation.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ class AugmentedClip:
     """Train on all pairs with the CLIP loss, on one augmented view of image and caption.
 
     Args:
-        cross_aug: give the loss two views, view 1 of the image against view 2 of the caption and
-            the other way round, as SafeCLIP's code does; twice the work.
+        cross_aug: CLIP loss between view 1 of one modality and view 2 of the other, as in
+            SafeCLIP's code; twice the work.
     """
 
     cross_aug: bool = False
@@ -35,7 +35,7 @@ class AugmentedClip:
 
 
 class PlainRun(StatelessRun):
-    """The one stage that other defenses begin with, and nothing after it."""
+    """One stage, which other defenses share as their first stage."""
 
     def __init__(self, epochs: int) -> None:
         super().__init__(clip_phase())

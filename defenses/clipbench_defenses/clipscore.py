@@ -1,4 +1,4 @@
-"""CLIPScore filter: drop pairs that a model of trusted pairs finds not to match.
+"""CLIPScore filter: drop pairs that do not match according to a model of trusted pairs.
 
 Hessel, Holtzman, Forbes, Le Bras, Choi. CLIPScore: A Reference-free Evaluation Metric for Image
 Captioning. EMNLP 2021. https://arxiv.org/abs/2104.08718
@@ -6,8 +6,8 @@ Captioning. EMNLP 2021. https://arxiv.org/abs/2104.08718
 As a filter of poisoned pairs: Yang, He, Li, Backes, Humbert, Berrang, Zhang. Data Poisoning Attacks
 Against Multimodal Encoders. ICML 2023, section 6. https://arxiv.org/abs/2209.15266
 
-Differs from the paper: a share of the pairs is dropped, not those beyond a fixed distance; and
-where no released model is given, the one that scores is trained on trusted pairs.
+Differs from the paper: a share of the pairs is dropped, rather than those beyond a fixed distance;
+without a released model, the scoring model is trained on trusted pairs.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _ROWS = 4096  # scored at once
 
 @dataclass(frozen=True)
 class ClipScore(Filter):
-    """Drop the pairs of lowest similarity of image and caption under a model that is trusted.
+    """Drop the pairs with the lowest similarity of image and caption under a trusted model.
 
     Args:
-        trusted_size: trusted pairs that the model is trained on; 0 where it is a released one.
+        trusted_size: number of trusted pairs to train the model on; 0 with a released model.
         scoring_warmup: steps of linear warm-up of that training.
-        weights: file of the weights of a released model, which scores in its place.
+        weights: weights file of a released model, which scores instead.
         model: the released model: its name, or the path of its configuration.
     """
 
@@ -64,7 +64,7 @@ class ClipScore(Filter):
             raise BadSetting(f"clipscore.trusted_size must be at least 2. Got {self.trusted_size}.")
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return the filter at work in one training."""
+        """Return the filter for one training run."""
         return super().start(facts) if self.weights is None else ReleasedRun(self)
 
     def scoring_stage(self, epochs: int) -> Stage:
@@ -76,12 +76,12 @@ class ClipScore(Filter):
         return (images * texts).sum(dim=1)
 
     def blocks(self, count: int, seed: int) -> Sequence[Tensor]:  # noqa: ARG002
-        """Return any pairs side by side: no pair's score depends on another's."""
+        """Return blocks of consecutive pairs: no pair's score depends on another's."""
         return torch.arange(count).tensor_split(-(-count // _ROWS))
 
 
 class ReleasedRun:
-    """The filter at work with a released model: it scores once, before anything is trained."""
+    """The filter with a released model: it scores once, before any training."""
 
     def __init__(self, config: ClipScore) -> None:
         self._config = config

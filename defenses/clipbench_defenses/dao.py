@@ -1,4 +1,4 @@
-"""DAO filter: drop pairs whose images lie sparser than their neighbors, as dimension has it.
+"""DAO filter: drop pairs whose images are dimensionality-aware outliers.
 
 Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image Pretraining.
 ICLR 2025. https://arxiv.org/abs/2502.01385
@@ -6,10 +6,10 @@ ICLR 2025. https://arxiv.org/abs/2502.01385
 DAO: Anderberg, Bailey, Campello, Houle, Marques, Radovanović, Zimek. Dimensionality-Aware Outlier
 Detection. SDM 2024. https://arxiv.org/abs/2401.05453
 
-Differs from the authors' code in the count of neighbors, see `k`, and in that equal features, which
-are 0 apart, are the least suspicious ones; there more than k of them are the most.
-There, neighbors' own distances are looked up by a number that is off by one for half of them, and
-their dimension counts the point itself; here it is the definition.
+Differs from the authors' code: neighbors are counted differently (see `k`); equal features, at
+distance 0, are the least suspicious, while in their code more than k of them are the most. Their
+code also looks up half of the neighbors' own distances at an index that is off by one, and counts
+the point itself in their dimension; this follows the definition.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""De-duplication: keep a few of the pairs whose images look the same, and train on the rest.
+"""De-duplication: keep a few pairs of each group of images that look the same.
 
 The perceptual hash pHash: Zauner. Implementation and Benchmarking of Perceptual Image Hash
 Functions. Master's thesis, Upper Austria University of Applied Sciences, Hagenberg, 2010, section
 3.2.1. https://www.phash.org/docs/pubs/thesis_zauner.pdf
 
-Not of a paper on poisoning. Crawled sets are often freed of near-duplicates before training, and
-an attack that puts many copies of one image into a set loses them by that.
+Not from a paper on poisoning. Crawled sets are often de-duplicated before training, which removes
+the copies of an attack that repeats one image.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Dedup:
     """Keep at most some pairs of each group of images that look the same.
 
     Args:
-        copies: pairs of a group that are kept, drawn from the seed; 0: of a group of several none.
-        distance: bits of 64 by which the hashes of two images may differ that look the same,
-            0 to 3. A picture that is saved again differs by 0 or 2.
+        copies: pairs to keep of each group, drawn from the seed; 0: none of a group of several.
+        distance: largest difference of two hashes that count as the same, 0 to 3 of 64 bits. An
+            image that is saved again differs by 0 or 2.
     """
 
     copies: int = 1
@@ -55,12 +55,12 @@ class Dedup:
             raise BadSetting(f"dedup.distance must be 0 to {MOST_APART}. Got {self.distance}.")
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return the de-duplication at work in one training."""
+        """Return the de-duplication for one training run."""
         return DedupRun(self, facts.seed)
 
 
 class DedupRun:
-    """De-duplication at work: what it keeps is found before the first epoch."""
+    """De-duplication during one training run; it looks at all images before the first epoch."""
 
     def __init__(self, config: Dedup, seed: int) -> None:
         self._config, self._seed = config, seed
@@ -74,7 +74,7 @@ class DedupRun:
         yield Phase("kept", loss, keep=self._keep[torch.from_numpy(pairs.numbers)])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return which pairs are kept."""
+        """Return the pairs to keep."""
         return {"keep": self._keep}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ class DedupRun:
 
 
 def phash(image: Image) -> int:
-    """Return the 64 bits of an image: which low frequencies are above their median."""
+    """Return a 64-bit hash of an image: which of its low frequencies exceed their median."""
     gray = Pil.fromarray(image).convert("L").resize((SIDE, SIDE), Pil.Resampling.LANCZOS)
     # Of the two-dimensional cosine transform, without the first row and column: the thesis leaves
     # out the lowest frequencies, which tell brightness and slope of light.
@@ -97,7 +97,7 @@ def hashes_of(images: Iterable[Image]) -> Hashes:
 
 
 def alike(hashes: Hashes, distance: int) -> npt.NDArray[np.int64]:
-    """Return the group of each image, ``(N,)``: those that chains of near hashes connect.
+    """Return the group of each image, ``(N,)``: images connected by chains of similar hashes.
 
     Two hashes that differ in at most three bits are equal in one of their four quarters, so only
     hashes that share a quarter are compared.
@@ -117,7 +117,7 @@ def alike(hashes: Hashes, distance: int) -> npt.NDArray[np.int64]:
 
 
 def _near(hashes: Hashes, shift: np.uint64, distance: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield pairs of near hashes, ``(2, M)``, among those that are equal in one quarter."""
+    """Yield pairs of similar hashes, ``(2, M)``, among those that are equal in one quarter."""
     quarter = (hashes >> shift) & np.uint64(0xFFFF)
     order = np.argsort(quarter, kind="stable")
     for bucket in np.split(order, np.flatnonzero(np.diff(quarter[order])) + 1):
@@ -132,12 +132,12 @@ def _near(hashes: Hashes, shift: np.uint64, distance: int) -> Iterator[npt.NDArr
 
 
 def some_of_each(groups: npt.NDArray[np.int64], copies: int, seed: int) -> npt.NDArray[np.bool_]:
-    """Return which images are kept, ``(N,)``: of each group some at random.
+    """Return the images to keep, ``(N,)``: some of each group, at random.
 
     Args:
         groups: the group of each image, ``(N,)``.
-        copies: that are kept of each; 0: of groups of several none, and all that are alone.
-        seed: for what is drawn.
+        copies: images to keep of each group; 0: only images that are alone.
+        seed: of the random choice.
     """
     drawn = generator(seed, "dedup").permutation(len(groups))
     order = drawn[np.argsort(groups[drawn], kind="stable")]  # by group, at random within each

@@ -1,6 +1,6 @@
-"""Fine-tuning: go on training on trusted pairs, the control of every clean-up.
+"""Fine-tuning: continue training on trusted pairs; the control of every clean-up.
 
-Not of a paper: what CleanCLIP and its followers compare with, e.g. Bansal et al. CleanCLIP:
+Not from one paper; CleanCLIP and later work compare with it, e.g. Bansal et al. CleanCLIP:
 Mitigating Data Poisoning Attacks in Multimodal Contrastive Learning. ICCV 2023, section 4.
 https://arxiv.org/abs/2303.03323
 """
@@ -18,7 +18,7 @@ from clipbench_defenses._plain import loss
 
 @dataclass(frozen=True)
 class FineTune(CleanUp):
-    """Pre-train on all pairs, then go on with the CLIP loss on trusted pairs."""
+    """Pre-train on all pairs, then continue with the CLIP loss on trusted pairs."""
 
     name = "finetune"
 

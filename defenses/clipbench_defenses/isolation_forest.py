@@ -1,12 +1,12 @@
-"""Isolation forest: drop pairs whose images are soon told apart by random cuts.
+"""Isolation forest: drop pairs whose images few random splits isolate.
 
 Liu, Ting, Zhou. Isolation Forest. ICDM 2008. https://doi.org/10.1109/ICDM.2008.17
 
 As a filter of poisoned pairs: Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in
 Contrastive Language Image Pretraining. ICLR 2025. https://arxiv.org/abs/2502.01385
 
-Differs from the authors' code: one forest for the whole set, of images alone; theirs grows one for
-each batch, of its images and captions.
+Differs from the authors' code: one forest on all images of the set; theirs grows one per batch, on
+its images and captions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class IsolationForestFilter(OutlierFilter):
     """Drop the pairs whose images an isolation forest finds the most anomalous.
 
     Args:
-        trees: trees of the forest.
+        trees: number of trees.
     """
 
     name = "isolation_forest"
@@ -38,7 +38,7 @@ class IsolationForestFilter(OutlierFilter):
             raise BadSetting(f"isolation_forest.trees must be at least 1. Got {self.trees}.")
 
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:  # noqa: ARG002
-        """Return scikit-learn's score, which is low where the forest isolates an image soon."""
+        """Return scikit-learn's score, which is low for images that few splits isolate."""
         from sklearn.ensemble import IsolationForest  # noqa: PLC0415 - heavy
 
         forest = IsolationForest(n_estimators=self.trees, random_state=seed % 2**32)

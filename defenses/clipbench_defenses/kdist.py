@@ -6,7 +6,7 @@ ICLR 2025. https://arxiv.org/abs/2502.01385
 k-distance: Ramaswamy, Rastogi, Shim. Efficient Algorithms for Mining Outliers from Large Data Sets.
 SIGMOD 2000. https://doi.org/10.1145/342009.335437
 
-Differs from the authors' code in the count of neighbors, see `k`.
+Differs from the authors' code: neighbors are counted differently (see `k`).
 """
 
 from __future__ import annotations

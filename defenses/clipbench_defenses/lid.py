@@ -1,4 +1,4 @@
-"""LID filter: drop pairs around whose images the data have the highest dimension.
+"""LID filter: drop pairs whose images have the highest local intrinsic dimension.
 
 Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image Pretraining.
 ICLR 2025. https://arxiv.org/abs/2502.01385
@@ -6,7 +6,7 @@ ICLR 2025. https://arxiv.org/abs/2502.01385
 LID: Amsaleg et al. Estimating Local Intrinsic Dimensionality. KDD 2015.
 https://doi.org/10.1145/2783258.2783405
 
-Differs from the authors' code in the count of neighbors, see `k`.
+Differs from the authors' code: neighbors are counted differently (see `k`).
 """
 
 from __future__ import annotations

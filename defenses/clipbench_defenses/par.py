@@ -1,10 +1,10 @@
-"""PAR: drive the model away from its poisoned self on trusted pairs, then let it recover.
+"""PAR: push the model away from its poisoned state on trusted pairs, then let it recover.
 
 Singh, Croce, Hein. Perturb and Recover: Fine-tuning for Effective Backdoor Removal from CLIP. 2024.
 https://arxiv.org/abs/2412.00727
 
 Differs from the paper: images are augmented as the data set's recipe says, not by noise and CutOut;
-the learning rate follows the bench's warm-up and cosine, not a linear fall and a cosine.
+the learning rate follows the usual warm-up and cosine, not a linear decay and a cosine.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from clipbench_defenses._plain import loss
 
 @dataclass(frozen=True)
 class PAR(CleanUp):
-    """Pre-train on all pairs, then fine-tune on trusted pairs far from what the model was.
+    """Pre-train on all pairs, then fine-tune on trusted pairs away from the pre-trained model.
 
     Args:
-        tau: mean squared distance of a modality's features from those before the clean-up, from
-            which on they are not driven any further, in (0, 4].
-        weight: weight of the distance against the CLIP loss.
+        tau: mean squared distance of a modality's features from those before the clean-up, up to
+            which they are pushed away, in (0, 4].
+        weight: weight of the distance relative to the CLIP loss.
     """
 
     name = "par"

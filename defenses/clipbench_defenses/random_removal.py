@@ -1,6 +1,6 @@
-"""Random removal: drop random pairs and train on the rest, the control of every filter.
+"""Random removal: drop random pairs and train on the rest; the control of every filter.
 
-Not of a paper. A filter is worth its cost if it does better than dropping as many pairs at random.
+Not from a paper. A filter must do better than dropping the same number of pairs at random.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class RandomRemoval:
     """Drop pairs at random, the same ones in every epoch.
 
     Args:
-        drop: share of all pairs that is dropped, in (0, 1).
+        drop: share of all pairs to drop, in (0, 1).
     """
 
     drop: float = 0.1
@@ -31,12 +31,12 @@ class RandomRemoval:
             raise BadSetting(f"random_removal.drop must be in (0, 1). Got {self.drop}.")
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return the removal at work in one training."""
+        """Return the removal for one training run."""
         return RandomRemovalRun(self.drop, facts)
 
 
 class RandomRemovalRun(StatelessRun):
-    """Random removal at work; what is dropped follows from the seed."""
+    """Random removal during one training run; the seed determines what is dropped."""
 
     def __init__(self, drop: float, facts: TrainingFacts) -> None:
         super().__init__()

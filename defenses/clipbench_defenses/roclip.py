@@ -1,10 +1,10 @@
-"""RoCLIP: in every other epoch images learn from the most similar caption of a pool, not their own.
+"""RoCLIP: every other epoch, images learn from the most similar caption of a pool.
 
 Yang, Gao, Mirzasoleiman. Robust Contrastive Language-Image Pretraining against Data Poisoning and
 Backdoor Attacks. NeurIPS 2023. https://arxiv.org/abs/2303.06854
 
-Differs from the authors' code: captions are augmented afresh for every view, and the pool takes in
-the captions of every epoch, so that none of its features is older than one pass.
+Differs from the authors' code: captions are augmented afresh for every view, and captions of every
+epoch enter the pool, so that none of its features is older than one pass.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class RoCLIP:
     """Pre-train with the CLIP loss, every few epochs against captions of a pool.
 
     Args:
-        match_every: every how many epochs images are matched with captions of the pool (K of the
-            paper), the first time in epoch K; 1: in every epoch.
+        match_every: number of epochs between matching images with captions of the pool (K of the
+            paper), first in epoch K; 1: in every epoch.
         pool_size: caption features in the pool; None: 2% of the pairs, at least 256.
-        cross_aug: in other epochs, CLIP loss between crossed views, as SafeCLIP's code has it;
-            twice the work. RoCLIP's own code takes one augmented view.
+        cross_aug: in other epochs, CLIP loss between crossed views, as in SafeCLIP's code; twice
+            the work. RoCLIP's own code uses one augmented view.
     """
 
     match_every: int = 2
@@ -42,12 +42,12 @@ class RoCLIP:
             raise BadSetting(f"roclip.match_every must be at least 1. Got {self.match_every}.")
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return RoCLIP at work in one training."""
+        """Return RoCLIP for one training run."""
         return RoCLIPRun(self, facts)
 
 
 class RoCLIPRun:
-    """RoCLIP at work: the pool, and the one phase of each epoch."""
+    """RoCLIP during one training run: the pool, and the one phase of each epoch."""
 
     def __init__(self, config: RoCLIP, facts: TrainingFacts) -> None:
         self._config = config
@@ -63,7 +63,7 @@ class RoCLIPRun:
             yield Phase("own captions", self._own_loss, views=2 if self._config.cross_aug else 1)
 
     def _matched_loss(self, features: Features) -> Tensor:
-        """CLIP loss of images and the captions of the pool nearest to them; images alone learn."""
+        """CLIP loss of images and their nearest captions in the pool; only images learn."""
         image = features.image[0]
         loss = clip_loss(image, self._pool.nearest(image), features.logit_scale)
         self._pool.push(features.text[0])

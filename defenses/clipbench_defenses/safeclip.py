@@ -1,4 +1,4 @@
-"""SafeCLIP: warm up each modality alone, then let only pairs that agree teach across modalities.
+"""SafeCLIP: warm up each modality alone, then train across modalities only on pairs that agree.
 
 Yang, Gao, Mirzasoleiman. Better Safe than Sorry: Pre-training CLIP against Targeted Data Poisoning
 and Backdoor Attacks. ICML 2024. https://arxiv.org/abs/2310.05862
@@ -43,7 +43,7 @@ class SafeCLIP:
         cross_modal_epochs: epochs of the CLIP loss on all pairs at a low learning rate.
         cross_modal_lr_scale: that learning rate, as a share of the base rate.
         unimodal_lr_scale: learning rate of unimodal training after the warm-up, as a share.
-        threshold: posterior probability of the mixture's upper component from which on a pair is in
+        threshold: posterior probability of the mixture's upper component at which a pair enters
             the first safe set.
         first_ratio: size of the first safe set as a share of all pairs, in place of the threshold.
         growth: share of all pairs by which the safe set grows every epoch.
@@ -56,7 +56,7 @@ class SafeCLIP:
         score_augmented: score freshly augmented pairs, as the authors' code does.
         reuse_scores: score anew only pairs that were not in the last epoch's safe set; pairs in it
             keep the similarity that the CLIP loss computed.
-        rank_by: what later splits rank pairs by.
+        rank_by: criterion by which later splits rank pairs.
         cross_aug: CLIP loss between crossed views, as the authors' code does; twice the work.
         lr_schedule: ``fixed`` ends at zero; ``official`` counts steps as the authors' code does.
     """
@@ -97,7 +97,7 @@ class SafeCLIP:
                 )
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
-        """Return SafeCLIP at work in one training."""
+        """Return SafeCLIP for one training run."""
         warmup = self.unimodal_epochs + self.cross_modal_epochs
         if facts.epochs <= warmup:
             raise BadSetting(
@@ -116,7 +116,7 @@ class SafeCLIP:
 
 
 class SafeCLIPRun:
-    """SafeCLIP at work: the pools, the ratio of the safe set, and the phases of each epoch."""
+    """SafeCLIP during one training run: pools, size of the safe set, phases of each epoch."""
 
     def __init__(self, config: SafeCLIP, facts: TrainingFacts) -> None:
         self._config = config
@@ -141,7 +141,7 @@ class SafeCLIPRun:
             yield self._cross_modal("safe", safe)
 
     def _split(self, pairs: EpochPairs) -> BoolArray:
-        """Return which pairs are safe, and let the safe set grow."""
+        """Return the safe pairs, ``(num_pairs,)`` bool, and enlarge the next safe set."""
         similarity = self._similarity(pairs).numpy()
         mixture = fit_mixture(similarity)
         if self._ratio is None:

@@ -1,4 +1,4 @@
-"""SLOF filter: drop pairs whose images lie in sparser neighborhoods than their neighbors.
+"""SLOF filter: drop pairs whose images have sparser neighborhoods than their neighbors.
 
 Huang, Erfani, Li, Ma, Bailey. Detecting Backdoor Samples in Contrastive Language Image Pretraining.
 ICLR 2025. https://arxiv.org/abs/2502.01385
@@ -6,10 +6,9 @@ ICLR 2025. https://arxiv.org/abs/2502.01385
 SLOF: Schubert, Zimek, Kriegel. Local Outlier Detection Reconsidered. Data Mining and Knowledge
 Discovery 28, 2014. https://doi.org/10.1007/s10618-012-0300-z
 
-Differs from the authors' code in the count of neighbors, see `k`, and in that equal features, which
-are 0 apart, are the least suspicious ones; there more than k of them are the most.
-There, neighbors' own distances are looked up by a number that is off by one for half of them; here
-they are the neighbors'.
+Differs from the authors' code: neighbors are counted differently (see `k`); equal features, at
+distance 0, are the least suspicious, while in their code more than k of them are the most. Their
+code also looks up half of the neighbors' own distances at an index that is off by one.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ class SolidPatch:
 
     def __post_init__(self) -> None:
         if self.side < 1 or not 0 <= self.gray <= 255:
-            raise BadSetting("solid_patch: side must be at least 1 and gray in 0 .. 255.")
+            raise BadSetting(
+                "solid_patch.side must be at least 1, and solid_patch.gray in 0 .. 255."
+            )
 
     # Number of goals among which the poisoned pairs are divided; a backdoor has one.
     def num_targets(self, count: int) -> int:

@@ -188,5 +188,5 @@ def test_the_surrogate_is_trained_as_the_parameters_say(preferring: list[dict[st
 )
 def test_bad_parameters_are_refused_at_once(parameters: dict[str, Any], message: str) -> None:
     """Each message names the attack and the parameter."""
-    with pytest.raises(BadSetting, match=f"adaptive: .*{message}"):
+    with pytest.raises(BadSetting, match=f"adaptive.*{message}"):
         adaptive(**parameters)

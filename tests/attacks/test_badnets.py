@@ -238,7 +238,7 @@ def test_an_unknown_target_label_names_the_nearest() -> None:
 )
 def test_bad_parameters_are_refused_at_once(field: dict[str, object]) -> None:
     """A parameter out of range names the attack and itself; a size in pixels is told apart."""
-    with pytest.raises(BadSetting, match=f"badnets:.*{next(iter(field))}.* must be"):
+    with pytest.raises(BadSetting, match=rf"badnets\..*{next(iter(field))}.* must be"):
         BadNets(**field)  # type: ignore[arg-type]
 
 

@@ -179,10 +179,10 @@ def test_without_a_number_targets_are_sixteen_or_one_a_poison() -> None:
 
 
 def test_more_targets_than_poisons_is_an_error() -> None:
-    """Fewer than one poison a target is refused before anything is written."""
-    with pytest.raises(BadSetting, match="fewer than one poison a target"):
+    """Fewer than one poisoned pair per target is refused before anything is written."""
+    with pytest.raises(BadSetting, match="fewer than one per target"):
         Targeted(targets=16).num_targets(15)
-    with pytest.raises(BadSetting, match="fewer than one poison a target"):
+    with pytest.raises(BadSetting, match="fewer than one per target"):
         Targeted(targets=16).probes(make_scene(count=15))
 
 
@@ -204,7 +204,7 @@ def test_a_single_class_leaves_nothing_to_aim_at() -> None:
 @pytest.mark.parametrize("field", [{"targets": 0}, {"mode": "add"}, {"match": "regex"}])
 def test_bad_parameters_are_refused_at_once(field: dict[str, object]) -> None:
     """A parameter out of range names the attack and itself."""
-    with pytest.raises(BadSetting, match=f"targeted: {next(iter(field))} must be"):
+    with pytest.raises(BadSetting, match=rf"targeted\.{next(iter(field))} must be"):
         Targeted(**field)  # type: ignore[arg-type]
 
 

@@ -335,8 +335,8 @@ def test_damaged_files_of_a_run_are_named_and_the_remedy_helps(
         (TRAINED[:1], "train/exposures.npy", empty, "it is trained again"),
         (TRAINED[:1], "train/trace/0000.npz", cut, "it is trained again"),
         (TRAINED[:1], "model/open_clip_model.safetensors", cut, "it is trained again"),
-        (TRAINED, "train/checkpoint.pt", scribble, "the training starts anew"),
-        (TRAINED, "train/checkpoint.pt", pickled, "the training starts anew"),
+        (TRAINED, "train/checkpoint.pt", scribble, "the training starts over"),
+        (TRAINED, "train/checkpoint.pt", pickled, "the training starts over"),
     ],
 )
 def test_what_a_power_cut_tore_of_a_run_is_made_again(

@@ -112,7 +112,7 @@ def check_repeats(attack: Attack, scene: Scene, corpus: Corpus, made: list[Poiso
 
 
 def probes(attack: Attack, scene: Scene, *, look: bool = True) -> AnyProbes:
-    """Return what an attack wants misread, checked and fixed.
+    """Return what an attack wants misclassified, checked and fixed.
 
     Args:
         attack: the attack.
@@ -292,7 +292,7 @@ def check_goals(labels: IntArray, goals: IntArray) -> None:
     same = np.flatnonzero(labels == goals)
     if len(same):
         raise BadInput(
-            f"{len(same)} of {len(goals)} probes are of the class they shall be read as (the first "
-            f"is probe {same[0]}, class {goals[same[0]]}); they would count as successes without "
-            f"any attack. Leave them out of the attack's probes."
+            f"{len(same)} of {len(goals)} probes are of the class they should be classified as (the"
+            f" first is probe {same[0]}, class {goals[same[0]]}); they would count as successes"
+            f" without any attack. Leave them out of the attack's probes."
         )

@@ -31,7 +31,7 @@ _PLAIN = (Tensor, str, bool, int, float, type(None))
 
 
 def start(defense: Defense, facts: TrainingFacts) -> CheckedRun:
-    """Return a defense at work in one training.
+    """Return a defense at work in one training run.
 
     Raises:
         BrokenContract: what it returns is no defense at work, or has no phases.

@@ -56,13 +56,13 @@ class Band:
     cells: Mapping[str, Any] = field(default_factory=dict)
 
     def holds(self, value: float) -> bool:
-        """Tell whether a value lies in the band; its ends do."""
+        """Return whether a value lies in the band; its ends do."""
         low = -math.inf if self.at_least is None else self.at_least
         high = math.inf if self.at_most is None else self.at_most
         return low <= value <= high
 
     def selects(self, config: RunConfig) -> bool:
-        """Tell whether the band is of a run; what measures poison is of attacked runs alone."""
+        """Return whether the band is of a run; what measures poison is of attacked runs alone."""
         if config.is_clean and _measures_poison(self.metric):
             return False
         return matches(config, self.cells)
@@ -73,7 +73,7 @@ class Band:
 
 
 def is_share(metric: str) -> bool:
-    """Tell whether a metric is known to lie in [0, 1]."""
+    """Return whether a metric is known to lie in [0, 1]."""
     return metric in KNOWN and metric not in _FREE
 
 

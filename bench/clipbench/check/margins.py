@@ -1,8 +1,8 @@
 """A baseline of one's own: bands around what was found, wide enough for another machine.
 
-Other processors round otherwise, and a training that rounds otherwise ends elsewhere; an interval
-of the probes alone knows nothing of that. So no band of a share is narrower than `SLACK` to
-either side.
+Other processors round otherwise, and a training run that rounds otherwise ends elsewhere; an
+interval of the probes alone knows nothing of that. So no band of a share is narrower than `SLACK`
+to either side.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.system.durable import atomic_file, make_folder
 from clipbench.tensors.files import NotTensors, read_tensors
 
-FORMAT = 2  # raise it with every change of what a training is taken up from
+FORMAT = 2  # raise it with every change of what a training run is taken up from
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
@@ -30,12 +30,12 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
 
     Args:
         path: where `save_checkpoint` wrote it.
-        fingerprint: of the training; a checkpoint of another training is refused.
+        fingerprint: of the training; a checkpoint of another training run is refused.
 
     Raises:
         CorruptData: the file is damaged, or no checkpoint.
         ClipbenchError: it can't be read now, which says nothing of what it holds.
-        BadSetting: it belongs to another training.
+        BadSetting: it belongs to another training run.
     """
     if not path.exists():
         return None
@@ -44,16 +44,16 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
     except NotTensors as error:
         raise CorruptData(
             f"The checkpoint {path.resolve()} is damaged ({str(error).rstrip('.')})."
-            " Delete it; the training then starts anew."
+            " Delete it; the training then starts over."
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CorruptData(
             f"{path.resolve()} is no checkpoint of this version of clipbench."
-            " Delete it; the training then starts anew."
+            " Delete it; the training then starts over."
         )
     if content.get("fingerprint") != fingerprint:
         raise BadSetting(
-            f"{path.resolve()} is the checkpoint of a training with other settings."
+            f"{path.resolve()} is the checkpoint of a training run with other settings."
             " Choose another --out, or delete it."
         )
     return content

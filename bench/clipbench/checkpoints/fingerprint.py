@@ -1,4 +1,4 @@
-"""What a training is known by: a hash of everything that decides its numbers."""
+"""What a training run is known by: a hash of everything that decides its numbers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def shared_stages(
     cache: Path,
     processes: Processes,
 ) -> SharedStages:
-    """Return the first stages that trainings of the same pairs and settings share.
+    """Return the first stages that training runs of the same pairs and settings share.
 
     Those of another way to compute are not shared, for their bits would differ: of another
     processor or GPU, another number of threads or processes, other versions. Nor are those of
@@ -131,7 +131,7 @@ def _hash_of_files(files: Sequence[Path]) -> str:
 
 
 def _decisive(config: RunConfig, *but: str) -> dict[str, Any]:
-    """Return what decides a training's numbers, without the plugins of some kinds."""
+    """Return what decides a training run's numbers, without the plugins of some kinds."""
     content = config.hashed()
     # Old configurations have `auto`, which is two formats on two machines.
     content["train"]["precision"] = settled(config.train.precision, config.train.device)

@@ -1,4 +1,4 @@
-"""What a finished training says of itself, and the file that says it."""
+"""Summary of a finished training run, and its file format."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TrainingRecord:
         samples_seen: pairs that went through an optimizer step, counted as often as they did.
         steps: optimizer steps.
         seconds: of training, scoring included, over all resumptions.
-        seconds_shared: those of them in a first stage that another training went through.
+        seconds_shared: those of them in a first stage that another training run went through.
         cpu_seconds: of processors, all threads of this process; other work on the machine changes
             them little.
         peak_memory_bytes: resident memory of this process at its highest in the training, since it
@@ -45,8 +45,8 @@ class TrainingRecord:
         device: where it ran.
         precision: fp32, tf32 or bf16.
         processes: how many processes trained.
-        threads: that each of them computed with: one number, or several where a training that was
-            stopped went on with another; rounding may depend on it. Empty: not known.
+        threads: that each of them computed with: one number, or several where a training run that
+            was stopped went on with another; rounding may depend on it. Empty: not known.
         history: an entry for each phase of each epoch.
         exposures: ``(num_pairs,)`` how often each pair reached a loss that ties image to caption.
     """
@@ -153,7 +153,7 @@ def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
         return TrainingRecord(**content, exposures=exposures)
     except (FileNotFoundError, ValueError) as error:
         raise CorruptData(
-            f"{path.resolve()} is damaged ({error}). Delete its folder; the training starts anew."
+            f"{path.resolve()} is damaged ({error}). Delete its folder; the training starts over."
         ) from error
     except (OSError, MemoryError) as error:
         raise unreadable(path, error) from error

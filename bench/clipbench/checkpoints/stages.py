@@ -1,4 +1,4 @@
-"""The stages of a training, and those that several defenses begin with alike, trained once."""
+"""Training stages, and a cache for first stages shared by several defenses."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clipbench.files.json_files import link_or_copy
 from clipbench.system.durable import clear_leftovers, make_folder, publish, unfinished
 from clipbench.tensors.files import NotTensors, read_tensors
 
-_PARTS = ("trace", "epochs")  # folders of a training that its later readers need
+_PARTS = ("trace", "epochs")  # folders of a training run that its later readers need
 
 
 @dataclass(frozen=True)

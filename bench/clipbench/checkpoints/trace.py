@@ -84,7 +84,7 @@ def read_trace(path: Path) -> Trace:
     except (FileNotFoundError, TypeError, ValueError) as error:
         raise CorruptData(
             f"{path.resolve()} is missing or damaged ({type(error).__name__}). Delete"
-            f" {path.parents[1].resolve()} and start the run again; the training starts anew."
+            f" {path.parents[1].resolve()} and start the run again; the training starts over."
         ) from error
     except (OSError, MemoryError) as error:
         raise unreadable(path, error) from error

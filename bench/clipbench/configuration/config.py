@@ -268,7 +268,7 @@ def resolve(
     """Return the configuration of one run with every choice made.
 
     Args:
-        data: training source, as text or mapping, with the parameters that shall differ from its
+        data: training source, as text or mapping, with the parameters that should differ from its
             defaults.
         evals: evaluation sources, likewise; empty: what the training source holds out.
         attack: attack, likewise; ``none`` for clean data.

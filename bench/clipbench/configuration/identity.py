@@ -249,7 +249,7 @@ def identify(
     if changed:
         raise ClipbenchError(
             f"What lies at {', '.join(changed)} has changed since the run was planned; start the"
-            " same command again, and it is planned anew."
+            " same command again, and it is planned again."
         )
     return found
 

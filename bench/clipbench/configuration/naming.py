@@ -87,7 +87,7 @@ class Allowed:
             self.check_values(registry.load(kind, parsed), parsed.parameters, field)
 
     def _may_name(self, value: Any) -> bool:
-        """Tell whether a value may name anything; what is none of it spares an import."""
+        """Return whether a value may name anything; what is none of it spares an import."""
         if self.files and isinstance(value, str):
             return not _NUMBER.fullmatch(value)
         if isinstance(value, (list, tuple)):

@@ -76,7 +76,7 @@ def value_in(config: RunConfig, setting: str) -> Any:
 
 
 def same(value: Any, expected: Any, setting: str) -> bool:
-    """Tell whether a run has what a table says.
+    """Return whether a run has what a table says.
 
     Args:
         value: what the run has.

@@ -49,7 +49,7 @@ class TrainSettings:
         crop_scale: smallest area share of random resized crops, in (0, 1].
         crop_scale_max: largest area share of random resized crops; above 1 an image may shrink, and
             its border is repeated around it.
-        crop_from: what crops are cut from: the original picture, decoded anew for each batch, or
+        crop_from: what crops are cut from: the original picture, decoded again for each batch, or
             the square of the model's size that evaluation sees; auto: the original for models of at
             least 128 pixels.
         flip: probability of a horizontal flip.

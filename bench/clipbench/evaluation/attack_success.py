@@ -1,8 +1,8 @@
-"""How often an attack's probes are read as the attacker wants.
+"""How often an attack's probes are classified as the attacker wants.
 
 Attack success: Carlini, Terzis. Poisoning and Backdooring Contrastive Learning. ICLR 2022.
 https://arxiv.org/abs/2106.09667. It is counted over probes alone, and no probe is of the class it
-shall be read as: such an image would be a success without any attack.
+should be classified as: such an image would be a success without any attack.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class SetAndFeatures:
 
     Args:
         evaluation: the evaluation set.
-        probes: what an attack wants misread on it.
+        probes: what an attack wants misclassified on it.
         seed: the run's seed.
         encoder: gives the features.
     """

@@ -50,7 +50,7 @@ def evaluate(
         model: an open_clip model; its mode is restored.
         tokenizer: the model's tokenizer.
         evaluation: a classification task, a retrieval task, or both.
-        probes: what an attack wants misread; None or none: no attack metrics.
+        probes: what an attack wants misclassified; None or none: no attack metrics.
         device: where to encode; the model is moved there. Default: where the model is.
         batch_size: images or texts encoded at once; no count depends on it (see `features`).
         progress: called after each batch.
@@ -93,7 +93,7 @@ def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes
     Args:
         encoder: gives the features, and shares them with other metrics.
         evaluation: has the classes among which probes are read.
-        probes: what the attack wants misread; at least one.
+        probes: what the attack wants misclassified; at least one.
 
     Raises:
         BadSetting: images shall be read, and there are no classes.
@@ -153,7 +153,7 @@ def evaluate_sets(
     Args:
         encoder: gives the features.
         sets: the evaluation sets.
-        probes: what an attack wants misread; read on the first set that has what that needs.
+        probes: what an attack wants misclassified; read on the first set that has what that needs.
         plugins: further metrics by name.
         seed: the run's seed, for plugins.
         standard: whether to measure what every row has; False measures the plugins alone.

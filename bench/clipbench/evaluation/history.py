@@ -37,7 +37,7 @@ def history_of(
         model: a model of the run's kind; its weights are replaced.
         tokenizer: its tokenizer.
         evaluation: held-out data, for the classes.
-        probes: what the attack wants misread.
+        probes: what the attack wants misclassified.
         folder: the run's folder, with traces and the weights kept by epoch.
     """
     poisoned = np.zeros(record.num_pairs, dtype=bool)

@@ -83,7 +83,7 @@ def add_missing(
         weights: the trained model.
         model_name: what it is.
         sets: the evaluation sets.
-        probes: what the attack wants misread.
+        probes: what the attack wants misclassified.
         processes: where to compute.
     """
     plugins, seed = built([spec for spec, _ in lacking]), result["seed"] or 0
@@ -100,7 +100,7 @@ def add_missing(
 
 
 def lacks_control(metrics: Mapping[str, Any]) -> bool:
-    """Tell whether a success has no control, or there is no success yet to judge."""
+    """Return whether a success has no control, or there is no success yet to judge."""
     successes = [name for name in metrics if name.endswith(SUCCESS)]
     return not successes or any(f"{name}{CONTROL}" not in metrics for name in successes)
 
@@ -120,7 +120,7 @@ def control_metrics(
         weights: the model trained on clean data.
         model_name: what it is.
         sets: the evaluation sets.
-        probes: what the attack wants misread; None: nothing is returned.
+        probes: what the attack wants misclassified; None: nothing is returned.
         specs: the metrics beside those that every run has.
         seed: the run's seed.
         processes: where to compute.

@@ -159,7 +159,7 @@ class SlurmExecutor(Executor):
 
 
 def _is_wanted(future: Future[Any]) -> bool:
-    """Tell whether a future was not cancelled; of one that was, whoever waits is told."""
+    """Return whether a future was not cancelled; of one that was, whoever waits is told."""
     return not future.cancelled() or future.set_running_or_notify_cancel()
 
 

@@ -26,7 +26,7 @@ _AT_ONCE = 4  # shards fetched side by side
 
 
 def is_remote(source: str | Path) -> bool:
-    """Tell whether a source, or a part of it, is a URL or a command."""
+    """Return whether a source, or a part of it, is a URL or a command."""
     return not isinstance(source, Path) and any(map(_SCHEME.match, split(source)))
 
 

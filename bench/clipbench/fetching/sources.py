@@ -116,7 +116,7 @@ def _some(folder: Path) -> list[Path]:
 
 
 def _has_pairs(folder: Path) -> bool:
-    """Tell whether an image lies in a folder with a text file of its name beside it."""
+    """Return whether an image lies in a folder with a text file of its name beside it."""
     names = sorted(itertools.islice(folder.iterdir(), _A_LOOK))
     images = {path.stem for path in names if path.suffix.lower() in _IMAGES}
     return any(path.suffix == ".txt" and path.stem in images for path in names)

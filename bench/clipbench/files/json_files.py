@@ -21,7 +21,7 @@ _REMEDY = "Remove the set it belongs to, then write it again."
 
 
 def is_vacant(folder: Path) -> bool:
-    """Tell whether a folder can be made here: nothing is there, or an empty folder."""
+    """Return whether a folder can be made here: nothing is there, or an empty folder."""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 

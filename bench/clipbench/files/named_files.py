@@ -58,7 +58,7 @@ def named_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def is_special(path: Path) -> bool:
-    """Tell whether something is there that is no regular file: a pipe, a device, a socket."""
+    """Return whether something is there that is no regular file: a pipe, a device, a socket."""
     try:
         mode = path.stat().st_mode
     except OSError:

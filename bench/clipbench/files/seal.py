@@ -34,7 +34,7 @@ def seal(parts: Iterable[bytes | memoryview]) -> str:
 
 
 def is_sealed(parts: Iterable[bytes | memoryview], told: object) -> bool:
-    """Tell whether this user's clipbench sealed a content, and not a byte of it has changed."""
+    """Return whether this user's clipbench sealed a content, and not a byte of it has changed."""
     return isinstance(told, str) and hmac.compare_digest(seal(parts).encode(), told.encode())
 
 

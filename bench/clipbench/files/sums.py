@@ -45,7 +45,7 @@ def summed(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_sound(content: Mapping[str, Any]) -> bool:
-    """Tell whether an object of JSON is as it was written; one without a checksum is taken so."""
+    """Return whether an object of JSON is as it was written; one without a checksum is taken so."""
     if FIELD not in content:
         return True
     rest = {key: value for key, value in content.items() if key != FIELD}
@@ -81,7 +81,7 @@ def _place_of_sum(head: bytes) -> int:
 
 
 def is_sound_weights(file: IO[bytes]) -> bool:
-    """Tell whether a safetensors file is as `write_weights` wrote it; without a checksum it is.
+    """Return whether a safetensors file is as `write_weights` wrote it; without a checksum it is.
 
     Args:
         file: the open file, at its beginning.

@@ -1,4 +1,4 @@
-"""YAML as configurations have it: text, read so that none is misread, hangs or fills memory.
+"""YAML as configurations have it: text, read so that none is misclassified, hangs or fills memory.
 
 A name for a part of a file may stand in it often, and in parts that have names themselves: a few
 hundred bytes are then billions of values, to whoever looks at each. So what a file says is counted

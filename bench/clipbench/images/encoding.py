@@ -1,7 +1,8 @@
 """Image files: decode safely, and encode so that a new image looks like its neighbors' files.
 
-A poisoned image must not be told by its encoding, so it gets the format, quantization tables,
-subsampling, filters, compression level and side information of the file whose place it takes.
+A poisoned image must not be distinguishable by its encoding, so it gets the format, quantization
+tables, subsampling, filters, compression level and side information of the file whose place it
+takes.
 """
 
 from __future__ import annotations
@@ -187,7 +188,7 @@ def _save(image: Pil.Image, form: str, **options: Any) -> bytes:
 
 
 def is_gray(image: Image) -> bool:
-    """Tell whether red, green and blue are equal everywhere."""
+    """Return whether red, green and blue are equal everywhere."""
     return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
 
 

@@ -39,7 +39,7 @@ class Memory:
 
 
 class Recycled:
-    """Memory of arrays that nobody holds any more, given out again.
+    """A pool that reuses arrays once no reference to them remains.
 
     Args:
         most: arrays that are kept.

@@ -157,7 +157,7 @@ def _has_exif(image: Pil.Image) -> bool:
 
 
 def _is_read(data: bytes, image: Pil.Image) -> bool:
-    """Tell whether the reader of shards takes the file for an image of the same size.
+    """Return whether the reader of shards takes the file for an image of the same size.
 
     It alone judges what may stay as it is, for another decoder may take what it refuses. JPEGs are
     decoded here, by the reader's own decoder; of other formats that is Pillow, as here.
@@ -172,7 +172,7 @@ def _is_read(data: bytes, image: Pil.Image) -> bool:
 
 
 def _is_plain(image: Pil.Image, data: bytes) -> bool:
-    """Tell whether every reader takes the file for the same RGB image."""
+    """Return whether every reader takes the file for the same RGB image."""
     return (
         image.mode == "RGB"
         and image.format in _KEPT

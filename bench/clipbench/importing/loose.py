@@ -56,7 +56,8 @@ class LooseTraining:
 
         What can't be used is left out, and named in ``skipped.jsonl``; the caller decides whether
         that is an error. Once such a file was mended, or the picture in any other has changed, the
-        set is imported again, into a folder of its own: trainings may be reading the one before.
+        set is imported again, into a folder of its own: training runs may be reading the one
+        before.
         """
         name, image_size = _name_of(self), getattr(self, "image_size", None)
         last = _last(self, cache)

@@ -42,7 +42,7 @@ class Unusable:
 
 
 def is_foreign(shards: ShardSet) -> bool:
-    """Tell whether a set was written by another program, or poisoned from such a one."""
+    """Return whether a set was written by another program, or poisoned from such a one."""
     manifest = shards.manifest
     return manifest is None or manifest["source"].get("format") == manifests.FOREIGN
 
@@ -58,7 +58,7 @@ def screen(
 
     Args:
         shards: the set.
-        cache: where what is found is kept, a file a shard.
+        cache: where what is found is kept, one file per shard.
         workers: processes; 0: this one; None: one a processor.
         progress: told after every shard.
     """

@@ -22,7 +22,7 @@ from clipbench.tensors.arrays import arrays_in
 HIDDEN = ".clipbench"  # folder in a set's folder, for what stays on this machine
 _STATE = "imported.npy"
 _MOST_STATE = 1 << 34  # bytes of it that are read: two billion entries
-_MOST_COMPARED = 10_000  # pictures by one process; more are imported anew, by several
+_MOST_COMPARED = 10_000  # pictures by one process; more are imported again, by several
 
 
 def state_of(source: LooseSource) -> npt.NDArray[np.uint64]:
@@ -45,7 +45,7 @@ def state_of(source: LooseSource) -> npt.NDArray[np.uint64]:
 
 
 def is_stale(source: LooseSource, folder: Path, image_size: int | None) -> bool:
-    """Tell whether a set would be another one if it were imported now.
+    """Return whether a set would be another one if it were imported now.
 
     Files that are gone do not count, for what they held is in the set. Where a file has another
     time or number than it had, its picture decides: a copy, a move and a touch change no set. Of a
@@ -80,7 +80,7 @@ def is_stale(source: LooseSource, folder: Path, image_size: int | None) -> bool:
 def _has_others(
     source: LooseSource, folder: Path, moved: npt.NDArray[np.int64], image_size: int | None
 ) -> bool:
-    """Tell whether some entries would give another picture, or none, or one where none was."""
+    """Return whether some entries would give another picture, or none, or one where none was."""
     shards, stats = ShardSet.open(folder), skipped.read_stats(folder)
     per_shard = stats["pairs_per_shard"] if stats else shards.shards[0].num_pairs
     wanted = set(moved.tolist())

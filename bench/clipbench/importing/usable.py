@@ -31,7 +31,7 @@ NAME = "left_out.jsonl"
 
 @dataclass(frozen=True)
 class UsablePairs:
-    """A set without what can't be used, and what that is.
+    """A set with unusable pairs removed, and the list of removed pairs.
 
     Args:
         shards: the set.

@@ -128,7 +128,7 @@ class ImageAugmentation:
         return _place(across, width - columns), _place(down, height - rows), columns, rows
 
     def apply_to_crops(self, crops: Tensor, draws: npt.NDArray[np.float32]) -> Tensor:
-        """Do to crops that were cut by `box` what else there is to do.
+        """Apply the remaining augmentations (flip, color, blur) to crops cut by `box`.
 
         Args:
             crops: ``(B, 3, S, S)`` uint8; they are changed in place.

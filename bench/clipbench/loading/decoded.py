@@ -1,7 +1,7 @@
 """All images of a set decoded once into memory-mapped arrays, so that training never decodes.
 
-One file a shard, named after the shard's content: a poisoned set shares the arrays of all shards it
-has in common with its clean base.
+One file per shard, named after the shard's content: a poisoned set shares the arrays of all shards
+it has in common with its clean base.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ class DecodedImages:
             self._sound[block] = True
 
     def _is_sound(self, number: int, block: int) -> bool:
-        """Tell whether a block is as it was written; it lies in that shard."""
+        """Return whether a block is as it was written; it lies in that shard."""
         file, pixels = self._files[number], self._mapped(number)
         told = self._sums.get(number)
         if told is None:

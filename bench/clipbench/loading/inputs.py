@@ -1,4 +1,4 @@
-"""What a training takes in: the pairs of a set of shards, ready for its batches."""
+"""What a training run takes in: the pairs of a set of shards, ready for its batches."""
 
 from __future__ import annotations
 

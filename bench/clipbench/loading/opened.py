@@ -1,4 +1,4 @@
-"""The sets of pairs that a training opens: what it trains on, and what it may trust."""
+"""The sets of pairs that a training run opens: what it trains on, and what it may trust."""
 
 from __future__ import annotations
 

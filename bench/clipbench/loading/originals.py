@@ -31,7 +31,7 @@ BoxOf = Callable[[int, int, int, int], Box]  # (view, row, width, height) -> wha
 
 
 class FittedImages:
-    """The squares that `DecodedImages` keeps, made anew each time, to the bit.
+    """The squares that `DecodedImages` keeps, made again each time, to the bit.
 
     Args:
         shards: the set.

@@ -1,4 +1,4 @@
-"""The pairs of a training as they are stored, for a defense that looks at them.
+"""The pairs of a training run as they are stored, for a defense that looks at them.
 
 Captions and images alone: of a pair's key, its place and the rest of its JSON a defense is told
 nothing.

@@ -147,7 +147,7 @@ class _Plan:
         shards: the set.
         cleaning: how the tokenizer cleans captions.
         context_length: see `Numbering.read`.
-        folder: for a file a shard.
+        folder: for one file per shard.
     """
 
     shards: ShardSet
@@ -233,7 +233,7 @@ def _shard_file(plan: _Plan, number: int) -> Path:
 
 
 def _is_kept(plan: _Plan, number: int) -> bool:
-    """Tell whether the words of a shard are there, and whole: each array has a checksum."""
+    """Return whether the words of a shard are there, and whole: each array has a checksum."""
     try:
         _kept(plan, number, "words", "counts", "texts")
     except Exception:  # noqa: BLE001 - NumPy and zipfile raise many kinds; it is made again

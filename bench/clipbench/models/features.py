@@ -59,7 +59,7 @@ def image_features(
 
     Raises:
         BadInput: there is no image, or one is not ``(H, W, 3)`` uint8.
-        ClipbenchError: features are not finite, as after a training that diverged.
+        ClipbenchError: features are not finite, as after a training run that diverged.
     """
     where = _device_of(model, device)
     to_pixels = _PixelsOf(model)
@@ -99,7 +99,7 @@ def text_features(
 
     Raises:
         BadInput: there is no text.
-        ClipbenchError: features are not finite, as after a training that diverged.
+        ClipbenchError: features are not finite, as after a training run that diverged.
     """
     number_of = {text: number for number, text in enumerate(dict.fromkeys(texts))}
     distinct = list(number_of)

@@ -233,7 +233,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     path = weights_file(path)
     state, own = _read_weights(path), model.state_dict()
     unfit = [key for key in own if key not in state or own[key].shape != state[key].shape]
-    # Buffers that are made anew are in no checkpoint but one of TorchScript.
+    # Buffers that are made again are in no checkpoint but one of TorchScript.
     made_anew = {name for name, _ in model.named_buffers()} - set(own)
     foreign = [key for key in state if key not in own and key not in made_anew]
     if unfit or foreign:

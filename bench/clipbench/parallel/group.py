@@ -53,7 +53,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and speaks to the user."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def rows(self, num_rows: int) -> slice:
@@ -218,7 +218,7 @@ class _Joined:
     Args:
         processes: this process among those that torchrun started.
         store: that all of them see.
-        groups: that there were: one for each training.
+        groups: that there were: one for each training run.
     """
 
     processes: Processes

@@ -52,7 +52,7 @@ class Detected:
     """What `detect` wrote.
 
     Args:
-        table: Parquet file with a row a pair.
+        table: Parquet file with one row per pair.
         page: page with the most suspicious pairs.
         metrics: by method, how well it points at poison; empty without a ledger.
     """
@@ -184,7 +184,7 @@ def detect(
     Args:
         plan: methods and pairs.
         out: folder of ``scores.parquet``, ``suspicious.html`` and ``detection.json``.
-        cache: for decoded images, indexes, and trainings that were stopped.
+        cache: for decoded images, indexes, and training runs that were stopped.
         reporter: told about progress.
         drop: share of the pairs, those of lowest score, for which ``poison_kept`` is measured.
         shown: pairs on the page, for each method.
@@ -229,7 +229,7 @@ def follow_detection(
     Args:
         configs: a clean run for each method.
         shards: the pairs; None: those of the runs' data set.
-        cache: for decoded images, indexes, and trainings that were stopped.
+        cache: for decoded images, indexes, and training runs that were stopped.
         reporter: told about progress.
     """
     processes = at_cache(join_processes(configs[0].train.device), cache, reporter)
@@ -263,7 +263,7 @@ def _label(config: RunConfig, taken: Scores) -> str:
 
 
 def table_of(pairs: ShardSet, scores: Scores) -> pd.DataFrame:
-    """Return a row a pair: its number, key and shard, and for each method score and rank from 1.
+    """Return one row per pair: number, key and shard, and for each method score and rank from 1.
 
     The lower a score, the more suspicious; pairs that were not scored have neither.
     """

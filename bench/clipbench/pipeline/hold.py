@@ -1,4 +1,4 @@
-"""Holding the folder of a training, so that no two commands work in it at once."""
+"""Holding the folder of a training run, so that no two commands work in it at once."""
 
 from __future__ import annotations
 

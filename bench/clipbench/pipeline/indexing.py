@@ -23,7 +23,7 @@ def index_source(
 
     Args:
         source: of training pairs.
-        cache: where what is made is kept, as trainings look for it.
+        cache: where what is made is kept, as training runs look for it.
         model: whose captions' table is made; None: none.
         on_error: whether pairs that can't be used are left out, or an error.
         progress: told about each.

@@ -79,7 +79,7 @@ def _pair(pairs: ShardSet, index: int, score: float) -> _Pair:
 
 
 def _thumbnail(pairs: ShardSet, index: int) -> bytes:
-    """Return a pair's picture as a small JPEG, made anew: no byte of the file is passed on."""
+    """Return a pair's picture as a small JPEG, made again: no byte of the file is passed on."""
     picture = Pil.fromarray(pairs.image(index))
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
     memory = io.BytesIO()

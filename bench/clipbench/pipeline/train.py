@@ -42,7 +42,7 @@ class TrainingPlan:
         folder: of the training, named after configuration and pairs.
         done: whether the weights are there already.
         work: what the defense does.
-        begun: epochs that are done in a training that was stopped.
+        begun: epochs that are done in a training run that was stopped.
     """
 
     config: RunConfig

@@ -114,7 +114,7 @@ def estimate(config: RunConfig, parts: Parts, cache: Path | None = None) -> Esti
 def estimate_training(
     config: RunConfig, pairs: ShardSet, work: Work, cache: Path | None = None
 ) -> Estimate:
-    """Return how long a training on pairs that are there takes.
+    """Return how long a training run on pairs that are there takes.
 
     Args:
         config: the run; of its attack and its evaluation nothing is read.
@@ -200,7 +200,7 @@ def _ready(speeds: TrainingSpeeds, num_pairs: int, at_once: int) -> float:
 
 
 def _training(work: Work, speeds: TrainingSpeeds, per_epoch: int, processes: int) -> float:
-    """Return the seconds of a training."""
+    """Return the seconds of a training run."""
     a_pair = sum(count * speeds.steps[kind] for kind, count in work.passes.items())
     a_pair += sum(count * speeds.scores[kind] for kind, count in work.scorings.items())
     return per_epoch * (a_pair / processes + work.planning)

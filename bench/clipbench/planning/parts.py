@@ -82,7 +82,7 @@ class Parts:
         return config.train.epoch_size(self.pairs_after)
 
     def probes(self, seed: int) -> AnyProbes | None:
-        """Return what the attack wants misread; None for clean data.
+        """Return what the attack wants misclassified; None for clean data.
 
         Where the attack learns from the corpus, `with_crafted` comes before this.
         """

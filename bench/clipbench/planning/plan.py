@@ -35,7 +35,7 @@ class Plan:
         parts: its plugins and counts.
         done: whether its result is there already.
         epochs: of all stages of the training together; 0: nobody knows how many pairs there are.
-        begun: of them, those that are done in a training that was stopped.
+        begun: of them, those that are done in a training run that was stopped.
         folder: where everything about it goes; None: the run is named after what its pairs are, and
             these are not there yet.
         out: folder of the runs.
@@ -171,7 +171,7 @@ def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_p
 
 
 def special(config: RunConfig, per_epoch: int) -> list[str]:
-    """Return lines of a plan about what a person may not expect of a training.
+    """Return lines of a plan about what a person may not expect of a training run.
 
     Args:
         config: the run.
@@ -189,14 +189,14 @@ def special(config: RunConfig, per_epoch: int) -> list[str]:
 
 
 def added_stages(config: RunConfig, epochs: int) -> str:
-    """Say how long a training is where its defense adds stages to it; else nothing."""
+    """Say how long a training run is where its defense adds stages to it; else nothing."""
     if epochs in (0, config.train.epochs):
         return ""
     return f"; {counted(epochs, 'epoch')} with all stages of {config.defense_name}"
 
 
 def begun_epochs(folder: Path) -> int:
-    """Return how many epochs of a training that was stopped are done.
+    """Return how many epochs of a training run that was stopped are done.
 
     Args:
         folder: of the run.

@@ -62,7 +62,7 @@ def rehearse(config: RunConfig, parts: Parts, work: Work) -> Speeds:
 
 
 def rehearse_training(config: RunConfig, pairs: ShardSet, work: Work) -> TrainingSpeeds:
-    """Return how long each part of a training on pairs that are there takes.
+    """Return how long each part of a training run on pairs that are there takes.
 
     Args:
         config: the run; of its attack and its evaluation nothing is read.
@@ -136,7 +136,7 @@ class _Rehearsal:
         return Speeds(**self._seconds, steps=steps, scores=scores)
 
     def of_training(self, pairs: ShardSet, work: Work) -> TrainingSpeeds:
-        """Rehearse a training."""
+        """Rehearse a training run."""
         model, tokenizer = self._model()
         steps, scores = self._trained(self._sample(pairs), model, tokenizer, work)
         return TrainingSpeeds(**self._seconds, steps=steps, scores=scores)

@@ -44,7 +44,7 @@ MEASURED = (  # rooms whose code is timed
 )
 GOOD_FOR_S = 7 * 86_400.0
 GOOD_FOR_BUSY_S = 600.0  # of what was measured beside other work
-# Settings that change what a training does, not how long a pair takes in it.
+# Settings that change what a training run does, not how long a pair takes in it.
 _NOT_OF_A_PAIR = frozenset(
     {"epochs", "pairs_per_epoch", "lr", "wd", "beta1", "beta2", "eps", "warmup", "grad_clip_norm"}
     | {"lr_schedule", "save_frequency", "checkpoint_every_s", "tensorboard"}
@@ -118,7 +118,7 @@ class KeptSpeeds:
             config: the run; its attack and its seed decide none.
             defense: its defense, whose code does.
             num_pairs: of the set; whether its pictures fit the cache depends on them.
-            what: a whole run or a training alone.
+            what: a whole run or a training run alone.
         """
         content = config.to_json()
         decisive = {key: content[key] for key in ("data", "evals", "defense", "trusted", "code")}

@@ -72,7 +72,7 @@ def facts_of(
 
 
 def epochs_of(config: RunConfig, defense: Defense, num_pairs: int) -> int:
-    """Return how many epochs a training has in all its stages.
+    """Return how many epochs a training run has in all its stages.
 
     Raises:
         BadSetting: the defense refuses the run's settings.

@@ -107,7 +107,7 @@ def before_work() -> Iterator[None]:
 
 
 def is_ours(plugin: object) -> bool:
-    """Tell whether a plugin, or what it returned, is defined in clipbench itself."""
+    """Return whether a plugin, or what it returned, is defined in clipbench itself."""
     return _module_of(plugin).partition(".")[0] in OURS
 
 

@@ -88,7 +88,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _is_there(before: str, part: str) -> bool:
-    """Tell whether two parts with their comma name a file or folder that is there."""
+    """Return whether two parts with their comma name a file or folder that is there."""
     whole = f"{before},{part}".strip()
     end = min((whole.find(sign, len(before) + 1) for sign in "/:" if sign in part), default=-1)
     try:

@@ -124,7 +124,7 @@ def parse(kind: Kind, spec: SpecLike) -> Spec:
 
 
 def _is_there(text: str) -> bool:
-    """Tell whether a text without parameters, and no code, is the name of a file or folder."""
+    """Return whether a text without parameters, and no code, is the name of a file or folder."""
     if not text or ":" in text or "=" in text or text.endswith(".py"):
         return False
     return Path(text).exists()

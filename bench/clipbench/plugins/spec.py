@@ -82,7 +82,7 @@ def parse_spec(value: SpecLike, known: Collection[str] = ()) -> Spec:
 
 
 def is_path(text: str, known: Collection[str] = ()) -> bool:
-    """Tell whether a text is the path of data rather than a plugin, e.g. ``/data/cc3m``.
+    """Return whether a text is the path of data rather than a plugin, e.g. ``/data/cc3m``.
 
     It is one if it starts with ``/`` or ``~``, has a slash before any colon and equals sign, is the
     name of a tar, or is remote; and if no part of it ends in ``.py``.
@@ -201,7 +201,7 @@ def brief(value: Any) -> str:
 
 
 def _is_endless(value: Any) -> bool:
-    """Tell whether `value` is a number, or says one, that is infinite or none at all."""
+    """Return whether `value` is a number, or says one, that is infinite or none at all."""
     try:
         return not math.isfinite(float(value))
     except (TypeError, ValueError, OverflowError):

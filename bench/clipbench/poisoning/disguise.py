@@ -51,7 +51,7 @@ def text_like(caption: str, reference: object) -> str:
 
 
 def is_ascii(text: bytes) -> bool:
-    """Tell whether JSON has no letter beyond ASCII, but for a byte-order mark."""
+    """Return whether JSON has no letter beyond ASCII, but for a byte-order mark."""
     return text.removeprefix(codecs.BOM_UTF8).isascii()
 
 
@@ -177,7 +177,7 @@ def peers_of(shards: ShardSet, pair: int) -> list[dict[str, Any]]:
 
 
 def escapes_unicode(shards: ShardSet, pair: int) -> bool:
-    """Tell whether the set's JSON writes letters beyond ASCII as escapes, by what lies around."""
+    """Return whether the set's JSON writes letters beyond ASCII as escapes, by what lies around."""
     shard = shards.shards[shards.shard_of(pair)]
     for other in range(shard.first, shard.first + shard.num_pairs):
         text = shards.metadata_bytes(other) or b""

@@ -1,4 +1,4 @@
-"""Keys that an ordinary writer of a set might have given to further pairs."""
+"""Keys for inserted pairs that fit the existing numbering of a set."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class _ShardKeys:
 
 
 class Keys:
-    """Finds keys that an ordinary writer of this set might have given."""
+    """Finds keys that fit the numbering of this set."""
 
     def __init__(self, base: ShardSet, rng: np.random.Generator) -> None:
         self._base, self._rng = base, rng
@@ -184,7 +184,7 @@ class Keys:
         )
 
     def _exists(self, key: str) -> bool:
-        """Tell whether any shard has a pair of that key, be it one that the set leaves out."""
+        """Return whether any shard has a pair of that key, be it one that the set leaves out."""
         if key.encode(errors="surrogateescape") in self._away:
             return True
         try:
@@ -242,7 +242,7 @@ def _size(key: str) -> int:
 
 
 def _has_shard_numbers(base: ShardSet) -> bool:
-    """Tell whether keys are shard number and number in the shard, as img2dataset gives them."""
+    """Return whether keys are shard number and number in the shard, as img2dataset gives them."""
     for number, shard in enumerate(base.shards):
         if not shard.num_pairs:
             continue

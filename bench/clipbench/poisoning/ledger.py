@@ -1,7 +1,7 @@
 """Which pairs are poisoned, and how: written for the evaluator, kept apart from the shards.
 
-``ledger.json`` holds what the set was made from, ``ledger.parquet`` a row a poisoned pair. The JSON
-holds the hash of the rows, so that its own hash stands for both. Results name a ledger by that
+``ledger.json`` holds what the set was made from, ``ledger.parquet`` one row per poisoned pair. The
+JSON holds the hash of the rows, so that its own hash stands for both. Results name a ledger by that
 hash, so it stands beside the file, in ``ledger.sha256``, as ``sha256sum --check`` takes it.
 """
 

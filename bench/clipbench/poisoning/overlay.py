@@ -136,7 +136,7 @@ def _learned(attack: Any, made: Any) -> dict[str, Any]:
 
 
 def _is_damaged(out: Path) -> bool:
-    """Tell whether a poisoned set is not whole; without one, none is damaged."""
+    """Return whether a poisoned set is not whole; without one, none is damaged."""
     if is_vacant(out):
         return False
     try:

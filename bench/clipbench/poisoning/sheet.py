@@ -1,4 +1,4 @@
-"""A picture of what an attack did: pairs before and after, and what it wants misread in testing."""
+"""A picture of an attack: pairs before and after, and test inputs to be misclassified."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PAIRS, PROBES = 5, 2  # rows of either kind
-WIDTH = 34  # letters of a line of a caption
+WIDTH = 34  # characters of a line of a caption
 LINES = 4  # of a caption
 
 
@@ -46,7 +46,7 @@ def poison_sheet(
         clean: the set that was poisoned.
         poisoned: the poisoned set.
         ledger: says which pairs are poisoned.
-        probes: what the attack wants misread.
+        probes: what the attack wants misclassified.
         evaluation: names the classes.
         path: the file.
     """

@@ -202,7 +202,7 @@ def contact_sheet(
     title: str,
     quality: int = 95,
 ) -> None:
-    """Draw a row an image: clean, triggered, difference, after JPEG, augmented.
+    """Draw one row per image: clean, triggered, difference, after JPEG, augmented.
 
     Differences are stretched to the full range, or faint triggers would show as black.
     """

@@ -185,7 +185,7 @@ class LedgerOrigin:
 
 
 def _learns(attack: Attack) -> bool:
-    """Tell whether an attack trains a model of its own, or makes something by a given one."""
+    """Return whether an attack trains a model of its own, or makes something by a given one."""
     return isinstance(attack, Crafted) or any(
         mark.kind == "model" for mark in location_fields(type(attack)).values()
     )

@@ -1,4 +1,4 @@
-"""A result held against the same run made anew."""
+"""A result held against the same run made again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _IN_LEDGER = ("clipbench", "numpy", "pillow", "pyarrow")  # versions that a ledg
 
 @dataclass(frozen=True)
 class Comparison:
-    """One thing that a result says, and what the run made anew says.
+    """One thing that a result says, and what the run made again says.
 
     Args:
         name: what it is.
@@ -42,7 +42,7 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether the run made anew bears the result out."""
+        """Whether the run made again bears the result out."""
         return self.verdict not in ("OUTSIDE", "DIFFERS")
 
 
@@ -69,7 +69,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Comparison]:
 def causes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return what the numbers of two runs of one configuration may differ by.
 
-    Rounding depends on all of these, and a training that rounds otherwise ends elsewhere.
+    Rounding depends on all of these, and a training run that rounds otherwise ends elsewhere.
 
     Args:
         old: the recorded result.
@@ -124,7 +124,7 @@ def _hashes(name: str, old: str | None, new: str | None) -> Comparison:
 
 
 def _metrics(name: str, old: Mapping[str, Any], new: Mapping[str, Any] | None) -> Comparison:
-    """Return how a metric compares with the same one of the run made anew."""
+    """Return how a metric compares with the same one of the run made again."""
     if new is None:
         return Comparison(name, _shown(old), "not measured", "DIFFERS")
     return Comparison(name, _shown(old), _shown(new), _verdict(old, new))

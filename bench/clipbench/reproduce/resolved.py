@@ -113,5 +113,5 @@ def _slots(config: Mapping[str, Any]) -> Iterator[tuple[str, int, str, Mapping[s
 
 
 def same_json(one: Any, other: Any) -> bool:
-    """Tell whether two values are the same JSON, whatever the order of names in objects."""
+    """Return whether two values are the same JSON, whatever the order of names in objects."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

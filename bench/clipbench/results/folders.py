@@ -62,7 +62,7 @@ def _safe(word: str) -> str:
 
 
 def has_result(folder: Path, *, clear: bool = False) -> bool:
-    """Tell whether a run's folder holds its result; one that is cut off is none.
+    """Return whether a run's folder holds its result; one that is cut off is none.
 
     Args:
         folder: the run's folder.

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 RESULT = "result.json"
-CHECKPOINT = "checkpoint.pt"  # in the folder of a training that has not ended
+CHECKPOINT = "checkpoint.pt"  # in the folder of a training run that has not ended

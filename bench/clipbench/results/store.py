@@ -80,7 +80,7 @@ def read_all(
 
 
 def newest(results: Iterable[Result]) -> list[dict[str, Any]]:
-    """Return one result an id, the one created last, in the order of their ids."""
+    """Return one result per id, the one created last, in the order of their ids."""
     kept: dict[str, dict[str, Any]] = {}
     for result in results:
         before = kept.get(result["id"])

@@ -1,9 +1,9 @@
 """Where every pair of a set lies: built once by walking the tars, then memory-mapped.
 
 An index file is a line of magic, a JSON header (which shards, of which size and time, it was made
-from) and one row a pair, with the CRC-32 of what the row points to. It is written beside the shards
-in ``.clipbench/``; a shard that changed since makes it stale, and it is built again. So is one that
-another user wrote, or that came with the shards: see `clipbench.files.seal`.
+from) and one row per pair, with the CRC-32 of what the row points to. It is written beside the
+shards in ``.clipbench/``; a shard that changed since makes it stale, and it is built again. So is
+one that another user wrote, or that came with the shards: see `clipbench.files.seal`.
 """
 
 from __future__ import annotations
@@ -107,13 +107,13 @@ def join(parts: Iterable[Index]) -> Index:
 
 
 def is_sorted(index: Index) -> bool:
-    """Tell whether keys rise strictly from pair to pair; such keys are unique."""
+    """Return whether keys rise strictly from pair to pair; such keys are unique."""
     keys = np.ascontiguousarray(index["key"])
     return bool((keys[1:] > keys[:-1]).all())
 
 
 def are_sorted(parts: Iterable[Index]) -> bool:
-    """Tell whether keys rise strictly from pair to pair of indexes, one after another."""
+    """Return whether keys rise strictly from pair to pair of indexes, one after another."""
     last: bytes | None = None
     for part in parts:
         if not is_sorted(part) or (last is not None and len(part) and part["key"][0] <= last):
@@ -280,7 +280,7 @@ def _sealed_parts(head: dict[str, Any], file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _is_anothers(path: Path) -> bool:
-    """Tell whether there is an index of this version that this user did not write."""
+    """Return whether there is an index of this version that this user did not write."""
     try:
         with opened_regular(path) as file:
             return file.readline(64) == _MAGIC and read_index(path) is None

@@ -119,7 +119,7 @@ JOINED = "joined"  # in the source of a set whose shards come from several folde
 
 
 def is_joined(folder: Path) -> bool:
-    """Tell whether shards of several sets lie in a folder, in which a key may come again."""
+    """Return whether shards of several sets lie in a folder, in which a key may come again."""
     manifest = read(folder)
     return manifest is not None and JOINED in manifest["source"]
 

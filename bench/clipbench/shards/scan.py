@@ -67,7 +67,7 @@ class Group:
         return next((extension for extension in EXTENSIONS if self.has(extension)), None)
 
     def has(self, extension: str) -> bool:
-        """Tell whether there is a member of that extension whose content can be read."""
+        """Return whether there is a member of that extension whose content can be read."""
         member = self.members.get(extension)
         return member is not None and not member.is_sparse and member.size <= _most(extension)
 
@@ -89,7 +89,7 @@ class Group:
         return next((self.members[name] for name in CONVERTED if self.has(name)), None)
 
     def is_pair(self) -> bool:
-        """Tell whether any of image, caption and JSON is there; the rest is no business of ours."""
+        """Return whether there is an image, a caption or JSON; other members are ignored."""
         return "txt" in self.members or "json" in self.members or self.image() is not None
 
 

@@ -1,4 +1,4 @@
-"""What was left out of a set, and why: a line a pair, and counts by reason.
+"""What was left out of a set, and why: one line per pair, and counts by reason.
 
 ``skipped.jsonl`` lies beside the shards with a line for every pair that its source lists and that
 could not be used. ``_stats.json`` holds the counts under the names img2dataset gives them. Both

@@ -129,7 +129,7 @@ def _check_numbers(num_pairs: int, pairs_per_shard: int) -> None:
 
 
 def _is_there(folder: Path, identity: Mapping[str, Any], *, own: bool) -> bool:
-    """Tell whether a folder holds this set; one of the cache that is damaged does not.
+    """Return whether a folder holds this set; one of the cache that is damaged does not.
 
     Raises:
         BadSetting: it holds something else.
@@ -237,7 +237,7 @@ def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> 
         stats = skipped.join(lists, plan.shards, plan.num_pairs, plan.pairs_per_shard)
         if not shards:
             one = skipped.first(plan.shards)
-            shutil.rmtree(plan.state)  # the same command starts anew, perhaps on mended files
+            shutil.rmtree(plan.state)  # the same command starts over, perhaps on mended files
             raise CorruptData(
                 f"{name} has no usable pair: {skipped.summary(stats)}; the first is {one['name']}:"
                 f" {one['detail']}. Check that it names the files that are meant."

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from clipbench.poisoning.ledger import Ledger
 
 _PATH = re.compile(r"[/~]|\.{1,2}/|pipe:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# Of a training, what may differ from one time to the next though the numbers are the same.
+# Of a training run, what may differ from one time to the next though the numbers are the same.
 _TIMES = (
     *("seconds", "seconds_shared", "cpu_seconds", "pairs_per_second"),
     *("peak_memory_bytes", "device", "threads"),
@@ -286,7 +286,7 @@ def paths_in(value: Any) -> list[str]:
 
 
 def same_numbers(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Tell whether two results say the same of a run; when, where and how fast do not count."""
+    """Return whether two results say the same of a run; when, where and how fast do not count."""
     return same_json(_numbers(one), _numbers(other))
 
 

@@ -181,7 +181,7 @@ def _requests(layers: Sequence[Mapping[str, Any]]) -> Iterator[Request]:
 
 
 def matches(config: RunConfig, entry: Mapping[str, Any]) -> bool:
-    """Tell whether a run is all that an entry says, by the names in `SELECTORS`."""
+    """Return whether a run is all that an entry says, by the names in `SELECTORS`."""
     for key, value in entry.items():
         if not any(_is(config, key, one) for one in several(value, key)):
             return False

@@ -51,7 +51,8 @@ class GroupJob:
     def __call__(self) -> list[tuple[str, str, str]]:
         """Do the runs and return what became of each.
 
-        A training changes the process it is in, so that a thread of another gets one of its own.
+        A training run changes the process it is in, so that a thread of another gets one of its
+        own.
         """
         if threading.current_thread() is not threading.main_thread():
             done: list[tuple[str, str, str]] = apart(self)

@@ -31,7 +31,7 @@ Executor = Callable[[Sequence[Sequence[RunConfig]], Callable[[Event], None]], No
 
 
 def is_done(config: RunConfig, out: Path) -> bool:
-    """Tell whether a run has its result, with all metrics that are asked for."""
+    """Return whether a run has its result, with all metrics that are asked for."""
     folder = folder_of(config, out)
     told = config.by_content()["metrics"]
     return has_result(folder) and not missing(config.metrics, told, read_result(folder / RESULT))
@@ -224,7 +224,7 @@ def sweep(
 
 
 def _wants_control(config: RunConfig, out: Path) -> bool:
-    """Tell whether a run is done, its clean control too, and its result lacks that."""
+    """Return whether a run is done, its clean control too, and its result lacks that."""
     if config.is_clean or not (folder_of(config.without_attack(), out) / RESULT).is_file():
         return False
     path = folder_of(config, out) / RESULT

@@ -2,8 +2,8 @@
 
 On NVIDIA GPUs since Ampere torch has two switches, one of matrix products and one of convolutions,
 and by default the second is on and the first is off: float32 with 10 bits of mantissa in one place
-and with 23 in another. What a training is said to compute in is what it computes in, so both are
-set wherever the bench computes, and left as they were found.
+and with 23 in another. What a training run is said to compute in is what it computes in, so both
+are set wherever the bench computes, and left as they were found.
 """
 
 from __future__ import annotations

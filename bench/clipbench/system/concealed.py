@@ -19,7 +19,7 @@ from clipbench.text.locations import has_secret, redacted
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]{0,31}://[^\s\"'<>]+", re.IGNORECASE)
 _COMMAND = re.compile(r"pipe:.*", re.IGNORECASE | re.DOTALL)
 _TOKEN = re.compile(r"(?<![/\w.+-])[\w.+-]{12,}")  # of a command: long, and no part of a path
-_SHORTEST = 6  # letters of a password or token that is looked for by itself
+_SHORTEST = 6  # characters of a password or token that is looked for by itself
 _MOST = 64  # shards of a pattern whose addresses are noted one by one
 _shown: dict[str, str] = {}  # text -> what is shown in its place
 

@@ -17,7 +17,7 @@ _PASSING = frozenset(
 
 
 def is_full(error: BaseException) -> bool:
-    """Tell whether `error` says that a disk, a quota or a file-size limit is used up."""
+    """Return whether `error` says that a disk, a quota or a file-size limit is used up."""
     if not isinstance(error, OSError):
         return False
     if error.errno is None:  # numpy's words for a write that was cut short
@@ -26,7 +26,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def may_pass(error: OSError) -> bool:
-    """Tell whether a file may be readable in a moment: the error is no word on what it holds."""
+    """Return whether a file may be readable in a moment: the error is no word on what it holds."""
     return error.errno in _PASSING
 
 

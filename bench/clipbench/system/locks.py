@@ -48,7 +48,7 @@ class Held:
                 os.utime(file)
 
     def is_of(self, folder: Path) -> bool:
-        """Tell whether it holds what lies there now: a holder may rename or remove its folder."""
+        """Return whether it holds what lies there now: a holder may rename or remove its folder."""
         if self._handle is None:
             make_folder(folder)
             return True
@@ -141,7 +141,7 @@ def _try_file(folder: Path) -> Held | None:
 
 
 def _is_abandoned(file: Path) -> bool:
-    """Tell whether whoever made a file to hold a folder is gone."""
+    """Return whether whoever made a file to hold a folder is gone."""
     try:
         owner, touched = _holder(file), file.stat().st_mtime_ns
     except OSError:  # just let go

@@ -47,7 +47,7 @@ class Owner:
         return found and cls(found[1], found[2], int(found[3]), int(found[4]))
 
     def is_alive(self) -> bool | None:
-        """Tell whether the process is at work; None: it is, or was, where nobody here can look."""
+        """Return whether the process is alive; None: it is, or was, on another machine."""
         if (self.host, self.boot) != _machine():
             return None
         try:
@@ -60,7 +60,7 @@ class Owner:
         return state not in ("Z", "X") and born in (self.born, 0)
 
     def is_gone(self, written: float) -> bool:
-        """Tell whether the process has left what it last wrote at `written`, a time of a file."""
+        """Return whether the process has left what it last wrote at `written`, a time of a file."""
         alive = self.is_alive()
         if alive is not None:
             return not alive

@@ -64,12 +64,12 @@ def spread_over(place: Elsewhere | None) -> Iterator[None]:
 
 
 def is_elsewhere() -> bool:
-    """Tell whether spread work is done by an executor."""
+    """Return whether spread work is done by an executor."""
     return _elsewhere.get() is not None
 
 
 def is_spread(num_bytes: int) -> bool:
-    """Tell whether work on so many bytes should be done by other processes than this one."""
+    """Return whether work on so many bytes should be done by other processes than this one."""
     return is_elsewhere() or (num_bytes >= WORTH and threads.processors() > 1)
 
 

@@ -1,7 +1,8 @@
 """Being told to stop: by Ctrl-C, by Slurm or Kubernetes, by a terminal that closes.
 
-A training ends after the step it is at and leaves a checkpoint; everything else stops at once. A
-second signal stops a training at once, too. Slurm sends SIGTERM, or what ``sbatch --signal`` names.
+A training run ends after the step it is at and leaves a checkpoint; everything else stops at once.
+A second signal stops a training run at once, too. Slurm sends SIGTERM, or what ``sbatch --signal``
+names.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Stopped(KeyboardInterrupt):
 
     Args:
         number: of the signal.
-        saved: what was kept of a training, for people; empty: nothing that was not there.
+        saved: what was kept of a training run, for people; empty: nothing that was not there.
     """
 
     def __init__(self, number: int, saved: str = "") -> None:
@@ -44,7 +45,7 @@ class _State:
     """What signals do now.
 
     Args:
-        at_step: whether a training is at a step.
+        at_step: whether a training run is at a step.
         asked: the signal that told it to stop; None: none did.
         wanted: whether a checkpoint is wanted, and no stop.
     """
@@ -94,7 +95,7 @@ def listening() -> Iterator[None]:
 
 @contextmanager
 def handing_on() -> Iterator[None]:
-    """Stop a training, with a checkpoint, by signals that somebody else listens to, too.
+    """Stop a training run, with a checkpoint, by signals that somebody else listens to, too.
 
     For jobs of submitit, which on SIGUSR2 queues the job again and ends this process wherever that
     is: its handler is called, but when the checkpoint is there. SIGTERM it passes over, for the
@@ -184,6 +185,6 @@ def asked() -> int | None:
 
 
 def checkpoint_wanted() -> bool:
-    """Tell, once, whether somebody wants a checkpoint now of a training that goes on."""
+    """Tell, once, whether somebody wants a checkpoint now of a training run that goes on."""
     wanted, _state.wanted = _state.wanted, False
     return wanted

@@ -4,7 +4,7 @@ OpenMP's threads wait for each other some thousand times a second, and while the
 default for milliseconds, on some processors for more than a time slice of the kernel's. On a busy
 machine the thread that is waited for may be the one that got no processor, and the others burn
 theirs. A short spin costs nothing alone and gives the processor away where somebody else wants it;
-docs/performance.md has the numbers. Which numbers a training ends with does not depend on it.
+docs/performance.md has the numbers. Which numbers a training run ends with does not depend on it.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def own_processors() -> int:
 
 
 def _granted(groups: Path, root: Path) -> float:
-    """Return the processors' time a second that the control groups of this process grant it.
+    """Return the CPU time a second that the control groups of this process grant it.
 
     Args:
         groups: names this process's groups, as /proc/self/cgroup does.

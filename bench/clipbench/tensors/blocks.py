@@ -112,7 +112,7 @@ class BlockFile:
         return opened(lambda: np.memmap(self.path, np.uint8, "r", head, shape)).view(np.ndarray)
 
     def is_sound(self, pixels: Pixels, block: int, told: int) -> bool:
-        """Tell whether a block of mapped images is as it was written.
+        """Return whether a block of mapped images is as it was written.
 
         Args:
             pixels: what `mapped` returned.

@@ -265,7 +265,7 @@ def _weights(value: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def _says_nothing(error: Exception) -> bool:
-    """Tell whether a reader failed for another reason than what it read."""
+    """Return whether a reader failed for another reason than what it read."""
     if isinstance(error, OSError):
         return error.errno != errno.EINVAL  # a place before the beginning, which the file names
     texts = ("allocate memory", "not enough memory")

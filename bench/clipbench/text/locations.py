@@ -117,7 +117,7 @@ def split(text: str) -> list[str]:
 
 
 def _is_there(before: str, part: str) -> bool:
-    """Tell whether two parts with their joint are a path, or begin one up to the next slash."""
+    """Return whether two parts with their joint are a path, or begin one up to the next slash."""
     if any(_SCHEME.match(text) or text.lower().startswith(_PIPE) for text in (before, part)):
         return False
     try:
@@ -230,7 +230,7 @@ def _absolute(part: str) -> str:
 
 
 def has_secret(text: str) -> bool:
-    """Tell whether a location holds what no record may hold."""
+    """Return whether a location holds what no record may hold."""
     return redacted(text) != text
 
 

@@ -17,7 +17,7 @@ _HIDDEN = re.compile(
 
 
 def has_visible(text: str) -> bool:
-    """Tell whether any character of `text` is seen by itself.
+    """Return whether any character of `text` is seen by itself.
 
     White space, control and format characters (zero-width ones, marks of direction, tags),
     combining marks without a letter to stand on, and letters that are drawn blank are not.

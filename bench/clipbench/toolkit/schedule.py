@@ -9,7 +9,7 @@ def cosine_after_warmup(progress: float, one_step: float, warmup: float) -> floa
     """Return the factor on the base learning rate: linear warm-up to one, then cosine to zero.
 
     As open_clip trains, and the authors of SafeCLIP, RoCLIP and CleanCLIP: where all steps are
-    equal shares, it is `cosine_of_steps`. In shares it also fits trainings whose phases differ.
+    equal shares, it is `cosine_of_steps`. In shares it also fits training runs whose phases differ.
 
     Args:
         progress: share of the training done, in [0, 1]; the factor is 0 at 1.

@@ -152,5 +152,5 @@ def content_of_first(
 def _seen(path: Path, fingerprint: str) -> dict[str, Any] | None:
     try:
         return load_checkpoint(path, fingerprint)
-    except (BadSetting, CorruptData):  # left on this machine by another training
+    except (BadSetting, CorruptData):  # left on this machine by another training run
         return None

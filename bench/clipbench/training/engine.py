@@ -61,9 +61,9 @@ class Trainer:
         fingerprint: identifies data, defense and settings; guards the checkpoint.
         processes: this process among all.
         progress: told about steps.
-        resuming: told where a training goes on that was stopped.
+        resuming: told where a training run goes on that was stopped.
         trusted: pairs that are known to be clean, where the defense needs some.
-        shared: first stages that other trainings went through; None: nothing is shared.
+        shared: first stages that other training runs went through; None: nothing is shared.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Trainer:
             resumed = {}
             if self._processes.is_first:
                 path = self._folder / "trace" / f"{epoch:04d}.npz"
-                if place.stage.trusted:  # the trace tells of the set, and nothing happens to it
+                if place.stage.trusted:  # the trace covers the set, not this stage
                     write_trace(path, order._replace(pairs_per_epoch=0), (), None)
                 else:
                     write_trace(path, order, phases, seen.for_trace())
@@ -311,7 +311,7 @@ class Trainer:
         return [part for part in batches(pairs, self._batch_size(stage)) if len(part) > 1]
 
     def _where(self) -> str:
-        """Return where a training goes on, and what its numbers may owe to that."""
+        """Return where a training run goes on, and what its numbers may owe to that."""
         state, before = self.state, self.state.threads
         epochs = sum(stage.epochs for stage in self._stages)
         step = f", step {state.step + 1}" if state.step else ""
@@ -451,7 +451,7 @@ class Trainer:
             return load_checkpoint(path, self._fingerprint)
         except CorruptData:
             what = f"{path} is damaged or cut off, as by a power cut"
-            warnings.warn(f"{what}; the training starts anew", stacklevel=2)
+            warnings.warn(f"{what}; the training starts over", stacklevel=2)
             return None
 
     def _keep_stage(self) -> None:
@@ -467,7 +467,7 @@ class Trainer:
         self._shared.keep(first, self._folder, content)
 
     def _take_stage(self) -> None:
-        """Begin after the first stage where another training went through the same.
+        """Begin after the first stage where another training run went through the same.
 
         Its seconds count as this training's own.
         """

@@ -1,4 +1,4 @@
-"""A model with its optimizer: a step on a batch, or the similarity of pairs; no epochs."""
+"""A model with its optimizer: one step on a batch, or similarities of pairs; no epochs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SCORING_BATCH = 512
 
 
 class Learner:
-    """Does what a training repeats: optimizer steps, and the scoring of pairs.
+    """Runs the two repeated operations of training: optimizer steps, and scoring pairs.
 
     Args:
         model: an open_clip model; its token table may be compact. It is moved to the device.

@@ -114,7 +114,7 @@ def _checked(found: object, size: int) -> Tensor:
 
 
 class FeatureFile:
-    """Features of some pairs in an unnamed file, a row a pair, in the order in which they are read.
+    """Features of some pairs in an unnamed file, one row per pair, in reading order.
 
     It is read and written by position: pages of a mapped file would count as this process's memory.
     In half precision features are kept as what they differ by from the mean of the first ones: a

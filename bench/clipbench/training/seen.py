@@ -1,4 +1,4 @@
-"""What a defense is told of an epoch's pairs."""
+"""The `EpochPairs` passed to a defense: pair numbers, cached scores, captions and images."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SeenPairs:
         pairs: the set.
         epoch: number of the epoch; names random streams.
         numbers: the epoch's pairs, ``(num_pairs,)``.
-        values: what was computed before a training of this epoch was stopped.
+        values: what was computed before a training run of this epoch was stopped.
         folder: on whose disk features may lie while they are scored.
         passed: what the steps of the epoch before computed; None: nothing.
     """

@@ -47,7 +47,7 @@ from clipbench.training.engine import Trainer, no_news
 
 @dataclass(frozen=True)
 class _Session:
-    """A training that is set up: what it trains on, and what it is known by."""
+    """A training run that is set up: what it trains on, and what it is known by."""
 
     pairs: TrainingPairs
     model: nn.Module
@@ -116,7 +116,7 @@ def train_on(
 
 
 def _agreed_fingerprint(config: RunConfig, sets: Sequence[ShardSet], processes: Processes) -> str:
-    """Return what a training is known by, which must be the same in all processes.
+    """Return what a training run is known by, which must be the same in all processes.
 
     Raises:
         CorruptData: another process has other pairs than the first.
@@ -137,7 +137,7 @@ def _drop_checkpoint(folder: Path, processes: Processes) -> None:
 
 
 def _finished(folder: Path, fingerprint: str) -> TrainingRecord | None:
-    """Return what a training that is finished says of itself; None: there is something to train.
+    """Return the record of a finished training run; None: there is something left to train.
 
     What it left and its later readers need must be whole; else it is trained again.
     """
@@ -150,7 +150,9 @@ def _finished(folder: Path, fingerprint: str) -> TrainingRecord | None:
             if is_cut_off(path):
                 raise Torn(f"{path} is cut off.")
     except CorruptData:
-        what = f"what is left of a training in {folder} is damaged or cut off, as by a power cut"
+        what = (
+            f"what is left of a training run in {folder} is damaged or cut off, as by a power cut"
+        )
         warnings.warn(f"{what}; it is trained again", stacklevel=2)
         return None
     return record

@@ -1,4 +1,4 @@
-"""Where a training stands, and how long it has taken so far."""
+"""Where a training run stands, and how long it has taken so far."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass
 class State:
-    """Where a training stands; all of it goes into the checkpoint."""
+    """Where a training run stands; all of it goes into the checkpoint."""
 
     epoch: int = 0
     phase: int = 0
@@ -18,7 +18,7 @@ class State:
     total_steps: int = 0
     samples_seen: int = 0
     seconds: float = 0.0
-    seconds_shared: float = 0.0  # of these, in a first stage that another training went through
+    seconds_shared: float = 0.0  # of these, in a first stage that another training run went through
     cpu_seconds: float = 0.0  # of processors, all threads of this process
     history: list[dict[str, Any]] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)  # that it was computed with, in this order
@@ -30,7 +30,7 @@ class State:
 
 
 class Clock:
-    """Counts the seconds of a training on from where it stopped."""
+    """Counts the seconds of a training run on from where it stopped."""
 
     def __init__(self, state: State) -> None:
         self._wall = time.perf_counter() - state.seconds

@@ -22,7 +22,7 @@ class Tally:
 
     Args:
         phase: its name, for messages.
-        losses: of steps before, of a training that is taken up.
+        losses: of steps before, of a training run that is taken up.
     """
 
     def __init__(self, phase: str, losses: Sequence[float] = ()) -> None:

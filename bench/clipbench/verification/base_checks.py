@@ -174,7 +174,7 @@ class BaseChecks:
             return None
 
     def _is_any(self, pair: int, candidates: Sequence[int]) -> bool:
-        """Tell whether a pair that moved is one of these; it got other identifiers."""
+        """Return whether a pair that moved is one of these; it got other identifiers."""
         return any(self._equal(pair, other, moved=True) for other in candidates)
 
     def _equal(self, pair: int, other: int, *, moved: bool = False) -> bool:

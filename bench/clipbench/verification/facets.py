@@ -131,7 +131,7 @@ def _tells(
     odd: _Odd,
     alone: set[int],
 ) -> bool:
-    """Tell whether a value means anything; if so, note those that have one like no clean pair."""
+    """Return whether a value means anything; if so, note those that have one like no clean pair."""
     values = [value_of(facets, name, level) for facets in clean]
     counts = Counter(values)
     unique = {number for number, value in enumerate(values) if counts[value] == 1}

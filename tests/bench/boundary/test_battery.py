@@ -191,7 +191,11 @@ def test_nothing_is_measured_for_a_metric_that_is_sure_to_fail(
 @pytest.mark.parametrize(
     ("right", "wrong", "words"),
     [
-        ("test.labels != goal", "test.labels >= 0", "probes are of the class they shall be read"),
+        (
+            "test.labels != goal",
+            "test.labels >= 0",
+            "probes are of the class they should be classified",
+        ),
         ("return stamped\n", "return stamped[:16]\n", "a trigger is a pure function"),
         ("yield Poison(caption", "yield Poison('?' * 0", "has no visible character"),
         ("stamped = image.copy()", "stamped = image", "What a plugin is handed is read-only"),

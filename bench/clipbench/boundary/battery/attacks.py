@@ -144,7 +144,7 @@ def _same_probes(attack: Attack, scene: Scene) -> None:
 
 
 def _own_class(attack: Attack, scene: Scene) -> None:
-    """Refuse probes of the class they shall be read as; of few test images there may be none."""
+    """Refuse probes of the class they should be classified as; few test images may have none."""
     probes = attacks.probes(attack, scene)
     if (probes.labels == probes.goals).any():
         check_goals(probes.labels, probes.goals)
@@ -170,7 +170,7 @@ def before_poisoning(attack: Attack, scene: Scene) -> None:
 
     Raises:
         BrokenContract: it broke one.
-        BadInput: a probe is of the class that it shall be read as.
+        BadInput: a probe is of the class that it should be classified as.
     """
     if is_ours(attack):
         return

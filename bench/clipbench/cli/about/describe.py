@@ -125,7 +125,7 @@ def command(
 
 
 def _is_recipe_alone(name: str) -> bool:
-    """Tell whether a recipe and no plugin has this name."""
+    """Return whether a recipe and no plugin has this name."""
     return name in bundled.recipes() and not any(name in registry.names(item) for item in KINDS)
 
 

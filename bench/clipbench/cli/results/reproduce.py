@@ -118,7 +118,7 @@ def command(
         told = {"id": old["id"], "reproduced": passed, "checks": checks, "differences": other}
         print_json(told)
     else:
-        head = ("", "recorded", "made anew", "")
+        head = ("", "recorded", "reproduced", "")
         body = [(row.name, row.recorded, row.found, row.verdict) for row in rows]
         print_result(columns([head, *body]))
         if apart and any(row.verdict != "equal" for row in rows):

@@ -196,7 +196,7 @@ def _publish(folder: Path, out: Path) -> None:
 
 
 def _holds(out: Path, folder: Path) -> bool:
-    """Tell whether a folder holds the set of another one, and all of it."""
+    """Return whether a folder holds the set of another one, and all of it."""
     files = [f for f in folder.iterdir() if f.is_file() and not f.name.startswith(".")]
     there = [out / file.name for file in files]
     manifests = [place / _MANIFEST for place in (out, folder)]

@@ -50,11 +50,11 @@ class LinearProbe:
 
     def __post_init__(self) -> None:
         if self.shots is not None and self.shots < 2:
-            raise BadSetting(f"linear_probe: shots must be at least 2. Got {self.shots}.")
+            raise BadSetting(f"linear_probe.shots must be at least 2. Got {self.shots}.")
         if not 0 < self.validation < 1:
-            raise BadSetting(f"linear_probe: validation must be in (0, 1). Got {self.validation}.")
+            raise BadSetting(f"linear_probe.validation must be in (0, 1). Got {self.validation}.")
         if self.iterations < 1:
-            raise BadSetting(f"linear_probe: iterations must be at least 1. Got {self.iterations}.")
+            raise BadSetting(f"linear_probe.iterations must be at least 1. Got {self.iterations}.")
 
     def measure(self, measured: Measured) -> Mapping[str, Proportion | float]:
         """Return the probe's accuracy on test images and, where there is an attack, its success.

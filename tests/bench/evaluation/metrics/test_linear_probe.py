@@ -167,5 +167,5 @@ def test_a_class_without_training_images_is_refused(model: tuple[nn.Module, Any]
 @pytest.mark.parametrize("parameter", ["shots=1", "validation=1", "validation=0", "iterations=0"])
 def test_parameters_out_of_range_are_refused(parameter: str) -> None:
     """Each by name."""
-    with pytest.raises(BadSetting, match=f"linear_probe: {parameter.partition('=')[0]} must be"):
+    with pytest.raises(BadSetting, match=rf"linear_probe\.{parameter.partition('=')[0]} must be"):
         registry.build("metric", f"linear_probe:{parameter}")
