@@ -125,12 +125,16 @@ class RunResult:
     @cached_property
     def metrics(self) -> Mapping[str, Measurement]:
         """What was measured, by name, such as ``attack_success``."""
-        return metrics_of(self.record)
+        return metrics_of(self.record) if self.record else {}
 
     def __repr__(self) -> str:
+        if not self.record:
+            return "<RunResult of another process>"
         return f"<RunResult {self.id}: {self._label()}>"
 
     def __str__(self) -> str:
+        if not self.record:
+            return repr(self)
         return _lines(f"{self._label()} ({self.id})", self.metrics)
 
     def _label(self) -> str:

@@ -32,6 +32,13 @@ def test_published_results_are_objects(rates: cb.Results) -> None:
     assert repr(rates[:2]) == "<2 results>"
 
 
+def test_the_result_of_another_process_is_empty_and_says_so() -> None:
+    """Under torchrun the first process alone measures."""
+    result = cb.RunResult({})
+    assert str(result) == repr(result) == "<RunResult of another process>"
+    assert result.metrics == {}
+
+
 def test_a_frame_has_a_row_per_run_and_numbers_are_numbers(rates: cb.Results) -> None:
     """Means can be taken at once, and every row says which run it is."""
     frame = rates.to_frame()
