@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from clipbench.api import work
+from clipbench.cli._help import write_options
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.request import (
     DEFAULT_OUT,
@@ -79,6 +80,10 @@ class Command(click.Command):
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, **keywords)
         traceback_option(self)  # click appends to the parameters of a command
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, in groups if there are many."""
+        write_options(self, ctx, formatter)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the words of the line; accept --defence, and say how several values are given."""

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from clipbench import __version__
 from clipbench.cli import COMMANDS, EXAMPLES, GROUPS, cli, main
 from clipbench.cli._errors import report
-from clipbench.cli._options import train_options
+from clipbench.cli._options import TRAIN_OPTIONS, train_options
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadSetting, ClipbenchError
 from clipbench.files.json_files import write_json
@@ -102,6 +102,23 @@ def test_every_command_ends_its_help_with_an_example_that_can_be_typed(
     with click.Context(found, info_name=command) as ctx:
         assert found.get_help(ctx).endswith(f"Example: clipbench {EXAMPLES[command]}")
     assert found.make_context(command, example[1:]).command is found
+
+
+@pytest.mark.parametrize("command", ["run", "train", "poison", "detect"])
+def test_long_lists_of_options_are_in_groups_and_none_is_lost(command: str) -> None:
+    """Every option stands once, under a heading; training settings under one of their own."""
+    found = cli.get_command(click.Context(cli), command)
+    with click.Context(found, info_name=command) as ctx:
+        text = found.get_help(ctx)
+        records = [parameter.get_help_record(ctx) for parameter in found.get_params(ctx)]
+    options = [record[0] for record in records if record is not None]
+    assert [text.count(f"\n  {option}") for option in options] == [1] * len(options)
+    headings = [line for line in text.splitlines() if line.endswith(":") and line[0] != " "]
+    assert headings[0] == "Data:"
+    assert headings[-1] == "Other options:"
+    if command != "poison":
+        training = text.partition("\nTraining:\n")[2].partition("\n\n")[0]
+        assert all(f"--{name.replace('_', '-')}" in training for name in TRAIN_OPTIONS)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
