@@ -131,6 +131,7 @@ def tiny_trainer(
     processes: Processes | None = None,
     shared: SharedStages | None = None,
     resuming: Callable[[str], object] = no_news,
+    fingerprint: str = "tiny",
     **settings: Any,
 ) -> Trainer:
     """A trainer at its start, or at the checkpoint that lies in `folder`."""
@@ -145,7 +146,7 @@ def tiny_trainer(
         chosen,
         seed=SEED,
         folder=folder,
-        fingerprint="tiny",
+        fingerprint=fingerprint,
         processes=processes,
         progress=progress,
         resuming=resuming,

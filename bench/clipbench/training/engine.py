@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +14,24 @@ import torch
 from torch import Tensor, nn
 
 from clipbench.boundary import defenses
-from clipbench.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from clipbench.checkpoints.checkpoint import save_checkpoint
 from clipbench.checkpoints.stages import Place, SharedStages
 from clipbench.checkpoints.trace import write_trace
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts import (
-    Defense,
-    Phase,
-    Progress,
-    Stage,
-    TrainingFacts,
-)
-from clipbench.errors import BadSetting, CorruptData
-from clipbench.loading.order import EpochOrder, batches
+from clipbench.contracts import Defense, Phase, Progress, Stage, TrainingFacts
+from clipbench.errors import BadSetting
+from clipbench.loading.order import EpochOrder
 from clipbench.loading.pairs import BatchRequest, TrainingPairs
 from clipbench.parallel.group import Processes
 from clipbench.rng import derive_seed
 from clipbench.system import stopping
-from clipbench.toolkit.schedule import cosine_after_warmup, warmup_cosine
-from clipbench.training.decided import content_of_first, phases_of_first, state_of_first
+from clipbench.training.decided import phases_of_first, state_of_first
 from clipbench.training.learner import Learner
-from clipbench.training.passing import PassScores
-from clipbench.training.seen import SeenPairs
+from clipbench.training.plan import EpochPlan, batch_size_of, kept, parts_of
+from clipbench.training.resume import Checkpoints, copied, where_it_goes_on
+from clipbench.training.seen import PassScores, SeenPairs
 from clipbench.training.state import Clock, State
 from clipbench.training.tally import Tally
-
-LOOK_EVERY_S = 1.0  # that several processes agree on whether a checkpoint is due
-MOST_STEPS = 1_000  # until they look again
 
 
 def no_news(text: str) -> None:
@@ -61,9 +51,9 @@ class Trainer:
         fingerprint: identifies data, defense and settings; guards the checkpoint.
         processes: this process among all.
         progress: told about steps.
-        resuming: told where a training run goes on that was stopped.
+        resuming: told where a training goes on that was stopped.
         trusted: pairs that are known to be clean, where the defense needs some.
-        shared: first stages that other training runs went through; None: nothing is shared.
+        shared: first stages that other trainings went through; None: nothing is shared.
     """
 
     def __init__(
@@ -82,16 +72,17 @@ class Trainer:
         trusted: TrainingPairs | None = None,
         shared: SharedStages | None = None,
     ) -> None:
-        self._shared = shared
         self._pairs = pairs
         self._trusted = trusted
         self._settings = settings
         self._seed = seed
         self._folder = folder
-        self._fingerprint = fingerprint
         self._processes = processes
         self._progress, self._resuming = progress, resuming
         self._pairs_per_epoch = settings.epoch_size(len(pairs))
+        self._checkpoints = Checkpoints(
+            folder, fingerprint, settings.checkpoint_every_s, processes, shared
+        )
         self.learner = Learner(model, pairs, settings, processes)
         self._run = defenses.start(defense, self._facts())
         self._stages = self._run.stages(settings.epochs)
@@ -101,13 +92,11 @@ class Trainer:
             self.learner.restart(wd=self._stages[0].wd)
         self._start: dict[str, Tensor] | None = None
         if any(stage.fresh for stage in self._stages[1:]):
-            self._start = _copied(self.learner.model.state_dict())
+            self._start = copied(self.learner.model.state_dict())
         self.state = State()
         self.exposures = np.zeros(len(pairs), dtype=np.int64)
         self.set_scores: Tensor | None = None  # of all pairs, the last that were asked for
         self._passed = PassScores()
-        self._checkpointed = self._looked = time.monotonic()
-        self._look_every, self._steps_to_look = 1, 0  # steps from look to look at the clock
         self._idle: set[str] = set()  # phases that once kept nothing
 
     def _facts(self) -> TrainingFacts:
@@ -135,76 +124,93 @@ class Trainer:
         Raises:
             BrokenContract: the defense did what it must not, such as to train on no pair at all.
         """
-        resumed = self._load()
-        if resumed:
-            self._resuming(self._where())
-        self.state.note_threads(torch.get_num_threads())
+        resumed = self._restore()
         clock = Clock(self.state)
-        for epoch in range(self.state.epoch, sum(stage.epochs for stage in self._stages)):
+        for epoch in range(self.state.epoch, self._num_epochs):
             self.state.epoch = epoch
-            place = Place.of(epoch, self._stages)
-            pairs = self._set_of(place.stage)
-            size = self._epoch_size(place.stage)
-            first = epoch - place.epoch if place.stage.fresh else 0
-            order = EpochOrder(len(pairs), size, epoch, self._seed, first)
-            indices = order.pairs()
-            seen = self._seen(place, epoch, indices, resumed.get("scores"))
-            at_start = resumed.get("defense_at_epoch_start") or self._run.state_dict()
-            at_start = _copied(at_start)
-            phases = self._phases(epoch, seen, place.stage)
-            if resumed.get("defense"):
-                self._run.load_state_dict(resumed["defense"])
-            resumed = {}
-            if self._processes.is_first:
-                path = self._folder / "trace" / f"{epoch:04d}.npz"
-                if place.stage.trusted:  # the trace covers the set, not this stage
-                    write_trace(path, order._replace(pairs_per_epoch=0), (), None)
-                else:
-                    write_trace(path, order, phases, seen.for_trace())
-            self.set_scores = seen.values.get("set", self.set_scores)
+            plan, resumed = self._plan(epoch, resumed), {}
             if until_scored and self.set_scores is not None:
                 break
-            if not phases:
-                self._warn_of_idle("", f"epoch {epoch + 1} has no phase")
-            if place.epoch == 0 and self.state.phase == self.state.step == 0:
-                self._begin(place, phases)
-            for number in range(self.state.phase, len(phases)):
+            self._begin(plan)
+            for number in range(self.state.phase, len(plan.phases)):
                 self.state.phase = number
-                self._run_phase(phases, number, place, indices, at_start, seen, clock)
+                self._train_on(plan, number, clock)
                 self.state.step = 0
-            self.state.phase = 0
-            self.state.epoch = epoch + 1
-            clock.write(self.state)
-            self._keep_weights(epoch + 1)
-            if place.ends_first:
-                self._keep_stage()
-            self._save(self._run.state_dict(), None)
+            self._end(plan, clock)
         if not self.state.total_steps and not until_scored:
             raise self._run.trains_nothing(self.state.epoch)
         return self.state
 
-    def _seen(
-        self,
-        place: Place,
-        epoch: int,
-        indices: npt.NDArray[np.int64],
-        scores: dict[str, Tensor] | None,
-    ) -> SeenPairs:
-        """Return what the defense is told of an epoch's pairs, of which some may be known."""
+    def _train_on(self, plan: EpochPlan, number: int, clock: Clock) -> None:
+        """Train once on the pairs of one phase, from the batch where the training stands."""
+        phase, state = plan.phases[number], self.state
+        parts = plan.parts(number)
+        if not parts:
+            self._warn_of_idle(
+                phase.name,
+                f"phase {phase.name!r} of epoch {state.epoch + 1} keeps"
+                f" {len(plan.kept(number))} of {len(plan.indices):,} pairs",
+            )
+        tally = Tally(phase.name, state.history[-1]["losses"] if state.step else ())
+        if not state.step:
+            state.history.append({"epoch": state.epoch + 1, **plan.entry(number)})
+        requests = [self._request(phase, part, number) for part in parts]
+        stream = plan.pairs.stream(requests[state.step :], self._settings.workers)
+        with stopping.between_steps():
+            for step, batch in enumerate(stream, start=state.step):
+                rate = plan.rate(number, step, len(parts), state.stage_steps)
+                where = f"epoch {state.epoch + 1}, step {step + 1}"
+                self._seed_dropout(number, step)
+                tally.add(self.learner.step(phase, batch, rate, where), where)
+                if phase.scores:
+                    assert self.learner.similarities is not None  # the step computed them
+                    self._passed.note(parts[step], self.learner.similarities, len(plan.pairs))
+                state.count(step, batch.num_rows)
+                clock.write(state)
+                state.history[-1].update(lr=rate, losses=tally.losses, seconds=state.seconds)
+                self._report(plan.done(number, step, len(parts)))
+                self._save_if_wanted(plan, tally, where)
+        tally.look()
+        clock.write(state)
+        state.end_phase(tally.losses)
+        if phase.cross_modal and not plan.place.stage.trusted:
+            # An epoch that crosses from one pass into the next can hold a pair twice.
+            np.add.at(self.exposures, np.concatenate([plan.indices[:0], *parts]), 1)
+
+    # ------------------------------------------------------------------ an epoch
+
+    def _plan(self, epoch: int, resumed: dict[str, Any]) -> EpochPlan:
+        """Return what an epoch is; `resumed` is the checkpoint in its midst, if there is one."""
+        place = Place.of(epoch, self._stages)
+        pairs, size = self._set_of(place.stage), self._epoch_size(place.stage)
+        first = epoch - place.epoch if place.stage.fresh else 0
+        order = EpochOrder(len(pairs), size, epoch, self._seed, first)
         if self.state.phase == self.state.step == 0:
             if place.epoch:
                 self._passed.turn()
             else:
                 self._passed.clear()
-        passed, folder, pairs = self._passed, self._folder, self._set_of(place.stage)
-        return SeenPairs(self.learner, pairs, epoch, indices, scores, folder, passed)
+        indices, scores = order.pairs(), resumed.get("scores")
+        seen = SeenPairs(self.learner, pairs, epoch, indices, scores, self._folder, self._passed)
+        at_start = copied(resumed.get("defense_at_epoch_start") or self._run.state_dict())
+        phases = self._phases(epoch, seen, place.stage)
+        if resumed.get("defense"):  # the phases were asked for again: see `resume`
+            self._run.load_state_dict(resumed["defense"])
+        if self._processes.is_first:
+            path = self._folder / "trace" / f"{epoch:04d}.npz"
+            if place.stage.trusted:  # the trace covers the set, not this stage
+                write_trace(path, order._replace(pairs_per_epoch=0), (), None)
+            else:
+                write_trace(path, order, phases, seen.for_trace())
+        self.set_scores = seen.values.get("set", self.set_scores)
+        return EpochPlan(place, pairs, indices, phases, seen, at_start, self._settings, size)
 
     def _phases(self, epoch: int, seen: SeenPairs, stage: Stage) -> list[Phase]:
         """Return the phases of an epoch: those that the first process's defense decided on."""
-        numbers = seen.numbers
+        numbers, batch_size = seen.numbers, batch_size_of(stage, self._settings)
 
         def steps(phase: Phase) -> int:
-            return len(self._parts(kept(numbers, phase), stage))
+            return len(parts_of(kept(numbers, phase), batch_size))
 
         with warnings.catch_warnings():
             if not self._processes.is_first:  # that one has said it
@@ -214,15 +220,30 @@ class Trainer:
         state_of_first(self._run, self._processes)
         return phases
 
-    def _begin(self, place: Place, phases: Sequence[Phase]) -> None:
+    def _begin(self, plan: EpochPlan) -> None:
         """Begin a stage: with another optimizer than the stage before, and what its phases need."""
+        place = plan.place
+        if not plan.phases:
+            self._warn_of_idle("", f"epoch {self.state.epoch + 1} has no phase")
+        if place.epoch or self.state.phase or self.state.step:
+            return
         if place.is_new_stage:
             self.learner.restart(self._start if place.stage.fresh else None, place.stage.wd)
             self.state.stage_steps = 0
-        if any(phase.reference for phase in phases):
+        if any(phase.reference for phase in plan.phases):
             self.learner.remember()
         else:
             self.learner.forget()
+
+    def _end(self, plan: EpochPlan, clock: Clock) -> None:
+        """End an epoch: keep what is to be kept of it, and the checkpoint."""
+        state = self.state
+        state.phase, state.epoch = 0, state.epoch + 1
+        clock.write(state)
+        self._keep_weights(state.epoch)
+        if plan.place.ends_first:
+            self._checkpoints.keep_stage(self._stages[0], self._done())
+        self._save(self._run.state_dict())
 
     def _set_of(self, stage: Stage) -> TrainingPairs:
         """Return the pairs a stage trains on."""
@@ -234,95 +255,11 @@ class Trainer:
     def _epoch_size(self, stage: Stage) -> int:
         return len(self._set_of(stage)) if stage.trusted else self._pairs_per_epoch
 
-    def _batch_size(self, stage: Stage) -> int:
-        return stage.batch_size or self._settings.batch_size
-
-    def _run_phase(
-        self,
-        phases: Sequence[Phase],
-        number: int,
-        place: Place,
-        indices: npt.NDArray[np.int64],
-        at_start: dict[str, Any],
-        seen: SeenPairs,
-        clock: Clock,
-    ) -> None:
-        """Train once on the pairs of one phase."""
-        phase, state = phases[number], self.state
-        sizes = [len(kept(indices, other)) for other in phases]
-        pairs = kept(indices, phase)
-        parts = self._parts(pairs, place.stage)
-        if not parts:
-            self._warn_of_idle(
-                phase.name,
-                f"phase {phase.name!r} of epoch {state.epoch + 1} keeps {len(pairs)} of"
-                f" {len(indices):,} pairs",
-            )
-        tally = Tally(phase.name, state.history[-1]["losses"] if state.step else ())
-        if not state.step:
-            state.history.append(self._entry(phase, place.stage, len(pairs)))
-        requests = [self._request(phase, part, number) for part in parts]
-        own = self._set_of(place.stage)
-        stream = own.stream(requests[state.step :], self._settings.workers)
-        total = max(1, sum(sizes))
-        with stopping.between_steps():
-            for step, batch in enumerate(stream, start=state.step):
-                before = sum(sizes[:number]) + sizes[number] * step / len(parts)
-                done = before / total
-                rate = self._learning_rate(phase, place, step, len(parts), done)
-                where = f"epoch {state.epoch + 1}, step {step + 1}"
-                self._seed_dropout(number, step)
-                tally.add(self.learner.step(phase, batch, rate, where), where)
-                if phase.scores:
-                    assert self.learner.similarities is not None  # the step computed them
-                    self._passed.note(parts[step], self.learner.similarities, len(own))
-                state.step, state.total_steps = step + 1, state.total_steps + 1
-                state.stage_steps += 1
-                state.samples_seen += batch.num_rows
-                clock.write(state)
-                state.history[-1].update(lr=rate, losses=tally.losses, seconds=state.seconds)
-                self._report(done)
-                signal = stopping.asked()
-                wanted = stopping.checkpoint_wanted()
-                if signal is not None or wanted or self._checkpoint_is_due():
-                    tally.look()
-                    self._save(self._run.state_dict(), (at_start, seen.values))
-                if signal is not None:
-                    raise stopping.Stopped(signal, f"a checkpoint was written at {where}")
-        self._close(tally, clock)
-        if phase.cross_modal and not place.stage.trusted:
-            # An epoch that crosses from one pass into the next can hold a pair twice.
-            np.add.at(self.exposures, np.concatenate([indices[:0], *parts]), 1)
+    @property
+    def _num_epochs(self) -> int:
+        return sum(stage.epochs for stage in self._stages)
 
     # ------------------------------------------------------------------ small parts
-
-    def _close(self, tally: Tally, clock: Clock) -> None:
-        """Enter the losses of a phase that is over, and the time until they were known."""
-        tally.look()
-        clock.write(self.state)
-        entry, losses = self.state.history[-1], tally.losses
-        if losses:
-            entry["seconds"] = self.state.seconds
-        entry["loss"] = float(np.mean(losses)) if losses else None
-        entry["losses"] = losses[:20]
-
-    def _parts(self, pairs: npt.NDArray[np.int64], stage: Stage) -> list[npt.NDArray[np.int64]]:
-        """Return the batches of a phase; a pair alone contrasts with nothing."""
-        return [part for part in batches(pairs, self._batch_size(stage)) if len(part) > 1]
-
-    def _where(self) -> str:
-        """Return where a training run goes on, and what its numbers may owe to that."""
-        state, before = self.state, self.state.threads
-        epochs = sum(stage.epochs for stage in self._stages)
-        step = f", step {state.step + 1}" if state.step else ""
-        told = f"resumes at epoch {state.epoch + 1} of {epochs}{step}"
-        if state.epoch >= epochs:
-            told = "resumes after its last epoch"
-        now = torch.get_num_threads()
-        if before and before != [now]:
-            several = " and ".join(map(str, before))
-            told += f"; so far on {several} threads and now on {now}: last digits may differ"
-        return told
 
     def _warn_of_idle(self, phase: str, why: str) -> None:
         """Tell a person, once a phase, that nothing is trained where something could be."""
@@ -341,38 +278,6 @@ class Trainer:
         scope = (self.state.epoch, number)
         return BatchRequest(part, rows, phase.views, phase.augment, scope)
 
-    def _learning_rate(
-        self, phase: Phase, place: Place, step: int, steps: int, done: float
-    ) -> float:
-        """Return the learning rate of a step; `done` is the share of the epoch done before it."""
-        base = self._settings.lr * place.stage.lr_scale * phase.lr_scale
-        if phase.lr_factor is not None:
-            return base * phase.lr_factor(step, steps)
-        before, warmup = self.state.stage_steps, place.stage.warmup
-        if warmup is None:
-            warmup = self._settings.warmup
-        if self._settings.lr_schedule == "constant":
-            return base * min(1.0, (before + 1) / max(1, warmup))
-        progress = (place.epoch + done) / place.stage.epochs
-        if self._settings.lr_schedule == "cosine":
-            return base * warmup_cosine(before, progress, warmup)
-        one_step = 1 / self._whole_steps(place.stage)
-        return base * cosine_after_warmup(progress, one_step, warmup * one_step)
-
-    def _whole_steps(self, stage: Stage) -> int:
-        """Return how many steps a stage has if every epoch trains once on all of its pairs."""
-        return stage.epochs * -(-self._epoch_size(stage) // self._batch_size(stage))
-
-    def _entry(self, phase: Phase, stage: Stage, num_pairs: int) -> dict[str, Any]:
-        return {
-            "epoch": self.state.epoch + 1,
-            "phase": phase.name,
-            "pairs": num_pairs,
-            "cross_modal": phase.cross_modal,
-            "trusted": stage.trusted,
-            "losses": [],
-        }
-
     def _report(self, done: float) -> None:
         sizes = [self._epoch_size(stage) for stage in self._stages for _ in range(stage.epochs)]
         epoch = self.state.epoch
@@ -386,113 +291,62 @@ class Trainer:
             state = {key: value.cpu() for key, value in full.items()}
             save_checkpoint(self._folder / "epochs" / f"{epoch:04d}.pt", {"model": state})
 
-    # ------------------------------------------------------------------ checkpoints
+    # ------------------------------------------------------------------ to go on later
 
-    def _checkpoint_is_due(self) -> bool:
-        """Whether to write a checkpoint now.
-
-        A checkpoint of one process must be one of all, and their clocks differ: every few steps
-        the first says whether one is due, and when it will say so again.
-        """
-        now = time.monotonic()
-        due = now - self._checkpointed >= self._settings.checkpoint_every_s
-        if self._processes.count == 1 or self._steps_to_look:
-            self._steps_to_look = max(0, self._steps_to_look - 1)
-            return due and self._processes.count == 1
-        a_step = max(now - self._looked, 1e-9) / max(1, self._look_every)
-        wanted = min(LOOK_EVERY_S, self._settings.checkpoint_every_s)
-        every = min(max(1, int(wanted / a_step)), 2 * self._look_every, MOST_STEPS)
-        told, self._look_every = self._processes.told([due, every])
-        self._looked, self._steps_to_look = now, self._look_every - 1
-        return bool(told)
-
-    def _save(self, defense: dict[str, Any], midway: tuple[dict[str, Any], Any] | None) -> None:
-        """Write the checkpoint; midway through an epoch with what replays the epoch's start."""
-        self._checkpointed = time.monotonic()
-        self._processes.can_resume()
-        if not self._processes.is_first:
-            return
-        content = {
-            "fingerprint": self._fingerprint,
+    def _done(self) -> dict[str, Any]:
+        """Return what has been trained."""
+        return {
             "model": self.learner.model.state_dict(),
-            "optimizer": self.learner.optimizer.state_dict(),
             "state": json.dumps(vars(self.state)),
             "exposures": torch.from_numpy(self.exposures),
+        }
+
+    def _save(self, defense: dict[str, Any], within: EpochPlan | None = None) -> None:
+        """Write the checkpoint, which within an epoch holds what replays the epoch's start."""
+        content = {
+            **self._done(),
+            "optimizer": self.learner.optimizer.state_dict(),
             "reference": self.learner.remembered(),
-            "defense": defense if midway else None,
-            "defense_at_epoch_start": midway[0] if midway else defense,
-            "scores": midway[1] if midway else None,
+            "defense": defense if within else None,
+            "defense_at_epoch_start": within.at_start if within else defense,
+            "scores": within.seen.values if within else None,
             "passed": self._passed.state(),
         }
-        save_checkpoint(self._folder / "checkpoint.pt", content)
+        self._checkpoints.save(content)
 
-    def _load(self) -> dict[str, Any]:
-        """Continue from the checkpoint; return what the first epoch needs to be replayed."""
-        path = self._folder / "checkpoint.pt"
-        content = self._checkpoint(path) if self._processes.is_first else None
-        content = content_of_first(content, path, self._fingerprint, self._processes)
-        if content is None:
-            self._take_stage()
-            return {}
-        self._processes.can_resume()
-        self.learner.model.load_state_dict(content["model"])
-        self.learner.optimizer.load_state_dict(content["optimizer"])
-        if content["reference"] is not None:
-            self.learner.remember(content["reference"])
-        self.state = State(**json.loads(content["state"]))
-        self.exposures = content["exposures"].numpy()
-        self._passed.load(content["passed"], self._processes.device)
-        self._run.load_state_dict(content["defense_at_epoch_start"])
-        return content
+    def _save_if_wanted(self, plan: EpochPlan, tally: Tally, where: str) -> None:
+        """Write a checkpoint between two steps where one is due, and stop where that is asked.
 
-    def _checkpoint(self, path: Path) -> dict[str, Any] | None:
-        """Return the checkpoint that lies here; None: there is none that can be read."""
-        try:
-            return load_checkpoint(path, self._fingerprint)
-        except CorruptData:
-            what = f"{path} is damaged or cut off, as by a power cut"
-            warnings.warn(f"{what}; the training starts over", stacklevel=2)
-            return None
-
-    def _keep_stage(self) -> None:
-        """Keep the first stage, just trained, for defenses that begin alike."""
-        first = self._stages[0]
-        if self._shared is None or first.like is None or not self._processes.is_first:
-            return
-        content = {
-            "model": self.learner.model.state_dict(),
-            "state": json.dumps(vars(self.state)),
-            "exposures": torch.from_numpy(self.exposures),
-        }
-        self._shared.keep(first, self._folder, content)
-
-    def _take_stage(self) -> None:
-        """Begin after the first stage where another training run went through the same.
-
-        Its seconds count as this training's own.
+        Raises:
+            Stopped: the process was told to stop.
         """
-        first, shared = self._stages[0], self._shared
-        if shared is None or first.like is None:
-            return
-        content = shared.take(first, self._folder) if self._processes.is_first else None
-        path, key = shared.path(first), shared.key(first)
-        content = content_of_first(content, path, key, self._processes)
-        if content is not None:
-            self.learner.model.load_state_dict(content["model"])
-            self.state = State(**json.loads(content["state"]))
-            self.state.seconds_shared = self.state.seconds
-            self.exposures = content["exposures"].numpy()
+        signal, wanted = stopping.asked(), stopping.checkpoint_wanted()
+        if signal is not None or wanted or self._checkpoints.is_due():
+            tally.look()
+            self._save(self._run.state_dict(), plan)
+        if signal is not None:
+            raise stopping.Stopped(signal, f"a checkpoint was written at {where}")
 
+    def _restore(self) -> dict[str, Any]:
+        """Go on from the checkpoint, or from a first stage that another training went through.
 
-def kept(indices: npt.NDArray[np.int64], phase: Phase) -> npt.NDArray[np.int64]:
-    """Return the pairs of the epoch that a phase trains on."""
-    return indices if phase.keep is None else indices[phase.keep.numpy()]
-
-
-def _copied(value: Any) -> Any:
-    """Return a deep copy of a state of tensors, numbers, lists and dicts."""
-    if isinstance(value, Tensor):
-        return value.clone()
-    if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
-    return [_copied(item) for item in value] if isinstance(value, list) else value
+        Returns:
+            What the first epoch needs to be replayed; empty: nothing was stopped in its midst.
+        """
+        content = self._checkpoints.load()
+        taken = self._checkpoints.take_stage(self._stages[0]) if content is None else content
+        if taken is not None:
+            self.learner.model.load_state_dict(taken["model"])
+            self.state = State(**json.loads(taken["state"]))
+            self.exposures = taken["exposures"].numpy()
+        if content is None:
+            self.state.seconds_shared = self.state.seconds  # they count as this training's own
+        else:
+            self.learner.optimizer.load_state_dict(content["optimizer"])
+            if content["reference"] is not None:
+                self.learner.remember(content["reference"])
+            self._passed.load(content["passed"], self._processes.device)
+            self._run.load_state_dict(content["defense_at_epoch_start"])
+            self._resuming(where_it_goes_on(self.state, self._num_epochs))
+        self.state.note_threads(torch.get_num_threads())
+        return content or {}

@@ -19,7 +19,6 @@ from clipbench.parallel.batchnorm import synchronize_batch_norm
 from clipbench.parallel.group import Processes
 from clipbench.system.arithmetic import computing, refuse_without_tf32
 from clipbench.training.encoder import Encoder
-from clipbench.training.optimizer import make_optimizer
 from clipbench.training.tally import refuse_infinite
 
 LOGIT_SCALE_MAX = float(np.log(100.0))  # Radford et al. 2021, section 2.5
@@ -219,3 +218,20 @@ class Learner:
 def _parts(indices: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
     """Split pairs that are scored into batches, whatever processes there are."""
     return np.array_split(indices, -(-len(indices) // SCORING_BATCH))
+
+
+def make_optimizer(model: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Return AdamW without weight decay on norms, biases and the logit scale."""
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim >= 2]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim < 2]
+    groups = [
+        {"params": decayed, "weight_decay": settings.wd},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        groups,
+        lr=settings.lr,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.eps,
+        fused=True,
+    )

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 
 @dataclass
 class State:
@@ -22,6 +24,20 @@ class State:
     cpu_seconds: float = 0.0  # of processors, all threads of this process
     history: list[dict[str, Any]] = field(default_factory=list)
     threads: list[int] = field(default_factory=list)  # that it was computed with, in this order
+
+    def count(self, step: int, rows: int) -> None:
+        """Count a step of the current phase that was done on so many pairs."""
+        self.step, self.total_steps = step + 1, self.total_steps + 1
+        self.stage_steps += 1
+        self.samples_seen += rows
+
+    def end_phase(self, losses: list[float]) -> None:
+        """Enter the losses of a phase that is over, all of which are known now."""
+        entry = self.history[-1]
+        if losses:
+            entry["seconds"] = self.seconds
+        entry["loss"] = float(np.mean(losses)) if losses else None
+        entry["losses"] = losses[:20]
 
     def note_threads(self, count: int) -> None:
         """Write down with how many threads the training goes on."""

@@ -14,7 +14,7 @@ from clipbench.configuration.settings import TrainSettings
 from clipbench.loading.compact import CompactVocabulary
 from clipbench.loading.text import CaptionTable
 from clipbench.toolkit.losses import clip_loss
-from clipbench.training.optimizer import make_optimizer
+from clipbench.training.learner import make_optimizer
 
 LENGTH = 16
 CAPTIONS = ["a red circle", "two blue squares on white", "red red", "", "the green star, tilted!"]

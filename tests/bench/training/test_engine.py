@@ -30,10 +30,8 @@ from clipbench.loading.order import batches, epoch_pairs
 from clipbench.parallel.group import Processes
 from clipbench.rng import derive_seed
 from clipbench.toolkit.losses import clip_loss
-from clipbench.training.engine import (
-    Trainer,
-    kept,
-)
+from clipbench.training.engine import Trainer
+from clipbench.training.plan import kept
 from clipbench_defenses.cleanclip import CleanCLIP
 from clipbench_defenses.clip import AugmentedClip
 from clipbench_defenses.clipscore import ClipScore
@@ -215,9 +213,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path: Path) -> None:
     """A folder with the checkpoint of other settings is an error, not a start from its weights."""
-    trainer = tiny_trainer(tmp_path, NoDefense(), epochs=1)
-    trainer._fingerprint = "other"
-    trainer.train()
+    tiny_trainer(tmp_path, NoDefense(), epochs=1, fingerprint="other").train()
     with pytest.raises(BadSetting, match="other settings"):
         tiny_trainer(tmp_path, NoDefense(), epochs=1).train()
 

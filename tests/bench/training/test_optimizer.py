@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import DefenseRun, Features, Phase, StatelessRun, TrainingFacts
 from clipbench.toolkit.losses import clip_loss
-from clipbench.training.optimizer import make_optimizer
+from clipbench.training.learner import make_optimizer
 
 
 def test_weight_decay_is_for_weights_alone() -> None:

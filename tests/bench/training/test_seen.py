@@ -20,8 +20,7 @@ from clipbench.contracts import (
 )
 from clipbench.loading.pairs import Batch
 from clipbench.toolkit.losses import clip_loss
-from clipbench.training.passing import PassScores
-from clipbench.training.seen import SeenPairs
+from clipbench.training.seen import PassScores, SeenPairs
 from clipbench_defenses.clip import AugmentedClip
 from clipbench_defenses.safeclip import SafeCLIP
 
