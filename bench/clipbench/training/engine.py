@@ -291,8 +291,6 @@ class Trainer:
             state = {key: value.cpu() for key, value in full.items()}
             save_checkpoint(self._folder / "epochs" / f"{epoch:04d}.pt", {"model": state})
 
-    # ------------------------------------------------------------------ to go on later
-
     def _done(self) -> dict[str, Any]:
         """Return what has been trained."""
         return {
