@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipbench.api.results import Results, RunResult, Where, load_results
+from clipbench.api.results import RunResult, Where, load_results
 from clipbench.results.defaults import defaults_of
 
 if TYPE_CHECKING:
@@ -148,16 +148,16 @@ def leaderboard(
     Raises:
         MissingData: a path does not exist, or a folder holds no result.
     """
-    given: list[Any] = []
+    items: list[Any] = []
     if results is not None:
-        given = [results] if isinstance(results, (str, Path)) else [*results]
-    places = [item for item in given if isinstance(item, (str, Path))]
+        items = [results] if isinstance(results, (str, Path)) else [*results]
+    places = [item for item in items if isinstance(item, (str, Path))]
     records = [
         item.record if isinstance(item, RunResult) else item
-        for item in given
+        for item in items
         if not isinstance(item, (str, Path))
     ]
-    if places or published is not None or not given:
-        found: Results = load_results(places or None, published=published)
-        records += [result.record for result in found]
+    if places or published is not None or not items:
+        loaded = load_results(places or None, published=published)
+        records += [result.record for result in loaded]
     return Leaderboard(records, eligible_at)

@@ -83,8 +83,8 @@ class RunResult:
     @property
     def config(self) -> Mapping[str, Any]:
         """Everything that decides the run's numbers."""
-        found: Mapping[str, Any] = self.record["config"]
-        return found
+        config: Mapping[str, Any] = self.record["config"]
+        return config
 
     @property
     def data(self) -> str:
@@ -242,5 +242,5 @@ def load_results(where: Where | None = None, *, published: str | None = None) ->
         for file in store.files_of(place)
         if file.name == RESULT
     }
-    found = store.load_results(places, skip_damaged=damaged)
-    return Results(RunResult(record, folders.get(record["id"])) for record in found)
+    records = store.load_results(places, skip_damaged=damaged)
+    return Results(RunResult(record, folders.get(record["id"])) for record in records)

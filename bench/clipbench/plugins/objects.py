@@ -36,10 +36,10 @@ def spec_for(kind: Kind, plugin: object) -> SpecLike:
     if isinstance(plugin, Path):
         return str(plugin)
     if isinstance(plugin, type) or not dataclasses.is_dataclass(plugin):
-        wanted = f"{plugin.__name__}(...)" if isinstance(plugin, type) else "a name"
+        hint = f"{plugin.__name__}(...)" if isinstance(plugin, type) else "a name"
         raise BadSetting(
             f"The {kind} must be a name like those of `clipbench list`, the path of a .py file, or"
-            f" an object of a plugin's class. Got {plugin!r}; write {wanted}."
+            f" an object of a plugin's class. Got {plugin!r}; write {hint}."
         )
     return {"name": name_of(kind, type(plugin)), **registry.spec_of(plugin)}
 
@@ -74,10 +74,10 @@ def _member(module: ModuleType | None, path: str) -> object:
     if module is None:
         return None
     try:
-        found: object = functools.reduce(getattr, path.split("."), module)
+        member: object = functools.reduce(getattr, path.split("."), module)
     except AttributeError:
         return None
-    return found
+    return member
 
 
 def _own_file(module: ModuleType) -> str | None:

@@ -149,7 +149,7 @@ class Reporter:
 
 
 def in_notebook() -> bool:
-    """Return whether this process works for a notebook, which shows bars and is no terminal."""
+    """Whether output is shown in a notebook, which draws bars though it is no terminal."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return any(base.__name__ == "ZMQInteractiveShell" for base in type(shell).__mro__)
 

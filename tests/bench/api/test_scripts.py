@@ -60,8 +60,9 @@ def test_a_defense_of_ones_own_is_checked_and_run_under_seeds(
     """As `clipbench new` wrote it."""
     command("new", "defense", "my_defense", "-q")
     changes = {'"shapes"': f'"{SMALL}"', '"2%"': f'"2%", {TRAIN}', "range(3)": "range(1)"}
+    changes['("none", mine)'] = "(mine,)"
     variables = run_script("my_seeds", changes)
-    assert list(variables["frame"]["defense"]) == ["none", "my_defense"]
+    assert list(variables["frame"]["defense"]) == ["my_defense"]
     assert "ok trains on pairs" in capsys.readouterr().out
 
 
