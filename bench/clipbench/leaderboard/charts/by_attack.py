@@ -7,27 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from clipbench.leaderboard.cells import Record
-from clipbench.leaderboard.charts.axes import Axis, linear, percent, rates
+from clipbench.leaderboard.charts.axes import accuracies, linear, percent, rates
+from clipbench.leaderboard.charts.chart import LARGE, Chart, Point, Series
 from clipbench.leaderboard.charts.looks import Look
-from clipbench.leaderboard.charts.svg import LARGE, SMALL, Chart, Point, Series
 from clipbench.leaderboard.curves import RatePanel, rate_panels
 from clipbench.results.labels import rate_text
-from clipbench.text.markup import Markup, tag
+from clipbench.text.words import counted
 
 SUCCESS = "attack success (%)"
 _FEWEST = 2  # marks that are worth a chart
-_SQUEEZED = 3  # how much wider outliers may make the axis before there is a chart without them
 Looks = Mapping[str, Look]
 
 
-def figure(chart: Chart, caption: str) -> Markup:
-    """Return a chart with its caption; a phone scrolls a large one, by the keyboard, too."""
-    scrolls = None if chart.size == SMALL else "0"
-    parts = tag("figcaption", caption), chart.drawn()
-    return tag("figure", *parts, class_="chart", tabindex=scrolls)
-
-
-def against_accuracy(records: Sequence[Record], looks: Looks) -> list[Markup]:
+def against_accuracy(records: Sequence[Record], looks: Looks) -> list[Chart]:
     """Return a chart of success against zero-shot accuracy for each attack with several rows.
 
     Whiskers are the 95% interval of success and one sample standard deviation of accuracy
@@ -37,16 +29,13 @@ def against_accuracy(records: Sequence[Record], looks: Looks) -> list[Markup]:
         records: rows of the leaderboard.
         looks: how each defense is drawn, by its label.
     """
-    drawn: list[Markup] = []
-    for rows in _contexts(records, "zeroshot_top1_mean"):
-        for part in (rows, _without_outliers(rows)):
-            if part:
-                about = f"{_title(rows[0])}{'' if part is rows else ', accurate rows alone'}"
-                drawn.append(_trade(f"acc-{len(drawn)}", about, part, looks, "zeroshot_top1_mean"))
-    return drawn
+    return [
+        _trade(f"acc-{number}", rows, looks, "zeroshot_top1_mean")
+        for number, rows in enumerate(_contexts(records, "zeroshot_top1_mean"))
+    ]
 
 
-def against_cost(records: Sequence[Record], looks: Looks) -> list[Markup]:
+def against_cost(records: Sequence[Record], looks: Looks) -> list[Chart]:
     """Return a chart of success against training time for each attack with several rows.
 
     Args:
@@ -54,12 +43,12 @@ def against_cost(records: Sequence[Record], looks: Looks) -> list[Markup]:
         looks: how each defense is drawn, by its label.
     """
     return [
-        _trade(f"cost-{number}", _title(rows[0]), rows, looks, "cost")
+        _trade(f"cost-{number}", rows, looks, "cost")
         for number, rows in enumerate(_contexts(records, "cost"))
     ]
 
 
-def against_rate(records: Sequence[Record], looks: Looks) -> list[Markup]:
+def against_rate(records: Sequence[Record], looks: Looks) -> list[Chart]:
     """Return a chart of success against the poison rate for each attack run at several.
 
     Args:
@@ -72,9 +61,19 @@ def against_rate(records: Sequence[Record], looks: Looks) -> list[Markup]:
     ]
 
 
-def title(attack: str, rate: float, count: int, model: str, data: str) -> str:
-    """Return what a chart of one attack at one rate is about; model and data may be empty."""
-    return f"{attack}, {rate_text(rate)} ({count}){_where(model, data)}"
+def title(attack: str, rate: float, count: int, model: str, data: str, seeds: int = 0) -> str:
+    """Return what a chart of one attack at one rate is about.
+
+    Args:
+        attack: its label.
+        rate: share of all pairs that are poisoned.
+        count: number of these.
+        model: its label; empty: the page says it.
+        data: label of the data set; empty: the page says it.
+        seeds: the most that a curve is of; 0: that is not said.
+    """
+    told = f", {counted(seeds, 'seed')}" if seeds else ""
+    return f"{attack}, {rate_text(rate)} ({count}){told}{_where(model, data)}"
 
 
 def _where(model: str, data: str) -> str:
@@ -102,17 +101,7 @@ def _title(row: Record) -> str:
     return title(*(row[part] for part in ("attack", "rate", "count", "model", "data")))
 
 
-def _without_outliers(rows: Sequence[Record]) -> list[Record]:
-    """Return the upper three quarters by accuracy, where the others squeeze them; else nothing."""
-    ranked = sorted(rows, key=lambda row: -row["zeroshot_top1_mean"])
-    upper = ranked[: -(-3 * len(ranked) // 4)]
-    best, middle, worst = (row["zeroshot_top1_mean"] for row in (ranked[0], upper[-1], ranked[-1]))
-    squeezed = _SQUEEZED * (best - middle) < best - worst
-    kept = [row for row in rows if row["zeroshot_top1_mean"] >= middle]
-    return kept if squeezed and len(kept) >= _FEWEST else []
-
-
-def _trade(key: str, about: str, rows: Sequence[Record], looks: Looks, column: str) -> Markup:
+def _trade(key: str, rows: Sequence[Record], looks: Looks, column: str) -> Chart:
     accuracy = column != "cost"
     scale = 100.0 if accuracy else 1.0
     series = [
@@ -120,9 +109,12 @@ def _trade(key: str, about: str, rows: Sequence[Record], looks: Looks, column: s
         for row in rows
     ]
     values = [point.x for item in series for point in item.points]
-    name = "zero-shot top-1 (%)" if accuracy else "training time, defense none = 1"
-    axis = linear(name, values, zero=not accuracy)
-    return figure(Chart(key, about, axis, percent(SUCCESS), series, LARGE), about)
+    axis = (
+        accuracies("zero-shot top-1 (%)", values)
+        if accuracy
+        else linear("training time, defense none = 1", values, zero=True)
+    )
+    return Chart(key, _title(rows[0]), axis, percent(SUCCESS), series, LARGE)
 
 
 def _point(row: Record, column: str, scale: float, *, spread: bool) -> Point:
@@ -146,14 +138,14 @@ def _upwards(row: Record) -> tuple[float, float]:
     return 100 * row["attack_success_low"], 100 * row["attack_success_high"]
 
 
-def _by_rate(key: str, panel: RatePanel, looks: Looks) -> Markup:
+def _by_rate(key: str, panel: RatePanel, looks: Looks) -> Chart:
     series = [
         Series(looks[defense], tuple(_at_rate(row) for row in rows), joined=True)
         for defense, rows in panel.by_defense.items()
     ]
-    axis: Axis = rates("poison rate", [p.x for item in series for p in item.points])
+    axis = rates("poison rate", [p.x for item in series for p in item.points])
     about = f"{panel.attack}{_where(panel.model, panel.data)}"
-    return figure(Chart(key, about, axis, percent(SUCCESS), series), about)
+    return Chart(key, about, axis, percent(SUCCESS), series)
 
 
 def _at_rate(row: Record) -> Point:

@@ -5,53 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from clipbench.evaluation.statistics import Proportion
-from clipbench.leaderboard.charts.axes import Axis, linear, percent
-from clipbench.leaderboard.charts.by_attack import SUCCESS, Looks, figure, title
-from clipbench.leaderboard.charts.svg import Chart, Point, Series
+from clipbench.leaderboard.charts.axes import linear, percent
+from clipbench.leaderboard.charts.by_attack import SUCCESS, Looks, title
+from clipbench.leaderboard.charts.chart import Chart, Point, Series
 from clipbench.leaderboard.curves import Curve, Panel
-from clipbench.text.markup import Markup
 
 
-def safe_sets(panels: Sequence[Panel], looks: Looks) -> list[Markup]:
-    """Return a chart of the poisons in the safe set for each attack that has one.
+def safe_set(key: str, panel: Panel, looks: Looks) -> Chart | None:
+    """Return a chart of the poisons in the safe set; None where no defense has one.
 
     The dashed line is the share of all pairs in the safe set: a split that knew nothing would have
     the two on one line.
 
     Args:
-        panels: as `curves.panels` returns them.
+        key: makes the ids of its elements unique in a page.
+        panel: as `curves.panels` returns it.
         looks: how each defense is drawn, by its label.
     """
-    drawn: list[Markup] = []
-    for panel in panels:
-        curves = [curve for curve in panel.curves if curve.poisons_kept]
-        if curves:
-            series = [_dashed(curve, looks) for curve in curves if curve.safe_share]
-            series += [_kept(curve, looks) for curve in curves]
-            drawn.append(_chart(f"safe-{len(drawn)}", panel, "share in the safe set (%)", series))
-    return drawn
+    curves = [curve for curve in panel.curves if curve.poisons_kept]
+    series = [_dashed(curve, looks) for curve in curves if curve.safe_share]
+    series += [_kept(curve, looks) for curve in curves]
+    return _chart(key, panel, "share in the safe set (%)", series)
 
 
-def successes(panels: Sequence[Panel], looks: Looks) -> list[Markup]:
-    """Return a chart of attack success by epoch for each attack where that was measured.
+def success(key: str, panel: Panel, looks: Looks) -> Chart | None:
+    """Return a chart of attack success by epoch; None where that was not measured.
 
     Args:
-        panels: as `curves.panels` returns them.
+        key: makes the ids of its elements unique in a page.
+        panel: as `curves.panels` returns it.
         looks: how each defense is drawn, by its label.
     """
-    drawn: list[Markup] = []
-    for panel in panels:
-        series = [_success(curve, looks) for curve in panel.curves if curve.success]
-        if series:
-            drawn.append(_chart(f"epoch-{len(drawn)}", panel, SUCCESS, series))
-    return drawn
+    series = [_success(curve, looks) for curve in panel.curves if curve.success]
+    return _chart(key, panel, SUCCESS, series)
 
 
-def _chart(key: str, panel: Panel, what: str, series: Sequence[Series]) -> Markup:
+def _chart(key: str, panel: Panel, what: str, series: Sequence[Series]) -> Chart | None:
+    if not series:
+        return None
     epochs = [point.x for item in series for point in item.points]
-    axis: Axis = linear("epoch", epochs, whole=True)
-    about = title(panel.attack, panel.rate, panel.count, panel.model, panel.data)
-    return figure(Chart(key, about, axis, percent(what), series), about)
+    seeds = max(curve.seeds for curve in panel.curves)
+    about = title(panel.attack, panel.rate, panel.count, panel.model, panel.data, seeds)
+    return Chart(key, about, linear("epoch", epochs, whole=True), percent(what), series)
 
 
 def _kept(curve: Curve, looks: Looks) -> Series:

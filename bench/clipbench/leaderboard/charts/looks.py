@@ -4,22 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from clipbench.leaderboard.rows import FIRST
-from clipbench.text.markup import Markup, number, tag
 
-# Classes of the style sheet, which has a light and a dark value of each. As many shapes as share no
-# factor with the number of colors: only after 35 defenses do two look the same.
+# Okabe and Ito's palette, darkened until each color stands out from white paper. The style sheet
+# of the page has the same values, and others for a dark screen.
+PALETTE = {
+    "ink": "#1b1b1b",
+    "amber": "#b37700",
+    "blue": "#0072b2",
+    "vermilion": "#d55e00",
+    "green": "#00875f",
+    "purple": "#b0568a",
+    "brown": "#7a5230",
+    "soft": "#5c5c5c",
+}
 _FIXED = {"none": "ink", "clip": "amber"}
+# As many shapes as share no factor with the number of colors: only after 35 defenses do two look
+# the same.
 _COLORS = ("blue", "vermilion", "green", "purple", "brown")
-_SHAPES = (
-    "M-4,0A4,4 0 1,0 4,0A4,4 0 1,0 -4,0Z",  # circle
-    "M-3.6,-3.6H3.6V3.6H-3.6Z",  # square
-    "M0,-5L5,0L0,5L-5,0Z",  # diamond
-    "M0,-4.8L4.6,3.6H-4.6Z",  # triangle
-    "M0,4.8L4.6,-3.6H-4.6Z",  # triangle upside down
-    "M-1.6,-4.8H1.6V-1.6H4.8V1.6H1.6V4.8H-1.6V1.6H-4.8V-1.6H-1.6Z",  # plus
-    "M0,-5L4.8,-1.5L3,4.2H-3L-4.8,-1.5Z",  # pentagon
+
+
+class Shape(NamedTuple):
+    """A mark.
+
+    Args:
+        path: in SVG, around the origin.
+        marker: matplotlib's name of it.
+    """
+
+    path: str
+    marker: str
+
+
+SHAPES = (
+    Shape("M-4,0A4,4 0 1,0 4,0A4,4 0 1,0 -4,0Z", "o"),
+    Shape("M-3.6,-3.6H3.6V3.6H-3.6Z", "s"),
+    Shape("M0,-5L5,0L0,5L-5,0Z", "D"),
+    Shape("M0,-4.8L4.6,3.6H-4.6Z", "^"),
+    Shape("M0,4.8L4.6,-3.6H-4.6Z", "v"),
+    Shape("M-1.6,-4.8H1.6V-1.6H4.8V1.6H1.6V4.8H-1.6V1.6H-4.8V-1.6H-1.6Z", "P"),
+    Shape("M0,-5L4.8,-1.5L3,4.2H-3L-4.8,-1.5Z", "p"),
 )
 
 
@@ -28,25 +54,12 @@ class Look:
     """How a defense is drawn.
 
     Args:
-        color: class of the style sheet.
-        shape: path of its mark, around the origin.
+        color: one of `PALETTE`, and a class of the style sheet.
+        shape: of its mark.
     """
 
     color: str
-    shape: str
-
-    def mark(
-        self, x: float, y: float, told: str = "", *, hollow: bool = False, scale: float = 1.0
-    ) -> Markup:
-        """Return the mark at a point, with what a pointer that rests on it is told."""
-        larger = "" if scale == 1.0 else f" scale({scale:.2f})"
-        return tag(
-            "path",
-            tag("title", told) if told else None,
-            class_=f"mark {self.color}{' hollow' if hollow else ''}",
-            d=self.shape,
-            transform=f"translate({number(x)},{number(y)}){larger}",
-        )
+    shape: Shape
 
 
 def looks_of(defenses: Iterable[str]) -> dict[str, Look]:
@@ -65,26 +78,5 @@ def looks_of(defenses: Iterable[str]) -> dict[str, Look]:
     for position, label in enumerate(sorted(set(defenses), key=place)):
         color = _FIXED.get(label) or _COLORS[others % len(_COLORS)]
         others += label not in _FIXED
-        found[label] = Look(color, _SHAPES[position % len(_SHAPES)])
+        found[label] = Look(color, SHAPES[position % len(SHAPES)])
     return found
-
-
-def legend(looks: dict[str, Look], *, hollow: bool) -> Markup:
-    """Return the list of defenses with their marks; `hollow`: also what a hollow mark says."""
-    entries = [_entry(look, label) for label, look in looks.items()]
-    if hollow:
-        entries.append(_entry(Look("soft", _SHAPES[0]), "hollow: row not eligible", hollow=True))
-    return tag("ul", *entries, class_="legend", aria_label="Defenses in the charts")
-
-
-def _entry(look: Look, label: str, *, hollow: bool = False) -> Markup:
-    drawn = tag(
-        "svg",
-        look.mark(7, 7, hollow=hollow),
-        class_="key",
-        viewBox="0 0 14 14",
-        width="14",
-        height="14",
-        aria_hidden="true",
-    )
-    return tag("li", drawn, " ", label)

@@ -6,7 +6,7 @@ import math
 
 from clipbench.leaderboard.charts.axes import accuracies, percent
 from clipbench.leaderboard.charts.by_attack import Looks
-from clipbench.leaderboard.charts.svg import WIDE, Chart, Point, Series
+from clipbench.leaderboard.charts.chart import WIDE, Chart, Point, Series
 from clipbench.leaderboard.ranking.findings import interval
 from clipbench.leaderboard.ranking.findings import percent as shown
 from clipbench.leaderboard.ranking.standing import Ranking, Standing

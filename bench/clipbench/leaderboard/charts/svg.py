@@ -1,130 +1,117 @@
-"""One chart as inline SVG: axes, lines and marks, and the same in words for who can't see it."""
+"""Charts as inline SVG: axes, lines and marks, and the same in words for who can't see it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from clipbench.leaderboard.charts.axes import Axis
-from clipbench.leaderboard.charts.looks import Look
+from clipbench.leaderboard.charts.chart import SMALL, Chart, Point, Series
+from clipbench.leaderboard.charts.looks import SHAPES, Look
 from clipbench.leaderboard.charts.placing import Box, place
 from clipbench.text.markup import Content, Markup, number, tag
 
-SMALL, LARGE, WIDE = (340, 240), (480, 320), (620, 360)  # width and height
 _RING = 7.0  # radius of the ring around a mark
 _CAP = 2.5  # half the length of a whisker's end
 
 
+def drawn(chart: Chart) -> Markup:
+    """Return a chart."""
+    return _Drawing(chart).drawn()
+
+
+def figure(chart: Chart) -> Markup:
+    """Return a chart with its title; a phone scrolls a large one, by the keyboard, too."""
+    scrolls = None if chart.size == SMALL else "0"
+    parts = tag("figcaption", chart.title), drawn(chart)
+    return tag("figure", *parts, class_="chart", tabindex=scrolls)
+
+
+def legend(looks: Mapping[str, Look], *, hollow: bool) -> Markup:
+    """Return the list of defenses with their marks; `hollow`: also what a hollow mark says."""
+    entries = [_entry(look, label) for label, look in looks.items()]
+    if hollow:
+        entries.append(_entry(Look("soft", SHAPES[0]), "hollow: row not eligible", hollow=True))
+    return tag("ul", *entries, class_="legend", aria_label="Defenses in the charts")
+
+
+def _entry(look: Look, label: str, *, hollow: bool = False) -> Markup:
+    drawn = tag(
+        "svg",
+        _mark(look, 7, 7, hollow=hollow),
+        class_="key",
+        viewBox="0 0 14 14",
+        width="14",
+        height="14",
+        aria_hidden="true",
+    )
+    return tag("li", drawn, " ", label)
+
+
+def _mark(
+    look: Look, x: float, y: float, told: str = "", *, hollow: bool = False, scale: float = 1.0
+) -> Markup:
+    """Return the mark at a point, with what a pointer that rests on it is told."""
+    larger = "" if scale == 1.0 else f" scale({scale:.2f})"
+    return tag(
+        "path",
+        tag("title", told) if told else None,
+        class_=f"mark {look.color}{' hollow' if hollow else ''}",
+        d=look.shape.path,
+        transform=f"translate({number(x)},{number(y)}){larger}",
+    )
+
+
 @dataclass(frozen=True)
-class Point:
-    """A mark with whiskers.
+class _Drawing:
+    """A chart with the places of its values in pixels."""
 
-    Args:
-        x: its value on the axis across.
-        y: its value on the axis upwards.
-        name: of the defense, for the direct label.
-        told: all of it in words.
-        across: low and high end of the whisker across; None: it has none.
-        upwards: low and high end of the whisker upwards; None: it has none.
-        hollow: whether the row is not eligible.
-        scale: size of the mark.
-        ringed: whether a ring is drawn around it.
-    """
-
-    x: float
-    y: float
-    name: str
-    told: str
-    across: tuple[float, float] | None = None
-    upwards: tuple[float, float] | None = None
-    hollow: bool = False
-    scale: float = 1.0
-    ringed: bool = False
-
-
-@dataclass(frozen=True)
-class Series:
-    """Points of one look.
-
-    Args:
-        look: color and shape.
-        points: in the order in which a line joins them.
-        joined: whether a line does.
-        dashed: whether that line is dashed, and without marks.
-    """
-
-    look: Look
-    points: tuple[Point, ...]
-    joined: bool = False
-    dashed: bool = False
-
-
-@dataclass
-class Chart:
-    """A chart, drawn by `drawn`.
-
-    Args:
-        key: makes the ids of its elements unique in the page.
-        title: what it shows.
-        across: the axis across.
-        upwards: the axis upwards.
-        series: what is drawn, the first at the bottom.
-        size: width and height in pixels of the style sheet.
-    """
-
-    key: str
-    title: str
-    across: Axis
-    upwards: Axis
-    series: Sequence[Series] = field(default_factory=list)
-    size: tuple[int, int] = SMALL
+    chart: Chart
 
     @property
     def _area(self) -> Box:
-        return Box(44, 10, self.size[0] - 12, self.size[1] - 40)
+        return Box(44, 10, self.chart.size[0] - 12, self.chart.size[1] - 40)
 
     def drawn(self) -> Markup:
-        """Return the chart."""
-        words = "; ".join(point.told for item in self.series for point in item.points)
         return tag(
             "svg",
-            tag("title", self.title, id=f"{self.key}-t"),
-            tag("desc", f"{self.upwards.name} against {self.across.name}. {words}.",
-                id=f"{self.key}-d"),
+            tag("title", self.chart.title, id=f"{self.chart.key}-t"),
+            tag("desc", self.chart.words, id=f"{self.chart.key}-d"),
             *self._grid(),
-            *(part for item in self.series for part in self._series(item)),
+            *(part for item in self.chart.series for part in self._series(item)),
             *self._names(),
             class_="plot",
             role="img",
-            viewBox=f"0 0 {self.size[0]} {self.size[1]}",
-            aria_labelledby=f"{self.key}-t",
-            aria_describedby=f"{self.key}-d",
+            viewBox=f"0 0 {self.chart.size[0]} {self.chart.size[1]}",
+            aria_labelledby=f"{self.chart.key}-t",
+            aria_describedby=f"{self.chart.key}-d",
         )  # fmt: skip
 
     def _x(self, value: float) -> float:
-        return self._area.left + self.across.place(value) * (self._area.right - self._area.left)
+        left, _, right, _ = self._area
+        return left + self.chart.across.place(value) * (right - left)
 
     def _y(self, value: float) -> float:
-        return self._area.bottom - self.upwards.place(value) * (self._area.bottom - self._area.top)
+        _, top, _, bottom = self._area
+        return bottom - self.chart.upwards.place(value) * (bottom - top)
 
     def _grid(self) -> Iterable[Markup]:
-        for value in self.upwards.ticks:
+        for value in self.chart.upwards.ticks:
             y = self._y(value)
             yield tag("line", class_="grid", x1=self._area.left, x2=self._area.right, y1=y, y2=y)
-            yield _text(self.upwards.say(value), self._area.left - 6, y + 3.5, "end")
-        for value in self.across.ticks:
+            yield _text(self.chart.upwards.say(value), self._area.left - 6, y + 3.5, "end")
+        for value in self.chart.across.ticks:
             x = self._x(value)
             yield tag("line", class_="grid", x1=x, x2=x, y1=self._area.top, y2=self._area.bottom)
-            yield _text(self.across.say(value), x, self._area.bottom + 14, "middle")
+            yield _text(self.chart.across.say(value), x, self._area.bottom + 14, "middle")
         yield tag(
             "path",
             class_="axis",
             d=f"M{self._area.left},{self._area.top}V{self._area.bottom}H{self._area.right}",
         )
         middle = (self._area.left + self._area.right) / 2
-        yield _text(self.across.name, middle, self.size[1] - 8, "middle", "name")
+        yield _text(self.chart.across.name, middle, self.chart.size[1] - 8, "middle", "name")
         turned = f"translate(11,{number((self._area.top + self._area.bottom) / 2)}) rotate(-90)"
-        yield tag("text", self.upwards.name, class_="name middle", transform=turned)
+        yield tag("text", self.chart.upwards.name, class_="name middle", transform=turned)
 
     def _series(self, series: Series) -> Iterable[Markup]:
         color = series.look.color
@@ -140,7 +127,7 @@ class Chart:
             if point.ringed:
                 radius = _RING * point.scale
                 yield tag("circle", class_=f"ring {color}", cx=x, cy=y, r=radius)
-            yield series.look.mark(x, y, point.told, hollow=point.hollow, scale=point.scale)
+            yield _mark(series.look, x, y, point.told, hollow=point.hollow, scale=point.scale)
 
     def _whiskers(self, point: Point, x: float, y: float, color: str) -> Iterable[Markup]:
         path = ""
@@ -154,7 +141,7 @@ class Chart:
             yield tag("path", class_=f"whisker {color}", d=path)
 
     def _names(self) -> Iterable[Markup]:
-        drawn = [series for series in self.series if not series.dashed]
+        drawn = [series for series in self.chart.series if not series.dashed]
         marks = [(self._x(p.x), self._y(p.y)) for series in drawn for p in series.points]
         named = [
             (self._x(point.x), self._y(point.y), point.name)

@@ -9,7 +9,9 @@ from pathlib import Path
 from clipbench.leaderboard.by_trigger import by_trigger
 from clipbench.leaderboard.cells import ELIGIBLE, MISSING, Record, verdict
 from clipbench.leaderboard.charts import by_attack, epochs
-from clipbench.leaderboard.charts.looks import Look, legend, looks_of
+from clipbench.leaderboard.charts.chart import Chart
+from clipbench.leaderboard.charts.looks import Look, looks_of
+from clipbench.leaderboard.charts.svg import figure, legend
 from clipbench.leaderboard.curves import Curve, Panel, panels
 from clipbench.leaderboard.page import triggers
 from clipbench.leaderboard.page.details import anchor, details
@@ -35,8 +37,9 @@ _CHARTS = {  # in order: heading, and how to read the charts below it
     ),
     "accuracy": (
         "Attack success against clean accuracy",
-        "Whiskers: 95% interval of success, one standard deviation of accuracy over seeds."
-        " Better is lower right. Attacks with at least two rows.",
+        "Whiskers: 95% interval of success, one standard deviation of accuracy over seeds. Across,"
+        " equal steps are equal ratios of errors. Better is lower right. Attacks with at least two"
+        " rows.",
     ),
     "cost": (
         "Attack success against cost",
@@ -220,14 +223,18 @@ def _renamed(curves: Iterable[Curve], names: Mapping[str, str]) -> Iterable[Curv
 def _charts(
     records: Sequence[Record], by_epoch: Sequence[Panel], looks: Mapping[str, Look]
 ) -> list[_Kind]:
-    figures = {
+    charts: dict[str, Sequence[Chart | None]] = {
         "accuracy": by_attack.against_accuracy(records, looks),
         "cost": by_attack.against_cost(records, looks),
         "rate": by_attack.against_rate(records, looks),
-        "safe": epochs.safe_sets(by_epoch, looks),
-        "epochs": epochs.successes(by_epoch, looks),
+        "safe": [epochs.safe_set(f"safe-{n}", panel, looks) for n, panel in enumerate(by_epoch)],
+        "epochs": [epochs.success(f"epoch-{n}", panel, looks) for n, panel in enumerate(by_epoch)],
     }
-    return [_Kind(key, *told, figures[key]) for key, told in _CHARTS.items() if figures[key]]
+    kinds = [
+        _Kind(key, *told, [figure(chart) for chart in charts[key] if chart is not None])
+        for key, told in _CHARTS.items()
+    ]
+    return [kind for kind in kinds if kind.figures]
 
 
 def _legend(records: Sequence[Record], looks: dict[str, Look]) -> Markup:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from clipbench.leaderboard.cells import MISSING, Record
 from clipbench.leaderboard.charts.by_attack import Looks
 from clipbench.leaderboard.charts.security import security
+from clipbench.leaderboard.charts.svg import drawn
 from clipbench.leaderboard.matrix import LEAST_CONTROL
 from clipbench.leaderboard.page.bars import bar
 from clipbench.leaderboard.page.heat import Heat, heat
@@ -86,7 +87,7 @@ def _part(
         heat=heat(board, ranked, anchors),
         ranks=_ranks(board, ranked) if ranked.trusting or ranked.others else (),
         note=note(board, eligible_at),
-        chart=None if chart is None else chart.drawn(),
+        chart=None if chart is None else drawn(chart),
     )
 
 

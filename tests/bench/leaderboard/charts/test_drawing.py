@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clipbench.evaluation.statistics import Proportion
-from clipbench.leaderboard.charts.axes import linear, percent, rates
+from clipbench.leaderboard.charts.axes import accuracies, linear, percent, rates
 from clipbench.leaderboard.charts.looks import looks_of
 from clipbench.leaderboard.charts.placing import LONGEST, MARK, Box, place, shortened
 from clipbench.leaderboard.page.document import to_html
@@ -24,6 +24,16 @@ def test_linear_axes_hold_their_values_and_few_ticks() -> None:
     assert linear("x", [0.0, 0.0]).ticks
     assert linear("epoch", [1, 2], whole=True).ticks == (1, 2)
     assert linear("cost", [1, 4.2], zero=True).low == 0
+
+
+def test_accuracies_lie_in_equal_ratios_of_errors() -> None:
+    """From 80 to 90% is the step from 90 to 95%; the best is at the right, and 100% has a place."""
+    axis = accuracies("x", [80.0, 95.0])
+    first, second, third = (axis.place(value) for value in (80.1, 90.1, 95.1))
+    assert second - first == pytest.approx(third - second)
+    assert axis.ticks == (80, 85, 90, 92, 94, 95)
+    assert 0 < accuracies("x", [99.0, 100.0]).place(100.0) < 1
+    assert accuracies("x", [97.0]).place(97.0) == pytest.approx(0.5)
 
 
 def test_rates_lie_in_equal_ratios() -> None:

@@ -85,7 +85,7 @@ def test_history_is_drawn_and_stable(tmp_path: Path, told: list[Result]) -> None
         pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
         assert image.size[0] > 1000
         assert not image.info.get("Software")
-    for color in ((0x00, 0x72, 0xB2), (0xE6, 0x9F, 0x00), (0, 0, 0)):
+    for color in ((0x00, 0x72, 0xB2), (0xB3, 0x77, 0x00), (0x1B, 0x1B, 0x1B)):
         assert (np.abs(pixels.astype(int) - color).sum(1) == 0).sum() > 200
 
 

@@ -7,6 +7,8 @@ from importlib.resources import files
 
 import pytest
 
+from clipbench.leaderboard.charts.looks import PALETTE
+
 SHEET = files("clipbench.leaderboard.page").joinpath("assets", "page.css").read_text()
 TEXTS = ("ink", "soft", "link")
 DRAWN = ("amber", "blue", "vermilion", "green", "purple", "brown", "focus")
@@ -30,6 +32,12 @@ def contrast(one: str, other: str) -> float:
     """Return the contrast of two colors, from 1 to 21."""
     low, high = sorted(map(luminance, (one, other)))
     return (high + 0.05) / (low + 0.05)
+
+
+def test_there_is_one_palette() -> None:
+    """Figures for papers have the colors that the page has by day."""
+    light = palettes()["light"]
+    assert {name: light[name] for name in PALETTE} == PALETTE
 
 
 @pytest.mark.parametrize("mode", ["light", "dark", "print"])
