@@ -120,7 +120,7 @@ def test_pars_gradient_is_that_of_its_formula(tau: float) -> None:
         ("finetune:trusted_size=1", "finetune.trusted_size must be at least 2"),
         ("finetune:clean_up_epochs=0", "finetune.clean_up_epochs must be at least 1"),
         ("cleanclip:clean_up_lr_scale=0", "cleanclip.clean_up_lr_scale must be above 0"),
-        ("cleanclip:unimodal_weight=-1", "weights of both losses"),
+        ("cleanclip:unimodal_weight=-1", "unimodal_weight must be at least 0"),
         ("par:tau=0", "par.tau must be in"),
         ("par:weight=0", "par.weight must be above 0"),
     ],

@@ -84,7 +84,7 @@ ATTACKED = ("run", "--attack", "targeted")
         # more targets than poisons
         (
             ("run", "--attack", "targeted:targets=16", "--poisons", "8"),
-            ["16 targets but 8 poisons", "at most 8"],
+            ["16 targets but 8 poisoned pairs", "at most 8"],
         ),
         # other commands
         (("train",), ["--shards"]),
@@ -489,4 +489,4 @@ def test_training_does_not_take_up_another_training(
     shutil.copy(other.only("runs/*/train/checkpoint.pt"), target)
     done = mine.do("run", *RUN)
     assert done.status == 2
-    assert f"{target} is the checkpoint of a training with other settings" in done.error
+    assert f"{target} is the checkpoint of a training run with other settings" in done.error
