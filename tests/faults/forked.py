@@ -18,7 +18,7 @@ from typing import Any
 
 import clipbench.leaderboard.tables
 import clipbench.pipeline.execute
-import clipbench.pipeline.plan
+import clipbench.planning.plan
 import clipbench.submit.submission  # noqa: F401
 from clipbench.cli import main
 from clipbench.files import sums
