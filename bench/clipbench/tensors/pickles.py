@@ -5,7 +5,7 @@ calling what they name. PyTorch's restricted unpickler has itself been talked in
 (CVE-2025-32434, before 2.6) and into writing where it must not (CVE-2026-24747, before 2.10), and
 clipbench takes versions from 2.5. So here is a machine that can do nothing but put together
 numbers, texts, lists, tuples, dicts and tensors: it looks nothing up, imports nothing and calls
-nothing that is not named in this file.
+nothing that is not named in this file and in `clipbench.tensors.callable`.
 """
 
 from __future__ import annotations
@@ -20,14 +20,13 @@ import torch
 from torch import Tensor
 
 from clipbench.files.foreign import nothing_collected
+from clipbench.tensors.callable import CALLS, SCRIPTED_CALLS, Call, key_of, naturals
 
 MOST_BYTES = 1 << 24  # of one pickle of a stranger's: structure, for tensors lie beside it
 _BYTES_A_STEP = 32  # on average; of a tensor they are fewer, of its names more
 _MOST_STEPS = 1 << 19
 _MOST_TENSORS = 1 << 18
-_MOST_DIMENSIONS = 64
 _SMALL = 1 << 20  # elements that a tensor may repeat, with strides of zero, beyond those stored
-_KEYS = (str, int, float, bool, bytes, type(None))  # deep tuples overflow the stack when hashed
 _DTYPES = {name: value for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
 _STORAGES = {
     "FloatStorage": torch.float32,
@@ -213,7 +212,7 @@ class TensorPickle:
         if type(target) is list:
             target.extend(items)
         elif type(target) is set:
-            target.update(map(_key, items))
+            target.update(map(key_of, items))
         else:
             raise TypeError(f"items are put into a {type(target).__name__}")
 
@@ -223,7 +222,7 @@ class TensorPickle:
         if type(target) not in {dict, OrderedDict} or len(items) % 2:
             raise TypeError(f"items are put into a {type(target).__name__}")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[_key(key)] = value
+            target[key_of(key)] = value
 
     def named(self, module: Any, name: Any) -> None:
         """Put on the stack what a pickle names, if that is a part of tensors."""
@@ -237,10 +236,10 @@ class TensorPickle:
             return _Storage(_STORAGES[name])
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
-        if whole in _CALLS:
-            return _CALLS[whole]
-        if self._scripted and (whole in _SCRIPTED_CALLS or module.startswith("__torch__")):
-            return _SCRIPTED_CALLS.get(whole, _Scripted(whole))
+        if whole in CALLS:
+            return CALLS[whole]
+        if self._scripted and (whole in SCRIPTED_CALLS or module.startswith("__torch__")):
+            return SCRIPTED_CALLS.get(whole, _Scripted(whole))
         if whole not in self._foreign:
             self._foreign.append(whole)
         return None
@@ -248,7 +247,7 @@ class TensorPickle:
     def call(self) -> None:
         """Call what a pickle may call, with the tuple on top."""
         called, arguments = self.popped(2)
-        if not isinstance(called, _Call) or type(arguments) is not tuple:
+        if not isinstance(called, Call) or type(arguments) is not tuple:
             raise TypeError("it calls what can't be called")
         self.push(called.function(self, *arguments))
 
@@ -257,7 +256,7 @@ class TensorPickle:
         made, arguments = self.popped(2)
         if isinstance(made, _Scripted):
             self.push(Module())
-        elif isinstance(made, _Call) and type(arguments) is tuple:
+        elif isinstance(made, Call) and type(arguments) is tuple:
             self.push(made.function(self, *arguments))
         else:
             raise TypeError("it makes what can't be made")
@@ -289,158 +288,14 @@ class TensorPickle:
             raise ValueError(f"it has more than {_MOST_TENSORS} tensors")
         if not isinstance(stored, Stored):
             raise TypeError("a tensor has no storage")
-        size, stride = _naturals(size), _naturals(stride)
-        (offset,) = _naturals((offset,))
+        size, stride = naturals(size), naturals(stride)
+        (offset,) = naturals((offset,))
         flat = stored.elements.view(stored.dtype if dtype is None else dtype)
         total = math.prod(size)
         last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True))
         if total and (last >= len(flat) or total > max(len(flat), _SMALL)):
             raise ValueError("a tensor reaches beyond its storage")
         return flat.as_strided(size, stride, offset) if total else flat.new_empty(size)
-
-
-def _naturals(values: Any) -> tuple[int, ...]:
-    """Return sizes or strides, of which products are no surprise."""
-    given = list(values)
-    if len(given) > _MOST_DIMENSIONS:
-        raise ValueError("a tensor has too many dimensions")
-    numbers = [value for value in given if type(value) is int and 0 <= value < 1 << 48]
-    if len(numbers) != len(given):
-        raise ValueError("the size of a tensor is no number")
-    return tuple(numbers)
-
-
-def _key(value: Any) -> Any:
-    if not isinstance(value, _KEYS):
-        raise TypeError(f"a {type(value).__name__} is a key")
-    return value
-
-
-class _Call(NamedTuple):
-    """What a pickle may call: a function of this file, whatever its name is elsewhere."""
-
-    function: Callable[..., Any]
-
-
-def _rebuilt(
-    machine: TensorPickle, stored: Any, offset: Any, size: Any, stride: Any, *_: Any
-) -> Any:
-    return machine.tensor(stored, offset, size, stride)
-
-
-def _rebuilt_as(
-    machine: TensorPickle,
-    stored: Any,
-    offset: Any,
-    size: Any,
-    stride: Any,
-    requires_grad: Any,  # noqa: ARG001
-    hooks: Any,  # noqa: ARG001
-    dtype: Any,
-    *_: Any,
-) -> Any:
-    if not isinstance(dtype, torch.dtype):
-        raise TypeError("a tensor has no type")
-    return machine.tensor(stored, offset, size, stride, dtype)
-
-
-def _parameter(_: TensorPickle, data: Any, *__: Any) -> Any:
-    return data
-
-
-def _of_type(machine: TensorPickle, function: Any, _: Any, arguments: Any, *__: Any) -> Any:
-    if not isinstance(function, _Call) or type(arguments) is not tuple:
-        raise TypeError("it calls what can't be called")
-    if function.function is _of_type:
-        raise TypeError("a type within a type")
-    return function.function(machine, *arguments)
-
-
-def _table(_: TensorPickle, *items: Any) -> Any:
-    found: OrderedDict[Any, Any] = OrderedDict()
-    for pair in items[0] if items else ():
-        key, value = pair
-        found[_key(key)] = value
-    return found
-
-
-def _counter(_: TensorPickle, *items: Any) -> Any:
-    if items and type(items[0]) is not dict:
-        raise TypeError("a counter counts nothing")
-    return items[0] if items else {}
-
-
-def _size(_: TensorPickle, values: Any = ()) -> Any:
-    return torch.Size(_naturals(values))
-
-
-def _device(_: TensorPickle, kind: str, number: int | None = None) -> Any:
-    if type(kind) is not str or not (number is None or type(number) is int):
-        raise TypeError("a device is no text")
-    return torch.device(kind if number is None else f"{kind}:{number}")
-
-
-def _set(_: TensorPickle, values: Any = ()) -> Any:
-    return {_key(value) for value in values}
-
-
-def _encoded(_: TensorPickle, text: Any, encoding: Any = "latin1") -> Any:
-    if type(text) is not str or encoding not in {"latin1", "latin-1"}:
-        raise TypeError("bytes are no Latin-1")
-    return text.encode("latin-1")
-
-
-def _bytes(_: TensorPickle, content: Any = b"", encoding: Any = None) -> Any:
-    if encoding is not None:
-        content = _encoded(_, content, encoding)
-    if type(content) is not bytes:  # a number would be so many zeros
-        raise TypeError("bytes are something else")
-    return bytearray(content)
-
-
-def _complex(_: TensorPickle, real: Any, imaginary: Any = 0.0) -> Any:
-    return complex(float(real), float(imaginary))
-
-
-def _first(_: TensorPickle, value: Any, *__: Any) -> Any:
-    return value
-
-
-_BUILT_IN: Mapping[str, Callable[..., Any]] = {
-    "set": _set,
-    "bytearray": _bytes,
-    "complex": _complex,
-}
-_CALLS: Mapping[str, Any] = {
-    "torch._utils._rebuild_tensor": _Call(_rebuilt),
-    "torch._utils._rebuild_tensor_v2": _Call(_rebuilt),
-    "torch._utils._rebuild_tensor_v3": _Call(_rebuilt_as),
-    "torch._utils._rebuild_parameter": _Call(_parameter),
-    "torch._utils._rebuild_parameter_with_state": _Call(_parameter),
-    "torch._tensor._rebuild_from_type_v2": _Call(_of_type),
-    "torch.nn.parameter.Parameter": _Call(_parameter),
-    "torch.Tensor": _Call(_parameter),
-    "torch.Size": _Call(_size),
-    "torch.device": _Call(_device),
-    "collections.OrderedDict": _Call(_table),
-    "collections.Counter": _Call(_counter),
-    "_codecs.encode": _Call(_encoded),
-    **{
-        f"{module}.{name}": _Call(function)
-        for module in ("builtins", "__builtin__")
-        for name, function in _BUILT_IN.items()
-    },
-}
-_SCRIPTED_CALLS: Mapping[str, Any] = {
-    f"torch.jit._pickle.{name}": _Call(_first)
-    for name in (
-        "build_boollist",
-        "build_doublelist",
-        "build_intlist",
-        "build_tensorlist",
-        "restore_type_tag",
-    )
-}
 
 
 _Step = Callable[[TensorPickle, Any], Any]
