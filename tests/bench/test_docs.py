@@ -17,7 +17,8 @@ import yaml
 
 from clipbench.check.bands import read_baseline
 from clipbench.cli import cli
-from clipbench.cli._options import PREFIX, request_of
+from clipbench.cli._options import PREFIX
+from clipbench.cli._requests import request_of
 from clipbench.configuration.request import combine, read_yaml
 from clipbench.files import bundled
 from clipbench.sweep.grid import read_grid

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.executors import chosen
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -46,7 +47,7 @@ def check(executor: str) -> None:
     """
     chosen.check(executor)
     slurm = executor == chosen.SLURM
-    options.refuse_unused("--executor slurm", "slurm_settings", unless=slurm)
+    requests.refuse_unused("--executor slurm", "slurm_settings", unless=slurm)
 
 
 def shards_options(command: F) -> F:
@@ -73,7 +74,7 @@ def spread(
     if executor == chosen.LOCAL:
         yield
         return
-    settings = options.assignments(slurm_settings, "--slurm")
+    settings = requests.assignments(slurm_settings, "--slurm")
     from clipbench.system.processes import Elsewhere, spread_over  # noqa: PLC0415 - heavy
 
     with (
@@ -90,4 +91,6 @@ def check_spread(executor: str) -> None:
         BadSetting: saying which.
     """
     check(executor)
-    options.refuse_unused("another --executor than local", "tasks", unless=executor != chosen.LOCAL)
+    requests.refuse_unused(
+        "another --executor than local", "tasks", unless=executor != chosen.LOCAL
+    )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadInput, BadSetting, ClipbenchError, MissingData, UnknownName
@@ -106,17 +107,17 @@ def command(
     --check it may have parameters: badnets:size=0.07. A recipe is shown beside its paper and code.
     """
     if kind == "recipe" or (kind is None and _is_recipe_alone(name)):
-        options.refuse_unused("a plugin", "show", "check", "files", "data", unless=False)
+        requests.refuse_unused("a plugin", "show", "check", "files", "data", unless=False)
         _describe_recipe(name, as_json=as_json, markdown=markdown)
         return
-    options.refuse_unused("--kind recipe", "markdown", unless=False)
+    requests.refuse_unused("--kind recipe", "markdown", unless=False)
     if check:
         _check(name, kind, as_json, data=other["data"])
         return
     if show is not None:
         _show(name, show, as_json, **other)
         return
-    options.refuse_unused("--show", "files", "data", "quality", "settings", unless=False)
+    requests.refuse_unused("--show", "files", "data", "quality", "settings", unless=False)
     found = {item: registry.describe(cls) for item, cls in _find(name, kind).items()}
     if as_json:
         print_json([{"kind": item, "name": name, **text.to_json()} for item, text in found.items()])
@@ -183,7 +184,7 @@ def _show(
     trigger = attacks.trigger(registry.build("attack", name))
     if trigger is None:
         raise BadSetting(f"The attack {name!r} has no trigger that could be shown.")
-    train = TrainSettings.from_mapping(options.assignments(settings, "--set"))
+    train = TrainSettings.from_mapping(requests.assignments(settings, "--set"))
     images = [_read(file) for file in files] if files else _test_images(data)
     pairs = report.pairs_of(trigger, images)
     measures = report.measure(pairs, train, quality).to_json()

@@ -11,6 +11,7 @@ import click
 
 from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._output import columns, print_json, print_place, print_result
 from clipbench.errors import BadSetting, ClipbenchError
 from clipbench.files.bundled import BASELINE, configuration
@@ -82,10 +83,10 @@ def command(
     from clipbench.check.bands import read_baseline  # noqa: PLC0415
     from clipbench.check.margins import check_free  # noqa: PLC0415
 
-    options.refuse_unused("no --write, which checks nothing", "junit", "as_json", unless=not write)
+    requests.refuse_unused("no --write, which checks nothing", "junit", "as_json", unless=not write)
     with ExitStack() as stack:
-        options.allow_commands(allowed)
-        above, environment = options.given(ctx, ("out", "cache", "threads"))
+        requests.allow_commands(allowed)
+        above, environment = requests.given(ctx, ("out", "cache", "threads"))
         fresh = stack.enter_context(scratch_folder("check"))
         below = {"out": str(fresh / "runs"), "cache": str(fresh / "cache"), **environment}
         source = BASELINE if file is None else configuration(file)

@@ -12,6 +12,7 @@ import click
 from clipbench.api.board import frame_of, write_tables
 from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._output import print_result, terminal_width
 from clipbench.errors import CorruptData
 from clipbench.plugins import lists
@@ -114,7 +115,7 @@ def command(
     attack, rate, defense, model and data set, aggregated over seeds. Numbers reported by papers
     are in a separate table below.
     """
-    options.refuse_unused("--format matrix", "cell", unless=style == MATRIX)
+    requests.refuse_unused("--format matrix", "cell", unless=style == MATRIX)
     from clipbench.leaderboard import export  # noqa: PLC0415
     from clipbench.leaderboard.tables import of_runs  # noqa: PLC0415 - heavy
 

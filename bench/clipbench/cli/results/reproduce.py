@@ -10,6 +10,7 @@ import click
 
 from clipbench.api.work import is_first_process, reporter_for
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._errors import FAILED
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.cli._plans import tell_plans
@@ -154,7 +155,7 @@ def _typed(data: str | None, places: tuple[str, ...], allowed: tuple[str, ...]) 
     """Return what a person says of where things lie, by field; `data` stands for the only one."""
     from clipbench.fetching import pipes  # noqa: PLC0415
 
-    typed = options.assignments(places, "--where")
+    typed = requests.assignments(places, "--where")
     if data is not None:
         typed["data"] = data
     pipes.allow([*typed.values(), *allowed])

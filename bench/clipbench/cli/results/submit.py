@@ -9,6 +9,7 @@ import click
 
 from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._output import print_json, print_result
 from clipbench.errors import BadSetting
 from clipbench.text.visible import visible
@@ -78,11 +79,11 @@ def command(
     """
     if not results and reported is None:
         raise BadSetting("There is nothing to submit: name result files, or --reported FILE.csv.")
-    options.refuse_unused("results to submit", "ledgers", "names", unless=bool(results))
+    requests.refuse_unused("results to submit", "ledgers", "names", unless=bool(results))
     if folder.exists() and not folder.is_dir():
         raise BadSetting(f"{folder} is no folder; name another with --to.")
     with reporter_for(quiet) as reporter:
-        chosen = options.assignments(names, "--name")
+        chosen = requests.assignments(names, "--name")
         told = _take_in(results, folder, ledgers, chosen, reporter) if results else []
         told += _take_in_reported(reported, folder) if reported else []
     if as_json:

@@ -11,6 +11,7 @@ import click
 
 from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.cli._plans import tell_lines, tell_recipe, tell_times
 from clipbench.configuration import preflight
@@ -98,13 +99,13 @@ def command(
     Trains a model for each method, as far as the defense needs to score pairs. Low scores are
     suspicious.
     """
-    request = replace(options.request_of(ctx), defenses=lists.each(methods, "methods"))
+    request = replace(requests.request_of(ctx), defenses=lists.each(methods, "methods"))
     if not (dry_run and as_json):
         given = [path for path in (shards, ledger) if path is not None]
         preflight.check(request, outputs=[folder], inputs=given)
     configs = request.configs()
-    options.refuse_unused_trusted(configs)
-    options.refuse_unused("--ledger", "drop", unless=ledger is not None)
+    requests.refuse_unused_trusted(configs)
+    requests.refuse_unused("--ledger", "drop", unless=ledger is not None)
     if dry_run and as_json:
         print_json([config.to_json() for config in configs])
         return

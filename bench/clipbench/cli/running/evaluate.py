@@ -9,6 +9,7 @@ import click
 
 from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.plugins import lists
 from clipbench.text.visible import visible
@@ -71,9 +72,9 @@ def command(
 
     Measures clean accuracy and retrieval; with a ledger also attack success.
     """
-    options.refuse_unused("--ledger", "allowed", unless=ledger is not None)
+    requests.refuse_unused("--ledger", "allowed", unless=ledger is not None)
     wanted = "no --eval, for it says what to measure on where that is not named"
-    options.refuse_unused(wanted, "data", unless=not evals)
+    requests.refuse_unused(wanted, "data", unless=not evals)
     from clipbench.pipeline.evaluate import evaluate_checkpoint  # noqa: PLC0415 - heavy
 
     with reporter_for(quiet) as reporter:

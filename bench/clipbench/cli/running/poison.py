@@ -10,6 +10,7 @@ import click
 from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.configuration import preflight
 from clipbench.files.named_files import check_picture
@@ -66,7 +67,7 @@ def command(
     if show is not None:
         check_picture(show)
     executors.check_spread(executor)
-    request = options.request_of(ctx)
+    request = requests.request_of(ctx)
     preflight.check(request, outputs=[] if folder is None else [folder])
     config = request.config()
     from clipbench.pipeline.poison import poison  # noqa: PLC0415 - heavy

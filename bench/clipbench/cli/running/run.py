@@ -9,6 +9,7 @@ import click
 
 from clipbench.api.work import do_all, is_first_process, reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._leaderboard import show
 from clipbench.cli._output import print_json, print_result
 from clipbench.cli._plans import tell_plans, tell_recipe
@@ -64,14 +65,14 @@ def command(
     interrupted run; finished steps are skipped. Give at least one option that decides what to run,
     such as --data shapes.
     """
-    if not dry_run and not options.asks(ctx):
+    if not dry_run and not requests.asks(ctx):
         print_result(ctx.get_help())
         return
-    request = options.request_of(ctx)
+    request = requests.request_of(ctx)
     if not (dry_run and as_json):
         preflight.check(request, outputs=[request.out])
     configs = request.configs()
-    options.refuse_unused_trusted(configs)
+    requests.refuse_unused_trusted(configs)
     if dry_run and as_json:
         print_json([config.to_json() for config in configs])
         return

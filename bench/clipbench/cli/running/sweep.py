@@ -11,6 +11,7 @@ import click
 from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._leaderboard import show
 from clipbench.cli._output import print_json
 from clipbench.cli._plans import tell_lines
@@ -58,9 +59,9 @@ def command(
     executors.check(executor)
     is_local = executor == chosen.LOCAL
     wanted = "--executor local; of Slurm ask for --slurm array_parallelism=N"
-    options.refuse_unused(wanted, "jobs", unless=is_local)
-    options.allow_commands(allowed)
-    grid = read_grid(file, *options.given(ctx, ("out", "cache", "threads")), allowed=allowed)
+    requests.refuse_unused(wanted, "jobs", unless=is_local)
+    requests.allow_commands(allowed)
+    grid = read_grid(file, *requests.given(ctx, ("out", "cache", "threads")), allowed=allowed)
     if not is_local:
         from clipbench.sweep.jobs import require_precision  # noqa: PLC0415 - not needed otherwise
 
@@ -90,7 +91,7 @@ def command(
         named = chosen.opened(
             executor,
             slurm_folder(grid.out),
-            settings=options.assignments(slurm_settings, "--slurm"),
+            settings=requests.assignments(slurm_settings, "--slurm"),
             processors=grid.threads or 1,
         )
         do = by_jobs(opened.enter_context(named), grid.cache, grid.out, grid.threads)

@@ -10,6 +10,7 @@ import click
 
 from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._output import print_json, print_place
 from clipbench.cli._plans import tell_lines, tell_recipe, tell_times
 from clipbench.configuration import preflight
@@ -61,11 +62,11 @@ def command(
     Prints the path of the weights. The data set given with --data supplies only the recipe and
     the synonyms for text augmentation.
     """
-    request = options.request_of(ctx)
+    request = requests.request_of(ctx)
     if not (dry_run and as_json):
         preflight.check(request, outputs=[request.out], inputs=[shards])
     config = request.config()
-    options.refuse_unused_trusted([config])
+    requests.refuse_unused_trusted([config])
     if dry_run and as_json:
         print_json([config.to_json()])
         return

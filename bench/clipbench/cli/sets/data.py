@@ -11,6 +11,7 @@ import click
 from clipbench.api.work import reporter_for
 from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._output import print_json, print_place
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
@@ -82,7 +83,7 @@ def write(
     WebDataset can use the shards. Prints their folder.
     """
     parsed = registry.parse("dataset", spec)
-    own = options.assignments(settings, "--set")
+    own = requests.assignments(settings, "--set")
     given: dict[str, Any] = {**parsed.parameters, **own}
     if size is not None:
         if own.get("size", size) != size:
@@ -144,7 +145,7 @@ def index(
     same command resumes after an interruption; --executor shares the work among machines. DATASET
     is a source of training pairs, e.g. the folder of the shards.
     """
-    policy = options.on_error_of(on_error)
+    policy = requests.on_error_of(on_error)
     executors.check_spread(executor)
     source = registry.build("dataset", spec)
     if not hasattr(source, "prepare"):
@@ -256,7 +257,7 @@ def import_command(
     WebP are stored unchanged; others are converted. With --on-error skip, unusable pairs are left
     out and listed in skipped.jsonl beside the shards.
     """
-    policy = options.on_error_of(on_error)
+    policy = requests.on_error_of(on_error)
     source = registry.build("dataset", spec)
     name = registry.short_name(registry.parse("dataset", spec).name)
     if not (hasattr(source, "entries") and hasattr(source, "identity")):

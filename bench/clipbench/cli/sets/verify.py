@@ -9,6 +9,7 @@ import click
 
 from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
+from clipbench.cli import _requests as requests
 from clipbench.cli._errors import FAILED, UNDECIDED
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.plugins import lists, registry
@@ -90,7 +91,7 @@ def command(
     from clipbench.verification.verify import verify  # noqa: PLC0415 - heavy
 
     there = ledger is not None or parts_of(folder)[1] is not None
-    options.refuse_unused("a poisoned set with its ledger", *_OF_LEDGERS, unless=there)
+    requests.refuse_unused("a poisoned set with its ledger", *_OF_LEDGERS, unless=there)
     typed = lists.each(evals, "eval")
     with reporter_for(quiet) as reporter:
         if clean is not None:

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from clipbench.cli import cli
-from clipbench.cli._options import request_of
+from clipbench.cli._requests import request_of
 from clipbench.configuration.config import RunConfig
 from clipbench.leaderboard.page.reproduce import commands
 from clipbench.plugins import registry
