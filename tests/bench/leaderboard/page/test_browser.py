@@ -220,27 +220,24 @@ def test_a_cell_of_the_heat_map_leads_to_its_runs(browser: Browser, bench: list[
 
 
 @pytest.mark.skipif(not AXE and not os.environ.get("CI"), reason="there is no axe-core")
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+@pytest.mark.parametrize(
+    ("results", "width", "scheme"), [("told", 1280, "light"), ("hostile", 390, "dark")]
+)
 def test_axe_finds_nothing(
-    browser: Browser, told: list[Result], hostile: list[Result], width: int, scheme: str
+    browser: Browser, request: pytest.FixtureRequest, results: str, width: int, scheme: str
 ) -> None:
-    """The rules of axe-core for accessible pages hold, folded and with everything open."""
-    for results in (told, hostile):
-        browser.show(results, width=width, scheme=scheme)
-        for opened in (False, True):
-            if opened:
-                browser.run(
-                    "for (const part of document.querySelectorAll('details')) part.open = true"
-                )
-            browser.run(
-                files(AXE.name if AXE else "").joinpath("axe.min.js").read_text(encoding="utf-8")
-            )
-            found = browser.driver.execute_async_script(
-                "const done = arguments[0];"
-                "axe.run({resultTypes: ['violations']}).then(told => done(told.violations.map("
-                "one => `${one.id}: ${one.nodes[0].html} ${one.nodes[0].failureSummary}`)))"
-            )
-            assert found == []
+    """The rules of axe-core for accessible pages hold, with everything open."""
+    browser.show(request.getfixturevalue(results), width=width, scheme=scheme)
+    browser.unfold()
+    browser.run("for (const part of document.querySelectorAll('details')) part.open = true")
+    source = files(AXE.name if AXE else "").joinpath("axe.min.js")
+    browser.run(source.read_text(encoding="utf-8"))
+    found = browser.driver.execute_async_script(
+        "const done = arguments[0];"
+        "axe.run({resultTypes: ['violations']}).then(told => done(told.violations.map("
+        "one => `${one.id}: ${one.nodes[0].html} ${one.nodes[0].failureSummary}`)))"
+    )
+    assert found == []
 
 
 def test_hostile_results_run_nothing(browser: Browser, hostile: list[Result]) -> None:
