@@ -220,11 +220,11 @@ def _legend(figure: Figure, looks: Mapping[str, Look], drawn: Sequence[Series]) 
         for name, look in looks.items()
         if any(item.look == look for item in drawn)
     ]
-    grey = PALETTE["soft"]
+    gray = PALETTE["soft"]
     if any(item.dashed for item in drawn):
-        entries.append(("dashed: of all pairs", Line2D([], [], color=grey, linestyle="--")))
+        entries.append(("dashed: of all pairs", Line2D([], [], color=gray, linestyle="--")))
     if any(point.hollow for item in drawn for point in item.points):
-        hollow = Line2D([], [], color=grey, marker=SHAPES[0].marker, markerfacecolor="w", ls="")
+        hollow = Line2D([], [], color=gray, marker=SHAPES[0].marker, markerfacecolor="w", ls="")
         entries.append(("hollow: not eligible", hollow))
     labels, handles = zip(*entries, strict=True)
     inches = 0.7 + 0.075 * max(map(len, labels))
