@@ -17,7 +17,7 @@ from clipbench.plugins import registry
     [
         ({"attack": "badnets", "rate": "0.0024"}, "use at least 0.0025 here"),
         ({"attack": "badnets", "poisons": 201}, "201 poisons do not fit into 200 pairs"),
-        ({"attack": "targeted:targets=4", "poisons": 3}, "4 targets but 3 poisons"),
+        ({"attack": "targeted:targets=4", "poisons": 3}, "4 targets but 3 poisoned pairs"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_work(
