@@ -52,8 +52,8 @@ class SafeCLIPVariantRun(SafeCLIPRun):
                 varied = replace(varied, lr_factor=self._official_factor(epoch, phase))
             yield varied
 
-    def _split(self, pairs: EpochPairs) -> BoolArray:
-        safe = super()._split(pairs)
+    def _split(self, similarity: FloatArray) -> BoolArray:
+        safe = super()._split(similarity)
         if self._first_share is None:
             self._first_share = float(safe.mean())
         return safe

@@ -136,13 +136,12 @@ class SafeCLIPRun:
         elif epoch < config.unimodal_epochs + config.cross_modal_epochs:
             yield self._cross_modal("cross-modal warm-up", lr_scale=config.cross_modal_lr_scale)
         else:
-            safe = self._split(pairs)
+            safe = self._split(self._similarity(pairs).numpy())
             yield self._unimodal("risky", ~safe, config.unimodal_lr_scale)
             yield self._cross_modal("safe", safe)
 
-    def _split(self, pairs: EpochPairs) -> BoolArray:
+    def _split(self, similarity: FloatArray) -> BoolArray:
         """Return the safe pairs, ``(num_pairs,)`` bool, and enlarge the next safe set."""
-        similarity = self._similarity(pairs).numpy()
         mixture = fit_mixture(similarity)
         if self._ratio is None:
             self._ratio = self._first_ratio(mixture)
