@@ -43,7 +43,7 @@ from clipbench.poisoning.ledger import read_ledger
 from clipbench.poisoning.overlay import write_poisoned
 from clipbench.results.store import load_results
 from clipbench.shards.reader import ShardSet
-from clipbench.training import engine
+from clipbench.training import resume
 
 SIDE = 32
 RUN: dict[str, Any] = {
@@ -80,7 +80,7 @@ class Home:
             if path.name == checkpoint.name:
                 shutil.copy(path, checkpoint)
 
-        with mock.patch.object(engine, "save_checkpoint", saving):
+        with mock.patch.object(resume, "save_checkpoint", saving):
             place.execute(config)
         home = cls(place, place.folder_of(config), checkpoint)
         for shards in (home.clean, home.poisoned):

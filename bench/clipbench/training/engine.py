@@ -51,9 +51,9 @@ class Trainer:
         fingerprint: identifies data, defense and settings; guards the checkpoint.
         processes: this process among all.
         progress: told about steps.
-        resuming: told where a training goes on that was stopped.
+        resuming: told where a training run goes on that was stopped.
         trusted: pairs that are known to be clean, where the defense needs some.
-        shared: first stages that other trainings went through; None: nothing is shared.
+        shared: first stages that other training runs went through; None: nothing is shared.
     """
 
     def __init__(
@@ -326,7 +326,7 @@ class Trainer:
             raise stopping.Stopped(signal, f"a checkpoint was written at {where}")
 
     def _restore(self) -> dict[str, Any]:
-        """Go on from the checkpoint, or from a first stage that another training went through.
+        """Go on from the checkpoint, or from a first stage that another training run went through.
 
         Returns:
             What the first epoch needs to be replayed; empty: nothing was stopped in its midst.

@@ -49,7 +49,7 @@ class Checkpoints:
         fingerprint: identifies data, defense and settings; another training's is refused.
         every_s: seconds between two checkpoints in the middle of an epoch.
         processes: this process among all.
-        shared: first stages that other trainings went through; None: nothing is shared.
+        shared: first stages that other training runs went through; None: nothing is shared.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Checkpoints:
             return load_checkpoint(self._path, self._fingerprint)
         except CorruptData:
             what = f"{self._path} is damaged or cut off, as by a power cut"
-            warnings.warn(f"{what}; the training starts anew", stacklevel=2)
+            warnings.warn(f"{what}; the training starts over", stacklevel=2)
             return None
 
     def keep_stage(self, first: Stage, content: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from clipbench.pipeline.execute import execute
 from clipbench.sweep.jobs import GroupJob
 from clipbench.system.progress import Reporter
 from clipbench.system.stopping import Stopped, listening
-from clipbench.training import engine
+from clipbench.training import resume
 
 
 class Telling(Reporter):
@@ -214,7 +214,7 @@ def test_a_job_that_is_told_of_its_end_writes_a_checkpoint_and_goes_on(
 ) -> None:
     """A cluster that preempts sends SIGTERM first, and queues again only jobs that still run."""
     saved: list[Path] = []
-    monkeypatch.setattr(engine, "save_checkpoint", lambda path, _: saved.append(path))
+    monkeypatch.setattr(resume, "save_checkpoint", lambda path, _: saved.append(path))
     monkeypatch.setenv("TOLD", "yes")
     job, _ = job_of(tmp_path, signal.SIGTERM)
     ((kind, _, _),) = job()
