@@ -39,6 +39,16 @@ from clipbench.rng import derive_seed
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
+from clipbench_datasets._shapes_recipe import (
+    ATTACKS,
+    CLEAN_UP,
+    EPOCHS,
+    ROCLIP,
+    ROCLIP_EPOCHS,
+    SAFECLIP,
+    SAFECLIP_EPOCHS,
+    TRAIN,
+)
 
 from . import _shapes_captions as _captions
 from . import _shapes_draw as _draw
@@ -59,72 +69,6 @@ PROBE_IMAGES = 2_000  # of the training scenes, as drawn, that a linear probe le
 ENCODERS: Mapping[Encoding, Callable[[Image], bytes]] = {
     "jpg": partial(encode_jpeg, quality=95, subsampling=0),
     "png": encode_png,
-}
-
-TRAIN: dict[str, Any] = {
-    "batch_size": 256,
-    "lr": 3e-3,
-    "wd": 0.1,
-    "warmup": 100,
-    # As often larger as smaller than tests show it: a model trained on larger shapes alone takes
-    # the smaller ones of tests for stars.
-    "crop_scale": 0.9,
-    "crop_scale_max": 1.11,
-    "flip": 0.5,
-    # Colors are half of what captions say here, and images of 32 pixels are blurred as they are.
-    "color_jitter": 0.0,
-    "grayscale": 0.0,
-    "blur": 0.0,
-    # As open_clip trains vision transformers (Radford et al. 2021, appendix F).
-    "beta2": 0.98,
-    "eps": 1e-6,
-    "grad_clip_norm": 1.0,
-    # As the published rows were trained: of nine epochs the highest rate is 0.95 of `lr`.
-    "lr_schedule": "cosine",
-    # The same on every machine, so that a row and its control compare wherever each was trained.
-    "precision": "fp32",
-}
-EPOCHS = 9
-SAFECLIP_EPOCHS = 15
-SAFECLIP = {
-    "unimodal_epochs": 1,
-    "cross_modal_epochs": 1,
-    "cross_modal_lr_scale": 1.0,
-    "unimodal_lr_scale": 0.2,
-    "first_ratio": 0.5,
-    "growth": 0.1,
-    "cap": 0.97,
-    "pool_size": 4096,
-}
-# Half of its epochs match images with the pool and teach little of captions: it gets twice as many,
-# and a pool in which an image finds its own class, as 2% of a million pairs would be.
-ROCLIP_EPOCHS = 18
-ROCLIP = {"pool_size": 4096}
-# A tenth of the rate for ten epochs, under this warm-up, left a backdoor whole here; this is what
-# it takes for one of the three to work, and the other two get the same.
-CLEAN_UP = {
-    "trusted_size": 2_000,
-    "clean_up_epochs": 20,
-    "clean_up_lr_scale": 1.0,
-    "clean_up_warmup": TRAIN["warmup"],
-    "clean_up_batch_size": None,
-    "clean_up_wd": None,
-}
-# A patch of 16 of 224 pixels would be one of two here.
-PATCH = {"size": 0.25, "cells": 4}
-SURROGATE = {"surrogate_lr": TRAIN["lr"]}
-ATTACKS: dict[str, dict[str, Any]] = {
-    "badnets": PATCH,
-    "label_consistent": PATCH,
-    "dual_key": {**PATCH, "single": 0.5},
-    "badclip": {"size": PATCH["size"], **SURROGATE},
-    "text_targeted": SURROGATE,
-    "text_trigger": {"position": "start", "images": 1, "hit": "image"},
-    "adaptive": SURROGATE,
-    "blended": {"detail": 32},  # one cell per pixel
-    "wanet": {"grid": 4, "strength": 0.5},
-    "filter": {"look": "tint"},
-    "multi_trigger": {"triggers": ("badnets", "blended:detail=32", "filter:look=tint")},
 }
 
 

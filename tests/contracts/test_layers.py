@@ -130,6 +130,17 @@ def test_no_room_holds_more_than_fifteen_files() -> None:
     assert [folder.name for folder in folders if len([*folder.glob("*.py")]) > 15] == []
 
 
+def test_no_module_is_longer_than_one_reads() -> None:
+    """What is longer holds two things."""
+    long = [
+        path.name
+        for root in ROOTS
+        for path in modules(root)
+        if len(path.read_text(encoding="utf-8").splitlines()) > 350
+    ]
+    assert long == []
+
+
 def closure(start: str) -> set[str]:
     """Return all modules of the core that one imports, at once or inside its functions."""
     root = ROOT / "bench"

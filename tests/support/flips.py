@@ -30,7 +30,8 @@ from clipbench.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from clipbench.checkpoints.record import read_record
 from clipbench.checkpoints.stages import SharedStages
 from clipbench.checkpoints.trace import read_trace
-from clipbench.configuration.identity import PLACES, read_sealed, write_places
+from clipbench.configuration.identity import write_places
+from clipbench.configuration.places import PLACES, read_sealed
 from clipbench.contracts import Stage
 from clipbench.errors import ClipbenchError
 from clipbench.files.contents import FileHashes

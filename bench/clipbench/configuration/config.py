@@ -12,15 +12,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
+from clipbench.configuration.choices import check_training_source, sized, trusted_source, with_model
 from clipbench.configuration.precision import settled
 from clipbench.configuration.settings import TrainSettings, check_train_fields, parse_rate
 from clipbench.errors import BadSetting, CorruptData, OnError
 from clipbench.plugins import codes, registry
 from clipbench.plugins.amounts import MOST, MOST_SEED
-from clipbench.plugins.find import Kind, missing_members
+from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import SpecLike, brief, coerce
 from clipbench.text import locations
 
@@ -289,8 +289,8 @@ def resolve(
     rate_text = None if rate is None else parse_rate(rate)[1]
     count = None if poisons is None else coerce(poisons, int, "poisons")
     data_name = registry.parse("dataset", data).name
-    _check_training_source(data, "--data")
-    dataset = _sized(registry.build("dataset", data), rate_text, count)
+    check_training_source(data, "--data")
+    dataset = sized(registry.build("dataset", data), rate_text, count)
     name = registry.parse("defense", defense).name
     from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
 
@@ -305,10 +305,10 @@ def resolve(
         "defense": registry.resolve("defense", defense, special),
     }
     held_out = tuple(registry.resolve("dataset", spec) for spec in evals)
-    clean = _trusted(trusted, dataset, specs)
+    clean = trusted_source(trusted, dataset, specs)
     chosen = TrainSettings.from_mapping(settings)
     chosen = dataclasses.replace(chosen, precision=settled(chosen.precision, chosen.device))
-    specs["attack"] = _with_model(specs["attack"], chosen.model)
+    specs["attack"] = with_model(specs["attack"], chosen.model)
     coded: list[tuple[Kind, str, Mapping[str, Any]]] = [
         (kind, kind, spec) for kind, spec in specs.items()
     ]
@@ -335,50 +335,6 @@ def resolve(
     )
 
 
-def _with_model(attack: dict[str, Any], model: str) -> dict[str, Any]:
-    """Return an attack whose models, where they are left open, are the one that is trained."""
-    marks = locations.location_fields(registry.load("attack", attack))
-    models = [name for name, mark in marks.items() if mark.kind == "model"]
-    return attack | {name: model for name in models if attack[name] is None}
-
-
-def _check_training_source(spec: SpecLike, option: str) -> None:
-    """Refuse a source of test images alone."""
-    if missing_members(registry.load("dataset", spec), "TrainingSource"):
-        name = registry.short_name(registry.parse("dataset", spec).name)
-        raise BadSetting(
-            f"The data set {name!r} has test images and no training pairs; give it with --eval,"
-            f" and training pairs with {option}."
-        )
-
-
-def _trusted(
-    trusted: SpecLike | None, dataset: Any, specs: Mapping[Kind, Mapping[str, Any]]
-) -> dict[str, Any] | None:
-    """Return the source of trusted pairs, where the defense needs one and one was given.
-
-    Raises:
-        BadSetting: the defense needs trusted pairs, and there are none.
-    """
-    from clipbench.contracts import HasTrusted, trusted_size  # noqa: PLC0415 - brings numpy
-
-    size = trusted_size(registry.build("defense", specs["defense"]))
-    if not size:
-        return None
-    if trusted is not None:
-        _check_training_source(trusted, "--trusted")
-        found: dict[str, Any] = registry.resolve("dataset", trusted)
-        return found
-    if not isinstance(dataset, HasTrusted):
-        name = registry.short_name(specs["defense"]["name"])
-        data = registry.short_name(specs["dataset"]["name"])
-        raise BadSetting(
-            f"The defense {name!r} needs {size:,} pairs that are known to be clean, and the data"
-            f" set {data!r} holds none out; give some with --trusted, e.g. --trusted clean-shards/."
-        )
-    return None
-
-
 def exact_rate(config: RunConfig) -> str:
     """Return the rate of an attacked run as the decimal it was given as.
 
@@ -388,16 +344,3 @@ def exact_rate(config: RunConfig) -> str:
     if config.rate_text is None:
         raise BadSetting("This run has no poison rate.")
     return config.rate_text
-
-
-def _sized(dataset: Any, rate_text: str | None, poisons: int | None) -> Any:
-    """Return the data set at its final size, large enough for one poison.
-
-    Recipes may depend on the size, and a run is the same whether its size was written out or not.
-    """
-    from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
-
-    if rate_text is not None:
-        pairs = (1 / Decimal(rate_text)).to_integral_value(rounding=ROUND_CEILING)
-        return datasets.with_pairs(dataset, int(pairs))
-    return datasets.with_pairs(dataset, poisons or 1)

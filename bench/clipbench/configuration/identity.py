@@ -12,82 +12,30 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
+from clipbench.configuration.places import (
+    PLACES,
+    Place,
+    Slot,
+    filled,
+    places,
+    places_of,
+    read_sealed,
+    slots,
+    write_sealed,
+)
 from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import HasFiles, Progress, is_prepared, no_progress
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
-from clipbench.files import seal
 from clipbench.files.contents import FileHashes, tree
-from clipbench.files.json_files import read_json, write_json
 from clipbench.models.openclip import configuration_file, weights_file
 from clipbench.plugins import registry
-from clipbench.plugins.find import Kind, missing_members
+from clipbench.plugins.find import missing_members
 from clipbench.shards.hashes import content_of
 from clipbench.text import locations
-
-PLACES = "places.json"  # beside a ledger; it stays on this machine
-_SEAL = "seal"
-
-
-class Place(NamedTuple):
-    """A field of a configuration that says where something lies.
-
-    Args:
-        field: e.g. ``evals[0].root``.
-        mark: of what kind it is.
-        value: what it says.
-    """
-
-    field: str
-    mark: locations.Located
-    value: Any
-
-
-class _Slot(NamedTuple):
-    """A plugin of a configuration: where it stands, of what kind it is, and what it is."""
-
-    name: str
-    kind: Kind
-    spec: Mapping[str, Any]
-
-
-def _slots(config: RunConfig) -> Iterator[_Slot]:
-    yield _Slot("data", "dataset", config.data)
-    for number, spec in enumerate(config.evals):
-        yield _Slot(f"evals[{number}]", "dataset", spec)
-    if config.trusted is not None:
-        yield _Slot("trusted", "dataset", config.trusted)
-    yield _Slot("attack", "attack", config.attack)
-    yield _Slot("defense", "defense", config.defense)
-    for number, spec in enumerate(config.metrics):
-        yield _Slot(f"metrics[{number}]", "metric", spec)
-
-
-def places(config: RunConfig) -> list[Place]:
-    """Return all fields of a configuration that say where something lies, as far as they do."""
-    found = [place for slot in _slots(config) for place in _places_of(slot)]
-    marks = locations.location_fields(TrainSettings)
-    return found + list(_set("train", marks, vars(config.train)))
-
-
-def _places_of(slot: _Slot) -> list[Place]:
-    marks = locations.location_fields(registry.load(slot.kind, slot.spec))
-    return list(_set(slot.name, marks, slot.spec))
-
-
-def _set(
-    slot: str, marks: Mapping[str, locations.Located], values: Mapping[str, Any]
-) -> Iterator[Place]:
-    for name, mark in marks.items():
-        value = values.get(name)
-        is_there = mark.kind != "model" or bool(
-            configuration_file(str(value)) or locations.content_in(value)
-        )
-        if value not in (None, (), []) and is_there:
-            yield Place(f"{slot}.{name}", mark, value)
 
 
 class Identifier:
@@ -122,21 +70,21 @@ class Identifier:
             CorruptData: shards are not what their manifest says.
         """
         contents: dict[str, str] = {}
-        for slot in _slots(config):
-            if found := _places_of(slot):
+        for slot in slots(config):
+            if found := places_of(slot):
                 content = self.of_slot(slot, holds_out=slot.name == "data" and not config.evals)
                 if content is None:
                     return None
                 contents |= {place.field: content for place in found}
         marks = locations.location_fields(TrainSettings)
-        for place in _set("train", marks, vars(config.train)):
+        for place in filled("train", marks, vars(config.train)):
             given_content = locations.content_in(place.value)
             contents[place.field] = given_content or self._of_place(place)
         return config.known_by(contents)
 
-    def of_slot(self, slot: _Slot, *, holds_out: bool = False) -> str | None:
+    def of_slot(self, slot: Slot, *, holds_out: bool = False) -> str | None:
         """Return what a plugin's locations hold together; None: not known yet, or none."""
-        found = _places_of(slot)
+        found = places_of(slot)
         given = [locations.content_in(place.value) for place in found]
         if not found or any(given):  # a record that says what, and not where
             return next(filter(None, given), None)
@@ -152,7 +100,7 @@ class Identifier:
                 self._known[key] = _joined(f"{p.field} {self._of_place(p)}" for p in found)
         return self._known[key]
 
-    def _of_training(self, slot: _Slot, found: list[Place], *, holds_out: bool) -> str | None:
+    def _of_training(self, slot: Slot, found: list[Place], *, holds_out: bool) -> str | None:
         """Return what the pairs of a source are, and what it holds out where that is used."""
         if slot.name == "data" and self._pairs is not None:
             return self._pairs
@@ -172,7 +120,7 @@ class Identifier:
             return pairs
         return _joined([pairs, self._of_evaluation(slot, found)])
 
-    def _of_evaluation(self, slot: _Slot, found: list[Place]) -> str:
+    def _of_evaluation(self, slot: Slot, found: list[Place]) -> str:
         """Return what a source of test images reads."""
         source = registry.build("dataset", slot.spec)
         home = Path(str(next(locations.texts(found[0].value))))
@@ -332,32 +280,6 @@ def write_places(config: RunConfig, folder: Path) -> None:
         write_sealed(folder / PLACES, known)
 
 
-def write_sealed(path: Path, places: Mapping[str, Any]) -> None:
-    """Write where things lie on this machine, sealed: whoever reads it opens what it names."""
-    write_json(path, {**places, _SEAL: seal.seal(_to_seal(places))}, indent=2)
-
-
-def read_sealed(path: Path) -> dict[str, Any] | None:
-    """Return what `write_sealed` wrote here; None: nothing, or others, who may name any place."""
-    try:
-        found = read_json(path)
-    except ClipbenchError:  # of another program
-        return None
-    told = found.pop(_SEAL, None)
-    return found if seal.is_sealed(_to_seal(found), told) else None
-
-
-def unsealed(content: Any) -> Any:
-    """Return what `write_sealed` was given, of a file that need not be this user's."""
-    return (
-        {k: v for k, v in content.items() if k != _SEAL} if isinstance(content, dict) else content
-    )
-
-
-def _to_seal(places: Mapping[str, Any]) -> list[bytes]:
-    return [b"places", json.dumps(places, sort_keys=True).encode()]
-
-
 def contents_of(specs: Iterable[Mapping[str, Any]], cache: Path) -> list[str | None]:
     """Return what evaluation sources read; None for those that have no location.
 
@@ -366,8 +288,8 @@ def contents_of(specs: Iterable[Mapping[str, Any]], cache: Path) -> list[str | N
         cache: to remember hashes of files in; they are read all the same, for they will be used.
     """
     identifier = Identifier(cache, fresh=True)
-    slots = [_Slot(f"evals[{number}]", "dataset", spec) for number, spec in enumerate(specs)]
-    return [identifier.of_slot(slot) for slot in slots]
+    given = [Slot(f"evals[{number}]", "dataset", spec) for number, spec in enumerate(specs)]
+    return [identifier.of_slot(slot) for slot in given]
 
 
 def training_content(spec: Mapping[str, Any], cache: Path, *, holds_out: bool) -> str | None:
@@ -378,7 +300,7 @@ def training_content(spec: Mapping[str, Any], cache: Path, *, holds_out: bool) -
         cache: folder of what is fetched and imported.
         holds_out: whether its test images are used, too.
     """
-    slot = _Slot("data", "dataset", spec)
+    slot = Slot("data", "dataset", spec)
     return Identifier(cache, prepare=True).of_slot(slot, holds_out=holds_out)
 
 

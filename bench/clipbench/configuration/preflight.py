@@ -141,6 +141,6 @@ def _check_device(device: str) -> None:
     """Refuse a device that is not there; only torch knows, so none is asked for those it has."""
     if device in ("auto", "cpu"):
         return
-    from clipbench.parallel.group import pick_device  # noqa: PLC0415 - heavy
+    from clipbench.parallel.devices import pick_device  # noqa: PLC0415 - heavy
 
     pick_device(device)

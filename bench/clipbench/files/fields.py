@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
+from clipbench.errors import CorruptData
 from clipbench.files.foreign import check_depth
 
 _MOST_DIGITS = 4300  # Python's own limit, beyond which reading a number takes minutes
@@ -48,4 +50,36 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    return value
+
+
+def caption_in(content: bytes, field: str | None, where: Callable[[], str]) -> str:
+    """Return the caption that a file of a pair holds.
+
+    Args:
+        content: of the file.
+        field: of the JSON that the file is; None: the file is the caption.
+        where: names the pair, for messages.
+
+    Raises:
+        CorruptData: it is not UTF-8, no JSON object, or has no text under that name.
+    """
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise CorruptData(
+            f"Caption of {where()} is not UTF-8: {error}. Write it again as UTF-8 or remove"
+            " the key."
+        ) from error
+    if field is None:
+        return text
+    try:
+        value = read(text).get(field)
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise CorruptData(f"JSON of {where()} is no JSON object: {error}.") from error
+    if not isinstance(value, str):
+        raise CorruptData(
+            f"JSON of {where()} has no text {field!r}; name another field with"
+            " caption_field=..., or remove the key."
+        )
     return value

@@ -49,8 +49,7 @@ class Member(NamedTuple):
         start: where its headers start, PAX and long-name headers included.
         offset: where its content starts.
         size: bytes of content.
-        is_sparse: whether it is stored without its holes, so that its content is not that of the
-            file.
+        is_sparse: whether it is stored without its holes, so that its content is another.
     """
 
     name: bytes
@@ -311,17 +310,13 @@ def _warn_of_more(content: mmap.mmap, position: int, path: Path) -> None:
 
 
 def _is_header(block: bytes) -> bool:
-    try:
-        return sum(block) - sum(block[148:156]) + 8 * 32 == number(block[148:156])
-    except ValueError:
-        return False
+    return sum(block) - sum(block[148:156]) + 8 * 32 == _sum_of(block[148:156])
 
 
 def _check(content: mmap.mmap, blocks: list[int], path: Path) -> None:
     """Compare the checksums of all headers, thousands at once."""
-    step = 4096
-    for first in range(0, len(blocks), step):
-        headers = b"".join([content[at : at + BLOCK] for at in blocks[first : first + step]])
+    for first in range(0, len(blocks), 4096):
+        headers = b"".join([content[at : at + BLOCK] for at in blocks[first : first + 4096]])
         table = np.frombuffer(headers, np.uint8).reshape(-1, BLOCK)
         sums = table.sum(1, dtype=np.int64) - table[:, 148:156].sum(1, dtype=np.int64) + 8 * 32
         for at, total in zip(range(0, len(headers), BLOCK), sums.tolist(), strict=True):

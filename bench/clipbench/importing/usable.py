@@ -23,7 +23,8 @@ from clipbench.importing.pairs import refuse_left_out
 from clipbench.importing.screen import Unusable, is_foreign, screen
 from clipbench.shards import index as indexing
 from clipbench.shards import skipped
-from clipbench.shards.reader import LeftKeys, ShardSet
+from clipbench.shards.opening import LeftKeys
+from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file
 
 NAME = "left_out.jsonl"

@@ -20,7 +20,8 @@ from clipbench.contracts import Image, IntArray, Progress, no_progress
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.files.json_files import sha256_file
 from clipbench.images.fit import fit
-from clipbench.shards.reader import Shard, ShardSet
+from clipbench.shards.opening import Shard
+from clipbench.shards.reader import ShardSet
 from clipbench.system.descriptors import register, share
 from clipbench.system.durable import atomic_file, clear_leftovers, make_folder
 from clipbench.system.processes import in_processes

@@ -9,7 +9,6 @@ the one that went first is named, for the others ended because of it.
 from __future__ import annotations
 
 import json
-import math
 import os
 import secrets
 import socket
@@ -22,6 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, Protocol
 
 from clipbench.errors import LostProcess
+from clipbench.parallel.messages import framed, received
 from clipbench.system.streams import print_text
 from clipbench.text.visible import visible
 
@@ -29,7 +29,6 @@ KEY = "clipbench/line"  # in the store: port and password of the first process
 PATIENCE_S = 2.0  # of a failed operation for the news of who is gone
 GIVE_UP_S = 15.0  # after that news, where nothing has failed: on a GPU operations hang
 _TOLD, _HERE, _GONE, _FAILED, _BYE = b"T", b"H", b"G", b"F", b"B"
-_HEAD = 9  # bytes before each message: of what kind it is, and its length
 _LONGEST_FIRST = 4096  # bytes of what one says who has not shown the password yet
 _LONGEST = 500  # characters of another process's message that are quoted
 
@@ -211,19 +210,19 @@ class Line:
     def _send(self, other: int, kind: bytes, content: bytes) -> None:
         try:
             with self._sending[other]:
-                self._sockets[other].sendall(_framed(kind, content))
+                self._sockets[other].sendall(framed(kind, content))
         except OSError as error:
             raise self.lost(error) from error
 
     def _post(self, other: int, kind: bytes, content: bytes = b"") -> None:
         """Send to whoever is still there."""
         with suppress(OSError), self._sending[other]:
-            self._sockets[other].sendall(_framed(kind, content))
+            self._sockets[other].sendall(framed(kind, content))
 
     def _listen(self, other: int) -> None:
         """Take in what another process says until it ends."""
         connection = self._sockets[other]
-        while (message := _received(connection)) is not None:
+        while (message := received(connection)) is not None:
             kind, content = message
             if kind == _BYE:
                 with self._news:
@@ -238,33 +237,6 @@ class Line:
                     self._news.notify_all()
         if other not in self._left:
             self._note_gone(other, "")
-
-
-def _framed(kind: bytes, content: bytes) -> bytes:
-    return kind + len(content).to_bytes(_HEAD - 1, "big") + content
-
-
-def _received(connection: socket.socket, most: float = math.inf) -> tuple[bytes, bytes] | None:
-    """Return the next message; None: there comes none any more, or one longer than `most` bytes."""
-    head = _exactly(connection, _HEAD)
-    if head is None or (size := int.from_bytes(head[1:], "big")) > most:
-        return None
-    content = _exactly(connection, size)
-    return None if content is None else (head[:1], content)
-
-
-def _exactly(connection: socket.socket, count: int) -> bytes | None:
-    data = bytearray(count)
-    view = memoryview(data)
-    try:
-        while view:
-            got = connection.recv_into(view)
-            if not got:
-                return None
-            view = view[got:]
-    except OSError:
-        return None
-    return bytes(data)
 
 
 # ---------------------------------------------------------------------- connecting
@@ -289,8 +261,8 @@ def connect(rank: int, count: int, store: Store, timeout_s: float) -> Line:
             return _answer(own, count, store, timeout_s)
         port, password = json.loads(store.get(KEY))
         connection = socket.create_connection((_place(), port), timeout_s)
-        connection.sendall(_framed(_HERE, json.dumps([password, rank, *own]).encode()))
-        message = _received(connection)
+        connection.sendall(framed(_HERE, json.dumps([password, rank, *own]).encode()))
+        message = received(connection)
         if message is None:
             raise ConnectionError("process 0 ended")
         return Line(rank, [Peer(*peer) for peer in json.loads(message[1])], {0: _kept(connection)})
@@ -315,7 +287,7 @@ def _answer(own: Peer, count: int, store: Store, timeout_s: float) -> Line:
             server.settimeout(max(0.001, until - time.monotonic()))
             connection, _ = server.accept()
             connection.settimeout(10.0)
-            message = _received(connection, _LONGEST_FIRST)
+            message = received(connection, _LONGEST_FIRST)
             if message is None or password.encode() not in message[1]:
                 connection.close()  # of a stranger
                 continue
@@ -324,7 +296,7 @@ def _answer(own: Peer, count: int, store: Store, timeout_s: float) -> Line:
     peers = [own, *(found[rank][1] for rank in sorted(found))]
     sockets = {rank: found[rank][0] for rank in sorted(found)}
     for connection in sockets.values():
-        connection.sendall(_framed(_TOLD, json.dumps(peers).encode()))
+        connection.sendall(framed(_TOLD, json.dumps(peers).encode()))
     return Line(0, peers, sockets)
 
 

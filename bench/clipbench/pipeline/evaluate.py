@@ -11,8 +11,9 @@ from clipbench.boundary import attacks
 from clipbench.checkpoints.record import TrainingRecord
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
-from clipbench.configuration.identity import PLACES, contents_of, read_sealed
+from clipbench.configuration.identity import contents_of
 from clipbench.configuration.naming import Allowed, registered_only
+from clipbench.configuration.places import PLACES, read_sealed
 from clipbench.contracts import AnyProbes, Attack
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation import plugins
@@ -21,7 +22,7 @@ from clipbench.evaluation.evaluator import Metrics, evaluate_sets
 from clipbench.evaluation.history import history_of
 from clipbench.files.contents import FileHashes
 from clipbench.models.openclip import create_model, load_weights, weights_file
-from clipbench.parallel.group import pick_device
+from clipbench.parallel.devices import pick_device
 from clipbench.planning.parts import Parts
 from clipbench.planning.tried import try_metrics
 from clipbench.plugins import registry

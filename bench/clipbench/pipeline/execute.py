@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.configuration.config import RunConfig
-from clipbench.configuration.identity import identify, located, named, unsealed, write_sealed
+from clipbench.configuration.identity import identify, located, named
+from clipbench.configuration.places import unsealed, write_sealed
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation import plugins
 from clipbench.importing.usable import NAME as LEFT_OUT

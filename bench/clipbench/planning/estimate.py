@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clipbench.configuration.config import RunConfig
 from clipbench.contracts import Defense, EvaluationSet, TextProbes
-from clipbench.parallel.group import num_processes
+from clipbench.parallel.devices import num_processes
 from clipbench.planning.parts import Parts
 from clipbench.planning.rehearsal import rehearse, rehearse_training
 from clipbench.planning.speeds import KeptSpeeds, Speeds, SpeedsType, TrainingSpeeds

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from clipbench.boundary import attacks
 from clipbench.configuration.config import RunConfig
-from clipbench.configuration.identity import Identifier, places
+from clipbench.configuration.identity import Identifier
+from clipbench.configuration.places import places
 from clipbench.contracts import Progress, no_progress
 from clipbench.loading.text import check_text_tower
 from clipbench.models.openclip import create_model, model_config

@@ -27,7 +27,8 @@ from clipbench.loading.inputs import image_store, training_pairs
 from clipbench.loading.pairs import TrainingPairs
 from clipbench.models.features import image_features, text_features
 from clipbench.models.openclip import Tokenizer, create_model, image_size_of, model_config
-from clipbench.parallel.group import Processes, num_processes, pick_device
+from clipbench.parallel.devices import num_processes, pick_device
+from clipbench.parallel.group import Processes
 from clipbench.planning.pace import Pace
 from clipbench.planning.parts import Parts
 from clipbench.planning.speeds import Speeds, TrainingSpeeds

@@ -23,7 +23,7 @@ from clipbench.configuration.config import RunConfig
 from clipbench.contracts import Defense
 from clipbench.errors import ClipbenchError
 from clipbench.files.json_files import read_json, write_summed
-from clipbench.parallel.group import num_processes, pick_device
+from clipbench.parallel.devices import num_processes, pick_device
 from clipbench.planning.work import Kind, Work
 from clipbench.plugins.codes import slot_of
 from clipbench.system import threads

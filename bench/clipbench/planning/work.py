@@ -17,7 +17,7 @@ from clipbench.boundary.imaginary import TooManyPairsError, imagined
 from clipbench.configuration.config import RunConfig
 from clipbench.contracts import Defense, Phase, TrainingFacts, trusted_size
 from clipbench.models.openclip import model_config
-from clipbench.parallel.group import pick_device
+from clipbench.parallel.devices import pick_device
 
 IMAGINARY = 2_000  # pairs, at most, of that set
 

@@ -15,7 +15,8 @@ from clipbench.poisoning.keys import Move, Place
 from clipbench.poisoning.spool import Kept, Spool
 from clipbench.rng import generator
 from clipbench.shards.index import Index, Row, rows_to_index
-from clipbench.shards.reader import ShardSet, changed
+from clipbench.shards.opening import changed
+from clipbench.shards.reader import ShardSet
 from clipbench.shards.scan import Group, groups, rows_of
 
 _OWN = frozenset({"caption", "sha256", "md5", "sha512"})  # say what the pair is, not which one

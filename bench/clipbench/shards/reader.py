@@ -7,7 +7,6 @@ import hashlib
 import mmap
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipbench.contracts import Image, IntArray, Pair, Progress, no_progress
-from clipbench.errors import ChangedData, CorruptData, OnError
+from clipbench.errors import CorruptData, OnError
 from clipbench.fetching.sources import expand
 from clipbench.files import fields
 from clipbench.images.encoding import decode, image_size
@@ -23,37 +22,10 @@ from clipbench.shards import index as indexing
 from clipbench.shards import manifest as manifests
 from clipbench.shards.handles import OpenFiles
 from clipbench.shards.hashes import refuse_others, shard_hashes
-from clipbench.shards.parts import parts_folder
-from clipbench.shards.scan import refuse_empty, refuse_incomplete, scan
+from clipbench.shards.opening import LeftKeys, Pairs, Shard, changed, indexed
+from clipbench.shards.refusals import refuse_empty, refuse_incomplete
 
-_Pairs = indexing.Stored | tuple[indexing.Index, Sequence[indexing.Stamp]]
 _FEW = 64  # from so many captions of one shard on, mapping it beats reading one by one
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A shard of an opened set: its file, its pairs, and the number of its first pair."""
-
-    path: Path
-    num_pairs: int
-    first: int
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True)
-class LeftKeys:
-    """Keys of one shard that a set leaves out.
-
-    Args:
-        keys: the keys.
-        complete: how many of them have image and caption, usable or not.
-        digest: names this choice of keys.
-    """
-
-    keys: frozenset[bytes]
-    complete: int
-    digest: str
 
 
 class ShardSet:
@@ -68,7 +40,7 @@ class ShardSet:
         self,
         source: str,
         paths: Sequence[Path],
-        stored: _Pairs,
+        stored: Pairs,
         cache: Path | None = None,
         *,
         caption_field: str | None = None,
@@ -125,12 +97,12 @@ class ShardSet:
         paths = expand(source)
         folders = indexing.cache_folders(paths, cache)
         stored = indexing.load(paths, folders, caption_field)
-        pairs: _Pairs
+        pairs: Pairs
         incomplete: Sequence[indexing.Incomplete]
         if stored is not None:
             pairs, incomplete = stored, stored.incomplete
         else:
-            pairs, incomplete = _indexed(paths, folders, caption_field, progress)
+            pairs, incomplete = indexed(paths, folders, caption_field, progress)
         if on_incomplete == "fail":
             refuse_incomplete(incomplete, paths)
         index = pairs.index if isinstance(pairs, indexing.Stored) else pairs[0]
@@ -342,26 +314,7 @@ class ShardSet:
 
     def _text(self, content: bytes, index: int) -> str:
         """Return a caption from the file that holds it."""
-        try:
-            text = content.decode()
-        except UnicodeDecodeError as error:
-            raise CorruptData(
-                f"Caption of {self.where(index)} is not UTF-8: {error}. Write it again as UTF-8 or"
-                " remove the key."
-            ) from error
-        return text if self.caption_field is None else self._field(text, index)
-
-    def _field(self, text: str, index: int) -> str:
-        try:
-            value = fields.read(text).get(self.caption_field)
-        except (ValueError, AttributeError, RecursionError) as error:
-            raise CorruptData(f"JSON of {self.where(index)} is no JSON object: {error}.") from error
-        if not isinstance(value, str):
-            raise CorruptData(
-                f"JSON of {self.where(index)} has no text {self.caption_field!r}; name another"
-                " field with caption_field=..., or remove the key."
-            )
-        return value
+        return fields.caption_in(content, self.caption_field, lambda: self.where(index))
 
     def __getstate__(self) -> dict[str, Any]:
         state = {**self.__dict__, "_order": None}
@@ -381,37 +334,8 @@ class ShardSet:
         return f"ShardSet({self.source!r}, {len(self)} pairs in {len(self.shards)} shards)"
 
 
-def _indexed(
-    paths: Sequence[Path],
-    folders: Sequence[Path],
-    caption_field: str | None,
-    progress: Progress,
-) -> tuple[_Pairs, Sequence[indexing.Incomplete]]:
-    """Make the index of a set, and return it with what is no pair."""
-    with parts_folder(paths, folders, caption_field, progress) as place:
-        if place is not None:  # another process may have made it meanwhile
-            stored = indexing.load(paths, folders, caption_field)
-            if stored is not None:
-                return stored, stored.incomplete
-        joined = manifests.is_joined(paths[0].parent)
-        found = scan(paths, progress, caption_field=caption_field, joined=joined, folder=place)
-        lacks = found.incomplete
-        where = indexing.save(found.parts, found.stamps, folders, lacks, caption_field)
-        stored = None if where is None else indexing.read_index(where, opened=True)
-        return stored or (found.index, found.stamps), lacks
-
-
 def _is_folder(source: str) -> bool:
     try:
         return Path(source).is_dir()
     except OSError:  # many paths joined are longer than a path may be
         return False
-
-
-def changed(shard: Path, key: str | None = None) -> ChangedData:
-    """Return the error of a shard that is not what it was when it was first read."""
-    what = f"Shard {shard}" if key is None else f"Key {key} in shard {shard}"
-    return ChangedData(
-        f"{what} is not what it was when it was first read, though the file's size and time of"
-        " change are the same; fetch or write the shard again (if it was mended, touch it)."
-    )

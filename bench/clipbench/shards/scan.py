@@ -6,12 +6,10 @@ import itertools
 import mmap
 import re
 import zlib
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-
-import numpy as np
 
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import CorruptData, MissingData
@@ -23,17 +21,16 @@ from clipbench.shards.index import (
     Index,
     Row,
     Stamp,
-    are_sorted,
     join,
     rows_to_index,
     shard_names,
     write,
 )
 from clipbench.shards.parts import PartFiles, kept_part, part_file
+from clipbench.shards.refusals import CONVERTED, check_unique, key_text, refuse_incomplete
 from clipbench.system.processes import in_processes
 
 _CODES = {extension: code for code, extension in enumerate(EXTENSIONS)}
-CONVERTED = ("gif", "bmp", "tif", "tiff")  # formats of images that an import reads, too
 _CHUNK = 1 << 20
 _META = re.compile(rb"__[^/]*__($|/)")
 
@@ -107,7 +104,7 @@ def groups(path: Path) -> Iterator[Group]:
             continue
         if len(key) > MOST_KEY:
             raise CorruptData(
-                f"Shard {path} has a key of {len(key):,} bytes, {_text(key[:40])}...; more than"
+                f"Shard {path} has a key of {len(key):,} bytes, {key_text(key[:40])}...; more than"
                 f" {MOST_KEY:,} are not read. Write the shard again with shorter names."
             )
         if key != group.key:
@@ -119,7 +116,7 @@ def groups(path: Path) -> Iterator[Group]:
             group = Group(key, {})
         if extension in group.members:
             raise CorruptData(
-                f"Shard {path} has key {_text(key)} twice ({extension}); keys must be unique."
+                f"Shard {path} has key {key_text(key)} twice ({extension}); keys must be unique."
             )
         group.members[extension] = member
     if group.is_pair():
@@ -133,16 +130,14 @@ def _again(path: Path, key: bytes, extension: str) -> CorruptData:
         old_key, old_extension = split_name(member.name)
         if old_key == key:
             if old_extension in before:
-                return CorruptData(f"Shard {path} has key {_text(key)} twice; keys must be unique.")
+                return CorruptData(
+                    f"Shard {path} has key {key_text(key)} twice; keys must be unique."
+                )
             before.add(old_extension)
     return CorruptData(
-        f"Shard {path} is interleaved: {_text(key)}.{extension} does not lie beside the other "
+        f"Shard {path} is interleaved: {key_text(key)}.{extension} does not lie beside the other "
         "members of its key; write the shard again with the members of a key side by side."
     )
-
-
-def _text(key: bytes) -> str:
-    return key.decode(errors="replace")
 
 
 def row_of(
@@ -245,26 +240,6 @@ class Scanned:
         refuse_incomplete(self.incomplete, paths)
 
 
-def refuse_incomplete(incomplete: Sequence[Incomplete], paths: Sequence[Path]) -> None:
-    """Raise CorruptData, naming the first pair, if there is an incomplete one."""
-    if incomplete:
-        one = incomplete[0]
-        more = f" ({len(incomplete) - 1:,} more are incomplete)" if len(incomplete) > 1 else ""
-        found = f" ({one.found})" if one.found else ""
-        raise CorruptData(
-            f"Shard {paths[one.shard]} has no {one.missing} for key {one.key}{found}{more}; write"
-            f" the shard again{_way_out(one)}, remove the key, or leave out such pairs with"
-            " --on-error skip."
-        )
-
-
-def _way_out(one: Incomplete) -> str:
-    """Return what reads a pair that is refused for its image's format."""
-    if one.missing == "image" and any(f".{name}" in one.found for name in CONVERTED):
-        return " with `clipbench data import`, which converts such images"
-    return ""
-
-
 @dataclass(frozen=True)
 class _Walk:
     """What of which shards is looked for.
@@ -346,7 +321,7 @@ def _walked(walk: _Walk, number: int) -> _Walked:
         for group, row in rows_of(path, number, walk.caption_field):
             if row is None:
                 missing = missing_of(group, walk.caption_field)
-                incomplete.append(Incomplete(number, _text(group.key), missing, group.words()))
+                incomplete.append(Incomplete(number, key_text(group.key), missing, group.words()))
             else:
                 rows.append(row)
     except OSError as error:
@@ -363,54 +338,3 @@ def _walked(walk: _Walk, number: int) -> _Walked:
         return _Walked(number, stamp, tuple(incomplete), index)
     write(part_file(walk.folder, number), [index], [stamp], incomplete)
     return _Walked(number, stamp, tuple(incomplete), None)
-
-
-def refuse_empty(
-    index: Index, paths: Sequence[Path], incomplete: Sequence[Incomplete] = ()
-) -> None:
-    """Raise CorruptData if there is no pair, and say what the first key lacks."""
-    if len(index):
-        return
-    lack, advice = "", "give other shards"
-    if incomplete:
-        one = incomplete[0]
-        lack = f": key {one.key} has no {one.missing}{f' ({one.found})' if one.found else ''}"
-        if way := _way_out(one):
-            advice = f"write the set again{way}"
-        if incomplete[0].missing == "caption":
-            advice += ", or name the JSON's field with captions, caption_field=..."
-    else:
-        names = _first_names(paths[0])
-        if names:
-            lack = f": its members are such as {', '.join(names)}"
-            advice = (
-                "name an image KEY.jpg, .png, .jpeg or .webp and its caption KEY.txt, of one KEY"
-                " without a dot"
-            )
-    raise CorruptData(f"{paths[0]} holds no pair of image and caption (.txt){lack}; {advice}.")
-
-
-def _first_names(path: Path) -> list[str]:
-    """Return the names of a shard's first members."""
-    return [_text(member.name) for member in itertools.islice(members(path), 2)]
-
-
-def check_unique(parts: Iterable[Index], paths: Sequence[Path]) -> None:
-    """Raise CorruptData, naming key and shards, if a key stands for two pairs.
-
-    Args:
-        parts: the indexes of the shards.
-        paths: the shards.
-    """
-    if are_sorted(parts):
-        return
-    keys = np.concatenate([part["key"] for part in parts])
-    order = np.argsort(keys, kind="stable")
-    same = np.flatnonzero(keys[order[1:]] == keys[order[:-1]])
-    if len(same):
-        firsts = np.cumsum([len(part) for part in parts])
-        one, two = (int(np.searchsorted(firsts, order[same[0] + n], "right")) for n in (0, 1))
-        raise CorruptData(
-            f"Key {_text(bytes(keys[order[same[0]]]))} is in shard {paths[one]} and again in "
-            f"{paths[two]}; keys must be unique in a set."
-        )

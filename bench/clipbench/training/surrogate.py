@@ -141,7 +141,8 @@ def train_surrogate(
     from clipbench.loading.pairs import TrainingPairs  # noqa: PLC0415
     from clipbench.loading.text import CaptionTable  # noqa: PLC0415
     from clipbench.models.openclip import create_model, image_size_of, model_config  # noqa: PLC0415
-    from clipbench.parallel.group import Processes, pick_device  # noqa: PLC0415
+    from clipbench.parallel.devices import pick_device  # noqa: PLC0415
+    from clipbench.parallel.group import Processes  # noqa: PLC0415
     from clipbench.plugins import registry  # noqa: PLC0415
     from clipbench.training.engine import Trainer  # noqa: PLC0415
 

@@ -17,7 +17,8 @@ from clipbench.importing.usable import without
 from clipbench.shards import manifest as manifests
 from clipbench.shards import skipped
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.scan import refuse_empty, scan
+from clipbench.shards.refusals import refuse_empty
+from clipbench.shards.scan import scan
 from clipbench.system.durable import scratch_folder
 from clipbench.verification.set_checks import fresh_hashes
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.models.openclip import create_model, load_weights, model_config, open_clip
-from clipbench.parallel.group import pick_device
+from clipbench.parallel.devices import pick_device
 
 State = dict[str, torch.Tensor]
 

@@ -19,7 +19,8 @@ from processes import environment, start
 from clipbench.checkpoints.trace import read_trace
 from clipbench.errors import BadSetting
 from clipbench.files import sums
-from clipbench.parallel.group import Processes, join_processes, pick_device
+from clipbench.parallel.devices import pick_device
+from clipbench.parallel.group import Processes, join_processes
 from clipbench.plugins import registry
 
 Look = Callable[[str], list[dict[str, np.ndarray]]]

@@ -20,6 +20,7 @@ import pytest
 from clipbench.errors import BadSetting, LostProcess
 from clipbench.parallel import group as distributed
 from clipbench.parallel import line as lines
+from clipbench.parallel import messages
 from clipbench.parallel.group import Processes
 from clipbench.parallel.line import Line, connect
 
@@ -202,7 +203,7 @@ def test_strangers_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
         first = pool.submit(connect, 0, COUNT, store, 10.0)
         port = int(store.get(lines.KEY).split(b",")[0].strip(b"["))
         for said in (
-            lines._framed(b"H", b'["", 1, "host", 1, "node"]'),
+            messages.framed(b"H", b'["", 1, "host", 1, "node"]'),
             b"GET / HTTP/1.1\r\n\r\n",  # its length would be five million terabytes
         ):
             with socket.create_connection(("127.0.0.1", port)) as stranger:

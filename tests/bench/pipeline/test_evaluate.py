@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from small_runs import QUIET, Place, config_of
 
-from clipbench.configuration.identity import PLACES, write_sealed
+from clipbench.configuration.places import PLACES, write_sealed
 from clipbench.errors import BadInput, BadSetting, MissingData
 from clipbench.pipeline.evaluate import check_trigger, evaluate_checkpoint
 from clipbench.planning.parts import Parts

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from clipbench.errors import BadSetting
-from clipbench.parallel.group import _waiting, join_processes, num_processes
+from clipbench.parallel.devices import num_processes
+from clipbench.parallel.group import _waiting, join_processes
 
 
 def test_a_variable_that_was_left_over_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

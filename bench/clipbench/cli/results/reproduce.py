@@ -167,7 +167,7 @@ def _known_places(path: Path) -> Mapping[str, Any]:
 
     One that came with the result names places of its sender's choice, and is not looked at.
     """
-    from clipbench.configuration.identity import read_sealed  # noqa: PLC0415 - heavy
+    from clipbench.configuration.places import read_sealed  # noqa: PLC0415 - heavy
 
     return read_sealed((path if path.is_dir() else path.parent) / "config.json") or {}
 

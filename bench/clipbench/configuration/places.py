@@ -1,0 +1,114 @@
+"""Which fields of a configuration say where something lies, and a sealed file of such places."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.settings import TrainSettings
+from clipbench.errors import ClipbenchError
+from clipbench.files import seal
+from clipbench.files.json_files import read_json, write_json
+from clipbench.models.openclip import configuration_file
+from clipbench.plugins import registry
+from clipbench.plugins.find import Kind
+from clipbench.text import locations
+
+PLACES = "places.json"  # beside a ledger; it stays on this machine
+_SEAL = "seal"
+
+
+class Place(NamedTuple):
+    """A field of a configuration that says where something lies.
+
+    Args:
+        field: e.g. ``evals[0].root``.
+        mark: of what kind it is.
+        value: what it says.
+    """
+
+    field: str
+    mark: locations.Located
+    value: Any
+
+
+class Slot(NamedTuple):
+    """A plugin of a configuration: where it stands, of what kind it is, and what it is."""
+
+    name: str
+    kind: Kind
+    spec: Mapping[str, Any]
+
+
+def slots(config: RunConfig) -> Iterator[Slot]:
+    """Yield all plugins of a configuration."""
+    yield Slot("data", "dataset", config.data)
+    for number, spec in enumerate(config.evals):
+        yield Slot(f"evals[{number}]", "dataset", spec)
+    if config.trusted is not None:
+        yield Slot("trusted", "dataset", config.trusted)
+    yield Slot("attack", "attack", config.attack)
+    yield Slot("defense", "defense", config.defense)
+    for number, spec in enumerate(config.metrics):
+        yield Slot(f"metrics[{number}]", "metric", spec)
+
+
+def places(config: RunConfig) -> list[Place]:
+    """Return all fields of a configuration that say where something lies, as far as they do."""
+    found = [place for slot in slots(config) for place in places_of(slot)]
+    marks = locations.location_fields(TrainSettings)
+    return found + list(filled("train", marks, vars(config.train)))
+
+
+def places_of(slot: Slot) -> list[Place]:
+    """Return the fields of a plugin that say where something lies."""
+    marks = locations.location_fields(registry.load(slot.kind, slot.spec))
+    return list(filled(slot.name, marks, slot.spec))
+
+
+def filled(
+    slot: str, marks: Mapping[str, locations.Located], values: Mapping[str, Any]
+) -> Iterator[Place]:
+    """Yield those fields that say something, of a plugin or the settings.
+
+    Args:
+        slot: names the plugin.
+        marks: fields that may say where something lies.
+        values: what the fields say.
+    """
+    for name, mark in marks.items():
+        value = values.get(name)
+        is_there = mark.kind != "model" or bool(
+            configuration_file(str(value)) or locations.content_in(value)
+        )
+        if value not in (None, (), []) and is_there:
+            yield Place(f"{slot}.{name}", mark, value)
+
+
+def write_sealed(path: Path, places: Mapping[str, Any]) -> None:
+    """Write where things lie on this machine, sealed: whoever reads it opens what it names."""
+    write_json(path, {**places, _SEAL: seal.seal(_to_seal(places))}, indent=2)
+
+
+def read_sealed(path: Path) -> dict[str, Any] | None:
+    """Return what `write_sealed` wrote here; None: nothing, or others, who may name any place."""
+    try:
+        found = read_json(path)
+    except ClipbenchError:  # of another program
+        return None
+    told = found.pop(_SEAL, None)
+    return found if seal.is_sealed(_to_seal(found), told) else None
+
+
+def unsealed(content: Any) -> Any:
+    """Return what `write_sealed` was given, of a file that need not be this user's."""
+    return (
+        {k: v for k, v in content.items() if k != _SEAL} if isinstance(content, dict) else content
+    )
+
+
+def _to_seal(places: Mapping[str, Any]) -> list[bytes]:
+    return [b"places", json.dumps(places, sort_keys=True).encode()]
