@@ -43,7 +43,7 @@ TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -p no:
 test: lint docs
 	$(TESTS)
 
-# Counting lines takes as long again as half of the tests.
+# Counting lines takes half as long again.
 coverage: $(STAMP)
 	$(TESTS) --cov --cov-report=term --cov-fail-under=85
 

@@ -15,6 +15,7 @@ from clipbench.errors import BadSetting, OnError
 from clipbench.plugins.find import Kind
 from clipbench.plugins.objects import spec_for
 from clipbench.plugins.spec import SpecLike
+from clipbench.results.folders import named_folder
 from clipbench.system.stopping import listening
 from clipbench.system.threads import share_processors, use_threads
 
@@ -171,5 +172,4 @@ def _done(configs: Sequence[RunConfig], request: Request, reporter: Reporter) ->
         record = do_all(configs, cache=cache, out=out, reporter=reporter)[-1]
     if not record:
         return RunResult(record)
-    (folder,) = [path for path in out.glob(f"*{record['id']}") if path.is_dir()]
-    return RunResult(record, folder)
+    return RunResult(record, named_folder(out, (), record["id"]))

@@ -6,7 +6,10 @@ second. What takes torch or the data to find out comes after, in `clipbench.plan
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ from clipbench.plugins.spec import SpecLike, coerce, field_types
 from clipbench.text.locations import content_in, location_fields, split, texts
 
 _PATTERN = re.compile(r"[{}*?\[\]]|^(pipe:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
+_NVIDIA = Path("/dev/nvidiactl")  # of the driver of NVIDIA's GPUs
 _PREFIXED = re.compile(r"(hf-hub|local-dir):", re.IGNORECASE)
 
 
@@ -34,7 +38,7 @@ def check(request: Request, *, outputs: Iterable[Path] = (), inputs: Iterable[Pa
 
     Raises:
         UnknownName: a plugin, a parameter, a setting or a model that does not exist.
-        BadSetting: a setting out of range, or a device that is not there.
+        BadSetting: a setting out of range, or a device or compiler that is not there.
         MissingData: something that is not there, or a folder that can't be written.
     """
     for kind, spec in _plugins(request):
@@ -58,6 +62,8 @@ def check(request: Request, *, outputs: Iterable[Path] = (), inputs: Iterable[Pa
     for folder in (*outputs, request.cache):
         _check_writable(folder)
     _check_device(settings.device)
+    if settings.compile and settings.device in ("auto", "cpu"):
+        _check_compiler()
 
 
 def _plugins(request: Request) -> Iterator[tuple[Kind, SpecLike]]:
@@ -144,3 +150,15 @@ def _check_device(device: str) -> None:
     from clipbench.parallel.devices import pick_device  # noqa: PLC0415 - heavy
 
     pick_device(device)
+
+
+def _check_compiler() -> None:
+    """Refuse to compile towers where the compiler that torch would call is not there."""
+    if _NVIDIA.exists():  # what `auto` chooses there brings a compiler of its own
+        return
+    named = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(named) is None:
+        raise BadSetting(
+            f"compile needs a C++ compiler, and there is no {named} on the path. Install one, name"
+            " yours by CXX, or leave compile out."
+        )

@@ -11,7 +11,7 @@ import torch
 
 from clipbench.configuration import preflight
 from clipbench.configuration.request import Request
-from clipbench.errors import BadInput, MissingData
+from clipbench.errors import BadInput, BadSetting, MissingData
 from clipbench.models.architectures import architecture, architecture_names
 
 # All of these lines in one process, which has not imported anything heavy at its end.
@@ -112,3 +112,17 @@ def test_models_by_name_are_those_of_open_clip() -> None:
     assert {"RN50", "ViT-B-32", "shapes-32"} <= set(names)
     assert all(architecture(name) == module.get_model_config(name) for name in names)
     assert architecture("ViT-B-33") is None
+
+
+def test_towers_are_compiled_only_where_there_is_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is missed in a second, not after the data are poisoned."""
+    request = Request(train={"compile": True, "device": "cpu"}, cache=tmp_path)
+    monkeypatch.setattr(preflight, "_NVIDIA", tmp_path / "no driver")
+    monkeypatch.setenv("CXX", sys.executable)  # any program that is there
+    preflight.check(request)
+    monkeypatch.setenv("CXX", str(tmp_path / "absent"))
+    with pytest.raises(BadSetting, match="compile needs a C\\+\\+ compiler, and there is no"):
+        preflight.check(request)
+    preflight.check(Request(train={"device": "cpu"}, cache=tmp_path))
