@@ -327,3 +327,21 @@ def train_options() -> Callable[[F], F]:
 
 def _capital(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}"
+
+
+def work_options() -> Callable[[F], F]:
+    """Return the options of a command that plans training runs and does them."""
+    return stack(
+        out_option,
+        on_error_option,
+        cache_option,
+        recipe_option,
+        config_option,
+        allow_option,
+        option("--dry-run", is_flag=True, help="Print the plan and stop."),
+        estimate_option,
+        own_threads_option,
+        json_option,
+        quiet_option,
+        train_options(),
+    )

@@ -37,18 +37,7 @@ if TYPE_CHECKING:
     default=False,
     help="Also run each defense on clean data, and no defense on the poisoned data.",
 )
-@options.out_option
-@options.on_error_option
-@options.cache_option
-@options.recipe_option
-@options.config_option
-@options.allow_option
-@options.option("--dry-run", is_flag=True, help="Print the plan and stop.")
-@options.estimate_option
-@options.own_threads_option
-@options.json_option
-@options.quiet_option
-@options.train_options()
+@options.work_options()
 @click.pass_context
 def command(
     ctx: click.Context,
