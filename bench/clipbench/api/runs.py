@@ -65,6 +65,9 @@ class Run:
     def config(self) -> RunConfig:
         """Return the run with every choice made; nothing is read or written.
 
+        Data that lie somewhere are known by what they hold as soon as they are read, so that the
+        id of the result is another than that of this configuration.
+
         Raises:
             UnknownName: a plugin, a parameter or a setting that does not exist.
             BadSetting: a value out of range, or more than one run.

@@ -40,7 +40,7 @@ def in_short(results: Iterable[Result]) -> str:
     if found is None:
         return ""
     name = attacked[0]["attack"]["name"]
-    first = f"{name} without a defense: {_share(found)} are read as the attacker wants"
+    first = f"{name} without a defense: {_share(found)} are classified as the attacker wants"
     if (objection := _objection(bare)) is not None:
         return f"{first}. {objection}"
     others = "; ".join(f"with {label} {_share(_success(g))}" for label, g in by_defense.items())

@@ -28,8 +28,8 @@ def result(defense: str, success: int, top1: int = 30, **changes: Any) -> dict[s
 def test_an_attack_and_what_stops_it_are_told_with_what_that_costs() -> None:
     """Counts are exact, and the clean accuracy stands beside them."""
     assert in_short([result("none", 45), result("safeclip", 1, top1=20)]) == (
-        "badnets without a defense: 45 of 50 test images (90.0%) are read as the attacker wants;"
-        " with safeclip 1 of 50 test images (2.0%)."
+        "badnets without a defense: 45 of 50 test images (90.0%) are classified as the attacker"
+        " wants; with safeclip 1 of 50 test images (2.0%)."
         " Zero-shot accuracy: 30.0% with none, 20.0% with safeclip."
     )
 
