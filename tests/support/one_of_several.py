@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from clipbench.contracts import Defense, EpochPairs, Features, Phase, TrainingFacts
 from clipbench.errors import LostProcess
 from clipbench.parallel.batchnorm import synchronize_batch_norm
 from clipbench.parallel.caches import at_cache
+from clipbench.parallel.gradients import GradientSum
 from clipbench.parallel.group import Processes, join_processes, watched
 from clipbench.system.progress import Reporter
 from clipbench.toolkit.losses import clip_loss
@@ -41,8 +43,8 @@ def collectives(processes: Processes) -> dict[str, Any]:
     scale = torch.nn.Parameter(torch.tensor(2.0))
     common = processes.share_of_common(scale.exp())
     loss = (gathered.sum(dim=0).square() * common).sum()
-    loss.backward()
-    processes.sum_gradients([weight, unused, scale])
+    with GradientSum([weight, unused, scale], processes).summed():
+        loss.backward()
     processes.barrier()
     # What one process makes of it:
     alone = [torch.nn.Parameter(torch.full((3,), 0.5)), torch.nn.Parameter(torch.tensor(2.0))]
@@ -59,6 +61,42 @@ def collectives(processes: Processes) -> dict[str, Any]:
         "expected_scale_grad": alone[1].grad,
         "sum": processes.sum_of(torch.tensor([1.0, processes.rank])),
     }
+
+
+def overlap(processes: Processes) -> dict[str, Any]:
+    """Gradients of three layers, and how many sums were on their way before the first layer's.
+
+    The middle layer takes no part in the second pass, so that its buckets are never complete.
+    """
+    layers = nn.ModuleList(nn.Linear(3, 3) for _ in range(3))
+    processes.spread(layers.state_dict().values())
+    total = GradientSum(list(layers.parameters()), processes, bucket_bytes=4)  # a bucket for each
+    sent: list[int] = []
+    before: list[int] = []
+    layers[0].weight.register_hook(lambda _: before.append(len(sent)))
+    reduce = dist.all_reduce
+    dist.all_reduce = lambda *given, **how: (sent.append(1), reduce(*given, **how))[1]
+    rows = torch.arange(ROWS * 3.0).view(ROWS, 3)
+    found: dict[str, Any] = {}
+    for name, used in (("whole", (0, 1, 2)), ("partly", (0, 2))):
+        model = nn.Sequential(*(layers[number] for number in used))
+        layers.zero_grad(set_to_none=True)
+        sent.clear()
+        with total.summed():
+            model(rows[processes.rows(ROWS)]).square().sum().backward()
+        found[f"{name} sent"] = [before[-1], len(sent)]
+        found[name] = gradients(layers)
+        layers.zero_grad(set_to_none=True)
+        model(rows).square().sum().backward()  # outside: this process alone, with all rows
+        found[f"expected {name}"] = gradients(layers)
+    dist.all_reduce = reduce
+    return found
+
+
+def gradients(layers: nn.ModuleList) -> Tensor:
+    """Return the gradients of the layers' weights; NaN for one that took no part."""
+    none = torch.full((3, 3), torch.nan)
+    return torch.stack([none if one.weight.grad is None else one.weight.grad for one in layers])
 
 
 def network(kind: str) -> nn.Module:
@@ -96,9 +134,8 @@ def batch_norm(processes: Processes) -> dict[str, Any]:
         (sum(expected) * goal).square().mean().backward()  # type: ignore[union-attr]
         own = features(together, images[:, rows])
         gathered = processes.gather(torch.stack(own), ROWS)
-        (gathered.sum(dim=0) * goal).square().mean().backward()
-        parameters = list(together.parameters())
-        processes.sum_gradients(parameters)
+        with GradientSum(list(together.parameters()), processes, bucket_bytes=200).summed():
+            (gathered.sum(dim=0) * goal).square().mean().backward()
         found[f"{kind} out"] = gathered
         found[f"expected {kind} out"] = torch.stack(expected)
         for (name, ours), theirs in zip(
@@ -338,7 +375,7 @@ def patience(processes: Processes) -> dict[str, Any]:
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
     processes = join_processes("cpu")
-    for check in (collectives, batch_norm):
+    for check in (collectives, overlap, batch_norm):
         keep(folder, check.__name__, processes, check(processes))
     for look in (caches, decisions, resumed):
         keep(folder, look.__name__, processes, look(folder, processes))

@@ -16,6 +16,7 @@ from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import Phase, Reference
 from clipbench.loading.pairs import Batch, BatchRequest, TrainingPairs
 from clipbench.parallel.batchnorm import synchronize_batch_norm
+from clipbench.parallel.gradients import GradientSum
 from clipbench.parallel.group import Processes
 from clipbench.system.arithmetic import computing, refuse_without_tf32
 from clipbench.training.encoder import Encoder
@@ -52,6 +53,7 @@ class Learner:
         refuse_without_tf32(self.precision, processes.device)
         self.optimizer = make_optimizer(model, settings)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._gradients = GradientSum(self._parameters, processes)
         self._encoder = Encoder(model, processes, self.precision, compiled=settings.compile)
         self.similarities: Tensor | None = None  # of the last step's pairs, where a phase asks
         self._earlier: nn.Module | None = None
@@ -98,8 +100,8 @@ class Learner:
         loss = phase.loss(features)
         if loss.device.type != "cuda":
             refuse_infinite(loss.item(), phase.name, where)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._processes.sum_gradients(self._parameters)
+        with self._gradients.summed():
+            loss.backward()  # type: ignore[no-untyped-call]
         if self._settings.grad_clip_norm:
             nn.utils.clip_grad_norm_(self._parameters, self._settings.grad_clip_norm)
         self.optimizer.step()
