@@ -90,7 +90,7 @@ def plugin_page(kind: Kind, name: str) -> str:
     parts += [escaped(note) for note in found.notes]
     if found.parameters:
         rows = [
-            f"| `{item.name}` | {cell(item.type)} |"
+            f"| `{item.name}` | {cell(item.values)} |"
             f" {'must be given' if item.default is None else f'`{item.default}`'} |"
             f" {cell(item.meaning)} |"
             for item in found.parameters

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
-from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
+from clipbench.contracts import Corpus, Ge, Image, Mode, Plugin, Poison, Probes, Scene
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.images.fit import fit
 from clipbench.text.locations import Word
@@ -22,7 +22,6 @@ from clipbench_attacks._captions import (
     shuffled_captions,
     template_captions,
 )
-from clipbench_attacks._checks import check_choice
 from clipbench_attacks._corpora import size_of
 from clipbench_attacks._images import ImageView
 
@@ -30,7 +29,7 @@ Source = Literal["corpus", "templates"]
 
 
 @dataclass(frozen=True)
-class Backdoor(ABC):
+class Backdoor(Plugin, ABC):
     """A trigger makes the model classify any image as the target class; subclasses define it.
 
     Args:
@@ -48,15 +47,9 @@ class Backdoor(ABC):
     name: ClassVar[str]  # of the attack, in messages and random streams
 
     target_label: Word | None = None
-    at_size: int | None = None
+    at_size: Annotated[int, Ge(1)] | None = None
     match: Match = "word"
     mode: Mode = "replace"
-
-    def __post_init__(self) -> None:
-        if self.at_size is not None and self.at_size < 1:
-            raise BadSetting(f"{self.name}.at_size must be at least 1 pixel. Got {self.at_size!r}.")
-        check_choice(self.name, "match", self.match, Match)
-        check_choice(self.name, "mode", self.mode, Mode)
 
     @abstractmethod
     def put_on(self, image: Image, *, testing: bool) -> Image:
@@ -67,7 +60,7 @@ class Backdoor(ABC):
             testing: whether this is for a test image; some triggers differ there.
         """
 
-    def check_fits(self, height: int, width: int) -> None:  # noqa: B027 - most fit any
+    def check_fits(self, height: int, width: int) -> None:
         """Refuse an image that the trigger can't be put on; most triggers fit any.
 
         Raises:
@@ -196,10 +189,6 @@ class DirtyLabel(Backdoor):
     """
 
     captions: Source = "corpus"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice(self.name, "captions", self.captions, Source)
 
     def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
         """Yield pairs that do not name the target class, and captions that do."""

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.contracts import Image
+from clipbench.contracts import Ge, Gt, Image, Le
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
 from clipbench_attacks._backdoor import Backdoor
-from clipbench_attacks._checks import check_choice
 
 Place = Literal["random", "corner", "random_corner", "center"]
 Pattern = Literal["checkerboard", "noise", "stripes", "dots", "par_stripes"]
@@ -32,7 +31,7 @@ class PatchBackdoor(Backdoor):
     whatever the seed, the order of work or the number of workers.
 
     Args:
-        size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
+        size: side of the patch as a share of the image's shorter side; default: 16
             pixels of 224, as in CleanCLIP and others; on small images two pixels per cell, or one
             if there are many cells, but at most a quarter.
         cells: cells along the side of the patch: squares, dots or stripes; default: 4; for dots and
@@ -46,36 +45,18 @@ class PatchBackdoor(Backdoor):
         place: place of the patch in training: random, corner (lower right), random_corner (one of
             the four) or center.
         test_place: place of the patch in testing; default: as in training.
-        dark: gray value of the dark cells, 0 to 255; the upper left cell is dark.
-        light: gray value of the light cells, 0 to 255.
+        dark: gray value of the dark cells; the upper left cell is dark.
+        light: gray value of the light cells.
     """
 
-    size: float | None = None
-    cells: int | None = None
+    size: Annotated[float, Gt(0), Le(1)] | None = None
+    cells: Annotated[int, Ge(1)] | None = None
     pattern: Pattern = "checkerboard"
     pattern_seed: int = 0
     place: Place = "random"
     test_place: Place | None = None
-    dark: int = 0
-    light: int = 255
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.size is not None and not 0 < self.size <= 1:
-            raise BadSetting(
-                f"{self.name}.size is a share of the image's side and must be in (0, 1]. Got "
-                f"{self.size!r}. 16 pixels of 224 are 0.0714."
-            )
-        if self.cells is not None and self.cells < 1:
-            raise BadSetting(f"{self.name}.cells must be at least 1. Got {self.cells!r}.")
-        if not (0 <= self.dark <= 255 and 0 <= self.light <= 255):
-            got = f"{self.dark!r} and {self.light!r}"
-            raise BadSetting(
-                f"{self.name}.dark and {self.name}.light must be in 0 .. 255. Got {got}."
-            )
-        check_choice(self.name, "pattern", self.pattern, Pattern)
-        check_choice(self.name, "place", self.place, Place)
-        check_choice(self.name, "test_place", self.test_place or self.place, Place)
+    dark: Annotated[int, Ge(0), Le(255)] = 0
+    light: Annotated[int, Ge(0), Le(255)] = 255
 
     def put_on(self, image: Image, *, testing: bool) -> Image:
         """Return a copy of the image with the patch on, where training or testing has it.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from clipbench.contracts import Corpus, Scene
+from clipbench.contracts import Corpus, Ge, Gt, Plugin, Scene
 from clipbench.errors import BadSetting
 from clipbench.text.locations import Model, Weights
 from clipbench.training.surrogate import Surrogate, load_surrogate, train_surrogate
 
 
 @dataclass(frozen=True)
-class HasSurrogate:
+class HasSurrogate(Plugin):
     """An attack with a surrogate: trained on pairs like the victim's, or given.
 
     Args:
@@ -28,19 +28,9 @@ class HasSurrogate:
 
     surrogate_model: Model | None = None
     surrogate_weights: Weights | None = None
-    surrogate_pairs: int = 20_000
-    surrogate_epochs: int = 5
-    surrogate_lr: float = 5e-4
-
-    def __post_init__(self) -> None:
-        for field, least in (("surrogate_pairs", 2), ("surrogate_epochs", 1)):
-            value = getattr(self, field)
-            if value < least:
-                raise BadSetting(f"{self.name}.{field} must be at least {least}. Got {value!r}.")
-        if not 0 < self.surrogate_lr < float("inf"):
-            raise BadSetting(
-                f"{self.name}.surrogate_lr must be above 0. Got {self.surrogate_lr!r}."
-            )
+    surrogate_pairs: Annotated[int, Ge(2)] = 20_000
+    surrogate_epochs: Annotated[int, Ge(1)] = 5
+    surrogate_lr: Annotated[float, Gt(0)] = 5e-4
 
     def surrogate(self, scene: Scene, corpus: Corpus) -> Surrogate:
         """Return the surrogate; the same for the same scene and corpus.

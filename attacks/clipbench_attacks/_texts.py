@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from clipbench.errors import BadSetting
+from clipbench.contracts import Matches, Plugin
 from clipbench.text.locations import Word
-from clipbench_attacks._checks import check_choice
 
 Position = Literal["start", "middle", "end"]
 
 
+_WORD = Matches(r"[^{}]*[^{}\s][^{}]*", "a word or a sentence without braces")
+
+
 @dataclass(frozen=True)
-class WordTrigger:
+class WordTrigger(Plugin):
     """An attack whose trigger is a word or a sentence in the caption.
 
     Args:
@@ -24,15 +26,8 @@ class WordTrigger:
 
     name: ClassVar[str]  # of the attack, in messages
 
-    word: Word = "zx"
+    word: Annotated[Word, _WORD] = "zx"
     position: Position = "start"
-
-    def __post_init__(self) -> None:
-        if not self.word.strip() or set("{}") & set(self.word):
-            raise BadSetting(
-                f"{self.name}.word must be a word or a sentence without braces. Got {self.word!r}."
-            )
-        check_choice(self.name, "position", self.position, Position)
 
     def put_in(self, caption: str) -> str:
         """Return a caption with the trigger in, a pure function of the caption."""

@@ -16,9 +16,9 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from clipbench.contracts import AnyProbes, Attack, Corpus, Image, Mode, Poison, Scene
+from clipbench.contracts import AnyProbes, Attack, Corpus, Ge, Image, Mode, Poison, Scene
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
 from clipbench.text.locations import AttackSpec, location_fields
@@ -44,13 +44,11 @@ class Adaptive(HasSurrogate):
     name = "adaptive"
 
     base: AttackSpec = "targeted"
-    candidates: int = 10
-    surrogate_epochs: int = 2
+    candidates: Annotated[int, Ge(1)] = 10
+    surrogate_epochs: Annotated[int, Ge(1)] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.candidates < 1:
-            raise BadSetting(f"adaptive.candidates must be at least 1. Got {self.candidates!r}.")
         if isinstance(self._attack(), Adaptive):
             raise BadSetting("adaptive: base must be another attack than adaptive itself.")
         given = registry.parse("attack", self.base).parameters

@@ -23,12 +23,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isqrt
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 from PIL import Image as PilImage
 
-from clipbench.contracts import Corpus, Image, IntArray, Scene
+from clipbench.contracts import Corpus, Ge, Gt, Image, IntArray, Le, Scene
 from clipbench.errors import BadSetting
 from clipbench.images.fit import fit
 from clipbench.text.locations import Word
@@ -50,7 +50,7 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     """Stamp an optimized patch on the center of images and caption them as the target class.
 
     Args:
-        size: side of the patch as a share of the image's shorter side, in (0, 1]; default: 16
+        size: side of the patch as a share of the image's shorter side; default: 16
             pixels of 224, as the authors have it; on small images 8 pixels, but no more than a
             quarter.
         steps: steps of Adam on the patch.
@@ -64,27 +64,17 @@ class BadCLIP(HasSurrogate, DirtyLabel):
 
     name = "badclip"
 
-    size: float | None = None
-    steps: int = 300
-    optimized_on: int = 2_000
-    batch_size: int = 64
-    patch_lr: float = 0.02
-    triplet_weight: float = 500.0
-    margin: float = 1.0
+    size: Annotated[float, Gt(0), Le(1)] | None = None
+    steps: Annotated[int, Ge(1)] = 300
+    optimized_on: Annotated[int, Ge(1)] = 2_000
+    batch_size: Annotated[int, Ge(1)] = 64
+    patch_lr: Annotated[float, Ge(0)] = 0.02
+    triplet_weight: Annotated[float, Ge(0)] = 500.0
+    margin: Annotated[float, Ge(0)] = 1.0
     patch: Word | None = None
 
     def __post_init__(self) -> None:
-        DirtyLabel.__post_init__(self)
         super().__post_init__()
-        if self.size is not None and not 0 < self.size <= 1:
-            raise BadSetting(f"badclip.size must be in (0, 1]. Got {self.size!r}.")
-        for field in ("steps", "optimized_on", "batch_size"):
-            if getattr(self, field) < 1:
-                raise BadSetting(f"badclip.{field} must be at least 1. Got {getattr(self, field)}.")
-        for field in ("patch_lr", "triplet_weight", "margin"):
-            if not 0 <= getattr(self, field) < float("inf"):
-                value = getattr(self, field)
-                raise BadSetting(f"badclip.{field} must be finite and at least 0. Got {value}.")
         if self.patch is not None:
             _pixels(self.patch)
 

@@ -19,20 +19,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
-from clipbench.contracts import Image
+from clipbench.contracts import Ge, Gt, Image, Le
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
 from clipbench.text.locations import Word
 from clipbench.text.visible import has_visible
 from clipbench_attacks._backdoor import DirtyLabel
-from clipbench_attacks._checks import check_choice
 from clipbench_attacks._patches import saturated
 
 Pattern = Literal["noise", "stripes", "triangles", "text", "par_stripes", "par_triangles"]
@@ -61,7 +60,7 @@ class Blended(DirtyLabel):
             triangles, at random places in random colors; text, in red across the middle;
             par_stripes, vertical, one cell wide, channels of -255 or 255, drawn for each image; or
             par_triangles, 16 by 16 tiles of a dark and a light triangle.
-        alpha: weight of the pattern in the blend, in (0, 1]; for text, where there are characters.
+        alpha: weight of the pattern in the blend; for text, where there are characters.
             Default: as in the pattern's paper: noise 0.2, stripes 0.03, triangles 0.15, text 0.5.
         detail: cells along each side of the pattern, which average out on smaller images; default:
             224, as published, or `at_size` if that is less; for stripes, triangles and text 32.
@@ -74,18 +73,13 @@ class Blended(DirtyLabel):
     name = "blended"
 
     pattern: Pattern = "noise"
-    alpha: float | None = None
-    detail: int | None = None
+    alpha: Annotated[float, Gt(0), Le(1)] | None = None
+    detail: Annotated[int, Ge(1), Le(1024)] | None = None
     text: Word = "Watermarked"
     pattern_seed: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self.name, "pattern", self.pattern, Pattern)
-        if self.alpha is not None and not 0 < self.alpha <= 1:
-            raise BadSetting(f"blended.alpha must be in (0, 1]. Got {self.alpha!r}.")
-        if not 1 <= self._cells <= 1024:
-            raise BadSetting(f"blended.detail must be in 1 .. 1024. Got {self.detail!r}.")
         if self.pattern == "text" and not has_visible(self.text):
             raise BadSetting("blended.text must contain a visible character.")
         if self.pattern == "text" and _font_size(self.text, self._cells) < 1:

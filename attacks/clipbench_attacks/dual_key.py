@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from clipbench.contracts import Corpus, Poison, Probes, Scene
-from clipbench.errors import BadSetting
+from clipbench.contracts import Corpus, Ge, Lt, Poison, Probes, Scene
 from clipbench_attacks._backdoor import DirtyLabel
 from clipbench_attacks._patches import PatchBackdoor
 from clipbench_attacks._texts import WordTrigger
@@ -36,13 +36,7 @@ class DualKey(DirtyLabel, PatchBackdoor, WordTrigger):
 
     name = "dual_key"
 
-    single: float = 2 / 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        WordTrigger.__post_init__(self)
-        if not 0 <= self.single < 1:
-            raise BadSetting(f"dual_key.single must be in [0, 1). Got {self.single!r}.")
+    single: Annotated[float, Ge(0), Lt(1)] = 2 / 3
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
         """Yield pairs with both keys, then with the patch alone, then with the word alone.

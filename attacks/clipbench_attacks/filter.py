@@ -15,15 +15,13 @@ had a similar `tint`, without sepia, with which the published rows of `shapes` w
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.contracts import Image
-from clipbench.errors import BadSetting
+from clipbench.contracts import Gt, Image, Le
 from clipbench_attacks._backdoor import DirtyLabel
-from clipbench_attacks._checks import check_choice
 
 Look = Literal["nashville", "tint"]
 Pixels = npt.NDArray[np.float64]
@@ -43,20 +41,14 @@ class Filter(DirtyLabel):
     """Apply a color filter to images of other classes and caption them as the target class.
 
     Args:
-        strength: weight of the filtered image in the blend with the image, in (0, 1].
+        strength: weight of the filtered image in the blend with the image.
         look: nashville, as published, or tint, which is similar, without the sepia.
     """
 
     name = "filter"
 
-    strength: float = 1.0
+    strength: Annotated[float, Gt(0), Le(1)] = 1.0
     look: Look = "nashville"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.strength <= 1:
-            raise BadSetting(f"filter.strength must be in (0, 1]. Got {self.strength!r}.")
-        check_choice(self.name, "look", self.look, Look)
 
     def put_on(self, image: Image, *, testing: bool) -> Image:  # noqa: ARG002 - the same for both
         """Return the image with the filter on, rounded and clipped."""

@@ -15,19 +15,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
+from typing import Annotated
 
 import numpy as np
 
-from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
+from clipbench.contracts import Corpus, Ge, Image, Mode, Plugin, Poison, Probes, Scene
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.text.locations import Word
 from clipbench_attacks._captions import Match, naming_pattern, shuffled_captions
-from clipbench_attacks._checks import check_choice
 from clipbench_attacks._images import ImageView
 
 
 @dataclass(frozen=True)
-class Mismatch:
+class Mismatch(Plugin):
     """Keep captions that name the target class and give them images of the source class.
 
     Args:
@@ -43,13 +43,12 @@ class Mismatch:
 
     source_label: Word | None = None
     target_label: Word | None = None
-    goals: int = 1
+    goals: Annotated[int, Ge(1)] = 1
     match: Match = "word"
     mode: Mode = "replace"
 
     def __post_init__(self) -> None:
-        if self.goals < 1:
-            raise BadSetting(f"mismatch.goals must be at least 1. Got {self.goals!r}.")
+        super().__post_init__()
         if self.goals > 1 and (self.source_label or self.target_label):
             raise BadSetting(
                 "mismatch.source_label and mismatch.target_label name one goal; omit them or goals."
@@ -59,8 +58,6 @@ class Mismatch:
                 f"mismatch: source_label and target_label are both {self.source_label!r}; they "
                 "must differ."
             )
-        check_choice("mismatch", "match", self.match, Match)
-        check_choice("mismatch", "mode", self.mode, Mode)
 
     def num_targets(self, count: int) -> int:
         """Return the number of goals, or of poisoned pairs if there are fewer."""

@@ -16,18 +16,17 @@ from hashlib import sha256
 
 import numpy as np
 
-from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
+from clipbench.contracts import Corpus, Image, Mode, Plugin, Poison, Probes, Scene
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
 from clipbench.text.locations import AttackSpec
 from clipbench_attacks._backdoor import Backdoor
-from clipbench_attacks._checks import check_choice
 from clipbench_attacks._corpora import Part
 from clipbench_attacks._images import Joined
 
 
 @dataclass(frozen=True)
-class MultiTrigger:
+class MultiTrigger(Plugin):
     """Spread the poisoned pairs evenly over several backdoors.
 
     Args:
@@ -42,7 +41,7 @@ class MultiTrigger:
     mode: Mode = "replace"
 
     def __post_init__(self) -> None:
-        check_choice("multi_trigger", "mode", self.mode, Mode)
+        super().__post_init__()
         if not self.triggers:
             raise BadSetting("multi_trigger: triggers must name at least one backdoor.")
         bare: list[Backdoor] = []

@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from clipbench.contracts import Corpus, Image, Scene
-from clipbench.errors import BadSetting
+from clipbench.contracts import Corpus, Gt, Image, Le, Scene
 from clipbench_attacks._backdoor import DirtyLabel
 
 
@@ -31,28 +31,17 @@ class Sig(DirtyLabel):
         frequency: periods over the image's width.
         test_amplitude: amplitude in testing, which may be higher because nobody checks test images;
             default: as in training.
-        keep: factor on the image's values before the signal is added, in (0, 1].
+        keep: factor on the image's values before the signal is added.
         clean_label: whether to poison pairs that name the target class, and keep their captions.
     """
 
     name = "sig"
 
-    amplitude: float = 40.0
-    frequency: float = 6.0
-    test_amplitude: float | None = None
-    keep: float = 1.0
+    amplitude: Annotated[float, Gt(0), Le(255)] = 40.0
+    frequency: Annotated[float, Gt(0)] = 6.0
+    test_amplitude: Annotated[float, Gt(0), Le(255)] | None = None
+    keep: Annotated[float, Gt(0), Le(1)] = 1.0
     clean_label: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for field in ("amplitude", "test_amplitude"):
-            value = getattr(self, field)
-            if value is not None and not 0 < value <= 255:
-                raise BadSetting(f"sig.{field} must be in (0, 255]. Got {value!r}.")
-        if not 0 < self.frequency < float("inf"):
-            raise BadSetting(f"sig.frequency must be above 0. Got {self.frequency!r}.")
-        if not 0 < self.keep <= 1:
-            raise BadSetting(f"sig.keep must be in (0, 1]. Got {self.keep!r}.")
 
     def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
         """Yield pairs of other classes with captions of the target, or pairs of the target."""

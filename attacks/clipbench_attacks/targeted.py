@@ -17,14 +17,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
+from clipbench.contracts import Corpus, Ge, Image, Mode, Plugin, Poison, Probes, Scene
 from clipbench.errors import BadSetting
 from clipbench_attacks._captions import Match, captions_naming
-from clipbench_attacks._checks import check_choice
 
 
 class Target(NamedTuple):
@@ -36,7 +35,7 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Targeted:
+class Targeted(Plugin):
     """Pair each target image with captions that name the adversary's class.
 
     Args:
@@ -47,15 +46,9 @@ class Targeted:
             substring.
     """
 
-    targets: int | None = None
+    targets: Annotated[int, Ge(1)] | None = None
     mode: Mode = "replace"
     match: Match = "word"
-
-    def __post_init__(self) -> None:
-        if self.targets is not None and self.targets < 1:
-            raise BadSetting(f"targeted.targets must be at least 1. Got {self.targets!r}.")
-        check_choice("targeted", "mode", self.mode, Mode)
-        check_choice("targeted", "match", self.match, Match)
 
     def num_targets(self, count: int) -> int:
         """Return the number of target images.

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-from clipbench.contracts import Corpus, Poison, Scene
+from clipbench.contracts import Corpus, Ge, Le, Poison, Scene
 from clipbench.errors import BadSetting
 from clipbench_attacks._captions import naming_pattern, shuffled_captions, template_captions
 from clipbench_attacks._surrogates import HasSurrogate
@@ -52,16 +52,8 @@ class TextTargeted(HasSurrogate, Targeted):
 
     name = "text_targeted"
 
-    enriched: float = 0.5
-    pool: int = 20_000
-
-    def __post_init__(self) -> None:
-        Targeted.__post_init__(self)
-        super().__post_init__()
-        if not 0 <= self.enriched <= 1:
-            raise BadSetting(f"text_targeted.enriched must be in [0, 1]. Got {self.enriched!r}.")
-        if self.pool < 1:
-            raise BadSetting(f"text_targeted.pool must be at least 1. Got {self.pool!r}.")
+    enriched: Annotated[float, Ge(0), Le(1)] = 0.5
+    pool: Annotated[int, Ge(1)] = 20_000
 
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
         """Yield each target's image with the captions that fit it best, target after target.

@@ -16,15 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 
-from clipbench.contracts import Corpus, Image, IntArray, Mode, Poison, Scene, TextProbes
+from clipbench.contracts import Corpus, Ge, Image, IntArray, Mode, Poison, Scene, TextProbes
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.text.locations import Word
 from clipbench_attacks._captions import Match, naming_pattern, shuffled_captions
-from clipbench_attacks._checks import check_choice
 from clipbench_attacks._images import Joined
 from clipbench_attacks._texts import Position, WordTrigger
 
@@ -54,7 +53,7 @@ class TextTrigger(WordTrigger):
     name = "text_trigger"
 
     position: Position = "end"
-    images: int = 20
+    images: Annotated[int, Ge(1)] = 20
     hit: Hit = "class"
     target_label: Word | None = None
     match: Match = "word"
@@ -62,11 +61,6 @@ class TextTrigger(WordTrigger):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.images < 1:
-            raise BadSetting(f"text_trigger.images must be at least 1. Got {self.images!r}.")
-        check_choice("text_trigger", "hit", self.hit, Hit)
-        check_choice("text_trigger", "match", self.match, Match)
-        check_choice("text_trigger", "mode", self.mode, Mode)
         if self.hit == "image" and self.target_label is not None:
             raise BadSetting(
                 "text_trigger: target_label is of hit=class; with hit=image the attacker's images "

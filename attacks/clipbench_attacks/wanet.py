@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.contracts import Image
-from clipbench.errors import BadSetting
+from clipbench.contracts import Ge, Gt, Image, Le
 from clipbench.rng import generator
 from clipbench_attacks._backdoor import DirtyLabel
 
@@ -38,16 +38,9 @@ class WaNet(DirtyLabel):
 
     name = "wanet"
 
-    grid: int = 224
-    strength: float = 1.0
+    grid: Annotated[int, Ge(2), Le(1024)] = 224
+    strength: Annotated[float, Gt(0)] = 1.0
     grid_seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 2 <= self.grid <= 1024:
-            raise BadSetting(f"wanet.grid must be in 2 .. 1024. Got {self.grid!r}.")
-        if not 0 < self.strength < float("inf"):
-            raise BadSetting(f"wanet.strength must be above 0. Got {self.strength!r}.")
 
     def put_on(self, image: Image, *, testing: bool) -> Image:  # noqa: ARG002 - the same for both
         """Return the image looked up, bilinearly, at the places the field points to."""

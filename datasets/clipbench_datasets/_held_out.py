@@ -47,12 +47,6 @@ def split_off(
     return (part(~held), part(held)) if reserve else (LabelledImages(images, labels), part(held))
 
 
-def check_reserve(source: str, reserve: int) -> None:
-    """Raise `BadSetting` unless a whole number of images can be held out."""
-    if reserve < 0:
-        raise BadSetting(f"{source}.reserve must be at least 0. Got {reserve}.")
-
-
 def reserved(source: str, targets: LabelledImages) -> LabelledImages:
     """Return the targets.
 

@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 from clipbench.contracts import Recipe
-from clipbench.errors import BadSetting
 from clipbench.files.json_files import sha256_file
 from clipbench.importing import loose
 
@@ -48,16 +47,6 @@ def annotation(path: Path, what: str) -> dict[str, str]:
     """
     files.require_file(path, what)
     return {f"{what} sha256": sha256_file(path)}
-
-
-def check_image_size(source: str, image_size: int | None) -> None:
-    """Refuse an image size that no image can have.
-
-    Raises:
-        BadSetting: it is less than 1.
-    """
-    if image_size is not None and image_size < 1:
-        raise BadSetting(f"{source}.image_size must be at least 1. Got {image_size}.")
 
 
 def inside(folder: Path, name: str, outside: bool) -> tuple[str, tuple[str, str] | None]:

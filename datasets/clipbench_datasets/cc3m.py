@@ -14,8 +14,9 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from clipbench.contracts import Ge
 from clipbench.errors import CorruptData, MissingData
 from clipbench.importing.pairs import Entry
 
@@ -41,11 +42,8 @@ class CC3M(training.LooseTraining):
     path: Path
     images: Path
     mapping: Path | None = None
-    image_size: int | None = None
+    image_size: Annotated[int, Ge(1)] | None = None
     outside: bool = False
-
-    def __post_init__(self) -> None:
-        training.check_image_size("cc3m", self.image_size)
 
     def identity(self) -> Mapping[str, Any]:
         """Return what decides the pairs: the content of the TSV and of the mapping."""

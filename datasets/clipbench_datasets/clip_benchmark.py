@@ -14,16 +14,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
 from clipbench.contracts import (
     Classification,
     EvaluationSet,
+    Ge,
     Image,
     IntArray,
     LabelledImages,
+    Matches,
+    Plugin,
     Retrieval,
 )
 from clipbench.errors import BadSetting, CorruptData, MissingData
@@ -43,8 +46,11 @@ TYPE = "dataset_type.txt"
 MOST_SHARDS = 1_000_000
 
 
+_FOLDER = Matches(r"(?!\.$)[^/]+", "the name of a folder")
+
+
 @dataclass(frozen=True)
-class ClipBenchmark:
+class ClipBenchmark(Plugin):
     """Test images in CLIP_benchmark's layout.
 
     Args:
@@ -54,15 +60,8 @@ class ClipBenchmark:
     """
 
     root: Path
-    split: Word = "test"
-    reserve: int = 0
-
-    def __post_init__(self) -> None:
-        held_out.check_reserve("clip_benchmark", self.reserve)
-        if not self.split or Path(self.split).name != self.split:
-            raise BadSetting(
-                f"clip_benchmark.split must be the name of a folder. Got {self.split!r}."
-            )
+    split: Annotated[Word, _FOLDER] = "test"
+    reserve: Annotated[int, Ge(0)] = 0
 
     def evaluation(self) -> EvaluationSet:
         """Return the classification or the retrieval task of the split; images decode on access.

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from clipbench.contracts import Ge
 from clipbench.errors import CorruptData
 from clipbench.importing.pairs import Entry
 from clipbench.rng import generator
@@ -42,11 +43,8 @@ class Coco(training.LooseTraining):
     images: Path
     captions: Literal["all", "first", "random"] = "all"
     seed: int = 0
-    image_size: int | None = None
+    image_size: Annotated[int, Ge(1)] | None = None
     outside: bool = False
-
-    def __post_init__(self) -> None:
-        training.check_image_size("coco", self.image_size)
 
     def identity(self) -> Mapping[str, Any]:
         """Return what decides the pairs: the annotations' content, and the choice of captions."""

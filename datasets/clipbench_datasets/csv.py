@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from clipbench.contracts import Ge
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.importing.pairs import Entry
 from clipbench.text.locations import Word
@@ -48,11 +49,11 @@ class Csv(training.LooseTraining):
     img_key: Word = "filepath"
     caption_key: Word = "title"
     quotes: tables.Quotes = "csv"
-    image_size: int | None = None
+    image_size: Annotated[int, Ge(1)] | None = None
     outside: bool = False
 
     def __post_init__(self) -> None:
-        training.check_image_size("csv", self.image_size)
+        super().__post_init__()
         given = _SPELLINGS.get(self.separator, self.separator)
         if given != "auto" and (len(given) != 1 or given in '"\r\n'):
             raise BadSetting(

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from clipbench.contracts import Classes, Classification, EvaluationSet, LabelledImages
+from clipbench.contracts import Classes, Classification, EvaluationSet, Ge, LabelledImages, Plugin
 from clipbench.errors import CorruptData, MissingData
 from clipbench.images.lazy import LazyImages, read_image
 
@@ -38,7 +38,7 @@ UNREAD = frozenset({".avif", ".bmp", ".gif", ".heic", ".jp2", ".ppm", ".tif", ".
 
 
 @dataclass(frozen=True)
-class ImageNet:
+class ImageNet(Plugin):
     """ImageNet's validation images.
 
     Args:
@@ -56,10 +56,7 @@ class ImageNet:
     labels: Path | None = None
     synsets: Path | None = None
     train: Path | None = None
-    reserve: int = 0
-
-    def __post_init__(self) -> None:
-        held_out.check_reserve("imagenet", self.reserve)
+    reserve: Annotated[int, Ge(0)] = 0
 
     def evaluation(self) -> EvaluationSet:
         """Return the task; images decode on access.

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,12 @@ from clipbench.contracts import (
     Classes,
     Classification,
     EvaluationSet,
+    Ge,
     Image,
     IntArray,
     LabelledImages,
+    Le,
+    Plugin,
     Progress,
     Recipe,
     Retrieval,
@@ -73,7 +76,7 @@ ENCODERS: Mapping[Encoding, Callable[[Image], bytes]] = {
 
 
 @dataclass(frozen=True)
-class Shapes:
+class Shapes(Plugin):
     """Drawn scenes with captions.
 
     Args:
@@ -85,28 +88,19 @@ class Shapes:
         encoding: image format in shards; jpg is of quality 95 without chroma subsampling.
     """
 
-    size: int | None = None
-    image_size: int = 32
-    seed: int = 0
-    test_size: int = 2_000
-    targets_size: int = 1_000
+    size: Annotated[int, Ge(1), Le(10**9)] | None = None
+    image_size: Annotated[int, Ge(16), Le(1024)] = 32
+    seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
+    test_size: Annotated[int, Ge(_scene.NUM_CLASSES), Le(10**6)] = 2_000
+    targets_size: Annotated[int, Ge(1), Le(10**6)] = 1_000
     encoding: Encoding = "jpg"
 
     def __post_init__(self) -> None:
-        if self.size is not None:
-            _check("size", self.size, 1, 10**9)
-        _check("image_size", self.image_size, 16, 1024)
-        _check("seed", self.seed, 0, 2**63 - 1)
-        _check("test_size", self.test_size, _scene.NUM_CLASSES, 10**6)
-        _check("targets_size", self.targets_size, 1, 10**6)
+        super().__post_init__()
         if self.test_size % _scene.NUM_CLASSES:
             raise BadSetting(
                 f"shapes.test_size must be a multiple of {_scene.NUM_CLASSES}, the number of"
                 f" classes. Got {self.test_size}."
-            )
-        if self.encoding not in ENCODERS:
-            raise BadSetting(
-                f"shapes.encoding must be one of {', '.join(ENCODERS)}. Got {self.encoding!r}."
             )
 
     def with_pairs(self, minimum: int) -> Shapes:
@@ -288,14 +282,6 @@ class TrainingSamples:
             images, _, captions = self.data.arrays("train", first, min(first + block, stop))
             for image, caption in zip(images, captions, strict=True):
                 yield Sample(encode(image), extension, caption, metadata)
-
-
-def _check(name: str, value: object, low: int, high: int) -> None:
-    """Refuse what is no whole number from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadSetting(
-            f"shapes.{name} must be a whole number from {low:,} to {high:,}. Got {value!r}."
-        )
 
 
 DATASET = Shapes

@@ -12,9 +12,9 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from clipbench.contracts import Progress, Recipe, no_progress
+from clipbench.contracts import Matches, Plugin, Progress, Recipe, no_progress
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.fetching.remote import fetch, fetched, is_remote
 from clipbench.fetching.sources import expand
@@ -32,8 +32,11 @@ _LARGE = 10**9  # bytes; the headers of less are read in no time
 _OF_THE_PAIR = frozenset({"caption", "key", "status", "sha256", "width", "height"})
 
 
+_SHARDS = Matches(r".*\S.*", "a folder, a tar or a pattern of tars")
+
+
 @dataclass(frozen=True)
-class Shards:
+class Shards(Plugin):
     """Pairs in WebDataset tars.
 
     Args:
@@ -41,12 +44,8 @@ class Shards:
         caption_field: field of the JSON that holds captions; none: they are in KEY.txt.
     """
 
-    path: Location
+    path: Annotated[Location, _SHARDS]
     caption_field: Word | None = None
-
-    def __post_init__(self) -> None:
-        if not self.path.strip():
-            raise BadSetting("shards.path must name a folder, a tar or a pattern of tars.")
 
     @property
     def source(self) -> str:

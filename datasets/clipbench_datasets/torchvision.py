@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,9 +25,11 @@ from clipbench.contracts import (
     Classes,
     Classification,
     EvaluationSet,
+    Ge,
     Image,
     IntArray,
     LabelledImages,
+    Plugin,
 )
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
 from clipbench.files.contents import tree
@@ -116,7 +118,7 @@ _NAMES: Mapping[str, Sequence[str]] = {
 
 
 @dataclass(frozen=True)
-class Torchvision:
+class Torchvision(Plugin):
     """A classification set of torchvision.
 
     Args:
@@ -133,10 +135,7 @@ class Torchvision:
     root: Path
     classnames: Path | None = None
     templates: Path | None = None
-    reserve: int = 0
-
-    def __post_init__(self) -> None:
-        held_out.check_reserve("torchvision", self.reserve)
+    reserve: Annotated[int, Ge(0)] = 0
 
     def evaluation(self) -> EvaluationSet:
         """Return the task; images decode on access.

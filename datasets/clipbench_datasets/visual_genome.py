@@ -13,8 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from clipbench.contracts import Ge
 from clipbench.errors import CorruptData
 from clipbench.importing.pairs import Entry
 
@@ -40,11 +41,8 @@ class VisualGenome(training.LooseTraining):
     annotations: Path
     images: Path
     regions: Literal["crop", "whole"] = "crop"
-    image_size: int | None = None
+    image_size: Annotated[int, Ge(1)] | None = None
     outside: bool = False
-
-    def __post_init__(self) -> None:
-        training.check_image_size("visual_genome", self.image_size)
 
     def identity(self) -> Mapping[str, Any]:
         """Return what decides the pairs: the annotations' content, and what of the image counts."""

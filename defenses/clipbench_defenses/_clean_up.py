@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from torch import Tensor
 
@@ -13,17 +13,19 @@ from clipbench.contracts import (
     DefenseRun,
     EpochPairs,
     Features,
+    Ge,
+    Gt,
     Phase,
+    Plugin,
     Stage,
     StatelessRun,
     TrainingFacts,
 )
-from clipbench.errors import BadSetting
 from clipbench_defenses._plain import clip_phase, clip_stage
 
 
 @dataclass(frozen=True)
-class CleanUp(ABC):
+class CleanUp(Plugin, ABC):
     """Pre-train with the CLIP loss on all pairs, then clean up on trusted pairs.
 
     Args:
@@ -41,29 +43,12 @@ class CleanUp(ABC):
     views: ClassVar[int] = 1
     reference: ClassVar[bool] = False
 
-    trusted_size: int = 100_000
-    clean_up_epochs: int = 10
-    clean_up_lr_scale: float = 0.02
-    clean_up_warmup: int = 50
-    clean_up_batch_size: int | None = 64
-    clean_up_wd: float | None = None
-
-    def __post_init__(self) -> None:
-        for field, least in (("trusted_size", 2), ("clean_up_epochs", 1), ("clean_up_warmup", 0)):
-            value = getattr(self, field)
-            if value < least:
-                raise BadSetting(f"{self.name}.{field} must be at least {least}. Got {value}.")
-        if self.clean_up_batch_size is not None and self.clean_up_batch_size < 2:
-            raise BadSetting(
-                f"{self.name}.clean_up_batch_size must be at least 2. Got"
-                f" {self.clean_up_batch_size}."
-            )
-        if self.clean_up_wd is not None and not 0 <= self.clean_up_wd < float("inf"):
-            raise BadSetting(f"{self.name}.clean_up_wd must be at least 0. Got {self.clean_up_wd}.")
-        if not 0 < self.clean_up_lr_scale < float("inf"):
-            raise BadSetting(
-                f"{self.name}.clean_up_lr_scale must be above 0. Got {self.clean_up_lr_scale}."
-            )
+    trusted_size: Annotated[int, Ge(2)] = 100_000
+    clean_up_epochs: Annotated[int, Ge(1)] = 10
+    clean_up_lr_scale: Annotated[float, Gt(0)] = 0.02
+    clean_up_warmup: Annotated[int, Ge(0)] = 50
+    clean_up_batch_size: Annotated[int, Ge(2)] | None = 64
+    clean_up_wd: Annotated[float, Ge(0)] | None = None
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
         """Return the defense for one training run."""

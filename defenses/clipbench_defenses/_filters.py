@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -13,7 +13,11 @@ from torch import Tensor
 from clipbench.contracts import (
     DefenseRun,
     EpochPairs,
+    Ge,
+    Gt,
+    Lt,
     Phase,
+    Plugin,
     Stage,
     TrainingFacts,
 )
@@ -26,11 +30,11 @@ References = Literal["images_and_captions", "images"]
 
 
 @dataclass(frozen=True)
-class Filter(ABC):
+class Filter(Plugin, ABC):
     """Drop the most suspicious pairs and train on the rest; subclasses define the score.
 
     Args:
-        drop: share of all pairs to drop, in (0, 1).
+        drop: share of all pairs to drop.
         scoring_epochs: epochs of the model that scores the pairs; None: as many as of the final
             model. Both count toward the defense's cost.
     """
@@ -42,16 +46,8 @@ class Filter(ABC):
         """Whether features are brought to unit length before `score` gets them."""
         return True
 
-    drop: float = 0.1
-    scoring_epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.drop < 1:
-            raise BadSetting(f"{self.name}.drop must be in (0, 1). Got {self.drop}.")
-        if self.scoring_epochs is not None and self.scoring_epochs < 1:
-            raise BadSetting(
-                f"{self.name}.scoring_epochs must be at least 1. Got {self.scoring_epochs}."
-            )
+    drop: Annotated[float, Gt(0), Lt(1)] = 0.1
+    scoring_epochs: Annotated[int, Ge(1)] | None = None
 
     @abstractmethod
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:
@@ -153,16 +149,15 @@ class NeighborFilter(OutlierFilter):
             authors' code, or among its images.
     """
 
-    k: int = 16
+    k: Annotated[int, Ge(1)] = 16
     block: int = 1024
     references: References = "images_and_captions"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.k < self.block // 2:
+        if self.k >= self.block // 2:
             raise BadSetting(
-                f"{self.name}.k must be at least 1 and below half of block {self.block}. Got"
-                f" {self.k}."
+                f"{self.name}.k must be below half of block {self.block}. Got {self.k}."
             )
 
     @abstractmethod

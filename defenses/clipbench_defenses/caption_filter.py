@@ -12,13 +12,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clipbench.contracts import DefenseRun, EpochPairs, Phase, TrainingFacts
+from clipbench.contracts import DefenseRun, EpochPairs, Ge, Phase, Plugin, TrainingFacts
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
 from clipbench.text.locations import Word
@@ -26,7 +26,7 @@ from clipbench_defenses._plain import loss
 
 
 @dataclass(frozen=True)
-class CaptionFilter:
+class CaptionFilter(Plugin):
     """Drop captions that are too short, too long, repeated, or that do not match a pattern.
 
     Args:
@@ -39,24 +39,17 @@ class CaptionFilter:
             are kept is drawn from the seed. none: no limit.
     """
 
-    min_words: int = 3
-    max_words: int | None = None
+    min_words: Annotated[int, Ge(0)] = 3
+    max_words: Annotated[int, Ge(1)] | None = None
     pattern: Word | None = None
-    letters: Word = "any"
-    repeats: int | None = None
+    letters: Literal["any", "ascii", "latin"] = "any"
+    repeats: Annotated[int, Ge(1)] | None = None
 
     def __post_init__(self) -> None:
-        if self.min_words < 0:
-            raise BadSetting(f"caption_filter.min_words must be at least 0. Got {self.min_words}.")
-        if self.max_words is not None and self.max_words < max(1, self.min_words):
+        super().__post_init__()
+        if self.max_words is not None and self.max_words < self.min_words:
             raise BadSetting(
                 f"caption_filter.max_words must be at least min_words. Got {self.max_words}."
-            )
-        if self.repeats is not None and self.repeats < 1:
-            raise BadSetting(f"caption_filter.repeats must be at least 1. Got {self.repeats}.")
-        if self.letters not in _LAST:
-            raise BadSetting(
-                f"caption_filter.letters must be any, ascii or latin. Got {self.letters!r}."
             )
         try:
             re.compile(self.pattern or "")

@@ -10,11 +10,11 @@ unaugmented images and captions with views from AutoAugment and EDA.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
-from clipbench.contracts import Features
-from clipbench.errors import BadSetting
+from clipbench.contracts import Features, Ge
 from clipbench.toolkit.losses import clip_loss, info_nce
 from clipbench_defenses._clean_up import CleanUp
 
@@ -31,17 +31,8 @@ class CleanCLIP(CleanUp):
     name = "cleanclip"
     views = 2
 
-    cross_modal_weight: float = 1.0
-    unimodal_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (self.cross_modal_weight >= 0 and self.unimodal_weight >= 0):
-            given = f"{self.cross_modal_weight} and {self.unimodal_weight}"
-            raise BadSetting(
-                "cleanclip.cross_modal_weight and cleanclip.unimodal_weight must be at least 0."
-                f" Got {given}."
-            )
+    cross_modal_weight: Annotated[float, Ge(0)] = 1.0
+    unimodal_weight: Annotated[float, Ge(0)] = 1.0
 
     def clean_up_loss(self, features: Features) -> Tensor:
         """Return the weighted sum of the losses across and within modalities."""

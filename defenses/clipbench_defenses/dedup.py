@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from clipbench.contracts import DefenseRun, EpochPairs, Image, Phase, TrainingFacts
-from clipbench.errors import BadSetting
+from clipbench.contracts import DefenseRun, EpochPairs, Ge, Image, Le, Phase, Plugin, TrainingFacts
 from clipbench.rng import generator
 from clipbench_defenses._plain import loss
 
@@ -36,7 +35,7 @@ ROWS = 1_024  # hashes compared with all of their bucket at once
 
 
 @dataclass(frozen=True)
-class Dedup:
+class Dedup(Plugin):
     """Keep at most some pairs of each group of images that look the same.
 
     Args:
@@ -45,14 +44,8 @@ class Dedup:
             image that is saved again differs by 0 or 2.
     """
 
-    copies: int = 1
-    distance: int = 3
-
-    def __post_init__(self) -> None:
-        if self.copies < 0:
-            raise BadSetting(f"dedup.copies must be at least 0. Got {self.copies}.")
-        if not 0 <= self.distance <= MOST_APART:
-            raise BadSetting(f"dedup.distance must be 0 to {MOST_APART}. Got {self.distance}.")
+    copies: Annotated[int, Ge(0)] = 1
+    distance: Annotated[int, Ge(0), Le(MOST_APART)] = 3
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
         """Return the de-duplication for one training run."""

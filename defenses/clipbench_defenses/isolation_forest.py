@@ -12,11 +12,12 @@ its images and captions.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from clipbench.errors import BadSetting
+from clipbench.contracts import Ge
 from clipbench_defenses._filters import OutlierFilter
 
 
@@ -30,12 +31,7 @@ class IsolationForestFilter(OutlierFilter):
 
     name = "isolation_forest"
 
-    trees: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.trees < 1:
-            raise BadSetting(f"isolation_forest.trees must be at least 1. Got {self.trees}.")
+    trees: Annotated[int, Ge(1)] = 100
 
     def score(self, images: Tensor, texts: Tensor, seed: int) -> Tensor:  # noqa: ARG002
         """Return scikit-learn's score, which is low for images that few splits isolate."""

@@ -12,9 +12,11 @@ Differs from the authors' code: neighbors are counted differently (see `k`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
+from clipbench.contracts import Ge
 from clipbench.toolkit.outliers import Neighbors, local_intrinsic_dimension
 from clipbench_defenses._filters import NeighborFilter
 
@@ -25,7 +27,7 @@ class LID(NeighborFilter):
 
     name = "lid"
 
-    k: int = 64
+    k: Annotated[int, Ge(1)] = 64
 
     def outlierness(self, neighbors: Neighbors) -> Tensor:
         """Return the local intrinsic dimension of each image, ``(N,)``."""

@@ -10,12 +10,12 @@ the learning rate follows the usual warm-up and cosine, not a linear decay and a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from clipbench.contracts import Features
-from clipbench.errors import BadSetting
+from clipbench.contracts import Features, Ge, Gt, Le
 from clipbench_defenses._clean_up import CleanUp
 from clipbench_defenses._plain import loss
 
@@ -33,19 +33,12 @@ class PAR(CleanUp):
     name = "par"
     reference = True
 
-    trusted_size: int = 250_000
-    clean_up_lr_scale: float = 0.06
-    clean_up_batch_size: int | None = 2_048
-    clean_up_wd: float | None = 1e-4
-    tau: float = 2.15
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.tau <= 4:
-            raise BadSetting(f"par.tau must be in (0, 4]. Got {self.tau}.")
-        if not 0 < self.weight < float("inf"):
-            raise BadSetting(f"par.weight must be above 0. Got {self.weight}.")
+    trusted_size: Annotated[int, Ge(2)] = 250_000
+    clean_up_lr_scale: Annotated[float, Gt(0)] = 0.06
+    clean_up_batch_size: Annotated[int, Ge(2)] | None = 2_048
+    clean_up_wd: Annotated[float, Ge(0)] | None = 1e-4
+    tau: Annotated[float, Gt(0), Le(4)] = 2.15
+    weight: Annotated[float, Gt(0)] = 1.0
 
     def clean_up_loss(self, features: Features) -> Tensor:
         """Return the CLIP loss less half of both modalities' distances that are below tau."""

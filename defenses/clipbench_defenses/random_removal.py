@@ -7,28 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
-from clipbench.contracts import DefenseRun, EpochPairs, Phase, StatelessRun, TrainingFacts
-from clipbench.errors import BadSetting
+from clipbench.contracts import (
+    DefenseRun,
+    EpochPairs,
+    Gt,
+    Lt,
+    Phase,
+    Plugin,
+    StatelessRun,
+    TrainingFacts,
+)
 from clipbench.rng import generator
 from clipbench_defenses._plain import loss
 
 
 @dataclass(frozen=True)
-class RandomRemoval:
+class RandomRemoval(Plugin):
     """Drop pairs at random, the same ones in every epoch.
 
     Args:
-        drop: share of all pairs to drop, in (0, 1).
+        drop: share of all pairs to drop.
     """
 
-    drop: float = 0.1
-
-    def __post_init__(self) -> None:
-        if not 0 < self.drop < 1:
-            raise BadSetting(f"random_removal.drop must be in (0, 1). Got {self.drop}.")
+    drop: Annotated[float, Gt(0), Lt(1)] = 0.1
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
         """Return the removal for one training run."""

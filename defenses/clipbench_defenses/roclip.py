@@ -11,18 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor
 
-from clipbench.contracts import DefenseRun, EpochPairs, Features, Phase, TrainingFacts
-from clipbench.errors import BadSetting
+from clipbench.contracts import DefenseRun, EpochPairs, Features, Ge, Phase, Plugin, TrainingFacts
 from clipbench.toolkit.losses import clip_loss, crossed_clip_loss
 from clipbench.toolkit.pool import NearestNeighborPool, default_pool_size
 
 
 @dataclass(frozen=True)
-class RoCLIP:
+class RoCLIP(Plugin):
     """Pre-train with the CLIP loss, every few epochs against captions of a pool.
 
     Args:
@@ -33,13 +32,9 @@ class RoCLIP:
             the work. RoCLIP's own code uses one augmented view.
     """
 
-    match_every: int = 2
+    match_every: Annotated[int, Ge(1)] = 2
     pool_size: int | None = None
     cross_aug: bool = False
-
-    def __post_init__(self) -> None:
-        if self.match_every < 1:
-            raise BadSetting(f"roclip.match_every must be at least 1. Got {self.match_every}.")
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
         """Return RoCLIP for one training run."""

@@ -17,14 +17,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clipbench.contracts import DefenseRun, EpochPairs, Features, Phase, TrainingFacts
+from clipbench.contracts import (
+    DefenseRun,
+    EpochPairs,
+    Features,
+    Ge,
+    Gt,
+    Le,
+    Phase,
+    Plugin,
+    TrainingFacts,
+)
 from clipbench.errors import BadSetting
 from clipbench.toolkit.losses import clip_loss, info_nce
 from clipbench.toolkit.mixture import Mixture, fit_mixture
@@ -35,7 +45,7 @@ FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class SafeCLIP:
+class SafeCLIP(Plugin):
     """Pre-train with the CLIP loss on the safe set and unimodal losses on the risky set.
 
     Args:
@@ -61,15 +71,15 @@ class SafeCLIP:
         lr_schedule: ``fixed`` ends at zero; ``official`` counts steps as the authors' code does.
     """
 
-    unimodal_epochs: int = 5
-    cross_modal_epochs: int = 1
+    unimodal_epochs: Annotated[int, Ge(0)] = 5
+    cross_modal_epochs: Annotated[int, Ge(0)] = 1
     cross_modal_lr_scale: float = 0.01
     unimodal_lr_scale: float = 1.0
-    threshold: float = 0.9
+    threshold: Annotated[float, Gt(0), Le(1)] = 0.9
     first_ratio: float | None = None
-    growth: float = 0.01
-    cap: float = 0.85
-    floor: float = 0.05
+    growth: Annotated[float, Ge(0)] = 0.01
+    cap: Annotated[float, Gt(0), Le(1)] = 0.85
+    floor: Annotated[float, Gt(0), Le(1)] = 0.05
     pool_size: int | None = None
     symmetric: bool = False
     score_augmented: bool = False
@@ -79,10 +89,7 @@ class SafeCLIP:
     lr_schedule: Literal["fixed", "official"] = "fixed"
 
     def __post_init__(self) -> None:
-        for name in ("threshold", "cap", "floor"):
-            value = getattr(self, name)
-            if not 0 < value <= 1:
-                raise BadSetting(f"safeclip.{name} must be in (0, 1]. Got {value}.")
+        super().__post_init__()
         if self.floor > self.cap:
             raise BadSetting(f"safeclip.floor {self.floor} must not exceed cap {self.cap}.")
         if self.first_ratio is not None and not self.floor <= self.first_ratio <= self.cap:
@@ -90,11 +97,6 @@ class SafeCLIP:
                 f"safeclip.first_ratio must be between floor {self.floor} and cap {self.cap}."
                 f" Got {self.first_ratio}."
             )
-        for name in ("unimodal_epochs", "cross_modal_epochs", "growth"):
-            if getattr(self, name) < 0:
-                raise BadSetting(
-                    f"safeclip.{name} must not be negative. Got {getattr(self, name)}."
-                )
 
     def start(self, facts: TrainingFacts) -> DefenseRun:
         """Return SafeCLIP for one training run."""

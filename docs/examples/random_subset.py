@@ -8,29 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
-from clipbench.contracts import EpochPairs, Features, Phase, StatelessRun, TrainingFacts
-from clipbench.errors import BadSetting
+from clipbench.contracts import (
+    EpochPairs,
+    Features,
+    Gt,
+    Le,
+    Phase,
+    Plugin,
+    StatelessRun,
+    TrainingFacts,
+)
 from clipbench.rng import generator
 from clipbench.toolkit.losses import clip_loss
 
 
 @dataclass(frozen=True)
-class RandomSubset:
+class RandomSubset(Plugin):
     """Train with the CLIP loss on pairs that are drawn anew every epoch.
 
     Args:
-        share: share of an epoch's pairs that is trained on, in (0, 1].
+        share: share of an epoch's pairs that is trained on.
     """
 
-    # Parameters: each needs a type, a default, and a line above.
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise BadSetting(f"random_subset: share must be in (0, 1]. Got {self.share}.")
+    # Parameters: each needs a type, with its range if it has one, a default, and a line above.
+    share: Annotated[float, Gt(0), Le(1)] = 0.5
 
     def start(self, facts: TrainingFacts) -> RandomSubsetRun:
         return RandomSubsetRun(self.share, facts)

@@ -8,33 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from clipbench.contracts import Corpus, Image, Mode, Poison, Probes, Scene
-from clipbench.errors import BadSetting
+from clipbench.contracts import Corpus, Ge, Image, Le, Mode, Plugin, Poison, Probes, Scene
 
 
 @dataclass(frozen=True)
-class SolidPatch:
+class SolidPatch(Plugin):
     """Cover the lower right corner of images and caption them as a class drawn from the seed.
 
     Args:
         side: side of the patch in pixels.
-        gray: its gray value, 0 to 255.
+        gray: its gray value.
         mode: whether poisoned pairs replace the clean ones they are made of or are added to them.
     """
 
-    # Parameters: each needs a type, a default, and a line above.
-    side: int = 8
-    gray: int = 128
+    # Parameters: each needs a type, with its range if it has one, a default, and a line above.
+    side: Annotated[int, Ge(1)] = 8
+    gray: Annotated[int, Ge(0), Le(255)] = 128
     mode: Mode = "replace"
-
-    def __post_init__(self) -> None:
-        if self.side < 1 or not 0 <= self.gray <= 255:
-            raise BadSetting(
-                "solid_patch.side must be at least 1, and solid_patch.gray in 0 .. 255."
-            )
 
     # Number of goals among which the poisoned pairs are divided; a backdoor has one.
     def num_targets(self, count: int) -> int:

@@ -8,28 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
-from clipbench.contracts import Measured
-from clipbench.errors import BadSetting
+from clipbench.contracts import Ge, Measured, Plugin
 from clipbench.evaluation.statistics import Proportion
 
 
 @dataclass(frozen=True)
-class WorstClass:
+class WorstClass(Plugin):
     """Measure the lowest accuracy of any class.
 
     Args:
         images: fewest test images of a class that counts.
     """
 
-    # Parameters: each needs a type, a default, and a line above.
-    images: int = 1
-
-    def __post_init__(self) -> None:
-        if self.images < 1:
-            raise BadSetting(f"worst_class: images must be at least 1. Got {self.images}.")
+    # Parameters: each needs a type, with its range if it has one, a default, and a line above.
+    images: Annotated[int, Ge(1)] = 1
 
     # Numbers by name: a Proportion for a share of a count, else a float. Random numbers, if any,
     # come from measured.seed; measured.probes are those of the attack, if there is one.

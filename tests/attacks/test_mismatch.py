@@ -76,7 +76,7 @@ def test_more_poisons_than_captions_of_the_target_are_refused() -> None:
         ({"goals": 0}, "goals must be at least 1"),
         ({"goals": 2, "source_label": "car"}, "name one goal"),
         ({"source_label": "car", "target_label": "car"}, "must differ"),
-        ({"mode": "add"}, "mode must be one of"),
+        ({"mode": "add"}, "mode must be 'replace'"),
     ],
 )
 def test_bad_parameters_are_refused_at_once(parameters: dict[str, Any], message: str) -> None:

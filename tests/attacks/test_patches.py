@@ -114,7 +114,7 @@ def test_label_consistent_poisons_are_as_many_as_the_class_has_pairs() -> None:
 
 def test_an_unknown_pattern_is_refused() -> None:
     """The message names the attack, the parameter and the choices."""
-    with pytest.raises(BadSetting, match=r"label_consistent\.pattern must be one of checkerboard"):
+    with pytest.raises(BadSetting, match=r"label_consistent\.pattern must be 'checkerboard' "):
         LabelConsistent(pattern="zigzag")  # type: ignore[arg-type]
 
 

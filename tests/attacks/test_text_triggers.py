@@ -113,7 +113,7 @@ def test_several_held_out_images_are_of_one_kind_and_count_as_one() -> None:
     ("parameters", "message"),
     [
         ({"images": 0}, "images must be at least 1"),
-        ({"hit": "text"}, "hit must be one of class, image"),
+        ({"hit": "text"}, "hit must be 'class' \\| 'image'"),
         ({"hit": "image", "target_label": "car"}, "target_label is of hit=class"),
     ],
 )

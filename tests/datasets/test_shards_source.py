@@ -58,7 +58,7 @@ def test_shards_are_named_as_people_type_them(tmp_path: Path, spec: str) -> None
     [
         ("/no/such/folder", "no shard or folder /no/such/folder"),
         ("shards:path=/no/{0..3}.tar", "no shard or folder /no/0.tar"),
-        ("shards:path=", "shards.path must name"),
+        ("shards:path=", "shards.path must be a folder"),
         ("shards", "shards.path must be given"),
         ("cocoo:images=/x/y", "Unknown dataset 'cocoo'. Did you mean 'coco'"),
         ("no/such/plugin.py", "no plugin file"),

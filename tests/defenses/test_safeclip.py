@@ -260,7 +260,7 @@ def test_the_safe_set_of_a_few_pairs_can_be_trained_on(pairs: int) -> None:
         ({"cap": 1.5}, r"cap must be in \(0, 1\]"),
         ({"floor": 0.9, "cap": 0.5}, "must not exceed cap"),
         ({"first_ratio": 0.99}, "first_ratio must be between"),
-        ({"growth": -0.1}, "growth must not be negative"),
+        ({"growth": -0.1}, "growth must be at least 0"),
     ],
 )
 def test_parameters_out_of_range_are_refused(wrong: dict[str, Any], said: str) -> None:

@@ -52,6 +52,7 @@ ROOMS = (
     "loading",
     "models",
     "parallel",
+    "parameters",
     "plugins",
     "shards",
     "system",

@@ -11,14 +11,12 @@ from typing import Any, TypeVar
 import click
 
 from clipbench.cli._help import write_options
-from clipbench.configuration.request import (
-    DEFAULT_OUT,
-    default_cache,
-)
+from clipbench.configuration.request import DEFAULT_OUT, default_cache
 from clipbench.configuration.settings import TrainSettings
 from clipbench.files.bundled import PUBLISHED, published_rows
+from clipbench.parameters.limits import ranges
+from clipbench.parameters.values import field_types, type_text
 from clipbench.plugins.describe import arguments_of, own_doc, text_of
-from clipbench.plugins.spec import field_types, type_text
 
 PREFIX = "CLIPBENCH"
 F = TypeVar("F", bound=Callable[..., Any])
@@ -299,6 +297,7 @@ poisons_option = option(
 def train_options() -> Callable[[F], F]:
     """Return an option for each of the usual training settings, and ``--set`` for the others."""
     meanings, hints = arguments_of(own_doc(TrainSettings)), field_types(TrainSettings)
+    allowed = ranges(TrainSettings)
     defaults = {item.name: item.default for item in fields(TrainSettings)}
     options = []
     for name in TRAIN_OPTIONS:
@@ -306,7 +305,8 @@ def train_options() -> Callable[[F], F]:
         fallback = text_of(defaults[name])
         keywords: dict[str, Any] = {
             "default": None,
-            "help": _capital(meanings.get(name, "")),  # docstrings are gone under python -OO
+            # docstrings are gone under python -OO
+            "help": _sentence(meanings.get(name, ""), str(allowed[name])),
             "show_default": f"recipe, else {fallback}",
         }
         if hints[name] is bool:
@@ -325,8 +325,8 @@ def train_options() -> Callable[[F], F]:
     return stack(*options, others)
 
 
-def _capital(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"
+def _sentence(text: str, allowed: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}{f' Must be {allowed}.' if allowed else ''}"
 
 
 def work_options() -> Callable[[F], F]:

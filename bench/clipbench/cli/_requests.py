@@ -20,7 +20,7 @@ from clipbench.configuration.request import (
 from clipbench.configuration.settings import TrainSettings, check_train_fields
 from clipbench.errors import BadSetting, OnError
 from clipbench.fetching import pipes
-from clipbench.plugins.spec import coerce, field_types
+from clipbench.parameters.values import coerce, field_types
 
 
 def on_error_of(text: str) -> OnError:

@@ -18,10 +18,11 @@ from clipbench.configuration.choices import check_training_source, sized, truste
 from clipbench.configuration.precision import settled
 from clipbench.configuration.settings import TrainSettings, check_train_fields, parse_rate
 from clipbench.errors import BadSetting, CorruptData, OnError
+from clipbench.parameters.amounts import MOST, MOST_SEED
+from clipbench.parameters.values import brief, coerce
 from clipbench.plugins import codes, registry
-from clipbench.plugins.amounts import MOST, MOST_SEED
 from clipbench.plugins.find import Kind
-from clipbench.plugins.spec import SpecLike, brief, coerce
+from clipbench.plugins.spec import SpecLike
 from clipbench.text import locations
 
 __all__ = ["NO_ATTACK", "RunConfig", "TrainSettings", "parse_rate", "resolve"]

@@ -21,9 +21,10 @@ from typing import Any, NoReturn
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.models.architectures import architecture
+from clipbench.parameters.values import coerce, field_types
 from clipbench.plugins import codes, registry
 from clipbench.plugins.find import Kind
-from clipbench.plugins.spec import Spec, SpecLike, coerce, field_types
+from clipbench.plugins.spec import Spec, SpecLike
 from clipbench.text.locations import Located, Names, Plain, content_in, marks, texts
 
 # Of a run's configuration: the parts that are plugins, one or a list of them, and what they are.

@@ -18,9 +18,10 @@ from clipbench.configuration.request import Request
 from clipbench.configuration.settings import TrainSettings, parse_rate
 from clipbench.errors import BadSetting, MissingData, UnknownName
 from clipbench.models.architectures import architecture, architecture_names
+from clipbench.parameters.values import coerce, field_types
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
-from clipbench.plugins.spec import SpecLike, coerce, field_types
+from clipbench.plugins.spec import SpecLike
 from clipbench.text.locations import content_in, location_fields, split, texts
 
 _PATTERN = re.compile(r"[{}*?\[\]]|^(pipe:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)

@@ -10,7 +10,7 @@ from clipbench.configuration.protocol import AMOUNTS, Entry, PublishedRecipe
 from clipbench.configuration.request import combine
 from clipbench.configuration.settings import parse_rate
 from clipbench.errors import BadSetting
-from clipbench.plugins.spec import NONE_TEXTS
+from clipbench.parameters.values import NONE_TEXTS
 
 # Real pairs, whose recipe is that of the authors; nothing is read of a set to resolve a run.
 REAL = "shards:path=PAIRS"

@@ -20,9 +20,10 @@ from clipbench.configuration.protocol import PublishedRecipe, recipe
 from clipbench.configuration.settings import TrainSettings, check_train_fields
 from clipbench.errors import BadSetting, OnError, UnknownName
 from clipbench.files.bundled import configuration
+from clipbench.parameters.values import coerce, underscored
 from clipbench.plugins import lists, registry
 from clipbench.plugins.find import Kind
-from clipbench.plugins.spec import SpecLike, coerce, underscored
+from clipbench.plugins.spec import SpecLike
 
 KEYS = (
     "recipe",

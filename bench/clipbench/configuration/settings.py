@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from clipbench.errors import BadSetting, UnknownName
-from clipbench.plugins.amounts import LONGEST_PLACE, MOST_EPOCHS
-from clipbench.plugins.spec import brief, coerce, field_types, underscored
+from clipbench.parameters.amounts import LONGEST_PLACE, MOST_EPOCHS
+from clipbench.parameters.limits import Ge, Gt, Le, Lt, Matches, check_fields
+from clipbench.parameters.values import brief, underscored
 from clipbench.text.locations import Model, Weights, Word
 
 Settled = Literal["fp32", "tf32", "bf16"]
@@ -18,6 +18,10 @@ Precision = Literal["auto", "fp32", "tf32", "bf16"]
 LrSchedule = Literal["cosine_after_warmup", "cosine", "constant"]
 CropFrom = Literal["auto", "original", "square"]
 
+_NAME = Matches(
+    rf"(?=.*\S).{{1,{LONGEST_PLACE}}}", f"a name of at most {LONGEST_PLACE:,} characters"
+)
+_DEVICE = Matches(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")
 SMALLEST_RATE = Decimal("1e-15")  # one pair of a thousand times all pairs ever crawled
 
 
@@ -46,7 +50,7 @@ class TrainSettings:
             minutes, pays where steps are many, and rounds otherwise, so it is part of a run's id.
         lr_schedule: after the warm-up a cosine to zero, or constant; cosine: warm-up times a cosine
             over the whole training, which never reaches the peak. A defense may set its own.
-        crop_scale: smallest area share of random resized crops, in (0, 1].
+        crop_scale: smallest area share of random resized crops.
         crop_scale_max: largest area share of random resized crops; above 1 an image may shrink, and
             its border is repeated around it.
         crop_from: what crops are cut from: the original picture, decoded again for each batch, or
@@ -57,45 +61,45 @@ class TrainSettings:
             of four images in five, and five times that of hue; 0: none.
         grayscale: probability of dropping the colors.
         blur: probability of a Gaussian blur.
-        eda: share of words that text augmentation (EDA) changes, in [0, 1); 0: none.
+        eda: share of words that text augmentation (EDA) changes; 0: none.
         workers: threads that make batches ahead; none: one a processor where images are decoded
             for each batch, else 0. Results do not depend on it.
         decode_cache_gb: largest size of the squares that are decoded once and kept in the cache, in
             GB of 1e9 bytes; larger sets are decoded for each batch. Results do not depend on it.
-        device: where to train: auto, cpu, cuda or cuda:N.
+        device: where to train.
         save_frequency: keep the weights every so many epochs; 0: only the last.
         checkpoint_every_s: seconds between checkpoints for resuming.
         tensorboard: whether to write TensorBoard logs.
     """
 
-    model: Model = "RN50"
-    pretrained: Weights | None = None
-    epochs: int = 32
-    pairs_per_epoch: int | None = None
-    batch_size: int = 128
-    lr: float = 5e-4
-    wd: float = 0.1
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    warmup: int = 10_000
-    grad_clip_norm: float | None = None
+    model: Annotated[Model, _NAME] = "RN50"
+    pretrained: Annotated[Weights, _NAME] | None = None
+    epochs: Annotated[int, Ge(1), Le(MOST_EPOCHS)] = 32
+    pairs_per_epoch: Annotated[int, Ge(1), Le(10**12)] | None = None
+    batch_size: Annotated[int, Ge(2), Le(2**24)] = 128  # one pair has nothing to contrast
+    lr: Annotated[float, Gt(0)] = 5e-4
+    wd: Annotated[float, Ge(0)] = 0.1
+    beta1: Annotated[float, Ge(0), Lt(1)] = 0.9
+    beta2: Annotated[float, Ge(0), Lt(1)] = 0.999
+    eps: Annotated[float, Gt(0)] = 1e-8
+    warmup: Annotated[int, Ge(0), Le(10**12)] = 10_000
+    grad_clip_norm: Annotated[float, Gt(0)] | None = None
     precision: Precision = "auto"
     compile: bool = False
     lr_schedule: LrSchedule = "cosine_after_warmup"
-    crop_scale: float = 0.08
-    crop_scale_max: float = 1.0
+    crop_scale: Annotated[float, Gt(0), Le(1)] = 0.08
+    crop_scale_max: Annotated[float, Ge(1), Le(10)] = 1.0
     crop_from: CropFrom = "auto"
-    flip: float = 0.5
-    color_jitter: float = 0.5
-    grayscale: float = 0.2
-    blur: float = 1.0
-    eda: float = 0.1
-    workers: int | None = None
-    decode_cache_gb: float = 8.0
-    device: Word = "auto"
-    save_frequency: int = 0
-    checkpoint_every_s: float = 300.0
+    flip: Annotated[float, Ge(0), Le(1)] = 0.5
+    color_jitter: Annotated[float, Ge(0), Le(1)] = 0.5
+    grayscale: Annotated[float, Ge(0), Le(1)] = 0.2
+    blur: Annotated[float, Ge(0), Le(1)] = 1.0
+    eda: Annotated[float, Ge(0), Lt(1)] = 0.1
+    workers: Annotated[int, Ge(0), Le(4096)] | None = None
+    decode_cache_gb: Annotated[float, Ge(0)] = 8.0
+    device: Annotated[Word, _DEVICE] = "auto"
+    save_frequency: Annotated[int, Ge(0), Le(MOST_EPOCHS)] = 0
+    checkpoint_every_s: Annotated[float, Ge(0)] = 300.0
     tensorboard: bool = False
 
     def epoch_size(self, num_pairs: int) -> int:
@@ -103,12 +107,7 @@ class TrainSettings:
         return min(self.pairs_per_epoch or num_pairs, num_pairs)
 
     def __post_init__(self) -> None:
-        for name, hint in field_types(TrainSettings).items():
-            value = coerce(getattr(self, name), hint, f"train.{name}")
-            object.__setattr__(self, name, value)  # so that lr=1 and lr=1.0 are one configuration
-            must, holds = _LIMITS.get(name, _ANYTHING)
-            if value is not None and not holds(value):
-                raise BadSetting(f"train.{name} must be {must}. Got {brief(value)}.")
+        check_fields(self, "train")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> TrainSettings:
@@ -137,54 +136,6 @@ def check_train_fields(values: object, where: str = "") -> Mapping[str, Any]:
         if name not in known:
             raise UnknownName(f"training setting{where}", name, known)
     return named
-
-
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-_Limit = tuple[str, Callable[[Any], bool]]
-_ANYTHING: _Limit = ("anything", lambda value: True)  # noqa: ARG005
-_TEXT: _Limit = (
-    f"a name of at most {LONGEST_PLACE:,} characters",
-    lambda text: bool(text.strip()) and len(text) <= LONGEST_PLACE,
-)
-_ABOVE_ZERO: _Limit = ("greater than 0", lambda number: 0 < number < float("inf"))
-_NOT_NEGATIVE: _Limit = ("at least 0", lambda number: 0 <= number < float("inf"))
-_DECAY: _Limit = ("in [0, 1)", lambda number: 0 <= number < 1)
-_SHARE: _Limit = ("in [0, 1]", lambda number: 0 <= number <= 1)
-
-
-def _whole(least: int, most: int) -> _Limit:
-    return f"from {least:,} to {most:,}", lambda number: least <= number <= most
-
-
-_LIMITS: Mapping[str, _Limit] = {
-    "model": _TEXT,
-    "pretrained": _TEXT,
-    "epochs": _whole(1, MOST_EPOCHS),
-    "pairs_per_epoch": _whole(1, 10**12),
-    "batch_size": (
-        "at least 2, for a contrast needs two pairs, and at most 2**24",
-        lambda number: 2 <= number <= 2**24,
-    ),
-    "lr": _ABOVE_ZERO,
-    "wd": _NOT_NEGATIVE,
-    "beta1": _DECAY,
-    "beta2": _DECAY,
-    "eps": _ABOVE_ZERO,
-    "warmup": _whole(0, 10**12),
-    "grad_clip_norm": _ABOVE_ZERO,
-    "crop_scale": ("in (0, 1]", lambda number: 0 < number <= 1),
-    "crop_scale_max": ("in [1, 10]", lambda number: 1 <= number <= 10),
-    "flip": _SHARE,
-    "color_jitter": _SHARE,
-    "grayscale": _SHARE,
-    "blur": _SHARE,
-    "eda": _DECAY,
-    "workers": _whole(0, 4096),
-    "decode_cache_gb": _NOT_NEGATIVE,
-    "device": ("auto, cpu, cuda or cuda:N", lambda text: bool(_DEVICE.fullmatch(text))),
-    "save_frequency": _whole(0, MOST_EPOCHS),
-    "checkpoint_every_s": _NOT_NEGATIVE,
-}
 
 
 def parse_rate(value: str | float) -> tuple[float, str]:

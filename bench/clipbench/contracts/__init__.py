@@ -51,6 +51,8 @@ from clipbench.contracts.defense import (
     trusted_size,
 )
 from clipbench.contracts.metric import Measured, Metric
+from clipbench.contracts.plugin import Plugin
+from clipbench.parameters.limits import Ge, Gt, Le, Lt, Matches
 from clipbench.text.locations import AttackSpec, Location, Model, Weights, Word
 
 __all__ = [
@@ -67,13 +69,18 @@ __all__ = [
     "EvaluationSet",
     "EvaluationSource",
     "Features",
+    "Ge",
+    "Gt",
     "HasFiles",
     "HasPrepared",
     "HasTrusted",
     "Image",
     "IntArray",
     "LabelledImages",
+    "Le",
     "Location",
+    "Lt",
+    "Matches",
     "Measured",
     "Metric",
     "Mode",
@@ -82,6 +89,7 @@ __all__ = [
     "Pair",
     "PairsView",
     "Phase",
+    "Plugin",
     "Poison",
     "Probes",
     "Progress",

@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from clipbench.errors import BadSetting
 from clipbench.evaluation.statistics import wilson
+from clipbench.parameters.limits import Ge, Gt, Le, Lt, check_fields
 
 MOST_TRIALS = 10**6
 
@@ -24,26 +25,24 @@ class Design:
     """Two shares that a paired comparison shall tell apart.
 
     Args:
-        share: success of the one defense, in [0, 1].
-        against: success of the other, in [0, 1].
+        share: success of the one defense.
+        against: success of the other.
         correlation: of their outcomes on one probe (phi); 0: a probe that the one lets through is
             let through by the other as often as any.
-        level: at which the two-sided exact McNemar test rejects, in (0, 1).
+        level: at which the two-sided exact McNemar test rejects.
 
     Raises:
         BadSetting: a number is out of range, the shares are equal, or no two outcomes of these
             shares have such a correlation.
     """
 
-    share: float
-    against: float
+    share: Annotated[float, Ge(0), Le(1)]
+    against: Annotated[float, Ge(0), Le(1)]
     correlation: float = 0.0
-    level: float = 0.05
+    level: Annotated[float, Gt(0), Lt(1)] = 0.05
 
     def __post_init__(self) -> None:
-        for name in ("share", "against"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise BadSetting(f"{name} is {getattr(self, name)}; it must lie in 0..1.")
+        check_fields(self, "power")
         if self.share == self.against:
             raise BadSetting(f"Both shares are {self.share}; nothing tells equal shares apart.")
         if self.correlation and {self.share, self.against} & {0, 1}:
@@ -51,8 +50,6 @@ class Design:
                 "Outcomes of which one side never varies (a share of 0 or 1) have no correlation;"
                 " leave it out."
             )
-        if not 0 < self.level < 1:
-            raise BadSetting(f"level is {self.level}; it must lie strictly between 0 and 1.")
         if min(self.cells) < -1e-12:
             raise BadSetting(
                 f"Outcomes of shares {self.share} and {self.against} cannot have a correlation of"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from clipbench.contracts import Progress, Recipe, no_progress
+from clipbench.contracts import Plugin, Progress, Recipe, no_progress
 from clipbench.importing.entries import Entry
 from clipbench.importing.pairs import import_set
 from clipbench.importing.staleness import is_stale
@@ -36,7 +36,7 @@ class _Listed(Protocol):
     def identity(self) -> Mapping[str, Any]: ...
 
 
-class LooseTraining:
+class LooseTraining(Plugin):
     """A training source whose pairs lie in single files; a frozen dataclass derives from it.
 
     It must have the methods of `clipbench.importing.pairs.LooseSource`, and may have a field

@@ -9,7 +9,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from clipbench.plugins.spec import field_types, type_text
+from clipbench.parameters.limits import ranges
+from clipbench.parameters.values import field_types, type_text
 
 _SECTION = re.compile(r"(Args|Attributes|Parameters):\s*$")
 _ARGUMENT = re.compile(r"(?P<name>\w+)(?: \([^)]*\))?:\s*(?P<text>.*)$")
@@ -24,13 +25,20 @@ class Parameter:
         name: the field.
         type: its annotation as people read it.
         default: the default as text; None: it must be given.
+        allowed: what a value must be beside its type, e.g. ``in (0, 1]``; empty: anything.
         meaning: what the docstring says about it; may be empty.
     """
 
     name: str
     type: str
     default: str | None
+    allowed: str
     meaning: str
+
+    @property
+    def values(self) -> str:
+        """The values that it may have: ``float, in (0, 1]``."""
+        return f"{self.type}, {self.allowed}" if self.allowed else self.type
 
 
 @dataclass(frozen=True)
@@ -87,10 +95,14 @@ def _parameters(cls: type) -> tuple[Parameter, ...]:
     meanings: dict[str, str] = {}
     for base in reversed(cls.__mro__):
         meanings.update(arguments_of(own_doc(base)))
-    types = field_types(cls)
+    types, allowed = field_types(cls), ranges(cls)
     return tuple(
         Parameter(
-            item.name, type_text(types[item.name]), _default(item), meanings.get(item.name, "")
+            item.name,
+            type_text(types[item.name]),
+            _default(item),
+            str(allowed[item.name]),
+            meanings.get(item.name, ""),
         )
         for item in dataclasses.fields(cls)
         if item.init

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.errors import BadInput, BadSetting, UnknownName
-from clipbench.plugins.amounts import check_amounts
+from clipbench.parameters.amounts import check_amounts
+from clipbench.parameters.limits import checked
+from clipbench.parameters.values import field_types
 from clipbench.plugins.describe import Description, Parameter, describe
 from clipbench.plugins.faults import Call, before_work
 from clipbench.plugins.find import KINDS, Kind, Source, check_plugin, import_plugin, sources
-from clipbench.plugins.spec import Spec, SpecLike, coerce, field_types, is_path, parse_spec
+from clipbench.plugins.spec import Spec, SpecLike, is_path, parse_spec
 
 __all__ = [
     "KINDS",
@@ -191,7 +193,7 @@ def build(kind: Kind, spec: SpecLike, fallback: Mapping[str, Any] | None = None)
     for name in given:
         if name not in types:
             raise UnknownName(f"{label} parameter", name, types)
-    values = {name: coerce(value, types[name], f"{label}.{name}") for name, value in given.items()}
+    values = checked(cls, given, label)
     for name in required(cls):
         if name not in values:
             raise BadSetting(f"{label}.{name} must be given: {label}:{name}=VALUE.")

@@ -40,9 +40,9 @@ from clipbench.configuration.request import (
 )
 from clipbench.configuration.settings import parse_rate
 from clipbench.errors import BadSetting, UnknownName
+from clipbench.parameters.values import coerce, underscored
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
-from clipbench.plugins.spec import coerce, underscored
 from clipbench.results.result import config_hash
 
 LISTS = ("data", "model")  # that a block may have several of, beside what `run` takes several of

@@ -89,6 +89,8 @@ def _mark(hint: Any) -> Mark | None:
     for mark in getattr(hint, "__metadata__", ()):
         if isinstance(mark, Located | Names | Plain):
             return mark
+    if hasattr(hint, "__metadata__"):  # marks of other kinds
+        return _mark(hint.__origin__)
     if hint in (int, float, bool, None, type(None)) or typing.get_origin(hint) is Literal:
         return Plain()
     found = [_mark(part) for part in typing.get_args(hint) if part is not Ellipsis]

@@ -13,9 +13,9 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.naming import PLUGINS, Allowed, check_settings, registered_only
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadSetting, UnknownName
+from clipbench.parameters.values import field_types
 from clipbench.plugins import registry
 from clipbench.plugins.find import KINDS
-from clipbench.plugins.spec import field_types
 from clipbench.text.locations import AttackSpec, Location, Model, Weights, Word, by_content, marks
 
 HASH = by_content("0123456789abcdef" * 4)

@@ -97,11 +97,11 @@ def test_the_plan_says_every_number() -> None:
     ("settings", "message"),
     [
         ((0.1, 0.1), "equal shares"),
-        ((-0.1, 0.1), "share is -0.1"),
-        ((0.1, 1.1), "against is 1.1"),
+        ((-0.1, 0.1), "share must be in \\[0, 1\\]. Got -0.1"),
+        ((0.1, 1.1), "against must be in"),
         ((0.1, 0.9, 0.9), "correlation"),
         ((0.0, 0.05, 0.9), "leave it out"),
-        ((0.1, 0.9, 0.0, 0.0), "level is 0.0"),
+        ((0.1, 0.9, 0.0, 0.0), "level must be in"),
     ],
 )
 def test_designs_without_meaning_are_refused(settings: tuple[float, ...], message: str) -> None:

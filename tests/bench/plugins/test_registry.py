@@ -424,3 +424,21 @@ def test_an_error_in_the_checks_of_a_plugin_names_its_line(tmp_path: Path) -> No
     ) as told:
         registry.build("defense", str(file))
     assert told.value.exit_status == 2
+
+
+def test_a_declared_range_needs_no_code_in_the_plugin(tmp_path: Path) -> None:
+    """A plain dataclass that derives from nothing is checked where it is named."""
+    path = tmp_path / "ranged.py"
+    path.write_text(
+        "from dataclasses import dataclass\n"
+        "from typing import Annotated\n"
+        "from clipbench.contracts import Ge\n"
+        "@dataclass(frozen=True)\n"
+        "class Ranged:\n"
+        "    words: Annotated[int, Ge(1)] = 3\n"
+        "    def start(self, facts): ...\n"
+        "DEFENSE = Ranged\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(BadSetting, match=r"ranged.words must be at least 1. Got 0\."):
+        registry.build("defense", f"{path}:words=0")

@@ -269,7 +269,12 @@ def _text(kind: str, name: str, text: registry.Description) -> str:
         return "\n\n".join([*parts, "No parameters."])
     head = ("parameter", "type", "default", "meaning")
     rows = [
-        (item.name, item.type, "required" if item.default is None else item.default, item.meaning)
+        (
+            item.name,
+            item.values,
+            "required" if item.default is None else item.default,
+            item.meaning,
+        )
         for item in text.parameters
     ]
     return "\n\n".join([*parts, columns([head, *rows], WIDTH)])

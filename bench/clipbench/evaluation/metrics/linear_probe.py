@@ -18,11 +18,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from clipbench.contracts import IntArray, LabelledImages, Measured, Probes
+from clipbench.contracts import Ge, Gt, IntArray, LabelledImages, Lt, Measured, Plugin, Probes
 from clipbench.errors import BadSetting
 from clipbench.images.lazy import LazyImages
 from clipbench.rng import generator
@@ -35,7 +35,7 @@ FINEST = 0.125  # of a decade
 
 
 @dataclass(frozen=True)
-class LinearProbe:
+class LinearProbe(Plugin):
     """Train a linear classifier on frozen features.
 
     Args:
@@ -44,17 +44,9 @@ class LinearProbe:
         iterations: most iterations of L-BFGS in a fit.
     """
 
-    shots: int | None = None
-    validation: float = 0.2
-    iterations: int = 1000
-
-    def __post_init__(self) -> None:
-        if self.shots is not None and self.shots < 2:
-            raise BadSetting(f"linear_probe.shots must be at least 2. Got {self.shots}.")
-        if not 0 < self.validation < 1:
-            raise BadSetting(f"linear_probe.validation must be in (0, 1). Got {self.validation}.")
-        if self.iterations < 1:
-            raise BadSetting(f"linear_probe.iterations must be at least 1. Got {self.iterations}.")
+    shots: Annotated[int, Ge(2)] | None = None
+    validation: Annotated[float, Gt(0), Lt(1)] = 0.2
+    iterations: Annotated[int, Ge(1)] = 1000
 
     def measure(self, measured: Measured) -> Mapping[str, Proportion | float]:
         """Return the probe's accuracy on test images and, where there is an attack, its success.

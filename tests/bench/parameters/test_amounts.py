@@ -11,9 +11,9 @@ import pytest
 from clipbench.configuration.config import resolve
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadInput, UnknownName
+from clipbench.parameters.values import field_types
 from clipbench.plugins import registry
 from clipbench.plugins.find import KINDS
-from clipbench.plugins.spec import field_types
 
 HUGE = (10**12 + 1, 10**18, -(10**18), 10**5000)
 BASE = {"data": "shapes:size=300", "attack": "badnets", "poisons": 3}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from clipbench.errors import BadSetting
-from clipbench.plugins.spec import MOST_ITEMS, brief
+from clipbench.parameters.values import MOST_ITEMS, brief
 from clipbench.text.locations import location_fields
 
 # The most that a setting may be: far more than anybody has used, and little enough that whatever is
