@@ -60,7 +60,7 @@ def build(*, success: int = 90, control: int | None = 1, **asked: Any) -> Result
             "name": config.attack_name,
             "parameters": config.attack_parameters,
             "rate": None if clean else 0.02,
-            "rate_requested": config.rate_text,
+            "rate_requested": config.rate and str(config.rate),
             "count": 0 if clean else 8,
             "targets": None if clean else 1,
             "per_target": None if clean else 8.0,

@@ -135,8 +135,8 @@ def _cell(config: RunConfig, configs: Sequence[RunConfig]) -> dict[str, Any]:
         }
         if key != "data" or any(other != spec for other in same):
             cell[key] = {"name": spec["name"], **parameters} if parameters else spec["name"]
-    if config.rate_text is not None:
-        cell["rate"] = config.rate_text
+    if config.rate is not None:
+        cell["rate"] = str(config.rate)
     if config.poisons is not None:
         cell["poisons"] = config.poisons
     cell["seed"] = config.seed

@@ -70,7 +70,7 @@ class Finding:
         return {
             "run": config.id,
             "attack": config.attack_name,
-            "rate": config.rate,
+            "rate": None if config.rate is None else float(config.rate),
             "poisons": config.poisons,
             "defense": config.defense_name,
             "seed": config.seed,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import ROUND_CEILING, Decimal
 from typing import Any
 
 from clipbench.errors import BadSetting
+from clipbench.parameters.rate import Rate
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind, missing_members
 from clipbench.plugins.spec import SpecLike
@@ -57,14 +57,11 @@ def trusted_source(
     return None
 
 
-def sized(dataset: Any, rate_text: str | None, poisons: int | None) -> Any:
+def sized(dataset: Any, rate: Rate | None, poisons: int | None) -> Any:
     """Return the data set at its final size, large enough for one poison.
 
     Recipes may depend on the size, and a run is the same whether its size was written out or not.
     """
     from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
 
-    if rate_text is not None:
-        pairs = (1 / Decimal(rate_text)).to_integral_value(rounding=ROUND_CEILING)
-        return datasets.with_pairs(dataset, int(pairs))
-    return datasets.with_pairs(dataset, poisons or 1)
+    return datasets.with_pairs(dataset, poisons or 1 if rate is None else rate.one_in)

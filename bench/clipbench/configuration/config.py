@@ -12,20 +12,24 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipbench.configuration.choices import check_training_source, sized, trusted_source, with_model
 from clipbench.configuration.precision import settled
-from clipbench.configuration.settings import TrainSettings, check_train_fields, parse_rate
+from clipbench.configuration.settings import TrainSettings, check_train_fields
 from clipbench.errors import BadSetting, CorruptData, OnError
 from clipbench.parameters.amounts import MOST, MOST_SEED
+from clipbench.parameters.rate import Rate
 from clipbench.parameters.values import brief, coerce
 from clipbench.plugins import codes, registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import SpecLike
 from clipbench.text import locations
 
-__all__ = ["NO_ATTACK", "RunConfig", "TrainSettings", "parse_rate", "resolve"]
+if TYPE_CHECKING:
+    from clipbench.contracts import Mode
+
+__all__ = ["NO_ATTACK", "RunConfig", "TrainSettings", "resolve"]
 
 NO_ATTACK = "none"
 SCHEMA = 1
@@ -44,7 +48,7 @@ class RunConfig:
         evals: the evaluation sources, likewise; empty: what the training source holds out.
         attack: the attack: ``name`` and all parameters; ``none`` for clean data.
         defense: the defense: ``name`` and all parameters.
-        rate_text: share of all pairs that are poison, as an exact decimal; none: see `poisons`.
+        rate: share of all pairs that are poison; none: see `poisons`.
         poisons: the number of poisons, where that was given instead of a rate.
         seed: the only integer from which all generators come.
         train: the training settings.
@@ -65,7 +69,7 @@ class RunConfig:
     evals: tuple[Mapping[str, Any], ...]
     attack: Mapping[str, Any]
     defense: Mapping[str, Any]
-    rate_text: str | None
+    rate: Rate | None
     poisons: int | None
     seed: int
     train: TrainSettings
@@ -78,13 +82,11 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         coerce(self.on_error, OnError, "on_error")
-        if self.rate_text is not None:
-            object.__setattr__(self, "rate_text", parse_rate(self.rate_text)[1])
         if self.poisons is not None and not 1 <= coerce(self.poisons, int, "poisons") <= MOST:
             raise BadSetting(f"poisons must be from 1 to {MOST:,}. Got {brief(self.poisons)}.")
         if not 0 <= coerce(self.seed, int, "seed") <= MOST_SEED:
             raise BadSetting(f"seed must be from 0 to 2**63 - 1. Got {brief(self.seed)}.")
-        given = [item for item in (self.rate_text, self.poisons) if item is not None]
+        given = [item for item in (self.rate, self.poisons) if item is not None]
         if len(given) == 2:
             raise BadSetting("Give a rate or a number of poisons, not both.")
         if self.is_clean and given:
@@ -93,11 +95,6 @@ class RunConfig:
             raise BadSetting(
                 f"The attack {self.attack_name!r} needs a rate: give --rate 1e-4 or --poisons 3."
             )
-
-    @property
-    def rate(self) -> float | None:
-        """The poison rate as a number; use `rate_text` where it must be exact."""
-        return None if self.rate_text is None else parse_rate(self.rate_text)[0]
 
     @property
     def is_clean(self) -> bool:
@@ -134,13 +131,23 @@ class RunConfig:
         """All parameters of the defense."""
         return _parameters(self.defense)
 
+    def count(self, num_pairs: int, mode: Mode) -> int:
+        """Return how many poisoned pairs an attacked run has among so many clean ones.
+
+        Raises:
+            BadSetting: none at all.
+        """
+        if self.poisons is not None:
+            return self.poisons
+        return 0 if self.rate is None else self.rate.count(num_pairs, mode)
+
     def without_attack(self) -> RunConfig:
         """Return the clean control: the same data, defense and training, and no poison."""
         clean = registry.resolve("attack", NO_ATTACK)
         code = {k: value for k, value in self.code.items() if codes.slot_of(k) != "attack"}
         contents = None if self.contents is None else _without(self.contents, "attack.")
         return dataclasses.replace(
-            self, attack=clean, rate_text=None, poisons=None, code=code, contents=contents
+            self, attack=clean, rate=None, poisons=None, code=code, contents=contents
         )
 
     def with_defense(self, defense: SpecLike) -> RunConfig:
@@ -150,7 +157,7 @@ class RunConfig:
             evals=self.evals,
             attack=self.attack,
             defense=defense,
-            rate=self.rate_text,
+            rate=self.rate,
             poisons=self.poisons,
             seed=self.seed,
             train={**self.explicit, "precision": self.train.precision},
@@ -171,6 +178,9 @@ class RunConfig:
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain lists and dicts."""
         content = {"schema": SCHEMA, **dataclasses.asdict(self)}
+        rate = None if self.rate is None else str(self.rate)
+        content = {("rate_text" if k == "rate" else k): v for k, v in content.items()}
+        content["rate_text"] = rate
         if self.contents is None:
             del content["contents"]
         return content
@@ -205,6 +215,8 @@ class RunConfig:
             if schema != SCHEMA:
                 raise CorruptData(f"This run configuration has schema {schema!r}, not {SCHEMA}.")
             train = TrainSettings.from_mapping(items["train"])
+            rate = items.pop("rate_text")
+            items["rate"] = None if rate is None else Rate.of(rate)
             items["metrics"] = tuple(items.get("metrics", ()))
             return cls(**{**items, "evals": tuple(items["evals"]), "train": train})
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -258,7 +270,7 @@ def resolve(
     evals: Sequence[SpecLike] = (),
     attack: SpecLike = NO_ATTACK,
     defense: SpecLike = "none",
-    rate: str | float | None = None,
+    rate: Rate | str | float | None = None,
     poisons: int | None = None,
     seed: int = 0,
     train: Mapping[str, Any] | None = None,
@@ -287,11 +299,11 @@ def resolve(
         UnknownName: a plugin, parameter or training setting that does not exist.
         BadSetting: a value out of range, or a missing or superfluous rate.
     """
-    rate_text = None if rate is None else parse_rate(rate)[1]
+    share = None if rate is None else Rate.of(rate)
     count = None if poisons is None else coerce(poisons, int, "poisons")
     data_name = registry.parse("dataset", data).name
     check_training_source(data, "--data")
-    dataset = sized(registry.build("dataset", data), rate_text, count)
+    dataset = sized(registry.build("dataset", data), share, count)
     name = registry.parse("defense", defense).name
     from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
 
@@ -324,7 +336,7 @@ def resolve(
         evals=held_out,
         attack=specs["attack"],
         defense=specs["defense"],
-        rate_text=rate_text,
+        rate=share,
         poisons=count,
         seed=coerce(seed, int, "seed"),
         train=chosen,
@@ -334,14 +346,3 @@ def resolve(
         on_error=on_error,
         trusted=clean,
     )
-
-
-def exact_rate(config: RunConfig) -> str:
-    """Return the rate of an attacked run as the decimal it was given as.
-
-    Raises:
-        BadSetting: the run was given a number of poisons, or none.
-    """
-    if config.rate_text is None:
-        raise BadSetting("This run has no poison rate.")
-    return config.rate_text

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from clipbench.configuration.request import Request
-from clipbench.configuration.settings import TrainSettings, parse_rate
+from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadSetting, MissingData, UnknownName
 from clipbench.models.architectures import architecture, architecture_names
+from clipbench.parameters.rate import Rate
 from clipbench.parameters.values import coerce, field_types
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
@@ -45,7 +46,7 @@ def check(request: Request, *, outputs: Iterable[Path] = (), inputs: Iterable[Pa
     for kind, spec in _plugins(request):
         _check_name(kind, spec)
     for rate in request.rates:
-        if parse_rate(rate)[0] == 1:
+        if float(Rate.of(rate)) == 1:
             raise BadSetting(
                 f"A rate of {rate} is 100%: no pair would be clean. Write 1% for one in a hundred."
             )

@@ -8,8 +8,8 @@ from typing import Any
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.protocol import AMOUNTS, Entry, PublishedRecipe
 from clipbench.configuration.request import combine
-from clipbench.configuration.settings import parse_rate
 from clipbench.errors import BadSetting
+from clipbench.parameters.rate import Rate
 from clipbench.parameters.values import NONE_TEXTS
 
 # Real pairs, whose recipe is that of the authors; nothing is read of a set to resolve a run.
@@ -69,7 +69,7 @@ def value_in(config: RunConfig, setting: str) -> Any:
     own = {"attacks": config.attack, "defenses": config.defense}.get(part, {})
     if own.get("name") == name:
         if part == "attacks" and parameter in AMOUNTS:
-            return config.rate_text if parameter == "rate" else config.poisons
+            return config.rate if parameter == "rate" else config.poisons
         if parameter in own:
             return own[parameter]
     raise BadSetting(f"A run of {config.attack_name} and {config.defense_name} has no {setting}.")
@@ -86,7 +86,7 @@ def same(value: Any, expected: Any, setting: str) -> bool:
     if str(expected).lower() in NONE_TEXTS:
         return value is None
     if setting.endswith(".rate"):
-        return value is not None and parse_rate(value) == parse_rate(expected)
+        return value is not None and Rate.of(value) == Rate.of(expected)
     return bool(value == expected)
 
 
@@ -100,9 +100,7 @@ def compared(recipe: PublishedRecipe, config: RunConfig) -> list[tuple[str, ...]
             continue
         here = shown(own, entry)
         if own is None and entry.setting.startswith("attacks.") and entry.setting.endswith(AMOUNTS):
-            here = (
-                f"{config.poisons:,} pairs" if config.poisons else f"a rate of {config.rate_text}"
-            )
+            here = f"{config.poisons:,} pairs" if config.poisons else f"a rate of {config.rate}"
         rows.append((entry.setting, _text(entry.paper), _text(entry.code), here))
     return rows
 
@@ -140,7 +138,7 @@ _PARTS = ("train", "attacks", "defenses")
 def shown(value: Any, entry: Entry) -> str:
     """Return a value as a table shows it."""
     if entry.setting.endswith(".rate") and value is not None:
-        return f"{100 * parse_rate(value)[0]:.10g}%"
+        return f"{Rate.of(value).percent}%"
     return "none" if value is None else _text(value)
 
 

@@ -1,10 +1,9 @@
-"""Training settings, and the poison rate as people write it."""
+"""Training settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
 
 from clipbench.errors import BadSetting, UnknownName
@@ -22,7 +21,6 @@ _NAME = Matches(
     rf"(?=.*\S).{{1,{LONGEST_PLACE}}}", f"a name of at most {LONGEST_PLACE:,} characters"
 )
 _DEVICE = Matches(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")
-SMALLEST_RATE = Decimal("1e-15")  # one pair of a thousand times all pairs ever crawled
 
 
 @dataclass(frozen=True)
@@ -136,34 +134,3 @@ def check_train_fields(values: object, where: str = "") -> Mapping[str, Any]:
         if name not in known:
             raise UnknownName(f"training setting{where}", name, known)
     return named
-
-
-def parse_rate(value: str | float) -> tuple[float, str]:
-    """Return a poison rate as a number and as its exact decimal text.
-
-    Args:
-        value: a fraction such as ``"1e-6"`` or ``0.01``, or a percentage such as ``"0.0001%"``.
-
-    Returns:
-        The rate in (0, 1], and the same number in plain decimals: ``"0.000001"``.
-
-    Raises:
-        BadSetting: it is no number, or not in (0, 1].
-    """
-    text = str(value).strip()
-    percent = text.endswith("%")
-    try:
-        rate = Decimal(text[:-1].strip() if percent else text) / (100 if percent else 1)
-    except InvalidOperation:
-        raise BadSetting(
-            f"The rate must be a number such as 0.01, 1e-6 or 1%. Got {brief(value)}."
-        ) from None
-    if not rate.is_finite() or not 0 < rate <= 1:
-        meant = rate.is_finite() and 1 < rate <= 100 and not percent
-        hint = f" Write {text}% for a percentage." if meant else ""
-        raise BadSetting(
-            f"The rate must be greater than 0 and at most 1. Got {brief(value)}.{hint}"
-        )
-    if rate < SMALLEST_RATE:
-        raise BadSetting(f"The rate must be at least {SMALLEST_RATE}. Got {brief(value)}.")
-    return float(rate), format(rate.normalize(), "f")

@@ -104,7 +104,7 @@ def _attack_object(config: RunConfig, count: int, ledger: Ledger | None) -> dict
         "parameters": _parameters(config.by_content()["attack"]),
         **({"crafted": dict(ledger.crafted)} if ledger and ledger.crafted else {}),
         "rate": ledger.rate if ledger else None,
-        "rate_requested": config.rate_text,
+        "rate_requested": None if config.rate is None else str(config.rate),
         "count": count,
         "targets": ledger.targets if ledger else None,
         "per_target": ledger.count / ledger.targets if ledger else None,

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from clipbench.boundary import attacks, datasets
-from clipbench.configuration.config import RunConfig, exact_rate
+from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
 from clipbench.contracts import AnyProbes, Attack, Crafted, Defense, Metric, TrainingSource
 from clipbench.errors import BadSetting
 from clipbench.evaluation import plugins
 from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable
 from clipbench.plugins import registry
-from clipbench.poisoning.rate import poison_count
 from clipbench.system.progress import Reporter
 
 PartsType = TypeVar("PartsType", bound="Parts")
@@ -124,7 +123,7 @@ def _num_poisons(config: RunConfig, attack: Attack, num_pairs: int) -> int:
         return 0
     if not num_pairs:  # not known before the pairs are there
         return config.poisons or 0
-    count = config.poisons or poison_count(exact_rate(config), num_pairs, attack.mode)
+    count = config.count(num_pairs, attack.mode)
     if count > num_pairs:
         raise BadSetting(f"{count} poisons do not fit into {num_pairs} pairs.")
     attacks.num_targets(attack, count)  # refuses more targets than poisons

@@ -19,7 +19,6 @@ from clipbench.files.foreign import TooLarge, read_regular
 from clipbench.files.json_files import json_text, read_json
 from clipbench.poisoning import ledger_rows
 from clipbench.poisoning.ledger_rows import LedgerRow
-from clipbench.poisoning.rate import poison_count
 from clipbench.rng import generator
 from clipbench.shards import claims
 from clipbench.system.durable import atomic_file
@@ -32,7 +31,6 @@ __all__ = [
     "LedgerHead",
     "LedgerRow",
     "ledger_path",
-    "poison_count",
     "read_head",
     "read_ledger",
     "trigger_sha256",

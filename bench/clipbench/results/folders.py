@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
-from decimal import Decimal
 from pathlib import Path
 
 from clipbench.configuration.config import RunConfig
@@ -51,10 +50,9 @@ def words(config: RunConfig) -> list[str]:
 
 
 def _amount(config: RunConfig) -> str:
-    if config.rate_text is None:
+    if config.rate is None:
         return f"{config.poisons}poisons"
-    percent = format((Decimal(config.rate_text) * 100).normalize(), "f")
-    return f"{percent}pct"
+    return f"{config.rate.percent}pct"
 
 
 def _safe(word: str) -> str:

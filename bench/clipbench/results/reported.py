@@ -14,12 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from clipbench.configuration.settings import parse_rate
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
 from clipbench.evaluation.statistics import Proportion
 from clipbench.files import checks
 from clipbench.files.checks import Objection
 from clipbench.files.foreign import read_regular
+from clipbench.parameters.rate import Rate
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import canonical, rate_text
 from clipbench.results.result import parse_json
@@ -85,7 +85,7 @@ def _row(line: Mapping[str | None, Any], where: str) -> dict[str, Any]:
     cells = {str(name): (text or "").strip() or None for name, text in line.items()}
     row: dict[str, Any] = {"schema": SCHEMA, **{name: cells.get(name) for name in IDENTITY}}
     try:
-        row["rate"] = None if row["rate"] is None else parse_rate(row["rate"])[0]
+        row["rate"] = None if row["rate"] is None else float(Rate.of(row["rate"]))
         row |= _number(cells, row["metric"] or "")
         _ROW("", row)
     except (BadSetting, Objection) as error:

@@ -15,12 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from clipbench.configuration.settings import parse_rate
 from clipbench.contracts import Mode
 from clipbench.errors import BadInput, BadSetting, CorruptData, Torn
 from clipbench.evaluation.plugins import lacks_control
 from clipbench.files import sums
-from clipbench.poisoning.rate import poison_count
+from clipbench.parameters.rate import Rate
 from clipbench.reproduce.resolved import resolved, same_json
 from clipbench.results.files import write_atomic
 from clipbench.results.result import read_result, validate
@@ -178,7 +177,7 @@ def _check_amount(result: Mapping[str, Any]) -> None:
         mode: Mode = "insert" if attack["mode"] == "insert" else "replace"
         clean = result["data"]["pairs"] - (count if mode == "insert" else 0)
         try:
-            asked = poison_count(parse_rate(rate)[1], clean, mode)
+            asked = Rate.of(rate).count(clean, mode)
         except BadSetting as error:
             _refuse(result, f"{count} poisons at a rate of {rate!r} in its config ({error})")
         if asked != count:

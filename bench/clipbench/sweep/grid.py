@@ -38,8 +38,8 @@ from clipbench.configuration.request import (
     read_yaml,
     several,
 )
-from clipbench.configuration.settings import parse_rate
 from clipbench.errors import BadSetting, UnknownName
+from clipbench.parameters.rate import Rate
 from clipbench.parameters.values import coerce, underscored
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
@@ -84,8 +84,8 @@ class Grid:
 
 def trained_on(config: RunConfig) -> str:
     """Return what stands for pairs, model and seed of a run."""
-    amount = [config.rate_text, config.poisons, config.seed, config.train.model]
     told = config.by_content()
+    amount = [told["rate_text"], told["poisons"], config.seed, config.train.model]
     return config_hash({"data": told["data"], "attack": told["attack"], "amount": amount})
 
 
@@ -195,7 +195,7 @@ def _is(config: RunConfig, key: str, value: Any) -> bool:
         filled = registry.resolve(kind, given)
         return own["name"] == given.name and all(own[k] == filled[k] for k in given.parameters)
     if key == "rate":
-        return config.rate_text == parse_rate(value)[1]
+        return config.rate == Rate.of(value)
     if key == "model":
         return config.train.model == str(value)
     return bool(getattr(config, key) == coerce(value, int, key))

@@ -17,7 +17,7 @@ from clipbench.text.words import counted
 
 def label(config: RunConfig) -> str:
     """Return what a run is, briefly."""
-    amount = config.rate_text if config.poisons is None else f"{config.poisons} poisons"
+    amount = str(config.rate) if config.poisons is None else f"{config.poisons} poisons"
     attack = config.attack_name if config.is_clean else f"{config.attack_name} {amount}"
     return f"{attack} / {config.defense_name} / seed {config.seed}"
 

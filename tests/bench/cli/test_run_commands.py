@@ -18,6 +18,7 @@ import pytest
 from clipbench.cli import main
 from clipbench.configuration.config import RunConfig
 from clipbench.parallel import group as distributed
+from clipbench.parameters.rate import Rate
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,7 @@ def test_command_line_then_file_then_environment_then_recipe(
     assert first.train.eda == 0.3
     assert first.train.model == "shapes-32"
     assert (first.seed, second.seed) == (4, 5)
-    assert (first.rate_text, first.poisons, first.defense_name) == ("0.02", None, "clip")
+    assert (first.rate, first.poisons, first.defense_name) == (Rate.of("0.02"), None, "clip")
 
 
 def test_the_variable_of_one_command_alone_works_too(
@@ -303,7 +304,7 @@ def test_a_dry_run_prints_the_plan_and_does_nothing(
     assert pipeline.configs("execute") == []
     assert main(["run", *ATTACKED, "--dry-run", "--json"]) == 0
     (written,) = json.loads(capsys.readouterr().out)
-    assert RunConfig.from_json(written).rate_text == "0.01"
+    assert RunConfig.from_json(written).rate == Rate.of("0.01")
 
 
 def test_the_plan_is_told_before_it_is_timed_and_the_time_ends_nothing(

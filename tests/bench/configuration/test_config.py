@@ -11,6 +11,7 @@ import pytest
 
 from clipbench.configuration.config import RunConfig, resolve
 from clipbench.errors import BadSetting, CorruptData, UnknownName
+from clipbench.parameters.rate import Rate
 from clipbench.plugins import registry
 
 DATA = '''"""A data set whose recipe depends on its size."""
@@ -125,7 +126,7 @@ def test_every_parameter_is_in_the_configuration(plugins: dict[str, Any]) -> Non
     names = (config.data_name, config.attack_name, config.defense_name)
     assert names == ("tiny", "poke", "mine")
     assert config.attack_parameters == {"targets": 16, "mode": "replace"}
-    assert (config.rate, config.rate_text, config.poisons, config.seed) == (None, None, 3, 7)
+    assert (config.rate, config.poisons, config.seed) == (None, 3, 7)
     assert sorted(config.code) == ["attack", "dataset", "defense"]
 
 
@@ -133,7 +134,7 @@ def test_the_rate_is_kept_exactly(plugins: dict[str, Any]) -> None:
     """The rate is there as a number and as exact decimals, the same for each way to write it."""
     one, other = resolve(**plugins, rate="0.0001%"), resolve(**plugins, rate="1e-6")
     assert one == other
-    assert (one.rate, one.rate_text) == (1e-6, "0.000001")
+    assert one.rate == Rate.of("0.000001")
 
 
 def test_configurations_survive_json(plugins: dict[str, Any]) -> None:
@@ -213,7 +214,7 @@ def test_the_clean_control_differs_in_the_attack_alone(plugins: dict[str, Any]) 
     config = resolve(**plugins, rate="1e-4", train={"lr": 0.1})
     control = config.without_attack()
     assert control.is_clean
-    assert (control.rate_text, control.poisons) == (None, None)
+    assert (control.rate, control.poisons) == (None, None)
     assert (control.train, control.defense, control.data) == (
         config.train,
         config.defense,
@@ -241,7 +242,7 @@ def test_another_defense_gets_its_own_recipe_and_the_same_wishes(plugins: dict[s
     config = resolve(**plugins, rate="0.01", seed=5, train={"lr": 0.1})
     control = config.with_defense("none")
     assert (control.defense_name, control.train.epochs, control.train.lr) == ("none", 20, 0.1)
-    assert (control.attack, control.rate_text, control.seed) == (config.attack, "0.01", 5)
+    assert (control.attack, control.rate, control.seed) == (config.attack, Rate.of("0.01"), 5)
 
 
 def test_auto_precision_is_settled_before_a_run_is_known(plugins: dict[str, Any]) -> None:
@@ -264,7 +265,7 @@ def test_controls_keep_the_precision_of_their_run(plugins: dict[str, Any]) -> No
     [
         ({}, "needs a rate: give --rate 1e-4 or --poisons 3"),
         ({"rate": "0.01", "poisons": 3}, "not both"),
-        ({"rate": "2"}, "must be greater than 0 and at most 1"),
+        ({"rate": "2"}, "must be in (0, 1]"),
         ({"poisons": 0}, "poisons must be from 1"),
         ({"poisons": "few"}, "poisons must be int"),
         ({"rate": "0.01", "seed": -1}, "seed must be from 0"),

@@ -10,6 +10,7 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.protocol import recipe
 from clipbench.configuration.request import combine, read_yaml
 from clipbench.errors import BadSetting, UnknownName
+from clipbench.parameters.rate import Rate
 from clipbench.sweep.grid import read_grid
 
 
@@ -32,7 +33,7 @@ def test_an_attack_and_a_defense_that_a_person_names_have_the_recipes_parameters
     """``--recipe huang --attack blended`` is Huang's `blended`, at its rate."""
     config = run(recipe="huang", attack="blended", defense="lid")
     assert (config.attack["target_label"], config.attack["detail"]) == ("banana", 224)
-    assert config.rate_text == "0.001"
+    assert config.rate == Rate.of("0.001")
     assert (config.defense["k"], config.defense["block"]) == (64, 1024)
 
 
@@ -46,7 +47,7 @@ def test_what_a_person_gives_goes_before_the_recipe(amount: dict[str, object]) -
         **amount,
     )
     assert (config.attack["size"], config.attack["target_label"]) == (0.2, "banana")
-    assert config.rate_text == (None if "poisons" in amount else "0.02")
+    assert config.rate == (None if "poisons" in amount else Rate.of("0.02"))
     assert config.poisons == amount.get("poisons")
     assert (config.train.epochs, config.train.model, config.train.wd) == (2, "shapes-32", 0.2)
 
@@ -54,7 +55,7 @@ def test_what_a_person_gives_goes_before_the_recipe(amount: dict[str, object]) -
 def test_each_attack_of_a_grid_has_its_own_amount() -> None:
     """The paper's rate of each, and none of clean data."""
     found = combine({"recipe": "huang", "attack": ["none", "badnets", "wanet"]}).configs()
-    assert [config.rate_text for config in found] == [None, "0.0001", "0.001"]
+    assert [config.rate and str(config.rate) for config in found] == [None, "0.0001", "0.001"]
 
 
 def test_a_plugin_that_the_recipe_does_not_name_is_as_it_is() -> None:

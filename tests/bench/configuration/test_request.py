@@ -9,6 +9,7 @@ import pytest
 
 from clipbench.configuration.request import Request, combine, default_cache, read_yaml
 from clipbench.errors import BadInput, BadSetting, MissingData, UnknownName
+from clipbench.parameters.rate import Rate
 
 POKE = """
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def test_several_choices_make_the_product(poke: str) -> None:
         seeds=(0, 1),
     )
     found = [
-        (config.attack_name, config.rate_text, config.seed, config.defense_name)
+        (config.attack_name, config.rate and str(config.rate), config.seed, config.defense_name)
         for config in request.configs()
     ]
     assert found == [
@@ -165,7 +166,7 @@ train:
     configs = request.configs()
     assert len(configs) == 2 + 4 + 4  # clean, attacked, and these undefended
     assert configs[-1].attack_parameters["targets"] == 2
-    assert configs[-1].rate_text == "0.005"
+    assert configs[-1].rate == Rate.of("0.005")
     assert configs[-1].data_parameters["size"] == 300
     assert (configs[-1].train.batch_size, configs[-1].train.lr) == (32, 0.001)
     assert (request.controls, request.out, request.threads) == (True, Path("there"), 2)

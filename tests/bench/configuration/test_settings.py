@@ -1,4 +1,4 @@
-"""Training settings and poison rates."""
+"""Training settings."""
 
 from __future__ import annotations
 
@@ -6,44 +6,8 @@ from typing import Any
 
 import pytest
 
-from clipbench.configuration.settings import TrainSettings, parse_rate
+from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadSetting, UnknownName
-
-
-@pytest.mark.parametrize(
-    ("given", "number", "text"),
-    [
-        ("1e-6", 1e-6, "0.000001"),
-        ("0.0001%", 1e-6, "0.000001"),
-        ("0.01", 0.01, "0.01"),
-        ("0.0100", 0.01, "0.01"),
-        (0.01, 0.01, "0.01"),
-        (" 1 % ", 0.01, "0.01"),
-        ("1", 1.0, "1"),
-        ("100%", 1.0, "1"),
-        ("0.1", 0.1, "0.1"),
-    ],
-)
-def test_rates_keep_their_exact_decimals(given: str | float, number: float, text: str) -> None:
-    """A rate is the same however it is written, and its decimals are exact."""
-    assert parse_rate(given) == (number, text)
-
-
-@pytest.mark.parametrize(
-    "given",
-    ["0", "-0.1", "1.5", "101%", "nan", "inf", "1e-400", "1e-99999999", "x", "", "%", "1/2"],
-)
-def test_impossible_rates_are_refused(given: str) -> None:
-    """A rate outside (0, 1], or no number, is refused with what was given."""
-    with pytest.raises(BadSetting, match="The rate must be") as caught:
-        parse_rate(given)
-    assert repr(given) in str(caught.value)
-
-
-def test_a_percentage_without_its_sign_gets_a_hint() -> None:
-    """A rate between 1 and 100 is probably a percentage, and the message says how to write one."""
-    with pytest.raises(BadSetting, match="Write 3% for a percentage"):
-        parse_rate("3")
 
 
 def test_settings_are_what_their_fields_say() -> None:

@@ -2,101 +2,19 @@
 
 import json
 from dataclasses import replace
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from clipbench.contracts import Mode
-from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.errors import CorruptData, MissingData
 from clipbench.poisoning.ledger import (
     LedgerHead,
     LedgerRow,
-    poison_count,
     read_ledger,
     trigger_sha256,
     write_ledger,
 )
-from clipbench.poisoning.rate import smallest_num_pairs, smallest_rate
-
-
-@pytest.mark.parametrize(
-    ("rate", "num_pairs", "count"),
-    [
-        (1e-6, 1_000_000, 1),
-        (1e-6, 500_000, 1),  # a half rounds up
-        (1e-6, 1_499_999, 1),
-        (1e-6, 1_500_000, 2),
-        (1e-6, 3_000_000, 3),
-        (0.01, 20_000, 200),
-        (0.005, 20_000, 100),
-        (0.29, 100, 29),  # 0.29 * 100 is 28.999... in binary
-        (0.285, 1000, 285),
-        (0.145, 100, 15),  # 14.5 exactly, though the binary product is below
-        (1.005, 0, None),
-        (1, 50, 50),
-        ("1e-6", 1_000_000, 1),
-        (Decimal("0.0000015"), 1_000_000, 2),
-        (1e-4, 2_905_954, 291),
-    ],
-)
-def test_count_is_the_rate_of_all_pairs(rate: float, num_pairs: int, count: int | None) -> None:
-    """The count is r N, in exact decimal arithmetic, halves up; a rate above one is refused."""
-    if count is None:
-        with pytest.raises(BadSetting, match="at most 1"):
-            poison_count(rate, num_pairs)
-    else:
-        assert poison_count(rate, num_pairs) == count
-
-
-@pytest.mark.parametrize("rate", [1e-6, 0.001, 0.01, 0.0333, 0.25, 0.5])
-@pytest.mark.parametrize("num_pairs", [1_000_000, 1_234_567])
-def test_inserted_count_is_the_rate_after_insertion(rate: float, num_pairs: int) -> None:
-    """With insertion, count is r (B + count), rounded half up."""
-    count = poison_count(rate, num_pairs, "insert")
-    assert abs(Decimal(str(rate)) * (num_pairs + count) - count) <= Decimal("0.5")
-    assert poison_count(0.5, 30, "insert") == 30
-
-
-@pytest.mark.parametrize("mode", ["replace", "insert"])
-@pytest.mark.parametrize(("rate", "num_pairs"), [(1e-6, 499_999), (1e-6, 20_000), (0.001, 30)])
-def test_no_poison_at_all_names_what_would_do(rate: float, num_pairs: int, mode: Mode) -> None:
-    """The smallest rate and the smallest set are named, give one poison, and less gives none."""
-    if mode == "insert" and num_pairs == 499_999:
-        num_pairs = 499_998
-    with pytest.raises(BadSetting) as caught:
-        poison_count(rate, num_pairs, mode)
-    enough, pairs = smallest_rate(num_pairs, mode), smallest_num_pairs(rate, mode)
-    assert enough in str(caught.value)
-    assert str(pairs) in str(caught.value)
-    assert poison_count(enough, num_pairs, mode) == 1
-    assert poison_count(rate, pairs, mode) == 1
-    with pytest.raises(BadSetting):
-        poison_count(rate, pairs - 1, mode)
-    with pytest.raises(BadSetting):
-        poison_count(float(enough) * 0.99, num_pairs, mode)
-
-
-def test_smallest_rate_and_set_of_the_papers_rate() -> None:
-    """One poison in a million at 1e-6; half a million pairs are the fewest."""
-    assert smallest_num_pairs(1e-6) == 500_000
-    assert smallest_rate(1_000_000) == "5e-07"
-    assert smallest_rate(30_000) == "1.67e-05"
-
-
-@pytest.mark.parametrize("rate", [0, -0.1, 1.01, float("nan"), float("inf"), "many", True])
-def test_rate_out_of_range_is_refused(rate: float) -> None:
-    """A rate is a number above 0 and at most 1."""
-    with pytest.raises(BadSetting):
-        poison_count(rate, 1000)
-
-
-def test_rate_one_cannot_be_inserted() -> None:
-    """No number of insertions makes all pairs poison."""
-    with pytest.raises(BadSetting, match="no clean pair"):
-        poison_count(1, 1000, "insert")
-
 
 ROWS = [
     LedgerRow(7, "000000007", "00000.tar", 1, "poison", "before", "after", "ab" * 32, 7),

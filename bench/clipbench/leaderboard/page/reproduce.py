@@ -91,7 +91,7 @@ def _words(result: Result) -> list[str]:
 def _layer(config: RunConfig, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what a person would ask for to get a configuration, by the keys of a request."""
     amount: dict[str, Any] = {
-        "rate": config.rate_text,
+        "rate": config.rate,
         "poisons": config.poisons,
         "seed": config.seed,
     }
@@ -106,7 +106,7 @@ def _layer(config: RunConfig, metrics: Sequence[Mapping[str, Any]]) -> dict[str,
     layer["eval"] = tuple(_spec("dataset", spec) for spec in config.evals)
     layer["metric"] = tuple(_spec("metric", spec) for spec in metrics)
     layer["train"] = _differing_settings(config.train, recipe.train)
-    given = {"rate": config.rate_text and (config.rate_text,), "poisons": config.poisons}
+    given = {"rate": config.rate and (str(config.rate),), "poisons": config.poisons}
     layer |= {key: value for key, value in given.items() if value is not None}
     return {key: value for key, value in layer.items() if value not in ((), "fail")}
 

@@ -29,7 +29,7 @@ def as_run(make_result: MakeResult) -> Callable[..., Result]:
         result = make_result(
             attack=config.attack_name,
             attack_parameters=config.attack_parameters,
-            rate=config.rate or (None if clean else 0.01),
+            rate=float(config.rate or 0) or (None if clean else 0.01),
             defense=config.defense_name,
             defense_parameters=config.defense_parameters,
             seed=config.seed,
