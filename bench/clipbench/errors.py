@@ -7,7 +7,8 @@
     │   ├── MissingData                a folder, shard or file that is not there
     │   ├── CorruptData                a shard, checkpoint, ledger or result that cannot be trusted
     │   │   └── Torn                   one that is empty or breaks off
-    │   └── ChangedData                a file that is not what it was when it was first read
+    │   ├── ChangedData                a file that is not what it was when it was first read
+    │   └── Unsigned                   a delivery that nobody who may has signed
     ├── PluginFault                    a plugin raised an error of its own
     │   └── BrokenContract             a plugin returned, or changed, what it must not
     ├── FailedChecks                   a plugin fails the checks of `clipbench.testing`
@@ -92,6 +93,10 @@ class ChangedData(BadInput):
 
     It is no `CorruptData`: what is left out for its damage is left out of every run alike.
     """
+
+
+class Unsigned(BadInput):
+    """A delivery without a signature, or with one that does not fit it or is not allowed."""
 
 
 class PluginFault(ClipbenchError):

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import click
 
 from clipbench import __version__
+from clipbench.cli._custody import log_option
 from clipbench.cli._errors import report, show_warning
 from clipbench.cli._options import PREFIX, traceback_option
 from clipbench.cli._output import print_result
@@ -35,6 +36,7 @@ COMMANDS = {  # command -> module of this package
     "data": "sets.data",
     "verify": "sets.verify",
     "croissant": "sets.croissant",
+    "log": "sets.log",
     "leaderboard": "results.leaderboard",
     "compare": "results.compare",
     "power": "results.power",
@@ -70,6 +72,7 @@ EXAMPLES = {  # command -> a line to begin with; the first of each group stands 
     "example": "example defense > my_defense.py",
     "new": "new defense my_defense",
     "verify": "verify poisoned",
+    "log": "log verify runs/audit.jsonl",
     "croissant": "croissant poisoned --license URL --creator NAME --url URL",
     "detect": "detect --data /data/cc3m --method dao,safeclip",
     "data": "data import csv:path=pairs.tsv --out my-shards",
@@ -118,6 +121,7 @@ class _LazyGroup(click.Group):
     " wrong, 3 verify could not decide.",
 )
 @click.version_option(__version__, prog_name="clipbench")
+@log_option
 @traceback_option
 @click.pass_context
 def cli(ctx: click.Context) -> None:

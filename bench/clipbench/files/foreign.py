@@ -65,15 +65,20 @@ def opened_regular(path: Path) -> Iterator[io.BufferedReader]:
     Raises:
         OSError: it can't be opened; ``EINVAL`` where it is no regular file.
     """
-    _refuse_special(path.stat(), path)  # before it is opened: some devices act on that
+    refuse_special(path.stat(), path)  # before it is opened: some devices act on that
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
     descriptor = opened(lambda: os.open(path, flags))
     with os.fdopen(descriptor, "rb") as file:
-        _refuse_special(os.fstat(file.fileno()), path)
+        refuse_special(os.fstat(file.fileno()), path)
         yield file
 
 
-def _refuse_special(status: os.stat_result, path: Path) -> None:
+def refuse_special(status: os.stat_result, path: Path) -> None:
+    """Refuse what is no regular file.
+
+    Raises:
+        OSError: ``EINVAL``; it is a pipe, a device, a folder.
+    """
     if not stat.S_ISREG(status.st_mode):
         kind = next((name for test, name in _KINDS if test(status.st_mode)), "something else")
         raise OSError(errno.EINVAL, f"it is {kind}, not a file", str(path))

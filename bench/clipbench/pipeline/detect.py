@@ -17,6 +17,7 @@ from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import identify
 from clipbench.contracts import TrainingSource
+from clipbench.custody.record import note_file, note_used
 from clipbench.errors import BadSetting
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.files.json_files import write_json
@@ -218,6 +219,8 @@ def detect(
         "environment": environment(),
     }
     write_json(out / "detection.json", content)
+    note_used("pairs", pairs.content_sha256())
+    note_file(table)
     return Detected(table, page, metrics)
 
 

@@ -15,6 +15,7 @@ from clipbench.configuration.identity import contents_of
 from clipbench.configuration.naming import Allowed, registered_only
 from clipbench.configuration.places import PLACES, read_sealed
 from clipbench.contracts import AnyProbes, Attack
+from clipbench.custody.record import note_made, note_used
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation import plugins
 from clipbench.evaluation.encoder import Encoder
@@ -133,9 +134,13 @@ def evaluate_checkpoint(
     encoder = Encoder(net, tokenizer, device=pick_device(device), progress=reporter.progress)
     seed = book.seed if book else 0
     measured = evaluate_sets(encoder, held_out.sets, probes, extra, seed=seed)
+    sha256 = FileHashes(cache, fresh=True).of_file(weights_file(checkpoint))
+    note_used("weights", sha256)
+    for name, metric in measured.metrics.items():
+        note_made(name, repr(metric["value"]))
     return {
         "checkpoint": short(str(checkpoint)),
-        "checkpoint_sha256": FileHashes(cache, fresh=True).of_file(weights_file(checkpoint)),
+        "checkpoint_sha256": sha256,
         "model": model,
         "data": held_out.primary.name,
         "attack": None if book is None else {"name": book.attack, "ledger_sha256": book.sha256},

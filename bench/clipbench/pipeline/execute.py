@@ -24,6 +24,7 @@ from clipbench.pipeline.record import RESULT, result_of
 from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.results.folders import folder_of, has_result
+from clipbench.results.noted import note_results
 from clipbench.results.result import read_result, write_result
 from clipbench.system.durable import make_folder
 from clipbench.system.progress import Reporter
@@ -59,7 +60,9 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
     _add_missing_metrics(config, folder, alone, reporter)
     if not config.is_clean:
         _add_control(config, folder, out, alone, reporter)
-    return read_result(folder / RESULT)
+    result = read_result(folder / RESULT)
+    note_results([result])
+    return result
 
 
 def _known(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import identify, write_places
+from clipbench.custody.record import note_file, note_made, note_used
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.importing.screen import is_foreign
 from clipbench.importing.usable import NAME as LEFT_OUT
@@ -51,7 +52,12 @@ def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Report
     parts = Parts.of(config).prepared(config, cache, reporter)
     tell_left_out(parts.usable, reporter)
     folder = out or _folder_of(config, parts, cache)
-    return Poisoned(folder / "shards", _write(config, parts, folder, cache, reporter))
+    ledger = _write(config, parts, folder, cache, reporter)
+    head = read_head(ledger)[0]
+    note_used(f"data {head.base['name']}", head.base["content_sha256"])
+    note_made("poisoned set", head.content_sha256)
+    note_file(ledger)
+    return Poisoned(folder / "shards", ledger)
 
 
 def show_poison(

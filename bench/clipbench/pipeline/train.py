@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import identify
+from clipbench.custody.record import note_file, note_used
 from clipbench.importing.usable import NAME as LEFT_OUT
 from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable
 from clipbench.loading.opened import check_contrast
@@ -146,7 +147,10 @@ def train(plan: TrainingPlan, *, cache: Path, reporter: Reporter) -> Path:
         train_on(plan.shards, config, folder, cache, processes, reporter)
         plan.usable.write_names(folder / LEFT_OUT)
     processes.part()
-    return folder / "model" / WEIGHTS_FILE
+    weights = folder / "model" / WEIGHTS_FILE
+    note_used("shards", pairs)
+    note_file(weights)
+    return weights
 
 
 def follow_training(

@@ -19,6 +19,7 @@ from clipbench.planning import plan as planning
 from clipbench.planning import timing
 from clipbench.results.folders import folder_of, has_result
 from clipbench.results.names import RESULT
+from clipbench.results.noted import note_results
 from clipbench.results.result import config_hash, read_result
 from clipbench.sweep.grid import Grid
 from clipbench.sweep.placing import Placing
@@ -220,7 +221,9 @@ def sweep(
     late = [config for config in grid.configs if _wants_control(config, grid.out)]
     if late:
         executor([late], lambda event: tell(event) if event.kind == "failed" else None)
-    return list(results_of(grid.configs, grid.out))
+    results = list(results_of(grid.configs, grid.out))
+    note_results(results)
+    return results
 
 
 def _wants_control(config: RunConfig, out: Path) -> bool:

@@ -23,7 +23,7 @@ from clipbench.system.owners import Owner, this_process
 LOOK_EVERY_S = 0.2
 TOUCH_EVERY_S = 20.0
 SILENT_S = 300.0  # a holder on another machine that has not touched its file for so long is gone
-_NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
+NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS})
 _seen: dict[Path, tuple[int, float]] = {}  # files of others: when touched, and since when seen so
 
 
@@ -112,7 +112,7 @@ def _try_system(folder: Path) -> Held | None:
         return None
     except OSError as error:
         os.close(handle)
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         return _try_file(folder)
     return Held(handle)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipbench.contracts import Progress, no_progress
-from clipbench.errors import ClipbenchError
+from clipbench.custody.signatures import Signers
+from clipbench.errors import ClipbenchError, Unsigned
 from clipbench.fetching.sources import parts_of
 from clipbench.importing.screen import screen
 from clipbench.poisoning.ledger import Ledger, LedgerHead, ledger_path, read_head, read_ledger
@@ -31,12 +32,14 @@ class VerifyReport:
         checks: all checks made, in order.
         num_pairs: pairs found; 0 if the shards can't be read.
         num_poisons: poisons the ledger lists; 0 without ledger.
+        content_sha256: of the shards as they were found; empty if they can't be read.
     """
 
     folder: Path
     checks: tuple[Check, ...]
     num_pairs: int
     num_poisons: int
+    content_sha256: str = ""
 
     @property
     def passed(self) -> bool:
@@ -88,6 +91,7 @@ def verify(
     base: ShardSet | None = None,
     progress: Progress = no_progress,
     origin: Origin | None = None,
+    signers: Path | None = None,
 ) -> VerifyReport:
     """Check a set, and with its ledger also that it is poisoned as that says and in no other way.
 
@@ -97,6 +101,7 @@ def verify(
         base: the clean set it was made from; all pairs are then compared with it.
         progress: told about shards hashed and compared.
         origin: finds the clean set, in the place of `base`, and makes the poisons again.
+        signers: file of those who may sign a manifest; None: signatures are not looked at.
     """
     folder, inside = parts_of(folder)
     ledger = ledger or inside
@@ -106,6 +111,8 @@ def verify(
         return VerifyReport(folder, (Check("pairs", passed=False, message=str(error)),), 0, 0)
     hashes = fresh_hashes(shards, progress)
     checks = list(set_checks(folder, shards, hashes, described=ledger is not None))
+    if signers is not None:
+        checks.append(_signature_check(folder, signers))
     if ledger is None and not (folder / manifests.NAME).exists():
         checks.append(_usable_check(shards, progress))
     poisons = 0
@@ -117,7 +124,20 @@ def verify(
         else:
             checks += PoisonChecks(shards, hashes, book, origin or _Given(base, progress), progress)
             poisons = book.count
-    return VerifyReport(folder, tuple(checks), len(shards), poisons)
+    content = manifests.content_sha256(hashes)
+    return VerifyReport(folder, tuple(checks), len(shards), poisons, content)
+
+
+def _signature_check(folder: Path, signers: Path) -> Check:
+    """Return the check that a set's manifest is signed; another one compares shards with that."""
+    manifest = folder / manifests.NAME
+    try:
+        if not manifest.is_file():
+            raise Unsigned(f"there is no {manifests.NAME} that could be signed")
+        signer = Signers(signers).signer_of(manifest)
+    except Unsigned as error:
+        return Check("signature", passed=False, message=str(error))
+    return Check("signature", passed=True, message=f"{manifests.NAME} is signed by {signer}")
 
 
 def _usable_check(shards: ShardSet, progress: Progress) -> Check:

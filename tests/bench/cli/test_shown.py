@@ -98,6 +98,9 @@ class Folder:
         self.ledger = root / "ledger"
         self.ledger.mkdir()
         (self.ledger / "ledger.json").write_text(json.dumps({"schema": TEXT, TEXT: TEXT}))
+        self.log = root / "audit.jsonl"
+        entry = {"line": TEXT, "command": TEXT, "outcome": TEXT, "used": {TEXT: TEXT}, "made": TEXT}
+        self.log.write_text(f"{json.dumps(entry)}\n")
         self.index = root / "indexed"
         _write_set(self.index / "00000.tar")
         (self.index / "manifest.json").write_text(
@@ -194,6 +197,9 @@ WALKS: Mapping[str, Callable[[Folder, str], list[Words]]] = {
         ["--share", TEXT, "--against", "0.5"],
         ["--share", "1/2", "--against", "0.9"],
     ],
+    "log show": lambda f, out: [[str(f.log)]],
+    "log verify": lambda f, out: [[str(f.log)], [str(f.log), "--head", TEXT]],
+    "log head": lambda f, out: [[str(f.root / f"{TEXT.replace('/', '')}.jsonl")]],
     "submit": lambda f, out: [
         [str(f.rows / "1.json"), "--to", f"{out}/board"],
         ["--reported", str(f.table), "--to", str(f.root / "board")],

@@ -12,6 +12,7 @@ import click
 from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
 from clipbench.cli import _requests as requests
+from clipbench.cli._custody import logged
 from clipbench.cli._output import columns, print_json, print_place, print_result
 from clipbench.errors import BadSetting, ClipbenchError
 from clipbench.files.bundled import BASELINE, configuration
@@ -95,7 +96,8 @@ def command(
             check_free(write)
         elif not bands:
             raise BadSetting(f"{source} has no bands; --write makes a baseline of it.")
-        grid, results, failed = _measured(grid, jobs, quiet)
+        with logged("check", None, baseline=source.name):
+            grid, results, failed = _measured(grid, jobs, quiet)
         if write is not None:
             _write(write, source, grid, results, failed, allowed)
         else:

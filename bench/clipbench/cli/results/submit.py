@@ -10,6 +10,7 @@ import click
 from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
 from clipbench.cli import _requests as requests
+from clipbench.cli._custody import logged
 from clipbench.cli._output import print_json, print_result
 from clipbench.errors import BadSetting
 from clipbench.text.visible import visible
@@ -82,10 +83,14 @@ def command(
     requests.refuse_unused("results to submit", "ledgers", "names", unless=bool(results))
     if folder.exists() and not folder.is_dir():
         raise BadSetting(f"{folder} is no folder; name another with --to.")
-    with reporter_for(quiet) as reporter:
+    from clipbench.custody.record import note_file  # noqa: PLC0415 - brings numpy
+
+    with reporter_for(quiet) as reporter, logged("submit", None):
         chosen = requests.assignments(names, "--name")
         told = _take_in(results, folder, ledgers, chosen, reporter) if results else []
         told += _take_in_reported(reported, folder) if reported else []
+        for item in told:
+            note_file(Path(item["path"]))
     if as_json:
         print_json(told)
     else:

@@ -12,6 +12,7 @@ import click
 from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
 from clipbench.cli import _requests as requests
+from clipbench.cli._custody import logged
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.cli._plans import tell_lines, tell_recipe, tell_times
 from clipbench.configuration import preflight
@@ -133,7 +134,8 @@ def command(
             plan.check()
         if dry_run:
             return
-        found = detect(plan, folder, cache=cache, reporter=reporter, drop=drop, shown=shown)
+        with logged("detect", folder, methods=[c.defense_name for c in configs]):
+            found = detect(plan, folder, cache=cache, reporter=reporter, drop=drop, shown=shown)
     if as_json:
         print_json({"table": str(found.table), "page": str(found.page), "metrics": found.metrics})
         return

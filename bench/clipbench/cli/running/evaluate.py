@@ -10,6 +10,7 @@ import click
 from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
 from clipbench.cli import _requests as requests
+from clipbench.cli._custody import logged
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.plugins import lists
 from clipbench.text.visible import visible
@@ -77,7 +78,7 @@ def command(
     requests.refuse_unused(wanted, "data", unless=not evals)
     from clipbench.pipeline.evaluate import evaluate_checkpoint  # noqa: PLC0415 - heavy
 
-    with reporter_for(quiet) as reporter:
+    with reporter_for(quiet) as reporter, logged("evaluate", None, model=model):
         result = evaluate_checkpoint(
             checkpoint,
             model,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,9 +11,13 @@ from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
 from clipbench.cli import _requests as requests
+from clipbench.cli._custody import logged
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.configuration import preflight
 from clipbench.files.named_files import check_picture
+
+if TYPE_CHECKING:
+    from clipbench.configuration.config import RunConfig
 
 
 @click.command("poison", cls=options.Command)
@@ -76,7 +80,10 @@ def command(
         # "." has no name to which anything could be added.
         out = None if folder is None else folder.resolve()
         warn_of_secrets([config], reporter)
-        with executors.spread(executor, slurm_settings, tasks, request.cache):
+        with (
+            logged("poison", out, **_decides(config)),
+            executors.spread(executor, slurm_settings, tasks, request.cache),
+        ):
             made = poison(config, cache=request.cache, out=out, reporter=reporter)
         if show is not None:
             from clipbench.pipeline.poison import show_poison  # noqa: PLC0415 - heavy
@@ -86,3 +93,9 @@ def command(
         print_json({"shards": str(made.shards_folder), "ledger": str(made.ledger)})
     else:
         print_result(columns([("shards", str(made.shards_folder)), ("ledger", str(made.ledger))]))
+
+
+def _decides(config: RunConfig) -> dict[str, Any]:
+    """Return what decides a poisoned set, as JSON says it."""
+    told = config.to_json()
+    return {name: told[name] for name in ("data", "attack", "rate_text", "poisons", "seed")}

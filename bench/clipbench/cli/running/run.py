@@ -10,6 +10,7 @@ import click
 from clipbench.api.work import do_all, is_first_process, reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
 from clipbench.cli import _requests as requests
+from clipbench.cli._custody import logged
 from clipbench.cli._leaderboard import show
 from clipbench.cli._output import print_json, print_result
 from clipbench.cli._plans import tell_plans, tell_recipe
@@ -76,7 +77,8 @@ def command(
         if dry_run:
             return
         out = request.out
-        results = do_all(configs, cache=request.cache, out=out, reporter=reporter)
+        with logged("run", out, runs=[config.id for config in configs]):
+            results = do_all(configs, cache=request.cache, out=out, reporter=reporter)
     if as_json:
         print_json(results)
     elif is_first_process():

@@ -12,6 +12,7 @@ from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
 from clipbench.cli import _requests as requests
+from clipbench.cli._custody import logged
 from clipbench.cli._leaderboard import show
 from clipbench.cli._output import print_json
 from clipbench.cli._plans import tell_lines
@@ -103,10 +104,11 @@ def command(
             return
         configs = {config.id: config for config in grid.configs}
         status = Status(configs, len(plan.configs), quiet=quiet)
-        try:
-            results = sweep(grid, plan, do, status.tell)
-        finally:
-            status.close()
+        with logged("sweep", grid.out, runs=[*configs]):
+            try:
+                results = sweep(grid, plan, do, status.tell)
+            finally:
+                status.close()
     if as_json:
         print_json(results)
     elif results:

@@ -11,6 +11,7 @@ import click
 from clipbench.api.work import reporter_for, warn_of_secrets
 from clipbench.cli import _options as options
 from clipbench.cli import _requests as requests
+from clipbench.cli._custody import logged
 from clipbench.cli._output import print_json, print_place
 from clipbench.cli._plans import tell_lines, tell_recipe, tell_times
 from clipbench.configuration import preflight
@@ -93,4 +94,7 @@ def _trained(request: Request, shards: Path, reporter: Reporter, *, dry: bool, t
         tell_times(estimates, reporter, dry=dry)
     else:
         plan.check()
-    return request.out if dry else train(plan, cache=cache, reporter=reporter)
+    if dry:
+        return request.out
+    with logged("train", request.out, defense=config.defense_name, seed=config.seed):
+        return train(plan, cache=cache, reporter=reporter)

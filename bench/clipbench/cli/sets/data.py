@@ -12,6 +12,7 @@ from clipbench.api.work import reporter_for
 from clipbench.cli import _executors as executors
 from clipbench.cli import _options as options
 from clipbench.cli import _requests as requests
+from clipbench.cli._custody import logged
 from clipbench.cli._output import print_json, print_place
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
@@ -264,12 +265,13 @@ def import_command(
         raise BadSetting(
             f"The data set {name!r} has nothing to import; use `clipbench data write {name}`."
         )
+    from clipbench.custody.record import note_made  # noqa: PLC0415 - brings numpy
     from clipbench.importing.pairs import import_set  # noqa: PLC0415
     from clipbench.shards import skipped  # noqa: PLC0415 - heavy
 
     where = out.resolve()  # "." has no name to which anything could be added
     reading = source.reading() if hasattr(source, "reading") else ""
-    with reporter_for(quiet) as reporter:
+    with reporter_for(quiet) as reporter, logged("data import", where, source=name):
         if reading:
             reporter.note(reading)
         made = import_set(
@@ -283,6 +285,7 @@ def import_command(
         )
         stats = skipped.read_stats(where)
         left_out = {} if stats is None else stats["left_out"]
+        note_made("set", made.content_sha256())
         reporter.note(f"{counted(len(made), 'pair')} in {counted(len(made.shards), 'shard')}")
         if stats is not None:
             reporter.note(f"{skipped.summary(stats)}; named in {out / skipped.NAME}")

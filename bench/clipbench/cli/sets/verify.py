@@ -10,6 +10,7 @@ import click
 from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
 from clipbench.cli import _requests as requests
+from clipbench.cli._custody import logged
 from clipbench.cli._errors import FAILED, UNDECIDED
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.plugins import lists, registry
@@ -59,6 +60,15 @@ _OF_LEDGERS = ("clean", "evals", "allowed", "whole")  # options that nothing els
     envvar=None,
     help="Regenerate all poisoned pairs and the whole set, rather than a sample.",
 )
+@options.option(
+    "--signers",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    envvar=f"{options.PREFIX}_SIGNERS",
+    show_default="signatures are not checked",
+    help="Allowed signers, as ssh-keygen(1) describes them; one of them must have signed the set's"
+    " manifest.json.",
+)
 @options.cache_option
 @options.json_option
 @options.quiet_option
@@ -72,6 +82,7 @@ def command(
     evals: tuple[str, ...],
     allowed: tuple[str, ...],
     whole: bool,
+    signers: Path | None,
     cache: Path,
     as_json: bool,
     quiet: bool,
@@ -79,11 +90,13 @@ def command(
     """Check shards, and the ledger of a poisoned set.
 
     FOLDER holds shards, or a poisoned set with its ledger. Hashes and counts are compared with the
-    manifest. With a ledger, every pair is compared with the clean set: pairs in the ledger must
-    differ as recorded, all others must be equal; and the poisoned pairs are regenerated from its
-    parameters and seed. Exits with status 1 if a check fails, 3 if one cannot be decided: without
-    the clean set, nothing shows that the ledger names every poisoned pair.
+    manifest; with --signers the manifest must be signed. With a ledger, every pair is compared with
+    the clean set: pairs in the ledger must differ as recorded, all others must be equal; and the
+    poisoned pairs are regenerated from its parameters and seed. Exits with status 1 if a check
+    fails, 3 if one cannot be decided: without the clean set, nothing shows that the ledger names
+    every poisoned pair.
     """
+    from clipbench.custody.record import note_made, note_used  # noqa: PLC0415 - brings numpy
     from clipbench.fetching import pipes  # noqa: PLC0415
     from clipbench.fetching.sources import parts_of  # noqa: PLC0415
     from clipbench.reproduce.clean_set import CleanSet  # noqa: PLC0415 - heavy
@@ -97,7 +110,13 @@ def command(
         if clean is not None:
             pipes.allow(map(str, registry.parse("dataset", clean).parameters.values()))
         origin = LedgerOrigin(CleanSet(cache, reporter, clean), typed, allowed, whole)
-        report = verify(folder, ledger, progress=reporter.progress, origin=origin)
+        with logged("verify", None):
+            report = verify(
+                folder, ledger, progress=reporter.progress, origin=origin, signers=signers
+            )
+            note_used("set", report.content_sha256)
+            for check in report.checks:
+                note_made(check.name, _word_of(check))
     if as_json:
         checks = [
             {
