@@ -51,6 +51,11 @@ class Adaptive(HasSurrogate):
         super().__post_init__()
         if isinstance(self._attack(), Adaptive):
             raise BadSetting("adaptive: base must be another attack than adaptive itself.")
+        if getattr(self._attack(), "doses", None) is not None:
+            raise BadSetting(
+                "adaptive: base can't have doses, for it makes several times the pairs of each"
+                " target; leave doses out."
+            )
         given = registry.parse("attack", self.base).parameters
         for name, mark in location_fields(type(self._attack())).items():
             if name in given and mark.kind != "model":

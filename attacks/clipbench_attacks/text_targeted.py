@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice, pairwise
+from itertools import accumulate, cycle, islice, pairwise
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from clipbench.contracts import Corpus, Ge, Le, Poison, Scene
@@ -62,7 +62,7 @@ class TextTargeted(HasSurrogate, Targeted):
             BadSetting: no caption of the corpus names a class.
         """
         targets = self.choose_targets(scene)
-        ends = [scene.count * number // len(targets) for number in range(len(targets) + 1)]
+        ends = self._ends(scene.count, len(targets))
         captions = self._naming_captions(scene, corpus)
         surrogate = self.surrogate(scene, corpus)
         images = [scene.targets.images[target.number] for target in targets]
@@ -74,6 +74,12 @@ class TextTargeted(HasSurrogate, Targeted):
             best = _by_fitness(captions, fitting[position])
             for caption in self._captions_for(scene, best, target.goal, stop - start):
                 yield Poison(caption, images[position], target=position)
+
+    def _ends(self, count: int, targets: int) -> list[int]:
+        """Return where among all poisoned pairs those of each target begin, and where they end."""
+        if self.doses is None:
+            return [count * number // targets for number in range(targets + 1)]
+        return [0, *accumulate(self.shares(count))]
 
     def _naming_captions(self, scene: Scene, corpus: Corpus) -> list[_Caption]:
         """Return captions of the pool that name a class once, no text twice."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from clipbench.files.bundled import published_rows
 from clipbench.results import store
-from clipbench.results.labels import rate_text
+from clipbench.results.labels import rate_text, seeds_of, seeds_text
 from clipbench.results.names import RESULT
 from clipbench.text.visible import visible
 
@@ -122,6 +122,11 @@ class RunResult:
         seed: int | None = self.record["seed"]
         return seed
 
+    @property
+    def poison_seed(self) -> int | None:
+        """The seed of the attack's draws: `seed`, unless the run has one apart."""
+        return seeds_of(self.record)[1]
+
     @cached_property
     def metrics(self) -> Mapping[str, Measurement]:
         """What was measured, by name, such as ``attack_success``."""
@@ -141,7 +146,7 @@ class RunResult:
         amount = f" {rate_text(self.rate)}" if self.count else ""
         return visible(
             f"{self.data} / {self.attack}{amount} / {self.defense} / {self.model} /"
-            f" seed {self.seed}"
+            f" seed {seeds_text(self.record)}"
         )
 
 

@@ -43,7 +43,8 @@ class Run:
         evals: evaluation sources; empty: what `data` holds out.
         metrics: metrics beside those that every run has.
         trusted: pairs known to be clean, for defenses that need some; none: what `data` holds out.
-        seed: the only integer from which all generators come.
+        seed: the only integer from which all generators come, but see `poison_seed`.
+        poison_seed: the integer from which the attack's generators come; None: `seed`.
         train: training settings, such as ``{"epochs": 9}``; all others are the recipe's.
         on_error: whether pairs that can't be used are left out, ``skip``, or an error, ``fail``.
         recipe: a published protocol beneath all that is given, see ``clipbench list recipes``.
@@ -58,6 +59,7 @@ class Run:
     metrics: Sequence[SpecLike | Path | Metric] = ()
     trusted: SpecLike | Path | TrainingSource | None = None
     seed: int = 0
+    poison_seed: int | None = None
     train: Mapping[str, Any] = field(default_factory=dict)
     on_error: OnError = "fail"
     recipe: str | None = None
@@ -96,6 +98,7 @@ class Run:
             "poisons": self.poisons,
             "recipe": self.recipe,
             "seed": self.seed,
+            "poison_seed": self.poison_seed,
             "train": self.train,
             "on_error": self.on_error,
             "eval": specs_for("dataset", self.evals) or None,

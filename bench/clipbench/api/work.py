@@ -73,7 +73,7 @@ def do_all(
     results = []
     for number, config in enumerate(configs, start=1):
         if len(configs) > 1:
-            name = f"{config.attack_name} / {config.defense_name} / seed {config.seed}"
+            name = f"{config.attack_name} / {config.defense_name} / {config.seeds}"
             reporter.note(f"run {number} of {len(configs)}: {name}")
         results.append(execute(config, cache=cache, out=out, reporter=reporter))
     return results

@@ -17,8 +17,9 @@ from clipbench.check.verdict import Results, cost_of
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.request import KEYS, read_yaml
 from clipbench.errors import BadSetting
+from clipbench.plugins import registry
 from clipbench.results.files import write_atomic
-from clipbench.sweep.grid import GRID_KEYS, Grid, matches
+from clipbench.sweep.grid import GRID_KEYS, PLUGINS, Grid, matches
 from clipbench.sweep.status import label
 
 SLACK = 0.05  # of a share, to either side
@@ -122,12 +123,18 @@ def _around(metric: Mapping[str, Any]) -> dict[str, float]:
     return {name: end for name, end in ends.items() if 0 < end < 1}
 
 
+def _whole(key: str, config: RunConfig) -> dict[str, Any]:
+    """Return a plugin of a run with those parameters, too, that records leave out at a default."""
+    spec: Mapping[str, Any] = getattr(config, key)
+    return {**(registry.defaults(PLUGINS[key], spec["name"]) or {}), **spec}
+
+
 def _cell(config: RunConfig, configs: Sequence[RunConfig]) -> dict[str, Any]:
     """Return what selects one run of a grid and no other."""
     cell: dict[str, Any] = {}
     for key in ("attack", "defense", "data"):
-        spec = dict(getattr(config, key))
-        same = [dict(getattr(other, key)) for other in configs]
+        spec = _whole(key, config)
+        same = [_whole(key, other) for other in configs]
         parameters = {
             name: value
             for name, value in spec.items()
@@ -140,6 +147,8 @@ def _cell(config: RunConfig, configs: Sequence[RunConfig]) -> dict[str, Any]:
     if config.poisons is not None:
         cell["poisons"] = config.poisons
     cell["seed"] = config.seed
+    if any(other.poison_seed is not None for other in configs) and not config.is_clean:
+        cell["poison_seed"] = config.seed_of_poison
     if any(other.train.model != config.train.model for other in configs):
         cell["model"] = config.train.model
     return cell

@@ -74,6 +74,7 @@ class Finding:
             "poisons": config.poisons,
             "defense": config.defense_name,
             "seed": config.seed,
+            "poison_seed": config.seed_of_poison,
             "metric": None if band is None else band.metric,
             "found": self.found,
             "k": self.counts[0] if self.counts else None,

@@ -9,7 +9,7 @@ LONG = 15  # a list of more options is divided
 # Heading -> options by parameter name, as in `clipbench.cli._options`; others come last.
 OPTION_GROUPS = {
     "Data": ("data", "shards", "trusted", "evals", "on_error"),
-    "Attack": ("attack", "rate", "poisons"),
+    "Attack": ("attack", "rate", "poisons", "poison_seed"),
     "Defense": ("defense", "methods"),
     "Runs": ("seed", "controls", "metrics", "ledger", "drop", "shown"),
     "Training": (

@@ -158,7 +158,6 @@ config_option = option(
     " one that comes with clipbench: quickstart, main_job (`clipbench list configs`).",
 )
 
-
 recipe_option = option(
     "--recipe",
     metavar="NAME",
@@ -190,7 +189,6 @@ out_option = option(
     default=DEFAULT_OUT,
     help="Folder of runs, one folder per run.",
 )
-
 
 published_option = option(
     "--published",
@@ -246,7 +244,6 @@ own_threads_option = _threads(
     "Threads to compute with. Another number may change the last digits of results.",
 )
 
-
 recorded_threads_option = _threads(
     "as recorded, where there are as many processors",
     "Threads to compute with. Another number may change the last digits of results.",
@@ -284,6 +281,13 @@ def defense_option(*, several: bool = False) -> Callable[[F], F]:
 def seed_option(*, several: bool = False) -> Callable[[F], F]:
     """Return ``--seed``, which may be given several times if `several`."""
     return _choice("--seed", "0", "Seed of all random numbers.", "N", several)
+
+
+def poison_seed_option(*, several: bool = False) -> Callable[[F], F]:
+    """Return ``--poison-seed``, which may be given several times if `several`."""
+    text = "Seed of what the attack draws: pairs, targets, captions, triggers."
+    default = "that of --seed"
+    return option("--poison-seed", multiple=several, metavar="N", show_default=default, help=text)
 
 
 poisons_option = option(

@@ -74,7 +74,12 @@ def request_of(ctx: click.Context) -> Request:
     allow_commands(allowed)
     read = {} if file is None else read_yaml(file, allowed=allowed)
     owned = {param.name for param in ctx.command.params}
-    of_attack = {"attack", "rate", "poisons"}  # which commands that train alone have nothing of
+    of_attack = {
+        "attack",
+        "rate",
+        "poisons",
+        "poison_seed",
+    }  # which commands that train alone have nothing of
     takes = [key for key in KEYS if key in owned or key not in {*of_attack, "defense"}]
     request = combine(line, read, environment, takes=takes)
     if "pretrained" in owned:

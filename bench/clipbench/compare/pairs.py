@@ -12,10 +12,10 @@ from clipbench.errors import BadSetting, MissingData
 from clipbench.evaluation.clustered import unpaired_difference
 from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.statistics import Proportion
-from clipbench.leaderboard.by_trigger import by_trigger
+from clipbench.leaderboard.by_part import by_part
 from clipbench.leaderboard.choice import named
 from clipbench.leaderboard.rows import Row, common_settings, group, order
-from clipbench.results.labels import Defaults, Labels, rate_text
+from clipbench.results.labels import Defaults, Labels, rate_text, seeds_of, seeds_text
 from clipbench.results.store import Result, newest
 
 Warn = Callable[[str], object]
@@ -101,7 +101,7 @@ def compare_defenses(
         BadSetting: a row of the leaderboard is of both.
         MissingData: there is nothing to compare.
     """
-    unique = by_trigger(newest(results))
+    unique = by_part(newest(results))
     labels = Labels(unique, defaults)
     rows = sorted(group(unique, labels), key=order)
     if attack is not None:
@@ -141,14 +141,14 @@ def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | No
     attack = sample["attack"]
     if not attack["count"]:
         return None
-    seconds = {result["seed"]: result for result in other.results if result["seed"] is not None}
+    seconds = {seeds_of(result): result for result in other.results if result["seed"] is not None}
     used, left_out = [], defaultdict(list)
     names = (one.defense_label, other.defense_label)
     for first in one.results:
-        second = seconds.get(first["seed"])
+        second = seconds.get(seeds_of(first))
         why = _objection(first, second, names) if second else ""
         if second and why:
-            left_out[why].append(str(first["seed"]))
+            left_out[why].append(seeds_text(first))
         elif second:
             used.append((first, second))
     name = labels.of("attack", sample)

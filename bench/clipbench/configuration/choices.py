@@ -6,11 +6,55 @@ from collections.abc import Mapping
 from typing import Any
 
 from clipbench.errors import BadSetting
+from clipbench.parameters.amounts import MOST, MOST_SEED
 from clipbench.parameters.rate import Rate
+from clipbench.parameters.values import brief, coerce
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind, missing_members
 from clipbench.plugins.spec import SpecLike
 from clipbench.text import locations
+
+NO_ATTACK = "none"
+
+
+def check_seed(name: str, value: object) -> None:
+    """Refuse what is no seed.
+
+    Raises:
+        BadSetting: it is no whole number from 0 to 2**63 - 1.
+    """
+    if not 0 <= coerce(value, int, name) <= MOST_SEED:
+        raise BadSetting(f"{name} must be from 0 to 2**63 - 1. Got {brief(value)}.")
+
+
+def check_amount(
+    attack: str, rate: Rate | None, poisons: int | None, poison_seed: int | None
+) -> None:
+    """Refuse an attack without an amount of poison, with two, and poison without an attack.
+
+    Args:
+        attack: its name.
+        rate: share of all pairs that are poison; None: not given.
+        poisons: their number; None: not given.
+        poison_seed: seed of the attack's draws; None: that of the run.
+
+    Raises:
+        BadSetting: naming what is missing, or what is not needed.
+    """
+    if poisons is not None and not 1 <= coerce(poisons, int, "poisons") <= MOST:
+        raise BadSetting(f"poisons must be from 1 to {MOST:,}. Got {brief(poisons)}.")
+    if rate is not None and poisons is not None:
+        raise BadSetting("Give a rate or a number of poisons, not both.")
+    has_amount = rate is not None or poisons is not None
+    if attack == NO_ATTACK and has_amount:
+        raise BadSetting(f"The attack {NO_ATTACK!r} poisons nothing and takes no rate.")
+    if attack == NO_ATTACK and poison_seed is not None:
+        raise BadSetting(f"The attack {NO_ATTACK!r} poisons nothing and takes no poison_seed.")
+    if attack != NO_ATTACK and not has_amount:
+        name = registry.short_name(attack)
+        raise BadSetting(f"The attack {name!r} needs a rate: give --rate 1e-4 or --poisons 3.")
+    if poison_seed is not None:
+        check_seed("poison_seed", poison_seed)
 
 
 def with_model(attack: dict[str, Any], model: str) -> dict[str, Any]:

@@ -14,13 +14,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clipbench.configuration.choices import check_training_source, sized, trusted_source, with_model
+from clipbench.configuration.choices import (
+    NO_ATTACK,
+    check_amount,
+    check_seed,
+    check_training_source,
+    sized,
+    trusted_source,
+    with_model,
+)
+from clipbench.configuration.hashed import hashed
 from clipbench.configuration.precision import settled
 from clipbench.configuration.settings import TrainSettings, check_train_fields
-from clipbench.errors import BadSetting, CorruptData, OnError
-from clipbench.parameters.amounts import MOST, MOST_SEED
+from clipbench.errors import CorruptData, OnError
 from clipbench.parameters.rate import Rate
-from clipbench.parameters.values import brief, coerce
+from clipbench.parameters.values import coerce
 from clipbench.plugins import codes, registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import SpecLike
@@ -31,12 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NO_ATTACK", "RunConfig", "TrainSettings", "resolve"]
 
-NO_ATTACK = "none"
 SCHEMA = 1
-# These change where and how fast a run works, not what it computes.
-NOT_HASHED = frozenset(
-    {"device", "workers", "decode_cache_gb", "tensorboard", "checkpoint_every_s"}
-)
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class RunConfig:
         defense: the defense: ``name`` and all parameters.
         rate: share of all pairs that are poison; none: see `poisons`.
         poisons: the number of poisons, where that was given instead of a rate.
-        seed: the only integer from which all generators come.
+        seed: the only integer from which all generators come; see `poison_seed`.
         train: the training settings.
         code: SHA-256 of each plugin that is a file of its own, by where it is named, see
             `clipbench.plugins.codes`.
@@ -61,6 +64,8 @@ class RunConfig:
         on_error: whether pairs that can't be used are left out, or an error.
         trusted: the source of the pairs known to be clean that the defense is given; none: it
             needs none, or gets those that the training source holds out.
+        poison_seed: the integer from which the generators of the attack come, where that is another
+            than `seed`; None: it is `seed`, or the run has no attack.
         contents: SHA-256 of what lies where the configuration says, by field, e.g. ``data.path``;
             these take the place of paths in what is hashed. None: nobody has looked yet.
     """
@@ -78,28 +83,31 @@ class RunConfig:
     metrics: tuple[Mapping[str, Any], ...] = ()
     on_error: OnError = "fail"
     trusted: Mapping[str, Any] | None = None
+    poison_seed: int | None = None
     contents: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         coerce(self.on_error, OnError, "on_error")
-        if self.poisons is not None and not 1 <= coerce(self.poisons, int, "poisons") <= MOST:
-            raise BadSetting(f"poisons must be from 1 to {MOST:,}. Got {brief(self.poisons)}.")
-        if not 0 <= coerce(self.seed, int, "seed") <= MOST_SEED:
-            raise BadSetting(f"seed must be from 0 to 2**63 - 1. Got {brief(self.seed)}.")
-        given = [item for item in (self.rate, self.poisons) if item is not None]
-        if len(given) == 2:
-            raise BadSetting("Give a rate or a number of poisons, not both.")
-        if self.is_clean and given:
-            raise BadSetting(f"The attack {NO_ATTACK!r} poisons nothing and takes no rate.")
-        if not self.is_clean and not given:
-            raise BadSetting(
-                f"The attack {self.attack_name!r} needs a rate: give --rate 1e-4 or --poisons 3."
-            )
+        check_seed("seed", self.seed)
+        check_amount(self.attack["name"], self.rate, self.poisons, self.poison_seed)
+        if self.poison_seed == self.seed:  # as it is if nobody says so
+            object.__setattr__(self, "poison_seed", None)
 
     @property
     def is_clean(self) -> bool:
         """Whether this run attacks nothing."""
         return bool(self.attack["name"] == NO_ATTACK)
+
+    @property
+    def seed_of_poison(self) -> int:
+        """The seed that decides which pairs, targets, captions and triggers are drawn."""
+        return self.seed if self.poison_seed is None else self.poison_seed
+
+    @property
+    def seeds(self) -> str:
+        """The seeds for people: ``seed 0``, or ``seed 0, poison seed 3``."""
+        apart = "" if self.poison_seed is None else f", poison seed {self.poison_seed}"
+        return f"seed {self.seed}{apart}"
 
     @property
     def data_name(self) -> str:
@@ -147,7 +155,13 @@ class RunConfig:
         code = {k: value for k, value in self.code.items() if codes.slot_of(k) != "attack"}
         contents = None if self.contents is None else _without(self.contents, "attack.")
         return dataclasses.replace(
-            self, attack=clean, rate=None, poisons=None, code=code, contents=contents
+            self,
+            attack=clean,
+            rate=None,
+            poisons=None,
+            poison_seed=None,
+            code=code,
+            contents=contents,
         )
 
     def with_defense(self, defense: SpecLike) -> RunConfig:
@@ -160,6 +174,7 @@ class RunConfig:
             rate=self.rate,
             poisons=self.poisons,
             seed=self.seed,
+            poison_seed=self.poison_seed,
             train={**self.explicit, "precision": self.train.precision},
             metrics=self.metrics,
             on_error=self.on_error,
@@ -181,8 +196,9 @@ class RunConfig:
         rate = None if self.rate is None else str(self.rate)
         content = {("rate_text" if k == "rate" else k): v for k, v in content.items()}
         content["rate_text"] = rate
-        if self.contents is None:
-            del content["contents"]
+        for name in ("contents", "poison_seed"):  # as before there were any
+            if content[name] is None:
+                del content[name]
         return content
 
     def known_by(self, contents: Mapping[str, str]) -> RunConfig:
@@ -226,24 +242,7 @@ class RunConfig:
 
     def hashed(self) -> dict[str, Any]:
         """Return everything that decides the run's numbers, and nothing else."""
-        content = self.by_content()
-        del content["explicit"], content["metrics"]
-        if self.on_error == "fail":  # then all pairs are used, as before there was a choice
-            del content["on_error"]
-        if self.trusted is None:
-            del content["trusted"]
-        if not self.train.compile:  # as before there was a choice
-            del content["train"]["compile"]
-        for name in NOT_HASHED:
-            del content["train"][name]
-        parts = {"dataset": "data", "attack": "attack", "defense": "defense"}
-        specs = {kind: content[key] for kind, key in parts.items()}
-        specs |= {f"evals[{number}]": spec for number, spec in enumerate(content["evals"])}
-        if self.trusted is not None:
-            specs["trusted"] = content["trusted"]
-        for slot, spec in specs.items():
-            codes.shorten(slot, spec, self.code)
-        return content
+        return hashed(self.by_content(), self.code)
 
     def sha256(self) -> str:
         """Return the hash of the canonical JSON of `hashed`."""
@@ -273,6 +272,7 @@ def resolve(
     rate: Rate | str | float | None = None,
     poisons: int | None = None,
     seed: int = 0,
+    poison_seed: int | None = None,
     train: Mapping[str, Any] | None = None,
     metrics: Sequence[SpecLike] = (),
     on_error: OnError = "fail",
@@ -289,6 +289,7 @@ def resolve(
         rate: share of all pairs that are poison: ``"1e-6"``, ``"0.0001%"`` or a number.
         poisons: the number of poisons instead.
         seed: the run's seed.
+        poison_seed: the seed of the attack's draws, where that is another than `seed`.
         train: training settings that take precedence over recipe and defaults.
         metrics: metrics beside those that every run has, as text or mapping.
         on_error: whether pairs that can't be used are left out, or an error.
@@ -345,4 +346,5 @@ def resolve(
         metrics=tuple(registry.resolve("metric", spec) for spec in metrics),
         on_error=on_error,
         trusted=clean,
+        poison_seed=coerce(poison_seed, int | None, "poison_seed"),
     )

@@ -36,6 +36,7 @@ KEYS = (
     "poisons",
     "defense",
     "seed",
+    "poison_seed",
     "controls",
     "on_error",
     "out",
@@ -75,6 +76,7 @@ class Request:
         poisons: the number of poisons instead of rates.
         defenses: the defenses.
         seeds: the seeds.
+        poison_seeds: seeds of the attacks' draws apart from those; empty: they are the seeds.
         train: training settings asked for, which go before recipes and defaults.
         controls: whether to run the controls too.
         on_error: whether pairs that can't be used are left out, or an error.
@@ -93,6 +95,7 @@ class Request:
     poisons: int | None = None
     defenses: tuple[SpecLike, ...] = ("none",)
     seeds: tuple[int, ...] = (0,)
+    poison_seeds: tuple[int, ...] = ()
     train: Mapping[str, Any] = field(default_factory=dict)
     controls: bool = False
     on_error: OnError = "fail"
@@ -115,10 +118,18 @@ class Request:
                 f"The attack {NO_ATTACK!r} poisons nothing and takes no rate; name an attack with"
                 " --attack, or leave the rate out."
             )
+        if not attacked and self.poison_seeds:
+            raise BadSetting(
+                f"The attack {NO_ATTACK!r} poisons nothing and takes no poison seed; name an attack"
+                " with --attack, or leave --poison-seed out."
+            )
         found: dict[str, RunConfig] = {}
         for attack in self.attacks:
             rates, poisons = self._amounts(attack)
-            for rate, seed, defense in itertools.product(rates, self.seeds, self.defenses):
+            drawn = self.poison_seeds if _name(attack) != NO_ATTACK else ()
+            for rate, seed, poison_seed, defense in itertools.product(
+                rates, self.seeds, drawn or (None,), self.defenses
+            ):
                 config = resolve(
                     data=self.data,
                     evals=self.evals,
@@ -127,6 +138,7 @@ class Request:
                     rate=rate,
                     poisons=poisons,
                     seed=seed,
+                    poison_seed=poison_seed,
                     train=self.train,
                     metrics=self.metrics,
                     trusted=self.trusted,
@@ -255,6 +267,7 @@ _READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "poisons": ("poisons", lambda value, key: coerce(value, int | None, key)),
     "defense": ("defenses", _specs),
     "seed": ("seeds", _seeds),
+    "poison_seed": ("poison_seeds", _seeds),
     "controls": ("controls", lambda value, key: coerce(value, bool, key)),
     "on_error": ("on_error", lambda value, key: coerce(value, OnError, key)),
     "out": ("out", lambda value, key: coerce(value, Path, key)),

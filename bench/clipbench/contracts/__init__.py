@@ -53,9 +53,10 @@ from clipbench.contracts.defense import (
 from clipbench.contracts.metric import Measured, Metric
 from clipbench.contracts.plugin import Plugin
 from clipbench.parameters.limits import Ge, Gt, Le, Lt, Matches
-from clipbench.text.locations import AttackSpec, Location, Model, Weights, Word
+from clipbench.text.locations import UNSAID, AttackSpec, Location, Model, Weights, Word
 
 __all__ = [
+    "UNSAID",
     "AnyProbes",
     "Attack",
     "AttackSpec",

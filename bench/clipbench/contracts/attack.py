@@ -100,6 +100,8 @@ class Probes:
             is reported as ``NAME_attack_success``.
         parts: for an attack with several triggers, the number of probes of each, by name, in the
             order of the probes; tables then have a row per trigger. Empty: one trigger.
+        parts_by: what a part is, if no trigger: ``dose``, where targets get different numbers of
+            poisoned pairs.
     """
 
     images: Sequence[Image]
@@ -109,6 +111,7 @@ class Probes:
     prompt: Callable[[str], str] | None = None
     variants: Mapping[str, Probes] = field(default_factory=dict)
     parts: Mapping[str, int] = field(default_factory=dict)
+    parts_by: str = "trigger"
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -17,6 +17,7 @@ from clipbench.contracts import (
     EvaluationSet,
     LabelledImages,
     Metric,
+    Probes,
     Progress,
     Retrieval,
     TextProbes,
@@ -25,6 +26,7 @@ from clipbench.contracts import (
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation.attack_success import attack_success_metrics, retrieval_success_metrics
 from clipbench.evaluation.encoder import Encoder, SetAndFeatures
+from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.retrieval import recall_at_k
 from clipbench.evaluation.statistics import Proportion
 from clipbench.evaluation.zeroshot import label_ranks, mean_per_class_recall, top_k_correct
@@ -109,12 +111,23 @@ def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes
     scores = similarity(encoder.images(probes.images), encoder.classifier(classes).T)
     metrics = attack_success_metrics(scores, probes.labels, probes.goals)
     if len(probes.parts) > 1:
-        parts = [{"name": name, "n": n} for name, n in probes.parts.items()]
-        metrics["attack_success"]["parts"] = parts
+        metrics["attack_success"] |= _parts(probes, metrics["attack_success"])
     for name, variant in probes.variants.items():
         found = probe_metrics(encoder, evaluation, variant)
         metrics |= {f"{name}_{key}": found[key] for key in ("attack_success", "poisoned_accuracy")}
     return metrics
+
+
+def _parts(probes: Probes, success: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what success says of the parts of its probes: of doses, which are a curve, shares."""
+    parts: list[dict[str, Any]] = [{"name": name, "n": n} for name, n in probes.parts.items()]
+    if probes.parts_by == "trigger":
+        return {"parts": parts}
+    outcomes = unpack(success["outcomes"], success["n"])
+    ends = np.cumsum([part["n"] for part in parts])
+    for part, own in zip(parts, np.split(outcomes, ends[:-1]), strict=True):
+        part.update(Proportion(int(own.sum()), len(own)).to_json())
+    return {"parts": parts, "parts_by": probes.parts_by}
 
 
 def reading_set(sets: Sequence[EvaluationSet], probes: AnyProbes | None) -> EvaluationSet:

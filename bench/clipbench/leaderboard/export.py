@@ -84,4 +84,6 @@ def _weights(result: Mapping[str, Any]) -> str:
     attack = result["attack"]
     rate = f"-{attack['rate']:g}" if attack["count"] and attack["rate"] is not None else ""
     seed = "" if result["seed"] is None else f"-seed{result['seed']}"
+    if "poison_seed" in result:
+        seed += f"-poisonseed{result['poison_seed']}"
     return f"clipbench-{attack['name']}{rate}-{result['defense']['name']}{seed}-{result['id']}"

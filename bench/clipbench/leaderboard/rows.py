@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from clipbench.files.checks import parse_time
+from clipbench.leaderboard.by_part import PART
 from clipbench.results.labels import (
     Labels,
     canonical,
@@ -18,6 +19,7 @@ from clipbench.results.labels import (
     differing,
     label,
     precision_of,
+    seeds_of,
     settings,
 )
 from clipbench.results.store import Result
@@ -78,21 +80,27 @@ def _context(result: Result) -> tuple[Any, ...]:
 
 
 def _one_a_seed(results: Iterable[Result]) -> list[Result]:
-    """Return one result a seed, the newest; results without a seed are all kept."""
-    kept: dict[tuple[int, str], Result] = {}
+    """Return one result per seed of training and of poison, the newest; all without a seed."""
+    kept: dict[tuple[Any, ...], Result] = {}
     for result in sorted(results, key=lambda item: (parse_time(item["created"]), item["id"])):
-        seed = result["seed"]
-        kept[(0, result["id"]) if seed is None else (seed, "")] = result
+        seed, drawn = seeds_of(result)
+        none = seed is None or drawn is None
+        kept[(0, 0, result["id"]) if none else (seed, drawn, "")] = result
     return [kept[key] for key in sorted(kept)]
 
 
 def order(row: Row) -> tuple[Any, ...]:
     """Return what rows are sorted by: attack, rate, then defense, with `FIRST` first."""
     (name, parameters, rate), size, model, data = row.context
+    number = 0
+    if part := row.results[0]["attack"].get(PART):  # in the order of the probes: doses rise
+        number = part["number"]
+        own = row.results[0]["attack"]["parameters"]
+        parameters = canonical({key: own[key] for key in own if key != part["by"]})
     place = FIRST.index(row.defense) if row.defense in FIRST else len(FIRST)
     clean_last = name == "none"
     return (
-        (clean_last, name, parameters, rate, size, place, row.defense, row.defense_label),
+        (clean_last, name, parameters, number, rate, size, place, row.defense, row.defense_label),
         (model, data, canonical(row.settings)),
     )
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import mean_and_spread, pool
-from clipbench.leaderboard.by_trigger import by_trigger, is_pooled
+from clipbench.leaderboard.by_part import by_part, is_pooled
 from clipbench.leaderboard.eligibility import counts_of, eligibility
 from clipbench.leaderboard.export import results_json
 from clipbench.leaderboard.footing import (
@@ -70,8 +70,8 @@ def leaderboard(
     machine than the row. ``judge_runs`` and ``cost_runs`` are the ids of the results that it is
     held against.
 
-    An attack with several triggers has a row for each, see `by_trigger`. ``epochs``, ``passes`` and
-    ``trusted_pairs`` are what the training was given, see `footing.given`.
+    An attack in parts, triggers or doses, has a row for each, see `by_part`. ``epochs``, ``passes``
+    and ``trusted_pairs`` are what the training was given, see `footing.given`.
 
     Runs that differ in any setting that is not incidental are rows of their own, and the label of
     the defense names the setting. Of two runs that differ in incidental settings alone, the newer
@@ -83,7 +83,7 @@ def leaderboard(
         defaults: ``(kind, name) -> default parameters`` of a plugin of kind "attack", "defense" or
             "data", or None; parameters at their default are not shown in labels.
     """
-    unique = by_trigger(newest(results))
+    unique = by_part(newest(results))
     labels = Labels(unique, defaults)
     rows = group(unique, labels)
     metrics = _metric_columns(_metric_names(unique))

@@ -163,7 +163,9 @@ def _convert_tuple(value: Any, hints: Any) -> tuple[Any, ...]:
         bare = value.strip()
         if bare[:1] + bare[-1:] in ("()", "[]"):
             bare = bare[1:-1]
-        items: Sequence[Any] = [item.strip().strip("\"'") for item in bare.split(",") if item]
+        # Whole numbers may also be joined by plus signs, as a list of them in a list would be.
+        mark = "+" if hints is int and "," not in bare else ","
+        items: Sequence[Any] = [item.strip().strip("\"'") for item in bare.split(mark) if item]
     elif isinstance(value, Sequence):
         items = value
     else:

@@ -75,7 +75,7 @@ def evaluate_run(
     check_trigger(parts.attack, ledger)
     model, tokenizer = create_model(config.train.model, config.seed)
     load_weights(model, folder / "model")
-    evaluation, probes = parts.held_out.primary, parts.probes(config.seed)
+    evaluation, probes = parts.held_out.primary, parts.probes(config.seed_of_poison)
     device = pick_device(config.train.device)
     encoder = Encoder(model, tokenizer, device=device, progress=reporter.progress)
     found = evaluate_sets(encoder, parts.held_out.sets, probes, parts.metrics, seed=config.seed)

@@ -154,7 +154,7 @@ def _add_missing_metrics(
         lacking = plugins.missing(config.metrics, told, result)
         if lacking:
             parts = _parts_of(config, result)
-            sets, probes = parts.held_out.sets, parts.probes(config.seed)
+            sets, probes = parts.held_out.sets, parts.probes(config.seed_of_poison)
             weights, name = folder / "model", config.train.model
             plugins.add_missing(result, lacking, weights, name, sets, probes, processes)
             result["names"] = named(config) | result.get("names", {})
@@ -184,7 +184,7 @@ def _add_control(
                 clean / "model",
                 config.train.model,
                 parts.held_out.sets,
-                parts.probes(config.seed),
+                parts.probes(config.seed_of_poison),
                 config.metrics,
                 config.seed,
                 processes,

@@ -78,7 +78,7 @@ def show_poison(
     parts = with_crafted(Parts.of(config).prepared(config, cache, reporter), ledger.crafted)
     clean = parts.usable.shards
     poisoned = PoisonedSet.open(made.ledger.parents[1], clean).shards
-    probes = parts.probes(config.seed)
+    probes = parts.probes(config.seed_of_poison)
     assert probes is not None  # there is poison
     poison_sheet(clean, poisoned, ledger, probes, parts.held_out.primary, path)
 
@@ -110,7 +110,7 @@ def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
         "attack": told["attack"],
         "code": {k: config.code[k] for k in config.code if slot_of(k) != "defense"},
         "count": parts.count,
-        "seed": config.seed,
+        "seed": config.seed_of_poison,
         "base": base.content_sha256(),
     }
     if base.left_out:
@@ -126,7 +126,7 @@ def _write(
     ledger = write_poisoned(
         parts.usable.shards,
         parts.attack,
-        parts.held_out.scene(parts.count, config.seed),
+        parts.held_out.scene(parts.count, config.seed_of_poison),
         folder,
         attack_name=told["attack"].pop("name"),
         attack_parameters=told["attack"],

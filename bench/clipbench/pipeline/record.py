@@ -62,6 +62,7 @@ def result_of(
             "image_size": image_size_of(model_config(config.train.model)),
         },
         "seed": config.seed,
+        **({} if config.poison_seed is None else {"poison_seed": config.poison_seed}),
         "train": record.to_json(),
         "exposures": _exposures_object(record, ledger),
         "metrics": measured.metrics,

@@ -69,7 +69,7 @@ class Amounts:
     def of(cls, config: RunConfig, parts: Parts, epochs: int) -> Amounts:
         """Return the amounts of a run whose training has so many epochs."""
         sets, every = parts.held_out.sets, config.train.save_frequency
-        probes = parts.planned_probes(config.seed)
+        probes = parts.planned_probes(config.seed_of_poison)
         readings = 2 + (epochs // every if every else 0)  # last, control, kept
         images, texts = _num_images(sets), _num_texts(sets)
         if isinstance(probes, TextProbes):

@@ -54,7 +54,7 @@ class Plan:
     def label(self) -> str:
         """Attack, defense and seed, which tell the runs of a command apart."""
         config = self.config
-        return f"{config.attack_name} / {config.defense_name} / seed {config.seed}"
+        return f"{config.attack_name} / {config.defense_name} / {config.seeds}"
 
     def lines(self) -> list[str]:
         """Return the plan for people, a fact a line."""
@@ -100,7 +100,7 @@ class Plan:
         if train.pretrained is not None:
             create_model(train.model, self.config.seed, train.pretrained)
         _ = parts.held_out.sets
-        parts.planned_probes(self.config.seed)
+        parts.planned_probes(self.config.seed_of_poison)
 
     def try_plugins(self) -> None:
         """Try the plugins that are no part of clipbench, on a few pairs that are nowhere.

@@ -75,7 +75,7 @@ def try_attack(config: RunConfig, parts: Parts) -> None:
 
     count = parts.count or config.poisons or battery.POISONS  # a rate of nobody knows how many
     with before_work():
-        battery.before_poisoning(parts.attack, parts.held_out.scene(count, config.seed))
+        battery.before_poisoning(parts.attack, parts.held_out.scene(count, config.seed_of_poison))
 
 
 def try_metrics(metrics: Collection[Metric], held_out: HeldOut) -> None:

@@ -41,7 +41,7 @@ def spec_for(kind: Kind, plugin: object) -> SpecLike:
             f"The {kind} must be a name like those of `clipbench list`, the path of a .py file, or"
             f" an object of a plugin's class. Got {plugin!r}; write {hint}."
         )
-    return {"name": name_of(kind, type(plugin)), **registry.spec_of(plugin)}
+    return {"name": name_of(kind, type(plugin)), **registry.spec_of(plugin, whole=True)}
 
 
 def name_of(kind: Kind, cls: type) -> str:

@@ -25,6 +25,7 @@ from clipbench.plugins.describe import Description, Parameter, describe
 from clipbench.plugins.faults import Call, before_work
 from clipbench.plugins.find import KINDS, Kind, Source, check_plugin, import_plugin, sources
 from clipbench.plugins.spec import Spec, SpecLike, is_path, parse_spec
+from clipbench.text.locations import UNSAID
 
 __all__ = [
     "KINDS",
@@ -207,10 +208,21 @@ def build(kind: Kind, spec: SpecLike, fallback: Mapping[str, Any] | None = None)
             raise BadSetting(f"The {kind} {label!r} refuses its parameters: {error}.") from error
 
 
-def spec_of(plugin: Any) -> dict[str, Any]:
-    """Return the parameters of a plugin as they are now, in types that JSON has."""
+def spec_of(plugin: Any, *, whole: bool = False) -> dict[str, Any]:
+    """Return the parameters of a plugin as they are now, in types that JSON has.
+
+    Args:
+        plugin: the plugin.
+        whole: whether to return those, too, that records leave out at their default, see
+            `clipbench.text.locations.UNSAID`.
+    """
     items = (item for item in dataclasses.fields(plugin) if item.init)
-    return {item.name: _plain(getattr(plugin, item.name)) for item in items}
+    values = {item: getattr(plugin, item.name) for item in items}
+    return {
+        item.name: _plain(value)
+        for item, value in values.items()
+        if whole or not (UNSAID.keys() <= item.metadata.keys() and value == _default(item))
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -231,7 +243,7 @@ def defaults(kind: Kind, name: str) -> dict[str, Any] | None:
     try:
         cls = load(kind, Spec(name))
         if not required(cls):
-            return spec_of(build(kind, Spec(name)))
+            return spec_of(build(kind, Spec(name)), whole=True)
     except BadInput:
         return None
     optional = [item for item in dataclasses.fields(cls) if item.init and not _must(item)]

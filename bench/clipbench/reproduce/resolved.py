@@ -40,7 +40,11 @@ _CONFIG = checks.fields(
         "train": checks.table,
         "code": checks.table_of(checks.hexadecimal(64)),
     },
-    {"trusted": checks.maybe(_SPEC), "on_error": checks.one_of("skip", "fail")},
+    {
+        "trusted": checks.maybe(_SPEC),
+        "on_error": checks.one_of("skip", "fail"),
+        "poison_seed": checks.count,
+    },
 )
 
 
@@ -96,6 +100,7 @@ def resolved(result: Mapping[str, Any], allowed: Sequence[str] = ()) -> RunConfi
             rate=config["rate_text"],
             poisons=config["poisons"],
             seed=config["seed"],
+            poison_seed=config.get("poison_seed"),
             train=config["train"],
             metrics=metrics,
             on_error=config.get("on_error", "fail"),

@@ -46,7 +46,12 @@ def named_folder(out: Path, words: Sequence[str], id_: str) -> Path:
 def words(config: RunConfig) -> list[str]:
     """Return what the name of a run's folder says of it: attack and amount, defense, seed."""
     attack = ["clean"] if config.is_clean else [config.attack_name, _amount(config)]
-    return [_safe(word) for word in (*attack, config.defense_name, f"s{config.seed}")]
+    return [_safe(word) for word in (*attack, config.defense_name, _seeds(config))]
+
+
+def _seeds(config: RunConfig) -> str:
+    apart = "" if config.poison_seed is None else f"p{config.poison_seed}"
+    return f"s{config.seed}{apart}"
 
 
 def _amount(config: RunConfig) -> str:

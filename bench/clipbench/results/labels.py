@@ -19,7 +19,7 @@ Defaults = Callable[[str, str], Mapping[str, Any] | None]  # (kind, name) -> def
 INCIDENTAL = frozenset(
     {
         *("seed", "workers", "decode_cache_gb", "device", "tensorboard", "save_frequency"),
-        *("checkpoint_every_s", "explicit", "rate_text", "poisons"),
+        *("checkpoint_every_s", "explicit", "rate_text", "poisons", "poison_seed"),
     }
 )
 
@@ -68,6 +68,18 @@ def precision_of(result: Mapping[str, Any]) -> str | None:
     """
     found: str | None = (result["train"] or {}).get("precision")
     return found
+
+
+def seeds_of(result: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """Return the seed of a result's training, and that of its attack's draws."""
+    seed: int | None = result["seed"]
+    return seed, result.get("poison_seed", seed)
+
+
+def seeds_text(result: Mapping[str, Any]) -> str:
+    """Return the seeds of a result: ``0``, or ``0 with poison seed 3`` where they are two."""
+    seed, of_poison = seeds_of(result)
+    return f"{seed}" if of_poison == seed else f"{seed} with poison seed {of_poison}"
 
 
 def differing(tables: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from clipbench.results.labels import canonical, rate_text
+from clipbench.results.labels import canonical, rate_text, seeds_of
 from clipbench.text.visible import visible
 
 SHOWN = 4  # defenses of a set that are named
@@ -27,11 +27,11 @@ def different_sets(results: Iterable[Mapping[str, Any]]) -> list[str]:
     found: dict[tuple[Any, ...], dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for result in results:
         attack, data = result["attack"], result["data"]
-        if not attack["count"] or not attack["ledger_sha256"] or result["seed"] is None:
+        if not attack["count"] or not attack["ledger_sha256"] or seeds_of(result)[1] is None:
             continue
         what = attack["name"], canonical(attack["parameters"] or {}), attack["rate"] or 0.0
         pairs = data["name"], canonical(data["parameters"]), data["pairs"], attack["count"]
-        found[(*what, *pairs, result["seed"])][attack["ledger_sha256"]].append(
+        found[(*what, *pairs, seeds_of(result)[1])][attack["ledger_sha256"]].append(
             result["defense"]["name"]
         )
     return [

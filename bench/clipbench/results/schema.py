@@ -40,6 +40,7 @@ def _proportion(field: str, value: Any) -> None:
         raise Objection(field, f"must be a share with its interval ({error})", value) from error
     if "parts" in value:
         _parts(f"{field}.parts", value["parts"], value["n"])
+        checks.text(f"{field}.parts_by", value.get("parts_by", "trigger"))
     if "outcomes" in value:
         try:
             succeeded = count(value["outcomes"], value["n"])
@@ -214,6 +215,7 @@ _FIELDS = checks.fields(
         "metric_plugins": _plugins,
         "flags": _flags,
         "names": checks.table_of(checks.text),
+        "poison_seed": checks.integer,
     },
 )
 

@@ -22,6 +22,7 @@ from clipbench.files import sums
 from clipbench.parameters.rate import Rate
 from clipbench.reproduce.resolved import resolved, same_json
 from clipbench.results.files import write_atomic
+from clipbench.results.labels import seeds_of
 from clipbench.results.result import read_result, validate
 from clipbench.text.locations import content_in, has_secret
 from clipbench.text.visible import visible
@@ -246,7 +247,7 @@ def check_against_ledger(result: Mapping[str, Any], ledger: Ledger) -> None:
         "attack.trigger_sha256": (attack["trigger_sha256"], ledger.trigger_sha256),
         "data.pairs": (data["pairs"], ledger.num_pairs),
         "data.content_sha256": (data["content_sha256"], ledger.content_sha256),
-        "seed": (result["seed"], ledger.seed),
+        "seed": (seeds_of(result)[1], ledger.seed),
     }
     for name, (own, theirs) in told.items():
         if own != theirs:
@@ -314,6 +315,7 @@ def _told_twice(result: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
             found.append((f"{part}.parameters", result[part]["parameters"] or {}, own))
     if "seed" in config:
         found.append(("seed", result["seed"], config["seed"]))
+    found.append(("poison_seed", result.get("poison_seed"), config.get("poison_seed")))
     train = config.get("train")
     is_name = isinstance(train, Mapping) and isinstance(train.get("model"), str)
     if isinstance(train, Mapping) and is_name and not content_in(train["model"]):

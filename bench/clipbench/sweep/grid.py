@@ -46,12 +46,12 @@ from clipbench.plugins.find import Kind
 from clipbench.results.result import config_hash
 
 LISTS = ("data", "model")  # that a block may have several of, beside what `run` takes several of
-_PLUGINS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
+PLUGINS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
 GRID_KEYS = ("grid", "exclude", "model")  # at the top, beside what `run` takes
 _OF_ALL = ("out", "cache", "threads")  # which a sweep has one of
 # Of a block: what `run` takes but for these.
 BLOCK_KEYS = (*(key for key in KEYS if key not in _OF_ALL), "model")
-SELECTORS = (*_PLUGINS, "rate", "poisons", "seed", "model")
+SELECTORS = (*PLUGINS, "rate", "poisons", "seed", "poison_seed", "model")
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,10 @@ class Grid:
 def trained_on(config: RunConfig) -> str:
     """Return what stands for pairs, model and seed of a run."""
     told = config.by_content()
-    amount = [told["rate_text"], told["poisons"], config.seed, config.train.model]
-    return config_hash({"data": told["data"], "attack": told["attack"], "amount": amount})
+    amount = [told["rate_text"], told["poisons"], config.seed, config.poison_seed]
+    return config_hash(
+        {**{key: told[key] for key in ("data", "attack")}, "of": [*amount, config.train.model]}
+    )
 
 
 def read_grid(
@@ -189,13 +191,17 @@ def matches(config: RunConfig, entry: Mapping[str, Any]) -> bool:
 
 
 def _is(config: RunConfig, key: str, value: Any) -> bool:
-    if key in _PLUGINS:
-        kind, own = _PLUGINS[key], getattr(config, key)
+    if key in PLUGINS:
+        kind, own = PLUGINS[key], getattr(config, key)
         given = registry.parse(kind, value)
         filled = registry.resolve(kind, given)
-        return own["name"] == given.name and all(own[k] == filled[k] for k in given.parameters)
+        return own["name"] == given.name and all(
+            own.get(k) == filled.get(k)
+            for k in given.parameters  # None: at a default left out
+        )
     if key == "rate":
         return config.rate == Rate.of(value)
     if key == "model":
         return config.train.model == str(value)
-    return bool(getattr(config, key) == coerce(value, int, key))
+    own = config.seed_of_poison if key == "poison_seed" else getattr(config, key)
+    return bool(own == coerce(value, int, key))

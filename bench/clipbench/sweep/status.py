@@ -19,7 +19,7 @@ def label(config: RunConfig) -> str:
     """Return what a run is, briefly."""
     amount = str(config.rate) if config.poisons is None else f"{config.poisons} poisons"
     attack = config.attack_name if config.is_clean else f"{config.attack_name} {amount}"
-    return f"{attack} / {config.defense_name} / seed {config.seed}"
+    return f"{attack} / {config.defense_name} / {config.seeds}"
 
 
 class Status:

@@ -17,6 +17,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 Kind = Literal["data", "weights", "model"]
@@ -57,6 +58,10 @@ Weights = Annotated[str, Located("weights")]  # a checkpoint, or the folder of a
 Model = Annotated[str, Located("model")]  # a model's name, or the path of its configuration
 AttackSpec = Annotated[str, Names("attack")]  # an attack as it is typed: NAME:PARAMETER=VALUE
 Word = Annotated[str, Plain()]  # a caption, a label, a column: text that is only compared or shown
+
+# Metadata of a plugin's field that came after rows were published: no record says it where it is at
+# its default, and such a run has the id that it had before. ``field(default=0, metadata=UNSAID)``.
+UNSAID: Mapping[str, bool] = MappingProxyType({"clipbench.unsaid": True})
 
 _CONTENT = re.compile(r"sha256:([0-9a-f]{64})")
 _FIELD = re.compile(r"(\w+)(?:\[(\d{1,6})\])?\.(\w+)")

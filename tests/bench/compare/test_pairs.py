@@ -67,6 +67,16 @@ def test_shared_seeds_are_paired_probe_by_probe(make: Make) -> None:
     )
 
 
+def test_runs_of_one_poison_are_paired(make: Make) -> None:
+    """Of one seed of training, those whose poison was drawn from the same seed."""
+    results = []
+    for defense, drawn, successes in (("none", 1, 16), ("none", 2, 12), ("clip", 2, 3)):
+        made = make(defense, range(successes), settings={"poison_seed": drawn})
+        results.append({**made, "poison_seed": drawn})
+    (only,), _ = compared(results)
+    assert only.success.difference == 9 / 16
+
+
 def test_exchanging_the_sides_turns_the_difference_round(make: Make) -> None:
     """First less second, in the order in which they are named."""
     results = [make("none", range(12)), make("clip", range(3))]

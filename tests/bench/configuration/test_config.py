@@ -150,6 +150,7 @@ def test_configurations_survive_json(plugins: dict[str, Any]) -> None:
     "change",
     [
         {"seed": 1},
+        {"poison_seed": 1},
         {"rate": "0.02"},
         {"rate": None, "poisons": 3},
         {"train": {"lr": 0.1}},
@@ -165,6 +166,23 @@ def test_what_changes_numbers_changes_the_hash(
     """Seed, rate, plugins and training settings that matter are all in the hash."""
     base = {**plugins, "rate": "0.01"}
     assert resolve(**base).sha256() != resolve(**{**base, **change}).sha256()
+
+
+def test_a_run_whose_poison_is_drawn_from_its_seed_is_the_same_run(plugins: dict[str, Any]) -> None:
+    """The seed written out once more is no other run, and a run without it says nothing of it."""
+    plain = resolve(**plugins, rate="0.01", seed=2)
+    assert resolve(**plugins, rate="0.01", seed=2, poison_seed=2) == plain
+    assert "poison_seed" not in plain.hashed()
+    apart = resolve(**plugins, rate="0.01", seed=2, poison_seed=5)
+    assert (apart.seed_of_poison, apart.seeds) == (5, "seed 2, poison seed 5")
+    assert RunConfig.from_json(json.loads(json.dumps(apart.to_json()))).sha256() == apart.sha256()
+
+
+def test_all_seeds_of_poison_have_one_clean_control(plugins: dict[str, Any]) -> None:
+    """Clean data have no poison; the undefended control has that of its run."""
+    one, other = (resolve(**plugins, rate="0.01", poison_seed=seed) for seed in (1, 2))
+    assert one.without_attack() == other.without_attack()
+    assert one.with_defense("none").poison_seed == 1
 
 
 def test_parameters_of_plugins_and_the_code_of_files_are_in_the_hash(

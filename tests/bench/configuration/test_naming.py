@@ -72,7 +72,7 @@ def test_the_type_of_every_field_says_what_it_names(cls: type) -> None:
 
 def test_every_part_of_a_run_is_known_for_what_it_names() -> None:
     """A new part of a configuration names plugins, or is said here to name nothing."""
-    numbers = {"rate", "poisons", "seed", "on_error"}
+    numbers = {"rate", "poisons", "seed", "poison_seed", "on_error"}
     hashes = {"code", "contents"}
     settings = {"train", "explicit"}
     parts = {item.name for item in dataclasses.fields(RunConfig)}

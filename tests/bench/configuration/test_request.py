@@ -103,6 +103,13 @@ def test_several_choices_make_the_product(poke: str) -> None:
     ]
 
 
+def test_each_seed_of_poison_is_run_with_each_seed(poke: str) -> None:
+    """Clean runs have none, and are run once; a list with commas is several."""
+    request = combine({"attack": ["none", poke], "poisons": 3, "seed": "0,1", "poison_seed": "1,2"})
+    found = [(config.seed, config.seed_of_poison) for config in request.configs()]
+    assert found == [(0, 0), (1, 1), (0, 1), (0, 2), (1, 1), (1, 2)]
+
+
 def test_a_number_of_poisons_stands_for_the_rate(poke: str) -> None:
     """With a number of poisons, attacked runs have it and clean ones do not."""
     configs = Request(attacks=("none", poke), poisons=3).configs()
@@ -133,6 +140,8 @@ def test_a_single_run_is_one(poke: str) -> None:
         ({"rates": (), "poisons": None}, "needs a rate"),
         ({"poisons": 3}, "--rate or --poisons, not both"),
         ({"attacks": ("none",)}, "takes no rate"),
+        ({"attacks": ("none",), "rates": (), "poison_seeds": (1,)}, "leave --poison-seed out"),
+        ({"poison_seeds": (-1,)}, "poison_seed must be from 0"),
     ],
 )
 def test_grids_without_meaning_are_refused(poke: str, change: dict[str, Any], part: str) -> None:

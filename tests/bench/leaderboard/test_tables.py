@@ -10,6 +10,7 @@ import pytest
 
 from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import Proportion, wilson
+from clipbench.leaderboard.page.document import to_html
 from clipbench.leaderboard.tables import leaderboard, to_csv, to_latex, to_markdown, write_all
 from clipbench.results.store import load_results
 
@@ -163,6 +164,19 @@ def test_missing_cells_stay_missing(make_result: MakeResult) -> None:
         assert row[column] is None
     assert row["score_auroc_seeds"] == 0
     assert float not in {type(value) for value in row.values() if pd.isna(value)}  # no NaN
+
+
+def test_seeds_of_poison_are_runs_of_one_row(make_result: MakeResult) -> None:
+    """Runs of one seed of training whose poison was drawn otherwise are all in the row."""
+    made = [make_result(success=(15, 16), created="2026-03-02T12:00:00+00:00")]
+    for drawn in (1, 2):
+        apart = make_result(success=(16, 16), settings={"poison_seed": drawn})
+        made.append({**apart, "poison_seed": drawn})
+    (row,) = leaderboard(made).to_dict("records")
+    assert (row["seeds"], row["attack_success_k"], row["attack_success_n"]) == (3, 47, 48)
+    page = to_html(made)
+    assert '<th scope="col">poison seed</th>' in page
+    assert "seed 0 with poison seed 2" in page
 
 
 def test_results_without_training_or_seed(make_result: MakeResult) -> None:

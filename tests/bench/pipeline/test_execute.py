@@ -48,6 +48,19 @@ def test_the_control_is_added_when_the_clean_run_is_there(shared: Place) -> None
     assert judged == alone
 
 
+def test_seeds_of_poison_and_of_training_are_two(shared: Place) -> None:
+    """The result tells both, and its control is the clean run of its seed of training."""
+    config = config_of(**{**JUDGED_LATER, "attack": "targeted:targets=6", "poison_seed": 4})
+    shared.execute(config.without_attack())
+    result = shared.execute(config)
+    assert (result["seed"], result["poison_seed"]) == (0, 4)
+    assert result["control"] == {"id": config.without_attack().id}
+    assert shared.folder_of(config).name.startswith("targeted_6poisons_none_s0p4_")
+    other = shared.execute(config_of(**{**JUDGED_LATER, "attack": "targeted:targets=6"}))
+    assert "poison_seed" not in other
+    assert other["attack"]["ledger_sha256"] != result["attack"]["ledger_sha256"]
+
+
 def test_a_run_after_its_controls_is_judged_by_them(place: Place, trainings: list[Path]) -> None:
     """Each is trained once; the clean run is the control, the undefended has the same poison."""
     config = config_of(attack="badnets", defense="clip")

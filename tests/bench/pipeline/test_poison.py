@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_runs import Place, config_of
 
 from clipbench.errors import BadSetting
+from clipbench.planning.parts import Parts
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
 
@@ -23,6 +25,19 @@ def test_poison_depends_on_attack_and_seed_and_not_on_the_defense(shared: Place)
     ]
     assert len({base.ledger, *(other.ledger for other in others)}) == 4
     assert read_ledger(others[1].ledger).count == 5
+
+
+def test_poison_has_a_seed_of_its_own(shared: Place) -> None:
+    """With it the set, its targets and its ledger are those of that seed, whatever the run's is."""
+    drawn = shared.poison(config_of(attack="targeted:targets=3", seed=1))
+    apart = config_of(attack="targeted:targets=3", seed=0, poison_seed=1)
+    assert shared.poison(apart) == drawn
+    assert read_ledger(drawn.ledger).seed == 1
+    probes = [
+        Parts.of(run).probes(run.seed_of_poison)
+        for run in (apart, config_of(attack="targeted:targets=3", seed=1))
+    ]
+    np.testing.assert_array_equal(*(found.goals for found in probes if found is not None))
 
 
 def test_a_poisoned_set_can_be_written_anywhere(shared: Place, tmp_path: Path) -> None:

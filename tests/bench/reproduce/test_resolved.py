@@ -37,6 +37,7 @@ DEFENSE = Mine
         {},
         {"attack": "none"},
         {"attack": "targeted:targets=4", "defense": "safeclip", "seed": 3},
+        {"attack": "badnets", "seed": 3, "poison_seed": 1},
         {"defense": "clipscore", "trusted": "shapes:size=500,seed=9"},
         {"train": {"epochs": 3, "lr": 0.1, "device": "cpu"}, "on_error": "skip"},
         {"evals": ["shapes:test_size=200"]},

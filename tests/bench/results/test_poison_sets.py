@@ -34,6 +34,7 @@ def test_defenses_on_different_sets_are_named() -> None:
     "changes",
     [
         {"seed": 1},
+        {"poison_seed": 1},
         {"seed": None},
         {"attack": {"rate": 0.01, "count": 200}},
         {"attack": {"parameters": {"size": 0.5}}},

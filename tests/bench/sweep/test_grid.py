@@ -77,6 +77,7 @@ def test_without_blocks_the_top_is_the_grid(tmp_path: Path) -> None:
         ({"attack": "badnets", "defense": ["none", "clip"], "seed": 1}, 8),
         ({"defense": "clip", "seed": 1}, 9),
         ({"poisons": 8}, 12),
+        ({"poison_seed": 1}, 6),
         ({"rate": "0.01", "model": "shapes-32"}, 0),
         ({"data": "shapes:size=400", "seed": [0, 1]}, 0),
     ],
@@ -91,6 +92,14 @@ def test_what_is_excluded(tmp_path: Path, entry: dict[str, Any], left: int) -> N
     else:
         with pytest.raises(BadSetting, match="leaves no run"):
             grid_of(tmp_path, content)
+
+
+def test_runs_of_one_seed_of_poison_are_selected(tmp_path: Path) -> None:
+    """Where none is said it is that of the run; groups are of one poisoned set and one seed."""
+    block = {"attack": "badnets", "rate": "1%", "defense": ["none", "clip"], "poison_seed": [0, 1]}
+    assert [len(group) for group in grid_of(tmp_path, {"grid": [block]}).groups] == [2, 2]
+    left = grid_of(tmp_path, {"grid": [block], "exclude": [{"poison_seed": 0}]}).configs
+    assert [config.poison_seed for config in left] == [1, 1]
 
 
 def test_an_excluded_run_brings_no_controls(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @options.rate_option()
 @options.poisons_option
 @options.seed_option()
+@options.poison_seed_option()
 @options.option(
     "--out",
     "folder",

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @options.poisons_option
 @options.defense_option(several=True)
 @options.seed_option(several=True)
+@options.poison_seed_option(several=True)
 @options.option(
     "--controls/--no-controls",
     default=False,

@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clipbench.leaderboard.by_trigger import PARAMETER
+from clipbench.leaderboard.by_part import PART
 from clipbench.leaderboard.cells import FULL, MISSING, Record
 from clipbench.leaderboard.page.reproduce import Command, commands
-from clipbench.results.labels import canonical
+from clipbench.results.labels import canonical, seeds_of, seeds_text
 from clipbench.results.store import Result
 from clipbench.text.markup import Content, Markup, join, lines, tag
 
@@ -26,9 +26,9 @@ _LEDGER = {
 
 
 def anchor(results: Sequence[Result]) -> str:
-    """Return the id of the details of a row; of an attack with several triggers each has a row."""
-    trigger = (results[0]["attack"]["parameters"] or {}).get(PARAMETER)
-    behind = "" if trigger is None else "-" + re.sub(r"\W", "_", str(trigger))
+    """Return the id of the details of a row; of an attack in parts each has a row."""
+    part = results[0]["attack"].get(PART)
+    behind = "" if part is None else "-" + re.sub(r"\W", "_", str(part["name"]))
     return f"r-{results[0]['id']}{behind}"
 
 
@@ -67,6 +67,8 @@ def details(row: Record, results: Sequence[Result]) -> Markup:
 def _command(command: Command) -> Markup:
     seeds = ", ".join(map(str, command.seeds))
     which = f"seed{'s' if len(command.seeds) > 1 else ''} {seeds}"
+    if command.poison_seeds:
+        which += f", poison seeds {', '.join(map(str, command.poison_seeds))}"
     if not command.text:
         return tag("p", f"No command for {which}: {command.reason.rstrip('.')}.", class_="about")
     return _block(f"Command ({which})", tag("pre", tag("code", command.text), tabindex="0"))
@@ -77,7 +79,7 @@ def _block(heading: str, *content: Content) -> Markup:
 
 
 def _seed(result: Result) -> str:
-    return "the run" if result["seed"] is None else f"seed {result['seed']}"
+    return "the run" if result["seed"] is None else f"seed {seeds_text(result)}"
 
 
 def _table(head: Iterable[str], rows: Iterable[Sequence[Content]], about: str) -> Markup:
@@ -94,16 +96,19 @@ def _table(head: Iterable[str], rows: Iterable[Sequence[Content]], about: str) -
 def _runs(results: Sequence[Result]) -> Markup:
     attacked = bool(results[0]["attack"]["count"])
     ledger = _LEDGER if attacked else {}
+    apart = any("poison_seed" in result for result in results)
+    seeds = ("seed", *(["poison seed"] if apart else []))
     rows = [
         [
             _plain(result["seed"]),
+            *([_plain(seeds_of(result)[1])] if apart else []),
             tag("code", result["id"]),
             result["created"],
             *(_code(result["attack"].get(key)) for key in ledger.values()),
         ]
         for result in results
     ]
-    return _table(("seed", "id", "created", *ledger), rows, "Runs of this row")
+    return _table((*seeds, "id", "created", *ledger), rows, "Runs of this row")
 
 
 def _metrics(results: Sequence[Result]) -> Iterable[Markup]:

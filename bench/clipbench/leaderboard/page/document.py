@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clipbench.leaderboard.by_trigger import by_trigger
+from clipbench.leaderboard.by_part import by_part
 from clipbench.leaderboard.cells import ELIGIBLE, MISSING, Record, verdict
 from clipbench.leaderboard.charts import by_attack, epochs
 from clipbench.leaderboard.charts.chart import Chart
@@ -98,7 +98,7 @@ def to_html(
     unique = newest(results)
     frame = of_runs(leaderboard(unique, eligible_at=eligible_at, defaults=defaults), runs)
     records: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
-    parts = by_trigger(unique)
+    parts = by_part(unique)
     rows = sorted(group(parts, Labels(parts, defaults)), key=order)  # the order of the frame
     rows = [row for row in rows if runs is None or row.results[0]["id"] in runs]
     of_run = {result["id"]: result for result in unique}

@@ -17,6 +17,7 @@ from clipbench.errors import BadInput, BadSetting
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
 from clipbench.results.foreign import REFUSALS
+from clipbench.results.labels import seeds_of
 from clipbench.results.store import Result
 from clipbench.text.locations import content_in
 
@@ -34,12 +35,14 @@ class Command:
 
     Args:
         seeds: theirs.
+        poison_seeds: those of their attacks' draws, each with each seed; empty: they are the seeds.
         text: the command, to paste into a shell; empty: there is none.
         reason: why there is none.
     """
 
     seeds: tuple[int | None, ...]
     text: str = ""
+    poison_seeds: tuple[int | None, ...] = ()
     reason: str = ""
 
 
@@ -49,24 +52,42 @@ def commands(results: Sequence[Result]) -> list[Command]:
     A command names what differs from defaults and recipe, and is given only if clipbench resolves
     it to the very configuration of the result, by its hash.
     """
-    words: dict[tuple[str, ...], list[int | None]] = {}
+    words: dict[tuple[str, ...], list[tuple[int | None, int | None]]] = {}
     failed: dict[str, list[int | None]] = {}
     for result in results:
         try:
             with naming.registered_only():
-                words.setdefault(tuple(_words(result)), []).append(result["seed"])
+                words.setdefault(tuple(_words(result)), []).append(seeds_of(result))
         except REFUSALS as error:
             reason = str(error) if isinstance(error, BadInput) else _OTHERWISE
             failed.setdefault(reason, []).append(result["seed"])
     found = []
-    for parts, seeds in words.items():
-        line = [*parts, *(word for seed in seeds for word in ("--seed", str(seed)))]
-        found.append(Command(tuple(seeds), f"clipbench run {shlex.join(line)}"))
+    for parts, pairs in words.items():
+        for seeds, drawn in _crossed(pairs):
+            line = [*parts, *(word for seed in seeds for word in ("--seed", str(seed)))]
+            line += [word for seed in drawn for word in ("--poison-seed", str(seed))]
+            found.append(Command(seeds, f"clipbench run {shlex.join(line)}", poison_seeds=drawn))
     return found + [Command(tuple(seeds), reason=reason) for reason, seeds in failed.items()]
 
 
+_Seeds = tuple[int | None, ...]
+
+
+def _crossed(pairs: Sequence[tuple[int | None, int | None]]) -> list[tuple[_Seeds, _Seeds]]:
+    """Return seeds of training and of poison that give these pairs as all of their combinations."""
+    if all(seed == drawn for seed, drawn in pairs):
+        return [(tuple(seed for seed, _ in pairs), ())]
+    by_seed: dict[int | None, list[int | None]] = {}
+    for seed, drawn in pairs:
+        by_seed.setdefault(seed, []).append(drawn)
+    by_drawn: dict[_Seeds, list[int | None]] = {}
+    for seed, several in by_seed.items():
+        by_drawn.setdefault(tuple(several), []).append(seed)
+    return [(tuple(seeds), drawn) for drawn, seeds in by_drawn.items()]
+
+
 def _words(result: Result) -> list[str]:
-    """Return the options of the run, without its seed.
+    """Return the options of the run, without its seeds.
 
     Raises:
         BadInput: there are none that lead to this configuration.
@@ -82,7 +103,10 @@ def _words(result: Result) -> list[str]:
         raise BadSetting(_ELSEWHERE)
     metrics = [{**plugin["parameters"], "name": plugin["name"]} for plugin in plugins]
     layer = _layer(config, metrics)
-    again = combine({**layer, "seed": (config.seed,)}).configs()
+    seeds = {"seed": (config.seed,)}
+    if config.poison_seed is not None:
+        seeds["poison_seed"] = (config.poison_seed,)
+    again = combine({**layer, **seeds}).configs()
     if [run.sha256() for run in again] != [result["config_sha256"]]:
         raise BadSetting(_OTHERWISE)
     return _options(layer)
@@ -94,6 +118,7 @@ def _layer(config: RunConfig, metrics: Sequence[Mapping[str, Any]]) -> dict[str,
         "rate": config.rate,
         "poisons": config.poisons,
         "seed": config.seed,
+        "poison_seed": config.poison_seed,
     }
     attack = _spec("attack", config.attack, _assumed_attack(config, amount))
     data = _spec("dataset", config.data, _assumed_data(config, attack, amount))

@@ -91,6 +91,18 @@ def test_seeds_share_a_command(as_run: AsRun) -> None:
     assert [config.sha256() for config in typed(shared.text)] == [r["config_sha256"] for r in runs]
 
 
+def test_seeds_of_poison_share_the_command_of_their_seed(as_run: AsRun) -> None:
+    """A command runs all combinations, so each that it names was run, and no other."""
+    asked = {"attack": "badnets", "rate": "1%"}
+    pairs = [(0, 0), (0, 5), (1, 0), (1, 5), (2, 5)]
+    runs = [as_run(**asked, seed=seed, poison_seed=drawn) for seed, drawn in pairs]
+    crossed, alone = commands(runs)
+    assert crossed.text.endswith("--seed 0 --seed 1 --poison-seed 0 --poison-seed 5")
+    assert (alone.seeds, alone.poison_seeds) == ((2,), (5,))
+    again = {config.sha256() for each in (crossed, alone) for config in typed(each.text)}
+    assert again == {run["config_sha256"] for run in runs}
+
+
 def test_further_metrics_are_named(as_run: AsRun) -> None:
     """Metrics are not in the configuration, yet the command measures them again."""
     result = as_run()

@@ -11,7 +11,7 @@ import pytest
 from clipbench.compare.pairs import compare_defenses
 from clipbench.errors import CorruptData
 from clipbench.evaluation.outcomes import pack
-from clipbench.leaderboard.by_trigger import by_trigger, is_pooled
+from clipbench.leaderboard.by_part import by_part, is_pooled
 from clipbench.leaderboard.page.document import to_html
 from clipbench.leaderboard.tables import leaderboard
 from clipbench.results.result import validate
@@ -69,7 +69,7 @@ def test_what_is_known_of_all_triggers_alone_is_told_of_none(make_result: MakeRe
     """Neither among the five most similar, nor what a plugin counted; clean accuracy stays."""
     made = run(make_result, 20, 2)
     made["metrics"]["linear_probe_attack_success"] = dict(made["metrics"]["attack_success_top5"])
-    for part in by_trigger([made]):
+    for part in by_part([made]):
         assert "attack_success_top5" not in part["metrics"]
         assert "linear_probe_attack_success" not in part["metrics"]
         assert part["metrics"]["zeroshot_top1"] == made["metrics"]["zeroshot_top1"]

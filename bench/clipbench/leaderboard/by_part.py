@@ -1,8 +1,10 @@
-"""Results of an attack with several triggers as one result a trigger.
+"""Results of an attack whose probes are of several kinds as one result a kind.
 
-Each trigger is put on the same test images and has a target of its own: success over all of them
-counts an image once for each, and says of none whether it took. What is known of every probe is
-known of each trigger's; what was counted over all of them alone is not.
+Of an attack with several triggers each is put on the same test images and has a target of its own:
+success over all of them counts an image once for each, and says of none whether it succeeded. Where
+targets get different numbers of poisoned pairs, each number is a dose, and success over all targets
+is that of none of them. What is known of every probe is known of each part's; what was counted over
+all of them alone is not.
 """
 
 from __future__ import annotations
@@ -15,16 +17,19 @@ from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.eligibility import SUCCESS
 from clipbench.results.store import Result
 
-PARAMETER = "trigger"  # what tells the results of one run apart, among the attack's parameters
+PART = (
+    "part"  # of the attack of a result that is of one part: what kind it is, its name, its number
+)
+TRIGGER = "trigger"  # what a part is, where the metric does not say
 _OF_PROBES = ("attack_success_top5", "poisoned_accuracy", "attack_margin")
 
 
-def by_trigger(results: Iterable[Result]) -> list[Result]:
+def by_part(results: Iterable[Result]) -> list[Result]:
     """Return the results, those whose attack's probes are in parts as one result a part.
 
-    Such a result has the attack's success and control of one trigger's probes, and the trigger as
-    a parameter of the attack. Other metrics of the attack's probes are over all triggers and left
-    out. The identifier stays that of the run.
+    Such a result has the attack's success and control of one part's probes, and what the part is, a
+    ``trigger`` or a ``dose``, as a parameter of the attack. Other metrics of the attack's probes
+    are over all parts and left out. The identifier stays that of the run.
     """
     return [part for result in results for part in _split(result)]
 
@@ -33,24 +38,26 @@ def is_pooled(result: Result) -> bool:
     """Tell whether success is over several triggers that the result does not tell apart."""
     triggers = (result["attack"]["parameters"] or {}).get("triggers")
     several = isinstance(triggers, list | tuple) and len(triggers) > 1
-    return several and PARAMETER not in result["attack"]["parameters"]
+    return several and PART not in result["attack"]
 
 
 def _split(result: Result) -> list[Result]:
-    parts = result["metrics"].get(SUCCESS, {}).get("parts")
+    success = result["metrics"].get(SUCCESS, {})
+    parts = success.get("parts")
     if not parts:
         return [result]
     found: list[Result] = []
-    start = 0
-    for part in parts:
+    start, kind = 0, success.get("parts_by", TRIGGER)
+    for number, part in enumerate(parts):
         own = slice(start, start + part["n"])
         metrics = {
             name: shown
             for name, metric in result["metrics"].items()
             if (shown := _of_part(name, metric, own)) is not None
         }
-        parameters = {PARAMETER: part["name"], **(result["attack"]["parameters"] or {})}
-        attack = {**result["attack"], "parameters": parameters}
+        parameters = {kind: part["name"], **(result["attack"]["parameters"] or {})}
+        which = {"by": kind, "name": part["name"], "number": number}
+        attack = {**result["attack"], "parameters": parameters, PART: which}
         found.append({**result, "attack": attack, "metrics": metrics})
         start = own.stop
     return found
