@@ -184,6 +184,7 @@ def test_the_surrogate_is_trained_as_the_parameters_say(preferring: list[dict[st
         ({"surrogate_epochs": 0}, "surrogate_epochs must be at least 1"),
         ({"surrogate_lr": 0}, "surrogate_lr must be above 0"),
         ({"base": "adaptive"}, "another attack than adaptive"),
+        ({"base": "targeted:doses=1+2"}, "base can't have doses"),
     ],
 )
 def test_bad_parameters_are_refused_at_once(parameters: dict[str, Any], message: str) -> None:

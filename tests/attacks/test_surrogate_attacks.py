@@ -90,6 +90,14 @@ def test_targets_and_goals_are_those_of_targeted() -> None:
 
 
 @pytest.mark.usefixtures("sunset")
+def test_doses_are_those_of_targeted() -> None:
+    """Each target gets its number of captions."""
+    attack = text_targeted(doses=(1, 3))
+    poisons = list(attack.poison(make_scene(8), sunset_corpus()))
+    assert [poison.target for poison in poisons] == [0, 1, 2, 2, 2, 3, 3, 3]
+
+
+@pytest.mark.usefixtures("sunset")
 @pytest.mark.parametrize(("enriched", "made"), [(0.0, 0), (1.0, 6)])
 def test_the_share_of_enriched_captions(enriched: float, made: int) -> None:
     """None or all of them were about another class before."""

@@ -20,6 +20,7 @@ from clipbench.contracts import (
     Scene,
 )
 from clipbench.errors import BadSetting
+from clipbench.plugins import registry
 from clipbench.rng import generator
 from clipbench_attacks.targeted import ATTACK, Targeted, _draw_goals
 
@@ -116,6 +117,56 @@ def test_poisons_are_exactly_counted_and_spread_evenly(
     assert sum(sizes) == len(poisons) == count
     assert sizes == sorted(sizes, reverse=True)
     assert max(sizes) - min(sizes) <= 1
+
+
+def test_doses_are_what_each_target_gets(corpus: Corpus) -> None:
+    """Targets of a dose follow one another, and probes say how many there are of each."""
+    scene, attack = make_scene(count=28), Targeted(doses=(1, 2, 4))
+    shares = Counter(poison.target for poison in attack.poison(scene, corpus))
+    assert [shares[target] for target in range(12)] == 4 * [1] + 4 * [2] + 4 * [4]
+    probes = attack.probes(scene)
+    assert (probes.parts, probes.parts_by) == ({"1": 4, "2": 4, "4": 4}, "dose")
+    for poison in attack.poison(scene, corpus):
+        np.testing.assert_array_equal(poison.image, probes.images[poison.target])
+        assert NAMES[probes.goals[poison.target]] in poison.caption
+
+
+def test_no_dose_has_the_targets_that_are_drawn_first() -> None:
+    """The targets are those without doses, dealt out in turn."""
+    plain = Targeted(targets=12).probes(make_scene(count=12)).goals
+    dosed = Targeted(doses=(1, 2, 4)).probes(make_scene(count=28)).goals
+    assert dosed.tolist() == [*plain[0::3], *plain[1::3], *plain[2::3]]
+
+
+def test_a_number_of_targets_may_break_the_turn_off(corpus: Corpus) -> None:
+    """Then the first doses have a target more, and only one number of poisons fits."""
+    attack = Targeted(targets=3, doses=(3, 1))
+    shares = Counter(poison.target for poison in attack.poison(make_scene(7), corpus))
+    assert [shares[target] for target in range(3)] == [3, 3, 1]
+    with pytest.raises(BadSetting, match=r"3 targets in doses 3\+1 take 7 .* --poisons 7"):
+        attack.num_targets(8)
+
+
+@pytest.mark.parametrize(("count", "near"), [(29, "28 or 35"), (3, "7")])
+def test_poisons_that_no_targets_make_up_are_refused(count: int, near: str) -> None:
+    """The message names the numbers that would do."""
+    with pytest.raises(BadSetting, match=f"multiple of 7 .* there are {count}. Give.* {near}"):
+        Targeted(doses=(1, 2, 4)).num_targets(count)
+
+
+@pytest.mark.parametrize("doses", [(), (0, 1), (2, 2)])
+def test_doses_that_are_none_are_refused(doses: tuple[int, ...]) -> None:
+    """Each is a number of its own, of at least one poisoned pair."""
+    with pytest.raises(BadSetting, match="different numbers of at least 1"):
+        Targeted(doses=doses)
+
+
+def test_doses_are_written_with_plus_signs_and_recorded_where_there_are_some() -> None:
+    """A run without doses is known by what it was known by before there were any."""
+    typed = registry.resolve("attack", "targeted:doses=1+2+16,mode=insert")
+    assert typed["doses"] == [1, 2, 16]
+    assert registry.resolve("attack", typed) == typed
+    assert "doses" not in registry.resolve("attack", "targeted:doses=none")
 
 
 @pytest.mark.parametrize("seed", range(8))

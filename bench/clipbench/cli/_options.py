@@ -285,9 +285,8 @@ def seed_option(*, several: bool = False) -> Callable[[F], F]:
 
 def poison_seed_option(*, several: bool = False) -> Callable[[F], F]:
     """Return ``--poison-seed``, which may be given several times if `several`."""
-    text = "Seed of what the attack draws: pairs, targets, captions, triggers."
-    default = "that of --seed"
-    return option("--poison-seed", multiple=several, metavar="N", show_default=default, help=text)
+    told = {"metavar": "N", "show_default": "that of --seed", "multiple": several}
+    return option("--poison-seed", help="Seed of the attack's draws (pairs, targets...).", **told)
 
 
 poisons_option = option(

@@ -113,6 +113,7 @@ def test_a_finding_as_json_names_its_run(
         "poisons": None,
         "defense": "safeclip",
         "seed": 0,
+        "poison_seed": 0,
         "metric": "attack_success",
         "found": 0.02,
         "k": 2,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ from clipbench.contracts import (
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import evaluate, probe_metrics, reading_set
+from clipbench.evaluation.outcomes import unpack
+from clipbench.evaluation.statistics import Proportion
 from clipbench.rng import generator
 
 TOKENIZER = open_clip.SimpleTokenizer(context_length=24)
@@ -251,6 +254,17 @@ def test_success_says_of_which_triggers_probes_are(model: nn.Module) -> None:
         "parts"
         not in probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), one)["attack_success"]
     )
+
+
+def test_success_of_each_dose_is_told(model: nn.Module) -> None:
+    """A share of the probes of each, with its interval."""
+    probes = replace(goal_probes(), parts={"1": 3, "8": 7}, parts_by="dose")
+    success = probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), probes)["attack_success"]
+    assert success["parts_by"] == "dose"
+    outcomes = unpack(success["outcomes"], success["n"])
+    shares = [Proportion(int(own.sum()), len(own)) for own in (outcomes[:3], outcomes[3:])]
+    named = zip(("1", "8"), shares, strict=True)
+    assert success["parts"] == [{"name": name, **share.to_json()} for name, share in named]
 
 
 def test_success_is_read_where_it_can_be() -> None:

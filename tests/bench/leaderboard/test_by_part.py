@@ -100,6 +100,21 @@ def test_the_page_has_details_of_each_trigger(make_result: MakeResult) -> None:
     assert "1 run in 2 rows" in page
 
 
+def test_doses_are_rows_in_their_order(make_result: MakeResult) -> None:
+    """Each is a parameter of the attack, as a trigger is, and rises from row to row."""
+    made = run(make_result, 2, 15)
+    made["attack"]["name"] = "targeted"
+    made["attack"]["parameters"] = {"doses": [2, 16]}
+    for name in ("attack_success", "attack_success_control"):
+        parts = [{"name": "2", "n": 20}, {"name": "16", "n": 20}]
+        made["metrics"][name] |= {"parts": parts, "parts_by": "dose"}
+    validate(made)
+    rows = leaderboard([made]).to_dict("records")
+    assert [row["attack"] for row in rows] == [f"targeted (dose={dose})" for dose in (2, 16)]
+    assert [row["attack_success_k"] for row in rows] == [2, 15]
+    assert f'id="r-{made["id"]}-16"' in to_html([made])
+
+
 def test_parts_are_those_of_all_probes(make_result: MakeResult) -> None:
     """A result whose parts do not add up, or share a name, is none."""
     made = run(make_result, 20, 2)

@@ -93,7 +93,7 @@ def _words(result: Result) -> list[str]:
         BadInput: there are none that lead to this configuration.
     """
     config = RunConfig.from_json(result["config"])
-    if config.seed != result["seed"]:
+    if (config.seed, config.seed_of_poison) != seeds_of(result):
         raise BadSetting("its configuration has another seed than it says")
     plugins = result.get("metric_plugins", [])
     if config.code or any(plugin["code_sha256"] for plugin in plugins):

@@ -36,6 +36,8 @@ def as_run(make_result: MakeResult) -> Callable[..., Result]:
         )
         sha = config_hash(given)
         result["data"] |= {"name": config.data_name, "parameters": config.data_parameters}
+        if config.poison_seed is not None:
+            result["poison_seed"] = config.poison_seed
         return result | {"config": given, "config_sha256": sha, "id": sha[:16]}
 
     return make
