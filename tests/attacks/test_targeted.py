@@ -157,7 +157,7 @@ def test_poisons_that_no_targets_make_up_are_refused(count: int, near: str) -> N
 @pytest.mark.parametrize("doses", [(), (0, 1), (2, 2)])
 def test_doses_that_are_none_are_refused(doses: tuple[int, ...]) -> None:
     """Each is a number of its own, of at least one poisoned pair."""
-    with pytest.raises(BadSetting, match="doses must be (different numbers|at least 1)"):
+    with pytest.raises(BadSetting, match=r"doses must be (different numbers|at least 1)"):
         Targeted(doses=doses)
 
 
