@@ -3,7 +3,8 @@
 A caption is a frame whose slots are filled with phrases, each drawn from a table of equally likely
 ones; a phrase that shall be likelier stands in its table several times. Captions have no
 punctuation, never speak of left and right (training mirrors images), and always hold one of the
-phrases of `ALIASES` for their class and none of another class.
+phrases of `ALIASES` for their class and none of another class. Captions of a detail have a word for
+anything in the place of the class, with its color or without, and so no phrase of any class.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import product
 
+import numpy as np
+
 from ._shapes_hash import Draws, Split
-from ._shapes_scene import GROUNDS, TEXTURES, Scenes
+from ._shapes_scene import COLORS, GROUNDS, TEXTURES, Scenes
 from ._shapes_words import (
     ALIASES,
+    COLOR_WORDS,
     FRAMES,
     GROUND_WORDS,
     PLACES,
@@ -23,6 +27,7 @@ from ._shapes_words import (
     SURFACES,
     SYNONYM_GROUPS,
     TEXTURE_WORDS,
+    THINGS,
     TILTS,
 )
 
@@ -38,7 +43,9 @@ def synonyms() -> dict[str, tuple[str, ...]]:
     }
 
 
-def captions(scenes: Scenes, seed: int, split: Split, variant: int = 0) -> list[str]:
+def captions(
+    scenes: Scenes, seed: int, split: Split, variant: int = 0, *, detail: float = 0.0
+) -> list[str]:
     """Return a caption of each scene.
 
     Args:
@@ -47,6 +54,7 @@ def captions(scenes: Scenes, seed: int, split: Split, variant: int = 0) -> list[
         split: the split.
         variant: which of the many captions of a scene; captions of up to ``len(FRAMES)`` variants
             use different frames.
+        detail: share of captions that tell of details alone, and do not name the class.
     """
     draws = Draws(seed, split, scenes.index)
 
@@ -54,18 +62,23 @@ def captions(scenes: Scenes, seed: int, split: Split, variant: int = 0) -> list[
         chosen: list[int] = draws.choice(count, "caption", part, variant).tolist()
         return chosen
 
-    names, leads, grounds = name_table(), lead_table(), ground_table()
+    leads, grounds = lead_table(), ground_table()
+    names = [name_table()[label] for label in scenes.label.tolist()]
+    if detail:
+        chosen = draws.uniform("caption", "detail", variant) < detail
+        for place in np.flatnonzero(chosen).tolist():
+            names[place] = thing_table()[int(scenes.color[place])]
     frames = draws.choice(len(FRAMES), "caption", "frame") + FRAME_STEP * variant
     columns = zip(
-        (frames % len(FRAMES)).tolist(), scenes.label.tolist(), pick(len(names[0]), "name"),
+        (frames % len(FRAMES)).tolist(), names, pick(NAME_PHRASES, "name"),
         scenes.size_class.tolist(), scenes.tilt.tolist(), pick(LEADS, "lead"),
         scenes.ground.tolist(), scenes.texture.tolist(), pick(GROUND_PHRASES, "ground"),
         scenes.place.tolist(), pick(len(PLACES[0]), "place"),
         strict=True,
     )  # fmt: skip
     texts = []
-    for frame, label, n, size, tilt, lead, ground, texture, g, place, p in columns:
-        shape = leads[size][tilt][lead] + names[label][n]
+    for frame, called, n, size, tilt, lead, ground, texture, g, place, p in columns:
+        shape = leads[size][tilt][lead] + called[n]
         filled = FRAMES[frame].format(a=shape, g=grounds[ground][texture][g], p=PLACES[place][p])
         texts.append(filled)
     return texts
@@ -74,14 +87,26 @@ def captions(scenes: Scenes, seed: int, split: Split, variant: int = 0) -> list[
 # --------------------------------------------------------------------------- phrase tables
 
 LEADS = 64
+NAME_PHRASES = 12
 GROUND_PHRASES = 120
 VOWELS = ("a", "e", "i", "o", "up")  # "upright", but not "uniform"
 
 
 @lru_cache(maxsize=1)
 def name_table() -> tuple[tuple[str, ...], ...]:
-    """Return 12 phrases a class: its name in at least 8 of them, its other aliases in the rest."""
+    """Return `NAME_PHRASES` a class: its name in at least 8 of them, its aliases in the rest."""
     return tuple(_spread(names[:1], 8) + _spread(names[1:] or names, 4) for names in ALIASES)
+
+
+@lru_cache(maxsize=1)
+def thing_table() -> tuple[tuple[str, ...], ...]:
+    """Return `NAME_PHRASES` for each color of a shape: half name the color, and none the shape."""
+    half = NAME_PHRASES // 2
+    return tuple(
+        _spread([f"{word} {thing}" for word, thing in product(words, THINGS)], half)
+        + _spread(THINGS, half)
+        for words in (COLOR_WORDS.get(color, (color,)) for color in COLORS)
+    )
 
 
 @lru_cache(maxsize=1)

@@ -133,7 +133,17 @@ def allowed_grounds() -> tuple[tuple[int, ...], ...]:
 def scenes(seed: int, split: Split, start: int, stop: int) -> Scenes:
     """Return scenes `start` to `stop` of a split."""
     draws = Draws(seed, split, np.arange(start, stop, dtype=np.int64))
-    label = labels(seed, split, start, stop)
+    return _scenes(draws, labels(seed, split, start, stop))
+
+
+def training_scenes(seed: int, index: IntArray) -> Scenes:
+    """Return the scenes ``(n,)`` of these numbers, in any order, of the training split."""
+    draws = Draws(seed, "train", index)
+    return _scenes(draws, draws.choice(NUM_CLASSES, "class"))
+
+
+def _scenes(draws: Draws, label: IntArray) -> Scenes:
+    """Return scenes of these classes ``(n,)``."""
     size_class = draws.choice(3, "size class")
     low, high = np.array(SIZE_RANGES).T
     size = draws.between(low[size_class], high[size_class], "size")

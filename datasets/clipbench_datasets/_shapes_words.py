@@ -25,6 +25,9 @@ GROUND_WORDS: dict[str, tuple[str, ...]] = {
     "gray": ("gray", "grey"),  # codespell:ignore
     "beige": ("beige", "sandy"),
 }
+# What captions of a detail call a shape, in the place of its class. None begins with a vowel, nor
+# has a synonym, so that the words of all other captions stay as they are.
+THINGS = ("figure", "shape", "form", "thing")
 NAMES = tuple(f"{color} {shape}" for shape, color in product(SHAPES, COLORS))
 ALIASES = tuple(
     tuple(

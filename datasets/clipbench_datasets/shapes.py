@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipbench.contracts import (
+    UNSAID,
     Classes,
     Classification,
     EvaluationSet,
@@ -55,6 +56,7 @@ from clipbench_datasets._shapes_recipe import (
 
 from . import _shapes_captions as _captions
 from . import _shapes_draw as _draw
+from . import _shapes_noise as _noise
 from . import _shapes_scene as _scene
 from . import _shapes_words as _words
 from ._shapes_hash import Split
@@ -86,6 +88,10 @@ class Shapes(Plugin):
         test_size: test images, a multiple of 100, so that every class is as frequent.
         targets_size: held-out images an attacker may target.
         encoding: image format in shards; jpg is of quality 95 without chroma subsampling.
+        caption_noise: share of training pairs whose captions are swapped among one another, so that
+            they do not fit; 0, or at least 0.002.
+        caption_detail: share of training captions that tell true details, such as color, size,
+            place and background, and do not name the class.
     """
 
     size: Annotated[int, Ge(1), Le(10**9)] | None = None
@@ -94,6 +100,8 @@ class Shapes(Plugin):
     test_size: Annotated[int, Ge(_scene.NUM_CLASSES), Le(10**6)] = 2_000
     targets_size: Annotated[int, Ge(1), Le(10**6)] = 1_000
     encoding: Encoding = "jpg"
+    caption_noise: Annotated[float, Ge(0), Le(1)] = field(default=0.0, metadata=UNSAID)
+    caption_detail: Annotated[float, Ge(0), Le(1)] = field(default=0.0, metadata=UNSAID)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,6 +109,11 @@ class Shapes(Plugin):
             raise BadSetting(
                 f"shapes.test_size must be a multiple of {_scene.NUM_CLASSES}, the number of"
                 f" classes. Got {self.test_size}."
+            )
+        if 0 < self.caption_noise < _noise.LEAST:
+            raise BadSetting(
+                f"shapes.caption_noise must be 0, or at least {_noise.LEAST}: captions are swapped"
+                f" among {_noise.AMONG:,} pairs. Got {self.caption_noise}."
             )
 
     def with_pairs(self, minimum: int) -> Shapes:
@@ -119,6 +132,8 @@ class Shapes(Plugin):
             f"v{GENERATOR_VERSION}-{self.num_pairs()}-{self.image_size}px-{self.encoding}"
             f"-seed{self.seed}"
         )
+        name += f"-noise{self.caption_noise}" if self.caption_noise else ""
+        name += f"-detail{self.caption_detail}" if self.caption_detail else ""
         folder = cache / "shapes" / name
         self.write_to(folder, progress)
         return folder
@@ -152,11 +167,12 @@ class Shapes(Plugin):
 
     def _source(self) -> dict[str, Any]:
         """Return the settings that training pairs depend on."""
-        held_out = ("test_size", "targets_size")
+        left_out = {"test_size", "targets_size"}
+        left_out |= {name for name in ("caption_noise", "caption_detail") if not vars(self)[name]}
         return {
             key: value
             for key, value in asdict(replace(self, size=self.num_pairs())).items()
-            if key not in held_out
+            if key not in left_out
         }
 
     def evaluation(self) -> EvaluationSet:
@@ -188,9 +204,12 @@ class Shapes(Plugin):
         return LabelledImages(LazyImages(range(count), _Drawn(self, count)), labels)
 
     def trusted(self, size: int) -> Shapes:
-        """Return pairs of scenes that are in no split of this set: those of another seed."""
+        """Return pairs of scenes that are in no split of this set: those of another seed.
+
+        Known to be clean, they have captions that fit.
+        """
         seed = derive_seed(self.seed, "shapes", "trusted") % 2**63
-        return replace(self, size=size, seed=seed)
+        return replace(self, size=size, seed=seed, caption_noise=0.0)
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:
         """Return the words that may take each other's place in captions."""
@@ -240,7 +259,15 @@ class Shapes(Plugin):
         for first in range(0, len(scenes), block):
             part = scenes[first : first + block]
             images[first : first + block] = _draw.draw(part, self.image_size, self.seed, split)
-        return images, scenes.label, _captions.captions(scenes, self.seed, split)
+        return images, scenes.label, self._captions(scenes, split, start, stop)
+
+    def _captions(self, scenes: _scene.Scenes, split: Split, start: int, stop: int) -> list[str]:
+        """Return the captions of a range, those of training pairs with noise and details."""
+        if split != "train":
+            return _captions.captions(scenes, self.seed, split)
+        if self.caption_noise:
+            scenes = _noise.captioned(self.seed, start, stop, self.caption_noise)
+        return _captions.captions(scenes, self.seed, split, detail=self.caption_detail)
 
     def _held_out(self, split: Split, size: int) -> tuple[Sequence[Image], IntArray]:
         """Return images and classes of a held-out split, encoded and decoded as shards are."""

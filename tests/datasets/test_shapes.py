@@ -37,6 +37,9 @@ def test_it_keeps_the_contract() -> None:
         {"test_size": 150},
         {"targets_size": 0},
         {"encoding": "gif"},
+        {"caption_noise": -0.1},
+        {"caption_noise": 0.001},
+        {"caption_detail": 1.5},
     ],
 )
 def test_settings_without_meaning_are_refused(settings: dict[str, Any]) -> None:
