@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import held_out_layouts
+import icon_layouts
 import loose_layouts
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ SMALL: dict[str, Small] = {
     "shapes": lambda _: "shapes:size=60,test_size=100,targets_size=100",
     **loose_layouts.SMALL,
     **held_out_layouts.SMALL,
+    **icon_layouts.SMALL,
 }
 NAMES = registry.names("dataset")
 TRAINING = [
@@ -95,7 +97,7 @@ def test_held_out_sets_are_consistent(name: str, tmp_path: Path) -> None:
         assert name_of in aliases
 
 
-@pytest.mark.parametrize("name", ["shapes", "imagenet", "clip_benchmark", "torchvision"])
+@pytest.mark.parametrize("name", ["shapes", "icons", "imagenet", "clip_benchmark", "torchvision"])
 def test_test_images_and_targets_are_apart(name: str, tmp_path: Path) -> None:
     """No image is both a test image and a target, and targets have classes."""
     data = data_of(name, tmp_path)

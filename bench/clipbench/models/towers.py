@@ -1,10 +1,11 @@
-"""A small convolutional image tower for 32-pixel images, registered with timm.
+"""Small convolutional image towers for 32-pixel images, registered with timm.
 
-open_clip's own towers shrink a 32-pixel image to 8 x 8 or less before they look at it closely. This
-one looks at 5 x 5 pixels first, where an edge shows its direction, spends its work at 8 x 8, where
-processors without wide vectors are still fast, and takes the maximum over places, so that a shape
-counts wherever it is. It learns the embedded data set on two CPU cores in a few minutes. It is made
-for that, and for tests; larger images want open_clip's towers.
+open_clip's own towers shrink a 32-pixel image to 8 x 8 or less before they look at it closely.
+These look at 5 x 5 pixels first, where an edge shows its direction, spend their work at 8 x 8,
+where processors without wide vectors are still fast, and take the maximum over places, so that a
+shape counts wherever it is. The small one learns the embedded data set on two CPU cores in a few
+minutes, and is made for that, and for tests; the medium one has room for the several hundred
+classes of icons. Larger images want open_clip's towers.
 """
 
 from __future__ import annotations
@@ -14,13 +15,9 @@ from typing import Any
 from timm.models import register_model
 from torch import Tensor, nn
 
-LAYERS = (
-    (32, 5, 2),
-    (48, 3, 2),
-    (48, 3, 1),
-    (96, 3, 2),
-    (96, 3, 1),
-)  # (channels, kernel size, stride) of convolutions
+Layers = tuple[tuple[int, int, int], ...]  # (channels, kernel size, stride) of convolutions
+LAYERS: Layers = ((32, 5, 2), (48, 3, 2), (48, 3, 1), (96, 3, 2), (96, 3, 1))
+MEDIUM: Layers = ((64, 5, 2), (128, 3, 2), (128, 3, 1), (256, 3, 2), (256, 3, 1))
 
 
 class SmallTower(nn.Module):
@@ -28,16 +25,17 @@ class SmallTower(nn.Module):
 
     Args:
         num_classes: must be 0: there is no classifier.
+        sizes: channels, kernel size and stride of each convolution.
     """
 
-    def __init__(self, num_classes: int = 0) -> None:
+    def __init__(self, num_classes: int = 0, sizes: Layers = LAYERS) -> None:
         super().__init__()
         assert num_classes == 0, "SmallTower has no classifier"
-        self.num_features = LAYERS[-1][0]
+        self.num_features = sizes[-1][0]
         self.default_cfg = {"input_size": (3, 32, 32), "pool_size": (4, 4)}
         layers: list[nn.Module] = []
         channels = 3
-        for width, kernel, stride in LAYERS:
+        for width, kernel, stride in sizes:
             layers += [
                 nn.Conv2d(channels, width, kernel, stride, padding=kernel // 2, bias=False),
                 nn.BatchNorm2d(width),
@@ -51,7 +49,7 @@ class SmallTower(nn.Module):
         assert num_classes == 0, "SmallTower has no classifier"
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features ``(B, 96)`` of images ``(B, 3, H, W)``."""
+        """Return features ``(B, num_features)`` of images ``(B, 3, H, W)``."""
         return self.body(images).amax(dim=(2, 3))  # type: ignore[no-any-return]
 
 
@@ -61,9 +59,16 @@ def clipbench_small(pretrained: bool = False, **_: Any) -> SmallTower:
     return SmallTower()
 
 
+def clipbench_medium(pretrained: bool = False, **_: Any) -> SmallTower:
+    """Return a new `SmallTower` of 1.1 million parameters; there are no pretrained weights."""
+    assert not pretrained, "there are no pretrained weights"
+    return SmallTower(sizes=MEDIUM)
+
+
 def register() -> None:
-    """Make ``clipbench_small`` known to timm, and so to open_clip's configurations."""
+    """Make the towers known to timm, and so to open_clip's configurations."""
     from timm.models import is_model  # noqa: PLC0415 - beside its counterpart
 
-    if not is_model("clipbench_small"):
-        register_model(clipbench_small)
+    for tower in (clipbench_small, clipbench_medium):
+        if not is_model(tower.__name__):
+            register_model(tower)
