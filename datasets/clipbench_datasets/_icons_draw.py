@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL import Image as Pil
 
 from clipbench.contracts import Image
-from clipbench.errors import BadSetting
+from clipbench.errors import BadSetting, CorruptData
 from clipbench.rng import generator
 from clipbench_datasets._icons_archive import Icon
 from clipbench_datasets._icons_safe import Undrawable, check_body, svg
@@ -54,7 +54,7 @@ def drawn(icon: Icon, side: int, ink: str = "#000000", margin: float = _MARGIN) 
     """Return an icon as ``(side, side, 4)``: red, green, blue and opacity, 0 to 1.
 
     Raises:
-        Undrawable: it can't be drawn, or nothing is to be seen.
+        Undrawable: it can't be drawn.
     """
     import resvg_py  # noqa: PLC0415 - optional
 
@@ -68,10 +68,7 @@ def drawn(icon: Icon, side: int, ink: str = "#000000", margin: float = _MARGIN) 
             raise
         raise Undrawable("resvg failed") from error
     with Pil.open(io.BytesIO(png)) as picture:
-        pixels = np.asarray(picture.convert("RGBA"), np.float32) / np.float32(255)
-    if pixels[..., 3].mean() < _BLANK:
-        raise Undrawable("blank")
-    return pixels
+        return np.asarray(picture.convert("RGBA"), np.float32) / np.float32(255)
 
 
 def image_of(icon: Icon, side: int, seed: int) -> Image:
@@ -80,12 +77,18 @@ def image_of(icon: Icon, side: int, seed: int) -> Image:
     Each icon has draws of its own, whatever set it is in.
 
     Raises:
-        Undrawable: it can't be drawn.
+        CorruptData: it can't be drawn in this size, though it can in another.
     """
     rng = generator(seed, "icons", "look", icon.key)
     ink = rng.random(3, np.float32)
     grounds = rng.random((_TRIES, 3), np.float32)
-    pixels = drawn(icon, side, "#" + bytes(np.rint(ink * 255).astype(np.uint8)).hex())
+    color = "#" + bytes(np.rint(ink * 255).astype(np.uint8)).hex()
+    try:
+        pixels = drawn(icon, side, color)
+    except Undrawable as error:
+        raise CorruptData(
+            f"The icon {icon.key} can't be drawn at {side} pixels: {error}; use another size."
+        ) from error
     if "currentColor" in icon.body:
         contrast, enough = np.abs(grounds @ _LUMA - ink @ _LUMA), _CONTRAST
     else:
@@ -101,7 +104,7 @@ def _seen(pixels: Floats, grounds: Floats) -> Floats:
     cover = pixels[..., 3].reshape(-1)
     color = pixels[..., :3].reshape(-1, 3)
     apart: Floats = np.abs((color[None] - grounds[:, None]) @ _LUMA)
-    return apart @ cover / cover.sum()
+    return apart @ cover / max(float(cover.sum()), 1e-6)
 
 
 # ------------------------------------------------------------------------------ likeness
@@ -116,10 +119,12 @@ def print_of(icon: Icon) -> Floats:
     exactly: every machine finds the same drawings alike.
 
     Raises:
-        Undrawable: it can't be drawn.
+        Undrawable: it can't be drawn, or nothing is to be seen.
     """
     pixels = (drawn(icon, _MEASURED, margin=0) * 255).round().astype(np.int64)
     cover = pixels[..., 3]
+    if cover.mean() < 255 * _BLANK:
+        raise Undrawable("blank")
     dark = cover * (255_000 - pixels[..., :3] @ _THOUSANDTHS)
     if dark.max() < 255 * 25_500:  # white on nothing
         dark = cover

@@ -16,7 +16,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -24,7 +24,10 @@ from clipbench.contracts import (
     Classes,
     Classification,
     EvaluationSet,
+    Ge,
     LabelledImages,
+    Le,
+    Plugin,
     Progress,
     Recipe,
     Retrieval,
@@ -52,7 +55,7 @@ PAIRS_PER_SHARD = 5_000
 
 
 @dataclass(frozen=True)
-class Icons:
+class Icons(Plugin):
     """Open icons with the names that their designers gave them.
 
     Args:
@@ -67,19 +70,12 @@ class Icons:
     """
 
     archive: Path
-    size: int | None = None
-    image_size: int = 32
-    seed: int = 0
+    size: Annotated[int, Ge(1), Le(10**7)] | None = None
+    image_size: Annotated[int, Ge(16), Le(1024)] = 32
+    seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
     split: Split = "test"
     noncommercial: bool = False
-    start: int = 0
-
-    def __post_init__(self) -> None:
-        if self.size is not None:
-            _check("size", self.size, 1, 10**7)
-        _check("image_size", self.image_size, 16, 1024)
-        _check("seed", self.seed, 0, 2**63 - 1)
-        _check("start", self.start, 0, 10**7)
+    start: Annotated[int, Ge(0), Le(10**7)] = 0
 
     def with_pairs(self, minimum: int) -> Icons:
         """Return a set of at least `minimum` pairs if the size was left open, else itself."""
@@ -330,14 +326,6 @@ def _content(path: Path, stamps: _Stamps) -> str:  # noqa: ARG001 - likewise
     if not path.is_dir():
         return sha256_file(path)
     return archives.content_of_folder(path)
-
-
-def _check(name: str, value: object, low: int, high: int) -> None:
-    """Refuse what is no whole number from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise BadSetting(
-            f"icons.{name} must be a whole number from {low:,} to {high:,}. Got {value!r}."
-        )
 
 
 DATASET = Icons
