@@ -96,7 +96,8 @@ def image_of(icon: Icon, side: int, seed: int) -> Image:
     first = int(np.argmax(contrast > enough)) if (contrast > enough).any() else -1
     ground = grounds[first if first >= 0 else int(np.argmax(contrast))]
     cover = pixels[..., 3:]
-    return np.rint((ground + (pixels[..., :3] - ground) * cover) * 255).astype(np.uint8)
+    image: Image = np.rint((ground + (pixels[..., :3] - ground) * cover) * 255).astype(np.uint8)
+    return image
 
 
 def _seen(pixels: Floats, grounds: Floats) -> Floats:
