@@ -20,7 +20,7 @@ from clipbench.contracts import (
     Scene,
 )
 from clipbench.errors import BadSetting
-from clipbench.plugins import registry
+from clipbench.plugins.part import Part
 from clipbench.rng import generator
 from clipbench_attacks.targeted import ATTACK, Targeted, _draw_goals
 
@@ -163,10 +163,10 @@ def test_doses_that_are_none_are_refused(doses: tuple[int, ...]) -> None:
 
 def test_doses_are_written_with_plus_signs_and_recorded_where_there_are_some() -> None:
     """A run without doses is known by what it was known by before there were any."""
-    typed = registry.resolve("attack", "targeted:doses=1+2+16,mode=insert")
+    typed = Part[Any].of("attack", "targeted:doses=1+2+16,mode=insert").to_json()
     assert typed["doses"] == [1, 2, 16]
-    assert registry.resolve("attack", typed) == typed
-    assert "doses" not in registry.resolve("attack", "targeted:doses=none")
+    assert Part[Any].of("attack", typed) == typed
+    assert "doses" not in Part[Any].of("attack", "targeted:doses=none").to_json()
 
 
 @pytest.mark.parametrize("seed", range(8))

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.resolution import resolve
 from clipbench.errors import BadSetting
 from clipbench.files import sums
 from clipbench.leaderboard.export import to_clip_benchmark

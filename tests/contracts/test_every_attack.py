@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.configuration.config import resolve
+from clipbench.configuration.resolution import resolve
 from clipbench.contracts import Attack, Crafted, Image, Poison, Probes, Scene, TextProbes
 from clipbench.plugins import registry
 from clipbench_datasets.shapes import Shapes

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clipbench.plugins import registry
+from clipbench.plugins.part import Part
 from clipbench.shards.reader import ShardSet
 from clipbench_datasets._shapes_noise import AMONG, sources
 from clipbench_datasets._shapes_scene import COLORS, SHAPES
@@ -35,8 +35,8 @@ def named(caption: str) -> set[int]:
 def test_a_set_without_them_is_the_set_that_it_was() -> None:
     """Nothing of it says that there is a choice, so that its runs keep their ids."""
     spec = {"size": 400, "caption_noise": 0, "caption_detail": 0.0}
-    told = registry.resolve("dataset", {"name": "shapes", **spec})
-    assert told == registry.resolve("dataset", "shapes:size=400")
+    told = Part[Any].of("dataset", {"name": "shapes", **spec}).to_json()
+    assert told == Part[Any].of("dataset", "shapes:size=400").to_json()
     assert not [key for key in told if key.startswith("caption")]
     assert Shapes(size=400)._source().keys() == {"size", "image_size", "seed", "encoding"}
     noisy = Shapes(size=400, caption_noise=0.2)._source()

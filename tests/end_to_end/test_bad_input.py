@@ -26,8 +26,8 @@ ATTACKED = ("run", "--attack", "targeted")
     ("line", "parts"),
     [
         # the poison rate
-        ((*ATTACKED, "--rate", "0"), ["rate must be greater than 0", "'0'"]),
-        ((*ATTACKED, "--rate", "-0.1"), ["rate must be greater than 0", "'-0.1'"]),
+        ((*ATTACKED, "--rate", "0"), ["rate must be in (0, 1]", "'0'"]),
+        ((*ATTACKED, "--rate", "-0.1"), ["rate must be in (0, 1]", "'-0.1'"]),
         ((*ATTACKED, "--rate", "1.5"), ["at most 1", "'1.5'", "1.5%"]),
         ((*ATTACKED, "--rate", "150%"), ["at most 1", "'150%'"]),
         ((*ATTACKED, "--rate", "nan"), ["rate must be", "'nan'"]),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clipbench.configuration.config import resolve
+from clipbench.configuration.resolution import resolve
 from clipbench.evaluation.statistics import Proportion
 from clipbench.results.result import SCHEMA, config_hash
 
@@ -47,7 +47,7 @@ def build(*, success: int = 90, control: int | None = 1, **asked: Any) -> Result
         "config_sha256": config_hash(hashed),
         "data": {
             "name": "shapes",
-            "parameters": config.data_parameters,
+            "parameters": config.data.parameters,
             "pairs": 400,
             "content_sha256": digest("pairs"),
             "evaluation": {
@@ -58,7 +58,7 @@ def build(*, success: int = 90, control: int | None = 1, **asked: Any) -> Result
         },
         "attack": {
             "name": config.attack_name,
-            "parameters": config.attack_parameters,
+            "parameters": config.attack.parameters,
             "rate": None if clean else 0.02,
             "rate_requested": config.rate and str(config.rate),
             "count": 0 if clean else 8,
@@ -68,7 +68,7 @@ def build(*, success: int = 90, control: int | None = 1, **asked: Any) -> Result
             "ledger_sha256": None if clean else digest("ledger"),
             "trigger_sha256": None if clean else digest("trigger"),
         },
-        "defense": {"name": config.defense_name, "parameters": config.defense_parameters},
+        "defense": {"name": config.defense_name, "parameters": config.defense.parameters},
         "model": {"name": config.train.model, "parameters": 900_000, "image_size": 32},
         "seed": config.seed,
         "train": None,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.resolution import resolve
 from clipbench.pipeline.execute import execute
 from clipbench.pipeline.poison import Poisoned, poison
 from clipbench.pipeline.train import TrainingPlan, plan_training, train

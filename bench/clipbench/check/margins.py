@@ -18,8 +18,9 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.request import KEYS, read_yaml
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
+from clipbench.plugins.part import Part
 from clipbench.results.files import write_atomic
-from clipbench.sweep.grid import GRID_KEYS, PLUGINS, Grid, matches
+from clipbench.sweep.grid import GRID_KEYS, Grid, matches
 from clipbench.sweep.status import label
 
 SLACK = 0.05  # of a share, to either side
@@ -125,8 +126,8 @@ def _around(metric: Mapping[str, Any]) -> dict[str, float]:
 
 def _whole(key: str, config: RunConfig) -> dict[str, Any]:
     """Return a plugin of a run with those parameters, too, that records leave out at a default."""
-    spec: Mapping[str, Any] = getattr(config, key)
-    return {**(registry.defaults(PLUGINS[key], spec["name"]) or {}), **spec}
+    part: Part[Any] = getattr(config, key)
+    return {**(registry.defaults(part.kind, part.name) or {}), **part.to_json()}
 
 
 def _cell(config: RunConfig, configs: Sequence[RunConfig]) -> dict[str, Any]:

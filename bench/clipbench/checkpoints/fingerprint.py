@@ -18,7 +18,6 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.precision import settled
 from clipbench.loading.pairs import TrainingPairs
 from clipbench.parallel.group import Processes
-from clipbench.plugins import registry
 from clipbench.plugins.codes import slot_of
 from clipbench.shards.reader import ShardSet
 from clipbench.system.arithmetic import of_device
@@ -100,8 +99,8 @@ def shared_stages(
     content["machine"] = [*of_device(device), threads, processes.count]
     content["versions"] = {name: version_of(name) for name in _DECISIVE}
     content["program"] = _program()
-    content["defenses"] = _code_beside(registry.load("defense", config.defense).__module__)
-    content["dataset"] = _code_beside(registry.load("dataset", config.data).__module__)  # synonyms
+    content["defenses"] = _code_beside(config.defense.cls.__module__)
+    content["dataset"] = _code_beside(config.data.cls.__module__)  # synonyms
     # Trusted pairs may bring words that the set does not have, and with them rows of the model.
     content["vocabulary"] = hashlib.sha256(pairs.vocabulary.used.tobytes()).hexdigest()
     each = processes.each(_hash(content, [shards]))  # machines may differ

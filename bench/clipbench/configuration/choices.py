@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 from clipbench.errors import BadSetting
 from clipbench.parameters.amounts import MOST, MOST_SEED
 from clipbench.parameters.rate import Rate
 from clipbench.parameters.values import brief, coerce
 from clipbench.plugins import registry
-from clipbench.plugins.find import Kind, missing_members
+from clipbench.plugins.find import missing_members
+from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike
 from clipbench.text import locations
+
+if TYPE_CHECKING:
+    from clipbench.contracts import Attack, Defense, TrainingSource
 
 NO_ATTACK = "none"
 
@@ -57,11 +61,15 @@ def check_amount(
         check_seed("poison_seed", poison_seed)
 
 
-def with_model(attack: dict[str, Any], model: str) -> dict[str, Any]:
+def with_model(attack: Part[Attack], model: str) -> Part[Attack]:
     """Return an attack whose models, where they are left open, are the one that is trained."""
-    marks = locations.location_fields(registry.load("attack", attack))
+    marks = locations.location_fields(attack.cls)
     models = [name for name, mark in marks.items() if mark.kind == "model"]
-    return attack | {name: model for name in models if attack[name] is None}
+    found = {name: model for name in models if attack.parameters.get(name) is None}
+    if not found:
+        return attack
+    plugin: Any = attack.plugin
+    return Part.holding("attack", attack.name, dataclasses.replace(plugin, **found))
 
 
 def check_training_source(spec: SpecLike, option: str) -> None:
@@ -75,8 +83,8 @@ def check_training_source(spec: SpecLike, option: str) -> None:
 
 
 def trusted_source(
-    trusted: SpecLike | None, dataset: Any, specs: Mapping[Kind, Mapping[str, Any]]
-) -> dict[str, Any] | None:
+    trusted: SpecLike | None, data: Part[TrainingSource], defense: Part[Defense]
+) -> Part[TrainingSource] | None:
     """Return the source of trusted pairs, where the defense needs one and one was given.
 
     Raises:
@@ -84,28 +92,30 @@ def trusted_source(
     """
     from clipbench.contracts import HasTrusted, trusted_size  # noqa: PLC0415 - brings numpy
 
-    size = trusted_size(registry.build("defense", specs["defense"]))
+    size = trusted_size(defense.plugin)
     if not size:
         return None
     if trusted is not None:
         check_training_source(trusted, "--trusted")
-        found: dict[str, Any] = registry.resolve("dataset", trusted)
-        return found
-    if not isinstance(dataset, HasTrusted):
-        name = registry.short_name(specs["defense"]["name"])
-        data = registry.short_name(specs["dataset"]["name"])
+        return Part.of("dataset", trusted)
+    if not isinstance(data.plugin, HasTrusted):
         raise BadSetting(
-            f"The defense {name!r} needs {size:,} pairs that are known to be clean, and the data"
-            f" set {data!r} holds none out; give some with --trusted, e.g. --trusted clean-shards/."
+            f"The defense {defense.label!r} needs {size:,} pairs that are known to be clean, and"
+            f" the data set {data.label!r} holds none out; give some with --trusted, e.g."
+            " --trusted clean-shards/."
         )
     return None
 
 
-def sized(dataset: Any, rate: Rate | None, poisons: int | None) -> Any:
+def sized(
+    data: Part[TrainingSource], rate: Rate | None, poisons: int | None
+) -> Part[TrainingSource]:
     """Return the data set at its final size, large enough for one poison.
 
     Recipes may depend on the size, and a run is the same whether its size was written out or not.
     """
     from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
 
-    return datasets.with_pairs(dataset, poisons or 1 if rate is None else rate.one_in)
+    pairs = poisons or 1 if rate is None else rate.one_in
+    plugin = datasets.with_pairs(data.plugin, pairs)
+    return data if plugin is data.plugin else Part.holding("dataset", data.name, plugin)

@@ -1,8 +1,7 @@
 """The configuration of one run: everything that decides its numbers, resolved and hashed.
 
 What a person asked for, possibly several runs at once, is in `clipbench.configuration.request`;
-here each choice has been made. The priority is: what was asked for, then the data set's recipe for
-this defense, then the defaults.
+here each choice has been made, by `clipbench.configuration.resolution`.
 """
 
 from __future__ import annotations
@@ -10,34 +9,30 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from clipbench.configuration.choices import (
-    NO_ATTACK,
-    check_amount,
-    check_seed,
-    check_training_source,
-    sized,
-    trusted_source,
-    with_model,
-)
+from clipbench.configuration.choices import NO_ATTACK, check_amount, check_seed
 from clipbench.configuration.hashed import hashed
-from clipbench.configuration.precision import settled
-from clipbench.configuration.settings import TrainSettings, check_train_fields
+from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import CorruptData, OnError
 from clipbench.parameters.rate import Rate
 from clipbench.parameters.values import coerce
-from clipbench.plugins import codes, registry
-from clipbench.plugins.find import Kind
+from clipbench.plugins import codes
+from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike
 from clipbench.text import locations
 
 if TYPE_CHECKING:
-    from clipbench.contracts import Mode
-
-__all__ = ["NO_ATTACK", "RunConfig", "TrainSettings", "resolve"]
+    from clipbench.contracts import (
+        Attack,
+        Defense,
+        EvaluationSource,
+        Metric,
+        Mode,
+        TrainingSource,
+    )
 
 SCHEMA = 1
 
@@ -47,10 +42,10 @@ class RunConfig:
     """One run, resolved.
 
     Args:
-        data: the training source: ``name`` and all parameters.
-        evals: the evaluation sources, likewise; empty: what the training source holds out.
-        attack: the attack: ``name`` and all parameters; ``none`` for clean data.
-        defense: the defense: ``name`` and all parameters.
+        data: the training source.
+        evals: the evaluation sources; empty: what the training source holds out.
+        attack: the attack; ``none`` for clean data.
+        defense: the defense.
         rate: share of all pairs that are poison; none: see `poisons`.
         poisons: the number of poisons, where that was given instead of a rate.
         seed: the only integer from which all generators come; see `poison_seed`.
@@ -59,8 +54,8 @@ class RunConfig:
             `clipbench.plugins.codes`.
         explicit: the training settings that were asked for, as opposed to recipe and defaults;
             not part of the hash, needed to resolve a control in the same way.
-        metrics: further metrics: ``name`` and all parameters; not part of the hash, since they
-            can be measured on a model that is trained already.
+        metrics: further metrics; not part of the hash, since they can be measured on a model that
+            is trained already.
         on_error: whether pairs that can't be used are left out, or an error.
         trusted: the source of the pairs known to be clean that the defense is given; none: it
             needs none, or gets those that the training source holds out.
@@ -70,33 +65,33 @@ class RunConfig:
             these take the place of paths in what is hashed. None: nobody has looked yet.
     """
 
-    data: Mapping[str, Any]
-    evals: tuple[Mapping[str, Any], ...]
-    attack: Mapping[str, Any]
-    defense: Mapping[str, Any]
+    data: Part[TrainingSource]
+    evals: tuple[Part[EvaluationSource], ...]
+    attack: Part[Attack]
+    defense: Part[Defense]
     rate: Rate | None
     poisons: int | None
     seed: int
     train: TrainSettings
     code: Mapping[str, str] = field(default_factory=dict)
     explicit: Mapping[str, Any] = field(default_factory=dict)
-    metrics: tuple[Mapping[str, Any], ...] = ()
+    metrics: tuple[Part[Metric], ...] = ()
     on_error: OnError = "fail"
-    trusted: Mapping[str, Any] | None = None
+    trusted: Part[TrainingSource] | None = None
     poison_seed: int | None = None
     contents: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         coerce(self.on_error, OnError, "on_error")
         check_seed("seed", self.seed)
-        check_amount(self.attack["name"], self.rate, self.poisons, self.poison_seed)
+        check_amount(self.attack.name, self.rate, self.poisons, self.poison_seed)
         if self.poison_seed == self.seed:  # as it is if nobody says so
             object.__setattr__(self, "poison_seed", None)
 
     @property
     def is_clean(self) -> bool:
         """Whether this run attacks nothing."""
-        return bool(self.attack["name"] == NO_ATTACK)
+        return self.attack.name == NO_ATTACK
 
     @property
     def seed_of_poison(self) -> int:
@@ -112,32 +107,17 @@ class RunConfig:
     @property
     def data_name(self) -> str:
         """The data set's name as tables show it."""
-        return registry.short_name(self.data["name"])
+        return self.data.label
 
     @property
     def attack_name(self) -> str:
         """The attack's name as tables show it."""
-        return registry.short_name(self.attack["name"])
+        return self.attack.label
 
     @property
     def defense_name(self) -> str:
         """The defense's name as tables show it."""
-        return registry.short_name(self.defense["name"])
-
-    @property
-    def data_parameters(self) -> dict[str, Any]:
-        """All parameters of the data set."""
-        return _parameters(self.data)
-
-    @property
-    def attack_parameters(self) -> dict[str, Any]:
-        """All parameters of the attack."""
-        return _parameters(self.attack)
-
-    @property
-    def defense_parameters(self) -> dict[str, Any]:
-        """All parameters of the defense."""
-        return _parameters(self.defense)
+        return self.defense.label
 
     def count(self, num_pairs: int, mode: Mode) -> int:
         """Return how many poisoned pairs an attacked run has among so many clean ones.
@@ -151,7 +131,7 @@ class RunConfig:
 
     def without_attack(self) -> RunConfig:
         """Return the clean control: the same data, defense and training, and no poison."""
-        clean = registry.resolve("attack", NO_ATTACK)
+        clean: Part[Attack] = Part.of("attack", NO_ATTACK)
         code = {k: value for k, value in self.code.items() if codes.slot_of(k) != "attack"}
         contents = None if self.contents is None else _without(self.contents, "attack.")
         return dataclasses.replace(
@@ -166,6 +146,8 @@ class RunConfig:
 
     def with_defense(self, defense: SpecLike) -> RunConfig:
         """Return the same run under another defense, with that defense's recipe."""
+        from clipbench.configuration.resolution import resolve  # noqa: PLC0415 - it makes runs
+
         other = resolve(
             data=self.data,
             evals=self.evals,
@@ -192,13 +174,26 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain lists and dicts."""
-        content = {"schema": SCHEMA, **dataclasses.asdict(self)}
-        rate = None if self.rate is None else str(self.rate)
-        content = {("rate_text" if k == "rate" else k): v for k, v in content.items()}
-        content["rate_text"] = rate
-        for name in ("contents", "poison_seed"):  # as before there were any
-            if content[name] is None:
-                del content[name]
+        content: dict[str, Any] = {
+            "schema": SCHEMA,
+            "data": self.data.to_json(),
+            "evals": [part.to_json() for part in self.evals],
+            "attack": self.attack.to_json(),
+            "defense": self.defense.to_json(),
+            "rate_text": None if self.rate is None else str(self.rate),
+            "poisons": self.poisons,
+            "seed": self.seed,
+            "train": dataclasses.asdict(self.train),
+            "code": dict(self.code),
+            "explicit": dict(self.explicit),
+            "metrics": [part.to_json() for part in self.metrics],
+            "on_error": self.on_error,
+            "trusted": None if self.trusted is None else self.trusted.to_json(),
+        }
+        if self.poison_seed is not None:
+            content["poison_seed"] = self.poison_seed
+        if self.contents is not None:
+            content["contents"] = dict(self.contents)
         return content
 
     def known_by(self, contents: Mapping[str, str]) -> RunConfig:
@@ -212,8 +207,6 @@ class RunConfig:
     def by_content(self) -> dict[str, Any]:
         """Return `to_json` with what lies there in the place of every location."""
         content = self.to_json()
-        content["evals"] = list(content["evals"])
-        content["metrics"] = list(content["metrics"])
         for name, sha256 in content.pop("contents", {}).items():
             locations.put(content, name, locations.by_content(sha256))
         return content
@@ -226,15 +219,27 @@ class RunConfig:
             CorruptData: it is none, or was written by an incompatible version.
         """
         try:
-            items = dict(value)
-            schema = items.pop("schema")
-            if schema != SCHEMA:
-                raise CorruptData(f"This run configuration has schema {schema!r}, not {SCHEMA}.")
-            train = TrainSettings.from_mapping(items["train"])
-            rate = items.pop("rate_text")
-            items["rate"] = None if rate is None else Rate.of(rate)
-            items["metrics"] = tuple(items.get("metrics", ()))
-            return cls(**{**items, "evals": tuple(items["evals"]), "train": train})
+            if value["schema"] != SCHEMA:
+                raise CorruptData(
+                    f"This run configuration has schema {value['schema']!r}, not {SCHEMA}."
+                )
+            items = {key: value[key] for key in value if key not in ("schema", "rate_text")}
+            trusted, rate = value.get("trusted"), value["rate_text"]
+            return cls(
+                **{
+                    **items,
+                    "data": Part.from_json("dataset", value["data"]),
+                    "evals": tuple(Part.from_json("dataset", spec) for spec in value["evals"]),
+                    "attack": Part.from_json("attack", value["attack"]),
+                    "defense": Part.from_json("defense", value["defense"]),
+                    "rate": None if rate is None else Rate.of(rate),
+                    "train": TrainSettings.from_mapping(value["train"]),
+                    "metrics": tuple(
+                        Part.from_json("metric", spec) for spec in value.get("metrics", ())
+                    ),
+                    "trusted": None if trusted is None else Part.from_json("dataset", trusted),
+                }
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, CorruptData):
                 raise
@@ -257,94 +262,3 @@ class RunConfig:
 
 def _without(contents: Mapping[str, str], prefix: str) -> dict[str, str]:
     return {name: value for name, value in contents.items() if not name.startswith(prefix)}
-
-
-def _parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in spec.items() if name != "name"}
-
-
-def resolve(
-    *,
-    data: SpecLike = "shapes",
-    evals: Sequence[SpecLike] = (),
-    attack: SpecLike = NO_ATTACK,
-    defense: SpecLike = "none",
-    rate: Rate | str | float | None = None,
-    poisons: int | None = None,
-    seed: int = 0,
-    poison_seed: int | None = None,
-    train: Mapping[str, Any] | None = None,
-    metrics: Sequence[SpecLike] = (),
-    on_error: OnError = "fail",
-    trusted: SpecLike | None = None,
-) -> RunConfig:
-    """Return the configuration of one run with every choice made.
-
-    Args:
-        data: training source, as text or mapping, with the parameters that should differ from its
-            defaults.
-        evals: evaluation sources, likewise; empty: what the training source holds out.
-        attack: attack, likewise; ``none`` for clean data.
-        defense: defense, likewise.
-        rate: share of all pairs that are poison: ``"1e-6"``, ``"0.0001%"`` or a number.
-        poisons: the number of poisons instead.
-        seed: the run's seed.
-        poison_seed: the seed of the attack's draws, where that is another than `seed`.
-        train: training settings that take precedence over recipe and defaults.
-        metrics: metrics beside those that every run has, as text or mapping.
-        on_error: whether pairs that can't be used are left out, or an error.
-        trusted: source of pairs known to be clean, as text or mapping; none: what the training
-            source holds out. Only of defenses that need some.
-
-    Raises:
-        UnknownName: a plugin, parameter or training setting that does not exist.
-        BadSetting: a value out of range, or a missing or superfluous rate.
-    """
-    share = None if rate is None else Rate.of(rate)
-    count = None if poisons is None else coerce(poisons, int, "poisons")
-    data_name = registry.parse("dataset", data).name
-    check_training_source(data, "--data")
-    dataset = sized(registry.build("dataset", data), share, count)
-    name = registry.parse("defense", defense).name
-    from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
-
-    recipe = datasets.recipe(dataset)
-    special = dict(recipe.defenses.get(registry.short_name(name), {}))
-    explicit = dict(check_train_fields(train or {}))
-    settings = {**recipe.train, **special.pop("train", {}), **explicit}
-    attacked = registry.short_name(registry.parse("attack", attack).name)
-    specs: dict[Kind, dict[str, Any]] = {
-        "dataset": {"name": data_name, **registry.spec_of(dataset)},
-        "attack": registry.resolve("attack", attack, recipe.attacks.get(attacked)),
-        "defense": registry.resolve("defense", defense, special),
-    }
-    held_out = tuple(registry.resolve("dataset", spec) for spec in evals)
-    clean = trusted_source(trusted, dataset, specs)
-    chosen = TrainSettings.from_mapping(settings)
-    chosen = dataclasses.replace(chosen, precision=settled(chosen.precision, chosen.device))
-    specs["attack"] = with_model(specs["attack"], chosen.model)
-    coded: list[tuple[Kind, str, Mapping[str, Any]]] = [
-        (kind, kind, spec) for kind, spec in specs.items()
-    ]
-    coded += [("dataset", f"evals[{number}]", spec) for number, spec in enumerate(held_out)]
-    if clean is not None:
-        coded.append(("dataset", "trusted", clean))
-    code: dict[str, str] = {}
-    for kind, slot, spec in coded:
-        code |= codes.hashes(kind, slot, spec)
-    return RunConfig(
-        data=specs["dataset"],
-        evals=held_out,
-        attack=specs["attack"],
-        defense=specs["defense"],
-        rate=share,
-        poisons=count,
-        seed=coerce(seed, int, "seed"),
-        train=chosen,
-        code=code,
-        explicit=explicit,
-        metrics=tuple(registry.resolve("metric", spec) for spec in metrics),
-        on_error=on_error,
-        trusted=clean,
-        poison_seed=coerce(poison_seed, int | None, "poison_seed"),
-    )

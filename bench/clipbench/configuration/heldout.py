@@ -14,6 +14,7 @@ from clipbench.fetching.remote import is_remote
 from clipbench.fetching.sources import expand
 from clipbench.plugins import registry
 from clipbench.plugins.find import missing_members
+from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike
 from clipbench.text.locations import split
 
@@ -90,9 +91,8 @@ def _check_shards(spec: SpecLike) -> None:
 
 
 def _evaluation_source(spec: SpecLike, hint: str) -> EvaluationSource:
-    name = registry.short_name(registry.parse("dataset", spec).name)
     if missing_members(registry.load("dataset", spec), "EvaluationSource"):
         _check_shards(spec)
+        name = registry.short_name(registry.parse("dataset", spec).name)
         raise BadSetting(f"The data set {name!r} has training pairs and no test images{hint}.")
-    source: EvaluationSource = registry.build("dataset", spec)
-    return source
+    return Part[EvaluationSource].of("dataset", spec).plugin

@@ -32,8 +32,9 @@ from clipbench.contracts import HasFiles, Progress, is_prepared, no_progress
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
 from clipbench.files.contents import FileHashes, tree
 from clipbench.models.openclip import configuration_file, weights_file
-from clipbench.plugins import registry
 from clipbench.plugins.find import missing_members
+from clipbench.plugins.part import Part
+from clipbench.plugins.spec import SpecLike
 from clipbench.shards.hashes import content_of
 from clipbench.text import locations
 
@@ -88,11 +89,13 @@ class Identifier:
         given = [locations.content_in(place.value) for place in found]
         if not found or any(given):  # a record that says what, and not where
             return next(filter(None, given), None)
-        key = json.dumps([slot.kind, slot.name.partition("[")[0], holds_out, dict(slot.spec)])
+        key = json.dumps(
+            [slot.part.kind, slot.name.partition("[")[0], holds_out, slot.part.to_json()]
+        )
         if key not in self._known:
             if slot.name in ("data", "trusted"):
                 self._known[key] = self._of_training(slot, found, holds_out=holds_out)
-            elif slot.kind == "dataset":
+            elif slot.part.kind == "dataset":
                 self._known[key] = self._of_evaluation(slot, found)
             elif len(found) == 1:
                 self._known[key] = self._of_place(found[0])
@@ -104,7 +107,7 @@ class Identifier:
         """Return what the pairs of a source are, and what it holds out where that is used."""
         if slot.name == "data" and self._pairs is not None:
             return self._pairs
-        source = registry.build("dataset", slot.spec)
+        source = slot.part.plugin
         where = is_prepared(source, self._cache)
         if where is None and self._prepare:
             where = datasets.prepare(source, self._cache, self._progress)
@@ -122,7 +125,7 @@ class Identifier:
 
     def _of_evaluation(self, slot: Slot, found: list[Place]) -> str:
         """Return what a source of test images reads."""
-        source = registry.build("dataset", slot.spec)
+        source = slot.part.plugin
         home = Path(str(next(locations.texts(found[0].value))))
         try:
             if isinstance(source, HasFiles):
@@ -280,27 +283,29 @@ def write_places(config: RunConfig, folder: Path) -> None:
         write_sealed(folder / PLACES, known)
 
 
-def contents_of(specs: Iterable[Mapping[str, Any]], cache: Path) -> list[str | None]:
+def contents_of(specs: Iterable[SpecLike], cache: Path) -> list[str | None]:
     """Return what evaluation sources read; None for those that have no location.
 
     Args:
-        specs: the sources with all of their parameters.
+        specs: the sources.
         cache: to remember hashes of files in; they are read all the same, for they will be used.
     """
     identifier = Identifier(cache, fresh=True)
-    given = [Slot(f"evals[{number}]", "dataset", spec) for number, spec in enumerate(specs)]
+    given = [
+        Slot(f"evals[{number}]", Part.of("dataset", spec)) for number, spec in enumerate(specs)
+    ]
     return [identifier.of_slot(slot) for slot in given]
 
 
-def training_content(spec: Mapping[str, Any], cache: Path, *, holds_out: bool) -> str | None:
+def training_content(spec: SpecLike, cache: Path, *, holds_out: bool) -> str | None:
     """Return what a source of training pairs holds, as a record says it; None: no location.
 
     Args:
-        spec: the source with all of its parameters.
+        spec: the source.
         cache: folder of what is fetched and imported.
         holds_out: whether its test images are used, too.
     """
-    slot = Slot("data", "dataset", spec)
+    slot = Slot("data", Part.of("dataset", spec))
     return Identifier(cache, prepare=True).of_slot(slot, holds_out=holds_out)
 
 

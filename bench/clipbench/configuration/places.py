@@ -13,8 +13,7 @@ from clipbench.errors import ClipbenchError
 from clipbench.files import seal
 from clipbench.files.json_files import read_json, write_json
 from clipbench.models.openclip import configuration_file
-from clipbench.plugins import registry
-from clipbench.plugins.find import Kind
+from clipbench.plugins.part import Part
 from clipbench.text import locations
 
 PLACES = "places.json"  # beside a ledger; it stays on this machine
@@ -36,24 +35,21 @@ class Place(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """A plugin of a configuration: where it stands, of what kind it is, and what it is."""
+    """A plugin of a configuration: where it stands, and what it is."""
 
     name: str
-    kind: Kind
-    spec: Mapping[str, Any]
+    part: Part[Any]
 
 
 def slots(config: RunConfig) -> Iterator[Slot]:
     """Yield all plugins of a configuration."""
-    yield Slot("data", "dataset", config.data)
-    for number, spec in enumerate(config.evals):
-        yield Slot(f"evals[{number}]", "dataset", spec)
+    yield Slot("data", config.data)
+    yield from (Slot(f"evals[{number}]", part) for number, part in enumerate(config.evals))
     if config.trusted is not None:
-        yield Slot("trusted", "dataset", config.trusted)
-    yield Slot("attack", "attack", config.attack)
-    yield Slot("defense", "defense", config.defense)
-    for number, spec in enumerate(config.metrics):
-        yield Slot(f"metrics[{number}]", "metric", spec)
+        yield Slot("trusted", config.trusted)
+    yield Slot("attack", config.attack)
+    yield Slot("defense", config.defense)
+    yield from (Slot(f"metrics[{number}]", part) for number, part in enumerate(config.metrics))
 
 
 def places(config: RunConfig) -> list[Place]:
@@ -65,8 +61,8 @@ def places(config: RunConfig) -> list[Place]:
 
 def places_of(slot: Slot) -> list[Place]:
     """Return the fields of a plugin that say where something lies."""
-    marks = locations.location_fields(registry.load(slot.kind, slot.spec))
-    return list(filled(slot.name, marks, slot.spec))
+    marks = locations.location_fields(slot.part.cls)
+    return list(filled(slot.name, marks, slot.part.parameters))
 
 
 def filled(

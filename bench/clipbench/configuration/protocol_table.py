@@ -11,6 +11,7 @@ from clipbench.configuration.request import combine
 from clipbench.errors import BadSetting
 from clipbench.parameters.rate import Rate
 from clipbench.parameters.values import NONE_TEXTS
+from clipbench.plugins.part import Part
 
 # Real pairs, whose recipe is that of the authors; nothing is read of a set to resolve a run.
 REAL = "shards:path=PAIRS"
@@ -66,12 +67,13 @@ def value_in(config: RunConfig, setting: str) -> Any:
     if part == "train" and hasattr(config.train, rest):
         return getattr(config.train, rest)
     name, _, parameter = rest.partition(".")
-    own = {"attacks": config.attack, "defenses": config.defense}.get(part, {})
-    if own.get("name") == name:
+    parts: dict[str, Part[Any]] = {"attacks": config.attack, "defenses": config.defense}
+    own = parts.get(part)
+    if own is not None and own.name == name:
         if part == "attacks" and parameter in AMOUNTS:
             return config.rate if parameter == "rate" else config.poisons
-        if parameter in own:
-            return own[parameter]
+        if parameter in own.parameters:
+            return own.parameters[parameter]
     raise BadSetting(f"A run of {config.attack_name} and {config.defense_name} has no {setting}.")
 
 

@@ -14,15 +14,18 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from clipbench.configuration.config import NO_ATTACK, RunConfig, resolve
+from clipbench.configuration.choices import NO_ATTACK, check_training_source
+from clipbench.configuration.config import RunConfig
 from clipbench.configuration.naming import Allowed, check_settings
 from clipbench.configuration.protocol import PublishedRecipe, recipe
+from clipbench.configuration.resolution import resolve
 from clipbench.configuration.settings import TrainSettings, check_train_fields
 from clipbench.errors import BadSetting, OnError, UnknownName
 from clipbench.files.bundled import configuration
 from clipbench.parameters.values import coerce, underscored
 from clipbench.plugins import lists, registry
 from clipbench.plugins.find import Kind
+from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike
 
 KEYS = (
@@ -124,6 +127,9 @@ class Request:
                 " with --attack, or leave --poison-seed out."
             )
         found: dict[str, RunConfig] = {}
+        check_training_source(self.data, "--data")
+        data: Part[Any] = Part.of("dataset", self.data)  # the runs share it, and what it reads
+        evals: list[Part[Any]] = [Part.of("dataset", spec) for spec in self.evals]
         for attack in self.attacks:
             rates, poisons = self._amounts(attack)
             drawn = self.poison_seeds if _name(attack) != NO_ATTACK else ()
@@ -131,8 +137,8 @@ class Request:
                 rates, self.seeds, drawn or (None,), self.defenses
             ):
                 config = resolve(
-                    data=self.data,
-                    evals=self.evals,
+                    data=data,
+                    evals=evals,
                     attack=self._filled("attack", attack),
                     defense=self._filled("defense", defense),
                     rate=rate,

@@ -13,25 +13,25 @@ from clipbench.evaluation.evaluator import Metrics, evaluate_sets, probe_metrics
 from clipbench.models.openclip import create_model, load_weights
 from clipbench.parallel.group import Processes
 from clipbench.plugins import registry
-from clipbench.plugins.spec import SpecLike
+from clipbench.plugins.part import Part
 
 SUCCESS = "attack_success"
 CONTROL = "_control"
 
 
-def built(specs: Sequence[SpecLike]) -> dict[str, Metric]:
-    """Return the metrics of specs by the name they are shown by.
+def built(parts: Sequence[Part[Metric]]) -> dict[str, Metric]:
+    """Return metrics by the name they are shown by.
 
     Raises:
         UnknownName, BadInput: a metric that is not there or cannot be used.
         BadSetting: a metric is asked for twice.
     """
     found: dict[str, Metric] = {}
-    for spec in specs:
-        name = registry.short_name(registry.parse("metric", spec).name)
+    for part in parts:
+        name = part.label
         if name in found:
             raise BadSetting(f"The metric {name!r} is asked for twice; give --metric {name} once.")
-        found[name] = registry.build("metric", spec)
+        found[name] = part.plugin
     return found
 
 
@@ -48,27 +48,27 @@ def records(specs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def missing(
-    specs: Sequence[Mapping[str, Any]],
+    parts: Sequence[Part[Metric]],
     told: Sequence[Mapping[str, Any]],
     result: Mapping[str, Any],
-) -> list[tuple[Mapping[str, Any], dict[str, Any]]]:
+) -> list[tuple[Part[Metric], dict[str, Any]]]:
     """Return the metrics that a result lacks, each with what it will say of it.
 
     One with other parameters, or with another file where a parameter names one, is another metric.
 
     Args:
-        specs: the metrics that are asked for.
-        told: the same, with what lies there in the place of every location.
+        parts: the metrics that are asked for.
+        told: the same as JSON, with what lies there in the place of every location.
         result: the result.
     """
     known = result.get("metric_plugins", [])
-    pairs = zip(specs, records(told), strict=True)
-    return [(spec, record) for spec, record in pairs if record not in known]
+    pairs = zip(parts, records(told), strict=True)
+    return [(part, record) for part, record in pairs if record not in known]
 
 
 def add_missing(
     result: dict[str, Any],
-    lacking: Sequence[tuple[Mapping[str, Any], dict[str, Any]]],
+    lacking: Sequence[tuple[Part[Metric], dict[str, Any]]],
     weights: Path,
     model_name: str,
     sets: Sequence[EvaluationSet],
@@ -86,7 +86,7 @@ def add_missing(
         probes: what the attack wants misclassified.
         processes: where to compute.
     """
-    plugins, seed = built([spec for spec, _ in lacking]), result["seed"] or 0
+    plugins, seed = built([part for part, _ in lacking]), result["seed"] or 0
     encoder = _encoder(weights, model_name, processes)
     found = evaluate_sets(encoder, sets, probes, plugins, seed=seed, standard=False)
     renewed = set(plugins)
@@ -110,7 +110,7 @@ def control_metrics(
     model_name: str,
     sets: Sequence[EvaluationSet],
     probes: AnyProbes | None,
-    specs: Sequence[Mapping[str, Any]],
+    plugins: Sequence[Part[Metric]],
     seed: int,
     processes: Processes,
 ) -> Metrics:
@@ -121,7 +121,7 @@ def control_metrics(
         model_name: what it is.
         sets: the evaluation sets.
         probes: what the attack wants misclassified; None: nothing is returned.
-        specs: the metrics beside those that every run has.
+        plugins: the metrics beside those that every run has.
         seed: the run's seed.
         processes: where to compute.
     """
@@ -131,7 +131,7 @@ def control_metrics(
     reading = reading_set(sets, probes)
     metrics = probe_metrics(encoder, reading, probes)
     metrics |= evaluate_sets(
-        encoder, [reading], probes, built(specs), seed=seed, standard=False, must_measure=False
+        encoder, [reading], probes, built(plugins), seed=seed, standard=False, must_measure=False
     ).metrics
     return {f"{name}{CONTROL}": value for name, value in metrics.items() if name.endswith(SUCCESS)}
 

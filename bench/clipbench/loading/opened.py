@@ -10,7 +10,6 @@ from clipbench.contracts import HasTrusted, TrainingSource, trusted_size
 from clipbench.errors import BadSetting
 from clipbench.importing.usable import caption_field_of, open_usable, without
 from clipbench.parallel.group import Processes
-from clipbench.plugins import registry
 from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
 from clipbench.system.progress import Reporter
@@ -35,10 +34,10 @@ def opened(
     Raises:
         BadSetting: there is one pair alone, or fewer trusted ones than the defense wants.
     """
-    source: TrainingSource = registry.build("dataset", config.data)
+    source = config.data.plugin
     sets = [processes.in_turn(lambda: _usable(where, source, config, cache, reporter))]
     check_contrast(sets[0])
-    if size := trusted_size(registry.build("defense", config.defense)):
+    if size := trusted_size(config.defense.plugin):
         sets.append(_trusted(source, size, config, cache, processes, reporter))
     return sets
 
@@ -80,7 +79,7 @@ def _trusted(
         BadSetting: there are none, or fewer of the given ones than the defense wants.
     """
     if config.trusted is not None:
-        given: TrainingSource = registry.build("dataset", config.trusted)
+        given = config.trusted.plugin
     elif isinstance(source, HasTrusted):
         given = datasets.trusted(source, size)
     else:

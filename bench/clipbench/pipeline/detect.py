@@ -16,7 +16,6 @@ import pandas as pd
 from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import identify
-from clipbench.contracts import TrainingSource
 from clipbench.custody.record import note_file, note_used
 from clipbench.errors import BadSetting
 from clipbench.evaluation.detection import detection_metrics
@@ -33,7 +32,6 @@ from clipbench.pipeline.suspects import write_page
 from clipbench.planning.estimate import Estimate, estimate_training
 from clipbench.planning.tried import try_defense
 from clipbench.planning.work import Work, work_for
-from clipbench.plugins import registry
 from clipbench.plugins.faults import before_work
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.results.result import environment
@@ -138,8 +136,8 @@ def plan_detection(
     model = configs[0].train.model
     check_text_tower(model, model_config(model))
     for config in configs:
-        try_defense(config, registry.build("defense", config.defense))
-    source: TrainingSource = registry.build("dataset", configs[0].data)
+        try_defense(config, config.defense.plugin)
+    source = configs[0].data.plugin
     where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards
     usable = open_usable(
         where,
@@ -163,7 +161,7 @@ def _work(config: RunConfig, pairs: ShardSet) -> Work:
     Raises:
         BadSetting: it scores no pairs, or refuses its settings.
     """
-    defense = registry.build("defense", config.defense)
+    defense = config.defense.plugin
     with before_work():
         work = work_for(config, defense, len(pairs), until_scored=True)
     if not work.scorings:
@@ -237,7 +235,7 @@ def follow_detection(
     """
     processes = at_cache(join_processes(configs[0].train.device), cache, reporter)
     contents = processes.told()
-    source: TrainingSource = registry.build("dataset", configs[0].data)
+    source = configs[0].data.plugin
     where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards
     for config, known in zip(configs, contents, strict=True):
         _scored(where, replace(config, contents=known), "", cache, processes, reporter)

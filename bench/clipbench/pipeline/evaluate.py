@@ -14,7 +14,7 @@ from clipbench.configuration.heldout import HeldOut
 from clipbench.configuration.identity import contents_of
 from clipbench.configuration.naming import Allowed, registered_only
 from clipbench.configuration.places import PLACES, read_sealed
-from clipbench.contracts import AnyProbes, Attack
+from clipbench.contracts import AnyProbes, Attack, Metric
 from clipbench.custody.record import note_made, note_used
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation import plugins
@@ -26,8 +26,8 @@ from clipbench.models.openclip import create_model, load_weights, weights_file
 from clipbench.parallel.devices import pick_device
 from clipbench.planning.parts import Parts
 from clipbench.planning.tried import try_metrics
-from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
+from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike
 from clipbench.poisoning.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
 from clipbench.system.progress import Reporter
@@ -117,8 +117,8 @@ def evaluate_checkpoint(
         BadSetting: the ledger names something else.
         PluginFault: a metric is sure to fail.
     """
-    specs = [registry.resolve("metric", spec) for spec in metrics]
-    extra = plugins.built(specs)
+    asked_for: list[Part[Metric]] = [Part.of("metric", spec) for spec in metrics]
+    extra = plugins.built(asked_for)
     book = read_ledger(ledger_path(ledger)) if ledger else None
     asked = (data or "shapes", evals) if book is None or data or evals else None
     told = None if book is None else _named_by(book, Allowed.of(allowed), sources=asked is None)
@@ -146,7 +146,7 @@ def evaluate_checkpoint(
         "attack": None if book is None else {"name": book.attack, "ledger_sha256": book.sha256},
         "metrics": measured.metrics,
         "evaluations": measured.evaluations,
-        "metric_plugins": plugins.records(specs),
+        "metric_plugins": plugins.records([part.to_json() for part in asked_for]),
     }
 
 
@@ -196,7 +196,7 @@ def _of_ledger(
     if told.sources is not None:
         asked = _of_places(book, told.sources, cache)
     elif asked and (recorded := _contents(book.evals)):
-        found = contents_of([registry.resolve("dataset", s) for s in asked[1]], cache)
+        found = contents_of(asked[1], cache)
         if found != recorded:
             reporter.warning(
                 "the test data named are not those that the ledger was made with; success is"
@@ -204,7 +204,7 @@ def _of_ledger(
             )
     assert asked is not None
     held_out = HeldOut.of(*asked)
-    attack: Attack = registry.build("attack", told.attack)
+    attack = Part[Attack].of("attack", told.attack).plugin
     check_trigger(attack, book)
     return held_out, attacks.probes(attack, held_out.scene(book.count, book.seed))
 

@@ -22,7 +22,6 @@ from clipbench.planning.estimate import Estimate, estimate_training
 from clipbench.planning.plan import added_stages, begun_epochs, special
 from clipbench.planning.tried import try_defense
 from clipbench.planning.work import Work, work_for
-from clipbench.plugins import registry
 from clipbench.plugins.faults import before_work
 from clipbench.results.folders import named_folder
 from clipbench.shards.hashes import content_of
@@ -108,12 +107,12 @@ def plan_training(
         PluginFault: the defense is sure to fail.
     """
     check_text_tower(config.train.model, model_config(config.train.model))
-    defense = registry.build("defense", config.defense)
+    defense = config.defense.plugin
     try_defense(config, defense)
     pairs = open_usable(
         shards,
         cache,
-        caption_field=caption_field_of(registry.build("dataset", config.data)),
+        caption_field=caption_field_of(config.data.plugin),
         on_error=config.on_error,
         progress=reporter.progress,
     )

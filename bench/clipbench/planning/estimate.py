@@ -13,7 +13,6 @@ from clipbench.planning.parts import Parts
 from clipbench.planning.rehearsal import rehearse, rehearse_training
 from clipbench.planning.speeds import KeptSpeeds, Speeds, SpeedsType, TrainingSpeeds
 from clipbench.planning.work import Work, work_for
-from clipbench.plugins import registry
 from clipbench.shards.reader import ShardSet
 from clipbench.system import threads
 
@@ -126,7 +125,7 @@ def estimate_training(
         UnknownName, BadSetting, MissingData: the model, the defense or the weights to start from
             cannot be used.
     """
-    defense = registry.build("defense", config.defense)
+    defense = config.defense.plugin
     speeds = _measured(
         _kept(cache, config, defense, len(pairs), TrainingSpeeds),
         TrainingSpeeds,

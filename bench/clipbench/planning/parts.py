@@ -14,7 +14,6 @@ from clipbench.contracts import AnyProbes, Attack, Crafted, Defense, Metric, Tra
 from clipbench.errors import BadSetting
 from clipbench.evaluation import plugins
 from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable
-from clipbench.plugins import registry
 from clipbench.system.progress import Reporter
 
 PartsType = TypeVar("PartsType", bound="Parts")
@@ -45,14 +44,19 @@ class Parts:
     @classmethod
     def of(cls, config: RunConfig) -> Parts:
         """Build the plugins of a run, and refuse what cannot be done before work is spent."""
-        dataset: TrainingSource = registry.build("dataset", config.data)
         held_out = HeldOut.of(config.data, config.evals)
-        attack: Attack = registry.build("attack", config.attack)
-        num_pairs = datasets.num_pairs(dataset)
+        num_pairs = datasets.num_pairs(config.data.plugin)
+        attack = config.attack.plugin
         count = _num_poisons(config, attack, num_pairs)
-        defense: Defense = registry.build("defense", config.defense)
-        metrics = plugins.built(config.metrics)
-        return cls(dataset, held_out, attack, defense, num_pairs, count, metrics)
+        return cls(
+            config.data.plugin,
+            held_out,
+            attack,
+            config.defense.plugin,
+            num_pairs,
+            count,
+            plugins.built(config.metrics),
+        )
 
     def prepared(self, config: RunConfig, cache: Path, reporter: Reporter) -> Prepared:
         """Return these parts with the clean pairs made and looked at, and counts that are exact.

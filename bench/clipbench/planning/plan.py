@@ -179,8 +179,8 @@ def special(config: RunConfig, per_epoch: int) -> list[str]:
         per_epoch: pairs of an epoch.
     """
     found, size = [], config.train.batch_size
-    usual = registry.defaults("defense", config.defense["name"]) or {}
-    own = {k: v for k, v in config.defense_parameters.items() if usual.get(k, v) != v}
+    usual = registry.defaults("defense", config.defense.name) or {}
+    own = {k: v for k, v in config.defense.parameters.items() if usual.get(k, v) != v}
     if own:
         values = ", ".join(f"{name}={value}" for name, value in own.items())
         found.append(f"  defense  {config.defense_name} with {values}, by the recipe or as given")

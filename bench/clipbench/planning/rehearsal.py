@@ -21,7 +21,7 @@ from torch import nn
 from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
-from clipbench.contracts import EvaluationSet, Image, TrainingSource
+from clipbench.contracts import EvaluationSet, Image
 from clipbench.images.encoding import encode_jpeg
 from clipbench.loading.inputs import image_store, training_pairs
 from clipbench.loading.pairs import TrainingPairs
@@ -33,7 +33,6 @@ from clipbench.planning.pace import Pace
 from clipbench.planning.parts import Parts
 from clipbench.planning.speeds import Speeds, TrainingSpeeds
 from clipbench.planning.work import Kind, Work
-from clipbench.plugins import registry
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
@@ -74,9 +73,8 @@ def rehearse_training(config: RunConfig, pairs: ShardSet, work: Work) -> Trainin
         UnknownName, BadSetting, MissingData: the model, the defense or the weights to start from
             cannot be used.
     """
-    source: TrainingSource = registry.build("dataset", config.data)
     with _aside(config) as folder:
-        rehearsal = _Rehearsal(config, datasets.synonyms(source), len(pairs), folder)
+        rehearsal = _Rehearsal(config, datasets.synonyms(config.data.plugin), len(pairs), folder)
         return rehearsal.of_training(pairs, work)
 
 

@@ -5,7 +5,7 @@ What is sure to fail is told in seconds, and not after hours of fetching, poison
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from clipbench.configuration.config import RunConfig
@@ -14,9 +14,8 @@ from clipbench.contracts import Defense, Metric
 from clipbench.errors import BadSetting
 from clipbench.planning.parts import Parts
 from clipbench.planning.work import IMAGINARY, facts_of
-from clipbench.plugins import registry
 from clipbench.plugins.faults import before_work, is_ours
-from clipbench.plugins.find import Kind
+from clipbench.plugins.part import Part
 
 
 def try_plugins(config: RunConfig, parts: Parts) -> None:
@@ -94,11 +93,7 @@ def try_metrics(metrics: Collection[Metric], held_out: HeldOut) -> None:
             battery.before_measuring(metric, held_out.sets)
 
 
-def outside_of(config: RunConfig) -> list[Mapping[str, Any]]:
+def outside_of(config: RunConfig) -> list[Part[Any]]:
     """Return the attack, the defense and the metrics of a run that are no part of clipbench."""
-    slots: list[tuple[Kind, Mapping[str, Any]]] = [
-        ("attack", config.attack),
-        ("defense", config.defense),
-        *(("metric", spec) for spec in config.metrics),
-    ]
-    return [spec for kind, spec in slots if not is_ours(registry.load(kind, spec))]
+    parts: list[Part[Any]] = [config.attack, config.defense, *config.metrics]
+    return [part for part in parts if not is_ours(part.cls)]

@@ -43,7 +43,6 @@ __all__ = [
     "only",
     "parse",
     "required",
-    "resolve",
     "short_name",
     "sources",
     "spec_of",
@@ -262,13 +261,6 @@ def _must(item: dataclasses.Field[Any]) -> bool:
 def _default(item: dataclasses.Field[Any]) -> Any:
     factory = item.default_factory
     return item.default if factory is dataclasses.MISSING else factory()
-
-
-def resolve(
-    kind: Kind, spec: SpecLike, fallback: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """Return the spec with every parameter filled in; `build` takes it back."""
-    return {"name": parse(kind, spec).name, **spec_of(build(kind, spec, fallback))}
 
 
 def short_name(name: str) -> str:

@@ -161,8 +161,7 @@ class CleanSet:
         spec = self.of_kind(ledger)
         if spec is None:
             return None
-        resolved = registry.resolve("dataset", spec)
-        return training_content(resolved, self.cache, holds_out=not ledger.evals)
+        return training_content(spec, self.cache, holds_out=not ledger.evals)
 
     def of_kind(self, ledger: Ledger) -> Spec | None:
         """Return the source that a person named, if it is of the kind that the ledger names."""

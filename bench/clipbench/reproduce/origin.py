@@ -18,6 +18,7 @@ from clipbench.contracts import Attack, Crafted, Scene
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.plugins import registry
 from clipbench.plugins.find import missing_members
+from clipbench.plugins.part import Part
 from clipbench.poisoning.ledger import Ledger
 from clipbench.reproduce.clean_set import CleanSet, judged
 from clipbench.shards import manifest as manifests
@@ -151,18 +152,17 @@ class LedgerOrigin:
         Raises:
             BadSetting: they are others.
         """
-        typed: list[dict[str, Any]] = [registry.resolve("dataset", spec) for spec in self.evals]
+        typed: list[Part[Any]] = [Part.of("dataset", spec) for spec in self.evals]
         if typed and _recorded(typed, self.clean.cache) != list(map(dict, ledger.evals)):
             raise BadSetting(f"--eval names other test images than {ledger.path}.")
 
-    def _typed_source(self, ledger: Ledger) -> dict[str, Any] | None:
+    def _typed_source(self, ledger: Ledger) -> Part[Any] | None:
         """Return the source that a person named with --base, where the ledger names its kind."""
         spec = self.clean.of_kind(ledger)
         if spec is None:
             return None
-        lacks = missing_members(registry.load("dataset", spec), "EvaluationSource")
-        found: dict[str, Any] = registry.resolve("dataset", spec)
-        return None if lacks else found
+        part: Part[Any] = Part.of("dataset", spec)
+        return None if missing_members(part.cls, "EvaluationSource") else part
 
     def _refuse_unknown(self, spec: Mapping[str, Any], shards: ShardSet) -> None:
         """Refuse test images that are not there for whoever knows their name and parameters."""
@@ -198,12 +198,12 @@ def _rounding(ledger: Ledger, problems: Sequence[str]) -> str:
     )
 
 
-def _recorded(specs: Sequence[Mapping[str, Any]], cache: Path) -> list[dict[str, Any]]:
+def _recorded(parts: Sequence[Part[Any]], cache: Path) -> list[dict[str, Any]]:
     """Return sources as a ledger speaks of them."""
     found = []
-    for spec, content in zip(specs, contents_of(specs, cache), strict=True):
-        said = manifests.plain(spec, "The evaluation source")
-        for field in location_fields(registry.load("dataset", spec)):
+    for part, content in zip(parts, contents_of(parts, cache), strict=True):
+        said = manifests.plain(part.to_json(), "The evaluation source")
+        for field in location_fields(part.cls):
             if content is not None and said.get(field) not in (None, (), []):
                 told = by_content(content)
                 said[field] = [told] if isinstance(said[field], list) else told

@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig
 from clipbench.configuration.naming import PLUGINS, Allowed, check_settings, registered_only
+from clipbench.configuration.resolution import resolve
 from clipbench.errors import CorruptData
 from clipbench.files import checks
 from clipbench.files.checks import Objection

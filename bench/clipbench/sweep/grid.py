@@ -43,6 +43,7 @@ from clipbench.parameters.rate import Rate
 from clipbench.parameters.values import coerce, underscored
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
+from clipbench.plugins.part import Part
 from clipbench.results.result import config_hash
 
 LISTS = ("data", "model")  # that a block may have several of, beside what `run` takes several of
@@ -194,9 +195,9 @@ def _is(config: RunConfig, key: str, value: Any) -> bool:
     if key in PLUGINS:
         kind, own = PLUGINS[key], getattr(config, key)
         given = registry.parse(kind, value)
-        filled = registry.resolve(kind, given)
-        return own["name"] == given.name and all(
-            own.get(k) == filled.get(k)
+        filled = Part[Any].of(kind, given).parameters
+        return own.name == given.name and all(
+            own.parameters.get(k) == filled.get(k)
             for k in given.parameters  # None: at a default left out
         )
     if key == "rate":

@@ -19,7 +19,6 @@ from clipbench.configuration.config import RunConfig
 from clipbench.errors import BadSetting
 from clipbench.executors.apart import apart
 from clipbench.pipeline.record import RESULT
-from clipbench.plugins import registry
 from clipbench.results.folders import folder_of
 from clipbench.sweep.workers import Event, do_one
 from clipbench.system.progress import Reporter
@@ -81,7 +80,7 @@ def require_precision(configs: Sequence[RunConfig]) -> None:
         BadSetting: neither the person nor the data set's recipe names one.
     """
     for config in configs:
-        recipe = datasets.recipe(registry.build("dataset", config.data)).train
+        recipe = datasets.recipe(config.data.plugin).train
         if {**recipe, **config.explicit}.get("precision", "auto") == "auto":
             raise BadSetting(
                 "precision: auto stands for what this machine would train in, and an executor's"

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clipbench.boundary import battery
-from clipbench.configuration.config import NO_ATTACK, resolve
+from clipbench.configuration.choices import NO_ATTACK
 from clipbench.configuration.heldout import HeldOut
+from clipbench.configuration.resolution import resolve
 from clipbench.contracts import Scene
 from clipbench.errors import FailedChecks
 from clipbench.plugins import registry

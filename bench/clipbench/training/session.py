@@ -30,7 +30,6 @@ from clipbench.checkpoints.record import (
 from clipbench.checkpoints.trace import read_trace
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts import Defense, TrainingSource
 from clipbench.errors import BadSetting, CorruptData, Torn
 from clipbench.loading.inputs import training_pairs
 from clipbench.loading.opened import opened
@@ -38,7 +37,6 @@ from clipbench.loading.pairs import TrainingPairs
 from clipbench.loading.text import check_text_tower
 from clipbench.models.openclip import WEIGHTS_FILE, create_model, model_config, save_model
 from clipbench.parallel.group import Processes
-from clipbench.plugins import registry
 from clipbench.shards.reader import ShardSet
 from clipbench.system.progress import Reporter
 from clipbench.tensors.files import is_cut_off
@@ -221,20 +219,25 @@ def _set_up(
 ) -> _Session:
     """Return the training of a set, at its start or where it stopped."""
     settings = config.train
-    source: TrainingSource = registry.build("dataset", config.data)
     architecture = model_config(settings.model)
     check_text_tower(settings.model, architecture)
-    defense: Defense = registry.build("defense", config.defense)
     model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
     if processes.is_first:
         _warn_of_warmup(settings, len(sets[0]), reporter)
     pairs, *trusted = training_pairs(
-        sets, datasets.synonyms(source), model, tokenizer, config, cache, processes, reporter
+        sets,
+        datasets.synonyms(config.data.plugin),
+        model,
+        tokenizer,
+        config,
+        cache,
+        processes,
+        reporter,
     )
     trainer = Trainer(
         model,
         pairs,
-        defense,
+        config.defense.plugin,
         settings,
         seed=config.seed,
         folder=folder / "train",

@@ -14,7 +14,8 @@ from small_runs import DATA, Place
 from tiny_runs import command, numbers
 
 import clipbench as cb
-from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.resolution import resolve
 from clipbench.errors import BadSetting, MissingData, UnknownName
 from clipbench.results.result import read_result
 from clipbench_attacks.targeted import Targeted
@@ -86,8 +87,8 @@ def test_a_published_recipe_is_beneath_what_is_given() -> None:
 def test_an_object_is_taken_as_it_is_and_text_is_completed_by_the_recipe() -> None:
     """`SafeCLIP()` has the parameters of its class, `safeclip` those that suit the data."""
     plain, suited = cb.Run(defense=SafeCLIP()).config(), cb.Run(defense="safeclip").config()
-    assert plain.defense_parameters["unimodal_epochs"] == SafeCLIP().unimodal_epochs
-    assert plain.defense_parameters != suited.defense_parameters
+    assert plain.defense.parameters["unimodal_epochs"] == SafeCLIP().unimodal_epochs
+    assert plain.defense.parameters != suited.defense.parameters
 
 
 def test_a_plugin_imported_from_a_file_is_known_by_what_the_file_holds(

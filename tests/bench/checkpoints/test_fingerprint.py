@@ -16,7 +16,7 @@ import clipbench_datasets
 import clipbench_defenses
 from clipbench.checkpoints import fingerprint
 from clipbench.checkpoints.fingerprint import fingerprint_of, shared_stages
-from clipbench.configuration.config import resolve
+from clipbench.configuration.resolution import resolve
 from clipbench.contracts import Stage
 from clipbench.parallel.group import Processes
 

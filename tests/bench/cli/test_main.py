@@ -142,7 +142,7 @@ def test_every_option_shows_default_and_variable(command: str) -> None:
         (["rnu"], 2, "Unknown command 'rnu'. Did you mean 'run'?"),
         (["run", "--epocs", "3"], 2, "No such option"),
         (["run", "--rate", "1%"], 2, "takes no rate"),
-        (["run", "--rate", "0"], 2, "must be greater than 0"),
+        (["run", "--rate", "0"], 2, "must be in (0, 1]"),
         (["evaluate"], 2, "Missing option '--checkpoint'"),
         (["describe", "tageted"], 2, "Did you mean 'targeted'?"),
         (["leaderboard", "no/such/folder"], 2, "no/such/folder"),

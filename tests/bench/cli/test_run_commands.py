@@ -247,8 +247,8 @@ def test_options_reach_the_configuration(
     assert (train.workers, train.device, train.save_frequency) == (2, "cpu", 1)
     assert (train.grad_clip_norm, train.lr_schedule, train.tensorboard) == (None, "constant", True)
     assert (train.eda, train.crop_scale) == (0.2, 0.5)
-    assert (config.poisons, config.seed, config.attack["targets"]) == (4, 3, 2)
-    assert config.defense["growth"] == 0.05
+    assert (config.poisons, config.seed, config.attack.parameters["targets"]) == (4, 3, 2)
+    assert config.defense.parameters["growth"] == 0.05
 
 
 def test_run_says_which_of_several_it_is_at(
@@ -372,8 +372,8 @@ def test_only_the_first_process_speaks(
         ("run --attack targeted", "needs a rate: give --rate 1e-4 or --poisons 3"),
         ("run --attack targeted --rate 0.01 --poisons 3", "--rate or --poisons, not both"),
         ("run --rate 0.01", "takes no rate"),
-        ("run --attack targeted --rate 0", "The rate must be greater than 0"),
-        ("run --attack targeted --rate -1e-3", "The rate must be greater than 0"),
+        ("run --attack targeted --rate 0", "The rate must be in (0, 1]"),
+        ("run --attack targeted --rate -1e-3", "The rate must be in (0, 1]"),
         ("run --attack targeted --rate 1.5", "Write 1.5% for a percentage"),
         ("run --attack targetd --rate 0.01", "Unknown attack 'targetd'. Did you mean 'targeted'?"),
         ("run --defense safe_clip", "Did you mean 'safeclip'?"),

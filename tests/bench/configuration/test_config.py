@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.resolution import resolve
 from clipbench.errors import BadSetting, CorruptData, UnknownName
 from clipbench.parameters.rate import Rate
-from clipbench.plugins import registry
+from clipbench.plugins.part import Part
 
 DATA = '''"""A data set whose recipe depends on its size."""
 
@@ -104,9 +105,9 @@ def test_explicit_settings_go_before_the_recipe_and_that_before_defaults(
     assert config.train.epochs == 31
     assert config.train.model == "shapes-32"
     assert config.train.beta2 == 0.999
-    assert config.defense_parameters == {"strength": 0.25, "mode": "fast"}
+    assert config.defense.parameters == {"strength": 0.25, "mode": "fast"}
     explicit = resolve(**{**plugins, "defense": f"{plugins['defense']}:strength=1"}, rate="0.01")
-    assert explicit.defense_parameters["strength"] == 1.0
+    assert explicit.defense.parameters["strength"] == 1.0
 
 
 def test_recipes_see_a_data_set_large_enough_for_the_rate(plugins: dict[str, Any]) -> None:
@@ -115,8 +116,8 @@ def test_recipes_see_a_data_set_large_enough_for_the_rate(plugins: dict[str, Any
     assert resolve(**plugins, rate="0.01").train.epochs == 20
     large = resolve(**plugins, rate="1e-4")
     assert large.train.epochs == 2
-    assert large.data_parameters == {"size": 10_000}
-    assert resolve(data=plugins["data"]).data_parameters == {"size": 100}
+    assert large.data.parameters == {"size": 10_000}
+    assert resolve(data=plugins["data"]).data.parameters == {"size": 100}
     assert resolve(**plugins, poisons=5000).train.epochs == 2
 
 
@@ -125,7 +126,7 @@ def test_every_parameter_is_in_the_configuration(plugins: dict[str, Any]) -> Non
     config = resolve(**plugins, poisons=3, seed=7)
     names = (config.data_name, config.attack_name, config.defense_name)
     assert names == ("tiny", "poke", "mine")
-    assert config.attack_parameters == {"targets": 16, "mode": "replace"}
+    assert config.attack.parameters == {"targets": 16, "mode": "replace"}
     assert (config.rate, config.poisons, config.seed) == (None, 3, 7)
     assert sorted(config.code) == ["attack", "dataset", "defense"]
 
@@ -354,7 +355,7 @@ def test_trusted_pairs_are_of_the_defenses_that_need_some() -> None:
     given = "shapes:size=50,seed=9"
     own, other = (resolve(defense="cleanclip", trusted=trusted) for trusted in (None, given))
     assert own.trusted is None
-    assert other.trusted == registry.resolve("dataset", given)
+    assert other.trusted == Part.of("dataset", given)
     assert own.sha256() != other.sha256()
     plain = [resolve(defense="clip", trusted=trusted) for trusted in (None, given)]
     assert plain[0].sha256() == plain[1].sha256()

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
+from clipbench.configuration.resolution import resolve
 from clipbench.errors import BadSetting, MissingData
 
 PARTS = '''

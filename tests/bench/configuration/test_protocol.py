@@ -24,17 +24,23 @@ def test_a_recipe_alone_is_a_whole_run() -> None:
     """Attack, amount, defense, their parameters and the training, whatever `shapes` would have."""
     config = run(recipe="safeclip-paper")
     assert (config.attack_name, config.poisons, config.defense_name) == ("targeted", 16, "safeclip")
-    assert config.attack["targets"] == 16
-    assert (config.defense["first_ratio"], config.defense["growth"]) == (None, 0.01)
+    assert config.attack.parameters["targets"] == 16
+    assert (config.defense.parameters["first_ratio"], config.defense.parameters["growth"]) == (
+        None,
+        0.01,
+    )
     assert (config.train.model, config.train.epochs, config.train.lr) == ("RN50", 32, 5e-4)
 
 
 def test_an_attack_and_a_defense_that_a_person_names_have_the_recipes_parameters() -> None:
     """``--recipe huang --attack blended`` is Huang's `blended`, at its rate."""
     config = run(recipe="huang", attack="blended", defense="lid")
-    assert (config.attack["target_label"], config.attack["detail"]) == ("banana", 224)
+    assert (config.attack.parameters["target_label"], config.attack.parameters["detail"]) == (
+        "banana",
+        224,
+    )
     assert config.rate == Rate.of("0.001")
-    assert (config.defense["k"], config.defense["block"]) == (64, 1024)
+    assert (config.defense.parameters["k"], config.defense.parameters["block"]) == (64, 1024)
 
 
 @pytest.mark.parametrize("amount", [{"rate": "2%"}, {"poisons": 7}])
@@ -46,7 +52,10 @@ def test_what_a_person_gives_goes_before_the_recipe(amount: dict[str, object]) -
         train={"epochs": 2, "model": "shapes-32"},
         **amount,
     )
-    assert (config.attack["size"], config.attack["target_label"]) == (0.2, "banana")
+    assert (config.attack.parameters["size"], config.attack.parameters["target_label"]) == (
+        0.2,
+        "banana",
+    )
     assert config.rate == (None if "poisons" in amount else Rate.of("0.02"))
     assert config.poisons == amount.get("poisons")
     assert (config.train.epochs, config.train.model, config.train.wd) == (2, "shapes-32", 0.2)
@@ -62,7 +71,9 @@ def test_a_plugin_that_the_recipe_does_not_name_is_as_it_is() -> None:
     """Its rate must be given, as always."""
     with pytest.raises(BadSetting, match="needs a rate"):
         run(recipe="huang", attack="dual_key")
-    assert run(recipe="huang", attack="dual_key", rate="1%").attack["target_label"] is None
+    assert (
+        run(recipe="huang", attack="dual_key", rate="1%").attack.parameters["target_label"] is None
+    )
 
 
 def test_a_run_with_a_recipe_is_the_run_with_all_of_it_typed() -> None:
@@ -86,7 +97,11 @@ def test_a_file_and_a_grid_may_name_a_recipe(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("recipe: roclip\ntrain: {epochs: 3}\n")
     (config,) = combine({"seed": 1}, read_yaml(file)).configs()
-    assert (config.defense["pool_size"], config.train.epochs, config.seed) == (21_845, 3, 1)
+    assert (config.defense.parameters["pool_size"], config.train.epochs, config.seed) == (
+        21_845,
+        3,
+        1,
+    )
     file.write_text("data: shapes\ngrid: [{recipe: roclip}, {recipe: huang, model: [RN50, RN101]}]")
     found = read_grid(file).configs
     assert [(c.defense_name, c.train.model) for c in found] == [

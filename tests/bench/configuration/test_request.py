@@ -174,9 +174,9 @@ train:
     request = combine(read_yaml(file, allowed=[poke]))
     configs = request.configs()
     assert len(configs) == 2 + 4 + 4  # clean, attacked, and these undefended
-    assert configs[-1].attack_parameters["targets"] == 2
+    assert configs[-1].attack.parameters["targets"] == 2
     assert configs[-1].rate == Rate.of("0.005")
-    assert configs[-1].data_parameters["size"] == 300
+    assert configs[-1].data.parameters["size"] == 300
     assert (configs[-1].train.batch_size, configs[-1].train.lr) == (32, 0.001)
     assert (request.controls, request.out, request.threads) == (True, Path("there"), 2)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.configuration.config import resolve
 from clipbench.configuration.request import KEYS, combine, read_yaml
+from clipbench.configuration.resolution import resolve
 from clipbench.errors import BadInput, BadSetting
 from clipbench.files import yaml_files
 from clipbench.sweep.grid import read_grid

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from photographs import write_photographs
 
-from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.resolution import resolve
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadSetting
 from clipbench.loading.decoded import DecodedImages

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from clipbench.configuration.config import resolve
+from clipbench.configuration.resolution import resolve
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadInput, UnknownName
 from clipbench.parameters.values import field_types

@@ -31,7 +31,6 @@ from clipbench.planning.parts import Parts
 from clipbench.planning.rehearsal import rehearse, rehearse_training
 from clipbench.planning.speeds import Speeds
 from clipbench.planning.work import Work, work_for
-from clipbench.plugins import registry
 from clipbench.shards.reader import ShardSet
 from clipbench.toolkit.losses import clip_loss
 
@@ -97,7 +96,7 @@ class SlowPictures:
 
 def work_of_training(config: RunConfig, pairs: ShardSet, *, until_scored: bool = False) -> Work:
     """Return what the defense of a training does."""
-    defense = registry.build("defense", config.defense)
+    defense = config.defense.plugin
     return work_for(config, defense, len(pairs), until_scored=until_scored)
 
 

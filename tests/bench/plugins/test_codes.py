@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig
 from clipbench.configuration.naming import Allowed
+from clipbench.configuration.resolution import resolve
 from clipbench.errors import BadSetting
 
 EXAMPLE = Path(__file__).parents[3] / "docs" / "examples" / "solid_patch.py"
@@ -29,7 +30,7 @@ def test_a_file_that_a_parameter_names_is_known_by_what_it_holds(tmp_path: Path)
     assert one.hashed()["attack"]["base"] == "solid_patch:side=9"
     assert list(one.code) == ["attack.base[0]"]
     assert str(tmp_path) not in str(other.hashed())
-    assert other.attack["base"] == f"{copy}:side=9"  # which is what is run
+    assert other.attack.parameters["base"] == f"{copy}:side=9"  # which is what is run
     copy.write_text(copy.read_text() + "\n# changed\n")
     assert run_of(copy, ":side=9").sha256() != one.sha256()
     assert run_of(EXAMPLE).sha256() != one.sha256()

@@ -12,6 +12,7 @@ import pytest
 from clipbench.configuration.naming import registered_only
 from clipbench.errors import BadInput, BadSetting, MissingData, PluginFault, UnknownName
 from clipbench.plugins import registry
+from clipbench.plugins.part import Part
 
 DEFENSE = '''"""Mine: a defense that trains on everything.
 
@@ -298,7 +299,7 @@ def test_recipes_fill_what_the_spec_leaves_open(plugin: Path) -> None:
 
 def test_resolved_specs_build_the_same_plugin(plugin: Path) -> None:
     """A resolved spec holds every parameter and gives the same plugin back."""
-    resolved = registry.resolve("defense", f"{plugin}:sizes=(5,)")
+    resolved = Part[Any].of("defense", f"{plugin}:sizes=(5,)").to_json()
     assert resolved["name"] == str(plugin)
     assert resolved["sizes"] == [5]
     assert registry.build("defense", resolved) == registry.build("defense", f"{plugin}:sizes=(5,)")

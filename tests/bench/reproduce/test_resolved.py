@@ -57,7 +57,7 @@ def test_metric_plugins_are_asked_for_again(make_result: MakeResult) -> None:
     """They are not part of the hash, and stand beside the configuration."""
     entry = {"name": "linear_probe", "parameters": {}, "code_sha256": None}
     config = resolved({**make_result(), "metric_plugins": [entry]})
-    assert [metric["name"] for metric in config.metrics] == ["linear_probe"]
+    assert [metric.name for metric in config.metrics] == ["linear_probe"]
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def test_several_models_and_data_sets(tmp_path: Path) -> None:
     """Blocks are products over them, too."""
     content = {"data": ["shapes:size=400", "shapes:size=500"], "model": ["shapes-32", "RN50"]}
     grid = grid_of(tmp_path, {"grid": [content]})
-    found = [(config.data["size"], config.train.model) for config in grid.configs]
+    found = [(config.data.parameters["size"], config.train.model) for config in grid.configs]
     assert found == [(400, "shapes-32"), (400, "RN50"), (500, "shapes-32"), (500, "RN50")]
 
 
@@ -151,7 +151,7 @@ def test_a_run_of_two_blocks_has_the_metrics_of_both(tmp_path: Path) -> None:
     """Its controls too; what is measured of a run does not make it another."""
     block = {"attack": "badnets", "rate": "1%", "controls": True}
     grid = grid_of(tmp_path, {"grid": [block, {**block, "metric": "linear_probe"}]})
-    assert [[m["name"] for m in config.metrics] for config in grid.configs] == [
+    assert [[metric.name for metric in config.metrics] for config in grid.configs] == [
         ["linear_probe"]
     ] * len(grid.configs)
 

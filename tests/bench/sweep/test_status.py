@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig
+from clipbench.configuration.resolution import resolve
 from clipbench.sweep.status import Status, label
 from clipbench.sweep.workers import Event
 

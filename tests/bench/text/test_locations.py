@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clipbench.configuration.config import resolve
+from clipbench.configuration.resolution import resolve
 from clipbench.text import locations
 from clipbench.text.locations import Location, Model, Weights
 

@@ -12,7 +12,7 @@ import torch
 from photographs import write_photographs
 
 from clipbench.checkpoints.record import TrainingRecord, peak_memory
-from clipbench.configuration.config import resolve
+from clipbench.configuration.resolution import resolve
 from clipbench.errors import BadSetting
 from clipbench.loading.text import check_text_tower
 from clipbench.models.features import image_features

@@ -86,7 +86,7 @@ class Bench:
         shutil.rmtree(
             self.cache / "stages", ignore_errors=True
         )  # nothing is taken from a run before
-        shards = registry.build("dataset", config.data).prepare(self.cache)
+        shards = config.data.plugin.prepare(self.cache)
         told = reporter or Silent()
         return train_on(shards, config, folder, self.cache, Processes(device=device), told)
 

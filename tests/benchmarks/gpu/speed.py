@@ -65,12 +65,12 @@ class Timed:
         shards = ShardSet.open(where, folder)
         processes, quiet = Processes(device=device), Reporter(quiet=True)
         model, tokenizer = create_model(config.train.model, config.seed)
-        source: Any = registry.build("dataset", config.data)
+        source: Any = config.data.plugin
         more = (config, folder, processes, quiet)
         synonyms = datasets.synonyms(source)
         self._pairs = training_pairs([shards], synonyms, model, tokenizer, *more)[0]
         self._learner = Learner(model, self._pairs, config.train, processes)
-        self.work = work_for(config, registry.build("defense", config.defense), len(shards))
+        self.work = work_for(config, config.defense.plugin, len(shards))
         self._numbers = itertools.cycle(range(1_000_000))
 
     def phase(self, phase: Phase, steps: int, peak: float) -> dict[str, float]:

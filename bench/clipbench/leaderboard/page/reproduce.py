@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from clipbench.configuration import naming
-from clipbench.configuration.config import RunConfig, resolve
+from clipbench.configuration.config import RunConfig
 from clipbench.configuration.request import combine
+from clipbench.configuration.resolution import resolve
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadInput, BadSetting
-from clipbench.plugins import registry
-from clipbench.plugins.find import Kind
+from clipbench.plugins.part import Part
 from clipbench.results.foreign import REFUSALS
 from clipbench.results.labels import seeds_of
 from clipbench.results.store import Result
@@ -98,10 +98,12 @@ def _words(result: Result) -> list[str]:
     plugins = result.get("metric_plugins", [])
     if config.code or any(plugin["code_sha256"] for plugin in plugins):
         raise BadSetting(_FROM_FILES)
-    specs = [config.data, *config.evals, config.trusted or {}, config.attack, vars(config.train)]
-    if any(content_in(value) for spec in specs for value in spec.values()):
+    parts: list[Part[Any]] = [config.data, *config.evals, config.attack]
+    parts += [] if config.trusted is None else [config.trusted]
+    named = [*(part.parameters for part in parts), vars(config.train)]
+    if any(content_in(value) for values in named for value in values.values()):
         raise BadSetting(_ELSEWHERE)
-    metrics = [{**plugin["parameters"], "name": plugin["name"]} for plugin in plugins]
+    metrics = [Part[Any](item["name"], item["parameters"], kind="metric") for item in plugins]
     layer = _layer(config, metrics)
     seeds = {"seed": (config.seed,)}
     if config.poison_seed is not None:
@@ -112,7 +114,7 @@ def _words(result: Result) -> list[str]:
     return _options(layer)
 
 
-def _layer(config: RunConfig, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _layer(config: RunConfig, metrics: Sequence[Part[Any]]) -> dict[str, Any]:
     """Return what a person would ask for to get a configuration, by the keys of a request."""
     amount: dict[str, Any] = {
         "rate": config.rate,
@@ -120,16 +122,21 @@ def _layer(config: RunConfig, metrics: Sequence[Mapping[str, Any]]) -> dict[str,
         "seed": config.seed,
         "poison_seed": config.poison_seed,
     }
-    attack = _spec("attack", config.attack, _assumed_attack(config, amount))
-    data = _spec("dataset", config.data, _assumed_data(config, attack, amount))
+    attack = _spec(config.attack, _assumed_attack(config, amount))
+    data = _spec(config.data, _assumed_data(config, attack, amount))
     layer: dict[str, Any] = {"data": data, "attack": (attack,), "on_error": config.on_error}
     if config.trusted is not None:
-        layer["trusted"] = _spec("dataset", config.trusted)
-    name = config.defense["name"]
-    recipe = resolve(data=data, attack=attack, defense=name, trusted=layer.get("trusted"), **amount)
-    layer["defense"] = (_spec("defense", config.defense, recipe.defense_parameters),)
-    layer["eval"] = tuple(_spec("dataset", spec) for spec in config.evals)
-    layer["metric"] = tuple(_spec("metric", spec) for spec in metrics)
+        layer["trusted"] = _spec(config.trusted)
+    recipe = resolve(
+        data=data,
+        attack=attack,
+        defense=config.defense.name,
+        trusted=layer.get("trusted"),
+        **amount,
+    )
+    layer["defense"] = (_spec(config.defense, recipe.defense.parameters),)
+    layer["eval"] = tuple(_spec(part) for part in config.evals)
+    layer["metric"] = tuple(_spec(part) for part in metrics)
     layer["train"] = _differing_settings(config.train, recipe.train)
     given = {"rate": config.rate and (str(config.rate),), "poisons": config.poisons}
     layer |= {key: value for key, value in given.items() if value is not None}
@@ -139,7 +146,7 @@ def _layer(config: RunConfig, metrics: Sequence[Mapping[str, Any]]) -> dict[str,
 def _assumed_attack(config: RunConfig, amount: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return what the parameters of the attack are if none is given; None: some must be."""
     try:
-        return resolve(data=config.data, attack=config.attack["name"], **amount).attack_parameters
+        return resolve(data=config.data, attack=config.attack.name, **amount).attack.parameters
     except BadInput:
         return None
 
@@ -149,7 +156,7 @@ def _assumed_data(
 ) -> Mapping[str, Any] | None:
     """Return what the parameters of the data set are if none is given; None: some must be."""
     try:
-        return resolve(data=config.data["name"], attack=attack, **amount).data_parameters
+        return resolve(data=config.data.name, attack=attack, **amount).data.parameters
     except BadInput:
         return None
 
@@ -164,28 +171,26 @@ def _differing_settings(chosen: TrainSettings, recipe: TrainSettings) -> dict[st
     return found
 
 
-def _spec(kind: Kind, spec: Mapping[str, Any], assumed: Mapping[str, Any] | None = None) -> str:
+def _spec(part: Part[Any], assumed: Mapping[str, Any] | None = None) -> str:
     """Return a plugin as it is written on the command line.
 
     Args:
-        kind: what it is.
-        spec: its name, and all of its parameters.
+        part: the plugin.
         assumed: what they are unless they are given; None: the defaults of its class.
     """
-    name = str(spec["name"])
-    known = _defaults(kind, name) if assumed is None else assumed
+    known = _defaults(part) if assumed is None else assumed
     given = ",".join(
         f"{key}={_parameter(value)}"
-        for key, value in spec.items()
-        if key != "name" and not (key in known and known[key] == value)
+        for key, value in part.parameters.items()
+        if not (key in known and known[key] == value)
     )
-    return f"{name}:{given}" if given else name
+    return f"{part.name}:{given}" if given else part.name
 
 
-def _defaults(kind: Kind, name: str) -> dict[str, Any]:
+def _defaults(part: Part[Any]) -> dict[str, Any]:
     """Return the defaults of a plugin's fields that have one, as JSON has them."""
     found = {}
-    for item in dataclasses.fields(registry.load(kind, name)):
+    for item in dataclasses.fields(part.cls):
         value = item.default
         if item.default_factory is not dataclasses.MISSING:
             value = item.default_factory()

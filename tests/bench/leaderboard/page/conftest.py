@@ -28,14 +28,14 @@ def as_run(make_result: MakeResult) -> Callable[..., Result]:
         clean = config.is_clean
         result = make_result(
             attack=config.attack_name,
-            attack_parameters=config.attack_parameters,
+            attack_parameters=config.attack.parameters,
             rate=float(config.rate or 0) or (None if clean else 0.01),
             defense=config.defense_name,
-            defense_parameters=config.defense_parameters,
+            defense_parameters=config.defense.parameters,
             seed=config.seed,
         )
         sha = config_hash(given)
-        result["data"] |= {"name": config.data_name, "parameters": config.data_parameters}
+        result["data"] |= {"name": config.data_name, "parameters": config.data.parameters}
         if config.poison_seed is not None:
             result["poison_seed"] = config.poison_seed
         return result | {"config": given, "config_sha256": sha, "id": sha[:16]}
