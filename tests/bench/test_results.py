@@ -25,6 +25,7 @@ from clipbench.sweep.grid import read_grid
 
 RESULTS = Path(__file__).parents[2] / "results"
 SETS = sorted(path.parent for path in RESULTS.glob("*/grid.yaml"))
+STUDIES = {"dose": 4, "noise": 1}  # whose grids have other names, and how many these are
 
 
 def printed(*arguments: str) -> str:
@@ -97,6 +98,18 @@ def test_rows_are_runs_of_the_grid(folder: Path) -> None:
         assert (folder / "rows" / f"{result['id']}.json").is_file()
         assert result["id"] in known
         assert not result.get("flags")  # what a reader would be warned of
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_rows_of_a_study_are_runs_of_its_grids(name: str) -> None:
+    """Each grid can be read; there may be runs whose rows are still to come."""
+    grids = sorted((RESULTS / name).glob("*.yaml"))
+    assert len(grids) == STUDIES[name]
+    known = {config.id for grid in grids for config in read_grid(grid).configs}
+    rows = RESULTS / name / "rows"
+    for result in load_results([rows]) if rows.is_dir() else []:
+        assert result["id"] in known
+        assert not result.get("flags")
 
 
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)

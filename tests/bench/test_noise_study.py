@@ -1,0 +1,38 @@
+"""The table of the noise study: a row per attack, defense and kind of captions."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from made_results import make_result
+
+__all__ = ["make_result"]
+Result = dict[str, Any]
+TABLE = Path(__file__).parents[2] / "results" / "noise" / "table.py"
+
+
+def test_seeds_are_pooled_and_noise_rises_from_row_to_row(
+    make_result: Callable[..., Result],
+) -> None:
+    """What a defense does not score has no AUROC."""
+    made = []
+    for noise, seed, k in ((0.2, 0, 3), (0.2, 1, 4), (0, 0, 1)):
+        metrics = {"score_auroc": 0.9 - noise, "poison_kept": (k, 160)}
+        settings = {"data": {"name": "shapes", "caption_noise": noise}}
+        one = make_result(
+            defense="clipscore", seed=seed, success=(k, 16), metrics=metrics, settings=settings
+        )
+        one["data"]["parameters"] |= {"caption_noise": noise} if noise else {}
+        made.append(one)
+    made.append(make_result(defense="clip", success=(16, 16)))
+    made.append(make_result(attack="none"))
+    lines = runpy.run_path(str(TABLE))["table"](made).splitlines()
+    assert lines[2].startswith("| targeted | clip | 0 | 0 | 1 | 16/16 [80.6, 100.0] | 0/16 | — |")
+    assert [line.split(" | ")[2:6] for line in lines[3:]] == [
+        ["0", "0", "1", "1/16 [1.1, 28.3]"],
+        ["0.2", "0", "2", "7/32 [11.0, 38.8]"],
+    ]
+    assert [line.split(" | ")[7] for line in lines[3:]] == ["0.900", "0.700"]
