@@ -209,7 +209,14 @@ class Icons(Plugin):
 
     def recipe(self) -> Recipe:
         """Return how this data set is trained on."""
-        return Recipe(train=recipes.TRAIN)
+        # A small set trains for few steps, of which the warm-up takes the same share.
+        pairs = min(self.num_pairs(), DEFAULT_SIZE)
+        warmup = max(1, recipes.TRAIN["warmup"] * pairs // DEFAULT_SIZE)
+        return Recipe(
+            train={**recipes.TRAIN, "warmup": warmup},
+            defenses=recipes.DEFENSES,
+            attacks=recipes.ATTACKS,
+        )
 
     def _odd(self, version: str) -> list[str]:
         """Return what the name of the evaluation set says beside the set's own."""

@@ -9,9 +9,11 @@ from typing import Any
 import icon_layouts as layouts
 import numpy as np
 import pytest
+import torch
 from icon_layouts import NAMES, icon_set, icon_sets, star, write_archive, write_folder
 
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
+from clipbench.models.openclip import create_model
 from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
 from clipbench.testing import check_dataset
@@ -144,6 +146,20 @@ def test_the_manifest_says_whose_drawings_they_are(archive: Path, tmp_path: Path
         "author": layouts.author("train", 3),
         "license": "MIT",
     }
+
+
+def test_the_recipe_names_a_tower_of_some_million_parameters(archive: Path) -> None:
+    """It takes the images of the set, and is larger than that of `shapes`."""
+    recipe = Icons(archive).recipe()
+    model, _ = create_model(recipe.train["model"], 0)
+    assert 2e6 < sum(one.numel() for one in model.parameters()) < 5e6
+    assert model.encode_image(torch.zeros(2, 3, 32, 32)).shape == (2, 256)
+
+
+def test_a_small_set_warms_up_for_few_steps(archive: Path) -> None:
+    """The warm-up takes the same share of a training, whatever its length."""
+    steps = [Icons(archive, size=n).recipe().train["warmup"] for n in (60, 6_000, 60_000)]
+    assert steps == [1, 10, 100]
 
 
 # ------------------------------------------------------------------------------ left out

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 Layers = tuple[tuple[int, int, int], ...]  # (channels, kernel size, stride) of convolutions
 LAYERS: Layers = ((32, 5, 2), (48, 3, 2), (48, 3, 1), (96, 3, 2), (96, 3, 1))
-MEDIUM: Layers = ((64, 5, 2), (128, 3, 2), (128, 3, 1), (256, 3, 2), (256, 3, 1))
+MEDIUM: Layers = ((48, 5, 2), (96, 3, 2), (96, 3, 1), (192, 3, 2), (192, 3, 1))
 
 
 class SmallTower(nn.Module):
@@ -60,7 +60,7 @@ def clipbench_small(pretrained: bool = False, **_: Any) -> SmallTower:
 
 
 def clipbench_medium(pretrained: bool = False, **_: Any) -> SmallTower:
-    """Return a new `SmallTower` of 1.1 million parameters; there are no pretrained weights."""
+    """Return a new `SmallTower` of 0.6 million parameters; there are no pretrained weights."""
     assert not pretrained, "there are no pretrained weights"
     return SmallTower(sizes=MEDIUM)
 
