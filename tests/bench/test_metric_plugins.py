@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.resolution import resolve
@@ -16,6 +17,8 @@ from clipbench.leaderboard.export import to_clip_benchmark
 from clipbench.pipeline.execute import execute as do
 from clipbench.planning.parts import Parts
 from clipbench.system.progress import Reporter
+
+to_clip_benchmark = of_json(to_clip_benchmark)
 
 DATA = "shapes:size=200,test_size=100,targets_size=50"
 BRIGHTNESS = '''
@@ -68,7 +71,9 @@ def config_of(*metrics: str, attack: str = "badnets") -> RunConfig:
 def execute(config: RunConfig, folder: Path) -> dict[str, Any]:
     """Do a run."""
     quiet = Reporter(quiet=True)
-    return do(config, cache=folder / "cache", out=folder / "runs", reporter=quiet)
+    result = do(config, cache=folder / "cache", out=folder / "runs", reporter=quiet)
+    assert result is not None
+    return dict(result.record)
 
 
 def test_a_metric_is_no_other_run(metric: Path) -> None:

@@ -8,7 +8,6 @@ from contextlib import redirect_stdout
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +18,7 @@ from clipbench.leaderboard.matrix import to_matrix
 from clipbench.leaderboard.ranking.markdown import to_ranking
 from clipbench.leaderboard.tables import leaderboard, write_all
 from clipbench.results.labels import precision_of
+from clipbench.results.model import Result, records
 from clipbench.results.poison_sets import different_sets
 from clipbench.results.store import load_results
 from clipbench.sweep.grid import read_grid
@@ -41,19 +41,19 @@ def asked_for(folder: Path) -> set[str]:
     return {config.id for config in read_grid(folder / "grid.yaml").configs}
 
 
-def crossings(results: list[dict[str, Any]]) -> list[str]:
+def crossings(results: list[Result]) -> list[str]:
     """Say which rows' control, cost or eligibility is of another precision, recipe or machine.
 
     A machine that the row is marked for is none of them, nor the epochs of a defense's own recipe,
     which stand in a column, where no baseline has as many.
     """
-    of_run = {result["id"]: result for result in results}
+    of_run = {result.id: result for result in results}
     found = []
     for row in leaderboard(results).to_dict("records"):
         runs = [of_run[run] for run in row["runs"].split()]
         told, marked = f"{row['attack']}, {row['defense']}", (row["other_machine"] or "").split()
         for run in runs:
-            control = of_run.get((run.get("control") or {}).get("id", ""))
+            control = of_run.get(run.control_id or "")
             if control is None:
                 continue
             found += [f"control of {told}: {what}" for what in mismatches(run, control)]
@@ -72,16 +72,16 @@ def crossings(results: list[dict[str, Any]]) -> list[str]:
     return found
 
 
-def apart(run: dict[str, Any], judges: list[dict[str, Any]]) -> set[str]:
+def apart(run: Result, judges: list[Result]) -> set[str]:
     """Return in what some runs differ from another in training and data, but for epochs."""
     found = set()
     for judge in judges:
-        ours, theirs = run["config"]["train"], judge["config"]["train"]
+        ours, theirs = run.config["train"], judge.config["train"]
         found |= {
             name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
         }
         found |= set() if precision_of(run) == precision_of(judge) else {"precision"}
-        found |= set() if run["data"]["parameters"] == judge["data"]["parameters"] else {"data"}
+        found |= set() if run.data.parameters == judge.data.parameters else {"data"}
     return found - {"epochs"}
 
 
@@ -95,9 +95,9 @@ def test_rows_are_runs_of_the_grid(folder: Path) -> None:
     """Each is a valid result under its id, and a run that the grid's file asks for today."""
     known = asked_for(folder)
     for result in load_results([folder / "rows"]):
-        assert (folder / "rows" / f"{result['id']}.json").is_file()
-        assert result["id"] in known
-        assert not result.get("flags")  # what a reader would be warned of
+        assert (folder / "rows" / f"{result.id}.json").is_file()
+        assert result.id in known
+        assert not result.flags  # what a reader would be warned of
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -140,8 +140,8 @@ def test_a_row_held_against_another_kind_is_found(
     """The test above fails on a clean row that is changed: its control's precision, rate or CPU."""
     rows = load_results([RESULTS / "rates" / "rows"])
     assert crossings(rows) == []
-    doctored = deepcopy(rows)
-    ids = {row["control"]["id"] for row in rows if row.get("control")}
+    doctored = deepcopy(records(rows))
+    ids = {row.control_id for row in rows}
     clean = next(row for row in doctored if row["id"] in ids)
     if kind == "precision":
         clean["train"]["precision"] = "fp16"
@@ -149,9 +149,9 @@ def test_a_row_held_against_another_kind_is_found(
         clean["config"]["train"]["lr"] *= 2
     else:  # found, and marked; a table without the mark would not be sound
         clean["environment"]["hardware"]["cpu"] = "Another"
-        assert crossings(doctored) == []
+        assert crossings([*map(Result.of, doctored)]) == []
         monkeypatch.setattr("clipbench.leaderboard.tables.other_machines", lambda *_: ())
-    told = crossings(doctored)
+    told = crossings([*map(Result.of, doctored)])
     assert any(f": {kind if kind != 'recipe' else 'train.lr'}" in complaint for complaint in told)
 
 

@@ -10,6 +10,7 @@ import icon_layouts
 import loose_layouts
 import numpy as np
 import pytest
+from as_json import of_json
 
 from clipbench.configuration.settings import TrainSettings
 from clipbench.plugins import registry
@@ -17,6 +18,8 @@ from clipbench.plugins.find import missing_members
 from clipbench.results.defaults import defaults_of
 from clipbench.shards.reader import ShardSet
 from clipbench.verification.verify import verify
+
+defaults_of = of_json(defaults_of)
 
 # Each makes the files that a small form of a data set needs, and returns its spec.
 Small = Callable[[Path], str]

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import record_in
 from tiny_runs import GRID, PAIRS, SAFECLIP, Place, command, numbers
 
 from clipbench.errors import BadInput
 from clipbench.poisoning.ledger import read_ledger
-from clipbench.results.result import read_result, validate
+from clipbench.results.result import checked
 
 Grid = tuple[Place, list[dict[str, Any]]]
 ResultOf = Callable[[str, str], dict[str, Any]]
@@ -44,11 +45,11 @@ def test_every_result_is_valid_and_lies_in_its_folder(grid: Grid) -> None:
     """What is printed is valid, and is what stands in ``result.json`` of the run's folder."""
     place, results = grid
     for result in results:
-        validate(result)
+        checked(result)
         file = place.run_folder(result) / "result.json"
-        assert read_result(file) == result
+        assert record_in(file) == result
     with pytest.raises(BadInput):
-        validate({**results[0], "id": "0" * 16})
+        checked({**results[0], "id": "0" * 16})
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

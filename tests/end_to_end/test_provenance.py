@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import record_in
 from tiny_runs import Done, Place, command
 
 from clipbench.evaluation.statistics import Proportion
-from clipbench.results.result import read_result
 
 ATTACK = ("--attack", "badnets", "--poisons", "8", "--epochs", "3")
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "random_subset.py"
@@ -29,7 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Place:
 def recorded(made: Place) -> dict[str, Any]:
     """The attacked result."""
     files = made.out.glob("*/result.json")
-    (found,) = [r for r in map(read_result, files) if r["attack"]["count"]]
+    (found,) = [r for r in map(record_in, files) if r["attack"]["count"]]
     return dict(found)
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from as_json import record_in
+
 from clipbench.cli import main
-from clipbench.results.result import read_result
 
 
 @dataclass(frozen=True)
@@ -81,5 +82,5 @@ class Bench:
         """Do a run on `data` and return its result, which must be what its folder holds."""
         result = self.do(data, *options).result
         (folder,) = self.runs.glob(f"*_{result['id']}")
-        assert read_result(folder / "result.json") == result
+        assert record_in(folder / "result.json") == result
         return result

@@ -162,7 +162,7 @@ def of_pairs(folder: Path, home: Home, *, decoded: bool) -> Any:
 
 def of_result(home: Home) -> Any:
     """Return what a row says."""
-    return [home.known(home.run / "result.json", row) for row in load_results([home.run])]
+    return [home.known(home.run / "result.json", row.record) for row in load_results([home.run])]
 
 
 def of_poisoning(home: Home) -> Any:

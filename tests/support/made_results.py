@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from clipbench.evaluation.statistics import Proportion
-from clipbench.results.result import SCHEMA, config_hash
+from clipbench.results.model import SCHEMA
+from clipbench.results.result import config_hash
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

@@ -45,7 +45,9 @@ class Place:
 
     def execute(self, config: RunConfig) -> dict[str, Any]:
         """Do a run."""
-        return execute(config, cache=self.cache, out=self.out, reporter=QUIET)
+        result = execute(config, cache=self.cache, out=self.out, reporter=QUIET)
+        assert result is not None
+        return dict(result.record)
 
     def plan(self, config: RunConfig) -> Plan:
         """Plan a run."""

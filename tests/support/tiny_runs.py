@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from as_json import record_in
+
 from clipbench.cli import main
-from clipbench.results.result import read_result
 
 DISTURBED = Path(__file__).with_name("disturbed.py")
 DATA = "shapes:size=400,test_size=100,targets_size=100"
@@ -120,7 +121,7 @@ class Place:
 
     def result(self) -> dict[str, Any]:
         """Return the result of the only run."""
-        return read_result(self.only("runs/*/result.json"))
+        return record_in(self.only("runs/*/result.json"))
 
     def shards(self) -> dict[str, str]:
         """Return the hash of every file of every set: shards, descriptions, ledgers."""

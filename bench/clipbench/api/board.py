@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from clipbench.api.results import RunResult, Where, load_results
 from clipbench.results.defaults import defaults_of
+from clipbench.results.result import checked
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from clipbench.results.store import Result
+    from clipbench.results.model import Result
 
 FIGURES = ("png", "pdf")  # for pages and for papers
 
@@ -147,17 +148,15 @@ def leaderboard(
 
     Raises:
         MissingData: a path does not exist, or a folder holds no result.
+        CorruptData: one of them is no result.
     """
-    items: list[Any] = []
+    items: list[str | Path | RunResult | Mapping[str, Any]] = []
     if results is not None:
         items = [results] if isinstance(results, (str, Path)) else [*results]
     places = [item for item in items if isinstance(item, (str, Path))]
-    records = [
-        item.record if isinstance(item, RunResult) else item
-        for item in items
-        if not isinstance(item, (str, Path))
-    ]
+    found = [item for item in items if isinstance(item, RunResult)]
+    records = [item for item in items if isinstance(item, Mapping)]
     if places or published is not None or not items:
-        loaded = load_results(places or None, published=published)
-        records += [result.record for result in loaded]
-    return Leaderboard(records, eligible_at)
+        found += load_results(places or None, published=published)
+    typed = [item.result for item in found if item.result is not None]
+    return Leaderboard([*typed, *map(checked, records)], eligible_at)

@@ -45,27 +45,27 @@ def frame_of_runs(results: Iterable[RunResult]) -> pd.DataFrame:
 
 def _ran(result: RunResult) -> dict[str, Any]:
     """Return what was run and what it cost."""
-    data, attack, defense = (result.record[part] for part in ("data", "attack", "defense"))
-    train = result.record["train"] or {}
+    told = result.told
+    data, attack, defense, train = told.data, told.attack, told.defense, told.train
+    spent = ("epochs", "samples_seen", "seconds", "peak_memory_bytes", "device")
     return {
         "id": result.id,
-        "created": result.record["created"],
+        "created": told.created,
         "data": result.data,
-        "data_parameters": canonical(data["parameters"]),
-        "pairs": data["pairs"],
+        "data_parameters": canonical(data.parameters),
+        "pairs": data.pairs,
         "attack": result.attack,
-        "attack_parameters": canonical(attack["parameters"] or {}),
+        "attack_parameters": canonical(attack.parameters or {}),
         "rate": result.rate,
         "count": result.count,
-        "targets": attack["targets"],
+        "targets": attack.targets,
         "defense": result.defense,
-        "defense_parameters": canonical(defense["parameters"]),
+        "defense_parameters": canonical(defense.parameters),
         "model": result.model,
         "seed": result.seed,
         "poison_seed": result.poison_seed,
         "folder": None if result.folder is None else str(result.folder),
-        **{name: train.get(name) for name in ("epochs", "samples_seen", "seconds")},
-        **{name: train.get(name) for name in ("peak_memory_bytes", "device")},
+        **{name: None if train is None else getattr(train, name) for name in spent},
     }
 
 

@@ -9,9 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from clipbench.errors import BadSetting
 from clipbench.files.bundled import published_rows
 from clipbench.results import store
 from clipbench.results.labels import rate_text, seeds_of, seeds_text
+from clipbench.results.measured import Metric
+from clipbench.results.model import Result
 from clipbench.results.names import RESULT
 from clipbench.text.visible import visible
 
@@ -47,9 +50,14 @@ class Measurement:
             return f"{self.value:.4g}"
         return f"{self.k}/{self.n} = {self.value:.1%} [{self.low:.1%}, {self.high:.1%}]"
 
+    @classmethod
+    def of(cls, metric: Metric) -> Measurement:
+        """Return what a result says of a metric."""
+        return cls(metric.value, metric.k, metric.n, metric.low, metric.high)
+
 
 def metrics_of(record: Mapping[str, Any]) -> dict[str, Measurement]:
-    """Return the metrics of a result object, by name."""
+    """Return the metrics of what ``clipbench evaluate`` prints, by name."""
     names = ("value", "k", "n", "low", "high")
     return {
         name: Measurement(*(metric.get(part) for part in names))
@@ -68,77 +76,88 @@ class RunResult:
     """The result of one run.
 
     Args:
-        record: the object that ``result.json`` holds, field by field in docs/formats.md.
+        result: what ``result.json`` says, as objects; None: another process has the result.
         folder: the run's folder, with its model and traces; None: the result is in no such folder.
     """
 
-    record: Mapping[str, Any] = field(repr=False)
+    result: Result | None = field(repr=False)
     folder: Path | None = None
+
+    @property
+    def told(self) -> Result:
+        """What ``result.json`` says, as objects."""
+        if self.result is None:
+            raise BadSetting("The result of this run is with the first process; ask that.")
+        return self.result
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """The object that ``result.json`` holds, field by field in docs/formats.md."""
+        return {} if self.result is None else self.result.record
 
     @property
     def id(self) -> str:
         """The first 16 digits of the hash of the configuration."""
-        return str(self.record["id"])
+        return self.told.id
 
     @property
     def config(self) -> Mapping[str, Any]:
         """Everything that decides the run's numbers."""
-        config: Mapping[str, Any] = self.record["config"]
-        return config
+        return self.told.config
 
     @property
     def data(self) -> str:
         """The name of the data set."""
-        return str(self.record["data"]["name"])
+        return self.told.data.name
 
     @property
     def attack(self) -> str:
         """The name of the attack; ``none``: the data are clean."""
-        return str(self.record["attack"]["name"])
+        return self.told.attack.name
 
     @property
     def rate(self) -> float:
         """The share of all pairs that are poisoned, in [0, 1]; 0: the data are clean."""
-        return float(self.record["attack"]["rate"] or 0.0)
+        return self.told.rate
 
     @property
     def count(self) -> int:
         """The number of poisoned pairs."""
-        return int(self.record["attack"]["count"])
+        return self.told.attack.count
 
     @property
     def defense(self) -> str:
         """The name of the defense."""
-        return str(self.record["defense"]["name"])
+        return self.told.defense.name
 
     @property
     def model(self) -> str:
         """The name of the model."""
-        return str(self.record["model"]["name"])
+        return self.told.model.name
 
     @property
     def seed(self) -> int | None:
         """The seed."""
-        seed: int | None = self.record["seed"]
-        return seed
+        return self.told.seed
 
     @property
     def poison_seed(self) -> int | None:
         """The seed of the attack's draws: `seed`, unless the run has one apart."""
-        return seeds_of(self.record)[1]
+        return seeds_of(self.told)[1]
 
     @cached_property
     def metrics(self) -> Mapping[str, Measurement]:
         """What was measured, by name, such as ``attack_success``."""
-        return metrics_of(self.record) if self.record else {}
+        metrics = {} if self.result is None else self.result.metrics
+        return {name: Measurement.of(metric) for name, metric in metrics.items()}
 
     def __repr__(self) -> str:
-        if not self.record:
+        if self.result is None:
             return "<RunResult of another process>"
         return f"<RunResult {self.id}: {self._label()}>"
 
     def __str__(self) -> str:
-        if not self.record:
+        if self.result is None:
             return repr(self)
         return _lines(f"{self._label()} ({self.id})", self.metrics)
 
@@ -146,7 +165,7 @@ class RunResult:
         amount = f" {rate_text(self.rate)}" if self.count else ""
         return visible(
             f"{self.data} / {self.attack}{amount} / {self.defense} / {self.model} /"
-            f" seed {seeds_text(self.record)}"
+            f" seed {seeds_text(self.told)}"
         )
 
 
@@ -247,5 +266,5 @@ def load_results(where: Where | None = None, *, published: str | None = None) ->
         for file in store.files_of(place)
         if file.name == RESULT
     }
-    records = store.load_results(places, skip_damaged=damaged)
-    return Results(RunResult(record, folders.get(record["id"])) for record in records)
+    found = store.load_results(places, skip_damaged=damaged)
+    return Results(RunResult(result, folders.get(result.id)) for result in found)

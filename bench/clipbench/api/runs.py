@@ -175,7 +175,7 @@ def _done(configs: Sequence[RunConfig], request: Request, reporter: Reporter) ->
         warn_of_secrets(configs, reporter)
         if processes.is_first:
             check_plans([plan(c, out, cache=cache, progress=reporter.progress) for c in configs])
-        record = do_all(configs, cache=cache, out=out, reporter=reporter)[-1]
-    if not record:
-        return RunResult(record)
-    return RunResult(record, named_folder(out, (), record["id"]))
+        results = do_all(configs, cache=cache, out=out, reporter=reporter)
+    if not results:
+        return RunResult(None)
+    return RunResult(results[-1], named_folder(out, (), results[-1].id))

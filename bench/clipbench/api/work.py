@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipbench.fetching import pipes
 from clipbench.plugins import registry
@@ -15,6 +15,7 @@ from clipbench.system.progress import Reporter
 if TYPE_CHECKING:
     from clipbench.configuration.config import RunConfig
     from clipbench.planning.plan import Plan
+    from clipbench.results.model import Result
 
 
 def is_first_process() -> bool:
@@ -66,14 +67,18 @@ def check_plans(plans: Sequence[Plan], *, but_estimated: bool = False) -> None:
 
 def do_all(
     configs: Sequence[RunConfig], *, cache: Path, out: Path, reporter: Reporter
-) -> list[dict[str, Any]]:
-    """Do runs one after another and return their results; see `clipbench.pipeline.execute`."""
+) -> list[Result]:
+    """Do runs one after another and return their results; see `clipbench.pipeline.execute`.
+
+    Of several processes the first alone gets them.
+    """
     from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
 
-    results = []
+    results: list[Result] = []
     for number, config in enumerate(configs, start=1):
         if len(configs) > 1:
             name = f"{config.attack_name} / {config.defense_name} / {config.seeds}"
             reporter.note(f"run {number} of {len(configs)}: {name}")
-        results.append(execute(config, cache=cache, out=out, reporter=reporter))
+        result = execute(config, cache=cache, out=out, reporter=reporter)
+        results += [] if result is None else [result]
     return results

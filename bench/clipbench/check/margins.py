@@ -8,7 +8,7 @@ to either side.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from clipbench.errors import BadSetting
 from clipbench.plugins import registry
 from clipbench.plugins.part import Part
 from clipbench.results.files import write_atomic
+from clipbench.results.measured import Metric
 from clipbench.sweep.grid import GRID_KEYS, Grid, matches
 from clipbench.sweep.status import label
 
@@ -65,11 +66,8 @@ def write_baseline(
 
 def _threads(results: Results) -> str:
     """Say how many threads the runs had; rounding, and so the edge of a band, depends on it."""
-    told = {
-        number
-        for result in results.values()
-        for number in (result["train"] or {}).get("threads", ())
-    }
+    trained = [result.train for result in results.values() if result.train is not None]
+    told = {number for train in trained for number in train.threads}
     if not told:
         return ""
     return f", with {' or '.join(map(str, sorted(told)))} thread{'' if told == {1} else 's'} a run"
@@ -102,8 +100,8 @@ def bands_around(configs: Sequence[RunConfig], results: Results) -> Iterator[dic
                 " can name; give them grids of their own."
             )
         for name in METRICS:
-            if name in result["metrics"]:
-                ends = _around(result["metrics"][name])
+            if name in result.metrics:
+                ends = _around(result.metrics[name])
                 if ends:
                     yield {**cell, "metric": name, **ends}
         references = [results[other.id] for other in undefended(config, configs)]
@@ -112,12 +110,12 @@ def bands_around(configs: Sequence[RunConfig], results: Results) -> Iterator[dic
             yield {**cell, "metric": COST, "at_most": round(COST_FACTOR * cost, 2)}
 
 
-def _around(metric: Mapping[str, Any]) -> dict[str, float]:
+def _around(metric: Metric) -> dict[str, float]:
     """Return the ends of a band around a share; an end that no share lies beyond is left out."""
-    value = metric["value"]
+    value = metric.value
     low, high = value - SLACK, value + SLACK
-    if metric.get("k") is not None:
-        low, high = min(low, metric["low"]), max(high, metric["high"])
+    if (share := metric.share) is not None:
+        low, high = min(low, share.low), max(high, share.high)
     # Outwards to three digits; what is three digits long already stays.
     floor, ceiling = math.floor(round(1000 * low, 6)), math.ceil(round(1000 * high, 6))
     ends = {"at_least": floor / 1000, "at_most": ceiling / 1000}

@@ -9,11 +9,12 @@ from typing import Any
 from clipbench.check.bands import COST, Band, shown, undefended
 from clipbench.configuration.config import RunConfig
 from clipbench.leaderboard.rows import relative_cost
+from clipbench.results.model import Result
 from clipbench.sweep.grid import Grid
 from clipbench.sweep.status import label
 from clipbench.text.visible import visible
 
-Results = Mapping[str, Mapping[str, Any]]  # by the id of the run
+Results = Mapping[str, Result]  # by the id of the run
 
 
 @dataclass(frozen=True)
@@ -138,19 +139,17 @@ def _hold(
         references = [results[c.id] for c in undefended(config, configs) if c.id in results]
         value, problem = cost_of(result, references)
         return Finding(config, cell, band, value, problem=problem)
-    metric = result["metrics"].get(band.metric)
+    metric = result.metrics.get(band.metric)
     if metric is None:
-        have = ", ".join(sorted(result["metrics"]))
+        have = ", ".join(sorted(result.metrics))
         return Finding(config, cell, band, problem=f"the result has only {have}")
-    counts = None if metric.get("k") is None else (metric["k"], metric["n"])
-    return Finding(config, cell, band, metric["value"], counts)
+    counts = None if metric.share is None else (metric.share.k, metric.share.n)
+    return Finding(config, cell, band, metric.value, counts)
 
 
-def cost_of(
-    result: Mapping[str, Any], references: Sequence[Mapping[str, Any]]
-) -> tuple[float | None, str]:
+def cost_of(result: Result, references: Sequence[Result]) -> tuple[float | None, str]:
     """Return training seconds relative to undefended runs, or None and why there is none."""
-    if not result["train"] or not any(other["train"] for other in references):
+    if not result.train or not any(other.train for other in references):
         return None, "no training without a defense to compare with"
     cost = relative_cost([result], references)
     if cost is None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from clipbench.api.board import frame_of
 from clipbench.cli._output import print_result, terminal_width
+from clipbench.results.model import Result
 from clipbench.system.progress import Reporter
 
 
-def show(results: Iterable[Mapping[str, Any]], out: Path, reporter: Reporter) -> None:
+def show(results: Iterable[Result], out: Path, reporter: Reporter) -> None:
     """Print the leaderboard of results and what they come to, and tell where they are."""
     from clipbench.leaderboard.in_short import in_short  # noqa: PLC0415
     from clipbench.leaderboard.text_table import to_text, wrap  # noqa: PLC0415 - heavy

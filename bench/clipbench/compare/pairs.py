@@ -16,19 +16,20 @@ from clipbench.leaderboard.by_part import by_part
 from clipbench.leaderboard.choice import named
 from clipbench.leaderboard.rows import Row, common_settings, group, order
 from clipbench.results.labels import Defaults, Labels, rate_text, seeds_of, seeds_text
-from clipbench.results.store import Result, newest
+from clipbench.results.model import Result
+from clipbench.results.store import newest
 
 Warn = Callable[[str], object]
 METRIC = "attack_success"
-# What must be equal for two runs to have seen one poisoned set and to be asked the same: where it
-# stands in a result, and what it means if it is not equal.
-_SAME = (
-    (("attack", "ledger_sha256"), "their ledgers differ, so they saw other poisons"),
-    (("data", "content_sha256"), "they were trained on other data"),
-    (("attack", "trigger_sha256"), "their triggers differ"),
-    (("data", "evaluation", "classes_sha256"), "their probes were read among other classes"),
-    (("data", "evaluation", "templates_sha256"), "their probes were read by other templates"),
-    (("metrics", METRIC, "n"), "they were asked other probes"),
+# What must be equal for two runs to have seen one poisoned set and to be asked the same, and what
+# it means if it is not equal.
+_SAME: tuple[tuple[Callable[[Result], object], str], ...] = (
+    (lambda r: r.attack.ledger_sha256, "their ledgers differ, so they saw other poisons"),
+    (lambda r: r.data.content_sha256, "they were trained on other data"),
+    (lambda r: r.attack.trigger_sha256, "their triggers differ"),
+    (lambda r: r.data.evaluation.classes_sha256, "their probes were read among other classes"),
+    (lambda r: r.data.evaluation.templates_sha256, "their probes were read by other templates"),
+    (lambda r: r.metrics[METRIC].n, "they were asked other probes"),
 )
 
 
@@ -138,10 +139,10 @@ def _pairs_of_rows(firsts: Sequence[Row], seconds: Sequence[Row]) -> Iterator[tu
 def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | None:
     """Return what the seeds say that both rows share; None if there are none."""
     sample = one.results[0]
-    attack = sample["attack"]
-    if not attack["count"]:
+    attack = sample.attack
+    if not attack.count:
         return None
-    seconds = {seeds_of(result): result for result in other.results if result["seed"] is not None}
+    seconds = {seeds_of(result): result for result in other.results if result.seed is not None}
     used, left_out = [], defaultdict(list)
     names = (one.defense_label, other.defense_label)
     for first in one.results:
@@ -154,7 +155,7 @@ def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | No
     name = labels.of("attack", sample)
     for why, seeds in left_out.items():
         plural = "s" if len(seeds) > 1 else ""
-        at = f"{name} at {rate_text(attack['rate'] or 0.0)}, seed{plural} {', '.join(seeds)}"
+        at = f"{name} at {rate_text(sample.rate)}, seed{plural} {', '.join(seeds)}"
         warn(f"{one.defense_label} and {other.defense_label} under {at} are left out: {why}.")
     if not used:
         return None
@@ -162,13 +163,13 @@ def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | No
         warn(f"Under {name} {told}: probes at an edge may differ by that alone.")
     return Compared(
         attack=name,
-        rate=attack["rate"] or 0.0,
-        count=attack["count"],
+        rate=sample.rate,
+        count=attack.count,
         model=labels.of("model", sample),
         data=labels.of("data", sample),
         first=one.defense_label,
         second=other.defense_label,
-        seeds=tuple(first["seed"] for first, _ in used),
+        seeds=tuple(first.seed for first, _ in used if first.seed is not None),
         success=compare([_paired(first, second) for first, second in used]),
         top1=_accuracy(used),
     )
@@ -177,12 +178,12 @@ def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | No
 def _objection(first: Result, second: Result, names: tuple[str, str]) -> str:
     """Return why two results cannot be compared trial by trial; empty if they can."""
     for result, name in zip((first, second), names, strict=True):
-        if "outcomes" not in result["metrics"].get(METRIC, {}):
+        if (metric := result.metrics.get(METRIC)) is None or metric.outcomes is None:
             return f"{name} has no outcomes of single probes; run it again with this version"
-    if first["attack"]["ledger_sha256"] is None:
+    if first.attack.ledger_sha256 is None:
         return "no ledger says whether they saw the same poisons"
-    for path, meaning in _SAME:
-        if _at(first, path) != _at(second, path):
+    for part, meaning in _SAME:
+        if part(first) != part(second):
             return meaning
     return ""
 
@@ -190,9 +191,9 @@ def _objection(first: Result, second: Result, names: tuple[str, str]) -> str:
 def _other_threads(used: Sequence[tuple[Result, Result]], names: tuple[str, str]) -> str:
     """Say with how many threads two defenses were trained where that differs; else nothing."""
     told = [
-        {", ".join(map(str, result["train"]["threads"])) for result in side}
-        for side in zip(*used, strict=True)
-        if all((result["train"] or {}).get("threads") for result in side)
+        {", ".join(map(str, threads)) for threads in side}
+        for side in ([_threads(result) for result in side] for side in zip(*used, strict=True))
+        if all(side)
     ]
     if len(told) < len(names) or told[0] == told[1]:
         return ""
@@ -200,16 +201,14 @@ def _other_threads(used: Sequence[tuple[Result, Result]], names: tuple[str, str]
     return f"numbers of threads differ, {' and '.join(both)}"
 
 
-def _at(result: Result, path: tuple[str, ...]) -> Any:
-    value: Any = result
-    for key in path:
-        value = value[key]
-    return value
+def _threads(result: Result) -> tuple[int, ...]:
+    """Return the numbers of threads that a result was computed with; empty: not known."""
+    return () if result.train is None else result.train.threads
 
 
 def _paired(first: Result, second: Result) -> PairedCounts:
-    metrics = [result["metrics"][METRIC] for result in (first, second)]
-    return PairedCounts.of(*(unpack(metric["outcomes"], metric["n"]) for metric in metrics))
+    metrics = [result.metrics[METRIC] for result in (first, second)]
+    return PairedCounts.of(*(unpack(metric.outcomes, metric.n or 0) for metric in metrics))
 
 
 def _accuracy(used: Sequence[tuple[Result, Result]]) -> tuple[float, float, float] | None:
@@ -217,8 +216,8 @@ def _accuracy(used: Sequence[tuple[Result, Result]]) -> tuple[float, float, floa
     shares: tuple[list[Proportion], list[Proportion]] = ([], [])
     for pair in used:
         for side, result in zip(shares, pair, strict=True):
-            found = result["metrics"].get("zeroshot_top1")
-            if found is None:
+            found = result.metrics.get("zeroshot_top1")
+            if found is None or found.share is None:
                 return None
-            side.append(Proportion(found["k"], found["n"]))
+            side.append(found.share)
     return unpaired_difference(*shares)

@@ -23,6 +23,12 @@ class Objection(ValueError):
     def __init__(self, field: str, must: str, value: Any) -> None:
         shown = _shown(value)
         super().__init__(visible(f"{_cut(field) or 'it'} {_cut(must)}, but is {shown}"))
+        self.field, self.must, self.value = field, must, value
+
+    def within(self, field: str) -> Objection:
+        """Return the objection with the name of the object that the field is in before it."""
+        inner = f".{self.field}" if self.field else ""
+        return Objection(f"{field}{inner}" if field else self.field, self.must, self.value)
 
 
 def _cut(text: str) -> str:
@@ -45,6 +51,7 @@ class Missing(Objection):
 
     def __init__(self, field: str) -> None:
         ValueError.__init__(self, visible(f"{_cut(field)} is missing"))
+        self.field, self.must, self.value = field, "must be there", None
 
 
 def parse_time(text: str) -> datetime:

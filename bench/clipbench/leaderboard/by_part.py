@@ -9,18 +9,16 @@ all of them alone is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+
+from msgspec import structs
 
 from clipbench.evaluation.outcomes import pack, unpack
 from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.eligibility import SUCCESS
-from clipbench.results.store import Result
+from clipbench.results.measured import Metric
+from clipbench.results.model import Kind, Result
 
-PART = (
-    "part"  # of the attack of a result that is of one part: what kind it is, its name, its number
-)
-TRIGGER = "trigger"  # what a part is, where the metric does not say
 _OF_PROBES = ("attack_success_top5", "poisoned_accuracy", "attack_margin")
 
 
@@ -35,35 +33,34 @@ def by_part(results: Iterable[Result]) -> list[Result]:
 
 
 def is_pooled(result: Result) -> bool:
-    """Tell whether success is over several triggers that the result does not tell apart."""
-    triggers = (result["attack"]["parameters"] or {}).get("triggers")
+    """Return whether success is over several triggers that the result does not tell apart."""
+    parameters = result.attack.parameters or {}
+    triggers = parameters.get("triggers")
     several = isinstance(triggers, list | tuple) and len(triggers) > 1
-    return several and PART not in result["attack"]
+    return several and result.part is None
 
 
 def _split(result: Result) -> list[Result]:
-    success = result["metrics"].get(SUCCESS, {})
-    parts = success.get("parts")
-    if not parts:
+    success = result.metrics.get(SUCCESS)
+    if success is None or not success.parts:
         return [result]
     found: list[Result] = []
-    start, kind = 0, success.get("parts_by", TRIGGER)
-    for number, part in enumerate(parts):
-        own = slice(start, start + part["n"])
+    start, kind = 0, success.parts_by
+    for number, part in enumerate(success.parts):
+        own = slice(start, start + part.n)
         metrics = {
             name: shown
-            for name, metric in result["metrics"].items()
+            for name, metric in result.metrics.items()
             if (shown := _of_part(name, metric, own)) is not None
         }
-        parameters = {kind: part["name"], **(result["attack"]["parameters"] or {})}
-        which = {"by": kind, "name": part["name"], "number": number}
-        attack = {**result["attack"], "parameters": parameters, PART: which}
-        found.append({**result, "attack": attack, "metrics": metrics})
+        parameters = {kind: part.name, **(result.attack.parameters or {})}
+        attack = structs.replace(result.attack, parameters=parameters)
+        found.append(result.narrowed(attack, metrics, Kind(kind, part.name, number)))
         start = own.stop
     return found
 
 
-def _of_part(name: str, metric: Mapping[str, Any], own: slice) -> Mapping[str, Any] | None:
+def _of_part(name: str, metric: Metric, own: slice) -> Metric | None:
     """Return a metric of some probes alone, None where that is not known; of no probes: as it is.
 
     Args:
@@ -73,8 +70,8 @@ def _of_part(name: str, metric: Mapping[str, Any], own: slice) -> Mapping[str, A
     """
     if name not in _OF_PROBES and not name.removesuffix("_control").endswith(SUCCESS):
         return metric
-    if "outcomes" not in metric or "parts" not in metric:
+    share = metric.share
+    if share is None or metric.outcomes is None or metric.parts is None:
         return None
-    outcomes = unpack(metric["outcomes"], metric["n"])[own]
-    share = Proportion(int(outcomes.sum()), len(outcomes))
-    return {**share.to_json(), "outcomes": pack(outcomes)}
+    outcomes = unpack(metric.outcomes, share.n)[own]
+    return Metric.of(Proportion(int(outcomes.sum()), len(outcomes)), pack(outcomes))

@@ -6,19 +6,19 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from clipbench.errors import BadInput, MissingData, UnknownName
+from clipbench.files.typed import Json, Object
 from clipbench.leaderboard.rows import Row, group
+from clipbench.plugins import find as plugins
 from clipbench.plugins import registry
-from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import Spec
-from clipbench.results.labels import Defaults, Labels
-from clipbench.results.store import Result, newest
+from clipbench.results.labels import KINDS, Defaults, Kind, Labels, part_of
+from clipbench.results.model import Model, Result
+from clipbench.results.store import newest
 from clipbench.text.locations import content_in, short
 
-KINDS = ("attack", "defense", "data", "model")
-_PLUGINS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
+_PLUGINS: Mapping[str, plugins.Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Choice:
 
 def choose(
     results: Iterable[Result],
-    wanted: Mapping[str, Sequence[str]],
+    wanted: Mapping[Kind, Sequence[str]],
     *,
     defaults: Defaults | None = None,
     with_clean: bool = False,
@@ -74,10 +74,10 @@ def choose(
         raise MissingData(f"No result is of {told} at once.")
     contexts = {row.context for row in kept}
     needed = [result for row in rows if row.context in contexts for result in row.results]
-    return Choice(needed, frozenset(result["id"] for row in kept for result in row.results))
+    return Choice(needed, frozenset(result.id for row in kept for result in row.results))
 
 
-def named(rows: Sequence[Row], kind: str, text: str, labels: Labels) -> list[Row]:
+def named(rows: Sequence[Row], kind: Kind, text: str, labels: Labels) -> list[Row]:
     """Return the rows whose attack, defense, data set or model a text names.
 
     Args:
@@ -103,27 +103,27 @@ def named(rows: Sequence[Row], kind: str, text: str, labels: Labels) -> list[Row
     return found
 
 
-def _matcher(kind: str, text: str) -> Callable[[Result], bool]:
+def _matcher(kind: Kind, text: str) -> Callable[[Result], bool]:
     if kind == "model":
-        return lambda result: _model(result["model"]["name"]) == _model(text)
+        return lambda result: _model(result.model.name) == _model(text)
     try:
         spec = registry.parse(_PLUGINS[kind], text)
     except BadInput:
         spec = Spec(text)
 
     def is_it(result: Result) -> bool:
-        part = result[kind]
-        given = result["config"].get(kind, {})
-        names = {part["name"], given.get("name") if isinstance(given, Mapping) else None}
+        part = part_of(kind, result)
+        parameters = {} if isinstance(part, Model) else part.parameters or {}
+        given = result.config.get(kind, {})
+        names = {part.name, given.get("name") if isinstance(given, Mapping) else None}
         known = any(_equal(name, spec.name) for name in names if isinstance(name, str))
         places = {
             field.removeprefix(f"{kind}."): name
-            for field, name in result.get("names", {}).items()
+            for field, name in result.names.items()
             if field.startswith(f"{kind}.")
         }
         return (known or text in names) and all(
-            _is(part["parameters"] or {}, key, value, places.get(key))
-            for key, value in spec.parameters.items()
+            _is(parameters, key, value, places.get(key)) for key, value in spec.parameters.items()
         )
 
     return is_it
@@ -133,7 +133,7 @@ def _model(name: str) -> str:
     return name.replace("/", "-").lower()
 
 
-def _is(parameters: Mapping[str, Any], key: str, wanted: Any, place: str | None) -> bool:
+def _is(parameters: Object, key: str, wanted: Json, place: str | None) -> bool:
     """Return whether a parameter has the value that was typed.
 
     A record has the content of what lies somewhere, and the last part of where it lay: that names
@@ -146,7 +146,7 @@ def _is(parameters: Mapping[str, Any], key: str, wanted: Any, place: str | None)
     return any(_equal(parameters[key], one) for one in (wanted, _typed(wanted)))
 
 
-def _equal(found: Any, wanted: Any) -> bool:
+def _equal(found: Json, wanted: Json) -> bool:
     """Return whether two values are one, or two spellings of one path."""
     if found == wanted:
         return True
@@ -155,7 +155,7 @@ def _equal(found: Any, wanted: Any) -> bool:
     return Path(found).expanduser().absolute() == Path(wanted).expanduser().absolute()
 
 
-def _typed(text: Any) -> Any:
+def _typed(text: Json) -> Json:
     if not isinstance(text, str):
         return text
     try:
@@ -165,4 +165,4 @@ def _typed(text: Any) -> Any:
 
 
 def _is_clean(row: Row) -> bool:
-    return not row.results[0]["attack"]["count"]
+    return not row.results[0].attack.count

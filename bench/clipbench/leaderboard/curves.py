@@ -11,7 +11,9 @@ from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import Proportion, pool
 from clipbench.leaderboard.rows import Row, group, order
 from clipbench.results.labels import Defaults, Labels
-from clipbench.results.store import Result, newest
+from clipbench.results.measured import Epoch
+from clipbench.results.model import Result
+from clipbench.results.store import newest
 
 Value = TypeVar("Value")
 
@@ -95,9 +97,7 @@ def panels(results: Iterable[Result], defaults: Defaults | None = None) -> list[
         results: results in any order, with or without a history.
         defaults: see `tables.leaderboard`.
     """
-    drawn = [
-        result for result in newest(results) if result["history"] and result["attack"]["count"]
-    ]
+    drawn = [result for result in newest(results) if result.history and result.attack.count]
     labels = Labels(drawn, defaults)
     found: dict[tuple[Any, ...], list[tuple[Row, Curve]]] = {}
     for row in sorted(group(drawn, labels), key=order):
@@ -109,11 +109,11 @@ def panels(results: Iterable[Result], defaults: Defaults | None = None) -> list[
 
 def _panel(members: list[tuple[Row, Curve]], labels: Labels) -> Panel:
     first = members[0][0].results[0]
-    attack = first["attack"]
+    attack = first.attack
     return Panel(
         attack=labels.of("attack", first),
-        rate=attack["rate"] or 0.0,
-        count=attack["count"],
+        rate=first.rate,
+        count=attack.count,
         model=labels.of("model", first),
         data=labels.of("data", first),
         curves=tuple(curve for _, curve in members),
@@ -121,11 +121,11 @@ def _panel(members: list[tuple[Row, Curve]], labels: Labels) -> Panel:
 
 
 def _curve(row: Row) -> Curve:
-    poisons = row.results[0]["attack"]["count"]
-    pairs = row.results[0]["data"]["pairs"]
-    kept = _by_epoch(row, "poisons_in_safe_set", int)
-    size = _by_epoch(row, "safe_set_size", int)
-    success = _by_epoch(row, "attack_success", Proportion.from_json)
+    poisons = row.results[0].attack.count
+    pairs = row.results[0].data.pairs
+    kept = _by_epoch(row, lambda epoch: epoch.poisons_in_safe_set)
+    size = _by_epoch(row, lambda epoch: epoch.safe_set_size)
+    success = _by_epoch(row, lambda e: None if e.attack_success is None else e.attack_success.share)
     runs = len(row.results)
     return Curve(
         defense=row.defense_label,
@@ -137,11 +137,11 @@ def _curve(row: Row) -> Curve:
     )
 
 
-def _by_epoch(row: Row, name: str, read: Callable[[Any], Value]) -> dict[int, list[Value]]:
+def _by_epoch(row: Row, of: Callable[[Epoch], Value | None]) -> dict[int, list[Value]]:
     """Return a value of all runs, for the epochs where every run has it: no run leaves a curve."""
     found: dict[int, list[Value]] = {}
     for result in row.results:
-        for entry in result["history"]:
-            if entry.get(name) is not None:
-                found.setdefault(entry["epoch"], []).append(read(entry[name]))
+        for entry in result.history:
+            if (value := of(entry)) is not None:
+                found.setdefault(entry.epoch, []).append(value)
     return {epoch: found[epoch] for epoch in sorted(found) if len(found[epoch]) == len(row.results)}

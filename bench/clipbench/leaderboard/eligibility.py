@@ -23,13 +23,13 @@ it nothing is known.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from clipbench.evaluation.clustered import clustered_interval, unpaired_difference
 from clipbench.evaluation.statistics import Proportion, pool
-from clipbench.results.store import Result
+from clipbench.results.measured import Metric, Metrics
+from clipbench.results.model import Result
 
 SUCCESS, CONTROL, TOP1 = "attack_success", "attack_success_control", "zeroshot_top1"
 CAPTIONS = "text_to_image_r1"
@@ -128,27 +128,27 @@ def at_chance(results: Sequence[Result]) -> bool:
 
 def shares_of(results: Iterable[Result], name: str) -> list[Proportion]:
     """Return a share of each result that has it; none if one says a value without its counts."""
-    return counts_of([result["metrics"][name] for result in results if name in result["metrics"]])
+    return counts_of([result.metrics[name] for result in results if name in result.metrics])
 
 
-def counts_of(metrics: Sequence[Mapping[str, Any]]) -> list[Proportion]:
+def counts_of(metrics: Sequence[Metric]) -> list[Proportion]:
     """Return the shares of metrics; none if one of them says a value without its counts."""
-    if any(metric.get("k") is None for metric in metrics):
-        return []
-    return [Proportion(metric["k"], metric["n"]) for metric in metrics]
+    shares = [metric.share for metric in metrics]
+    known = [share for share in shares if share is not None]
+    return known if len(known) == len(shares) else []
 
 
 def _chance(results: Iterable[Result]) -> float | None:
     """Return one over the fewest classes that have test images, None where no result says it."""
-    counts = [_classes(result["metrics"]) for result in results]
+    counts = [_classes(result.metrics) for result in results]
     known = [count for count in counts if count]
     return 1 / min(known) if known else None
 
 
-def _classes(metrics: Mapping[str, Any]) -> int | None:
+def _classes(metrics: Metrics) -> int | None:
     """Return how many classes a mean recall is the mean of."""
-    count = metrics.get("mean_per_class_recall", {}).get("n")
-    return int(count) if count else None
+    recall = metrics.get("mean_per_class_recall")
+    return None if recall is None else recall.n
 
 
 def _percent(share: float) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from clipbench.results.files import write_atomic
+from clipbench.results.measured import Evaluation
+from clipbench.results.model import Result, records
 
 # CLIP_benchmark names a retrieval task after what is retrieved: images are retrieved by text.
 _CLASSIFICATION = {
@@ -24,7 +26,7 @@ _RETRIEVAL = {
 _TASKS = {"zeroshot_classification": _CLASSIFICATION, "zeroshot_retrieval": _RETRIEVAL}
 
 
-def to_clip_benchmark(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def to_clip_benchmark(result: Result) -> list[dict[str, Any]]:
     """Return the clean accuracies of a result as CLIP_benchmark's evaluation command writes them.
 
     One object a task and evaluation set that was measured, in the order of the result's sets, with
@@ -33,19 +35,19 @@ def to_clip_benchmark(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     and id of the run. The language is taken to be English, as it is of every prompt template here.
     """
     rows = []
-    primary = {"name": result["data"]["evaluation"]["name"], "metrics": result["metrics"]}
-    sets = result.get("evaluations") or [primary]  # older results have no list
+    primary = Evaluation(result.data.evaluation.name, result.metrics)
+    sets = result.evaluations or [primary]  # older results have no list
     for item, (task, names) in itertools.product(sets, _TASKS.items()):
         metrics = {
-            theirs: item["metrics"][ours]["value"]
+            theirs: item.metrics[ours].value
             for theirs, ours in names.items()
-            if ours in item["metrics"]
+            if ours in item.metrics
         }
         if metrics:
             rows.append(
                 {
-                    "dataset": item["name"],
-                    "model": result["model"]["name"],
+                    "dataset": item.name,
+                    "model": result.model.name,
                     "pretrained": _weights(result),
                     "task": task,
                     "metrics": metrics,
@@ -55,7 +57,7 @@ def to_clip_benchmark(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def write_clip_benchmark(results: Iterable[Mapping[str, Any]], folder: Path) -> list[Path]:
+def write_clip_benchmark(results: Iterable[Result], folder: Path) -> list[Path]:
     """Write the rows of `to_clip_benchmark`, a file each, for ``clip_benchmark build FOLDER/*``.
 
     Returns:
@@ -68,22 +70,22 @@ def write_clip_benchmark(results: Iterable[Mapping[str, Any]], folder: Path) -> 
     for result in results:
         for number, row in enumerate(to_clip_benchmark(result)):
             # Id and number make the name unique; the rest is for people, and may be cut.
-            words = [row["dataset"], row["model"], result["defense"]["name"]]
+            words = [row["dataset"], row["model"], result.defense.name]
             readable = "_".join(re.sub(r"[^0-9A-Za-z.-]+", "-", word)[:40] for word in words)
-            path = folder / f"{result['id']}-{number}_{readable}_{row['task']}.json"
+            path = folder / f"{result.id}-{number}_{readable}_{row['task']}.json"
             paths.append(write_atomic(path, f"{json.dumps(row, indent=2)}\n".encode()))
     return paths
 
 
-def results_json(results: Iterable[Mapping[str, Any]]) -> str:
+def results_json(results: Iterable[Result]) -> str:
     """Return results as one JSON list."""
-    return f"{json.dumps(list(results), indent=2, allow_nan=False)}\n"
+    return f"{json.dumps(records(results), indent=2, allow_nan=False)}\n"
 
 
-def _weights(result: Mapping[str, Any]) -> str:
-    attack = result["attack"]
-    rate = f"-{attack['rate']:g}" if attack["count"] and attack["rate"] is not None else ""
-    seed = "" if result["seed"] is None else f"-seed{result['seed']}"
-    if "poison_seed" in result:
-        seed += f"-poisonseed{result['poison_seed']}"
-    return f"clipbench-{attack['name']}{rate}-{result['defense']['name']}{seed}-{result['id']}"
+def _weights(result: Result) -> str:
+    attack = result.attack
+    rate = f"-{attack.rate:g}" if attack.count and attack.rate is not None else ""
+    seed = "" if result.seed is None else f"-seed{result.seed}"
+    if result.poison_seed is not None:
+        seed += f"-poisonseed{result.poison_seed}"
+    return f"clipbench-{attack.name}{rate}-{result.defense.name}{seed}-{result.id}"

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
+from clipbench.files.typed import Json
 from clipbench.leaderboard.rows import Row, baseline, common_settings
 from clipbench.results.labels import canonical, precision_of, settings
-from clipbench.results.store import Result
+from clipbench.results.model import Result
+from clipbench.text.locations import get
 
 BARE, AUGMENTED = "none", "clip"  # defenses: nothing at all, and the augmentation all others have
 
@@ -24,10 +26,10 @@ def machine_of(result: Result) -> str | None:
     It is the name of the processor, with its generation and vector instructions where the result
     has them, and those of the GPUs: what decides how a model rounds.
     """
-    if not result["train"]:
+    if not result.train:
         return None
-    hardware = result["environment"].get("hardware") or {}
-    return canonical([result["train"]["device"], hardware.get("cpu"), hardware.get("gpus")])
+    hardware = result.environment.hardware
+    return canonical([result.train.device, hardware.cpu, hardware.gpus])
 
 
 def fair(row: Row, augmented: Sequence[Row], bare: Sequence[Row]) -> list[Result]:
@@ -37,8 +39,8 @@ def fair(row: Row, augmented: Sequence[Row], bare: Sequence[Row]) -> list[Result
     all defenses of one table are judged by the same runs, and one that trains longer by no others;
     where there are none of these, those of its own settings; else as `rows.baseline` has it.
     """
-    held = {result["id"] for result in baseline(row, bare)}
-    of_bare = [common_settings(other) for other in bare if held & {r["id"] for r in other.results}]
+    held = {result.id for result in baseline(row, bare)}
+    of_bare = [common_settings(other) for other in bare if held & {r.id for r in other.results}]
     for wanted in (of_bare, [common_settings(row)]):
         found = [other for other in augmented if common_settings(other) in wanted]
         if found:
@@ -73,7 +75,7 @@ def other_machines(
 
 def control_of(result: Result, controls: Mapping[str, Result]) -> Result | None:
     """Return the clean run that a result's control was measured on, if it is among `controls`."""
-    return controls.get((result.get("control") or {}).get("id", ""))
+    return controls.get(result.control_id or "")
 
 
 def mismatches(result: Result, control: Result) -> list[str]:
@@ -85,13 +87,13 @@ def mismatches(result: Result, control: Result) -> list[str]:
     found = [] if precision_of(result) == precision_of(control) else ["precision"]
     own, clean = (_without_poison(item) for item in (result, control))
     apart = {key for key in own.keys() | clean.keys() if own.get(key) != clean.get(key)}
-    if result["seed"] != control["seed"]:
+    if result.seed != control.seed:
         apart.add("seed")
     return found + sorted(apart)
 
 
-def _without_poison(result: Result) -> dict[str, Any]:
-    told = settings({k: v for k, v in result["config"].items() if k not in ("attack", "rate")})
+def _without_poison(result: Result) -> dict[str, Json]:
+    told = settings({k: v for k, v in result.config.items() if k not in ("attack", "rate")})
     if told.get("train.precision") == "auto":  # as older configurations have it
         told["train.precision"] = precision_of(result)
     return {k: v for k, v in told.items() if not k.startswith("code.attack")}
@@ -103,10 +105,10 @@ def given(row: Row) -> dict[str, Any]:
     A pass counts a pair once, whatever its views; those of a first model and of a stage on trusted
     pairs count, too.
     """
-    trained = [result for result in row.results if result["train"]]
-    epochs = {(result["config"].get("train") or {}).get("epochs") for result in trained}
-    passes = [result["train"]["samples_seen"] / result["data"]["pairs"] for result in trained]
-    trusted = {result["defense"]["parameters"].get("trusted_size") or 0 for result in row.results}
+    trained = [(result, result.train) for result in row.results if result.train is not None]
+    epochs = {get(result.config, "train.epochs") for result, _ in trained}
+    passes = [train.samples_seen / result.data.pairs for result, train in trained]
+    trusted = {result.defense.parameters.get("trusted_size") or 0 for result in row.results}
     return {
         "epochs": epochs.pop() if len(epochs) == 1 else None,
         "passes": mean(passes) if passes else None,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from clipbench.leaderboard.eligibility import YES, eligibility
+from clipbench.results.model import Result
 from clipbench.results.result import config_hash
 
 UNDEFENDED = "none"
 _TAKES = 0.5  # least undefended success from which on a defense can be seen at work
-
-Result = Mapping[str, Any]
 
 
 def in_short(results: Iterable[Result]) -> str:
@@ -25,10 +23,11 @@ def in_short(results: Iterable[Result]) -> str:
         undefended run or nothing beside it, or a success that was not measured: a table says that
         better.
     """
-    attacked = [result for result in results if result["attack"]["count"]]
+    attacked = [result for result in results if result.attack.count]
     if len({_setting(result) for result in attacked}) != 1:
         return ""
-    if any("parts" in result["metrics"].get("attack_success", {}) for result in attacked):
+    found = [result.metrics.get("attack_success") for result in attacked]
+    if any(metric is not None and metric.parts for metric in found):
         return ""
     by_defense: dict[str, list[Result]] = {}
     for result in attacked:
@@ -36,11 +35,11 @@ def in_short(results: Iterable[Result]) -> str:
     bare = by_defense.pop(UNDEFENDED, [])
     if not bare or not by_defense or any(_success(group) is None for group in by_defense.values()):
         return ""
-    found = _success(bare)
-    if found is None:
+    undefended = _success(bare)
+    if undefended is None:
         return ""
-    name = attacked[0]["attack"]["name"]
-    first = f"{name} without a defense: {_share(found)} are classified as the attacker wants"
+    name = attacked[0].attack.name
+    first = f"{name} without a defense: {_share(undefended)} are classified as the attacker wants"
     if (objection := _objection(bare)) is not None:
         return f"{first}. {objection}"
     others = "; ".join(f"with {label} {_share(_success(g))}" for label, g in by_defense.items())
@@ -68,21 +67,22 @@ def _objection(bare: Sequence[Result]) -> str | None:
 
 def _setting(result: Result) -> str:
     """Return what two results must share to be of one attack on the same thing."""
-    attack, data = result["attack"], result["data"]
-    parts = [attack["name"], attack["parameters"], attack["rate"], data["name"], data["parameters"]]
-    return config_hash({"parts": parts, "model": result["model"]["name"]})
+    attack, data = result.attack, result.data
+    parts = [attack.name, attack.parameters, attack.rate, data.name, data.parameters]
+    return config_hash({"parts": parts, "model": result.model.name})
 
 
 def _label(result: Result) -> str:
-    return str(result["defense"]["name"])
+    return result.defense.name
 
 
 def _success(group: Sequence[Result]) -> tuple[int, int] | None:
     """Return successes and trials over the seeds; None if a run did not measure any."""
-    found = [result["metrics"].get("attack_success") or {} for result in group]
-    if not all(item.get("n") for item in found):
+    found = [result.metrics.get("attack_success") for result in group]
+    shares = [metric.share for metric in found if metric is not None and metric.share is not None]
+    if len(shares) < len(group):
         return None
-    return sum(item["k"] for item in found), sum(item["n"] for item in found)
+    return sum(share.k for share in shares), sum(share.n for share in shares)
 
 
 def _share(success: tuple[int, int] | None) -> str:
@@ -95,8 +95,8 @@ def _accuracy(groups: Mapping[str, Sequence[Result]]) -> str:
     """Return what it cost in clean accuracy; empty where that was not measured."""
     shown = []
     for label, group in groups.items():
-        found = [(result["metrics"].get("zeroshot_top1") or {}).get("value") for result in group]
-        values = [float(value) for value in found if value is not None]
+        found = [result.metrics.get("zeroshot_top1") for result in group]
+        values = [metric.value for metric in found if metric is not None]
         if len(values) < len(group):
             return ""
         shown.append(f"{sum(values) / len(values):.1%} with {label}")

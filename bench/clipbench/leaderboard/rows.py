@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from msgspec import structs
+
 from clipbench.files.checks import parse_time
-from clipbench.leaderboard.by_part import PART
+from clipbench.files.typed import Json
 from clipbench.results.labels import (
     Labels,
     canonical,
@@ -22,7 +24,7 @@ from clipbench.results.labels import (
     seeds_of,
     settings,
 )
-from clipbench.results.store import Result
+from clipbench.results.model import Result
 from clipbench.text.locations import content_in, get
 
 FIRST = ("none", "clip")  # the defenses that all others are held against
@@ -34,7 +36,7 @@ class Row:
 
     context: tuple[Any, ...]  # attack, rate, model, precision, data: what compared rows share
     defense: str
-    settings: dict[str, Any]
+    settings: dict[str, Json]
     results: list[Result] = field(default_factory=list)
     defense_label: str = ""
 
@@ -43,12 +45,12 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
     """Return the rows of the table, each with its newest result a seed, in the order of seeds."""
     families: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
     for result in results:
-        context, defense = _context(result), result["defense"]
-        chosen = settings(result["config"])
+        context, defense = _context(result), result.defense
+        chosen = settings(result.config)
         if chosen.get("train.precision") == "auto":  # as older configurations have it
             chosen["train.precision"] = precision_of(result)
-        family = families[context, defense["name"], canonical(defense["parameters"])]
-        row = family.setdefault(canonical(chosen), Row(context, defense["name"], chosen))
+        family = families[context, defense.name, canonical(defense.parameters)]
+        row = family.setdefault(canonical(chosen), Row(context, defense.name, chosen))
         row.results.append(result)
     for family in families.values():
         apart = differing(row.settings for row in family.values())
@@ -63,29 +65,28 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
 
 
 def _context(result: Result) -> tuple[Any, ...]:
-    attack, model, data = result["attack"], result["model"], result["data"]
-    tests, net = data["evaluation"]["name"], model["name"]
+    attack, model, data = result.attack, result.model, result.data
+    tests, net = data.evaluation.name, model.name
     # What was measured on, and which model, by content where the result has it: by any name or path
     # the same data are the same.
-    if contents_of_tests(result["config"]):
-        tests = canonical(result["config"]["evals"])
-    if content := content_in(get(result["config"], "train.model")):
+    if contents_of_tests(result.config):
+        tests = canonical(result.config["evals"])
+    if content := content_in(get(result.config, "train.model")):
         net = f"{net}@{content[:8]}"
     return (
-        (attack["name"], canonical(attack["parameters"] or {}), attack["rate"] or 0.0),
-        (attack["count"], attack["targets"] or 0),
-        (net, canonical(model["image_size"]), canonical(precision_of(result))),
-        (data["name"], canonical(data["parameters"]), data["pairs"], tests),
+        (attack.name, canonical(attack.parameters or {}), result.rate),
+        (attack.count, attack.targets or 0),
+        (net, canonical(model.image_size), canonical(precision_of(result))),
+        (data.name, canonical(data.parameters), data.pairs, tests),
     )
 
 
 def _one_a_seed(results: Iterable[Result]) -> list[Result]:
     """Return one result per seed of training and of poison, the newest; all without a seed."""
-    kept: dict[tuple[Any, ...], Result] = {}
-    for result in sorted(results, key=lambda item: (parse_time(item["created"]), item["id"])):
+    kept: dict[tuple[int, int, str], Result] = {}
+    for result in sorted(results, key=lambda item: (parse_time(item.created), item.id)):
         seed, drawn = seeds_of(result)
-        none = seed is None or drawn is None
-        kept[(0, 0, result["id"]) if none else (seed, drawn, "")] = result
+        kept[(0, 0, result.id) if seed is None or drawn is None else (seed, drawn, "")] = result
     return [kept[key] for key in sorted(kept)]
 
 
@@ -93,10 +94,10 @@ def order(row: Row) -> tuple[Any, ...]:
     """Return what rows are sorted by: attack, rate, then defense, with `FIRST` first."""
     (name, parameters, rate), size, model, data = row.context
     number = 0
-    if part := row.results[0]["attack"].get(PART):  # in the order of the probes: doses rise
-        number = part["number"]
-        own = row.results[0]["attack"]["parameters"]
-        parameters = canonical({key: own[key] for key in own if key != part["by"]})
+    if part := row.results[0].part:  # in the order of the probes: doses rise
+        number = part.number
+        own = row.results[0].attack.parameters or {}
+        parameters = canonical({key: own[key] for key in own if key != part.by})
     place = FIRST.index(row.defense) if row.defense in FIRST else len(FIRST)
     clean_last = name == "none"
     return (
@@ -120,7 +121,7 @@ def baseline(row: Row, undefended: Sequence[Row]) -> list[Result]:
     return [result for other in found or undefended for result in other.results]
 
 
-def common_settings(row: Row) -> dict[str, Any]:
+def common_settings(row: Row) -> dict[str, Json]:
     """Return the settings of a row that are not the defense's own.
 
     Its code is its own, and so are the pairs that it is told are clean: no other is given any.
@@ -151,17 +152,11 @@ def relative_cost(results: Sequence[Result], reference: Sequence[Result]) -> flo
 
 
 def _spent_by_machine(results: Iterable[Result]) -> dict[str, list[float]]:
-    """Return the seconds that trainings are charged with, by what they were trained on."""
+    """Return the seconds that trainings are charged with, by machine; 0: they are not known."""
     spent: dict[str, list[float]] = defaultdict(list)
     for result in results:
-        if result["train"]:
-            told = [result["train"][key] for key in ("device", "precision", "processes")]
-            machine = canonical([told, result["environment"].get("hardware")])
-            spent[machine].append(_spent(result["train"]))
+        if (train := result.train) is not None:
+            told = [train.device, train.precision, train.processes]
+            machine = canonical([told, structs.asdict(result.environment.hardware)])
+            spent[machine].append(train.cpu_seconds if train.device == "cpu" else train.seconds)
     return spent
-
-
-def _spent(train: Mapping[str, Any]) -> float:
-    """Return the seconds that a training is charged with; 0: they are not known."""
-    name = "cpu_seconds" if train["device"] == "cpu" else "seconds"
-    return float(train.get(name, 0.0))

@@ -35,8 +35,9 @@ from clipbench.leaderboard.rows import Row, baseline, group, order, relative_cos
 from clipbench.leaderboard.text_table import to_text
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import Defaults, Labels, canonical
-from clipbench.results.schema import PROPORTIONS, SCALARS
-from clipbench.results.store import Result, newest
+from clipbench.results.measured import PROPORTIONS, SCALARS
+from clipbench.results.model import Result
+from clipbench.results.store import newest
 from clipbench.text.visible import visible
 
 __all__ = ["leaderboard", "to_csv", "to_latex", "to_markdown", "to_text", "write_all"]
@@ -90,7 +91,7 @@ def leaderboard(
     judges: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
         judges[row.defense, row.context].append(row)
-    controls = {result["id"]: result for result in unique if not result["attack"]["count"]}
+    controls = {result.id: result for result in unique if not result.attack.count}
     records = []
     for row in sorted(rows, key=order):
         bare, augmented = (judges.get((name, row.context), []) for name in (BARE, AUGMENTED))
@@ -135,22 +136,22 @@ def write_all(
 
 def _identity(row: Row, labels: Labels) -> dict[str, Any]:
     first = row.results[0]
-    attack, defense, data = first["attack"], first["defense"], first["data"]
+    attack, defense, data = first.attack, first.defense, first.data
     return {
         "attack": labels.of("attack", first),
-        "rate": attack["rate"] or 0.0,
-        "count": attack["count"],
-        "targets": attack["targets"],
+        "rate": attack.rate or 0.0,
+        "count": attack.count,
+        "targets": attack.targets,
         "defense": row.defense_label,
         "model": labels.of("model", first),
         "data": labels.of("data", first),
-        "pairs": data["pairs"],
+        "pairs": data.pairs,
         "seeds": len(row.results),
-        "attack_name": visible(attack["name"]),
-        "attack_parameters": canonical(attack["parameters"] or {}),
-        "defense_name": visible(defense["name"]),
-        "defense_parameters": canonical(defense["parameters"]),
-        "data_parameters": canonical(data["parameters"]),
+        "attack_name": visible(attack.name),
+        "attack_parameters": canonical(attack.parameters or {}),
+        "defense_name": visible(defense.name),
+        "defense_parameters": canonical(defense.parameters),
+        "data_parameters": canonical(data.parameters),
         "runs": _ids(row.results),
     }
 
@@ -160,8 +161,8 @@ def _metric_names(results: Iterable[Result]) -> dict[str, bool]:
     names = dict.fromkeys(PROPORTIONS, True) | dict.fromkeys(SCALARS, False)
     found: dict[str, bool] = {}
     for result in results:
-        for name, metric in result["metrics"].items():
-            found[name] = found.get(name, False) or metric.get("k") is not None
+        for name, metric in result.metrics.items():
+            found[name] = found.get(name, False) or metric.k is not None
     return names | {name: found[name] for name in sorted(found.keys() - names.keys())}
 
 
@@ -227,14 +228,14 @@ def _measured(row: Row, metrics: Mapping[str, _Columns]) -> dict[str, Any]:
     record: dict[str, Any] = {}
     for name, columns in metrics.items():
         column = columns.name
-        present = [result["metrics"][name] for result in row.results if name in result["metrics"]]
-        record |= _spread(column, [metric["value"] for metric in present])
+        present = [result.metrics[name] for result in row.results if name in result.metrics]
+        record |= _spread(column, [metric.value for metric in present])
         shares = counts_of(present) if columns.counted else []
         if shares:
             pooled, (low, high) = pool(shares), clustered_interval(shares)
             record |= {column: pooled.value, f"{column}_k": pooled.k, f"{column}_n": pooled.n}
             record |= {f"{column}_low": low, f"{column}_high": high}
-    exposures = [result["exposures"]["mean"] for result in row.results if result["exposures"]]
+    exposures = [result.exposures.mean for result in row.results if result.exposures]
     spread = _spread("exposures", exposures)
     return record | {key: spread[key] for key in ("exposures_mean", "exposures_seeds")}
 
@@ -245,28 +246,22 @@ def _spread(name: str, values: Sequence[float]) -> dict[str, Any]:
 
 
 def _cost(row: Row, reference: Sequence[Result]) -> dict[str, Any]:
-    trained = [result for result in row.results if result["train"]]
-    seconds = _median_seconds(row.results)
-    memory = [result["train"]["peak_memory_bytes"] for result in trained]
+    trained = [result.train for result in row.results if result.train is not None]
+    memory = [train.peak_memory_bytes for train in trained]
     machines = {machine_of(result) for result in row.results}
     beside = [result for result in reference if machine_of(result) in machines]
     cost = relative_cost(row.results, reference)
     return {
         "cost_runs": _ids(beside if cost is not None else []),
-        "seconds": seconds,
+        "seconds": median(train.seconds for train in trained) if trained else None,
         "seconds_seeds": len(trained),
         "cost": cost,
         "peak_memory_bytes": max((size for size in memory if size is not None), default=None),
     }
 
 
-def _median_seconds(results: Iterable[Result]) -> float | None:
-    seconds = [result["train"]["seconds"] for result in results if result["train"]]
-    return median(seconds) if seconds else None
-
-
 def _ids(results: Iterable[Result]) -> str:
-    return " ".join(result["id"] for result in results)
+    return " ".join(result.id for result in results)
 
 
 def _eligible(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import identify, located, named
@@ -24,6 +23,7 @@ from clipbench.pipeline.record import RESULT, result_of
 from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.results.folders import folder_of, has_result
+from clipbench.results.model import Result
 from clipbench.results.noted import note_results
 from clipbench.results.result import read_result, write_result
 from clipbench.system.durable import make_folder
@@ -31,12 +31,12 @@ from clipbench.system.progress import Reporter
 from clipbench.training.session import train_on
 
 
-def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) -> dict[str, Any]:
+def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) -> Result | None:
     """Do a run to its end and return its result; what is done already is taken from `out`.
 
     Where the clean control of an attacked run is done, its model gives the control metrics. Of
-    several processes the first alone evaluates; the others get an empty result as soon as the
-    training is over.
+    several processes the first alone evaluates; the others get no result as soon as the training is
+    over.
 
     Args:
         config: the run.
@@ -55,7 +55,7 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
                 _do(config, parts, folder, cache, processes, reporter)
     processes.part()
     if not processes.is_first:
-        return {}
+        return None
     alone = Processes(device=processes.device)
     _add_missing_metrics(config, folder, alone, reporter)
     if not config.is_clean:
@@ -146,25 +146,26 @@ def _add_missing_metrics(
 ) -> None:
     """Measure on a run that is done what was not asked for then."""
     told = config.by_content()["metrics"]
-    lacking = plugins.missing(config.metrics, told, read_result(folder / RESULT))
+    lacking = plugins.missing(config.metrics, told, read_result(folder / RESULT).record)
     if not lacking:
         return
     with held(folder, processes, reporter):
         result = read_result(folder / RESULT)  # as whoever held the folder before left it
-        lacking = plugins.missing(config.metrics, told, result)
+        lacking = plugins.missing(config.metrics, told, result.record)
         if lacking:
             parts = _parts_of(config, result)
             sets, probes = parts.held_out.sets, parts.probes(config.seed_of_poison)
             weights, name = folder / "model", config.train.model
-            plugins.add_missing(result, lacking, weights, name, sets, probes, processes)
-            result["names"] = named(config) | result.get("names", {})
-            write_result(folder / RESULT, result)
+            record = copy.deepcopy({**result.record})
+            plugins.add_missing(record, lacking, weights, name, sets, probes, processes)
+            record["names"] = named(config) | dict(result.names)
+            write_result(folder / RESULT, record)
 
 
-def _parts_of(config: RunConfig, result: Mapping[str, Any]) -> Parts:
+def _parts_of(config: RunConfig, result: Result) -> Parts:
     """Return the parts of a run that is done, as they were then."""
-    parts = replace(Parts.of(config), count=result["attack"]["count"])
-    return with_crafted(parts, result["attack"].get("crafted", {}))
+    parts = replace(Parts.of(config), count=result.attack.count)
+    return with_crafted(parts, result.attack.crafted)
 
 
 def _add_control(
@@ -173,14 +174,14 @@ def _add_control(
     """Measure attack success on the clean control, if that is done and the result lacks it."""
     control = config.without_attack()
     clean = folder_of(control, out)
-    lacks = plugins.lacks_control(read_result(folder / RESULT)["metrics"])
+    lacks = plugins.lacks_control(read_result(folder / RESULT).metrics)
     if not lacks or not (clean / RESULT).is_file():
         return
     with held(folder, processes, reporter):
         result = read_result(folder / RESULT)  # as whoever held the folder before left it
-        if plugins.lacks_control(result["metrics"]):
+        if plugins.lacks_control(result.metrics):
             parts = _parts_of(config, result)
-            result["metrics"] |= plugins.control_metrics(
+            controls = plugins.control_metrics(
                 clean / "model",
                 config.train.model,
                 parts.held_out.sets,
@@ -189,5 +190,6 @@ def _add_control(
                 config.seed,
                 processes,
             )
-            result["control"] = {"id": control.id}
-            write_result(folder / RESULT, result)
+            metrics = {**result.record["metrics"], **controls}
+            record = {**result.record, "metrics": metrics, "control": {"id": control.id}}
+            write_result(folder / RESULT, record)

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import Any
 
 from clipbench.checkpoints.record import TrainingRecord
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import named
 from clipbench.contracts import EvaluationSet
 from clipbench.evaluation import plugins
+from clipbench.files.typed import Json, Object
 from clipbench.models.openclip import CONFIG_FILE, configuration_file, image_size_of, model_config
 from clipbench.pipeline.evaluate import Measured
 from clipbench.planning.parts import Prepared
 from clipbench.poisoning.ledger import Ledger
+from clipbench.results.model import SCHEMA, Result
 from clipbench.results.names import RESULT
-from clipbench.results.result import config_hash, environment
+from clipbench.results.result import config_hash, environment, made
 
 __all__ = ["RESULT", "result_of"]
 
@@ -27,8 +27,8 @@ def result_of(
     ledger: Ledger | None,
     record: TrainingRecord,
     measured: Measured,
-) -> dict[str, Any]:
-    """Return the whole result of a run, see `clipbench.results.schema`.
+) -> Result:
+    """Return the whole result of a run, .
 
     Args:
         config: the run.
@@ -36,11 +36,14 @@ def result_of(
         ledger: what was poisoned; None for clean data.
         record: what training left.
         measured: what was measured of the model.
+
+    Raises:
+        ClipbenchError: a plugin gave what no result may hold.
     """
     config_object, told = config.hashed(), config.by_content()
     sha256 = config_hash(config_object)
-    return {
-        "schema": "clipbench.result/1",
+    record_of_run = {
+        "schema": SCHEMA,
         "id": sha256[:16],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "status": "complete",
@@ -72,6 +75,7 @@ def result_of(
         "history": measured.history,
         "environment": environment(),
     }
+    return made(record_of_run, f"The result of run {sha256[:16]}")
 
 
 def model_name(config: RunConfig) -> str:
@@ -83,11 +87,11 @@ def model_name(config: RunConfig) -> str:
     return path.absolute().parent.name if path.name == CONFIG_FILE else path.stem
 
 
-def _parameters(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _parameters(spec: Object) -> dict[str, Json]:
     return {name: value for name, value in spec.items() if name != "name"}
 
 
-def _evaluation_object(evaluation: EvaluationSet) -> dict[str, Any]:
+def _evaluation_object(evaluation: EvaluationSet) -> dict[str, Json]:
     """Return name of the evaluation set, and hashes of its classes and templates if it has any."""
     if evaluation.classification is None:
         return {"name": evaluation.name, "classes_sha256": None, "templates_sha256": None}
@@ -99,7 +103,7 @@ def _evaluation_object(evaluation: EvaluationSet) -> dict[str, Any]:
     }
 
 
-def _attack_object(config: RunConfig, count: int, ledger: Ledger | None) -> dict[str, Any]:
+def _attack_object(config: RunConfig, count: int, ledger: Ledger | None) -> dict[str, Json]:
     return {
         "name": config.attack_name,
         "parameters": _parameters(config.by_content()["attack"]),
@@ -115,7 +119,7 @@ def _attack_object(config: RunConfig, count: int, ledger: Ledger | None) -> dict
     }
 
 
-def _exposures_object(record: TrainingRecord, ledger: Ledger | None) -> dict[str, Any] | None:
+def _exposures_object(record: TrainingRecord, ledger: Ledger | None) -> dict[str, float] | None:
     """Return how often a poison reached a loss that ties image to caption; None: clean data."""
     if ledger is None:
         return None

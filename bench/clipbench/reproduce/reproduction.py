@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from clipbench.evaluation.statistics import Proportion
-from clipbench.reproduce.resolved import same_json
+from clipbench.files.typed import Json
+from clipbench.results.measured import Metric
+from clipbench.results.model import Result
 
 Verdict = Literal["equal", "inside", "OUTSIDE", "DIFFERS", "not judged"]
 _NOT_TOLD = "not recorded"
@@ -46,7 +47,7 @@ class Comparison:
         return self.verdict not in ("OUTSIDE", "DIFFERS")
 
 
-def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Comparison]:
+def compare(old: Result, new: Result) -> list[Comparison]:
     """Return the content of the pairs, the ledger, the test set and all metrics, held together.
 
     A counted share passes within the 95% Wilson interval recorded with it. Other numbers have no
@@ -56,17 +57,17 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Comparison]:
         old: the recorded result.
         new: the result of the same configuration.
     """
-    pairs = _hashes("pairs", old["data"]["content_sha256"], new["data"]["content_sha256"])
+    pairs = _hashes("pairs", old.data.content_sha256, new.data.content_sha256)
     found = [pairs]
-    if old["attack"]["count"]:
+    if old.attack.count:
         found.append(_ledgers(old, new))
-    tests = [result["data"]["evaluation"] for result in (old, new)]
-    verdict: Verdict = "equal" if same_json(*tests) else "DIFFERS"
-    found.append(Comparison("test set", tests[0]["name"], tests[1]["name"], verdict))
+    tests = [result.data.evaluation for result in (old, new)]
+    verdict: Verdict = "equal" if tests[0] == tests[1] else "DIFFERS"
+    found.append(Comparison("test set", tests[0].name, tests[1].name, verdict))
     return [*found, *_all_metrics(old, new)]
 
 
-def causes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def causes(old: Result, new: Result) -> list[tuple[str, str, str]]:
     """Return what the numbers of two runs of one configuration may differ by.
 
     Rounding depends on all of these, and a training run that rounds otherwise ends elsewhere.
@@ -80,13 +81,13 @@ def causes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, st
     """
     found = []
     for name, (part, key) in _CAUSES.items():
-        one, other = (_at(result.get(part), key) for result in (old, new))
+        one, other = (_at(result.record.get(part), key) for result in (old, new))
         if one != other:
             found.append((name, one, other))
     return found
 
 
-def _at(part: Any, key: str) -> str:
+def _at(part: Json, key: str) -> str:
     """Return a value of a result for people, a key with a dot that of an inner object."""
     for name in key.split("."):
         part = part.get(name) if isinstance(part, Mapping) else None
@@ -95,23 +96,24 @@ def _at(part: Any, key: str) -> str:
     return _NOT_TOLD if part is None else str(part)
 
 
-def _all_metrics(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Comparison]:
+def _all_metrics(old: Result, new: Result) -> Iterator[Comparison]:
     """Yield the comparisons of the main metrics, and of further evaluation sets by their names."""
-    for name, metric in old["metrics"].items():
-        yield _metrics(name, metric, new["metrics"].get(name))
-    sets = {entry["name"]: entry["metrics"] for entry in new.get("evaluations", [])}
-    entries = old.get("evaluations", [])
+    for name, metric in old.metrics.items():
+        yield _metrics(name, metric, new.metrics.get(name))
+    sets = {entry.name: entry.metrics for entry in new.evaluations}
+    entries = old.evaluations
     for entry in entries if len(entries) > 1 else []:
-        for name, metric in entry["metrics"].items():
-            other = sets.get(entry["name"], {}).get(name)
-            yield _metrics(f"{entry['name']}: {name}", metric, other)
+        for name, metric in entry.metrics.items():
+            other = sets.get(entry.name, {}).get(name)
+            yield _metrics(f"{entry.name}: {name}", metric, other)
 
 
-def _ledgers(old: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
+def _ledgers(old: Result, new: Result) -> Comparison:
     """Return how the ledgers compare; with other versions in them they cannot be the same."""
-    row = _hashes("ledger", old["attack"]["ledger_sha256"], new["attack"]["ledger_sha256"])
-    same = all(old["environment"].get(n) == new["environment"].get(n) for n in _IN_LEDGER)
-    is_content_same = old["data"]["content_sha256"] == new["data"]["content_sha256"]
+    row = _hashes("ledger", old.attack.ledger_sha256, new.attack.ledger_sha256)
+    used, now = old.environment, new.environment
+    same = all(getattr(used, name) == getattr(now, name) for name in _IN_LEDGER)
+    is_content_same = old.data.content_sha256 == new.data.content_sha256
     if row.passed or same or not is_content_same:
         return row
     found = f"{row.found} (names other versions; the pairs are the same)"
@@ -123,26 +125,25 @@ def _hashes(name: str, old: str | None, new: str | None) -> Comparison:
     return Comparison(name, shown[0], shown[1], "equal" if old == new else "DIFFERS")
 
 
-def _metrics(name: str, old: Mapping[str, Any], new: Mapping[str, Any] | None) -> Comparison:
+def _metrics(name: str, old: Metric, new: Metric | None) -> Comparison:
     """Return how a metric compares with the same one of the run made again."""
     if new is None:
         return Comparison(name, _shown(old), "not measured", "DIFFERS")
     return Comparison(name, _shown(old), _shown(new), _verdict(old, new))
 
 
-def _verdict(old: Mapping[str, Any], new: Mapping[str, Any]) -> Verdict:
-    if same_json(old, new):
+def _verdict(old: Metric, new: Metric) -> Verdict:
+    if old == new:
         return "equal"
-    if old.get("k") is None:
+    if (share := old.share) is None:
         return "not judged"
-    if old["n"] != new.get("n"):
+    if share.n != new.n:
         return "DIFFERS"
-    return "inside" if old["low"] <= new["value"] <= old["high"] else "OUTSIDE"
+    return "inside" if share.low <= new.value <= share.high else "OUTSIDE"
 
 
-def _shown(metric: Mapping[str, Any]) -> str:
-    if metric.get("k") is None:
-        return f"{metric['value']:.6g}"
-    share = Proportion(metric["k"], metric["n"])
+def _shown(metric: Metric) -> str:
+    if (share := metric.share) is None:
+        return f"{metric.value:.6g}"
     bounds = f"[{100 * share.low:.1f}, {100 * share.high:.1f}]"
     return f"{share.k}/{share.n} {100 * share.value:.1f}% {bounds}"

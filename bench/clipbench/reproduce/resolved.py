@@ -16,6 +16,8 @@ from clipbench.configuration.resolution import resolve
 from clipbench.errors import CorruptData
 from clipbench.files import checks
 from clipbench.files.checks import Objection
+from clipbench.files.typed import Json
+from clipbench.results.model import Result
 
 _CODE = {"data": "dataset"}  # what `RunConfig.code` calls it, where that is another name
 
@@ -49,7 +51,7 @@ _CONFIG = checks.fields(
 )
 
 
-def resolved(result: Mapping[str, Any], allowed: Sequence[str] = ()) -> RunConfig:
+def resolved(result: Result, allowed: Sequence[str] = ()) -> RunConfig:
     """Return the run of a result as this version resolves it.
 
     Settings that do not count for the hash are at their defaults. The hash may be another than the
@@ -65,11 +67,11 @@ def resolved(result: Mapping[str, Any], allowed: Sequence[str] = ()) -> RunConfi
         CorruptData: its configuration is none.
         UnknownName, BadSetting: it names what is not there, not allowed, or out of range here.
     """
-    config = result["config"]
+    config: Mapping[str, Any] = result.config
     try:
         _CONFIG("config", config)
     except Objection as error:
-        raise CorruptData(f"Result {result['id']} has no run's configuration: {error}.") from error
+        raise CorruptData(f"Result {result.id} has no run's configuration: {error}.") from error
     may = Allowed.of(allowed)
     specs = {
         (key, number): may.usable(
@@ -84,12 +86,12 @@ def resolved(result: Mapping[str, Any], allowed: Sequence[str] = ()) -> RunConfi
     metrics = [
         may.usable(
             "metric",
-            {**item["parameters"], "name": item["name"]},
-            {} if item["code_sha256"] is None else {"metric": item["code_sha256"]},
+            {**item.parameters, "name": item.name},
+            {} if item.code_sha256 is None else {"metric": item.code_sha256},
             "metric",
             f"metric_plugins[{number}]",
         )
-        for number, item in enumerate(result.get("metric_plugins", []))
+        for number, item in enumerate(result.metric_plugins)
     ]
     check_settings(config["train"], may, "config.train")
     with registered_only(allowed):  # what the plugins themselves make of their parameters
@@ -118,6 +120,6 @@ def _slots(config: Mapping[str, Any]) -> Iterator[tuple[str, int, str, Mapping[s
         yield "evals", number, f"evals[{number}]", spec
 
 
-def same_json(one: Any, other: Any) -> bool:
+def same_json(one: Json, other: Json) -> bool:
     """Return whether two values are the same JSON, whatever the order of names in objects."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -8,21 +8,22 @@ which may be a path, an address or a command, is handed to one that is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from clipbench.configuration import naming
+from clipbench.files.typed import Json, Object
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import Spec
 from clipbench.results.foreign import REFUSALS
 from clipbench.results.labels import Defaults, canonical
-from clipbench.text.locations import by_content, location_fields
+from clipbench.results.model import Result
+from clipbench.text.locations import by_content, get, location_fields
 
 _NOWHERE = by_content("0" * 64)
 _KINDS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}
 
 
-def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
+def defaults_of(results: Iterable[Result]) -> Defaults:
     """Return what gives the parameters that a plugin has when nobody sets them.
 
     Those of an attack or a defense are what the recipes of all data sets of the results agree in,
@@ -32,13 +33,12 @@ def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
     results = list(results)
     models = {_model(result) for result in results}
     data = {
-        canonical([result["data"][part] for part in ("name", "parameters")]): result["data"]
-        for result in results
+        canonical([result.data.name, result.data.parameters]): result.data for result in results
     }
-    recipes = [_recipe(str(found["name"]), found["parameters"]) for found in data.values()]
-    known: dict[tuple[str, str], dict[str, Any] | None] = {}
+    recipes = [_recipe(found.name, found.parameters) for found in data.values()]
+    known: dict[tuple[str, str], dict[str, Json] | None] = {}
 
-    def defaults(kind: str, name: str) -> dict[str, Any] | None:
+    def defaults(kind: str, name: str) -> dict[str, Json] | None:
         if (kind, name) not in known:
             found = _defaults(_KINDS[kind], name)
             if found is not None and kind != "data":
@@ -51,7 +51,7 @@ def defaults_of(results: Iterable[Mapping[str, Any]]) -> Defaults:
     return defaults
 
 
-def _defaults(kind: Kind, name: str) -> dict[str, Any] | None:
+def _defaults(kind: Kind, name: str) -> dict[str, Json] | None:
     try:
         with naming.registered_only():
             return registry.defaults(kind, name)
@@ -59,22 +59,21 @@ def _defaults(kind: Kind, name: str) -> dict[str, Any] | None:
         return None
 
 
-def _model(result: Mapping[str, Any]) -> str | None:
+def _model(result: Result) -> Json:
     """Return the model that a result was trained with, as its configuration names it."""
-    model: str | None = result.get("config", {}).get("train", {}).get("model")
-    return model
+    return get(result.config, "train.model")
 
 
-def _open_models(name: str, defaults: Mapping[str, Any]) -> list[str]:
+def _open_models(name: str, defaults: Object) -> list[str]:
     """Return which models of an attack are the run's own unless somebody names another."""
     marks = location_fields(registry.load("attack", Spec(name)))
     return [key for key, mark in marks.items() if mark.kind == "model" and defaults[key] is None]
 
 
-_Parameters = Mapping[str, Mapping[str, Any]]  # by the name of a plugin
+_Parameters = Mapping[str, Object]  # by the name of a plugin
 
 
-def _recipe(name: str, parameters: Mapping[str, Any]) -> Mapping[str, _Parameters]:
+def _recipe(name: str, parameters: Object) -> Mapping[str, _Parameters]:
     """Return what a data set sets of each attack and defense; nothing where it can't be said here.
 
     A recipe may depend on the size of the set, so numbers are those of the result. What must be
@@ -92,11 +91,11 @@ def _recipe(name: str, parameters: Mapping[str, Any]) -> Mapping[str, _Parameter
         return {"attack": {}, "defense": {}}
 
 
-def _without_train(parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _without_train(parameters: Object) -> dict[str, Json]:
     return {key: value for key, value in parameters.items() if key != "train"}
 
 
-def _agreed(tables: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _agreed(tables: list[Object]) -> dict[str, Json]:
     """Return what all tables have, with the same value."""
     if not tables:
         return {}

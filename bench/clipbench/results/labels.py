@@ -6,12 +6,14 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Literal
 
+from clipbench.files.typed import Json, Object
+from clipbench.results.model import Attack, Data, Defense, Model, Result
 from clipbench.text.locations import content_in, get
 from clipbench.text.visible import visible
 
-Defaults = Callable[[str, str], Mapping[str, Any] | None]  # (kind, name) -> default parameters
+Defaults = Callable[[str, str], Object | None]  # (kind, name) -> default parameters
 
 # Settings that decide which run it is, where it happens and what is kept of it, but not what is
 # computed; and those that say once more what a result says of its attack. They are so at the top
@@ -24,12 +26,16 @@ INCIDENTAL = frozenset(
 )
 
 
-def canonical(value: Any) -> str:
+Kind = Literal["attack", "defense", "data", "model"]
+KINDS: tuple[Kind, ...] = ("attack", "defense", "data", "model")
+
+
+def canonical(value: object) -> str:
     """Return one text a value, equal for equal values."""
     return json.dumps(value, sort_keys=True)
 
 
-def label(name: str, shown: Mapping[str, Any]) -> str:
+def label(name: str, shown: Object) -> str:
     """Return a name with parameters, e.g. ``targeted (targets=16)``."""
     parts = ", ".join(f"{key}={_compact(value)}" for key, value in shown.items())
     return visible(f"{name} ({parts})" if parts else name)
@@ -40,7 +46,7 @@ def rate_text(rate: float) -> str:
     return f"{100 * rate:.3g}%" if rate >= 1e-4 else f"{rate:g}".replace("e-0", "e-")
 
 
-def _compact(value: Any) -> str:
+def _compact(value: Json) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, str):
@@ -48,9 +54,9 @@ def _compact(value: Any) -> str:
     return json.dumps(value)
 
 
-def settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def settings(config: Object, prefix: str = "") -> dict[str, Json]:
     """Return a configuration as dotted names and values, without what is incidental."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, Json] = {}
     for name, value in config.items():
         if name in INCIDENTAL and prefix in ("", "train."):
             continue
@@ -61,28 +67,26 @@ def settings(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def precision_of(result: Mapping[str, Any]) -> str | None:
+def precision_of(result: Result) -> str | None:
     """Return what a result's model was trained in; None: nothing was trained, or it does not say.
 
     Its configuration may not say it: older ones hold ``auto``.
     """
-    found: str | None = (result["train"] or {}).get("precision")
-    return found
+    return None if result.train is None else result.train.precision
 
 
-def seeds_of(result: Mapping[str, Any]) -> tuple[int | None, int | None]:
+def seeds_of(result: Result) -> tuple[int | None, int | None]:
     """Return the seed of a result's training, and that of its attack's draws."""
-    seed: int | None = result["seed"]
-    return seed, result.get("poison_seed", seed)
+    return result.seed, result.seed if result.poison_seed is None else result.poison_seed
 
 
-def seeds_text(result: Mapping[str, Any]) -> str:
+def seeds_text(result: Result) -> str:
     """Return the seeds of a result: ``0``, or ``0 with poison seed 3`` where they are two."""
     seed, of_poison = seeds_of(result)
     return f"{seed}" if of_poison == seed else f"{seed} with poison seed {of_poison}"
 
 
-def differing(tables: Iterable[Mapping[str, Any]]) -> set[str]:
+def differing(tables: Iterable[Object]) -> set[str]:
     """Return the keys that are not in all tables, or not with the same value."""
     values: dict[str, set[str]] = defaultdict(set)
     count = 0
@@ -93,6 +97,12 @@ def differing(tables: Iterable[Mapping[str, Any]]) -> set[str]:
             values[key].add(canonical(value))
             present[key] += 1
     return {key for key in values if len(values[key]) > 1 or present[key] < count}
+
+
+def part_of(kind: Kind, result: Result) -> Attack | Defense | Data | Model:
+    """Return what a result says of its attack, defense, data or model."""
+    part: Attack | Defense | Data | Model = getattr(result, kind)
+    return part
 
 
 class Labels:
@@ -106,28 +116,27 @@ class Labels:
         defaults: returns the default parameters of a plugin, or None where it does not know them.
     """
 
-    def __init__(
-        self, results: Iterable[Mapping[str, Any]], defaults: Defaults | None = None
-    ) -> None:
+    def __init__(self, results: Iterable[Result], defaults: Defaults | None = None) -> None:
         self._defaults = defaults
         results = list(results)
         self._names = _names(results)
-        tables: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+        tables: dict[tuple[Kind, str], list[Object]] = defaultdict(list)
         for result in results:
-            for kind in ("attack", "defense", "data", "model"):
-                tables[kind, result[kind]["name"]].append(self._facts(kind, result))
+            for kind in KINDS:
+                tables[kind, part_of(kind, result).name].append(self._facts(kind, result))
         self._differing = {key: differing(found) for key, found in tables.items()}
 
-    def shown(self, kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
+    def shown(self, kind: Kind, result: Result) -> dict[str, Json]:
         """Return what the label of a result's attack, defense, data or model shows of it."""
-        name, facts = result[kind]["name"], self._facts(kind, result)
+        part, facts = part_of(kind, result), self._facts(kind, result)
+        name = part.name
         apart = {key: facts[key] for key in facts if key in self._differing[kind, name]}
-        if self._defaults is None or kind == "model":
+        if self._defaults is None or isinstance(part, Model):
             return apart
         defaults = self._defaults(kind, name) or {}
         changed = {
             key: value
-            for key, value in (result[kind]["parameters"] or {}).items()
+            for key, value in (part.parameters or {}).items()
             if key not in defaults or canonical(value) != canonical(defaults[key])
         }
         # What tells results apart comes first: a narrow table may cut the rest.
@@ -135,29 +144,29 @@ class Labels:
         shown = first | changed
         return {key: self._named(value) for key, value in shown.items()}
 
-    def _named(self, value: Any) -> Any:
+    def _named(self, value: Json) -> Json:
         """Return a value; of a content, the short name of what has it, and the hash's beginning."""
         content = content_in(value)
         name = self._names.get(content) if content else None
         return value if content is None or name is None else f"{name}@{content[:8]}"
 
-    def _facts(self, kind: str, result: Mapping[str, Any]) -> dict[str, Any]:
-        if kind == "model":
-            size = result["model"]["image_size"]
-            return {"image_size": size, "precision": precision_of(result)}
-        facts = dict(result[kind]["parameters"] or {})
+    def _facts(self, kind: Kind, result: Result) -> dict[str, Json]:
+        part = part_of(kind, result)
+        if isinstance(part, Model):
+            return {"image_size": part.image_size, "precision": precision_of(result)}
+        facts = dict(part.parameters or {})
         if kind == "data":
-            facts["evaluation"] = result["data"]["evaluation"]["name"]
-            if contents := contents_of_tests(result["config"]):  # which a folder's name is not
+            facts["evaluation"] = result.data.evaluation.name
+            if contents := contents_of_tests(result.config):  # which a folder's name is not
                 facts["evaluation"] = "+".join(map(str, map(self._named, contents)))
         return facts
 
-    def of(self, kind: str, result: Mapping[str, Any]) -> str:
+    def of(self, kind: Kind, result: Result) -> str:
         """Return the label of a result's attack, defense, data or model."""
-        return label(result[kind]["name"], self.shown(kind, result))
+        return label(part_of(kind, result).name, self.shown(kind, result))
 
 
-def contents_of_tests(config: Mapping[str, Any]) -> list[str]:
+def contents_of_tests(config: Object) -> list[str]:
     """Return what the evaluation sources of a configuration are, where it says so."""
     evals = config.get("evals")
     specs = [spec for spec in evals if isinstance(spec, Mapping)] if isinstance(evals, list) else []
@@ -165,12 +174,12 @@ def contents_of_tests(config: Mapping[str, Any]) -> list[str]:
     return [content for content in found if content is not None]
 
 
-def _names(results: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+def _names(results: Iterable[Result]) -> dict[str, str]:
     """Return a short name by content: one for all results that have it, whatever each says."""
     found: dict[str, str] = {}
     for result in results:
-        for field, name in result.get("names", {}).items():
-            content = content_in(get(result["config"], field))
+        for field, name in result.names.items():
+            content = content_in(get(result.config, field))
             if content is not None:
                 found[content] = min(found.get(content, name), name)
     return found

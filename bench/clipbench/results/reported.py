@@ -12,18 +12,20 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
+
+from msgspec import Struct, structs
 
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
 from clipbench.evaluation.statistics import Proportion
-from clipbench.files import checks
 from clipbench.files.checks import Objection
 from clipbench.files.foreign import read_regular
+from clipbench.files.typed import Count, Number, Share, Text, read_as
 from clipbench.parameters.rate import Rate
 from clipbench.results.files import write_atomic
-from clipbench.results.labels import canonical, rate_text
+from clipbench.results.labels import rate_text
+from clipbench.results.measured import PROPORTIONS
 from clipbench.results.result import parse_json
-from clipbench.results.schema import PROPORTIONS
 from clipbench.results.store import Skipped, files_of
 from clipbench.text.visible import visible
 
@@ -33,20 +35,52 @@ IDENTITY = ("attack", "rate", "defense", "metric", "model", "data", "paper", "ta
 COLUMNS = (*IDENTITY, "value", "k", "n")  # of a CSV file; rate, model, data, k and n may be empty
 _PREFIX = "reported-"  # of the names of files
 _NEEDED = ("attack", "defense", "metric", "paper", "table")
-_ROW = checks.fields(
-    {
-        "schema": checks.one_of(SCHEMA),
-        **dict.fromkeys(_NEEDED, checks.text),
-        **dict.fromkeys(("model", "data"), checks.maybe(checks.text)),
-        "rate": checks.maybe(checks.number(0, 1)),
-        "value": checks.number(),
-        "k": checks.maybe(checks.count),
-        "n": checks.maybe(checks.count),
-    }
-)
 
 
-def read_csv(path: Path) -> list[dict[str, Any]]:
+class Reported(Struct, frozen=True, kw_only=True):
+    """A number that a paper reports.
+
+    Args:
+        schema: of this object.
+        attack: under which it was measured.
+        rate: share of all pairs that were poisoned; null: the paper does not say.
+        defense: that was in place.
+        metric: what was measured.
+        model: that was trained.
+        data: that it was trained on.
+        paper: where the number stands.
+        table: where in the paper.
+        value: the number; of a share, in [0, 1].
+        k: successes, where the paper says them.
+        n: trials, likewise.
+    """
+
+    schema: Literal["clipbench.reported/1"]
+    attack: Text
+    rate: Share | None
+    defense: Text
+    metric: Text
+    model: Text | None
+    data: Text | None
+    paper: Text
+    table: Text
+    value: Number
+    k: Count | None
+    n: Count | None
+
+    def __post_init__(self) -> None:
+        if self.k is not None or self.n is not None:
+            own = Proportion(self.k or 0, self.n or 0).value
+            if abs(own - self.value) > 1e-9:
+                raise Objection("value", "must be k/n", self.value)
+
+    @property
+    def identity(self) -> tuple[str | float | None, ...]:
+        """What tells it from other numbers, in the order of `IDENTITY`."""
+        return tuple(getattr(self, name) for name in IDENTITY)
+
+
+def read_csv(path: Path) -> list[Reported]:
     """Return the rows of a CSV file of reported numbers.
 
     Each row has a value, as a fraction or percentage where the metric is a share, or k and n.
@@ -79,21 +113,20 @@ def read_csv(path: Path) -> list[dict[str, Any]]:
     return [_row(line, f"line {number} of {path}") for number, line in lines]
 
 
-def _row(line: Mapping[str | None, Any], where: str) -> dict[str, Any]:
+def _row(line: Mapping[str | None, str | None], where: str) -> Reported:
     if None in line:
         raise CorruptData(f"{where} has more cells than there are columns.")
     cells = {str(name): (text or "").strip() or None for name, text in line.items()}
-    row: dict[str, Any] = {"schema": SCHEMA, **{name: cells.get(name) for name in IDENTITY}}
+    told = {"schema": SCHEMA, **{name: cells.get(name) for name in IDENTITY}}
+    rate = cells.get("rate")
     try:
-        row["rate"] = None if row["rate"] is None else float(Rate.of(row["rate"]))
-        row |= _number(cells, row["metric"] or "")
-        _ROW("", row)
+        share = None if rate is None else float(Rate.of(rate))
+        return read_as(Reported, {**told, "rate": share, **_number(cells, told["metric"] or "")})
     except (BadSetting, Objection) as error:
         raise CorruptData(f"{where}: {error}") from error
-    return row
 
 
-def _number(cells: Mapping[str, str | None], metric: str) -> dict[str, Any]:
+def _number(cells: Mapping[str, str | None], metric: str) -> dict[str, float | None]:
     """Return value, k and n of a row; of a share in [0, 1]."""
     value, k, n = (cells.get(name) for name in ("value", "k", "n"))
     if (k is None) != (n is None) or (value is None) == (k is None):
@@ -115,7 +148,7 @@ def _number(cells: Mapping[str, str | None], metric: str) -> dict[str, Any]:
     return {"value": number, "k": None, "n": None}
 
 
-def write_reported(rows: Iterable[Mapping[str, Any]], folder: Path) -> list[tuple[Path, bool]]:
+def write_reported(rows: Iterable[Reported], folder: Path) -> list[tuple[Path, bool]]:
     """Write each row that is new as ``reported-HASH.json``, after looking at all of them.
 
     Returns:
@@ -125,28 +158,28 @@ def write_reported(rows: Iterable[Mapping[str, Any]], folder: Path) -> list[tupl
         CorruptData: there is another number of the same table of the same paper; none is written.
         ClipbenchError: the file system refuses.
     """
-    found: dict[Path, Mapping[str, Any]] = {}
+    found: dict[Path, Reported] = {}
     new = set()
     for row in rows:
-        identity = json.dumps([row[name] for name in IDENTITY])
+        identity = json.dumps(row.identity)
         name = f"{_PREFIX}{hashlib.sha256(identity.encode()).hexdigest()[:16]}.json"
         path = folder / name
         before = found.get(path) or (_checked(path) if path.exists() else None)
         if before is None:
             new.add(path)
-        elif dict(before) != dict(row):
+        elif before != row:
             raise CorruptData(
-                f"{path} has {before['value']:g} where {row['paper']}, {row['table']} shall report"
-                f" {row['value']:g}; nothing is replaced. Remove the wrong one."
+                f"{path} has {before.value:g} where {row.paper}, {row.table} shall report"
+                f" {row.value:g}; nothing is replaced. Remove the wrong one."
             )
         found[path] = row
     for path in new:
-        text = json.dumps(found[path], sort_keys=True, indent=2, allow_nan=False)
+        text = json.dumps(structs.asdict(found[path]), sort_keys=True, indent=2, allow_nan=False)
         write_atomic(path, f"{text}\n".encode())
     return [(path, path in new) for path in found]
 
 
-def load_reported(paths: Sequence[Path], *, skip_damaged: Skipped) -> list[dict[str, Any]]:
+def load_reported(paths: Sequence[Path], *, skip_damaged: Skipped) -> list[Reported]:
     """Return the reported rows of folders, in the order of attack, rate, defense and source.
 
     They are found at any depth, where results are looked for; a row that is there twice counts
@@ -168,42 +201,36 @@ def load_reported(paths: Sequence[Path], *, skip_damaged: Skipped) -> list[dict[
     return together(rows)
 
 
-def together(*several: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def together(*several: Iterable[Reported]) -> list[Reported]:
     """Return rows in the order of `load_reported`, each once."""
-    rows = {canonical(row): dict(row) for rows in several for row in rows}
-    return sorted(rows.values(), key=lambda row: [str(row[name]) for name in IDENTITY])
+    rows = dict.fromkeys(row for rows in several for row in rows)
+    return sorted(rows, key=lambda row: [str(part) for part in row.identity])
 
 
-def cells(rows: Iterable[Mapping[str, Any]]) -> list[list[str]]:
+def cells(rows: Iterable[Reported]) -> list[list[str]]:
     """Return the header and a line of texts for each row, safe to print."""
     header = ["attack", "rate", "defense", "metric", "reported", "model", "data", "source"]
     return [header, *(_texts(row) for row in rows)]
 
 
-def _texts(row: Mapping[str, Any]) -> list[str]:
-    value = f"{100 * row['value']:.4g}%" if row["metric"] in PROPORTIONS else f"{row['value']:.4g}"
-    counts = "" if row["k"] is None else f"{row['k']}/{row['n']} "
+def _texts(row: Reported) -> list[str]:
+    value = f"{100 * row.value:.4g}%" if row.metric in PROPORTIONS else f"{row.value:.4g}"
+    counts = "" if row.k is None else f"{row.k}/{row.n} "
     texts = [
-        row["attack"],
-        "—" if row["rate"] is None else rate_text(row["rate"]),
-        row["defense"],
-        row["metric"],
+        row.attack,
+        "—" if row.rate is None else rate_text(row.rate),
+        row.defense,
+        row.metric,
         f"{counts}{value}",
-        row["model"] or "—",
-        row["data"] or "—",
-        f"{row['paper']}, {row['table']}",
+        row.model or "—",
+        row.data or "—",
+        f"{row.paper}, {row.table}",
     ]
     return [visible(text) for text in texts]
 
 
-def _checked(path: Path) -> dict[str, Any]:
-    row = parse_json(path)
+def _checked(path: Path) -> Reported:
     try:
-        _ROW("", row)
-        if row["k"] is not None or row["n"] is not None:
-            own = Proportion(row["k"] or 0, row["n"] or 0).value
-            if abs(own - row["value"]) > 1e-9:
-                raise Objection("value", "must be k/n", row["value"])
+        return read_as(Reported, parse_json(path))
     except (BadSetting, Objection) as error:
         raise CorruptData(f"{path} is no reported number: {error}; remove it.") from error
-    return {name: row[name] for name in ("schema", *COLUMNS)}

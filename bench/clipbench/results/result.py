@@ -9,28 +9,25 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData, Torn
 from clipbench.files import sums
 from clipbench.files.checks import Objection
 from clipbench.files.foreign import parsed, read_regular
+from clipbench.files.typed import Json
 from clipbench.results.files import write_atomic
-from clipbench.results.schema import PROPORTIONS, RESULT, SCALARS, SCHEMA
+from clipbench.results.model import Result
 from clipbench.system import threads
 from clipbench.system.processor import processor
 from clipbench.system.versions import version_of
 
 __all__ = [
-    "PROPORTIONS",
-    "SCALARS",
-    "SCHEMA",
     "checked",
     "config_hash",
     "environment",
+    "made",
     "parse_json",
     "read_result",
-    "validate",
     "write_result",
 ]
 
@@ -48,7 +45,7 @@ _DISTRIBUTIONS = {
 }
 
 
-def config_hash(config: Mapping[str, Any]) -> str:
+def config_hash(config: Mapping[str, Json]) -> str:
     """Return the SHA-256 of a configuration's canonical JSON; the order of keys does not matter.
 
     Raises:
@@ -61,18 +58,18 @@ def config_hash(config: Mapping[str, Any]) -> str:
         raise BadSetting(f"The configuration cannot be written as JSON: {error}.") from error
 
 
-def validate(obj: Any, path: Path | None = None) -> None:
-    """Check that `obj` is a result.
+def checked(obj: Json, path: Path | None = None) -> Result:
+    """Return the result that was read from a file; its checksum is no part of it.
 
     Args:
-        obj: what was read from, or will be written to, a file.
+        obj: what the file holds.
         path: the file, for the message.
 
     Raises:
         CorruptData: naming the file, the first wrong field and what is wrong with it.
     """
     try:
-        _objections(obj)
+        return _sound(obj)
     except (Objection, BadSetting) as error:
         raise CorruptData(
             f"{path or 'This result'} is no valid result: {error}; "
@@ -80,29 +77,27 @@ def validate(obj: Any, path: Path | None = None) -> None:
         ) from error
 
 
-def checked(obj: Any, path: Path) -> dict[str, Any]:
-    """Return what was read from a file, without its checksum, if it is a result.
+def _sound(obj: Json) -> Result:
+    """Return a result whose hashes are those of what it says.
 
     Raises:
-        CorruptData: see `validate`.
+        Objection: it is none.
+        BadSetting: its configuration holds something that JSON cannot say.
     """
-    validate(obj, path)
-    return {key: value for key, value in obj.items() if key != sums.FIELD}
-
-
-def _objections(obj: Any) -> None:
-    """Raise the first reason why `obj` is no result."""
-    RESULT("", obj)
-    if obj["config_sha256"] != config_hash(obj["config"]):
-        raise Objection("config_sha256", "must be the hash of config", obj["config_sha256"])
-    if obj["id"] != obj["config_sha256"][:16]:
-        raise Objection("id", "must be the first 16 digits of config_sha256", obj["id"])
-    if not sums.is_sound(obj):
+    summed: Mapping[str, Json] = obj if isinstance(obj, Mapping) and sums.FIELD in obj else {}
+    rest = {key: value for key, value in summed.items() if key != sums.FIELD}
+    result = Result.of(rest or obj)
+    if result.config_sha256 != config_hash(result.config):
+        raise Objection("config_sha256", "must be the hash of config", result.config_sha256)
+    if result.id != result.config_sha256[:16]:
+        raise Objection("id", "must be the first 16 digits of config_sha256", result.id)
+    if not sums.is_sound(summed):
         must = "must be the hash of all else (remove it if a change was meant)"
-        raise Objection(sums.FIELD, must, obj[sums.FIELD])
+        raise Objection(sums.FIELD, must, summed[sums.FIELD])
+    return result
 
 
-def parse_json(path: Path) -> Any:
+def parse_json(path: Path) -> Json:
     """Return what a JSON file holds; NaN and infinity are not JSON.
 
     Raises:
@@ -122,7 +117,7 @@ def parse_json(path: Path) -> Any:
         raise Torn(f"{path} cannot be read as JSON ({error}). {remedy}") from error
 
 
-def read_result(path: Path) -> dict[str, Any]:
+def read_result(path: Path) -> Result:
     """Return the result in a file.
 
     Raises:
@@ -132,8 +127,37 @@ def read_result(path: Path) -> dict[str, Any]:
     return checked(parse_json(path), path)
 
 
-def write_result(path: Path, obj: Mapping[str, Any]) -> Path:
+def made(record: Mapping[str, Json], name: object) -> Result:
+    """Return the result that a run made.
+
+    Args:
+        record: what ``result.json`` will hold.
+        name: what it is called in messages: where it will be written, or of which run it is.
+
+    Raises:
+        BadSetting: it holds something that JSON cannot say.
+        ClipbenchError: it is no result.
+    """
+    try:
+        as_read = json.loads(json.dumps(record, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadSetting(f"{name} cannot be written as JSON: {error}.") from error
+    try:
+        return _sound(as_read)
+    except (Objection, BadSetting) as error:
+        # Nobody handed this in: it is the bench's fault, or that of a plugin it asked.
+        raise ClipbenchError(
+            f"{name} was not written, for what the run measured is no valid result: {error}; "
+            "look at the attack, defense or metric that gives this number."
+        ) from error
+
+
+def write_result(path: Path, result: Result | Mapping[str, Json]) -> Path:
     """Check a result and write it, all of it or nothing.
+
+    Args:
+        path: where to.
+        result: the result, or what the file will hold.
 
     Returns:
         The path.
@@ -142,26 +166,14 @@ def write_result(path: Path, obj: Mapping[str, Any]) -> Path:
         BadSetting: if it holds something that JSON cannot say.
         ClipbenchError: if it is no result, or the file system refuses.
     """
-    try:
-        text = json.dumps(sums.summed(obj), indent=2, allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadSetting(f"The result for {path} cannot be written as JSON: {error}.") from error
-    try:
-        _objections(json.loads(text))
-    except (Objection, BadSetting) as error:
-        # Nobody handed this in: it is the bench's fault, or that of a plugin it asked.
-        raise ClipbenchError(
-            f"{path} was not written, for what the run measured is no valid result: {error}; "
-            "look at the attack, defense or metric that gives this number."
-        ) from error
+    record = result.record if isinstance(result, Result) else result
+    text = json.dumps(sums.summed(made(record, path).record), indent=2, allow_nan=False)
     return write_atomic(path, f"{text}\n".encode())
 
 
-def environment() -> dict[str, Any]:
+def environment() -> dict[str, Json]:
     """Return versions, revision and hardware of this run; versions of absent packages are None."""
-    versions: dict[str, Any] = {
-        name: version_of(distribution) for name, distribution in _DISTRIBUTIONS.items()
-    }
+    versions = {name: version_of(distribution) for name, distribution in _DISTRIBUTIONS.items()}
     return {
         **versions,
         "clipbench": versions["clipbench"] or "unknown",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from clipbench.errors import BadInput, CorruptData, MissingData
 from clipbench.files.checks import parse_time
+from clipbench.files.typed import Json
+from clipbench.results.model import Result
 from clipbench.results.result import checked, parse_json
 
 RUN_RESULT = "result.json"  # a folder that holds it is the folder of one run
-
-Result = Mapping[str, Any]
 Skipped = Callable[[BadInput], object]
 
 
@@ -23,7 +23,7 @@ def load_results(
     *,
     skip_damaged: Skipped | None = None,
     may_lack: Container[Path] = (),
-) -> list[dict[str, Any]]:
+) -> list[Result]:
     """Return the results in files and folders, each run once, in the order of their ids.
 
     A file holds one result or a list of them. In a folder, at any depth, ``result.json`` is the
@@ -48,7 +48,7 @@ def read_all(
     *,
     skip_damaged: Skipped | None = None,
     may_lack: Container[Path] = (),
-) -> list[dict[str, Any]]:
+) -> list[Result]:
     """Return the results in files and folders as `load_results` finds them, all of each id.
 
     Args:
@@ -59,7 +59,7 @@ def read_all(
     Raises:
         MissingData, CorruptData: see `load_results`.
     """
-    results: list[dict[str, Any]] = []
+    results: list[Result] = []
     for path in paths:
         files = list(files_of(path))
         found = 0
@@ -79,19 +79,19 @@ def read_all(
     return results
 
 
-def newest(results: Iterable[Result]) -> list[dict[str, Any]]:
+def newest(results: Iterable[Result]) -> list[Result]:
     """Return one result per id, the one created last, in the order of their ids."""
-    kept: dict[str, dict[str, Any]] = {}
+    kept: dict[str, Result] = {}
     for result in results:
-        before = kept.get(result["id"])
+        before = kept.get(result.id)
         if before is None or _age(result) > _age(before):
-            kept[result["id"]] = dict(result)
+            kept[result.id] = result
     return [kept[key] for key in sorted(kept)]
 
 
-def _age(result: Result) -> tuple[Any, str]:
+def _age(result: Result) -> tuple[datetime, str]:
     """Return what orders results in time; the text decides between two of one moment."""
-    return parse_time(result["created"]), json.dumps(result, sort_keys=True)
+    return parse_time(result.created), json.dumps(result.record, sort_keys=True)
 
 
 def files_of(path: Path) -> Iterator[Path]:
@@ -116,7 +116,7 @@ def files_of(path: Path) -> Iterator[Path]:
                 yield Path(folder, name)
 
 
-def _read(file: Path, *, explicit: bool) -> list[dict[str, Any]]:
+def _read(file: Path, *, explicit: bool) -> list[Result]:
     """Return the results of a file; none if it was met in a folder and is something else."""
     content = parse_json(file)
     if explicit and isinstance(content, list):
@@ -126,5 +126,5 @@ def _read(file: Path, *, explicit: bool) -> list[dict[str, Any]]:
     return []
 
 
-def _claims_to_be_result(content: Any) -> bool:
+def _claims_to_be_result(content: Json) -> bool:
     return isinstance(content, dict) and str(content.get("schema")).startswith("clipbench.result/")

@@ -13,17 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from clipbench.contracts import Mode
 from clipbench.errors import BadInput, BadSetting, CorruptData, Torn
 from clipbench.evaluation.plugins import lacks_control
 from clipbench.files import sums
+from clipbench.files.typed import Json
 from clipbench.parameters.rate import Rate
 from clipbench.reproduce.resolved import resolved, same_json
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import seeds_of
-from clipbench.results.result import read_result, validate
+from clipbench.results.model import Result
+from clipbench.results.result import checked, read_result
 from clipbench.text.locations import content_in, has_secret
 from clipbench.text.visible import visible
 
@@ -52,18 +54,18 @@ class Submission:
         is_new: whether it is not there yet.
     """
 
-    result: dict[str, Any]
+    result: Result
     path: Path
     is_new: bool
 
     @property
     def flags(self) -> list[str]:
         """What cannot be vouched for."""
-        return list(self.result["flags"])
+        return list(self.result.flags)
 
 
 def prepare(
-    results: Sequence[Mapping[str, Any]], folder: Path, ledgers: Sequence[Ledger] = ()
+    results: Sequence[Result], folder: Path, ledgers: Sequence[Ledger] = ()
 ) -> list[Submission]:
     """Check results, all of them before any is written.
 
@@ -77,7 +79,7 @@ def prepare(
             numbers; or a ledger belongs to none of them.
     """
     known = {ledger.sha256: ledger for ledger in ledgers}
-    named = {result["attack"]["ledger_sha256"] for result in results}
+    named = {result.attack.ledger_sha256 for result in results}
     for sha256, ledger in known.items():
         if sha256 not in named:
             raise CorruptData(
@@ -87,42 +89,42 @@ def prepare(
     found: dict[str, Submission] = {}
     for result in results:
         _refuse_secrets(result)
-        path = folder / f"{result['id']}.json"
-        flagged = {**result, "flags": flags_of(result)}
+        path = folder / f"{result.id}.json"
+        flagged = result.updated(flags=flags_of(result))
         check_against_itself(result)
-        ledger_of = known.get(result["attack"]["ledger_sha256"])
+        ledger_of = known.get(result.attack.ledger_sha256 or "")
         if ledger_of is not None:
             check_against_ledger(result, ledger_of)
-        before = found[result["id"]].result if result["id"] in found else _there(path)
+        before = found[result.id].result if result.id in found else _there(path)
         if before is not None and not same_numbers(before, result):
             raise CorruptData(
-                f"There is a result {result['id']} with other numbers, {path}; nothing is replaced."
+                f"There is a result {result.id} with other numbers, {path}; nothing is replaced."
                 " Find out which is right, and remove the other."
             )
-        found.setdefault(result["id"], Submission(flagged, path, before is None))
+        found.setdefault(result.id, Submission(flagged, path, before is None))
     return list(found.values())
 
 
-def renamed(result: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+def renamed(result: Result, names: Mapping[str, str]) -> Result:
     """Return a result with other short names for what lies somewhere, by field.
 
     Raises:
         BadSetting: it has no such field.
     """
-    known = result.get("names", {})
+    known = result.names
     if unknown := sorted(names.keys() - known.keys()):
         raise BadSetting(
-            f"Result {result['id']} has nothing to name at {', '.join(unknown)}; it has"
+            f"Result {result.id} has nothing to name at {', '.join(unknown)}; it has"
             f" {', '.join(sorted(known)) or 'none'}."
         )
-    return {**result, "names": {**known, **names}} if names else dict(result)
+    return result.updated(names={**known, **names}) if names else result
 
 
-def _refuse_secrets(result: Mapping[str, Any]) -> None:
+def _refuse_secrets(result: Result) -> None:
     """Refuse a result that an earlier clipbench wrote with a command or a password in it."""
-    if any(map(has_secret, paths_in(result["config"]))):
+    if any(map(has_secret, paths_in(result.config))):
         raise BadSetting(
-            f"Result {result['id']} holds a command, or an address that may hold a password or a"
+            f"Result {result.id} holds a command, or an address that may hold a password or a"
             " token, and what is submitted may be read by anybody; do the run again, for this"
             " clipbench writes none into results."
         )
@@ -134,51 +136,50 @@ def write(submission: Submission) -> Path:
     Raises:
         ClipbenchError: the file system refuses.
     """
-    text = json.dumps(sums.summed(submission.result), sort_keys=True, indent=2, allow_nan=False)
-    validate(json.loads(text), submission.path)
+    record = sums.summed(submission.result.record)
+    text = json.dumps(record, sort_keys=True, indent=2, allow_nan=False)
+    checked(json.loads(text), submission.path)
     return write_atomic(submission.path, f"{text}\n".encode())
 
 
-def check_against_itself(result: Mapping[str, Any]) -> None:
+def check_against_itself(result: Result) -> None:
     """Refuse a result whose parts tell different things of the run.
 
     Raises:
         CorruptData: naming the first contradiction.
     """
-    attack, pairs, metrics = result["attack"], result["data"]["pairs"], result["metrics"]
+    attack, pairs, metrics = result.attack, result.data.pairs, result.metrics
     for name, told, own in _told_twice(result):
         if not same_json(told, own):
             _refuse(result, f"{name} is {told!r}, but {own!r} in its config")
-    if (attack["ledger_sha256"] is None) != (attack["count"] == 0):
-        has = "no hash of a ledger" if attack["count"] else "a ledger"
-        _refuse(result, f"{attack['count']} poisons, but {has}")
-    if attack["count"] > pairs:
-        _refuse(result, f"{attack['count']} poisons among {pairs} pairs")
-    if attack["count"] and abs((attack["rate"] or 0) - attack["count"] / pairs) > 1e-9:
-        _refuse(result, f"rate {attack['rate']}, but {attack['count']} poisons of {pairs} pairs")
+    if (attack.ledger_sha256 is None) != (attack.count == 0):
+        has = "no hash of a ledger" if attack.count else "a ledger"
+        _refuse(result, f"{attack.count} poisons, but {has}")
+    if attack.count and abs((attack.rate or 0) - attack.count / pairs) > 1e-9:
+        _refuse(result, f"rate {attack.rate}, but {attack.count} poisons of {pairs} pairs")
     success, control = (metrics.get(f"attack_success{end}") for end in ("", "_control"))
-    if success and control and success["n"] != control["n"]:
-        _refuse(result, f"{success['n']} probes, but {control['n']} of its control")
+    if success and control and success.n != control.n:
+        _refuse(result, f"{success.n} probes, but {control.n} of its control")
     _check_amount(result)
     _check_metrics(result)
     _check_control(result)
-    for entry in result["history"]:
-        for name, most in (("poisons_in_safe_set", attack["count"]), ("safe_set_size", pairs)):
-            if (entry.get(name) or 0) > most:
-                _refuse(result, f"{name} is {entry[name]} of {most} at epoch {entry['epoch']}")
+    for entry in result.history:
+        for name, most in (("poisons_in_safe_set", attack.count), ("safe_set_size", pairs)):
+            if (number := getattr(entry, name) or 0) > most:
+                _refuse(result, f"{name} is {number} of {most} at epoch {entry.epoch}")
 
 
-def _check_amount(result: Mapping[str, Any]) -> None:
+def _check_amount(result: Result) -> None:
     """Refuse a number of poisons that is not what the configuration asks for, or its targets."""
-    attack, config = result["attack"], result["config"]
-    count, targets, each = attack["count"], attack["targets"], attack["per_target"]
+    attack, config = result.attack, result.config
+    count, targets, each = attack.count, attack.targets, attack.per_target
     if (poisons := config.get("poisons")) is not None and count and poisons != count:
         _refuse(result, f"{count} poisons, but {poisons} in its config")
     if (rate := config.get("rate_text")) is not None and count:
-        mode: Mode = "insert" if attack["mode"] == "insert" else "replace"
-        clean = result["data"]["pairs"] - (count if mode == "insert" else 0)
+        mode: Mode = "insert" if attack.mode == "insert" else "replace"
+        clean = result.data.pairs - (count if mode == "insert" else 0)
         try:
-            asked = Rate.of(rate).count(clean, mode)
+            asked = Rate.of(str(rate)).count(clean, mode)
         except BadSetting as error:
             _refuse(result, f"{count} poisons at a rate of {rate!r} in its config ({error})")
         if asked != count:
@@ -197,25 +198,25 @@ _IN_ORDER = (  # of each, what succeeds by the first succeeds by the next
 )
 
 
-def _check_metrics(result: Mapping[str, Any]) -> None:
+def _check_metrics(result: Result) -> None:
     """Refuse shares that cannot be true together, and a metric that no evaluation set has."""
-    metrics, evaluations = result["metrics"], result.get("evaluations") or []
+    metrics, evaluations = result.metrics, result.evaluations
     for names in _IN_ORDER:
         for few, many in pairwise(name for name in names if name in metrics):
-            if metrics[few]["value"] > metrics[many]["value"]:
+            if metrics[few].value > metrics[many].value:
                 _refuse(result, f"{few} is more than {many}")
     for name, metric in metrics.items():
-        told = [item["metrics"][name] for item in evaluations if name in item["metrics"]]
-        if told and not any(same_json(metric, other) for other in told):
+        told = [item.metrics[name] for item in evaluations if name in item.metrics]
+        if told and metric not in told:
             _refuse(result, f"{name} has another value in its evaluations")
 
 
-def _check_control(result: Mapping[str, Any]) -> None:
+def _check_control(result: Result) -> None:
     """Refuse the clean control of another run.
 
     Where this version reads the configuration as another run, it cannot tell what the control is.
     """
-    control = result.get("control")
+    control = result.control_id
     if control is None:
         return
     try:
@@ -223,12 +224,11 @@ def _check_control(result: Mapping[str, Any]) -> None:
     except BadInput:
         return
     wanted = config.without_attack().id
-    told = control.get("id") if isinstance(control, Mapping) else control
-    if config.sha256() == result["config_sha256"] and told != wanted:
-        _refuse(result, f"its clean control is {told!r}, but must be {wanted!r}")
+    if config.sha256() == result.config_sha256 and control != wanted:
+        _refuse(result, f"its clean control is {control!r}, but must be {wanted!r}")
 
 
-def check_against_ledger(result: Mapping[str, Any], ledger: Ledger) -> None:
+def check_against_ledger(result: Result, ledger: Ledger) -> None:
     """Refuse a result that counts otherwise than the ledger of its poisoned set.
 
     Args:
@@ -238,15 +238,15 @@ def check_against_ledger(result: Mapping[str, Any], ledger: Ledger) -> None:
     Raises:
         CorruptData: naming the first number that differs.
     """
-    attack, data = result["attack"], result["data"]
+    attack, data = result.attack, result.data
     told = {
-        "attack.count": (attack["count"], ledger.count),
-        "attack.targets": (attack["targets"], ledger.targets),
-        "attack.mode": (attack["mode"], ledger.mode),
-        "attack.rate": (attack["rate"], ledger.rate),
-        "attack.trigger_sha256": (attack["trigger_sha256"], ledger.trigger_sha256),
-        "data.pairs": (data["pairs"], ledger.num_pairs),
-        "data.content_sha256": (data["content_sha256"], ledger.content_sha256),
+        "attack.count": (attack.count, ledger.count),
+        "attack.targets": (attack.targets, ledger.targets),
+        "attack.mode": (attack.mode, ledger.mode),
+        "attack.rate": (attack.rate, ledger.rate),
+        "attack.trigger_sha256": (attack.trigger_sha256, ledger.trigger_sha256),
+        "data.pairs": (data.pairs, ledger.num_pairs),
+        "data.content_sha256": (data.content_sha256, ledger.content_sha256),
         "seed": (seeds_of(result)[1], ledger.seed),
     }
     for name, (own, theirs) in told.items():
@@ -254,7 +254,7 @@ def check_against_ledger(result: Mapping[str, Any], ledger: Ledger) -> None:
             _refuse(result, f"{name} is {own!r}, but {theirs!r} in its ledger {ledger.path}")
 
 
-def flags_of(result: Mapping[str, Any]) -> list[str]:
+def flags_of(result: Result) -> list[str]:
     """Return what cannot be vouched for, a sentence each; empty: nothing."""
     flags = []
     try:
@@ -262,21 +262,21 @@ def flags_of(result: Mapping[str, Any]) -> list[str]:
     except BadInput as error:
         flags.append(f"its configuration cannot be resolved here: {error}")
     else:
-        if config.sha256() != result["config_sha256"]:
-            made = result["environment"]["clipbench"]
+        if config.sha256() != result.config_sha256:
+            made = result.environment.clipbench
             flags.append(
                 f"made by another version ({made}): here its configuration is run {config.id}"
             )
-    if str(result["environment"].get("git") or "").endswith("-dirty"):
+    if str(result.environment.git or "").endswith("-dirty"):
         flags.append("made by code with changes that are in no commit")
-    if result["attack"]["count"] and lacks_control(result["metrics"]):
+    if result.attack.count and lacks_control(result.metrics):
         flags.append("no clean control: success without attack is not known")
-    if paths_in(result["config"]):
+    if paths_in(result.config):
         flags.append("it names its data by a path, so that other data may have the same id")
     return [visible(" ".join(flag.split())) for flag in flags]
 
 
-def paths_in(value: Any) -> list[str]:
+def paths_in(value: Json) -> list[str]:
     """Return the texts in a configuration that look like paths, addresses or commands."""
     if isinstance(value, Mapping):
         return [text for part in value.values() for text in paths_in(part)]
@@ -285,43 +285,45 @@ def paths_in(value: Any) -> list[str]:
     return [value] if isinstance(value, str) and _PATH.match(value) else []
 
 
-def same_numbers(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def same_numbers(one: Result, other: Result) -> bool:
     """Return whether two results say the same of a run; when, where and how fast do not count."""
     return same_json(_numbers(one), _numbers(other))
 
 
-def _numbers(result: Mapping[str, Any]) -> dict[str, Any]:
-    train = {key: value for key, value in (result["train"] or {}).items() if key not in _TIMES}
-    return {**{name: result.get(name) for name in _NUMBERS}, "train": train}
+def _numbers(result: Result) -> dict[str, Json]:
+    trained = result.record["train"] or {}
+    train = {key: value for key, value in trained.items() if key not in _TIMES}
+    return {**{name: result.record.get(name) for name in _NUMBERS}, "train": train}
 
 
-def _there(path: Path) -> dict[str, Any] | None:
+def _there(path: Path) -> Result | None:
     try:
         return read_result(path) if path.exists() else None
     except Torn:  # what is handed in takes its place
         return None
 
 
-def _told_twice(result: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+def _told_twice(result: Result) -> list[tuple[str, Json, Json]]:
     """Return what a result says of its plugins beside its configuration, and what that says."""
-    config = result["config"]
-    found = []
-    for part in ("data", "attack", "defense"):
-        spec = config.get(part)
+    config = result.config
+    found: list[tuple[str, Json, Json]] = []
+    parts = (("data", result.data), ("attack", result.attack), ("defense", result.defense))
+    for name, part in parts:
+        spec = config.get(name)
         if isinstance(spec, Mapping) and isinstance(spec.get("name"), str):
             own = {key: value for key, value in spec.items() if key != "name"}
-            name = spec["name"].rpartition(":")[2]  # of module:object the object
-            found.append((f"{part}.name", result[part]["name"], name))
-            found.append((f"{part}.parameters", result[part]["parameters"] or {}, own))
+            of_object = spec["name"].rpartition(":")[2]  # of module:object the object
+            found.append((f"{name}.name", part.name, of_object))
+            found.append((f"{name}.parameters", part.parameters or {}, own))
     if "seed" in config:
-        found.append(("seed", result["seed"], config["seed"]))
-    found.append(("poison_seed", result.get("poison_seed"), config.get("poison_seed")))
+        found.append(("seed", result.seed, config["seed"]))
+    found.append(("poison_seed", result.poison_seed, config.get("poison_seed")))
     train = config.get("train")
     is_name = isinstance(train, Mapping) and isinstance(train.get("model"), str)
     if isinstance(train, Mapping) and is_name and not content_in(train["model"]):
-        found.append(("model.name", result["model"]["name"], train["model"]))
+        found.append(("model.name", result.model.name, train["model"]))
     return found
 
 
-def _refuse(result: Mapping[str, Any], what: str) -> NoReturn:
-    raise CorruptData(f"Result {result['id']} contradicts itself: {what}; it is not taken in.")
+def _refuse(result: Result, what: str) -> NoReturn:
+    raise CorruptData(f"Result {result.id} contradicts itself: {what}; it is not taken in.")

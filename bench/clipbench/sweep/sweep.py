@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
@@ -18,6 +17,7 @@ from clipbench.evaluation.plugins import lacks_control, missing
 from clipbench.planning import plan as planning
 from clipbench.planning import timing
 from clipbench.results.folders import folder_of, has_result
+from clipbench.results.model import Result
 from clipbench.results.names import RESULT
 from clipbench.results.noted import note_results
 from clipbench.results.result import config_hash, read_result
@@ -35,7 +35,9 @@ def is_done(config: RunConfig, out: Path) -> bool:
     """Return whether a run has its result, with all metrics that are asked for."""
     folder = folder_of(config, out)
     told = config.by_content()["metrics"]
-    return has_result(folder) and not missing(config.metrics, told, read_result(folder / RESULT))
+    return has_result(folder) and not missing(
+        config.metrics, told, read_result(folder / RESULT).record
+    )
 
 
 def identified(grid: Grid, reporter: Reporter, *, prepare: bool) -> Grid:
@@ -205,7 +207,7 @@ def local_executor(grid: Grid, place: Placing) -> Executor:
 
 def sweep(
     grid: Grid, plan: SweepPlan, executor: Executor, tell: Callable[[Event], None]
-) -> list[dict[str, Any]]:
+) -> list[Result]:
     """Do what a plan says and return all results that are there then, in the grid's order.
 
     Args:
@@ -231,10 +233,10 @@ def _wants_control(config: RunConfig, out: Path) -> bool:
     if config.is_clean or not (folder_of(config.without_attack(), out) / RESULT).is_file():
         return False
     path = folder_of(config, out) / RESULT
-    return path.is_file() and lacks_control(read_result(path)["metrics"])
+    return path.is_file() and lacks_control(read_result(path).metrics)
 
 
-def results_of(configs: Iterable[RunConfig], out: Path) -> Iterable[dict[str, Any]]:
+def results_of(configs: Iterable[RunConfig], out: Path) -> Iterable[Result]:
     """Yield the results of those runs that have one."""
     for config in configs:
         path = folder_of(config, out) / RESULT

@@ -34,7 +34,7 @@ def test_published_results_are_objects(rates: cb.Results) -> None:
 
 def test_the_result_of_another_process_is_empty_and_says_so() -> None:
     """Under torchrun the first process alone measures."""
-    result = cb.RunResult({})
+    result = cb.RunResult(None)
     assert str(result) == repr(result) == "<RunResult of another process>"
     assert result.metrics == {}
 

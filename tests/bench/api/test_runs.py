@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import record_in
 from small_runs import DATA, Place
 from tiny_runs import command, numbers
 
@@ -17,7 +18,6 @@ import clipbench as cb
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.resolution import resolve
 from clipbench.errors import BadSetting, MissingData, UnknownName
-from clipbench.results.result import read_result
 from clipbench_attacks.targeted import Targeted
 from clipbench_datasets.shapes import Shapes
 from clipbench_defenses.safeclip import SafeCLIP
@@ -38,7 +38,7 @@ def test_a_run_equals_the_command_and_neither_does_what_the_other_has_done(
     other = place.folder / "other"
     assert command(*line, "--out", other).status == 0
     (twin,) = other.glob(f"*_{result.id}/result.json")
-    assert numbers({**result.record}) == numbers(read_result(twin))
+    assert numbers({**result.record}) == numbers(record_in(twin))
     assert len(trainings) == 2
     assert command(*line, "--out", place.out, "--controls").status == 0
     assert len(trainings) == 3  # the clean control alone

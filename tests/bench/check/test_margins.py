@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from as_json import of_json
 
 from clipbench.check.bands import read_baseline
 from clipbench.check.margins import bands_around, write_baseline
@@ -15,6 +16,10 @@ from clipbench.check.verdict import judge
 from clipbench.errors import BadSetting
 from clipbench.evaluation.statistics import wilson
 from clipbench.sweep.grid import Grid, read_grid
+
+bands_around = of_json(bands_around)
+write_baseline = of_json(write_baseline)
+judge = of_json(judge)
 
 Results = dict[str, dict[str, Any]]
 Baseline = Callable[..., Path]

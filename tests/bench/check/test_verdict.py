@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.check.bands import read_baseline
 from clipbench.check.verdict import Finding, cell_names, judge
 from clipbench.sweep.grid import read_grid
+
+judge = of_json(judge)
 
 Results = dict[str, dict[str, Any]]
 Baseline = Callable[..., Path]

@@ -16,7 +16,8 @@ from clipbench.cli import main
 from clipbench.compare.paired import tango_interval
 from clipbench.evaluation.outcomes import pack
 from clipbench.evaluation.statistics import Proportion
-from clipbench.results.result import SCHEMA, config_hash, write_result
+from clipbench.results.model import SCHEMA
+from clipbench.results.result import config_hash, write_result
 
 DIGEST = hashlib.sha256(b"content").hexdigest()
 BASE: dict[str, Any] = {

@@ -14,7 +14,8 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.evaluation.statistics import Proportion
-from clipbench.results.result import SCHEMA, config_hash, write_result
+from clipbench.results.model import SCHEMA
+from clipbench.results.result import config_hash, write_result
 
 
 def result(defense: str, success: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from as_json import of_json
 
 from clipbench.compare.paired import PairedCounts, compare
 from clipbench.compare.pairs import Compared, compare_defenses
@@ -16,7 +17,9 @@ from clipbench.errors import BadSetting, MissingData, UnknownName
 from clipbench.evaluation.clustered import unpaired_difference
 from clipbench.evaluation.outcomes import pack
 from clipbench.evaluation.statistics import Proportion
-from clipbench.results.result import validate
+from clipbench.results.result import checked
+
+compare_defenses = of_json(compare_defenses)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
@@ -32,7 +35,7 @@ def make(make_result: MakeResult) -> Make:
         made = make_result(defense=defense, success=(int(outcomes.sum()), 16), **more)
         made["metrics"]["attack_success"]["outcomes"] = pack(outcomes)
         made["attack"]["ledger_sha256"] = f"{made['seed'] or 0:064x}"
-        validate(made)
+        checked(made)
         return made
 
     return result

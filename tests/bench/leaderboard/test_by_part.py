@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from as_json import of_json
 
 from clipbench.compare.pairs import compare_defenses
 from clipbench.errors import CorruptData
@@ -14,7 +15,13 @@ from clipbench.evaluation.outcomes import pack
 from clipbench.leaderboard.by_part import by_part, is_pooled
 from clipbench.leaderboard.page.document import to_html
 from clipbench.leaderboard.tables import leaderboard
-from clipbench.results.result import validate
+from clipbench.results.result import checked
+
+compare_defenses = of_json(compare_defenses)
+by_part = of_json(by_part)
+is_pooled = of_json(is_pooled)
+to_html = of_json(to_html)
+leaderboard = of_json(leaderboard)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
@@ -70,10 +77,10 @@ def test_what_is_known_of_all_triggers_alone_is_told_of_none(make_result: MakeRe
     made = run(make_result, 20, 2)
     made["metrics"]["linear_probe_attack_success"] = dict(made["metrics"]["attack_success_top5"])
     for part in by_part([made]):
-        assert "attack_success_top5" not in part["metrics"]
-        assert "linear_probe_attack_success" not in part["metrics"]
-        assert part["metrics"]["zeroshot_top1"] == made["metrics"]["zeroshot_top1"]
-        assert part["id"] == made["id"]
+        assert "attack_success_top5" not in part.metrics
+        assert "linear_probe_attack_success" not in part.metrics
+        assert part.metrics["zeroshot_top1"].k == made["metrics"]["zeroshot_top1"]["k"]
+        assert part.id == made["id"]
 
 
 def test_a_result_that_does_not_tell_triggers_apart_judges_nobody(make_result: MakeResult) -> None:
@@ -108,7 +115,7 @@ def test_doses_are_rows_in_their_order(make_result: MakeResult) -> None:
     for name in ("attack_success", "attack_success_control"):
         parts = [{"name": "2", "n": 20}, {"name": "16", "n": 20}]
         made["metrics"][name] |= {"parts": parts, "parts_by": "dose"}
-    validate(made)
+    checked(made)
     rows = leaderboard([made]).to_dict("records")
     assert [row["attack"] for row in rows] == [f"targeted (dose={dose})" for dose in (2, 16)]
     assert [row["attack_success_k"] for row in rows] == [2, 15]
@@ -118,10 +125,10 @@ def test_doses_are_rows_in_their_order(make_result: MakeResult) -> None:
 def test_parts_are_those_of_all_probes(make_result: MakeResult) -> None:
     """A result whose parts do not add up, or share a name, is none."""
     made = run(make_result, 20, 2)
-    validate(made)
+    checked(made)
     made["metrics"]["attack_success"]["parts"][0]["n"] = 19
     with pytest.raises(CorruptData, match="must be of all 40 trials"):
-        validate(made)
+        checked(made)
     made["metrics"]["attack_success"]["parts"] = 2 * [{"name": "badnets", "n": 20}]
     with pytest.raises(CorruptData, match="a name of its own"):
-        validate(made)
+        checked(made)

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.errors import MissingData, UnknownName
 from clipbench.leaderboard.choice import choose
 from clipbench.leaderboard.matrix import to_matrix
 from clipbench.leaderboard.tables import leaderboard, of_runs
+
+choose = of_json(choose)
+leaderboard = of_json(leaderboard)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

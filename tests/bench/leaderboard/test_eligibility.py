@@ -6,10 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.leaderboard.cells import COMPACT
 from clipbench.leaderboard.eligibility import Eligibility, at_chance, eligibility
 from clipbench.leaderboard.tables import leaderboard
+
+at_chance = of_json(at_chance)
+eligibility = of_json(eligibility)
+leaderboard = of_json(leaderboard)
 
 MakeResult = Callable[..., dict[str, Any]]
 LEARNED = (85, 100)

@@ -6,7 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from as_json import of_json
+
 from clipbench.leaderboard.export import to_clip_benchmark, write_clip_benchmark
+
+to_clip_benchmark = of_json(to_clip_benchmark)
+write_clip_benchmark = of_json(write_clip_benchmark)
 
 MakeResult = Callable[..., dict[str, Any]]
 

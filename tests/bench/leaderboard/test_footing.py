@@ -6,9 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.leaderboard.footing import mismatches
 from clipbench.leaderboard.tables import leaderboard
+
+mismatches = of_json(mismatches)
+leaderboard = of_json(leaderboard)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from as_json import of_json
+
 from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.in_short import in_short
+
+in_short = of_json(in_short)
 
 
 def result(defense: str, success: int, top1: int = 30, **changes: Any) -> dict[str, Any]:

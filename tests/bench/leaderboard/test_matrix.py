@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.errors import BadSetting
 from clipbench.leaderboard.matrix import to_matrix
 from clipbench.leaderboard.tables import leaderboard
+
+leaderboard = of_json(leaderboard)
 
 Result = dict[str, Any]
 

@@ -8,8 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.leaderboard.tables import leaderboard, to_csv, to_latex, to_markdown, to_text
+
+leaderboard = of_json(leaderboard)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

@@ -7,12 +7,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from as_json import of_json
 
 from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import Proportion, wilson
 from clipbench.leaderboard.page.document import to_html
 from clipbench.leaderboard.tables import leaderboard, to_csv, to_latex, to_markdown, write_all
 from clipbench.results.store import load_results
+
+leaderboard = of_json(leaderboard)
+to_html = of_json(to_html)
+write_all = of_json(write_all)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

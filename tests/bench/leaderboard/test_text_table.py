@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.leaderboard.tables import leaderboard
 from clipbench.leaderboard.text_table import fit, shorten, text_width, to_text
+
+leaderboard = of_json(leaderboard)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

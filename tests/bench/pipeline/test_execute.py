@@ -133,7 +133,8 @@ def test_of_two_commands_at_one_run_the_second_waits(
     assert told.getvalue() == (
         f"warning: another command works in {folder}; waiting until it is done\n"
     )
-    assert found == (result or found)
+    assert found is not None
+    assert found.record == (result or found.record)
     assert trainings == ([] if finished else [folder])
 
 

@@ -60,9 +60,10 @@ def test_a_signal_stops_a_training_after_its_step_with_a_checkpoint(
     assert len([*stopped.out.glob("*/train/checkpoint.pt")]) == 1
     with Reporter() as reporter:
         result = execute(config, **where, reporter=reporter)
+        assert result is not None
     assert "resumes at epoch 2 of 2, step 3\n" in capsys.readouterr().err
-    assert result["train"]["samples_seen"] == 2 * 200
-    assert result["train"]["threads"] == [torch.get_num_threads()]
+    assert result.train.samples_seen == 2 * 200
+    assert result.train.threads == (torch.get_num_threads(),)
     alone.execute(config)
     files = [
         next(place.out.glob("*/model/*.safetensors")).read_bytes() for place in (stopped, alone)
@@ -238,6 +239,7 @@ def test_threads_that_changed_on_the_way_are_told_and_recorded(
     monkeypatch.setattr(torch, "get_num_threads", lambda: now + 1)
     with Reporter() as reporter:
         result = execute(config, **where, reporter=reporter)
+        assert result is not None
     told = f"step 3; so far on {now} threads and now on {now + 1}: last digits may differ"
     assert told in capsys.readouterr().err
-    assert result["train"]["threads"] == [now, now + 1]
+    assert result.train.threads == (now, now + 1)

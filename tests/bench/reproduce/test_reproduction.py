@@ -7,9 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.evaluation.statistics import Proportion, wilson
 from clipbench.reproduce.reproduction import causes, compare
+
+causes = of_json(causes)
+compare = of_json(compare)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.errors import BadInput, BadSetting, CorruptData, UnknownName
 from clipbench.reproduce.resolved import resolved
+
+resolved = of_json(resolved)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

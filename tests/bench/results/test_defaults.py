@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.leaderboard.tables import leaderboard
 from clipbench.plugins import registry
 from clipbench.results.defaults import defaults_of
+
+leaderboard = of_json(leaderboard)
+defaults_of = of_json(defaults_of)
 
 MakeResult = Callable[..., dict[str, Any]]
 SAFECLIP = {"unimodal_epochs": 5, "cross_modal_epochs": 1, "cross_modal_lr_scale": 0.01}

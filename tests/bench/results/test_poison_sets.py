@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.results.poison_sets import different_sets
+
+different_sets = of_json(different_sets)
 
 
 def result(defense: str, ledger: str | None, **changes: Any) -> dict[str, Any]:
@@ -14,7 +17,7 @@ def result(defense: str, ledger: str | None, **changes: Any) -> dict[str, Any]:
     attack = {"name": "badclip", "parameters": {"size": 0.25}, "rate": 0.005, "count": 100}
     data = {"name": "shapes", "parameters": {"size": 20000}, "pairs": 20000}
     return {
-        "attack": {**attack, "ledger_sha256": ledger, **changes.pop("attack", {})},
+        "attack": {**attack, "ledger_sha256": ledger and ledger * 16, **changes.pop("attack", {})},
         "data": {**data, **changes.pop("data", {})},
         "defense": {"name": defense},
         "seed": 0,
@@ -39,7 +42,7 @@ def test_defenses_on_different_sets_are_named() -> None:
         {"attack": {"rate": 0.01, "count": 200}},
         {"attack": {"parameters": {"size": 0.5}}},
         {"data": {"pairs": 300}},
-        {"attack": {"count": 0}},
+        {"attack": {"name": "none", "count": 0}},
     ],
     ids=str,
 )

@@ -41,17 +41,14 @@ def loaded(folder: Path) -> list[dict[str, Any]]:
 def test_rows_come_back_as_they_were_read(tmp_path: Path) -> None:
     """Values, percentages and counts; a rate, model or data set that is not given is none."""
     rows = read_csv(table(tmp_path, *ROWS))
-    assert [(row["value"], row["k"], row["n"]) for row in rows] == [
+    assert [(row.value, row.k, row.n) for row in rows] == [
         (0.125, None, None),
         (0.9375, 15, 16),
         (-0.25, None, None),
     ]
-    assert [row["rate"] for row in rows] == [0.005, 0.0001, None]
+    assert [row.rate for row in rows] == [0.005, 0.0001, None]
     write_reported(rows, tmp_path / "board")
-    kept = loaded(tmp_path / "board")
-    assert sorted(map(str, kept)) == sorted(
-        str({name: row[name] for name in kept[0]}) for row in rows
-    )
+    assert sorted(map(str, loaded(tmp_path / "board"))) == sorted(map(str, rows))
 
 
 def test_the_same_again_changes_nothing_and_another_number_is_refused(tmp_path: Path) -> None:
@@ -166,7 +163,7 @@ def test_rows_are_found_at_any_depth_and_once(tmp_path: Path) -> None:
     for place, row in ((".hidden", ROWS[1]), ("run", ROWS[2])):
         write_reported(read_csv(table(tmp_path, row)), tmp_path / "board" / place)
     (tmp_path / "board" / "run" / "result.json").write_text("{}")
-    assert [row["attack"] for row in loaded(tmp_path / "board")] == ["badnets"]
+    assert [row.attack for row in loaded(tmp_path / "board")] == ["badnets"]
     both = [tmp_path / "board", tmp_path / "board" / "rows"]
     assert len(load_reported(both, skip_damaged=print)) == 1
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from as_json import record_in
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
 from clipbench.evaluation.outcomes import pack
-from clipbench.results.result import config_hash, environment, read_result, validate, write_result
+from clipbench.results.result import checked, config_hash, environment, read_result, write_result
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
@@ -60,13 +61,13 @@ def result(make_result: MakeResult) -> Result:
 
 def test_results_are_valid(result: Result, make_result: MakeResult) -> None:
     """Full results, clean ones, ones without training and ones with more fields all pass."""
-    validate(result)
-    validate(make_result(attack="none"))
-    validate(make_result(seed=None) | {"train": None, "exposures": None})
-    validate(damaged(result, "train.energy_joules", 12.5) | {"remarks": ["of a later version"]})
-    validate(damaged(result, "model.image_size", [224, 224]))
-    validate(damaged(result, "created", "2026-03-01T12:00:00Z"))
-    validate(damaged(result, "metrics.attack_margin", {"value": 1.0, "k": None, "n": None}))
+    checked(result)
+    checked(make_result(attack="none"))
+    checked(make_result(seed=None) | {"train": None, "exposures": None})
+    checked(damaged(result, "train.energy_joules", 12.5) | {"remarks": ["of a later version"]})
+    checked(damaged(result, "model.image_size", [224, 224]))
+    checked(damaged(result, "created", "2026-03-01T12:00:00Z"))
+    checked(damaged(result, "metrics.attack_margin", {"value": 1.0, "k": None, "n": None}))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +148,7 @@ def test_every_kind_of_damage_is_named(result: Result, field: str, value: Any) -
         named = named.rpartition(".")[0]
 
     with pytest.raises(CorruptData) as caught:
-        validate(wrong, Path("runs/x/result.json"))
+        checked(wrong, Path("runs/x/result.json"))
 
     message = str(caught.value)
     assert message.startswith("runs/x/result.json is no valid result:")
@@ -160,22 +161,22 @@ def test_every_kind_of_damage_is_named(result: Result, field: str, value: Any) -
 def test_other_things_are_no_results(value: Any) -> None:
     """Anything but an object with the fields of a result is refused."""
     with pytest.raises(CorruptData, match="This result is no valid result"):
-        validate(value)
+        checked(value)
 
 
 def test_clean_data_have_no_poison(make_result: MakeResult) -> None:
     """Attack none with a count of poisons contradicts itself."""
     with pytest.raises(CorruptData, match=r"attack\.count"):
-        validate(damaged(make_result(attack="none"), "attack.count", 3))
+        checked(damaged(make_result(attack="none"), "attack.count", 3))
 
 
 def test_write_and_read(tmp_path: Path, result: Result) -> None:
     """What is written is read back equal, and writing twice gives the same bytes."""
     path = write_result(tmp_path / "new" / "result.json", result)
     first = path.read_bytes()
-    write_result(path, read_result(path))
+    write_result(path, record_in(path))
 
-    assert read_result(path) == result
+    assert record_in(path) == result
     assert path.read_bytes() == first
     assert names(path.parent) == ["result.json"]
 
@@ -279,19 +280,19 @@ def test_outcomes_must_be_those_of_the_count(make_result: MakeResult, tmp_path: 
     won = np.zeros(success["n"], dtype=bool)
     won[: success["k"]] = True
     success["outcomes"] = pack(won)
-    validate(result, tmp_path)
+    checked(result, tmp_path)
     won[success["k"]] = True
     success["outcomes"] = pack(won)
     with pytest.raises(CorruptData, match="outcomes"):
-        validate(result, tmp_path)
+        checked(result, tmp_path)
 
 
 @pytest.mark.parametrize("flags", ["late", [1], [""], {}])
 def test_flags_are_a_list_of_texts(make_result: MakeResult, flags: Any) -> None:
     """They are printed, so they must be what prints."""
-    validate({**make_result(), "flags": ["no clean control"]})
+    checked({**make_result(), "flags": ["no clean control"]})
     with pytest.raises(CorruptData, match="flags"):
-        validate({**make_result(), "flags": flags})
+        checked({**make_result(), "flags": flags})
 
 
 def test_a_result_carries_the_hash_of_all_else_in_it(result: Result, tmp_path: Path) -> None:
@@ -299,11 +300,11 @@ def test_a_result_carries_the_hash_of_all_else_in_it(result: Result, tmp_path: P
     path = write_result(tmp_path / "result.json", result)
     written = json.loads(path.read_text())
     assert len(written["sha256_of_rest"]) == 64
-    assert read_result(path) == result  # of which it is no part
+    assert record_in(path) == result  # of which it is no part
     written["train"]["seconds"] += 1
     path.write_text(json.dumps(written))
     with pytest.raises(CorruptData, match=r"sha256_of_rest must be the hash of all else"):
         read_result(path)
     del written["sha256_of_rest"]
     path.write_text(json.dumps(written))
-    assert read_result(path) == written
+    assert record_in(path) == written

@@ -6,10 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.errors import BadInput, CorruptData, MissingData
+from clipbench.results.model import records
 from clipbench.results.result import write_result
 from clipbench.results.store import load_results, newest
+
+newest = of_json(newest)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
@@ -25,7 +29,7 @@ def test_finds_results_wherever_they_lie(tmp_path: Path, make_result: MakeResult
 
     found = load_results([tmp_path / "runs", tmp_path / "published", single, single])
 
-    assert found == sorted(made, key=lambda result: result["id"])
+    assert records(found) == sorted(made, key=lambda result: result["id"])
 
 
 def test_leaves_other_files_alone(tmp_path: Path, make_result: MakeResult) -> None:
@@ -62,8 +66,9 @@ def test_newest_of_one_id_wins(tmp_path: Path, make_result: MakeResult) -> None:
     write_result(tmp_path / "a.json", new)
     write_result(tmp_path / "b.json", old)
 
-    assert load_results([tmp_path]) == [new]
-    assert newest([oldest, new, old]) == newest([old, new, oldest]) == [new]
+    assert records(load_results([tmp_path])) == [new]
+    assert newest([oldest, new, old]) == newest([old, new, oldest])
+    assert records(newest([old, new, oldest])) == [new]
     twin = new | {"history": [{"epoch": 3}]}
     assert newest([twin, new]) == newest([new, twin])
 
@@ -131,7 +136,7 @@ def test_a_link_to_nothing_is_skipped(tmp_path: Path, make_result: Any) -> None:
     (tmp_path / "gone").mkdir()
     (tmp_path / "gone" / "result.json").symlink_to(tmp_path / "nowhere.json")
     told: list[BadInput] = []
-    assert load_results([tmp_path], skip_damaged=told.append) == [result]
+    assert records(load_results([tmp_path], skip_damaged=told.append)) == [result]
     assert "gone/result.json" in str(told[0])
     with pytest.raises(MissingData, match=r"gone/result\.json"):
         load_results([tmp_path])

@@ -8,11 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.errors import CorruptData
 from clipbench.evaluation.statistics import Proportion
+from clipbench.results.model import records
 from clipbench.results.store import load_results
 from clipbench.submit.submission import flags_of, prepare, same_numbers, write
+
+flags_of = of_json(flags_of)
+prepare = of_json(prepare)
+same_numbers = of_json(same_numbers)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
@@ -33,7 +39,7 @@ def test_a_sound_result_is_taken_in_without_a_flag(make_result: MakeResult, tmp_
     result = make_result()
     assert submit(tmp_path, result) == [[]]
     assert [path.name for path in tmp_path.iterdir()] == [f"{result['id']}.json"]
-    assert load_results([tmp_path]) == [{**result, "flags": []}]
+    assert records(load_results([tmp_path])) == [{**result, "flags": []}]
 
 
 def test_files_are_canonical(make_result: MakeResult, tmp_path: Path) -> None:
@@ -109,7 +115,6 @@ def changed(result: Result, path: str, value: Any) -> Result:
         ("model.name", "RN50", "model.name"),
         ("attack.ledger_sha256", None, "no hash of a ledger"),
         ("attack.count", 4, "4 poisons of 400 pairs"),
-        ("attack.count", 500, "500 poisons among 400 pairs"),
         ("attack.rate", 0.5, "rate 0.5"),
         ("metrics.attack_success_control", Proportion(1, 50).to_json(), "50 of its control"),
     ],

@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from as_json import record_in
 
 from clipbench.checkpoints.record import TrainingRecord, read_record, write_record
 from clipbench.checkpoints.trace import read_trace, write_trace
 from clipbench.errors import ClipbenchError, CorruptData, MissingData
 from clipbench.loading.order import EpochOrder
-from clipbench.results.result import read_result
 
 
 def record(folder: Path) -> Callable[[], Any]:
@@ -44,7 +44,7 @@ def trace(folder: Path) -> Callable[[], Any]:
 def result(folder: Path) -> Any:
     """Read a result."""
     (folder / "result.json").write_text("{}")
-    return read_result(folder / "result.json")
+    return record_in(folder / "result.json")
 
 
 FAULTS = [

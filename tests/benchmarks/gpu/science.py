@@ -122,14 +122,19 @@ def train(
     config = run_of(sizes, name, device, passes)
     runs, quiet = folder / "runs", Silent()
     result = execute(config, cache=folder / "cache", out=runs, reporter=quiet)
+    assert result is not None
+    assert result.train is not None
     (out / "rows").mkdir(parents=True, exist_ok=True)
-    (row,) = (path for path in runs.rglob("result.json") if result["id"] in path.parent.name)
+    (row,) = (path for path in runs.rglob("result.json") if result.id in path.parent.name)
     shutil.copy(row, out / "rows" / f"{name}.json")
     wanted = ("attack_success", "zeroshot_top1", "image_to_text_r1")
-    found = {key: result["metrics"][key] for key in wanted}
+    found = {key: result.metrics[key] for key in wanted}
     return {
-        "passes": round(result["train"]["samples_seen"] / sizes.million, 2),
-        "seconds": result["train"]["seconds"],
-        "pairs_per_second": result["train"]["pairs_per_second"],
-        **{key: {part: told[part] for part in ("value", "k", "n")} for key, told in found.items()},
+        "passes": round(result.train.samples_seen / sizes.million, 2),
+        "seconds": result.train.seconds,
+        "pairs_per_second": result.train.pairs_per_second,
+        **{
+            key: {part: getattr(told, part) for part in ("value", "k", "n")}
+            for key, told in found.items()
+        },
     }

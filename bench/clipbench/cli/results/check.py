@@ -134,7 +134,7 @@ def _measured(grid: Grid, jobs: int | None, quiet: bool) -> tuple[Grid, Results,
         results = sweep(grid, plan, executor, status.tell)
     finally:
         status.close()
-    return grid, {result["id"]: result for result in results}, status.failed
+    return grid, {result.id: result for result in results}, status.failed
 
 
 def _write(

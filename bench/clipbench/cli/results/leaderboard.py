@@ -17,11 +17,13 @@ from clipbench.cli._output import print_result, terminal_width
 from clipbench.errors import CorruptData
 from clipbench.plugins import lists
 from clipbench.results.defaults import defaults_of
+from clipbench.results.labels import KINDS, Kind
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from clipbench.results.store import Result
+    from clipbench.results.model import Result
+    from clipbench.results.reported import Reported
     from clipbench.system.progress import Reporter
 
 REPORTED_FORMATS = ("text", "markdown")
@@ -122,10 +124,7 @@ def command(
     with reporter_for(quiet) as reporter:
         board = _read(options.results_at(paths, published), reporter)
         if any(of.values()):
-            wanted = {
-                name.removeprefix("of_"): lists.each(texts, f"{name.removeprefix('of_')} names")
-                for name, texts in of.items()
-            }
+            wanted = {kind: lists.each(of[f"of_{kind}"], f"{kind} names") for kind in KINDS}
             board = _chosen(board, wanted, with_clean=style in SQUARES)
         frame = of_runs(frame_of(board.judged, eligible_at), board.runs)
         if as_json:
@@ -154,7 +153,7 @@ class _Board:
     results: list[Result]
     judged: list[Result]
     runs: frozenset[str] | None
-    others: list[Result]
+    others: list[Reported]
 
 
 def _read(places: list[Path], reporter: Reporter) -> _Board:
@@ -172,25 +171,25 @@ def _read(places: list[Path], reporter: Reporter) -> _Board:
     results = store.load_results(places, skip_damaged=skipped, may_lack=alone)
     if not results and not others:
         raise CorruptData("No result that was found can be read; see the warnings above.")
-    flags = [(result["id"], flag) for result in results for flag in result.get("flags", [])]
+    flags = [(result.id, flag) for result in results for flag in result.flags]
     flagged = [f"result {run}: {visible(flag)}" for run, flag in flags]
     for text in [*flagged, *different_sets(results)]:
         reporter.warning(text)
     return _Board([*results], [*results], None, [*others])
 
 
-def _chosen(board: _Board, wanted: Mapping[str, Sequence[str]], *, with_clean: bool) -> _Board:
+def _chosen(board: _Board, wanted: Mapping[Kind, Sequence[str]], *, with_clean: bool) -> _Board:
     """Return the part of a board that was asked for; reported numbers by their names alone."""
     from clipbench.leaderboard.choice import choose  # noqa: PLC0415
 
     found = choose(
         board.results, wanted, defaults=defaults_of(board.results), with_clean=with_clean
     )
-    shown = [result for result in found.results if result["id"] in found.runs]
+    shown = [result for result in found.results if result.id in found.runs]
     others = [
         row
         for row in board.others
-        if all(row[kind] in names for kind, names in wanted.items() if names)
+        if all(getattr(row, kind) in names for kind, names in wanted.items() if names)
     ]
     return _Board(shown, found.results, found.runs, others)
 

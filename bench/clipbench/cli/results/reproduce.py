@@ -20,6 +20,7 @@ from clipbench.text.visible import visible
 
 if TYPE_CHECKING:
     from clipbench.configuration.config import RunConfig
+    from clipbench.results.model import Result
     from clipbench.system.progress import Reporter
 
 
@@ -104,11 +105,11 @@ def command(
     use_threads(threads or _recorded_threads(old))
     # Where things lie is what was typed, or what this user's run left: the result says none of it.
     device, named = config.train.device, registered_only(allowed, places=True)
-    with reporter_for(quiet) as reporter, named, joined(device) as processes:
+    with reporter_for(quiet) as reporter, named, joined(device):
         known = {} if folder is not None else _known_places(Path(result))
         config = _placed(config, typed, known, cache or out / "cache", reporter)
         new = _made_anew(config, cache or out / "cache", out, reporter)
-    if not processes.is_first:
+    if new is None:  # the first process has the result
         return
     rows = compare(old, new)
     passed = all(row.passed for row in rows)
@@ -116,7 +117,7 @@ def command(
     if as_json:
         checks = [{**vars(row), "passed": row.passed} for row in rows]
         other = [dict(zip(("name", "recorded", "found"), item, strict=True)) for item in apart]
-        told = {"id": old["id"], "reproduced": passed, "checks": checks, "differences": other}
+        told = {"id": old.id, "reproduced": passed, "checks": checks, "differences": other}
         print_json(told)
     else:
         head = ("", "recorded", "reproduced", "")
@@ -125,25 +126,25 @@ def command(
         if apart and any(row.verdict != "equal" for row in rows):
             why = "; ".join(f"{name}: {recorded}, now {found}" for name, recorded, found in apart)
             print_result(f"\nNumbers may differ by what they were computed with ({visible(why)}).")
-        print_result(f"\n{visible(old['id'])} is {'' if passed else 'not '}reproduced.")
+        print_result(f"\n{visible(old.id)} is {'' if passed else 'not '}reproduced.")
     if not passed:
         ctx.exit(FAILED)
 
 
-def _recorded_threads(old: dict[str, Any]) -> int | None:
+def _recorded_threads(old: Result) -> int | None:
     """Return the threads that a result was computed with, where there are as many processors."""
-    told = (old["train"] or {}).get("threads", [])
+    told = () if old.train is None else old.train.threads
     return told[0] if len(told) == 1 and 1 <= told[0] <= processors() else None
 
 
-def _recorded(text: str, folder: Path | None) -> dict[str, Any]:
+def _recorded(text: str, folder: Path | None) -> Result:
     """Return the one result that is meant."""
     from clipbench.results.store import load_results, read_all  # noqa: PLC0415
 
     if folder is None:
         found = read_all([Path(text)])
     else:
-        found = [result for result in load_results([folder]) if result["id"] == text]
+        found = [result for result in load_results([folder]) if result.id == text]
         if not found:
             raise MissingData(f"There is no result {text!r} in {folder}; an id has 16 digits.")
     if len(found) > 1:
@@ -198,24 +199,24 @@ def _placed(
     return found
 
 
-def _check(config: RunConfig, old: dict[str, Any], out: Path) -> None:
+def _check(config: RunConfig, old: Result, out: Path) -> None:
     """Refuse what would be another run, or no run at all."""
     from clipbench.pipeline.record import RESULT  # noqa: PLC0415
     from clipbench.results.folders import folder_of  # noqa: PLC0415
     from clipbench.results.result import read_result  # noqa: PLC0415
 
-    if config.sha256() != old["config_sha256"]:
-        made = old["environment"]
+    if config.sha256() != old.config_sha256:
+        made = old.environment
         raise BadSetting(
-            f"This version reads the configuration of {old['id']} as another run, {config.id};"
-            f" install the version it was made with: {made['clipbench']}, commit {made.get('git')}."
+            f"This version reads the configuration of {old.id} as another run, {config.id};"
+            f" install the version it was made with: {made.clipbench}, commit {made.git}."
         )
     path = folder_of(config, out) / RESULT
-    if path.is_file() and read_result(path)["created"] == old["created"]:
+    if path.is_file() and read_result(path).created == old.created:
         raise BadSetting(f"{path} is the recorded result itself; choose another --out.")
 
 
-def _made_anew(config: RunConfig, cache: Path, out: Path, reporter: Reporter) -> dict[str, Any]:
+def _made_anew(config: RunConfig, cache: Path, out: Path, reporter: Reporter) -> Result | None:
     """Do a run after its clean control."""
     from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
     from clipbench.planning.plan import plan  # noqa: PLC0415 - heavy

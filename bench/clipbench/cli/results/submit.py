@@ -113,7 +113,7 @@ def _take_in(
     told = []
     results = [renamed(result, names) for result in read_all(paths)]
     for item in prepare(results, folder, [read_ledger(path) for path in ledgers]):
-        run = item.result["id"]
+        run = item.result.id
         for flag in item.flags:
             reporter.warning(f"{run}: {flag}")
         if item.is_new:

@@ -81,7 +81,7 @@ def command(
         with logged("run", out, runs=[config.id for config in configs]):
             results = do_all(configs, cache=request.cache, out=out, reporter=reporter)
     if as_json:
-        print_json(results)
+        print_json([result.record for result in results])
     elif is_first_process():
         show(results, out, reporter)
 

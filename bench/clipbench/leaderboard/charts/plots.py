@@ -22,7 +22,7 @@ from clipbench.leaderboard.charts.looks import PALETTE, SHAPES, Look, looks_of
 from clipbench.leaderboard.curves import panels
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import Defaults
-from clipbench.results.store import Result
+from clipbench.results.model import Result
 from clipbench.text.sinks import mathtext
 
 _WIDTH = 44  # characters of a label that are drawn

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
-from clipbench.leaderboard.by_part import PART
+from clipbench.files.typed import Json, Object
 from clipbench.leaderboard.cells import FULL, MISSING, Record
 from clipbench.leaderboard.page.reproduce import Command, commands
 from clipbench.results.labels import canonical, seeds_of, seeds_text
-from clipbench.results.store import Result
+from clipbench.results.measured import Metric, Metrics
+from clipbench.results.model import Result
 from clipbench.text.markup import Content, Markup, join, lines, tag
 
 _HASH = 12  # letters of a hash that are shown
@@ -27,9 +27,9 @@ _LEDGER = {
 
 def anchor(results: Sequence[Result]) -> str:
     """Return the id of the details of a row; of an attack in parts each has a row."""
-    part = results[0]["attack"].get(PART)
-    behind = "" if part is None else "-" + re.sub(r"\W", "_", str(part["name"]))
-    return f"r-{results[0]['id']}{behind}"
+    part = results[0].part
+    behind = "" if part is None else "-" + re.sub(r"\W", "_", part.name)
+    return f"r-{results[0].id}{behind}"
 
 
 def details(row: Record, results: Sequence[Result]) -> Markup:
@@ -52,11 +52,11 @@ def details(row: Record, results: Sequence[Result]) -> Markup:
         _block("Environment", _facts_by_seed(results, "environment")),
         _block(
             f"Configuration of {_seed(first)}",
-            _facts(first["config"]),
-            tag("p", "SHA-256 ", tag("code", first["config_sha256"])),
+            _facts(first.config),
+            tag("p", "SHA-256 ", tag("code", first.config_sha256)),
         ),
-        _block("Made when pairs were poisoned", _facts(first["attack"]["crafted"]))
-        if first["attack"].get("crafted")
+        _block("Made when pairs were poisoned", _facts(first.attack.crafted))
+        if first.attack.crafted
         else None,
         class_="body",
         id=anchor(results),
@@ -79,7 +79,7 @@ def _block(heading: str, *content: Content) -> Markup:
 
 
 def _seed(result: Result) -> str:
-    return "the run" if result["seed"] is None else f"seed {seeds_text(result)}"
+    return "the run" if result.seed is None else f"seed {seeds_text(result)}"
 
 
 def _table(head: Iterable[str], rows: Iterable[Sequence[Content]], about: str) -> Markup:
@@ -94,17 +94,17 @@ def _table(head: Iterable[str], rows: Iterable[Sequence[Content]], about: str) -
 
 
 def _runs(results: Sequence[Result]) -> Markup:
-    attacked = bool(results[0]["attack"]["count"])
+    attacked = bool(results[0].attack.count)
     ledger = _LEDGER if attacked else {}
-    apart = any("poison_seed" in result for result in results)
+    apart = any(result.poison_seed is not None for result in results)
     seeds = ("seed", *(["poison seed"] if apart else []))
     rows = [
         [
-            _plain(result["seed"]),
+            _plain(result.seed),
             *([_plain(seeds_of(result)[1])] if apart else []),
-            tag("code", result["id"]),
-            result["created"],
-            *(_code(result["attack"].get(key)) for key in ledger.values()),
+            tag("code", result.id),
+            result.created,
+            *(_code(getattr(result.attack, key)) for key in ledger.values()),
         ]
         for result in results
     ]
@@ -114,47 +114,45 @@ def _runs(results: Sequence[Result]) -> Markup:
 def _metrics(results: Sequence[Result]) -> Iterable[Markup]:
     """Yield a table of the metrics of all seeds, and one for each further evaluation set."""
     first = results[0]
-    yield _measured(results, [result["metrics"] for result in results], "all seeds")
-    for number, one in enumerate(first.get("evaluations", [])[1:], start=1):
-        sets = [result.get("evaluations", []) for result in results]
-        found = [part[number]["metrics"] if len(part) > number else {} for part in sets]
-        yield tag("h4", f"On {one['name']}")
-        yield _measured(results, found, one["name"])
+    yield _measured(results, [result.metrics for result in results], "all seeds")
+    for number, one in enumerate(first.evaluations[1:], start=1):
+        sets = [result.evaluations for result in results]
+        found = [part[number].metrics if len(part) > number else {} for part in sets]
+        yield tag("h4", f"On {one.name}")
+        yield _measured(results, found, one.name)
 
 
-def _measured(
-    results: Sequence[Result], metrics: Sequence[Mapping[str, Any]], about: str
-) -> Markup:
+def _measured(results: Sequence[Result], metrics: Sequence[Metrics], about: str) -> Markup:
     names = dict.fromkeys(name for found in metrics for name in found)
     rows = [[name, *(_metric(found.get(name)) for found in metrics)] for name in names]
     return _table(("metric", *map(_seed, results)), rows, f"Metrics, {about}")
 
 
-def _metric(metric: Mapping[str, Any] | None) -> Content:
+def _metric(metric: Metric | None) -> Content:
     if metric is None:
         return MISSING
-    if metric.get("k") is None:
-        return f"{metric['value']:.4g}"
-    low, high = 100 * metric["low"], 100 * metric["high"]
-    share = f"{100 * metric['value']:.1f}% {metric['k']}/{metric['n']}"
-    return join([share, tag("span", f" [{low:.1f}, {high:.1f}]", class_="bounds")])
+    if (share := metric.share) is None:
+        return f"{metric.value:.4g}"
+    low, high = 100 * share.low, 100 * share.high
+    told = f"{100 * share.value:.1f}% {share.k}/{share.n}"
+    return join([told, tag("span", f" [{low:.1f}, {high:.1f}]", class_="bounds")])
 
 
 def _facts_by_seed(results: Sequence[Result], part: str) -> Markup:
     """Return a part of the results, once for all seeds that share it."""
     shared: dict[str, list[Result]] = {}
     for result in results:
-        shared.setdefault(canonical(result[part]), []).append(result)
+        shared.setdefault(canonical(result.record[part]), []).append(result)
     blocks: list[Content] = []
     for members in shared.values():
         if len(shared) > 1:
             blocks.append(tag("h4", ", ".join(map(_seed, members))))
-        value = members[0][part]
+        value = members[0].record[part]
         blocks.append(tag("p", "not trained here") if value is None else _facts(value))
     return join(blocks)
 
 
-def _facts(value: Mapping[str, Any]) -> Markup:
+def _facts(value: Object) -> Markup:
     """Return an object as names and values, in columns."""
     pairs = (
         tag("div", tag("dt", name), tag("dd", _fact(name, item))) for name, item in _flat(value, "")
@@ -162,20 +160,20 @@ def _facts(value: Mapping[str, Any]) -> Markup:
     return tag("dl", lines(pairs))
 
 
-def _fact(name: str, value: Any) -> Content:
+def _fact(name: str, value: Json) -> Content:
     """Return a value: of a hash its beginning with the rest at hand, bytes in GiB, too."""
     if name.endswith("_bytes") and isinstance(value, int):
         return f"{value / 2**30:.2f} GiB ({value:,})"
     return _hash(value) or _plain(value)
 
 
-def _hash(value: Any) -> Content:
+def _hash(value: Json) -> Content:
     if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
         return None
     return tag("code", f"{value[:_HASH]}…", title=value)
 
 
-def _flat(value: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
+def _flat(value: Object, prefix: str) -> Iterable[tuple[str, Json]]:
     for name, item in value.items():
         if isinstance(item, Mapping) and item:
             yield from _flat(item, f"{prefix}{name}.")
@@ -183,10 +181,10 @@ def _flat(value: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Any]]:
             yield f"{prefix}{name}", item
 
 
-def _code(value: Any) -> Content:
+def _code(value: Json) -> Content:
     return MISSING if value is None else _hash(value) or tag("code", _plain(value))
 
 
-def _plain(value: Any) -> str:
+def _plain(value: Json) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} letters)"

@@ -23,7 +23,8 @@ from clipbench.leaderboard.tables import leaderboard, of_runs
 from clipbench.leaderboard.text_table import shorten
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import Defaults, Labels
-from clipbench.results.store import Result, newest
+from clipbench.results.model import Result
+from clipbench.results.store import newest
 from clipbench.text.markup import Markup
 from clipbench.text.templates import head, render
 from clipbench.text.words import counted
@@ -100,9 +101,9 @@ def to_html(
     records: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
     parts = by_part(unique)
     rows = sorted(group(parts, Labels(parts, defaults)), key=order)  # the order of the frame
-    rows = [row for row in rows if runs is None or row.results[0]["id"] in runs]
-    of_run = {result["id"]: result for result in unique}
-    shown = dict.fromkeys(result["id"] for row in rows for result in row.results)
+    rows = [row for row in rows if runs is None or row.results[0].id in runs]
+    of_run = {result.id: result for result in unique}
+    shown = dict.fromkeys(result.id for row in rows for result in row.results)
     in_order = [of_run[run] for run in shown]
     anchors = [anchor(row.results) for row in rows]
     by_row = dict(zip(map(anchor_key, records), anchors, strict=True))

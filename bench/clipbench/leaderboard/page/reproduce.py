@@ -18,7 +18,7 @@ from clipbench.errors import BadInput, BadSetting
 from clipbench.plugins.part import Part
 from clipbench.results.foreign import REFUSALS
 from clipbench.results.labels import seeds_of
-from clipbench.results.store import Result
+from clipbench.results.model import Result
 from clipbench.text.locations import content_in
 
 _FROM_FILES = "it used plugins that are files of their own, and a result does not hold their code"
@@ -60,7 +60,7 @@ def commands(results: Sequence[Result]) -> list[Command]:
                 words.setdefault(tuple(_words(result)), []).append(seeds_of(result))
         except REFUSALS as error:
             reason = str(error) if isinstance(error, BadInput) else _OTHERWISE
-            failed.setdefault(reason, []).append(result["seed"])
+            failed.setdefault(reason, []).append(result.seed)
     found = []
     for parts, pairs in words.items():
         for seeds, drawn in _crossed(pairs):
@@ -92,24 +92,24 @@ def _words(result: Result) -> list[str]:
     Raises:
         BadInput: there are none that lead to this configuration.
     """
-    config = RunConfig.from_json(result["config"])
+    config = RunConfig.from_json(result.config)
     if (config.seed, config.seed_of_poison) != seeds_of(result):
         raise BadSetting("its configuration has another seed than it says")
-    plugins = result.get("metric_plugins", [])
-    if config.code or any(plugin["code_sha256"] for plugin in plugins):
+    plugins = result.metric_plugins
+    if config.code or any(plugin.code_sha256 for plugin in plugins):
         raise BadSetting(_FROM_FILES)
     parts: list[Part[Any]] = [config.data, *config.evals, config.attack]
     parts += [] if config.trusted is None else [config.trusted]
     named = [*(part.parameters for part in parts), vars(config.train)]
     if any(content_in(value) for values in named for value in values.values()):
         raise BadSetting(_ELSEWHERE)
-    metrics = [Part[Any](item["name"], item["parameters"], kind="metric") for item in plugins]
+    metrics = [Part[Any](item.name, item.parameters, kind="metric") for item in plugins]
     layer = _layer(config, metrics)
     seeds = {"seed": (config.seed,)}
     if config.poison_seed is not None:
         seeds["poison_seed"] = (config.poison_seed,)
     again = combine({**layer, **seeds}).configs()
-    if [run.sha256() for run in again] != [result["config_sha256"]]:
+    if [run.sha256() for run in again] != [result.config_sha256]:
         raise BadSetting(_OTHERWISE)
     return _options(layer)
 

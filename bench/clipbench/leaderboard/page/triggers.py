@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from clipbench.configuration import naming
 from clipbench.plugins import registry
 from clipbench.results.foreign import REFUSALS
 from clipbench.results.labels import Labels, canonical
-from clipbench.results.store import Result
+from clipbench.results.model import Result
 from clipbench.text.markup import Markup, tag
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ def pictures(results: Iterable[Result], labels: Labels) -> list[Markup]:
     """
     found: dict[str, Markup | None] = {}
     for result in results:
-        key = canonical([result["attack"][part] for part in ("name", "parameters")])
-        attacked = result["attack"]["count"] and result["data"]["name"] == EMBEDDED
+        key = canonical([result.attack.name, result.attack.parameters])
+        attacked = result.attack.count and result.data.name == EMBEDDED
         if attacked and found.get(key) is None:
             found[key] = _figure(result, labels.of("attack", result))
     return [figure for figure in found.values() if figure is not None]
@@ -60,14 +60,15 @@ def _pairs(result: Result) -> list[tuple[Image, Image]]:
     """Return test images without and with the trigger; none where there is none."""
     from clipbench.poisoning.trigger_report import pairs_of  # noqa: PLC0415 - heavy
 
-    attack = result["attack"]
-    given: Mapping[str, Any] = {**(attack["parameters"] or {}), **attack.get("crafted", {})}
-    trigger = registry.build("attack", {**given, "name": attack["name"]}).trigger()
+    attack = result.attack
+    given = {**(attack.parameters or {}), **attack.crafted}
+    trigger = registry.build("attack", {**given, "name": attack.name}).trigger()
     if trigger is None:
         return []
-    chosen = {key: result["data"]["parameters"].get(key) for key in _SCENE}
+    chosen = {key: result.data.parameters.get(key) for key in _SCENE}
     scene = {key: value for key, value in chosen.items() if value is not None}
-    if scene.get("image_size", 0) > LARGEST:
+    size = scene.get("image_size", 0)
+    if not isinstance(size, (int, float)) or size > LARGEST:
         return []
     test = registry.build("dataset", {**scene, "name": EMBEDDED}).evaluation().test
     # The next image is of another class.

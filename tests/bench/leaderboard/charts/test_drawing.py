@@ -6,12 +6,15 @@ import itertools
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.charts.axes import accuracies, linear, percent, rates
 from clipbench.leaderboard.charts.looks import looks_of
 from clipbench.leaderboard.charts.placing import LONGEST, MARK, Box, place, shortened
 from clipbench.leaderboard.page.document import to_html
+
+to_html = of_json(to_html)
 
 
 def test_linear_axes_hold_their_values_and_few_ticks() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pytest
+from as_json import of_json
 from PIL import Image
 
 from clipbench.evaluation.statistics import Proportion, wilson
@@ -19,6 +20,10 @@ from clipbench.leaderboard.charts.plots import (
 )
 from clipbench.leaderboard.curves import panels, rate_panels
 from clipbench.leaderboard.tables import leaderboard
+
+plot_history = of_json(plot_history)
+panels = of_json(panels)
+leaderboard = of_json(leaderboard)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import of_json
 from selenium import webdriver
 from selenium.common.exceptions import NoAlertPresentException as NoAlert
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait as Wait
 
 from clipbench.leaderboard.page.document import write_page
+
+write_page = of_json(write_page)
 
 CHROME = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.errors import CorruptData
 from clipbench.leaderboard.page.document import to_html, write_page
@@ -19,7 +20,11 @@ from clipbench.leaderboard.ranking.board import Board, boards
 from clipbench.leaderboard.ranking.findings import findings
 from clipbench.leaderboard.ranking.standing import Ranking, ranking
 from clipbench.leaderboard.tables import leaderboard
-from clipbench.results.result import validate
+from clipbench.results.result import checked
+
+to_html = of_json(to_html)
+write_page = of_json(write_page)
+leaderboard = of_json(leaderboard)
 
 Result = dict[str, Any]
 VOID = frozenset({"br", "img", "input", "link", "meta", "wbr"})
@@ -344,8 +349,8 @@ def test_one_strange_row_does_not_cost_the_page(make_result: Any) -> None:
     """Seconds that nobody has measured give no cost; poisons of no pairs are no result at all."""
     none, clip = make_result(), make_result(defense="clip")
     none["train"]["cpu_seconds"], clip["train"]["cpu_seconds"] = 1e-308, 1e308
-    validate(clip)
+    checked(clip)
     assert "clip" in to_html([none, clip])
     none["data"]["pairs"] = 0
     with pytest.raises(CorruptData, match=r"attack\.count must be at most the 0 of data\.pairs"):
-        validate(none)
+        checked(none)

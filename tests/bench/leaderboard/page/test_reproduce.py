@@ -9,12 +9,15 @@ from typing import Any
 
 import click
 import pytest
+from as_json import of_json
 
 from clipbench.cli import cli
 from clipbench.cli._requests import request_of
 from clipbench.configuration.config import RunConfig
 from clipbench.leaderboard.page.reproduce import commands
 from clipbench.plugins import registry
+
+commands = of_json(commands)
 
 Result = dict[str, Any]
 AsRun = Callable[..., Result]

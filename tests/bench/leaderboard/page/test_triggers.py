@@ -11,11 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from as_json import of_json
 from PIL import Image
 
 from clipbench.leaderboard.page.triggers import pictures
 from clipbench.plugins import registry
 from clipbench.results.labels import Labels
+
+pictures = of_json(pictures)
+Labels = of_json(Labels)
 
 Result = dict[str, Any]
 AsRun = Callable[..., Result]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from as_json import of_json
 
 from clipbench.errors import MissingData
 from clipbench.leaderboard.ranking.board import Board, boards
@@ -13,6 +14,8 @@ from clipbench.leaderboard.ranking.findings import findings
 from clipbench.leaderboard.ranking.markdown import to_ranking
 from clipbench.leaderboard.ranking.standing import Ranking, ranking
 from clipbench.leaderboard.tables import leaderboard
+
+leaderboard = of_json(leaderboard)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]

@@ -1,0 +1,175 @@
+"""What a result says was measured: metrics, evaluation sets, and what happened by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct, structs
+
+from clipbench.errors import CorruptData
+from clipbench.evaluation.outcomes import count
+from clipbench.evaluation.statistics import Proportion
+from clipbench.files.checks import Objection
+from clipbench.files.typed import Count, Number, Object, Positive, Sha256, Share, Text
+
+PROPORTIONS = (
+    "attack_success",
+    "attack_success_control",
+    "attack_success_top5",
+    "poisoned_accuracy",
+    "zeroshot_top1",
+    "zeroshot_top5",
+    "text_to_image_r1",
+    "text_to_image_r5",
+    "text_to_image_r10",
+    "image_to_text_r1",
+    "image_to_text_r5",
+    "image_to_text_r10",
+    "poison_kept",
+)
+SCALARS = ("attack_margin", "mean_per_class_recall", "score_auroc", "score_auprc")
+
+
+class Part(Struct, frozen=True):
+    """Trials of a share that belong together, such as those of one trigger.
+
+    Args:
+        name: its name, another than those of the other parts.
+        n: how many trials it has; parts follow one another in the order of the outcomes.
+    """
+
+    name: Text
+    n: Count
+
+
+class Metric(Struct, frozen=True, kw_only=True):
+    """One measured number.
+
+    Args:
+        value: the number; of a share k/n, in [0, 1].
+        k: successes, where it is a share of counted trials.
+        n: trials, or what else a number was computed from.
+        low: lower bound of the share's 95% Wilson interval.
+        high: upper bound.
+        outcomes: which trials succeeded, a bit each in base64, see `clipbench.evaluation.outcomes`.
+        parts: trials that belong together, all of them.
+        parts_by: what a part is: a trigger, or a dose.
+    """
+
+    value: Number
+    k: Count | None = None
+    n: Count | None = None
+    low: Number | None = None
+    high: Number | None = None
+    outcomes: str | None = None
+    parts: tuple[Part, ...] | None = None
+    parts_by: Text = "trigger"
+
+    def __post_init__(self) -> None:
+        if self.k is not None:
+            self._check_share()
+
+    @classmethod
+    def of(cls, share: Proportion, outcomes: str | None = None) -> Metric:
+        """Return a share as a metric."""
+        low, high = share.low, share.high
+        return cls(value=share.value, k=share.k, n=share.n, low=low, high=high, outcomes=outcomes)
+
+    @property
+    def share(self) -> Proportion | None:
+        """The share with its counts; None: it is a number without them."""
+        return None if self.k is None or self.n is None else Proportion(self.k, self.n)
+
+    def _check_share(self) -> None:
+        """Refuse counts, bounds, parts or outcomes that do not fit together."""
+        try:
+            share = Proportion.from_json(structs.asdict(self))
+        except CorruptData as error:
+            raise Objection("", f"must be a share with its interval ({error})", self) from error
+        if self.parts is not None:
+            if sum(part.n for part in self.parts) != share.n:
+                raise Objection("parts", f"must be of all {share.n} trials", self.parts)
+            if len({part.name for part in self.parts}) < len(self.parts):
+                raise Objection("parts", "must have a name of its own each", self.parts)
+        if self.outcomes is not None:
+            try:
+                succeeded = count(self.outcomes, share.n)
+            except CorruptData as error:
+                raise Objection("outcomes", f"are damaged ({error})", self.outcomes) from error
+            if succeeded != share.k:
+                raise Objection("outcomes", f"must have {share.k} successes", succeeded)
+
+
+Metrics = Mapping[str, Metric]
+
+
+def check_shares(metrics: Metrics) -> None:
+    """Refuse a metric that is a share and has no counts."""
+    for name in PROPORTIONS:
+        if name in metrics and metrics[name].k is None:
+            must = "must be a share with its interval, which has counts k and n"
+            raise Objection(f"metrics.{name}", must, metrics[name].value)
+
+
+class Evaluation(Struct, frozen=True):
+    """What was measured on one evaluation set.
+
+    Args:
+        name: of the set.
+        metrics: by name.
+    """
+
+    name: Text
+    metrics: Metrics
+
+    def __post_init__(self) -> None:
+        check_shares(self.metrics)
+
+
+class Epoch(Struct, frozen=True, kw_only=True):
+    """What happened in an epoch.
+
+    Args:
+        epoch: its number.
+        safe_set_size: pairs that the defense took for safe.
+        poisons_in_safe_set: poisoned pairs among them.
+        score_auroc: how well the defense's scores detect poisoned pairs.
+        score_auprc: the same by precision and recall.
+        attack_success: measured on the weights of this epoch.
+        zeroshot_top1: measured on the weights of this epoch.
+        lr: learning rate at the end.
+        loss: mean loss by phase.
+    """
+
+    epoch: Count
+    safe_set_size: Count | None = None
+    poisons_in_safe_set: Count | None = None
+    score_auroc: Share | None = None
+    score_auprc: Share | None = None
+    attack_success: Metric | None = None
+    zeroshot_top1: Metric | None = None
+    lr: Positive | None = None
+    loss: Mapping[str, Number | None] | None = None
+
+    def __post_init__(self) -> None:
+        kept, total = self.poisons_in_safe_set, self.safe_set_size
+        if kept is not None and total is not None and kept > total:
+            raise Objection("poisons_in_safe_set", f"must be at most {total}", kept)
+        for name in ("attack_success", "zeroshot_top1"):
+            share: Metric | None = getattr(self, name)
+            if share is not None and share.k is None:
+                raise Objection(name, "must be a share with its interval", share.value)
+
+
+class MetricPlugin(Struct, frozen=True):
+    """A metric beside those that every run has.
+
+    Args:
+        name: its name.
+        parameters: its parameters.
+        code_sha256: hash of its file; null: it is installed.
+    """
+
+    name: Text
+    parameters: Object
+    code_sha256: Sha256 | None
