@@ -40,6 +40,9 @@ _ANIMATED = ("<animate", "<set")
 _DEFAULT_SIDE = 16  # of the box of an icon that says nothing of it
 
 
+Stamps = tuple[tuple[str, int, int], ...]  # name, bytes and time of change of each file
+
+
 class Icon(NamedTuple):
     """A drawing with the names that it has.
 
@@ -145,6 +148,18 @@ def names_of_files(folder: Path) -> list[tuple[str, Path]]:
     home = folder / "package" if (folder / "package" / "json").is_dir() else folder
     files = [(f"json/{path.name}", path) for path in sorted((home / "json").glob("*.json"))]
     return [*files, ("package.json", home / "package.json")]
+
+
+def stamps(path: Path) -> Stamps:
+    """Return what changes when an archive does.
+
+    Raises:
+        BadInput: there is none.
+    """
+    check_there(path)
+    files = names_of_files(path) if path.is_dir() else [("archive", path)]
+    statuses = [(name, file.stat()) for name, file in files if file.exists()]
+    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in statuses)
 
 
 def content_of_folder(folder: Path) -> str:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from clipbench.contracts import Progress
-from clipbench.errors import BadSetting
+from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.files.json_files import read_json, write_summed
 from clipbench.rng import generator
+from clipbench.system.durable import make_folder
 from clipbench.system.processes import in_processes
 from clipbench_datasets._icons_archive import Icon, IconSet
 from clipbench_datasets._icons_draw import Floats, is_near, print_of
@@ -62,6 +66,33 @@ def candidates(sets: Sequence[IconSet], seed: int) -> list[Icon]:
         times[name] += 1
     order = places[np.argsort(ranks, kind="stable")]
     return [icons[place] for place in order.tolist()]
+
+
+def choose_once(
+    kept: Path, of: Mapping[str, Any], ordered: Sequence[Icon], make: Callable[[], Choice]
+) -> Choice:
+    """Return the choice that an interrupted run has made and kept, or make and keep it.
+
+    Args:
+        kept: the file that it is kept in.
+        of: what decides the choice; one of something else is made anew.
+        ordered: the candidates.
+        make: makes it.
+    """
+    try:
+        found = read_json(kept)
+    except (CorruptData, MissingData):
+        found = {}
+    if found.get("of") == dict(of):
+        icons = {icon.key: icon for icon in ordered}
+        chosen = tuple(icons[key] for key in found["icons"])
+        return Choice(chosen, found["looked_at"], Counter(found["left_out"]))
+    choice = make()
+    make_folder(kept.parent)
+    keys = [icon.key for icon in choice.icons]
+    told = {"looked_at": choice.looked_at, "left_out": dict(choice.left_out)}
+    write_summed(kept, {"of": dict(of), "icons": keys, **told}, indent=None)
+    return choice
 
 
 def choose(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from clipbench_datasets._icons_choice import SAME_BODY, SAME_LOOK
 from clipbench_datasets._icons_draw import drawn, is_near, print_of
 from clipbench_datasets._icons_held_out import held_out
 from clipbench_datasets._icons_safe import Undrawable, check_body
-from clipbench_datasets.icons import Icons
+from clipbench_datasets.icons import Icons, TrainingSamples
 
 DOT = '<circle cx="12" cy="12" r="9"/>'
 
@@ -110,6 +111,32 @@ def test_a_prepared_set_is_not_made_again(
     with pytest.warns(UserWarning, match="made again"):
         data.prepare(tmp_path)
     assert ShardSet.open(folder).content_sha256() == before
+
+
+def test_a_set_that_was_stopped_goes_on_with_the_icons_it_had_chosen(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are looked through once; the finished set keeps no note of them."""
+    data = Icons(archive, size=10)
+    whole = pairs_of(data, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingSamples, "__call__", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            data.write_to(tmp_path / "set", workers=0)
+    assert (tmp_path / "set.chosen.json").is_file()
+    with monkeypatch.context() as patch:
+        patch.setattr("clipbench_datasets.icons.held_out", None)
+        assert pairs_of(data, tmp_path / "set") == whole
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_without_resvg_one_line_says_what_to_install(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The renderer is in an extra, for no other data set needs it."""
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    with pytest.raises(BadSetting, match=r"pip install 'clipbench\[icons\]'"):
+        Icons(archive, size=10).prepare(tmp_path)
 
 
 def test_captions_are_made_of_what_the_set_says(tmp_path: Path) -> None:
