@@ -114,7 +114,7 @@ class Shards(Plugin):
                 problem = (f"{one.missing} missing", one.found or "the key is incomplete")
                 yield Entry(name, str(shard.path), None, problem=problem)
             for pair in range(shard.first, shard.first + shard.num_pairs):
-                yield _entry(shards, pair, str(shard.path))
+                yield entry_of(shards, pair, str(shard.path))
 
     def _converted(self, name: str, path: Path, group: Group) -> Entry:
         """Return a pair whose image is in a format that shards don't have."""
@@ -155,7 +155,8 @@ def _convertible(path: Path, incomplete: Sequence[Incomplete]) -> dict[str, Grou
     return {key: group for key, group in found if key in keys and group.other_image() is not None}
 
 
-def _entry(shards: ShardSet, pair: int, path: str) -> Entry:
+def entry_of(shards: ShardSet, pair: int, path: str) -> Entry:
+    """Return a pair of shards as it is listed for an import."""
     name, row = shards.where(pair), shards.index[pair]
     span = (int(row["image_offset"]), int(row["image_size"]))
     try:

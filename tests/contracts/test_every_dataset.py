@@ -11,6 +11,7 @@ import loose_layouts
 import numpy as np
 import pytest
 from as_json import of_json
+from own_set import write_crawl
 
 from clipbench.configuration.settings import TrainSettings
 from clipbench.plugins import registry
@@ -28,6 +29,7 @@ SMALL: dict[str, Small] = {
     **loose_layouts.SMALL,
     **held_out_layouts.SMALL,
     **icon_layouts.SMALL,
+    "own": lambda folder: f"own:path={write_crawl(folder / 'crawl', (220,))}",
 }
 NAMES = registry.names("dataset")
 TRAINING = [

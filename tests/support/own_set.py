@@ -52,16 +52,22 @@ def _add(tar: tarfile.TarFile, members: Mapping[str, bytes]) -> None:
         tar.addfile(item, io.BytesIO(content))
 
 
-def write_crawl(folder: Path, sizes: tuple[int, ...]) -> Path:
-    """Write a shard of each size, with img2dataset's fields in the JSON; return the folder."""
+def write_crawl(folder: Path, sizes: tuple[int, ...], text: str | None = None) -> Path:
+    """Write a shard of each size, with img2dataset's fields in the JSON; return the folder.
+
+    Args:
+        folder: to be made.
+        sizes: pairs of each shard.
+        text: the caption of all pairs; None: each has its own.
+    """
     folder.mkdir(parents=True)
     number = 0
     for shard, size in enumerate(sizes):
         with tarfile.open(folder / f"{shard:05d}.tar", "w") as tar:
             for place in range(size):
-                key, text = f"{shard:05d}{place:04d}", caption(number)
+                key, said = f"{shard:05d}{place:04d}", text or caption(number)
                 about = {
-                    "caption": text,
+                    "caption": said,
                     "url": f"https://img.example.org/{number}.jpg?w={_SIDE}",
                     "key": key,
                     "status": "success",
@@ -72,7 +78,7 @@ def write_crawl(folder: Path, sizes: tuple[int, ...]) -> Path:
                 }
                 image = _encoded(patch(number), "JPEG")
                 told = json.dumps(about, ensure_ascii=False).encode()
-                _add(tar, {f"{key}.jpg": image, f"{key}.json": told, f"{key}.txt": text.encode()})
+                _add(tar, {f"{key}.jpg": image, f"{key}.json": told, f"{key}.txt": said.encode()})
                 number += 1
         (folder / f"{shard:05d}_stats.json").write_text(json.dumps({"count": size}))
     return folder

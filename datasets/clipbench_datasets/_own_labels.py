@@ -1,0 +1,29 @@
+"""Which class a caption names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from clipbench.contracts import Classes, IntArray
+
+
+def labels_of(captions: Sequence[str], classes: Classes) -> IntArray:
+    """Return the class of each caption, ``(N,)``; -1 where it names none, or several.
+
+    Of two classes at one place the longer counts: a "fire truck" is no "truck".
+    """
+    named = {
+        alias.casefold(): number for number, row in enumerate(classes.aliases) for alias in row
+    }
+    longest_first = sorted(named, key=len, reverse=True)
+    either = "|".join(re.sub(r"\\?\s+", r"\\s+", re.escape(alias)) for alias in longest_first)
+    pattern = re.compile(rf"(?<!\w)(?:{either})(?!\w)")
+    labels = np.full(len(captions), -1, dtype=np.int64)
+    for place, caption in enumerate(captions):
+        found = {named[" ".join(text.split())] for text in pattern.findall(caption.casefold())}
+        if len(found) == 1:
+            labels[place] = found.pop()
+    return labels

@@ -1,0 +1,238 @@
+"""Your own pairs, a part of them held out: attacks and defenses tried on what you will train on.
+
+``path`` is a set of WebDataset shards as for ``shards``. Pairs drawn at random are held out for
+tests and as attack targets, and a sample of the others is copied into the cache for training; your
+shards are read and nothing else. Classes are what captions name most often, or the lines of a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+
+from clipbench.contracts import (
+    Classes,
+    Classification,
+    EvaluationSet,
+    Ge,
+    IntArray,
+    LabelledImages,
+    Le,
+    Matches,
+    Retrieval,
+)
+from clipbench.errors import BadSetting, CorruptData
+from clipbench.fetching.remote import is_remote
+from clipbench.fetching.sources import expand
+from clipbench.images.lazy import LazyImages
+from clipbench.importing.pairs import Entry
+from clipbench.rng import generator
+from clipbench.shards.reader import ShardSet
+from clipbench.text.locations import Location, Word
+
+from . import _own_classes as nouns
+from ._held_out import lines_of
+from ._own_labels import labels_of
+from ._training import LooseTraining
+from .shards import Shards, entry_of
+
+VERSION = 1  # raise it with every change that puts a pair elsewhere, or names another class
+SMALLEST = 200  # pairs of a set of which a part can be held out
+SHARE = 0.1  # held out at most, for tests; half as many as targets
+_SHARDS = Matches(r".*\S.*", "a folder, a tar or a pattern of tars")
+
+
+@dataclass(frozen=True)
+class Own(LooseTraining):
+    """Your own pairs, a part of them held out.
+
+    Args:
+        path: folder, tar, brace pattern, or several of these joined by `::`.
+        caption_field: field of the JSON that holds captions; none: they are in KEY.txt.
+        size: training pairs, drawn at random; none: all that are not held out.
+        test: pairs held out for tests; at most a tenth of all.
+        targets_size: pairs held out as attack targets; at most a twentieth of all.
+        classes: file with a class per line; none: what captions name most often.
+        most_classes: how many classes are taken from captions at most.
+        image_size: largest shorter side of a training image in pixels; larger ones are resized;
+            none: any.
+        seed: of what is drawn.
+    """
+
+    path: Annotated[Location, _SHARDS]
+    caption_field: Word | None = None
+    size: Annotated[int, Ge(1)] | None = None
+    test: Annotated[int, Ge(10)] = 2_000
+    targets_size: Annotated[int, Ge(1)] = 1_000
+    classes: Path | None = None
+    most_classes: Annotated[int, Ge(2), Le(1_000)] = nouns.MOST
+    image_size: Annotated[int, Ge(16)] | None = None
+    seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
+
+    def num_pairs(self) -> int:
+        """Return how many training pairs there are, those that can't be used among them."""
+        return len(self.parts[2])
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the training pairs, in the order of the set.
+
+        A pair whose image is that of a held-out pair, byte for byte, is left out.
+        """
+        shards = self._shards
+        held_out = np.concatenate(self.parts[:2])
+        sizes = {int(shards.index[pair]["image_size"]) for pair in held_out}
+        images = {shards.image_bytes(pair) for pair in held_out.tolist()}
+        for pair in self.parts[2].tolist():
+            if int(shards.index[pair]["image_size"]) in sizes and _bytes(shards, pair) in images:
+                continue
+            yield entry_of(shards, pair, str(shards.shards[shards.shard_of(pair)].path))
+
+    def identity(self) -> Mapping[str, Any]:
+        """Return what decides the training pairs."""
+        return {
+            "format": "own",
+            "version": VERSION,
+            "content_sha256": self._shards.content_sha256(),
+            "caption_field": self.caption_field,
+            "size": self.size,
+            "test": self.test,
+            "targets_size": self.targets_size,
+            "seed": self.seed,
+        }
+
+    def files(self) -> Iterable[tuple[str, Path]]:
+        """Yield the shards, and the file of classes."""
+        for number, path in enumerate(expand(self._source.source)):
+            yield f"{number}/{path.name}", path
+        if self.classes is not None:
+            yield "classes", self.classes.expanduser()
+
+    def evaluation(self) -> EvaluationSet:
+        """Return the held-out pairs: found by their captions, and classified by what these name.
+
+        Raises:
+            BadSetting: there are too few pairs, or no classes.
+        """
+        pairs, captions = self._usable(0)
+        first = {caption: place for place, caption in reversed([*enumerate(captions)])}
+        places = sorted(first.values())  # a caption that several images share finds none of them
+        return EvaluationSet(
+            name="own",
+            classification=Classification(self._classes, self._labelled(pairs, captions, "test")),
+            retrieval=Retrieval(
+                self._images(pairs[places]), [[captions[place]] for place in places]
+            ),
+        )
+
+    def targets(self) -> LabelledImages:
+        """Return the held-out images that an attacker may target.
+
+        Raises:
+            BadSetting: none of them is of a class.
+        """
+        return self._labelled(*self._usable(1), "targets_size")
+
+    @property
+    def _source(self) -> Shards:
+        return Shards(self.path, self.caption_field)
+
+    @cached_property
+    def _shards(self) -> ShardSet:
+        source = self._source
+        if is_remote(source.source):
+            raise BadSetting(
+                "Remote shards have no part held out; fetch them, and give their folder."
+            )
+        return ShardSet.open(source.source, caption_field=self.caption_field, on_incomplete="skip")
+
+    @cached_property
+    def parts(self) -> tuple[IntArray, IntArray, IntArray]:
+        """The pairs of tests, targets and training, each in the order of the set.
+
+        Raises:
+            BadSetting: there are too few.
+        """
+        total = len(self._shards)
+        if total < SMALLEST:
+            raise BadSetting(
+                f"{self.path} has {total} pairs; of fewer than {SMALLEST} none are held out."
+                " Measure on other images with --data shards:path=... and --eval."
+            )
+        order = generator(self.seed, "own").permutation(total)
+        test = min(self.test, int(SHARE * total))
+        stop = test + min(self.targets_size, int(SHARE * total / 2))
+        end = total if self.size is None else min(total, stop + self.size)
+        parts = order[:test], order[test:stop], order[stop:end]
+        first, second, third = (np.sort(part).astype(np.int64) for part in parts)
+        return first, second, third
+
+    @cached_property
+    def _classes(self) -> Classes:
+        """The classes.
+
+        Raises:
+            BadSetting: captions name none often enough.
+            MissingData, CorruptData: the file of classes can't be used.
+        """
+        if self.classes is not None:
+            path = self.classes.expanduser()
+            return nouns.classes_of(
+                list(dict.fromkeys(lines_of(path, "a list of classes, one a line")))
+            )
+        found = nouns.classes_in(_readable(self._shards, self.parts[2]), self.most_classes)
+        if len(found) < 2:
+            raise BadSetting(
+                f"The captions of {self.path} name {len(found)} classes often enough, two are"
+                " needed; list classes in a file and give it with classes=FILE."
+            )
+        return found
+
+    def _usable(self, part: int) -> tuple[IntArray, list[str]]:
+        """Return the pairs of a part whose captions can be read and images decoded."""
+        pairs, captions = [], []
+        for pair in self.parts[part].tolist():
+            try:
+                caption = self._shards.caption(pair)
+                self._shards.image(pair)
+            except CorruptData:
+                continue
+            pairs.append(pair)
+            captions.append(caption)
+        return np.array(pairs, dtype=np.int64), captions
+
+    def _labelled(self, pairs: IntArray, captions: list[str], parameter: str) -> LabelledImages:
+        labels = labels_of(captions, self._classes)
+        known = labels >= 0
+        if not known.any():
+            raise BadSetting(
+                f"No caption of {len(pairs)} held-out pairs names exactly one of the"
+                f" {len(self._classes)} classes; raise {parameter}, or give other classes with"
+                " classes=FILE."
+            )
+        return LabelledImages(self._images(pairs[known]), labels[known])
+
+    def _images(self, pairs: IntArray) -> LazyImages[int]:
+        return LazyImages(pairs.tolist(), self._shards.image)
+
+
+def _bytes(shards: ShardSet, pair: int) -> bytes | None:
+    try:
+        return shards.image_bytes(pair)
+    except CorruptData:  # the import says so
+        return None
+
+
+def _readable(shards: ShardSet, pairs: IntArray) -> Iterator[str]:
+    for pair in pairs.tolist():
+        try:
+            yield shards.caption(pair)
+        except CorruptData:  # left out of training
+            continue
+
+
+DATASET = Own

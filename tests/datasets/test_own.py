@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_set import CLASSES, write_crawl
+
+from clipbench.cli import main
+from clipbench.errors import BadSetting, MissingData
+from clipbench.shards.reader import ShardSet
+from clipbench.testing import check_dataset
+from clipbench_datasets._own_classes import classes_in, classes_of
+from clipbench_datasets._own_labels import labels_of
+from clipbench_datasets.own import Own
+
+
+@pytest.fixture(scope="module")
+def crawl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Somebody's 400 pairs in two shards."""
+    return write_crawl(tmp_path_factory.mktemp("own") / "crawl", (250, 150))
+
+
+@pytest.fixture
+def own(crawl: Path) -> Own:
+    return Own(path=str(crawl))
+
+
+def state(folder: Path) -> dict[str, tuple[int, str]]:
+    """Return what lies in a folder: times and hashes."""
+    return {
+        path.name: (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in folder.iterdir()
+        if path.name != ".clipbench"  # the index
+    }
+
+
+def test_it_is_a_data_set(own: Own) -> None:
+    """The checks that anybody's data set must pass."""
+    check_dataset(own)
+
+
+def test_no_pair_is_in_two_parts(own: Own, tmp_path: Path) -> None:
+    """A tenth is for tests, a twentieth for targets; the rest is trained on, as it was."""
+    trained = ShardSet.open(own.prepare(tmp_path))
+    evaluation = own.evaluation()
+    assert evaluation.retrieval is not None
+    tests, targets = evaluation.retrieval.images, own.targets().images
+    assert [len(part) for part in own.parts] == [40, 20, 340]
+    assert 10 <= len(targets) <= 20  # those whose captions name one class
+    assert (len(tests), len(trained)) == (40, 340)
+    seen = [
+        {hashlib.sha256(image.tobytes()).hexdigest() for image in part}
+        for part in (tests, targets, [trained.image(pair) for pair in range(len(trained))])
+    ]
+    assert len(set.union(*seen)) == 380 + len(targets)
+
+
+def test_the_seed_decides_what_is_held_out(own: Own, crawl: Path) -> None:
+    """The same for the same seed, and other pairs for another."""
+
+    def held_out(source: Own) -> list[str]:
+        retrieval = source.evaluation().retrieval
+        assert retrieval is not None
+        return [texts[0] for texts in retrieval.captions]
+
+    assert held_out(own) == held_out(Own(path=str(crawl)))
+    assert held_out(own) != held_out(Own(path=str(crawl), seed=1))
+
+
+def test_a_sample_is_drawn_where_a_size_is_given(crawl: Path, tmp_path: Path) -> None:
+    """A larger one holds a smaller one of the same seed."""
+    small, large = (
+        ShardSet.open(Own(path=str(crawl), size=size).prepare(tmp_path)) for size in (50, 100)
+    )
+    assert (len(small), len(large)) == (50, 100)
+    assert set(small.captions()) < set(large.captions())
+
+
+def test_the_shards_of_the_user_are_not_touched(crawl: Path, tmp_path: Path) -> None:
+    """Neither a byte of them, nor a time, nor is anything but an index added to their folder."""
+    before = state(crawl)
+    words = ["poison", "--data", f"own:path={crawl}", "--attack", "targeted:targets=2"]
+    status = main(
+        [*words, "--rate", "5%", "--out", str(tmp_path / "p"), "--cache", str(tmp_path / "c"), "-q"]
+    )
+    assert status == 0
+    assert state(crawl) == before
+
+
+def test_an_image_of_a_test_is_not_trained_on(crawl: Path, tmp_path: Path) -> None:
+    """Where the crawl has it twice, byte for byte."""
+    other = tmp_path / "again"
+    other.mkdir()
+    shutil.copy(crawl / "00000.tar", other / "00000.tar")
+    path = f"{crawl}/00000.tar::{other}"
+    source = Own(path=path)
+    trained = ShardSet.open(source.prepare(tmp_path / "cache"))
+    evaluation = source.evaluation()
+    images = [trained.image_bytes(pair) for pair in range(len(trained))]
+    shards = ShardSet.open(path)
+    held_out = {shards.image_bytes(pair) for part in source.parts[:2] for pair in part.tolist()}
+    assert not held_out & set(images)
+    assert 350 < len(images) < source.num_pairs() == 425
+    assert len(evaluation.test) <= 50
+
+
+def test_classes_are_what_captions_name(own: Own) -> None:
+    """Test images have the class that their caption names."""
+    evaluation = own.evaluation()
+    assert set(CLASSES) < set(evaluation.classes.names)  # "antique" stands like a noun, too
+    retrieval = evaluation.retrieval
+    assert retrieval is not None
+    shown = zip(retrieval.images, retrieval.captions, strict=True)
+    caption_of = {image.tobytes(): texts[0] for image, texts in shown}
+    assert len(evaluation.test) > 20
+    for image, label in zip(evaluation.test.images, evaluation.test.labels, strict=True):
+        assert evaluation.classes.names[label] in caption_of[image.tobytes()]
+    assert len(set(own.targets().labels.tolist())) >= len(CLASSES)
+
+
+def test_classes_may_be_listed(crawl: Path, tmp_path: Path) -> None:
+    """A line each; what no file says is one sentence."""
+    listed = tmp_path / "classes.txt"
+    listed.write_text("quartz\nlichen\n")
+    evaluation = Own(path=str(crawl), classes=listed).evaluation()
+    assert evaluation.classes.names == ("quartz", "lichen")
+    assert 0 < len(evaluation.test) < 40
+    with pytest.raises(MissingData, match="a list of classes"):
+        Own(path=str(crawl), classes=tmp_path / "none.txt").evaluation()
+
+
+def test_captions_without_classes_are_told(crawl: Path, tmp_path: Path) -> None:
+    """With what to do about it."""
+    listed = tmp_path / "classes.txt"
+    listed.write_text("unicorn\n")
+    with pytest.raises(BadSetting, match="No caption of 40 held-out pairs names exactly one"):
+        Own(path=str(crawl), classes=listed).evaluation()
+
+
+def test_of_few_pairs_none_are_held_out(tmp_path: Path) -> None:
+    """It is said at once, with the other way."""
+    folder = write_crawl(tmp_path / "few", (50,))
+    with pytest.raises(BadSetting, match="has 50 pairs; of fewer than 200 none are held out"):
+        Own(path=str(folder)).num_pairs()
+
+
+def test_one_caption_for_all_names_no_classes(tmp_path: Path) -> None:
+    """Nothing can be told apart by it."""
+    source = Own(path=str(write_crawl(tmp_path / "same", (200,), text="a photo of a dog")))
+    with pytest.raises(BadSetting, match="name 0 classes often enough"):
+        source.evaluation()
+
+
+NOUNS = [
+    *["a red car with open doors", "two small cars in the rain", "an old car."] * 12,
+    *["a red fire truck at night", "the fire truck, parked", "fire trucks on a road"] * 12,
+    *["a tall green tree", "trees in the fog"] * 15,
+    *["a red bicycle of wood"] * 19,  # too few
+    *["photo"] * 400,  # too many
+]
+
+
+def test_nouns_are_found_by_their_places() -> None:
+    """No adjective, no word that nearly all captions have, no part of another noun."""
+    classes = classes_in(NOUNS)
+    assert classes.aliases[:3] == (
+        ("car", "cars"),
+        ("fire truck", "fire trucks"),
+        ("tree", "trees"),
+    )
+    names = " ".join(classes.names).split()
+    assert not {"red", "small", "green", "photo", "bicycle", "truck", "with", "the"} & {*names[3:]}
+
+
+def test_captions_name_one_class_or_none() -> None:
+    """The longer of two that stand at one place; whole words, whatever their case."""
+    classes = classes_of(["truck", "fire truck", "tree"])
+    captions = [
+        "A TREE",
+        "a fire  truck",
+        "a truck",
+        "a truck under a tree",
+        "street",
+        "trees",
+        "",
+    ]
+    np.testing.assert_array_equal(labels_of(captions, classes), [2, 1, 0, -1, -1, -1, -1])
