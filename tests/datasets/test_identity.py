@@ -128,7 +128,7 @@ def test_records_hold_no_path(own: Bench, here: Path) -> None:
     result = own.run(here / "crawl", *EVAL, *ATTACK)
     assert str(here) not in json.dumps(result)
     assert {"data.path": "crawl", "evals[0].root": "tests"}.items() <= result["names"].items()
-    (folder,) = own.runs.iterdir()
+    (folder,) = (path for path in own.runs.iterdir() if path.is_dir())
     assert folder.name == f"badnets_2poisons_none_s0_{result['id']}"
     config = json.loads((folder / "config.json").read_text())
     assert config["data"]["path"] == str(here / "crawl")
@@ -140,7 +140,7 @@ def test_records_hold_no_path(own: Bench, here: Path) -> None:
 def test_folders_named_after_the_id_alone_are_found(own: Bench) -> None:
     """As an earlier clipbench named them, or with a beginning that a person chose."""
     first = own.run("./crawl", *EVAL)
-    (folder,) = own.runs.iterdir()
+    (folder,) = (path for path in own.runs.iterdir() if path.is_dir())
     for name in (first["id"], f"my-best-run_{first['id']}"):
         folder = folder.rename(own.runs / name)
         done = own.do("./crawl", *EVAL)
@@ -158,7 +158,7 @@ def test_the_plan_says_which_folder_and_which_run(own: Bench, here: Path) -> Non
     planned = command(*line, "--dry-run").out
     assert f"folder   {own.runs}/clean_none_s0_..., named when its pairs are there" in planned
     assert command(*line, "-q").status == 0
-    (folder,) = own.runs.iterdir()
+    (folder,) = (path for path in own.runs.iterdir() if path.is_dir())
     assert f"folder   {folder}" in command(*line, "--dry-run").out
 
 
@@ -180,6 +180,8 @@ def test_what_says_where_something_lies_is_known_by_its_type() -> None:
         "coco": ["annotations", "images"],
         "coco_retrieval": ["captions", "images", "karpathy"],
         "csv": ["images", "path"],
+        "icons": ["archive"],
+        "own": ["classes", "path"],
         "imagenet": ["labels", "root", "synsets", "train"],
         "shards": ["path"],
         "text_targeted": surrogates,
@@ -194,7 +196,7 @@ def test_what_says_where_something_lies_is_known_by_its_type() -> None:
 def test_a_submitted_result_is_made_again_where_its_data_lie(own: Bench, here: Path) -> None:
     """It asks where they lie, takes no others, and is reproduced from a folder that was moved."""
     result = own.run("./crawl", *EVAL, *ATTACK)
-    (folder,) = own.runs.iterdir()
+    (folder,) = (path for path in own.runs.iterdir() if path.is_dir())
     board = here / "board"
     named = ("--name", "data.path=our-crawl", "--name", "evals[0].root=our-tests")
     assert command("submit", folder, "--to", board, *named, "-q").status == 0
@@ -219,7 +221,7 @@ def test_a_submitted_result_is_made_again_where_its_data_lie(own: Bench, here: P
 def test_a_run_of_ones_own_is_made_again_without_a_word(own: Bench, here: Path) -> None:
     """Its config.json says where everything lies, in whatever folder the command is typed."""
     own.run("./crawl", *EVAL)
-    (folder,) = own.runs.iterdir()
+    (folder,) = (path for path in own.runs.iterdir() if path.is_dir())
     done = command("reproduce", folder, "--out", here / "again", "--cache", own.cache, "-q")
     assert done.status == 0, done.err
 
@@ -264,7 +266,7 @@ def test_a_result_with_a_token_in_it_is_not_taken_in(own: Bench, here: Path) -> 
 def test_test_data_that_moved_are_named_beside_a_ledger(own: Bench, here: Path) -> None:
     """`evaluate --ledger` measures on what `--eval` names; of others it says that they are such."""
     own.run("./crawl", *EVAL)
-    (folder,) = own.runs.iterdir()
+    (folder,) = (path for path in own.runs.iterdir() if path.is_dir())
     line = ["poison", "--data", "./crawl", *EVAL, *ATTACK[:4], "--out", "set", "--cache", own.cache]
     assert command(*line, "-q").status == 0
     measure = ["evaluate", "--checkpoint", folder, "--model", own.model, "--cache", own.cache]
