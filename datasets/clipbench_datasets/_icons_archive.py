@@ -1,102 +1,36 @@
 """The npm package ``@iconify/json``: a tar that ``npm pack`` writes, or the folder in it.
 
-Iconify, https://iconify.design/docs/types/iconify-json.html (format) and
-https://www.npmjs.com/package/@iconify/json (package).
+https://www.npmjs.com/package/@iconify/json
 
-``json/PREFIX.json`` is a set of icons: title, author, license, and per icon its name, its drawing
-(what an ``<svg>`` holds) and the box it lies in; further names and categories of icons stand apart.
-It is a stranger's: sizes are bounded, and what is no icon set is refused or counted.
+``json/PREFIX.json`` is a set of icons. It is a stranger's: sizes are bounded, and what is no icon
+set is refused.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import math
 import re
 import tarfile
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, cast
 
 from clipbench.errors import BadInput, CorruptData, MissingData
 from clipbench.files.foreign import MOST_BYTES, nothing_collected, parsed, read_regular
 from clipbench.files.json_files import sha256_file
+from clipbench_datasets._icons_sets import IconSet, icon_set
 
 VERSION = "2.2.535"
 CONTENT = "d7b2f29cb244971b2d003e1ce16335154c6108b7ae21c6df1684da3a6ac56890"
 FETCH = f"fetch it with `npm pack @iconify/json@{VERSION}`"
 _MOST_TOTAL = 1 << 30  # bytes that an archive unpacks to; it has 486 million
 _MOST_SETS = 5_000
-_MOST_TEXT = 200  # characters of a title, a name or a category
-_MOST_BODY = 1 << 16
-_MOST_RATIO = 8  # of width and height, or the other way
-_FAR = 1e6  # from the origin
-_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_ANIMATED = ("<animate", "<set")
-_DEFAULT_SIDE = 16  # of the box of an icon that says nothing of it
 
 
 Stamps = tuple[tuple[str, int, int], ...]  # name, bytes and time of change of each file
-
-
-class Icon(NamedTuple):
-    """A drawing with the names that it has.
-
-    Args:
-        prefix: the icon set it is of.
-        name: its name there, words joined by hyphens.
-        base: the name without what marks a variant, such as ``-outline``; words joined by blanks.
-        body: what the SVG holds.
-        box: left, top, width and height of the SVG.
-        others: further names of the same drawing, words joined by blanks.
-        categories: what the set files it under.
-        title: the set's title.
-    """
-
-    prefix: str
-    name: str
-    base: str
-    body: str
-    box: tuple[float, float, float, float]
-    others: tuple[str, ...]
-    categories: tuple[str, ...]
-    title: str
-
-    @property
-    def key(self) -> str:
-        """A name that no other icon has."""
-        return f"{self.prefix}:{self.name}"
-
-
-@dataclass(frozen=True)
-class IconSet:
-    """The icons of one set.
-
-    Args:
-        prefix: the set's short name, that of its file.
-        title: its title.
-        author: who drew it; sets of one author are taken for one family.
-        license: SPDX identifier of its license, or else the title of that.
-        icons: its icons, those that can't be used left out.
-        left_out: how many were left out, by reason.
-    """
-
-    prefix: str
-    title: str
-    author: str
-    license: str
-    icons: tuple[Icon, ...]
-    left_out: Counter[str]
-
-    @property
-    def is_noncommercial(self) -> bool:
-        """Whether the license forbids commercial use: Creative Commons marks that with ``NC``."""
-        words = re.split(r"[-\s]", self.license.upper())
-        return "NC" in words or any("NONCOMMERCIAL" in word for word in words)
 
 
 @dataclass(frozen=True)
@@ -128,7 +62,7 @@ def read_archive(path: Path) -> Archive:
                 version = _version(path, content)
                 continue
             hashes.append(f"{name} {hashlib.sha256(content).hexdigest()}\n")
-            sets.append(_icon_set(path, name, content))
+            sets.append(_set_of(path, name, content))
     if not sets or not version:
         what = "json/PREFIX.json with icons" if version else "package.json"
         raise CorruptData(f"{path} holds no {what}; {FETCH}.")
@@ -225,6 +159,15 @@ def _version(path: Path, content: bytes) -> str:
     return version
 
 
+def _set_of(path: Path, name: str, content: bytes) -> IconSet:
+    try:
+        return icon_set(PurePosixPath(name).stem, _json(path, name, content))
+    except BadInput:
+        raise
+    except ValueError as error:
+        raise CorruptData(f"{name} in {path} is no icon set: {error}; {FETCH}.") from error
+
+
 def _json(path: Path, name: str, content: bytes) -> dict[str, Any]:
     try:
         value = parsed(content)
@@ -233,114 +176,6 @@ def _json(path: Path, name: str, content: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CorruptData(f"{name} in {path} must hold a JSON object; {FETCH}.")
     return value
-
-
-# ------------------------------------------------------------------------------ an icon set
-
-
-def _icon_set(path: Path, file: str, content: bytes) -> IconSet:
-    found, prefix = _json(path, file, content), PurePosixPath(file).stem
-    try:
-        info = found["info"]
-        title, author, license_ = (
-            _text(info["name"]),
-            _text(info["author"]["name"]),
-            _text(info["license"].get("spdx") or info["license"]["title"]),
-        )
-        base_of = _without_variant(found)
-        left_out: Counter[str] = Counter()
-        others, filed = _others(found), _categories(found)
-        icons = []
-        for name, icon in found["icons"].items():
-            box = _box(icon, found)
-            reason = _unusable(name, icon, box)
-            if reason:
-                left_out[reason] += 1
-                continue
-            rest = (tuple(others.get(name, ())), tuple(filed.get(name, ())), title)
-            icons.append(Icon(prefix, name, base_of(name), icon["body"], box, *rest))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise CorruptData(
-            f"{file} in {path} is no icon set: {type(error).__name__}, {error}; {FETCH}."
-        ) from error
-    return IconSet(prefix, title, author, license_, tuple(icons), left_out)
-
-
-def _text(value: Any) -> str:
-    """Return a text in one line, of bounded length and without what can't be seen.
-
-    Raises:
-        TypeError: it is no text.
-        ValueError: nothing of it can be seen.
-    """
-    if not isinstance(value, str):
-        raise TypeError(f"{str(value)[:60]!r} is no text")
-    shown = "".join(character if character.isprintable() else " " for character in value)
-    text = " ".join(shown.split())[:_MOST_TEXT]
-    if not text:
-        raise ValueError("a text is empty")
-    return text
-
-
-def _unusable(name: str, icon: Any, box: tuple[float, ...]) -> str | None:
-    """Return why an icon is left out before it is drawn; None: it is not."""
-    body = icon["body"]
-    if icon.get("hidden"):
-        return "hidden"
-    if not _NAME.fullmatch(name) or len(name) > _MOST_TEXT:
-        return "odd name"
-    if len(body) > _MOST_BODY:
-        return "large"
-    if any(mark in body for mark in _ANIMATED):
-        return "animated"
-    if not all(map(math.isfinite, box)) or max(map(abs, box)) > _FAR or min(box[2:]) <= 0:
-        return "odd box"
-    return "narrow" if max(box[2:]) > _MOST_RATIO * min(box[2:]) else None
-
-
-def _box(icon: dict[str, Any], found: dict[str, Any]) -> tuple[float, float, float, float]:
-    """Return where an icon lies; the set says it where the icon does not."""
-    fields = (("left", 0), ("top", 0), ("width", _DEFAULT_SIDE), ("height", _DEFAULT_SIDE))
-    left, top, width, height = (
-        float(icon.get(field, found.get(field, default))) for field, default in fields
-    )
-    return left, top, width, height
-
-
-def _without_variant(found: dict[str, Any]) -> Callable[[str], str]:
-    """Return what takes from a name the mark of a variant that the set says it has."""
-    ends = sorted((f"-{end}" for end in found.get("suffixes", {}) if end), key=len, reverse=True)
-    starts = sorted((f"{one}-" for one in found.get("prefixes", {}) if one), key=len, reverse=True)
-
-    def base(name: str) -> str:
-        for end in ends:
-            if name.endswith(end):
-                name = name[: -len(end)]
-                break
-        for start in starts:
-            if name.startswith(start):
-                name = name[len(start) :]
-                break
-        return name.replace("-", " ")
-
-    return base
-
-
-def _others(found: dict[str, Any]) -> dict[str, list[str]]:
-    """Return further names of icons; one that turns or mirrors is another drawing."""
-    names: dict[str, list[str]] = {}
-    for name, alias in found.get("aliases", {}).items():
-        if set(alias) == {"parent"} and _NAME.fullmatch(name) and len(name) <= _MOST_TEXT:
-            names.setdefault(alias["parent"], []).append(name.replace("-", " "))
-    return names
-
-
-def _categories(found: dict[str, Any]) -> dict[str, list[str]]:
-    filed: dict[str, list[str]] = {}
-    for category, names in found.get("categories", {}).items():
-        for name in names if category else ():
-            filed.setdefault(name, []).append(_text(category))
-    return filed
 
 
 def check_there(path: Path) -> None:

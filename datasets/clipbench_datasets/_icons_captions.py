@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from clipbench.rng import generator
-from clipbench_datasets._icons_archive import Icon
+from clipbench_datasets._icons_sets import Icon
 
 # Prompts are of the forms that captions have.
 TEMPLATES = ("{}", "{} icon", "icon of {}")

@@ -16,10 +16,10 @@ from clipbench.files.json_files import read_json, write_summed
 from clipbench.rng import generator
 from clipbench.system.durable import make_folder
 from clipbench.system.processes import in_processes
-from clipbench_datasets._icons_archive import Icon, IconSet
 from clipbench_datasets._icons_draw import Floats, is_near, print_of
 from clipbench_datasets._icons_held_out import HeldOut, part_of
 from clipbench_datasets._icons_safe import Undrawable
+from clipbench_datasets._icons_sets import Icon, IconSet
 
 SAME_BODY = "byte for byte a held-out icon"
 SAME_LOOK = "looks like a held-out icon"

@@ -17,8 +17,8 @@ from PIL import Image as Pil
 from clipbench.contracts import Image
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.rng import generator
-from clipbench_datasets._icons_archive import Icon
 from clipbench_datasets._icons_safe import Undrawable, check_body, svg
+from clipbench_datasets._icons_sets import Icon
 
 Floats = npt.NDArray[np.float32]
 

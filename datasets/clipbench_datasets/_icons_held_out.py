@@ -16,10 +16,10 @@ from typing import Literal
 import numpy as np
 
 from clipbench.contracts import IntArray
-from clipbench_datasets._icons_archive import Icon, IconSet
 from clipbench_datasets._icons_captions import may_be_class
 from clipbench_datasets._icons_draw import Floats, distinct, print_of
 from clipbench_datasets._icons_safe import Undrawable
+from clipbench_datasets._icons_sets import Icon, IconSet
 
 Part = Literal["train", "test", "validation"]
 Split = Literal["test", "validation"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from clipbench_datasets._icons_archive import Icon
+from clipbench_datasets._icons_sets import Icon
 
 _MOST_DEPTH = 64  # of elements in elements
 _MOST_COST = 1 << 18  # characters of attributes, with what is referred to in place of references

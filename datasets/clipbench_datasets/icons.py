@@ -43,11 +43,12 @@ from clipbench.shards.writer import write_set
 
 from . import _icons_archive as archives
 from . import _icons_recipe as recipes
-from ._icons_archive import Archive, Icon, IconSet
+from ._icons_archive import Archive
 from ._icons_captions import TEMPLATES, caption_of
 from ._icons_choice import Choice, candidates, choose, choose_once
 from ._icons_draw import image_of, need_resvg
 from ._icons_held_out import HeldOut, Split, held_out, part_of
+from ._icons_sets import Icon, IconSet
 
 GENERATOR_VERSION = 1  # raise it with every change that moves a pixel, a word or a pair
 DEFAULT_SIZE = 60_000

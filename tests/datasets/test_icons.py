@@ -19,11 +19,12 @@ from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
 from clipbench.testing import check_dataset
 from clipbench_datasets import _icons_archive as archives
-from clipbench_datasets._icons_archive import Icon, read_archive
+from clipbench_datasets._icons_archive import read_archive
 from clipbench_datasets._icons_choice import SAME_BODY, SAME_LOOK
 from clipbench_datasets._icons_draw import drawn, is_near, print_of
 from clipbench_datasets._icons_held_out import held_out
 from clipbench_datasets._icons_safe import Undrawable, check_body
+from clipbench_datasets._icons_sets import Icon
 from clipbench_datasets.icons import Icons, TrainingSamples
 
 DOT = '<circle cx="12" cy="12" r="9"/>'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections import Counter
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from clipbench_datasets._icons_archive import IconSet
 from clipbench_datasets._icons_held_out import Part, part_of
+from clipbench_datasets._icons_sets import IconSet
 
 NAMES = ("home", "arrow left", "bell", "star", "cloud", "night owl")
 COUNTS: dict[Part, int] = {"train": 12, "test": 4, "validation": 3}
@@ -39,7 +40,7 @@ def author(part: Part, number: int) -> str:
     found = -1
     for place in range(10_000):
         name = f"Designer {place}"
-        found += part_of(IconSet("", "", name, "MIT", (), None)) == part  # type: ignore[arg-type]
+        found += part_of(IconSet("", "", name, "MIT", (), Counter())) == part
         if found == number:
             return name
     raise AssertionError
