@@ -24,11 +24,11 @@ else:
 Object = Mapping[str, Json]
 Read = TypeVar("Read", bound=msgspec.Struct)
 
-_LARGEST = sys.float_info.max  # a bound that neither infinity nor NaN keeps
+LARGEST = sys.float_info.max  # a bound that neither infinity nor NaN keeps
 Text = Annotated[str, Meta(min_length=1, description="a text that is not empty")]
 Count = Annotated[int, Meta(ge=0, le=2**63 - 1, description="a whole number from 0")]
-Number = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST, description="a finite number")]
-Positive = Annotated[float, Meta(ge=0, le=_LARGEST, description="a finite number from 0")]
+Number = Annotated[float, Meta(ge=-LARGEST, le=LARGEST, description="a finite number")]
+Positive = Annotated[float, Meta(ge=0, le=LARGEST, description="a finite number from 0")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a finite number from 0 to 1")]
 Sha256 = Annotated[
     str,

@@ -71,6 +71,12 @@ MEANINGS = {
     help="Check the plugin against its interface on 64 pairs; exit status 1 if a check fails.",
 )
 @options.option(
+    "--schema",
+    is_flag=True,
+    envvar=None,
+    help="Print the JSON schema of a file; NAME is result or reported.",
+)
+@options.option(
     "--markdown",
     is_flag=True,
     envvar=None,
@@ -97,15 +103,23 @@ def command(
     kind: Kind | Literal["recipe"] | None,
     show: Path | None,
     check: bool,
+    schema: bool,
     markdown: bool,
     as_json: bool,
     **other: Any,
 ) -> None:
-    """Show a plugin's parameters and paper, or a recipe.
+    """Show a plugin's parameters and paper, a recipe, or the schema of a file.
 
     NAME is a name from `clipbench list`, module:object, or the path of a .py file. With --show or
     --check it may have parameters: badnets:size=0.07. A recipe is shown beside its paper and code.
     """
+    if schema:
+        from clipbench.results.schema import json_schema  # noqa: PLC0415
+
+        others = ("kind", "show", "check", "files", "data", "markdown")
+        requests.refuse_unused("a plugin", *others, unless=False)
+        print_json(json_schema(name))
+        return
     if kind == "recipe" or (kind is None and _is_recipe_alone(name)):
         requests.refuse_unused("a plugin", "show", "check", "files", "data", unless=False)
         _describe_recipe(name, as_json=as_json, markdown=markdown)
