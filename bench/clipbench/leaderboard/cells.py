@@ -46,8 +46,6 @@ def _share(name: str, *, interval: bool) -> Cell:
     def cell(row: Record) -> str:
         if not row[f"{name}_seeds"]:
             return MISSING
-        if row[name] is None:  # some seed says a value without its counts
-            return f"{_percent(row[f'{name}_mean'])}%{_partial(row, name)}"
         bounds = f" [{_percent(row[f'{name}_low'])}, {_percent(row[f'{name}_high'])}]"
         counts = f"{row[f'{name}_k']}/{row[f'{name}_n']} {_percent(row[name])}%"
         return f"{counts}{bounds if interval else ''}{_partial(row, name)}"

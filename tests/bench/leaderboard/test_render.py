@@ -74,14 +74,6 @@ def test_partial_cells_say_their_seeds(make_result: MakeResult) -> None:
     assert "  —  " in lines_with(to_text(leaderboard([nothing])), "targeted")[0]
 
 
-def test_values_without_counts_are_shown_without_interval(make_result: MakeResult) -> None:
-    """A share that one of the plugins gives without its counts has a mean and no k/n."""
-    bare = make_result()
-    bare["metrics"]["attack_success"] = {"value": 0.5}
-
-    assert "  50.0%  " in lines_with(to_text(leaderboard([bare])), "targeted")[0]
-
-
 def test_rates_read_as_people_write_them(make_result: MakeResult) -> None:
     """Tiny rates are powers of ten, others percent, both with the exact count."""
     frame = leaderboard(
