@@ -86,7 +86,11 @@ class Data:
 
 
 def read(results: Iterable[Mapping[str, Any]]) -> dict[Cell, Data]:
-    """Return attacked results by cell."""
+    """Return attacked results by cell.
+
+    Args:
+        results: the objects that ``result.json`` files hold.
+    """
     found: dict[Cell, Data] = defaultdict(lambda: Data([], [], []))
     for result in results:
         attack = result["attack"]
@@ -408,7 +412,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("rows", type=Path, nargs="+", help="folders of rows")
     parser.add_argument("--write", type=Path, help="folder for fit.md, n50.png and n50.pdf")
     options = parser.parse_args(arguments)
-    cells = read(load_results(options.rows))
+    cells = read(result.record for result in load_results(options.rows))
     text, found = report(cells)
     print(text)
     if options.write is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.leaderboard.tables import leaderboard
+from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
 HEAD = (
@@ -24,16 +25,16 @@ HEAD = (
 MISSING = "—"
 
 
-def captions_of(result: Mapping[str, Any]) -> tuple[float, float]:
+def captions_of(result: Result) -> tuple[float, float]:
     """Return the shares of captions that are swapped, and that do not name the class."""
-    parameters = result["data"]["parameters"]
-    return parameters.get("caption_noise", 0.0), parameters.get("caption_detail", 0.0)
+    told: Mapping[str, Any] = result.data.parameters
+    return told.get("caption_noise", 0.0), told.get("caption_detail", 0.0)
 
 
-def table(results: Iterable[Mapping[str, Any]]) -> str:
+def table(results: Iterable[Result]) -> str:
     """Return the table of attacked results."""
-    results = [result for result in results if result["attack"]["count"]]
-    captions = {result["id"]: captions_of(result) for result in results}
+    results = [result for result in results if result.attack.count]
+    captions = {result.id: captions_of(result) for result in results}
     rows: list[Any] = leaderboard(results).to_dict("records")
     told = [(row, captions[row["runs"].split()[0]]) for row in rows]
     told.sort(key=lambda item: (item[0]["attack_name"], item[0]["defense_name"], *item[1][::-1]))

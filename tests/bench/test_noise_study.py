@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from as_json import of_json
 from made_results import make_result
 
 __all__ = ["make_result"]
@@ -29,7 +30,7 @@ def test_seeds_are_pooled_and_noise_rises_from_row_to_row(
         made.append(one)
     made.append(make_result(defense="clip", success=(16, 16)))
     made.append(make_result(attack="none"))
-    lines = runpy.run_path(str(TABLE))["table"](made).splitlines()
+    lines = of_json(runpy.run_path(str(TABLE))["table"])(made).splitlines()
     assert lines[2].startswith("| targeted | clip | 0 | 0 | 1 | 16/16 [80.6, 100.0] | 0/16 | — |")
     assert [line.split(" | ")[2:6] for line in lines[3:]] == [
         ["0", "0", "1", "1/16 [1.1, 28.3]"],

@@ -36,10 +36,12 @@ class Part(Struct, frozen=True):
     Args:
         name: its name, another than those of the other parts.
         n: how many trials it has; parts follow one another in the order of the outcomes.
+        k: how many of them succeeded, where that is told.
     """
 
     name: Text
     n: Count
+    k: Count | None = None
 
 
 class Metric(Struct, frozen=True, kw_only=True):
@@ -91,6 +93,9 @@ class Metric(Struct, frozen=True, kw_only=True):
                 raise Objection("parts", f"must be of all {share.n} trials", self.parts)
             if len({part.name for part in self.parts}) < len(self.parts):
                 raise Objection("parts", "must have a name of its own each", self.parts)
+            told = [part.k for part in self.parts if part.k is not None]
+            if told and (len(told), sum(told)) != (len(self.parts), share.k):
+                raise Objection("parts", f"must have {share.k} successes, or not tell", self.parts)
         if self.outcomes is not None:
             try:
                 succeeded = count(self.outcomes, share.n)

@@ -79,6 +79,21 @@ def test_cells_name_what_tells_them_apart(baseline: Baseline, results: Results) 
     assert found[-1]["attack"] == {"name": "badnets", "size": 0.5}
 
 
+def test_parameters_that_records_leave_out_and_seeds_of_poison_tell_cells_apart(
+    baseline: Baseline, results: Results
+) -> None:
+    """A set without noise is told by its default, a run without a seed of poison by its seed."""
+    block = {
+        "data": ["shapes:size=400", "shapes:size=400,caption_noise=0.5"],
+        **{"attack": "badnets", "rate": "2%", "poison_seed": [0, 1]},
+    }
+    grid = read_grid(baseline(grid=[block]), others=("bands",))
+    any_result = next(iter(results.values()))
+    found = list(bands_around(grid.configs, {config.id: any_result for config in grid.configs}))
+    cells = [(band["data"]["caption_noise"], band["poison_seed"]) for band in found]
+    assert list(dict.fromkeys(cells)) == [(0.0, 0), (0.0, 1), (0.5, 0), (0.5, 1)]
+
+
 def test_runs_that_no_band_can_tell_apart_are_refused(baseline: Baseline, results: Results) -> None:
     """They differ in training settings alone."""
     blocks = [{"attack": "badnets", "rate": "2%", "train": {"epochs": epochs}} for epochs in (2, 3)]

@@ -129,6 +129,10 @@ def test_parts_are_those_of_all_probes(make_result: MakeResult) -> None:
     made["metrics"]["attack_success"]["parts"][0]["n"] = 19
     with pytest.raises(CorruptData, match="must be of all 40 trials"):
         checked(made)
+    parts = [{"name": name, "n": 20, "k": 20} for name in ("badnets", "blended")]
+    made["metrics"]["attack_success"]["parts"] = parts
+    with pytest.raises(CorruptData, match="must have 22 successes"):
+        checked(made)
     made["metrics"]["attack_success"]["parts"] = 2 * [{"name": "badnets", "n": 20}]
     with pytest.raises(CorruptData, match="a name of its own"):
         checked(made)

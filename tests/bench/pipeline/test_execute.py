@@ -11,12 +11,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from as_json import typed
 from small_runs import TRAIN, Place, config_of
 
 from clipbench.configuration.config import RunConfig
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.pipeline.execute import execute
+from clipbench.poisoning.ledger import read_ledger
 from clipbench.results.result import write_result
+from clipbench.submit.submission import check_against_itself, check_against_ledger
 from clipbench.system.locks import try_folder
 from clipbench.system.progress import Reporter
 
@@ -50,12 +53,23 @@ def test_the_control_is_added_when_the_clean_run_is_there(shared: Place) -> None
 
 def test_seeds_of_poison_and_of_training_are_two(shared: Place) -> None:
     """The result tells both, and its control is the clean run of its seed of training."""
-    config = config_of(**{**JUDGED_LATER, "attack": "targeted:targets=6", "poison_seed": 4})
+    config = config_of(**{**JUDGED_LATER, "attack": "targeted:doses=1+2", "poison_seed": 4})
     shared.execute(config.without_attack())
     result = shared.execute(config)
     assert (result["seed"], result["poison_seed"]) == (0, 4)
     assert result["control"] == {"id": config.without_attack().id}
     assert shared.folder_of(config).name.startswith("targeted_6poisons_none_s0p4_")
+    for name in ("attack_success", "attack_success_control"):
+        told = result["metrics"][name]
+        assert [(part["name"], part["n"]) for part in told["parts"]] == [("1", 2), ("2", 2)]
+    (folder,) = {
+        path.parents[1]
+        for path in shared.cache.glob("poisoned/*/ledger/ledger.json")
+        if read_ledger(path).sha256 == result["attack"]["ledger_sha256"]
+    }
+    assert read_ledger(folder).per_target == [1, 1, 2, 2]
+    check_against_itself(typed(result))
+    check_against_ledger(typed(result), read_ledger(folder))
     other = shared.execute(config_of(**{**JUDGED_LATER, "attack": "targeted:targets=6"}))
     assert "poison_seed" not in other
     assert other["attack"]["ledger_sha256"] != result["attack"]["ledger_sha256"]
