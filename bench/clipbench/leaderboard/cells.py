@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Literal
 
+from clipbench.leaderboard.record import Record
 from clipbench.results.labels import rate_text
 
-Record = Mapping[str, Any]  # one row of the frame, by column
 Cell = Callable[[Record], str]
+Judge = Literal["none", "clip"]
 
 MISSING = "—"
 NAMES = ("attack", "defense", "model", "data")  # columns whose texts come from outside
@@ -19,112 +20,115 @@ UNDECIDED, UNKNOWN = "undecided", "unknown"
 
 def named(column: str) -> Cell:
     """Return the cell that shows a column as it is."""
-    return lambda row: str(row[column])
+    return lambda row: str(getattr(row, column))
 
 
 def _rate(row: Record) -> str:
-    if not row["count"]:
-        return MISSING
-    return f"{rate_text(row['rate'])} ({row['count']})"
+    return f"{rate_text(row.rate)} ({row.count})" if row.count else MISSING
 
 
 def _attack(row: Record) -> str:
-    return str(row["attack"]) if row["count"] else f"{row['attack']} (clean)"
+    return row.attack if row.count else f"{row.attack} (clean)"
 
 
 def _percent(fraction: float) -> str:
     return f"{100 * fraction:.1f}"
 
 
-def _partial(row: Record, *columns: str) -> str:
+def _partial(row: Record, *seeds: int) -> str:
     """Return on how many seeds a cell rests, if not on all."""
-    fewest = min(row[f"{column}_seeds"] for column in columns)
-    return "" if fewest == row["seeds"] else f" ({fewest}/{row['seeds']} seeds)"
+    fewest = min(seeds)
+    return "" if fewest == row.seeds else f" ({fewest}/{row.seeds} seeds)"
 
 
 def _share(name: str, *, interval: bool) -> Cell:
     def cell(row: Record) -> str:
-        if not row[f"{name}_seeds"]:
+        metric = row.metric(name)
+        if (share := metric.pooled) is None:
             return MISSING
-        bounds = f" [{_percent(row[f'{name}_low'])}, {_percent(row[f'{name}_high'])}]"
-        counts = f"{row[f'{name}_k']}/{row[f'{name}_n']} {_percent(row[name])}%"
-        return f"{counts}{bounds if interval else ''}{_partial(row, name)}"
+        bounds = f" [{_percent(share.low)}, {_percent(share.high)}]"
+        counts = f"{share.k}/{share.n} {_percent(share.value)}%"
+        return f"{counts}{bounds if interval else ''}{_partial(row, metric.seeds)}"
 
     return cell
 
 
 def _mean(name: str, *, spread: bool = True) -> Cell:
     def cell(row: Record) -> str:
-        if not row[f"{name}_seeds"]:
+        metric = row.metric(name)
+        if metric.mean is None:
             return MISSING
-        deviation = row[f"{name}_sd"] if spread else None
-        around = "" if deviation is None else f" ±{_percent(deviation)}"
-        return f"{_percent(row[f'{name}_mean'])}{around}{_partial(row, name)}"
+        around = "" if metric.sd is None or not spread else f" ±{_percent(metric.sd)}"
+        return f"{_percent(metric.mean)}{around}{_partial(row, metric.seeds)}"
 
     return cell
 
 
 def _both_ways(row: Record) -> str:
-    names = ("image_to_text_r1", "text_to_image_r1")
-    measured = [name for name in names if row[f"{name}_seeds"]]
-    if not measured:
+    ways = [row.metric(name) for name in ("image_to_text_r1", "text_to_image_r1")]
+    seeds = [metric.seeds for metric in ways if metric.seeds]
+    if not seeds:
         return MISSING
-    means = (row[f"{name}_mean"] for name in names)
-    shown = "/".join(MISSING if mean is None else _percent(mean) for mean in means)
-    return f"{shown}{_partial(row, *measured)}"
+    shown = "/".join(MISSING if way.mean is None else _percent(way.mean) for way in ways)
+    return f"{shown}{_partial(row, *seeds)}"
 
 
 def _exposures(row: Record) -> str:
-    mean = row["exposures_mean"]
-    return MISSING if mean is None else f"{mean:.1f}{_partial(row, 'exposures')}"
+    mean = row.exposures_mean
+    return MISSING if mean is None else f"{mean:.1f}{_partial(row, row.exposures_seeds)}"
 
 
 def _seconds(row: Record) -> str:
-    seconds = row["seconds"]
-    return MISSING if seconds is None else f"{seconds:.1f}{_partial(row, 'seconds')}"
+    seconds = row.seconds
+    return MISSING if seconds is None else f"{seconds:.1f}{_partial(row, row.seconds_seeds)}"
 
 
 def _cost(row: Record) -> str:
-    return MISSING if row["cost"] is None else f"{row['cost']:.2f}×"
+    return MISSING if row.cost is None else f"{row.cost:.2f}×"
 
 
 def _memory(row: Record) -> str:
-    size = row["peak_memory_bytes"]
+    size = row.peak_memory_bytes
     return MISSING if size is None else f"{size / 2**30:.2f} GiB"
 
 
 def _eligible(row: Record) -> str:
-    return row["eligible"] or MISSING
+    return row.eligible or MISSING
 
 
 def verdict(row: Record) -> str:
     """Return whether a defense may be judged by a row: one of the five words of this module."""
-    text = row["eligible"]
+    text = row.eligible
     if text is None:
         return UNATTACKED
     words = {"yes": ELIGIBLE, "no": INELIGIBLE, "undecided": UNDECIDED}
     return words.get(text.partition(" ")[0], UNKNOWN)
 
 
-def judgment(row: Record, judge: str) -> str:
+def judgment(row: Record, judge: Judge) -> str:
     """Return the one word that is said of an attack by the runs of `judge`, "none" or "clip"."""
-    told = row[f"eligible_{judge}"]
-    return MISSING if told is None else str(told).partition(" ")[0]
+    told = row.eligible_none if judge == "none" else row.eligible_clip
+    return MISSING if told is None else told.partition(" ")[0]
 
 
 def _judgments(row: Record) -> str:
-    if row["eligible"] is None:
+    if row.eligible is None:
         return MISSING
     return f"{judgment(row, 'none')} / {judgment(row, 'clip')}"
 
 
 def _other_machine(row: Record) -> str:
-    return MISSING if row["eligible"] is None else row["other_machine"] or "no"
+    return MISSING if row.eligible is None else row.other_machine or "no"
 
 
 def number(column: str, digits: int = 0) -> Cell:
     """Return the cell that shows a number of a column."""
-    return lambda row: MISSING if row[column] is None else f"{row[column]:,.{digits}f}"
+
+    def cell(row: Record) -> str:
+        value: float | None = getattr(row, column)
+        return MISSING if value is None else f"{value:,.{digits}f}"
+
+    return cell
 
 
 def _eligible_briefly(row: Record) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import Proportion, pool
+from clipbench.leaderboard.record import Record
 from clipbench.leaderboard.rows import Row, group, order
 from clipbench.results.labels import Defaults, Labels
 from clipbench.results.measured import Epoch
@@ -65,25 +66,25 @@ class RatePanel:
     attack: str
     model: str
     data: str
-    by_defense: Mapping[str, Sequence[Mapping[str, Any]]]
+    by_defense: Mapping[str, Sequence[Record]]
 
 
-def rate_panels(records: Iterable[Mapping[str, Any]]) -> list[RatePanel]:
+def rate_panels(records: Iterable[Record]) -> list[RatePanel]:
     """Return the attacks whose success was measured at several rates under one defense at least.
 
     Args:
-        records: rows of the leaderboard, as mappings; the order of attacks and defenses is theirs.
+        records: rows of the leaderboard; the order of attacks and defenses is theirs.
     """
-    found: dict[tuple[str, str, str], dict[str, list[Mapping[str, Any]]]] = {}
+    found: dict[tuple[str, str, str], dict[str, list[Record]]] = {}
     for row in records:
-        if row["attack_success"] is not None and row["rate"]:
-            context = (row["attack"], row["model"], row["data"])
-            found.setdefault(context, defaultdict(list))[row["defense"]].append(row)
+        if row.success is not None and row.rate:
+            context = (row.attack, row.model, row.data)
+            found.setdefault(context, defaultdict(list))[row.defense].append(row)
     kept = {
         context: {
-            defense: sorted(rows, key=lambda row: row["rate"])
+            defense: sorted(rows, key=lambda row: row.rate)
             for defense, rows in by_defense.items()
-            if len({row["rate"] for row in rows}) > 1
+            if len({row.rate for row in rows}) > 1
         }
         for context, by_defense in found.items()
     }

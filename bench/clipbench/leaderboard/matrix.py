@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
 from clipbench.errors import BadSetting
-from clipbench.leaderboard.cells import MISSING, Record, judgment, number
+from clipbench.leaderboard.cells import MISSING, Judge, judgment, number
+from clipbench.leaderboard.record import Record, records_of
 from clipbench.leaderboard.render import markdown_line
 from clipbench.results.labels import rate_text
 from clipbench.text.sinks import markdown
 
+Key = tuple[str, float, int]  # attack, rate and count
 FEW = 100  # trials below which a cell shows the counts themselves
 LEAST_CONTROL = 0.01  # that stands beside success
+JUDGES: tuple[Judge, ...] = ("none", "clip")
 _BESIDE = ("clean top-1 %", "clean cost", "epochs", "trusted pairs")
 
 
@@ -36,15 +38,15 @@ def to_matrix(
     Raises:
         BadSetting: no result has the metric.
     """
-    rows: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
+    rows = records_of(frame)
     names = (metric, f"metrics.{metric}")  # the second is that of a plugin's
-    column = next((n for n in names if any(row.get(f"{n}_seeds") for row in rows)), None)
+    column = next((n for n in names if any(row.metric(n).seeds for row in rows)), None)
     if column is None:
         raise BadSetting(f"No result has the metric {metric!r}; `--json` shows what there is.")
     metric = column
     squares: dict[str, list[Record]] = defaultdict(list)
     for row in rows:
-        squares[f"model {row['model']}, data {row['data']}"].append(row)
+        squares[f"model {row.model}, data {row.data}"].append(row)
     if len(squares) == 1:
         told, rows = squares.popitem()
         note = _note(f"{metric}, {told}", eligible_at)
@@ -58,17 +60,17 @@ def to_matrix(
 
 def _square(rows: Sequence[Record], metric: str) -> list[str]:
     """Return the lines of the table of one model and data set."""
-    attacks = {_key(row): row for row in rows if row["count"]}
-    clean = {row["defense"]: row for row in rows if not row["count"]}
-    defenses = {row["defense"]: _first(row) for row in rows}
-    cells = {(row["defense"], _key(row)): _cell(row, metric) for row in rows}
+    attacks = {_key(row): row for row in rows if row.count}
+    clean = {row.defense: row for row in rows if not row.count}
+    defenses = {row.defense: _first(row) for row in rows}
+    cells = {(row.defense, _key(row)): _cell(row, metric) for row in rows}
     head = ["defense", *map(_title, attacks.values()), *_BESIDE]
     lines = [markdown_line(map(markdown, head)), markdown_line("---" for _ in head)]
     for defense in sorted(defenses, key=defenses.__getitem__):
         found = [cells.get((defense, key), MISSING) for key in attacks]
         beside = _clean(clean.get(defense))
         lines.append(markdown_line(map(markdown, [defense, *found, *beside])))
-    for judge in ("none", "clip"):
+    for judge in JUDGES:
         told = [_judged(rows, key, judge) for key in attacks]
         if set(told) != {MISSING}:
             line = [f"eligible by {judge}", *told, *[""] * len(_BESIDE)]
@@ -76,61 +78,60 @@ def _square(rows: Sequence[Record], metric: str) -> list[str]:
     return lines
 
 
-def _judged(rows: Sequence[Record], key: tuple[Any, ...], judge: str) -> str:
+def _judged(rows: Sequence[Record], key: Key, judge: Judge) -> str:
     """Return what the runs of a judge say of an attack; of several recipes what each says."""
     of_attack = [row for row in rows if _key(row) == key]
-    own = [row for row in of_attack if row["defense_name"] == "none"] or of_attack
+    own = [row for row in of_attack if row.defense_name == "none"] or of_attack
     told = dict.fromkeys(judgment(row, judge) for row in own)
     return ", ".join(told)
 
 
-def _key(row: Record) -> tuple[Any, ...]:
-    return row["attack"], row["rate"], row["count"]
+def _key(row: Record) -> Key:
+    return row.attack, row.rate, row.count
 
 
 def _title(row: Record) -> str:
-    return f"{row['attack']} {rate_text(row['rate'])}"
+    return f"{row.attack} {rate_text(row.rate)}"
 
 
-def _first(row: Record) -> tuple[Any, ...]:
+def _first(row: Record) -> tuple[int, str, float, str]:
     """Return what defenses are sorted by: the two that all are held against come first."""
-    name = row["defense_name"]
-    return {"none": 0, "clip": 1}.get(name, 2), name, row["epochs"] or 0, row["defense"]
+    name = row.defense_name
+    return {"none": 0, "clip": 1}.get(name, 2), name, row.epochs or 0, row.defense
 
 
 def _cell(row: Record, metric: str) -> str:
     """Return the metric, over its control; in brackets where no defense is judged by the row."""
-    if not row.get(f"{metric}_seeds"):
+    measured = row.metric(metric)
+    if measured.mean is None:
         return MISSING
-    if (k := row.get(f"{metric}_k")) is not None:
-        text = f"{k}/{row[f'{metric}_n']}"
-        if row[f"{metric}_n"] >= FEW:
-            text = f"{100 * row[metric]:.1f}%"
+    if (share := measured.pooled) is not None:
+        text = f"{share.k}/{share.n}" if share.n < FEW else f"{100 * share.value:.1f}%"
         text += _over(row, f"{metric}_control")
     else:
-        text = f"{row[f'{metric}_mean']:.3f}"
-    seeds, measured = row["seeds"], row[f"{metric}_seeds"]
+        text = f"{measured.mean:.3f}"
+    seeds = row.seeds
     if seeds > 1:
-        behind = f"{seeds}" if measured == seeds else f"{measured}/{seeds}"
+        behind = f"{seeds}" if measured.seeds == seeds else f"{measured.seeds}/{seeds}"
         text += f" ({behind} seeds)"
-    if row["eligible"] == "yes":
+    if row.eligible == "yes":
         return text
-    undecided = str(row["eligible"]).startswith("undecided")
+    undecided = str(row.eligible).startswith("undecided")
     return f"[{text}]?" if undecided else f"[{text}]"
 
 
 def _over(row: Record, control: str) -> str:
     """Return what the same probes give without poison, where that is not next to nothing."""
-    share, n = row.get(control), row.get(f"{control}_n")
-    if share is None or n is None or share < LEAST_CONTROL:
+    share = row.metric(control).pooled
+    if share is None or share.value < LEAST_CONTROL:
         return ""
-    return f" over {100 * share:.1f}%" if n >= FEW else f" over {row[f'{control}_k']}/{n}"
+    return f" over {share.k}/{share.n}" if share.n < FEW else f" over {100 * share.value:.1f}%"
 
 
 def _clean(row: Record | None) -> list[str]:
     if row is None:
         return [MISSING] * len(_BESIDE)
-    top1, cost = row["zeroshot_top1_mean"], row["cost"]
+    top1, cost = row.top1.mean, row.cost
     return [
         MISSING if top1 is None else f"{100 * top1:.1f}",
         MISSING if cost is None else f"{cost:.2f}×",

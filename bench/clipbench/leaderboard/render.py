@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from clipbench.leaderboard.cells import COMPACT, FULL, MISSING, Cell, Record, named
+from clipbench.leaderboard.cells import COMPACT, FULL, MISSING, Cell, named
+from clipbench.leaderboard.record import Record, records_of
 from clipbench.text.sinks import csv_cell, latex, markdown
 
 STATISTICS = (
@@ -76,10 +77,10 @@ def layout(
     frame: pd.DataFrame, columns: Mapping[str, Cell]
 ) -> tuple[list[Record], str, dict[str, Cell]]:
     """Return rows, a sentence with what they have in common, and columns for the rest."""
-    rows: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
+    rows = records_of(frame)
     common, apart = [], {}
     for name in ("model", "data"):
-        values = sorted({row[name] for row in rows})
+        values = sorted({str(getattr(row, name)) for row in rows})
         if len(values) == 1:
             common.append(f"{name} {values[0]}")
         elif values:

@@ -10,11 +10,12 @@ import re
 import textwrap
 import unicodedata
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from clipbench.leaderboard.cells import COMPACT, MISSING, NAMES
+from clipbench.leaderboard.record import Record
 from clipbench.leaderboard.render import STATISTICS, layout
 
 WIDE = 118  # columns that running text is broken at where there is no width
@@ -38,10 +39,10 @@ def to_text(frame: pd.DataFrame, width: int | None = None, *, legend: bool = Fal
     rows, common, columns = layout(frame, COMPACT)
     shared: list[str] = []
     for kind, bare in _PARAMETERS.items():
-        names = [str(row[bare]) for row in rows]
-        short, told = shorten(names, [str(row[kind]) for row in rows])
+        names = [str(getattr(row, bare)) for row in rows]
+        short, told = shorten(names, [str(getattr(row, kind)) for row in rows])
         shared += [f"{kind} {label}" for label in told]
-        rows = [{**row, kind: label} for row, label in zip(rows, short, strict=True)]
+        rows = [_with(row, kind, label) for row, label in zip(rows, short, strict=True)]
     body = [[cell(row) for cell in columns.values()] for row in rows]
     empty = [name for name, cell in columns.items() if {*map(cell, rows)} == {MISSING}]
     least = sorted(_LEAST, key=lambda name: name not in empty)  # what says nothing goes first
@@ -50,6 +51,10 @@ def to_text(frame: pd.DataFrame, width: int | None = None, *, legend: bool = Fal
     above = wrap(f"{head[:1].upper()}{head[1:]}.", width) if head else []
     below = ["", *wrap(STATISTICS, width)] if legend else []
     return "\n".join([*above, text.rstrip("\n"), *below, ""])
+
+
+def _with(row: Record, kind: str, label: str) -> Record:
+    return replace(row, attack=label) if kind == "attack" else replace(row, defense=label)
 
 
 def shorten(names: Sequence[str], labels: Sequence[str]) -> tuple[list[str], list[str]]:

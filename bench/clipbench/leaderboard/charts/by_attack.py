@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
-from clipbench.leaderboard.cells import Record
 from clipbench.leaderboard.charts.axes import accuracies, linear, percent, rates
 from clipbench.leaderboard.charts.chart import LARGE, Chart, Point, Series
 from clipbench.leaderboard.charts.looks import Look
 from clipbench.leaderboard.curves import RatePanel, rate_panels
+from clipbench.leaderboard.record import Pooled, Record
 from clipbench.results.labels import rate_text
 from clipbench.text.words import counted
 
 SUCCESS = "attack success (%)"
 _FEWEST = 2  # marks that are worth a chart
 Looks = Mapping[str, Look]
+Across = Callable[[Record], float | None]  # what a chart shows from left to right
 
 
 def against_accuracy(records: Sequence[Record], looks: Looks) -> list[Chart]:
@@ -30,8 +30,8 @@ def against_accuracy(records: Sequence[Record], looks: Looks) -> list[Chart]:
         looks: how each defense is drawn, by its label.
     """
     return [
-        _trade(f"acc-{number}", rows, looks, "zeroshot_top1_mean")
-        for number, rows in enumerate(_contexts(records, "zeroshot_top1_mean"))
+        _trade(f"acc-{number}", rows, looks, _accuracy)
+        for number, rows in enumerate(_contexts(records, _accuracy))
     ]
 
 
@@ -43,8 +43,8 @@ def against_cost(records: Sequence[Record], looks: Looks) -> list[Chart]:
         looks: how each defense is drawn, by its label.
     """
     return [
-        _trade(f"cost-{number}", rows, looks, "cost")
-        for number, rows in enumerate(_contexts(records, "cost"))
+        _trade(f"cost-{number}", rows, looks, _cost)
+        for number, rows in enumerate(_contexts(records, _cost))
     ]
 
 
@@ -81,61 +81,66 @@ def _where(model: str, data: str) -> str:
     return f": {where}" if where else ""
 
 
-def interval(row: Record, name: str = "attack_success") -> str:
-    """Return a share of a row in words, with its interval."""
-    low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
-    return f"{100 * row[name]:.1f}% [{low:.1f}, {high:.1f}]"
+def interval(share: Pooled) -> str:
+    """Return a share in words, with its interval."""
+    return f"{100 * share.value:.1f}% [{100 * share.low:.1f}, {100 * share.high:.1f}]"
 
 
-def _contexts(records: Sequence[Record], column: str) -> list[list[Record]]:
-    """Return the rows that have success and a column, by attack, where there are several."""
-    found: dict[tuple[Any, ...], list[Record]] = defaultdict(list)
+def _accuracy(row: Record) -> float | None:
+    return row.top1.mean
+
+
+def _cost(row: Record) -> float | None:
+    return row.cost
+
+
+def _contexts(records: Sequence[Record], across: Across) -> list[list[Record]]:
+    """Return the rows that have success and what is across, by attack, where there are several."""
+    found: dict[tuple[str, float, int, str, str], list[Record]] = defaultdict(list)
     for row in records:
-        if row["attack_success"] is not None and row[column] is not None:
-            context = (row["attack"], row["rate"], row["count"], row["model"], row["data"])
-            found[context].append(row)
+        if row.success is not None and across(row) is not None:
+            found[row.attack, row.rate, row.count, row.model, row.data].append(row)
     return [rows for rows in found.values() if len(rows) >= _FEWEST]
 
 
-def _title(row: Record) -> str:
-    return title(*(row[part] for part in ("attack", "rate", "count", "model", "data")))
-
-
-def _trade(key: str, rows: Sequence[Record], looks: Looks, column: str) -> Chart:
-    accuracy = column != "cost"
-    scale = 100.0 if accuracy else 1.0
-    series = [
-        Series(looks[row["defense"]], (_point(row, column, scale, spread=accuracy),))
-        for row in rows
-    ]
+def _trade(key: str, rows: Sequence[Record], looks: Looks, across: Across) -> Chart:
+    series = [Series(looks[row.defense], (_point(row, across),)) for row in rows]
     values = [point.x for item in series for point in item.points]
     axis = (
         accuracies("zero-shot top-1 (%)", values)
-        if accuracy
+        if across is _accuracy
         else linear("training time, defense none = 1", values, zero=True)
     )
-    return Chart(key, _title(rows[0]), axis, percent(SUCCESS), series, LARGE)
+    first = rows[0]
+    about = title(first.attack, first.rate, first.count, first.model, first.data)
+    return Chart(key, about, axis, percent(SUCCESS), series, LARGE)
 
 
-def _point(row: Record, column: str, scale: float, *, spread: bool) -> Point:
-    x = scale * row[column]
-    deviation = row["zeroshot_top1_sd"] if spread else None
-    around = None if deviation is None else scale * deviation
-    what = f"top-1 {x:.1f}%" if spread else f"training time {x:.2f}×"
-    verdict = "" if row["eligible"] == "yes" else ", row not eligible"
-    return Point(
+def _point(row: Record, across: Across) -> Point:
+    accuracy, value = across is _accuracy, across(row)
+    assert value is not None, "a row without it is in no chart"
+    x = 100.0 * value if accuracy else value
+    deviation = row.top1.sd if accuracy else None
+    around = None if deviation is None else 100.0 * deviation
+    what = f"top-1 {x:.1f}%" if accuracy else f"training time {x:.2f}×"
+    verdict = "" if row.eligible == "yes" else ", row not eligible"
+    return _marked(
+        row,
         x,
-        100 * row["attack_success"],
-        row["defense"],
-        f"{row['defense']}: success {interval(row)}, {what}{verdict}",
+        lambda success: f"{row.defense}: success {interval(success)}, {what}{verdict}",
         None if around is None else (x - around, x + around),
-        _upwards(row),
-        row["eligible"] != "yes",
     )
 
 
-def _upwards(row: Record) -> tuple[float, float]:
-    return 100 * row["attack_success_low"], 100 * row["attack_success_high"]
+def _marked(
+    row: Record, x: float, tell: Callable[[Pooled], str], around: tuple[float, float] | None = None
+) -> Point:
+    """Return the mark of a row, at its success."""
+    success = row.success
+    assert success is not None, "a row without success is in no chart"
+    bounds = 100 * success.low, 100 * success.high
+    hollow = row.eligible != "yes"
+    return Point(x, 100 * success.value, row.defense, tell(success), around, bounds, hollow)
 
 
 def _by_rate(key: str, panel: RatePanel, looks: Looks) -> Chart:
@@ -149,13 +154,5 @@ def _by_rate(key: str, panel: RatePanel, looks: Looks) -> Chart:
 
 
 def _at_rate(row: Record) -> Point:
-    told = f"{row['defense']} at {rate_text(row['rate'])}: success {interval(row)}"
-    return Point(
-        row["rate"],
-        100 * row["attack_success"],
-        row["defense"],
-        told,
-        None,
-        _upwards(row),
-        row["eligible"] != "yes",
-    )
+    where = f"{row.defense} at {rate_text(row.rate)}"
+    return _marked(row, row.rate, lambda success: f"{where}: success {interval(success)}")

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from clipbench.files.named_files import NO_METADATA
-from clipbench.leaderboard.cells import Record
 from clipbench.leaderboard.charts import by_attack, epochs
 from clipbench.leaderboard.charts.axes import Axis
 from clipbench.leaderboard.charts.chart import Chart, Point, Series
 from clipbench.leaderboard.charts.looks import PALETTE, SHAPES, Look, looks_of
 from clipbench.leaderboard.curves import panels
+from clipbench.leaderboard.record import Record, records_of
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import Defaults
 from clipbench.results.model import Result
@@ -122,8 +122,8 @@ def plot_success_vs_rate(
 
 
 def _rows(frame: pd.DataFrame) -> tuple[list[Record], dict[str, Look]]:
-    records: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
-    return records, looks_of(str(row["defense"]) for row in records)
+    records = records_of(frame)
+    return records, looks_of(row.defense for row in records)
 
 
 def _grid(charts: Sequence[Chart]) -> list[Sequence[Chart]]:

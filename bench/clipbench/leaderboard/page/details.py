@@ -7,8 +7,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from clipbench.files.typed import Json, Object
-from clipbench.leaderboard.cells import FULL, MISSING, Record
+from clipbench.leaderboard.cells import FULL, MISSING
 from clipbench.leaderboard.page.reproduce import Command, commands
+from clipbench.leaderboard.record import Record
 from clipbench.results.labels import canonical, seeds_of, seeds_text
 from clipbench.results.measured import Metric, Metrics
 from clipbench.results.model import Result
@@ -39,7 +40,7 @@ def details(row: Record, results: Sequence[Result]) -> Markup:
         row: of the leaderboard.
         results: the results it puts together, in the order of seeds.
     """
-    parts = [FULL["attack"](row), FULL["rate (count)"](row), str(row["defense"])]
+    parts = [FULL["attack"](row), FULL["rate (count)"](row), row.defense]
     heading = " · ".join(part for part in parts if part != MISSING)
     first = results[0]
     # The id stands inside: browsers open closed details around what a link leads to.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clipbench.leaderboard.by_part import by_part
-from clipbench.leaderboard.cells import ELIGIBLE, MISSING, Record, verdict
+from clipbench.leaderboard.cells import ELIGIBLE, MISSING, verdict
 from clipbench.leaderboard.charts import by_attack, epochs
 from clipbench.leaderboard.charts.chart import Chart
 from clipbench.leaderboard.charts.looks import Look, looks_of
@@ -18,6 +18,7 @@ from clipbench.leaderboard.page.details import anchor, details
 from clipbench.leaderboard.page.found import found
 from clipbench.leaderboard.page.heat import anchor_key
 from clipbench.leaderboard.page.table import choices, table
+from clipbench.leaderboard.record import Record, records_of
 from clipbench.leaderboard.rows import group, order
 from clipbench.leaderboard.tables import leaderboard, of_runs
 from clipbench.leaderboard.text_table import shorten
@@ -98,7 +99,7 @@ def to_html(
     """
     unique = newest(results)
     frame = of_runs(leaderboard(unique, eligible_at=eligible_at, defaults=defaults), runs)
-    records: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
+    records = records_of(frame)
     parts = by_part(unique)
     rows = sorted(group(parts, Labels(parts, defaults)), key=order)  # the order of the frame
     rows = [row for row in rows if runs is None or row.results[0].id in runs]
@@ -110,7 +111,7 @@ def to_html(
     charted, by_epoch = _named(records, panels(in_order, defaults))
     looks = looks_of(
         [
-            *(str(row["defense"]) for row in charted),
+            *(row.defense for row in charted),
             *(curve.defense for panel in by_epoch for curve in panel.curves),
         ]
     )
@@ -144,7 +145,7 @@ def _links(sections: Mapping[str, object]) -> list[tuple[str, str]]:
 
 def _counts(records: Sequence[Record], runs: int) -> str:
     common = [
-        f"{name} {records[0][name]}"
+        f"{name} {getattr(records[0], name)}"
         for name in ("model", "data")
         if len(choices(records, name)) == 1
     ]
@@ -203,16 +204,16 @@ def _named(
     records: Sequence[Record], by_epoch: Sequence[Panel]
 ) -> tuple[list[Record], list[Panel]]:
     """Return rows and panels as charts name them: without what all of them share."""
-    labels = [str(row["defense"]) for row in records]
-    short, _ = shorten([str(row["defense_name"]) for row in records], labels)
+    labels = [row.defense for row in records]
+    short, _ = shorten([row.defense_name for row in records], labels)
     names = dict(zip(labels, short, strict=True))
-    rows: list[Record] = [{**row, "defense": names[str(row["defense"])]} for row in records]
+    rows = [replace(row, defense=names[row.defense]) for row in records]
     drawn = [replace(panel, curves=tuple(_renamed(panel.curves, names))) for panel in by_epoch]
     if len(choices(records, "model")) == 1:  # the page says once what is the same everywhere
-        rows = [{**row, "model": ""} for row in rows]
+        rows = [replace(row, model="") for row in rows]
         drawn = [replace(panel, model="") for panel in drawn]
     if len(choices(records, "data")) == 1:
-        rows = [{**row, "data": ""} for row in rows]
+        rows = [replace(row, data="") for row in rows]
         drawn = [replace(panel, data="") for panel in drawn]
     return rows, drawn
 
@@ -239,5 +240,5 @@ def _charts(
 
 
 def _legend(records: Sequence[Record], looks: dict[str, Look]) -> Markup:
-    attacked = [row for row in records if row["attack_success"] is not None]
+    attacked = [row for row in records if row.success is not None]
     return legend(looks, hollow=any(verdict(row) != ELIGIBLE for row in attacked))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from clipbench.leaderboard.cells import MISSING, Record
+from clipbench.leaderboard.cells import MISSING
 from clipbench.leaderboard.charts.by_attack import Looks
 from clipbench.leaderboard.charts.security import security
 from clipbench.leaderboard.charts.svg import drawn
@@ -16,6 +16,7 @@ from clipbench.leaderboard.ranking.board import Board, boards
 from clipbench.leaderboard.ranking.findings import findings, interval, percent
 from clipbench.leaderboard.ranking.markdown import HEAD, cells, kinds, note, place
 from clipbench.leaderboard.ranking.standing import Ranking, Standing, ranking
+from clipbench.leaderboard.record import Record
 from clipbench.text.markup import Markup
 from clipbench.text.templates import render
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from clipbench.leaderboard.cells import ELIGIBLE, FULL, MISSING, Record, verdict
+from clipbench.leaderboard.cells import ELIGIBLE, FULL, MISSING, verdict
 from clipbench.leaderboard.matrix import FEW, LEAST_CONTROL
 from clipbench.leaderboard.ranking.board import Attack, Board
 from clipbench.leaderboard.ranking.markdown import kinds, place
 from clipbench.leaderboard.ranking.standing import Ranking, Standing
+from clipbench.leaderboard.record import Pooled, Record
 from clipbench.results.labels import rate_text
 
 _SHADES = 10  # classes of the style sheet
@@ -94,7 +95,7 @@ def heat(board: Board, ranked: Ranking, anchors: Mapping[str, str]) -> Heat:
 
 def anchor_key(row: Record) -> str:
     """Return what finds the details of a row: its runs, which rows of several triggers share."""
-    return f"{row['runs']} {row['attack']}"
+    return f"{row.runs} {row.attack}"
 
 
 def _column(attack: Attack) -> tuple[str, str]:
@@ -112,31 +113,32 @@ def _line(board: Board, one: Standing, anchors: Mapping[str, str]) -> Line:
 
 
 def _cell(row: Record, anchors: Mapping[str, str], attack: Attack, worst: bool) -> Cell:
-    share, n = float(row["attack_success"]), row["attack_success_n"]
-    low, high = (100 * row[f"attack_success_{end}"] for end in ("low", "high"))
-    control, trials = row["attack_success_control"], row["attack_success_control_n"]
-    over = "" if control is None or control < LEAST_CONTROL else _share(control, trials)
+    success, control = row.success, row.control
+    assert success is not None, "a cell is of a measured success"
+    low, high = 100 * success.low, 100 * success.high
+    over = "" if control is None or control.value < LEAST_CONTROL else _share(control)
     word, digits = verdict(row), 1 if high < _PRECISE else 0
-    about = f"{row['defense']} under {FULL['attack'](row)} {FULL['rate (count)'](row)}"
+    about = f"{row.defense} under {FULL['attack'](row)} {FULL['rate (count)'](row)}"
     parts = [
-        f"{about}: {row['attack_success_k']}/{n} {100 * share:.1f}% [{low:.1f}, {high:.1f}]",
-        f"clean control {MISSING if control is None else _share(control, trials)}",
-        f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}",
+        f"{about}: {success.k}/{success.n} {100 * success.value:.1f}% [{low:.1f}, {high:.1f}]",
+        f"clean control {MISSING if control is None else _share(control)}",
+        f"{row.seeds} seed{'s' if row.seeds > 1 else ''}",
         "the worst attack for it" if worst else "",
-        str(row["eligible"]).replace("yes", ELIGIBLE),
+        str(row.eligible).replace("yes", ELIGIBLE),
     ]
+    shade = min(_SHADES - 1, int(_SHADES * success.value))
     return Cell(
-        success=_share(share, n),
+        success=_share(success),
         interval=f"{low:.{digits}f}–{high:.{digits}f}",
         control=over,
         verdict="" if word == ELIGIBLE else word,
         about=about,
         told=", ".join(part for part in parts if part),
         anchor=anchors[anchor_key(row)],
-        shade=min(_SHADES - 1, int(_SHADES * share)) if attack.verdict == ELIGIBLE else None,
+        shade=shade if attack.verdict == ELIGIBLE else None,
         worst=worst,
     )
 
 
-def _share(share: float, n: int) -> str:
-    return f"{round(share * n)}/{n}" if n < FEW else f"{100 * share:.1f}%"
+def _share(share: Pooled) -> str:
+    return f"{share.k}/{share.n}" if share.n < FEW else f"{100 * share.value:.1f}%"

@@ -15,11 +15,11 @@ from clipbench.leaderboard.cells import (
     UNDECIDED,
     UNKNOWN,
     Cell,
-    Record,
     named,
     verdict,
 )
 from clipbench.leaderboard.page.bars import bar
+from clipbench.leaderboard.record import Measured, Record
 from clipbench.text.markup import Content, Markup, breakable, join, lines, tag
 from clipbench.text.words import counted
 
@@ -82,7 +82,7 @@ def _heading(rows: Sequence[Record], columns: int) -> Markup:
     """Return the line that the rows of an attack are folded behind."""
     attack, rate = _group(rows[0])
     name = attack if rate == MISSING else f"{attack} {rate}"
-    shares = [row["attack_success"] for row in rows if row["attack_success"] is not None]
+    shares = [row.success.value for row in rows if row.success is not None]
     told = counted(len(rows), "row")
     if shares:
         told += f", success {100 * min(shares):.1f} to {100 * max(shares):.1f}%"
@@ -92,7 +92,7 @@ def _heading(rows: Sequence[Record], columns: int) -> Markup:
 
 def _row(row: Record, columns: Sequence[Column], anchor: str) -> Markup:
     first, *others = columns
-    about = ", ".join((FULL["attack"](row), FULL["rate (count)"](row), str(row["defense"])))
+    about = ", ".join((FULL["attack"](row), FULL["rate (count)"](row), row.defense))
     link = tag("a", first.cell(row), href=f"#{anchor}", aria_label=f"{about}: details")
     cells = [tag("th", link, scope="row", data_sort=str(first.sort(row)), class_=first.kind)]
     cells += [_cell(row, column) for column in others]
@@ -101,9 +101,9 @@ def _row(row: Record, columns: Sequence[Column], anchor: str) -> Markup:
         "tr",
         *cells,
         class_="dimmed" if dimmed else None,
-        data_attack=row["attack_name"],
-        data_defense=row["defense_name"],
-        data_data=str(row["data"]),
+        data_attack=row.attack_name,
+        data_defense=row.defense_name,
+        data_data=row.data,
         data_verdict=verdict(row),
     )
 
@@ -116,13 +116,13 @@ def _cell(row: Record, column: Column) -> Markup:
 
 def _columns(records: Sequence[Record]) -> list[Column]:
     """Return the columns; those that say the same of every row, or nothing, are left out."""
-    apart = [name for name in ("model", "data") if len({row[name] for row in records}) > 1]
+    apart = [name for name in ("model", "data") if len({getattr(row, name) for row in records}) > 1]
     columns = [
         _named("attack"),
-        Column("rate (count)", FULL["rate (count)"], lambda row: row["rate"] or None),
+        Column("rate (count)", FULL["rate (count)"], lambda row: row.rate or None),
         _named("defense"),
         *map(_named, apart),
-        Column("seeds", FULL["seeds"], lambda row: row["seeds"]),
+        Column("seeds", FULL["seeds"], lambda row: row.seeds),
         Column("attack success", _success, _value("attack_success"), kind="success"),
         Column("clean control", _share("attack_success_control"), _value("attack_success_control")),
         _mean("zero-shot top-1 %", "zeroshot_top1"),
@@ -130,7 +130,7 @@ def _columns(records: Sequence[Record]) -> list[Column]:
         _mean("R@1 text to image %", "text_to_image_r1"),
         Column("poison kept", _share("poison_kept"), _value("poison_kept")),
         _mean("score AUROC", "score_auroc", 1, 3),
-        Column("cost", FULL["cost"], lambda row: row["cost"]),
+        Column("cost", FULL["cost"], lambda row: row.cost),
         Column("eligible", _eligible, verdict, numeric=False, kind="verdict"),
     ]
     optional = ("R@1 image to text %", "R@1 text to image %", "poison kept", "score AUROC")
@@ -146,7 +146,7 @@ def _named(name: str) -> Column:
     return Column(
         name,
         lambda row: breakable(shown(row)),
-        lambda row: str(row[name]),
+        lambda row: str(getattr(row, name)),
         numeric=False,
         kind="text",
     )
@@ -156,62 +156,54 @@ def _mean(title: str, name: str, scale: float = 100, digits: int = 1) -> Column:
     """Return the column of a mean over seeds, its standard deviation in small letters."""
 
     def cell(row: Record) -> Content:
-        mean, deviation = row[f"{name}_mean"], row[f"{name}_sd"]
-        if mean is None:
+        metric = row.metric(name)
+        if metric.mean is None:
             return MISSING
-        around = None if deviation is None else f"±{scale * deviation:.{digits}f}"
+        around = None if metric.sd is None else f"±{scale * metric.sd:.{digits}f}"
         spread = None if around is None else tag("span", around, class_="bounds")
-        return join([f"{scale * mean:.{digits}f} ", spread, _partial(row, name)])
+        return join([f"{scale * metric.mean:.{digits}f} ", spread, _partial(row, metric)])
 
-    return Column(title, cell, lambda row: row[f"{name}_mean"])
+    return Column(title, cell, lambda row: row.metric(name).mean)
 
 
 def _value(name: str) -> Callable[[Record], Value]:
-    """Return what gives a share of a row: pooled, or its mean where some counts are missing."""
-
-    def value(row: Record) -> Value:
-        found: Value = row[name] if row[name] is not None else row[f"{name}_mean"]
-        return found
-
-    return value
+    """Return what gives a share of a row."""
+    return lambda row: row.metric(name).value
 
 
 def _success(row: Record) -> Content:
     numbers = _share("attack_success")(row)
-    if row["attack_success"] is None:
+    if (share := row.success) is None:
         return numbers
-    shares = (row[f"attack_success{end}"] for end in ("", "_low", "_high"))
-    return tag("div", tag("div", numbers), bar(*shares), class_="beside")
+    drawn = bar(share.value, share.low, share.high)
+    return tag("div", tag("div", numbers), drawn, class_="beside")
 
 
 def _share(name: str) -> Callable[[Record], Content]:
     """Return the cell of a share: per cent, then k/n with the interval in small letters."""
 
     def cell(row: Record) -> Content:
-        if not row[f"{name}_seeds"]:
+        metric = row.metric(name)
+        if (share := metric.pooled) is None:
             return MISSING
-        partial = _partial(row, name)
-        if row[name] is None:  # some seed says a value without its counts
-            return join([f"{100 * row[f'{name}_mean']:.1f}%", partial])
-        low, high = 100 * row[f"{name}_low"], 100 * row[f"{name}_high"]
+        low, high = 100 * share.low, 100 * share.high
         return join(
             [
-                tag("strong", f"{100 * row[name]:.1f}%"),
-                tag("span", f" {row[f'{name}_k']}/{row[f'{name}_n']}", class_="counts"),
+                tag("strong", f"{100 * share.value:.1f}%"),
+                tag("span", f" {share.k}/{share.n}", class_="counts"),
                 tag("span", f" [{low:.1f}, {high:.1f}]", class_="bounds"),
-                partial,
+                _partial(row, metric),
             ]
         )
 
     return cell
 
 
-def _partial(row: Record, name: str) -> Content:
+def _partial(row: Record, metric: Measured) -> Content:
     """Return on how many seeds a cell rests, if not on all."""
-    seeds = row[f"{name}_seeds"]
-    if seeds == row["seeds"]:
+    if metric.seeds == row.seeds:
         return None
-    return tag("span", f" ({seeds}/{row['seeds']} seeds)", class_="bounds")
+    return tag("span", f" ({metric.seeds}/{row.seeds} seeds)", class_="bounds")
 
 
 def _eligible(row: Record) -> Content:
@@ -220,10 +212,10 @@ def _eligible(row: Record) -> Content:
         return MISSING
     if word == ELIGIBLE:
         return "yes"
-    reason = str(row["eligible"]).partition("(")[2].removesuffix(")")
+    reason = str(row.eligible).partition("(")[2].removesuffix(")")
     return join([tag("strong", word), tag("span", f" {reason}", class_="bounds")])
 
 
 def choices(records: Iterable[Record], column: str) -> list[str]:
     """Return what a column holds, each once and sorted."""
-    return sorted({str(row[column]) for row in records})
+    return sorted({str(getattr(row, column)) for row in records})

@@ -10,14 +10,14 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from clipbench.leaderboard.cells import ELIGIBLE, UNDECIDED, UNKNOWN, Record, verdict
+from clipbench.leaderboard.cells import ELIGIBLE, UNDECIDED, UNKNOWN, verdict
+from clipbench.leaderboard.record import Record
 from clipbench.leaderboard.rows import FIRST
 from clipbench.leaderboard.text_table import shorten
 from clipbench.results.labels import rate_text
 
-Key = tuple[Any, ...]
+Key = tuple[str, str, float, int]  # model, attack, rate and count
 _ORDER = (ELIGIBLE, UNDECIDED)  # of columns: those that defenses are judged by come first
 _PRECISION = re.compile(r"(?:, )?\bprecision=(\w+)(?:, )?")
 
@@ -78,7 +78,7 @@ class Board:
 
 def is_baseline(row: Record) -> bool:
     """Return whether a row is of a defense that others are held against."""
-    return row["defense_name"] in FIRST
+    return row.defense_name in FIRST
 
 
 def boards(records: Sequence[Record]) -> list[Board]:
@@ -89,22 +89,16 @@ def boards(records: Sequence[Record]) -> list[Board]:
     """
     found: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for row in records:
-        found[_PRECISION.sub("", str(row["model"])).replace(" ()", ""), str(row["data"])].append(
-            row
-        )
+        found[_PRECISION.sub("", row.model).replace(" ()", ""), row.data].append(row)
     return [_board(model, data, rows) for (model, data), rows in found.items()]
 
 
 def _board(model: str, data: str, rows: Sequence[Record]) -> Board:
-    cells = {
-        (str(row["defense"]), _key(row)): row
-        for row in rows
-        if row["count"] and row["attack_success"] is not None
-    }
+    cells = {(row.defense, _key(row)): row for row in rows if row.count and row.success is not None}
     clean: dict[str, list[Record]] = defaultdict(list)
     for row in rows:
-        if not row["count"]:
-            clean[str(row["defense"])].append(row)
+        if not row.count:
+            clean[row.defense].append(row)
     columns: dict[Key, list[Record]] = defaultdict(list)
     for (_, key), row in cells.items():
         columns[key].append(row)
@@ -114,12 +108,12 @@ def _board(model: str, data: str, rows: Sequence[Record]) -> Board:
 
 def _attacks(columns: Mapping[Key, Sequence[Record]], labels: Mapping[str, str]) -> list[Attack]:
     several = len({key[0] for key in columns}) > 1
-    defenses = {row["defense"] for row in _judged(row for col in columns.values() for row in col)}
+    defenses = {row.defense for row in _judged(row for col in columns.values() for row in col)}
     found = []
     for key, rows in columns.items():
         judged = _judged(rows)
         told = Counter(map(verdict, judged)).most_common(1)[0][0]
-        counts = told == ELIGIBLE and 2 * len({row["defense"] for row in judged}) > len(defenses)
+        counts = told == ELIGIBLE and 2 * len({row.defense for row in judged}) > len(defenses)
         precision = _PRECISION.search(str(key[0])) if several else None
         shown = precision.group(1) if precision else ""
         rates = {other[2] for other in columns if other[1] == key[1]}
@@ -140,11 +134,11 @@ def _place(attack: Attack) -> tuple[bool, int]:
 
 
 def _key(row: Record) -> Key:
-    return str(row["model"]), str(row["attack"]), row["rate"], row["count"]
+    return row.model, row.attack, row.rate, row.count
 
 
 def _short(rows: Sequence[Record], kind: str) -> dict[str, str]:
     """Return labels without the parameters that all rows of a name share, by the whole labels."""
-    labels = [str(row[kind]) for row in rows]
-    short, _ = shorten([str(row[f"{kind}_name"]) for row in rows], labels)
+    labels = [str(getattr(row, kind)) for row in rows]
+    short, _ = shorten([str(getattr(row, f"{kind}_name")) for row in rows], labels)
     return dict(zip(labels, short, strict=True))

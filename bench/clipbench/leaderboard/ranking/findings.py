@@ -117,7 +117,7 @@ def _on_average(board: Board, ranked: Ranking) -> str:
 
 def _is(one: Standing, name: str, board: Board) -> bool:
     """Return whether a standing is of a baseline, under all attacks that count."""
-    own = {row["defense_name"] for row in board.rows(one.defense)}
+    own = {row.defense_name for row in board.rows(one.defense)}
     return own == {name} and one.attacks == len(board.counted)
 
 

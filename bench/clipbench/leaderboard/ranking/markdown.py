@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import pandas as pd
 
 from clipbench.errors import MissingData
-from clipbench.leaderboard.cells import MISSING, Record
+from clipbench.leaderboard.cells import MISSING
 from clipbench.leaderboard.ranking.board import Board, boards
 from clipbench.leaderboard.ranking.findings import findings, interval, percent, span
 from clipbench.leaderboard.ranking.standing import Ranking, Standing, ranking
+from clipbench.leaderboard.record import records_of
 from clipbench.leaderboard.render import markdown_line
 from clipbench.text.sinks import markdown
 from clipbench.text.words import counted
@@ -28,8 +29,7 @@ def to_ranking(frame: pd.DataFrame, *, eligible_at: float = 0.5) -> str:
     Raises:
         MissingData: no row has an attack with a measured success.
     """
-    records: list[Record] = frame.to_dict("records")  # type: ignore[assignment]
-    found = [board for board in boards(records) if board.attacks]
+    found = [board for board in boards(records_of(frame)) if board.attacks]
     if not found:
         raise MissingData("No result has an attack whose success was measured; none can be ranked.")
     parts = []

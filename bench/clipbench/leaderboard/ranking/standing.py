@@ -17,8 +17,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
-from clipbench.leaderboard.cells import ELIGIBLE, Record, verdict
+from clipbench.leaderboard.cells import ELIGIBLE, verdict
 from clipbench.leaderboard.ranking.board import Attack, Board, is_baseline
+from clipbench.leaderboard.record import Record
 
 
 @dataclass(frozen=True)
@@ -99,21 +100,21 @@ def _standing(board: Board, defense: str) -> Standing:
         if (defense, attack.key) in board.cells
     }
     rows = {attack: row for attack, row in rows.items() if is_baseline(row) or _judges(row)}
-    worst = max(rows, key=lambda attack: rows[attack]["attack_success"], default=None)
-    shares = [float(row["attack_success"]) for row in rows.values()]
+    shares = {attack: row.success for attack, row in rows.items() if row.success is not None}
+    worst = max(shares, key=lambda attack: shares[attack].value, default=None)
     clean = board.clean.get(defense, ())
     return Standing(
         defense=defense,
         name=board.names[defense],
-        trusted=max(int(row["trusted_pairs"] or 0) for row in board.rows(defense)),
+        trusted=max(row.trusted_pairs or 0 for row in board.rows(defense)),
         attacks=len(rows),
         worst=worst,
-        success=max(shares, default=0.0),
-        low=max((row["attack_success_low"] for row in rows.values()), default=0.0),
-        high=max((row["attack_success_high"] for row in rows.values()), default=1.0),
-        mean=mean(shares) if shares else 0.0,
-        top1=_span(row["zeroshot_top1_mean"] for row in clean),
-        cost=_span(row["cost"] for row in clean),
+        success=max((share.value for share in shares.values()), default=0.0),
+        low=max((share.low for share in shares.values()), default=0.0),
+        high=max((share.high for share in shares.values()), default=1.0),
+        mean=mean(share.value for share in shares.values()) if shares else 0.0,
+        top1=_span(row.top1.mean for row in clean),
+        cost=_span(row.cost for row in clean),
     )
 
 

@@ -19,6 +19,7 @@ from clipbench.leaderboard.charts.plots import (
     plot_success_vs_rate,
 )
 from clipbench.leaderboard.curves import panels, rate_panels
+from clipbench.leaderboard.record import records_of
 from clipbench.leaderboard.tables import leaderboard
 
 plot_history = of_json(plot_history)
@@ -147,8 +148,8 @@ def test_success_against_rate(tmp_path: Path, make_result: MakeResult) -> None:
     made += [make_result(defense="clip", rate=1e-2), make_result(attack="badnets", rate=1e-2)]
     frame = leaderboard(made)
 
-    (panel,) = rate_panels(frame.to_dict("records"))
-    rates = {name: [row["rate"] for row in rows] for name, rows in panel.by_defense.items()}
+    (panel,) = rate_panels(records_of(frame))
+    rates = {name: [row.rate for row in rows] for name, rows in panel.by_defense.items()}
     assert rates == {"none": [1e-4, 1e-3, 1e-2], "safeclip": [1e-3, 1e-2]}
     first, second = (
         plot_success_vs_rate(frame, tmp_path / name, ("svg",))[0] for name in ("a", "b")

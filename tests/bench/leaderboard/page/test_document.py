@@ -19,6 +19,7 @@ from clipbench.leaderboard.page.document import to_html, write_page
 from clipbench.leaderboard.ranking.board import Board, boards
 from clipbench.leaderboard.ranking.findings import findings
 from clipbench.leaderboard.ranking.standing import Ranking, ranking
+from clipbench.leaderboard.record import records_of
 from clipbench.leaderboard.tables import leaderboard
 from clipbench.results.result import checked
 
@@ -106,7 +107,7 @@ def page(told: list[Result]) -> Node:
 
 def ranked(results: list[Result]) -> tuple[Board, Ranking]:
     """Return the one board of some results, and its ranking."""
-    (board,) = boards(leaderboard(results).to_dict("records"))  # type: ignore[arg-type]
+    (board,) = boards(records_of(leaderboard(results)))
     return board, ranking(board)
 
 

@@ -13,6 +13,7 @@ from clipbench.leaderboard.ranking.board import Board, boards
 from clipbench.leaderboard.ranking.findings import findings
 from clipbench.leaderboard.ranking.markdown import to_ranking
 from clipbench.leaderboard.ranking.standing import Ranking, ranking
+from clipbench.leaderboard.record import records_of
 from clipbench.leaderboard.tables import leaderboard
 
 leaderboard = of_json(leaderboard)
@@ -48,7 +49,7 @@ def results(make_result: MakeResult) -> list[Result]:
 
 def of(results: list[Result]) -> tuple[Board, Ranking]:
     """Return the one board of some results, and its ranking."""
-    (board,) = boards(leaderboard(results).to_dict("records"))  # type: ignore[arg-type]
+    (board,) = boards(records_of(leaderboard(results)))
     return board, ranking(board)
 
 
@@ -133,11 +134,11 @@ def test_precisions_are_one_board_and_models_are_not(make_result: MakeResult) ->
     ]
     for result in made[2:]:
         result["train"]["precision"] = "fp32"
-    (board,) = boards(leaderboard(made).to_dict("records"))  # type: ignore[arg-type]
+    (board,) = boards(records_of(leaderboard(made)))
     assert board.model == "shapes-tiny"
     assert [(a.label, a.precision) for a in board.counted] == [("badnets", "bf16"), ("sig", "fp32")]
     other = make_result(model="RN50")
-    found = boards(leaderboard([*made, other]).to_dict("records"))  # type: ignore[arg-type]
+    found = boards(records_of(leaderboard([*made, other])))
     assert [board.model for board in found] == ["shapes-tiny", "RN50"]
 
 
