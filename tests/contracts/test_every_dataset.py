@@ -119,7 +119,7 @@ def test_labels_of_results_know_the_recipe_without_the_files(name: str, tmp_path
     data = data_of(name, tmp_path)
     parameters = registry.spec_of(data)
     shutil.rmtree(tmp_path)
-    defaults = defaults_of([{"data": {"name": name, "parameters": parameters}}])
+    defaults = defaults_of([{"data": {"name": name, "parameters": parameters}, "metrics": {}}])
     for defense, special in data.recipe().defenses.items():
         found = defaults("defense", defense)
         assert found is not None
