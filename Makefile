@@ -1,5 +1,6 @@
 # make run    install, then run the main job and print its table
 # make test   install, then lint, check types and run the tests
+# make floors install the oldest versions that are allowed, then run the tests with them
 # make bench  install, then run the benchmarks
 # make gpu    install, then try one GPU: eight minutes, findings in results/gpu (docs/gpu.md)
 # make gpu-wheels   install, then pack what a GPU machine without a network lacks
@@ -8,6 +9,7 @@
 # make audit  install, then ask what is known against the packages of requirements.lock: it warns
 # make lock   write requirements.lock anew: the newest versions that pyproject.toml allows
 PYTHON ?= python3
+FLOOR_PYTHON ?= python3.10
 VENV ?= .venv
 BIN = $(VENV)/bin
 # Lint and docs run side by side.
@@ -19,7 +21,7 @@ STAMP = $(VENV)/.installed
 # axe-playwright-python is there for its copy of axe-core, which browser tests run in our own driver.
 # open_clip's own training pipeline, which tests read our shards with, needs webdataset before 1.0.
 
-.PHONY: install run test coverage bench gpu gpu-wheels lint docs audit lock clean
+.PHONY: install run test tests coverage floors bench gpu gpu-wheels lint docs audit lock clean
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -43,9 +45,25 @@ TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -p no:
 test: lint docs
 	$(TESTS)
 
+tests:
+	$(TESTS)
+
 # Counting lines takes half as long again.
 coverage: $(STAMP)
 	$(TESTS) --cov --cov-report=term --cov-fail-under=85
+
+# The oldest versions that pyproject.toml allows, on the oldest Python: they are promised, too.
+FLOORS = $(VENV)-floors
+floors:
+	test -x $(FLOORS)/bin/python || $(FLOOR_PYTHON) -m venv $(FLOORS)
+	$(FLOORS)/bin/python -m pip install --quiet uv
+	$(FLOORS)/bin/uv pip install --quiet --python $(FLOORS)/bin/python \
+		--resolution lowest-direct --editable '.[dev]'
+	$(FLOORS)/bin/uv pip install --quiet --python $(FLOORS)/bin/python --no-deps \
+		'clip-benchmark==1.6.2' 'axe-playwright-python==0.1.8'
+	$(FLOORS)/bin/python -m pip install --quiet --no-deps --upgrade \
+		--target $(FLOORS)/webdataset-0.2 'webdataset==0.2.86'
+	$(MAKE) tests BIN=$(FLOORS)/bin
 
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only

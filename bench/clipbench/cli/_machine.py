@@ -19,9 +19,8 @@ PACKAGES = {  # module to import -> distribution, oldest version
     "torch": ("torch", "2.5"),
     "torchvision": ("torchvision", "0.20"),
     "open_clip": ("open_clip_torch", "2.32"),
-    "webdataset": ("webdataset", "0.2.86"),
     "sklearn": ("scikit-learn", "1.3"),
-    "pandas": ("pandas", "2.0"),
+    "pandas": ("pandas", "2.1"),
     "pyarrow": ("pyarrow", "14"),
 }
 GIB = 1 << 30

@@ -198,7 +198,7 @@ def test_doctor_looks_at_everything(capsys: pytest.CaptureFixture[str], tmp_path
     report = json.loads(out)
     assert (status, report["passed"]) == (0, True)
     names = [check["name"] for check in report["checks"]]
-    assert {"python", "torch", "open_clip", "webdataset", "processor", "gpus"} <= set(names)
+    assert {"python", "torch", "open_clip", "pandas", "processor", "gpus"} <= set(names)
     assert "load " in next(c["message"] for c in report["checks"] if c["name"] == "other work")
     assert {"memory", "cache", "disk", "hard links"} <= set(names)
     assert list(Path(tmp_path / "cache").iterdir()) == []

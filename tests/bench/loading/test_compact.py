@@ -21,11 +21,13 @@ CAPTIONS = ["a red circle", "two blue squares on white", "red red", "", "the gre
 TOKENIZER = open_clip.SimpleTokenizer(context_length=LENGTH)
 VISION = {"image_size": 32, "patch_size": 16, "width": 8, "head_width": 8, "layers": 1}
 TEXT = {"context_length": LENGTH, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1}
+# The first versions of open_clip that clipbench takes pool at the last token of all alone.
+_END = {"pool_type": "eos", "eos_id": 49407} if hasattr(open_clip.CLIPTextCfg, "eos_id") else {}
 KINDS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "one module": (open_clip.CLIP, {}),
     "text tower of its own": (open_clip.CustomTextCLIP, {}),
-    "pooled at the end token": (open_clip.CLIP, {"pool_type": "eos", "eos_id": 49407}),
-    "own tower, end token": (open_clip.CustomTextCLIP, {"pool_type": "eos", "eos_id": 49407}),
+    "pooled at the end token": (open_clip.CLIP, _END),
+    "own tower, end token": (open_clip.CustomTextCLIP, _END),
 }
 
 
