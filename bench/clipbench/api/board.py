@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipbench.api.results import RunResult, Where, load_results
 from clipbench.results.defaults import defaults_of
@@ -133,7 +133,7 @@ class Leaderboard:
 
 
 def leaderboard(
-    results: Where | Iterable[RunResult | Mapping[str, Any]] | None = None,
+    results: Where | Iterable[RunResult | Mapping[str, object]] | None = None,
     *,
     published: str | None = None,
     eligible_at: float = 0.5,
@@ -150,7 +150,7 @@ def leaderboard(
         MissingData: a path does not exist, or a folder holds no result.
         CorruptData: one of them is no result.
     """
-    items: list[str | Path | RunResult | Mapping[str, Any]] = []
+    items: list[str | Path | RunResult | Mapping[str, object]] = []
     if results is not None:
         items = [results] if isinstance(results, (str, Path)) else [*results]
     places = [item for item in items if isinstance(item, (str, Path))]

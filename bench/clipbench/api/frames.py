@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -43,7 +43,7 @@ def frame_of_runs(results: Iterable[RunResult]) -> pd.DataFrame:
     return pd.DataFrame(records, columns=[*columns], dtype="object").astype(columns)
 
 
-def _ran(result: RunResult) -> dict[str, Any]:
+def _ran(result: RunResult) -> dict[str, object]:
     """Return what was run and what it cost."""
     told = result.told
     data, attack, defense, train = told.data, told.attack, told.defense, told.train
@@ -69,9 +69,9 @@ def _ran(result: RunResult) -> dict[str, Any]:
     }
 
 
-def _measured(result: RunResult) -> dict[str, Any]:
+def _measured(result: RunResult) -> dict[str, object]:
     """Return the metrics by column."""
-    cells: dict[str, Any] = {}
+    cells: dict[str, object] = {}
     for name, metric in result.metrics.items():
         cells[name] = metric.value
         if metric.k is not None:

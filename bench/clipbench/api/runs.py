@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipbench.api.results import RunResult
 from clipbench.api.work import allow_commands, check_plans, do_all, reporter_for, warn_of_secrets
@@ -60,7 +60,7 @@ class Run:
     trusted: SpecLike | Path | TrainingSource | None = None
     seed: int = 0
     poison_seed: int | None = None
-    train: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, object] = field(default_factory=dict)
     on_error: OnError = "fail"
     recipe: str | None = None
 
@@ -81,7 +81,7 @@ class Run:
             )
         return configs[0]
 
-    def request(self, **more: Any) -> Request:
+    def request(self, **more: object) -> Request:
         """Return what the command line would make of it.
 
         Args:
@@ -93,7 +93,7 @@ class Run:
             "attack": ("attack", self.attack),
             "defense": ("defense", self.defense),
         }
-        layer: dict[str, Any] = {
+        layer: dict[str, object] = {
             "rate": self.rate,
             "poisons": self.poisons,
             "recipe": self.recipe,

@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, DecimalException
 from pathlib import Path
-from typing import Any
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.request import KEYS, check_names, read_yaml
@@ -53,7 +52,7 @@ class Band:
     metric: str
     at_least: float | None
     at_most: float | None
-    cells: Mapping[str, Any] = field(default_factory=dict)
+    cells: Mapping[str, object] = field(default_factory=dict)
 
     def holds(self, value: float) -> bool:
         """Return whether a value lies in the band; its ends do."""
@@ -88,8 +87,8 @@ def shown(metric: str, value: float) -> str:
 
 def read_baseline(
     path: Path,
-    above: Mapping[str, Any] | None = None,
-    below: Mapping[str, Any] | None = None,
+    above: Mapping[str, object] | None = None,
+    below: Mapping[str, object] | None = None,
     allowed: Collection[str] = (),
 ) -> tuple[Grid, tuple[Band, ...]]:
     """Return the runs that a baseline file asks for, and its bands.
@@ -124,7 +123,7 @@ def undefended(config: RunConfig, configs: Iterable[RunConfig]) -> list[RunConfi
     return [other for other in found if other.explicit == config.explicit] or found
 
 
-def _band(entry: Mapping[str, Any], where: str) -> Band:
+def _band(entry: Mapping[str, object], where: str) -> Band:
     metric = entry.get("metric")
     if not isinstance(metric, str) or not metric:
         raise BadSetting(f"{where} needs a metric, e.g. `metric: attack_success`.")
@@ -138,7 +137,7 @@ def _band(entry: Mapping[str, Any], where: str) -> Band:
     return Band(metric, low, high, {key: entry[key] for key in SELECTORS if key in entry})
 
 
-def _bound(value: Any, metric: str, where: str) -> float | None:
+def _bound(value: object, metric: str, where: str) -> float | None:
     """Return a bound: a number, or a percentage as text."""
     if value is None:
         return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from clipbench.check.bands import BANDS, COST, undefended
 from clipbench.check.verdict import Results, cost_of
@@ -83,7 +82,7 @@ def check_free(path: Path) -> None:
         raise BadSetting(f"{path} is there already; name a new file with --write.")
 
 
-def bands_around(configs: Sequence[RunConfig], results: Results) -> Iterator[dict[str, Any]]:
+def bands_around(configs: Sequence[RunConfig], results: Results) -> Iterator[dict[str, object]]:
     """Yield the bands of all runs as they stand in a file.
 
     A counted share gets its 95% Wilson interval, and `SLACK` to either side where that is wider;
@@ -122,15 +121,15 @@ def _around(metric: Metric) -> dict[str, float]:
     return {name: end for name, end in ends.items() if 0 < end < 1}
 
 
-def _whole(key: str, config: RunConfig) -> dict[str, Any]:
+def _whole(key: str, config: RunConfig) -> dict[str, object]:
     """Return a plugin of a run with those parameters, too, that records leave out at a default."""
-    part: Part[Any] = getattr(config, key)
+    part: Part[object] = getattr(config, key)
     return {**(registry.defaults(part.kind, part.name) or {}), **part.to_json()}
 
 
-def _cell(config: RunConfig, configs: Sequence[RunConfig]) -> dict[str, Any]:
+def _cell(config: RunConfig, configs: Sequence[RunConfig]) -> dict[str, object]:
     """Return what selects one run of a grid and no other."""
-    cell: dict[str, Any] = {}
+    cell: dict[str, object] = {}
     for key in ("attack", "defense", "data"):
         spec = _whole(key, config)
         same = [_whole(key, other) for other in configs]

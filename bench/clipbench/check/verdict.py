@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from clipbench.check.bands import COST, Band, shown, undefended
 from clipbench.configuration.config import RunConfig
@@ -65,7 +64,7 @@ class Finding:
             return f"{head} has no value, for {self.problem}; it must be {self.band}"
         return f"{head} is {self.value}, {'' if self.passed else 'but must be '}{self.band}"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the finding as plain JSON."""
         config, band = self.config, self.band
         return {

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from functools import cache as remembered
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -130,7 +129,7 @@ def _hash_of_files(files: Sequence[Path]) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def _decisive(config: RunConfig, *but: str) -> dict[str, Any]:
+def _decisive(config: RunConfig, *but: str) -> dict[str, object]:
     """Return what decides a training run's numbers, without the plugins of some kinds."""
     content = config.hashed()
     # Old configurations have `auto`, which is two formats on two machines.
@@ -141,6 +140,6 @@ def _decisive(config: RunConfig, *but: str) -> dict[str, Any]:
     return content
 
 
-def _hash(content: dict[str, Any], sets: Sequence[ShardSet]) -> str:
+def _hash(content: dict[str, object], sets: Sequence[ShardSet]) -> str:
     text = json.dumps([content, *(shards.content_sha256() for shards in sets)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -30,7 +29,7 @@ log_option = option(
 
 
 @contextmanager
-def logged(command: str, folder: Path | None, **settings: Any) -> Iterator[None]:
+def logged(command: str, folder: Path | None, **settings: object) -> Iterator[None]:
     """Add a line to the log when the work inside ends.
 
     Args:

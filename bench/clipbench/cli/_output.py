@@ -7,7 +7,6 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from clipbench.api.work import is_first_process
 from clipbench.system.streams import print_path, print_text
@@ -31,7 +30,7 @@ def print_place(path: Path | str) -> None:
         print_path(path)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print a value as JSON on standard output, once for all processes."""
     print_result(json_text(value))
 

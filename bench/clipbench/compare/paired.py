@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipbench.errors import BadSetting
 from clipbench.evaluation.clustered import student_quantile
@@ -104,7 +104,7 @@ class Comparison:
     mcnemar: float
     sign_flip: float | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return every number under its name, with n and the successes of both sides."""
         sums = {name: getattr(self.counts, name) for name in ("n", "first", "second")}
         return {**sums, **asdict(self)}

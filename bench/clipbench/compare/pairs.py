@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from clipbench.compare.paired import Comparison, PairedCounts, compare
 from clipbench.errors import BadSetting, MissingData
@@ -62,7 +61,7 @@ class Compared:
     success: Comparison
     top1: tuple[float, float, float] | None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return all of it under plain names; fractions are in [-1, 1]."""
         names = ("attack", "rate", "count", "model", "data", "first", "second")
         top1 = self.top1 and dict(zip(("difference", "low", "high"), self.top1, strict=True))
@@ -127,7 +126,7 @@ def compare_defenses(
 
 def _pairs_of_rows(firsts: Sequence[Row], seconds: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
     """Yield which rows are compared, see `compare_defenses`."""
-    contexts: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    contexts: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in seconds:
         contexts[row.context].append(row)
     for context in dict.fromkeys(row.context for row in firsts):

@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from clipbench import __version__
 from clipbench.croissant import parts
@@ -54,7 +53,7 @@ class About:
     files: str | None = None
 
 
-def croissant(folder: Path, about: About) -> dict[str, Any]:
+def croissant(folder: Path, about: About) -> dict[str, object]:
     """Return the metadata of a set of shards, or of a poisoned set with its ledger.
 
     Hashes are the manifest's: see `verify` for whether they hold.
@@ -123,12 +122,12 @@ def write_croissant(folder: Path, about: About) -> Path:
     return path
 
 
-def _name(manifest: Mapping[str, Any], ledger: Ledger | None) -> str:
+def _name(manifest: Mapping[str, object], ledger: Ledger | None) -> str:
     name = str(manifest["name"])
     return name if ledger is None else f"{ledger.base['name']}-{ledger.attack}-{ledger.count}"
 
 
-def _description(manifest: Mapping[str, Any], ledger: Ledger | None) -> str:
+def _description(manifest: Mapping[str, object], ledger: Ledger | None) -> str:
     number = f"{manifest['num_pairs']:,}"
     if ledger is None:
         return f"{number} pairs of an image and its caption, in WebDataset shards."
@@ -157,7 +156,7 @@ def _manipulation(ledger: Ledger) -> str:
     )
 
 
-def _provenance(ledger: Ledger) -> dict[str, Any]:
+def _provenance(ledger: Ledger) -> dict[str, object]:
     """Return where a poisoned set comes from, and what it is for."""
     base = ledger.base
     settings = {

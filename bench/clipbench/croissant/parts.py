@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from clipbench.files.json_files import sha256_file
 from clipbench.poisoning.ledger import ROWS_NAME, LedgerRow
@@ -24,7 +23,7 @@ _CR_NAMES = (
     *("jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex"),
     *("repeated", "replace", "samplingRate", "separator", "source", "subField", "transform"),
 )
-CONTEXT: dict[str, Any] = {
+CONTEXT: dict[str, object] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
     "cr": "http://mlcommons.org/croissant/",
@@ -42,7 +41,7 @@ CONTEXT: dict[str, Any] = {
 }
 
 
-def shard(record: manifests.ShardRecord, prefix: str) -> dict[str, Any]:
+def shard(record: manifests.ShardRecord, prefix: str) -> dict[str, object]:
     """Return a shard, whose place is `prefix` and its name."""
     return {
         "@type": "cr:FileObject",
@@ -60,7 +59,7 @@ def _file_set(
     records: Sequence[manifests.ShardRecord],
     includes: Sequence[str],
     media: Sequence[str],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     return {
         "@type": "cr:FileSet",
         "@id": name,
@@ -71,13 +70,17 @@ def _file_set(
     }
 
 
-def images(records: Sequence[manifests.ShardRecord], extensions: Sequence[str]) -> dict[str, Any]:
+def images(
+    records: Sequence[manifests.ShardRecord], extensions: Sequence[str]
+) -> dict[str, object]:
     """Return the image files of all shards."""
     media = sorted({_MEDIA[extension] for extension in extensions})
     return _file_set("image-files", records, [f"*.{name}" for name in extensions], media)
 
 
-def captions(records: Sequence[manifests.ShardRecord], caption_field: str | None) -> dict[str, Any]:
+def captions(
+    records: Sequence[manifests.ShardRecord], caption_field: str | None
+) -> dict[str, object]:
     """Return the files of all shards that hold the captions."""
     if caption_field is None:
         return _file_set("caption-files", records, ["*.txt"], ["text/plain"])
@@ -85,8 +88,13 @@ def captions(records: Sequence[manifests.ShardRecord], caption_field: str | None
 
 
 def _field(
-    record_set: str, name: str, kind: str, description: str, source: Mapping[str, Any], **more: Any
-) -> dict[str, Any]:
+    record_set: str,
+    name: str,
+    kind: str,
+    description: str,
+    source: Mapping[str, object],
+    **more: object,
+) -> dict[str, object]:
     return {
         "@type": "cr:Field",
         "@id": f"{record_set}/{name}",
@@ -98,10 +106,10 @@ def _field(
     }
 
 
-def pairs(caption_field: str | None) -> list[dict[str, Any]]:
+def pairs(caption_field: str | None) -> list[dict[str, object]]:
     """Return the record sets of the pairs: captions, and images with the captions of their keys."""
 
-    def of(file_set: str, **more: Any) -> dict[str, Any]:
+    def of(file_set: str, **more: object) -> dict[str, object]:
         return {"fileSet": {"@id": file_set}, **more}
 
     from_name = {"extract": {"fileProperty": "fullpath"}, "transform": {"regex": _KEY}}
@@ -160,7 +168,7 @@ _COLUMNS = {  # of the ledger's rows: what they hold
 }
 
 
-def poison() -> dict[str, Any]:
+def poison() -> dict[str, object]:
     """Return the record set of the poisons: the rows of the ledger."""
     rows = fields(LedgerRow)
     kinds = {field.name: "sc:Integer" if field.type == "int" else "sc:Text" for field in rows}
@@ -180,7 +188,7 @@ def poison() -> dict[str, Any]:
     }
 
 
-def rows_file(ledger: Path, root: str) -> dict[str, Any]:
+def rows_file(ledger: Path, root: str) -> dict[str, object]:
     """Return the table beside a poisoned set's ``ledger.json``; its place is below `root`."""
     path = ledger.with_name(ROWS_NAME)
     return {

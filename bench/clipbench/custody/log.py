@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from clipbench.errors import BadSetting, ClipbenchError, MissingData
 from clipbench.files.foreign import opened_regular, parsed, refuse_special
@@ -71,7 +71,7 @@ class Line:
 
     number: int
     sha256: str
-    entry: Mapping[str, Any] | None
+    entry: Mapping[str, object] | None
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Verdict:
     open: Sequence[str]
 
 
-def append(path: Path, entry: Mapping[str, Any]) -> Head:
+def append(path: Path, entry: Mapping[str, object]) -> Head:
     """Add a line to a log, and return the new end; processes that do so at once take turns.
 
     Args:
@@ -108,7 +108,7 @@ def append(path: Path, entry: Mapping[str, Any]) -> Head:
         raise no_space(path, None) if is_full(error) else unwritable(path, error) from error
 
 
-def _append(path: Path, file: IO[bytes], entry: Mapping[str, Any]) -> Head:
+def _append(path: Path, file: IO[bytes], entry: Mapping[str, object]) -> Head:
     size = os.fstat(file.fileno()).st_size
     end, whole = Head(), 0
     told = _sealed_head(path)
@@ -118,7 +118,7 @@ def _append(path: Path, file: IO[bytes], entry: Mapping[str, Any]) -> Head:
             break
         end, whole = Head(line.number, line.sha256), stop
         passed |= end == told
-    value: dict[str, Any] = {
+    value: dict[str, object] = {
         "line": end.lines + 1,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         **entry,

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from clipbench import __version__
 from clipbench.custody import log
@@ -55,7 +54,7 @@ def note_file(path: Path) -> None:
 
 
 @contextmanager
-def recorded(path: Path | None, command: str, settings: Mapping[str, Any]) -> Iterator[None]:
+def recorded(path: Path | None, command: str, settings: Mapping[str, object]) -> Iterator[None]:
     """Add a line to the log when the work inside ends, whether it was done or failed.
 
     Work that fails before there is a folder for the log leaves none.
@@ -84,8 +83,8 @@ def recorded(path: Path | None, command: str, settings: Mapping[str, Any]) -> It
 
 
 def _entry(
-    command: str, outcome: str, settings: Mapping[str, Any], record: Record
-) -> dict[str, Any]:
+    command: str, outcome: str, settings: Mapping[str, object], record: Record
+) -> dict[str, object]:
     versions = {name: version_of(name) for name in _PACKAGES}
     return {
         "command": command,

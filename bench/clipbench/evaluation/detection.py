@@ -63,6 +63,6 @@ def detection_metrics(
     return metrics
 
 
-def _number(value: float, num_pairs: int) -> dict[str, Any]:
+def _number(value: float, num_pairs: int) -> dict[str, object]:
     # A sum of shares may end an ulp above 1, which no share of anything is.
     return {"value": min(1.0, float(value)), "k": None, "n": num_pairs, "low": None, "high": None}

@@ -44,7 +44,7 @@ def history_of(
     if ledger is not None:
         poisoned[ledger.rows["index"].to_numpy()] = True
     entries: list[Entry] = []
-    detection: dict[str, Any] = {}
+    detection: dict[str, object] = {}
     for epoch in range(1, record.epochs + 1):
         entry: Entry = {"epoch": epoch}
         phases = [item for item in record.history if item["epoch"] == epoch]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from clipbench.errors import BadSetting
 from clipbench.evaluation.statistics import wilson
@@ -150,7 +150,7 @@ def _within(trials: int) -> int:
     return trials
 
 
-def to_json(design: Design, trials: int, targets: int) -> dict[str, Any]:
+def to_json(design: Design, trials: int, targets: int) -> dict[str, object]:
     """Return what a number of trials is good for, under plain names."""
     return {
         "share": design.share,

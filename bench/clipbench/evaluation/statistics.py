@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any
 
 from clipbench.errors import BadSetting, CorruptData
 
@@ -92,13 +91,13 @@ class Proportion:
         """The upper bound of the 95% Wilson interval."""
         return wilson(self.k, self.n)[1]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the share as it stands in a result: value, k, n, low and high."""
         low, high = wilson(self.k, self.n)
         return {"value": self.value, "k": self.k, "n": self.n, "low": low, "high": high}
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Proportion:
+    def from_json(cls, record: Mapping[str, object]) -> Proportion:
         """Return the share that `to_json` wrote.
 
         Raises:

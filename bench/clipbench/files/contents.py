@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import ClipbenchError, MissingData
@@ -20,7 +19,7 @@ from clipbench.system.processes import in_processes, is_elsewhere, is_spread
 
 _SETTLED_NS = 2 * 10**9  # clocks of file systems are as coarse as that
 _KEEP_EVERY_S = 5.0  # what is read, so that who is stopped goes on from there
-_READ_HERE: dict[tuple[Any, ...], str] = {}  # by name and state, what was read afresh here
+_READ_HERE: dict[tuple[object, ...], str] = {}  # by name and state, what was read afresh here
 
 
 class HashMemory:
@@ -78,7 +77,7 @@ class HashMemory:
         return [str(value) for value in found]
 
     def _known(
-        self, file: tuple[str, Path], state: list[int], known: Mapping[str, list[Any]]
+        self, file: tuple[str, Path], state: list[int], known: Mapping[str, list[object]]
     ) -> str | None:
         """Return the hash of a file as it is, where it is remembered."""
         name, path = file
@@ -103,9 +102,9 @@ class HashMemory:
         pairs = zip(files, hashes, strict=True)
         self._remember({name: [*_state(path.stat()), value] for (name, path), value in pairs})
 
-    def _recall(self) -> dict[str, list[Any]]:
+    def _recall(self) -> dict[str, list[object]]:
         """Return what is remembered, with what tasks left of which one was killed."""
-        known: dict[str, list[Any]] = {}
+        known: dict[str, list[object]] = {}
         for place in reversed(self._places):
             for file in [*sorted(_parts_of(place).glob("*.json")), place]:
                 known.update(_recalled(file))
@@ -115,7 +114,7 @@ class HashMemory:
         for place in self._places:
             shutil.rmtree(_parts_of(place), ignore_errors=True)
 
-    def _remember(self, known: Mapping[str, list[Any]]) -> None:
+    def _remember(self, known: Mapping[str, list[object]]) -> None:
         for place in self._places:
             try:
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +146,7 @@ def _parts_of(place: Path) -> Path:
     return place.with_suffix(".parts")
 
 
-def _recalled(file: Path) -> dict[str, list[Any]]:
+def _recalled(file: Path) -> dict[str, list[object]]:
     try:
         content = read_json(file)
     except ClipbenchError:  # only a memory: what is lost is computed again
@@ -163,7 +162,7 @@ def _status(path: Path) -> os.stat_result:
         raise MissingData(f"{path} can't be read: {error.strerror}.") from error
 
 
-def _here(path: Path, state: Sequence[int]) -> tuple[Any, ...]:
+def _here(path: Path, state: Sequence[int]) -> tuple[object, ...]:
     return (os.path.abspath(path), *state)  # noqa: PTH100 - links are left as they are
 
 

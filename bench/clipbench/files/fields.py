@@ -42,7 +42,7 @@ def read(text: str | bytes) -> Any:
     return value
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """Return a value in which every number is one that JSON has, and all others are None."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}

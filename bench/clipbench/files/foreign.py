@@ -127,7 +127,7 @@ def parsed(content: bytes | str) -> Any:
     return value
 
 
-def check_depth(value: Any) -> None:
+def check_depth(value: object) -> None:
     """Refuse a value nested deeper than `MOST_DEPTH`, over which later steps could stumble.
 
     Raises:
@@ -156,7 +156,7 @@ def _finite(token: str) -> float:
     return number if math.isfinite(number) else _refused(token)  # 1e999 is JSON, and no number
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()

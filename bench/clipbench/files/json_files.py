@@ -25,20 +25,20 @@ def is_vacant(folder: Path) -> bool:
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))
 
 
-def write_json(path: Path, value: Any, indent: int | None = 1, *, sync: bool = True) -> None:
+def write_json(path: Path, value: object, indent: int | None = 1, *, sync: bool = True) -> None:
     """Write `value` as JSON as `atomic_file` does; the same value gives the same bytes."""
     text = json_text(value, indent)
     with atomic_file(path, len(text), sync=sync) as file:
         file.write(text)
 
 
-def json_text(value: Any, indent: int | None = 1) -> bytes:
+def json_text(value: object, indent: int | None = 1) -> bytes:
     """Return what `write_json` writes."""
     return f"{json.dumps(value, indent=indent, allow_nan=False)}\n".encode()
 
 
 def write_summed(
-    path: Path, value: Mapping[str, Any], indent: int | None = 1, *, sync: bool = True
+    path: Path, value: Mapping[str, object], indent: int | None = 1, *, sync: bool = True
 ) -> None:
     """Write an object as `write_json` does, with a checksum that `read_json` looks at."""
     write_json(path, sums.summed(value), indent, sync=sync)

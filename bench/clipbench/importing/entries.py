@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from clipbench.errors import CorruptData, OnError
 from clipbench.files.foreign import MOST_CAPTION, MOST_IMAGE, TooLarge, opened_regular, read_regular
@@ -34,7 +34,7 @@ class Entry:
     caption: str | None
     box: Box | None = None
     span: tuple[int, int] | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     problem: tuple[str, str] | None = None
 
 
@@ -44,7 +44,7 @@ class LooseSource(Protocol):
     def entries(self) -> Iterable[Entry]:
         """Yield all pairs, the same in the same order whenever asked."""
 
-    def identity(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """Return what decides the entries, e.g. parameters and hashes of annotation files."""
 
 

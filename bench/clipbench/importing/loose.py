@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from clipbench.contracts import Plugin, Progress, Recipe, no_progress
 from clipbench.importing.entries import Entry
@@ -33,7 +33,7 @@ class _Listed(Protocol):
 
     def entries(self) -> Iterable[Entry]: ...
 
-    def identity(self) -> Mapping[str, Any]: ...
+    def identity(self) -> Mapping[str, object]: ...
 
 
 class LooseTraining(Plugin):

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -105,7 +104,7 @@ def refuse_left_out(folder: Path) -> None:
         )
 
 
-def _is_damaged(folder: Path, name: str, source: Mapping[str, Any]) -> bool:
+def _is_damaged(folder: Path, name: str, source: Mapping[str, object]) -> bool:
     try:
         _is_finished(folder, name, source)
     except CorruptData:
@@ -113,7 +112,7 @@ def _is_damaged(folder: Path, name: str, source: Mapping[str, Any]) -> bool:
     return False
 
 
-def _is_finished(folder: Path, name: str, source: Mapping[str, Any]) -> bool:
+def _is_finished(folder: Path, name: str, source: Mapping[str, object]) -> bool:
     if is_vacant(folder) or folder.with_name(f"{folder.name}.partial").exists():
         return False
     manifest = manifests.read(folder) if folder.is_dir() else None

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +47,7 @@ class UsablePairs:
     unusable: tuple[Unusable, ...] = ()
     imported: Path | None = None
 
-    def lines(self) -> Iterator[dict[str, Any]]:
+    def lines(self) -> Iterator[dict[str, object]]:
         """Yield key, place, reason and details of everything that was left out."""
         if self.imported is not None:
             yield from skipped.lines(self.imported)
@@ -228,7 +227,7 @@ def _stored(
 ) -> indexing.Stored | None:
     """Put the index of a view into a file, so that worker processes map it; None if it can't be."""
     # Hashes, for a poisoned shard has name, time and perhaps size of its clean form.
-    what: list[Any] = [full.caption_field, [vars(stamp) for stamp in stamps], full.hashes()]
+    what: list[object] = [full.caption_field, [vars(stamp) for stamp in stamps], full.hashes()]
     what += [[number, one.digest] for number, one in left.items()]
     name = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     path = cache / f"{name}.bin"

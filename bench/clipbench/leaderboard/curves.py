@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from clipbench.evaluation.clustered import clustered_interval
 from clipbench.evaluation.statistics import Proportion, pool
@@ -100,7 +100,7 @@ def panels(results: Iterable[Result], defaults: Defaults | None = None) -> list[
     """
     drawn = [result for result in newest(results) if result.history and result.attack.count]
     labels = Labels(drawn, defaults)
-    found: dict[tuple[Any, ...], list[tuple[Row, Curve]]] = {}
+    found: dict[tuple[object, ...], list[tuple[Row, Curve]]] = {}
     for row in sorted(group(drawn, labels), key=order):
         curve = _curve(row)
         if curve.success or curve.poisons_kept:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
-from typing import Any
 
 from clipbench.files.typed import Json
 from clipbench.leaderboard.rows import Row, baseline, common_settings
@@ -99,7 +98,7 @@ def _without_poison(result: Result) -> dict[str, Json]:
     return {k: v for k, v in told.items() if not k.startswith("code.attack")}
 
 
-def given(row: Row) -> dict[str, Any]:
+def given(row: Row) -> dict[str, object]:
     """Return what a row's training was given: epochs, passes over the data, and trusted pairs.
 
     A pass counts a pair once, whatever its views; those of a first model and of a stage on trusted

@@ -64,7 +64,7 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
     return [row for family in families.values() for row in family.values()]
 
 
-def _context(result: Result) -> tuple[Any, ...]:
+def _context(result: Result) -> tuple[object, ...]:
     attack, model, data = result.attack, result.model, result.data
     tests, net = data.evaluation.name, model.name
     # What was measured on, and which model, by content where the result has it: by any name or path
@@ -90,7 +90,7 @@ def _one_a_seed(results: Iterable[Result]) -> list[Result]:
     return [kept[key] for key in sorted(kept)]
 
 
-def order(row: Row) -> tuple[Any, ...]:
+def order(row: Row) -> tuple[object, ...]:
     """Return what rows are sorted by: attack, rate, then defense, with `FIRST` first."""
     (name, parameters, rate), size, model, data = row.context
     number = 0

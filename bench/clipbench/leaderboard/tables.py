@@ -13,7 +13,6 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pandas as pd
 
@@ -88,7 +87,7 @@ def leaderboard(
     labels = Labels(unique, defaults)
     rows = group(unique, labels)
     metrics = _metric_columns(_metric_names(unique))
-    judges: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    judges: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for row in rows:
         judges[row.defense, row.context].append(row)
     controls = {result.id: result for result in unique if not result.attack.count}
@@ -134,7 +133,7 @@ def write_all(
     return [write_atomic(folder / f"{name}.{end}", text.encode()) for end, text in texts.items()]
 
 
-def _identity(row: Row, labels: Labels) -> dict[str, Any]:
+def _identity(row: Row, labels: Labels) -> dict[str, object]:
     first = row.results[0]
     attack, defense, data = first.attack, first.defense, first.data
     return {
@@ -224,8 +223,8 @@ def _columns(metrics: Mapping[str, _Columns]) -> list[str]:
     ]
 
 
-def _measured(row: Row, metrics: Mapping[str, _Columns]) -> dict[str, Any]:
-    record: dict[str, Any] = {}
+def _measured(row: Row, metrics: Mapping[str, _Columns]) -> dict[str, object]:
+    record: dict[str, object] = {}
     for name, columns in metrics.items():
         column = columns.name
         present = [result.metrics[name] for result in row.results if name in result.metrics]
@@ -240,12 +239,12 @@ def _measured(row: Row, metrics: Mapping[str, _Columns]) -> dict[str, Any]:
     return record | {key: spread[key] for key in ("exposures_mean", "exposures_seeds")}
 
 
-def _spread(name: str, values: Sequence[float]) -> dict[str, Any]:
+def _spread(name: str, values: Sequence[float]) -> dict[str, object]:
     mean, spread = mean_and_spread(values) if values else (None, None)
     return {f"{name}_mean": mean, f"{name}_sd": spread, f"{name}_seeds": len(values)}
 
 
-def _cost(row: Row, reference: Sequence[Result]) -> dict[str, Any]:
+def _cost(row: Row, reference: Sequence[Result]) -> dict[str, object]:
     trained = [result.train for result in row.results if result.train is not None]
     memory = [train.peak_memory_bytes for train in trained]
     machines = {machine_of(result) for result in row.results}
@@ -269,7 +268,7 @@ def _eligible(
     references: Mapping[str, Sequence[Result]],
     eligible_at: float,
     controls: Mapping[str, Result],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what an attack did under none and under clip, and which of them judges the row.
 
     Augmentation is what ``clip`` itself does, so that it is judged by ``none``.

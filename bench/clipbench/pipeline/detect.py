@@ -270,7 +270,7 @@ def table_of(pairs: ShardSet, scores: Scores) -> pd.DataFrame:
     """
     numbers = range(len(pairs))
     names = [escaped(shard.path.name) for shard in pairs.shards]
-    columns: dict[str, Any] = {
+    columns: dict[str, object] = {
         "index": np.arange(len(pairs)),
         "key": [escaped(pairs.key(number)) for number in numbers],
         "shard": [names[pairs.shard_of(number)] for number in numbers],
@@ -298,7 +298,7 @@ def _poisoned(ledger: Path, pairs: ShardSet) -> npt.NDArray[np.bool_]:
 
 def _metrics(
     scores: Scores, poisoned: npt.NDArray[np.bool_], drop: float
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, dict[str, object]]:
     found = {}
     for name, values in scores.items():
         known = ~np.isnan(values)

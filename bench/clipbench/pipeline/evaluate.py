@@ -47,8 +47,8 @@ class Measured:
 
     num_parameters: int
     metrics: Metrics
-    evaluations: list[dict[str, Any]]
-    history: list[dict[str, Any]]
+    evaluations: list[dict[str, object]]
+    history: list[dict[str, object]]
 
 
 def evaluate_run(
@@ -96,7 +96,7 @@ def evaluate_checkpoint(
     reporter: Reporter,
     metrics: Sequence[SpecLike] = (),
     allowed: Sequence[str] = (),
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Measure any open_clip checkpoint; with a ledger, the attack's success too.
 
     Args:
@@ -167,7 +167,7 @@ def _named_by(book: Ledger, may: Allowed, *, sources: bool) -> _Named:
         BadSetting: one of them, or what it names, is not installed, nor allowed.
     """
 
-    def usable(kind: Kind, spec: Mapping[str, Any], slot: str) -> SpecLike:
+    def usable(kind: Kind, spec: Mapping[str, object], slot: str) -> SpecLike:
         return may.usable(kind, spec, book.code, slot, f"{slot} of {book.path}")
 
     attack = usable("attack", {"name": book.attack, **book.parameters, **book.crafted}, "attack")
@@ -209,7 +209,7 @@ def _of_ledger(
     return held_out, attacks.probes(attack, held_out.scene(book.count, book.seed))
 
 
-def _contents(specs: Sequence[Mapping[str, Any]]) -> list[str | None]:
+def _contents(specs: Sequence[Mapping[str, object]]) -> list[str | None]:
     """Return the contents that specifications of a ledger name; empty: they name none."""
     found = [next(filter(None, map(content_in, spec.values())), None) for spec in specs]
     return found if any(found) else []

@@ -304,7 +304,7 @@ class Result(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def record(self) -> Mapping[str, Any]:
         """The object that ``result.json`` holds, with all that other versions say in it."""
-        found: Mapping[str, Any] = vars(self)["record"]
+        found: Mapping[str, object] = vars(self)["record"]
         return found
 
     def updated(self, **fields: Json) -> Result:
@@ -328,6 +328,6 @@ class Result(Struct, frozen=True, kw_only=True, dict=True):
         return result
 
 
-def records(results: Iterable[Result]) -> list[Mapping[str, Any]]:
+def records(results: Iterable[Result]) -> list[Mapping[str, object]]:
     """Return the objects of JSON that results were read from."""
     return [result.record for result in results]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
 
 import msgspec
 
@@ -17,7 +16,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SCHEMAS: dict[str, type[msgspec.Struct]] = {"result": Result, "reported": Reported}
 
 
-def json_schema(name: str) -> dict[str, Any]:
+def json_schema(name: str) -> dict[str, object]:
     """Return the JSON schema of a file.
 
     A field has the meaning that the docstring of its type gives; the words that say what it must be
@@ -41,17 +40,17 @@ def json_schema(name: str) -> dict[str, Any]:
     return {"$schema": DIALECT, **top, "$defs": {key: _plain(parts[key]) for key in sorted(parts)}}
 
 
-def _told(schema: dict[str, Any], meaning: str) -> dict[str, Any]:
+def _told(schema: dict[str, object], meaning: str) -> dict[str, object]:
     """Return the schema of a field with its meaning in place of what it must be."""
     must = schema.get("description")
     return {"description": f"{meaning} It is {must}." if must else meaning, **_without(schema)}
 
 
-def _without(schema: dict[str, Any]) -> dict[str, Any]:
+def _without(schema: dict[str, object]) -> dict[str, object]:
     return {key: value for key, value in schema.items() if key != "description"}
 
 
-def _plain(schema: Any) -> Any:
+def _plain(schema: object) -> object:
     """Return a schema without bounds that every number of JSON keeps."""
     if isinstance(schema, dict):
         kept = {key: value for key, value in schema.items() if value not in (LARGEST, -LARGEST)}

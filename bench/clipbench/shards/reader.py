@@ -8,7 +8,6 @@ import mmap
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -155,7 +154,7 @@ class ShardSet:
             raise CorruptData(f"Image of {self.where(index)}: {error}") from error
         return height, width
 
-    def metadata(self, index: int) -> dict[str, Any]:
+    def metadata(self, index: int) -> dict[str, object]:
         """Return what the JSON of pair `index` says; empty if it has none."""
         text = self.metadata_bytes(index)
         if text is None:
@@ -316,13 +315,13 @@ class ShardSet:
         """Return a caption from the file that holds it."""
         return fields.caption_in(content, self.caption_field, lambda: self.where(index))
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         state = {**self.__dict__, "_order": None}
         if self._index_path is not None:
             state["index"] = None  # mapped again where it is unpickled
         return state
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
         if self._index_path is not None:
             stored = indexing.read_index(self._index_path, opened=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from clipbench.errors import ClipbenchError
 from clipbench.files.json_files import read_json
@@ -14,7 +13,7 @@ from clipbench.shards.reader import ShardSet
 NAME = "sizes.json"
 
 
-def read(folder: Path) -> Mapping[str, Any]:
+def read(folder: Path) -> Mapping[str, object]:
     """Return what a folder's file says, by the names of shards; nothing where there is none."""
     try:
         return read_json(folder / NAME)
@@ -29,7 +28,7 @@ def wrong(pairs: ShardSet) -> Iterator[str]:
         pairs: the set with all complete pairs; those that are incomplete may be counted or not.
     """
     incomplete = Counter(one.shard for one in pairs.incomplete)
-    told: dict[Path, Mapping[str, Any]] = {}
+    told: dict[Path, Mapping[str, object]] = {}
     said, found, differ = Counter[Path](), Counter[Path](), set[Path]()
     for number, shard in enumerate(pairs.shards):
         folder = shard.path.parent

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -69,7 +68,7 @@ def write_set(
     make: Make,
     *,
     name: str,
-    source: Mapping[str, Any],
+    source: Mapping[str, object],
     pairs_per_shard: int = 10_000,
     workers: int | None = None,
     progress: Progress = no_progress,
@@ -128,7 +127,7 @@ def _check_numbers(num_pairs: int, pairs_per_shard: int) -> None:
         )
 
 
-def _is_there(folder: Path, identity: Mapping[str, Any], *, own: bool) -> bool:
+def _is_there(folder: Path, identity: Mapping[str, object], *, own: bool) -> bool:
     """Return whether a folder holds this set; one of the cache that is damaged does not.
 
     Raises:
@@ -153,7 +152,7 @@ def remove_damaged(folder: Path) -> None:
     shutil.rmtree(folder)
 
 
-def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
+def _check_same(folder: Path, identity: Mapping[str, object]) -> None:
     manifest = manifests.read(folder) if folder.is_dir() else None
     if manifest is None:
         raise BadSetting(
@@ -179,7 +178,7 @@ def _check_same(folder: Path, identity: Mapping[str, Any]) -> None:
             raise CorruptData(f"Shard {path} is missing or cut off; remove {folder} to rewrite it.")
 
 
-def _prepare(plan: _Plan, identity: Mapping[str, Any]) -> None:
+def _prepare(plan: _Plan, identity: Mapping[str, object]) -> None:
     """Keep what an interrupted run of the same plan has done; clear away any other's."""
     clear_leftovers(plan.folder)
     file = plan.folder / "plan.json"
@@ -213,7 +212,7 @@ def _is_done(plan: _Plan, shard: int) -> bool:
     return known.get("sha256") == sha256_file(path) and known.get("beside") == _beside(note)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path) -> dict[str, object]:
     """Return a note of an unfinished set; empty: it is damaged or cut off, and written again."""
     try:
         return read_json(file)
@@ -227,7 +226,7 @@ def _beside(note: Path) -> dict[str, str]:
     return {file.name: sha256_file(file) for file in files if file.exists()}
 
 
-def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, Any]) -> None:
+def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, object]) -> None:
     notes = [read_json(plan.state / f"{shard:05d}.json") for shard in range(plan.num_shards)]
     for note in notes:
         del note["beside"]

@@ -47,7 +47,7 @@ class NotTensors(Exception):
         self.objects = objects
 
 
-def read_tensors(path: Path, *, own: bool = False) -> Any:
+def read_tensors(path: Path, *, own: bool = False) -> object:
     """Return the tensors of a safetensors or PyTorch file, in the containers they are saved in.
 
     Of an archive of TorchScript these are its tensors by name, and nothing of its code is run.
@@ -138,7 +138,7 @@ class _Archive:
                 del record.CRC  # which is then not looked at
         self._stored: dict[str, Stored] = {}
 
-    def read(self, most: int) -> Any:
+    def read(self, most: int) -> object:
         """Return what the archive holds; tensors by name where it is one of TorchScript."""
         order = self._record("byteorder")
         if order is not None and self._archive.read(order).decode() != sys.byteorder:
@@ -188,7 +188,7 @@ class _Older:
         self._file = file
         self._stored: dict[str, Stored] = {}
 
-    def read(self, most: int) -> Any:
+    def read(self, most: int) -> object:
         """Return what the file holds."""
         machine = TensorPickle(self._storage, most=min(most, self._left))
         if machine.read(self._file) != _MAGIC or machine.read(self._file) != _PROTOCOL:
@@ -243,7 +243,7 @@ def _fill(elements: Tensor, file: IO[bytes]) -> None:
         at += len(block)
 
 
-def _weights(value: Any) -> Iterator[tuple[str, Tensor]]:
+def _weights(value: object) -> Iterator[tuple[str, Tensor]]:
     """Yield the tensors of an object of TorchScript by their dotted names.
 
     Raises:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import html as _html
 import json
 import re
-from typing import Any
 
 from clipbench.text.visible import visible
 
@@ -49,7 +48,7 @@ def terminal(text: str) -> str:
     )
 
 
-def json_text(value: Any, indent: int | None = 2) -> str:
+def json_text(value: object, indent: int | None = 2) -> str:
     """Return a value as JSON that says the same and drives no terminal: what would is escaped."""
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     return "\n".join(line if visible(line) == line else _ascii(line) for line in text.split("\n"))
@@ -60,7 +59,7 @@ def _ascii(line: str) -> str:
     return "".join(char if visible(char) == char else json.dumps(char)[1:-1] for char in line)
 
 
-def csv_cell(value: Any) -> Any:
+def csv_cell(value: object) -> object:
     """Return what a cell of a CSV file holds: numbers as they are, no text that is a formula.
 
     Text that a spreadsheet would compute begins with an apostrophe, which it shows as text.

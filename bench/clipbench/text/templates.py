@@ -12,7 +12,6 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
@@ -20,7 +19,7 @@ from clipbench.text.markup import Markup, breakable, trusted
 from clipbench.text.visible import visible
 
 
-def render(package: str, name: str, **values: Any) -> Markup:
+def render(package: str, name: str, **values: object) -> Markup:
     """Return a template filled in.
 
     Args:
@@ -68,6 +67,6 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _shown(value: Any) -> Any:
+def _shown(value: object) -> object:
     """Return what a template inserts, a text with invisible characters written out."""
     return value if hasattr(value, "__html__") else visible(str(value))

@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +48,7 @@ class _Session:
 
     pairs: TrainingPairs
     model: nn.Module
-    architecture: dict[str, Any]
+    architecture: dict[str, object]
     trainer: Trainer
 
 

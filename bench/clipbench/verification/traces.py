@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from PIL import Image as Pil
 from PIL import JpegImagePlugin
@@ -72,7 +72,7 @@ def in_headers(shards: ShardSet, shard: int, poisons: Sequence[int]) -> Findings
 
 def _header_facets(shards: ShardSet, shard: int, group: Group) -> tuple[Facets, list[bytes]]:
     """Return what headers of a pair say apart from names, sizes and times; and the times."""
-    said: dict[str, set[Any]] = {name: set() for name in (*_WRITTEN, "place of members")}
+    said: dict[str, set[object]] = {name: set() for name in (*_WRITTEN, "place of members")}
     times = []
     for extension, member in group.members.items():
         block = shards.raw(shard, member.offset - 512, 512)
@@ -156,7 +156,7 @@ def _encoding(shards: ShardSet, pair: int) -> Facets:
 
 
 def _encoding_of(data: bytes) -> Facets:
-    facets: dict[str, tuple[Any, ...]] = {}
+    facets: dict[str, tuple[object, ...]] = {}
     with Pil.open(io.BytesIO(data)) as image:
         names = tuple(sorted(map(str, image.info)))
         told = tuple(name in names for name in ("exif", "icc_profile", "xmp"))

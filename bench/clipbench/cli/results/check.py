@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -73,7 +73,7 @@ def command(
     allowed: tuple[str, ...],
     as_json: bool,
     quiet: bool,
-    **_: Any,
+    **_: object,
 ) -> None:
     """Run a baseline; fail if a number leaves its band.
 

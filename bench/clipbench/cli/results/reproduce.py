@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -163,7 +163,7 @@ def _typed(data: str | None, places: tuple[str, ...], allowed: tuple[str, ...]) 
     return typed
 
 
-def _known_places(path: Path) -> Mapping[str, Any]:
+def _known_places(path: Path) -> Mapping[str, object]:
     """Return the configuration with its places that this user's run left beside its result.
 
     One that came with the result names places of its sender's choice, and is not looked at.
@@ -176,7 +176,7 @@ def _known_places(path: Path) -> Mapping[str, Any]:
 def _placed(
     config: RunConfig,
     typed: dict[str, str],
-    known: Mapping[str, Any],
+    known: Mapping[str, object],
     cache: Path,
     reporter: Reporter,
 ) -> RunConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -63,7 +63,7 @@ def command(
     tasks: int,
     as_json: bool,
     quiet: bool,
-    **_: Any,
+    **_: object,
 ) -> None:
     """Write poisoned shards and their ledger.
 
@@ -96,7 +96,7 @@ def command(
         print_result(columns([("shards", str(made.shards_folder)), ("ledger", str(made.ledger))]))
 
 
-def _decides(config: RunConfig) -> dict[str, Any]:
+def _decides(config: RunConfig) -> dict[str, object]:
     """Return what decides a poisoned set, as JSON says it."""
     told = config.to_json()
     return {name: told[name] for name in ("data", "attack", "rate_text", "poisons", "seed")}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -48,7 +48,7 @@ def command(
     estimate: bool,
     as_json: bool,
     quiet: bool,
-    **_: Any,
+    **_: object,
 ) -> None:
     """Poison, train, evaluate; print the leaderboard.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -46,7 +45,7 @@ def command(
     allowed: tuple[str, ...],
     as_json: bool,
     quiet: bool,
-    **_: Any,
+    **_: object,
 ) -> None:
     """Run a grid in parallel; print the leaderboard.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -45,7 +45,7 @@ def command(
     estimate: bool,
     as_json: bool,
     quiet: bool,
-    **_: Any,
+    **_: object,
 ) -> None:
     """Train with a defense on any folder of shards.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -85,7 +84,7 @@ def write(
     """
     parsed = registry.parse("dataset", spec)
     own = requests.assignments(settings, "--set")
-    given: dict[str, Any] = {**parsed.parameters, **own}
+    given: dict[str, object] = {**parsed.parameters, **own}
     if size is not None:
         if own.get("size", size) != size:
             raise BadSetting(
