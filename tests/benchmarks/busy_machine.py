@@ -147,10 +147,9 @@ def serve(threads: int, pairs: int) -> None:
     """Train once for each line on standard input, and print how fast."""
     import torch  # noqa: PLC0415 - after the environment is as it should be
 
-    from clipbench.configuration import config as configuration  # noqa: PLC0415
+    from clipbench.configuration import resolution as configuration  # noqa: PLC0415
     from clipbench.models.openclip import WEIGHTS_FILE  # noqa: PLC0415
-    from clipbench.parallel.group import Processes  # noqa: PLC0415
-    from clipbench.system.progress import Reporter  # noqa: PLC0415
+    from clipbench.parallel.bench import Bench  # noqa: PLC0415
     from clipbench.training.session import train_on  # noqa: PLC0415
     from clipbench_datasets.shapes import Shapes  # noqa: PLC0415
 
@@ -165,7 +164,7 @@ def serve(threads: int, pairs: int) -> None:
         )
         for number, _ in enumerate(itertools.chain([""], sys.stdin)):
             out = folder / f"run{number}"
-            record = train_on(shards, config, out, folder, Processes(), Reporter(quiet=True))
+            record = train_on(shards, config, out, Bench(folder))
             weights = hashlib.sha256((out / "model" / WEIGHTS_FILE).read_bytes()).hexdigest()
             told = {
                 "rate": record.samples_seen / record.seconds,

@@ -65,16 +65,16 @@ TRAIN = """
 import json, sys, time
 from pathlib import Path
 import torch
-from clipbench.configuration import config as configuration
+from clipbench.configuration import resolution as configuration
 from clipbench.system.progress import Reporter
-from clipbench.parallel.group import Processes
+from clipbench.parallel.bench import Bench
 from clipbench.training.session import train_on
 
 shards, cache, out = map(Path, sys.argv[1:4])
 torch.set_num_threads(1)
 config = configuration.resolve(data="shapes", defense="none", train={"epochs": 1, "warmup": 10})
 start, processor = time.perf_counter(), time.process_time()
-record = train_on(shards, config, out, cache, Processes(), Reporter(quiet=True))
+record = train_on(shards, config, out, Bench(cache))
 seconds, used = time.perf_counter() - start, time.process_time() - processor
 print(json.dumps({
     "start, s": [seconds - record.seconds, used - record.cpu_seconds],

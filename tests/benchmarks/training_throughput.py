@@ -26,10 +26,9 @@ sys.path.insert(0, str(Path(__file__).parent / "gpu"))
 from open_clip_script import open_clip_rate
 from speed import Timed
 
-from clipbench.configuration import config as configuration
+from clipbench.configuration import resolution as configuration
 from clipbench.contracts import Phase
-from clipbench.parallel.group import Processes
-from clipbench.system.progress import Reporter
+from clipbench.parallel.bench import Bench
 from clipbench.training.session import train_on
 from clipbench_datasets.shapes import Shapes
 
@@ -119,7 +118,7 @@ def clipbench_rate(shards: Path, cache: Path, out: Path, precision: str) -> floa
     """Return pairs/s of two epochs of `none`."""
     settings = {"epochs": 2, "precision": precision}
     config = configuration.resolve(data="shapes", defense="none", train=settings)
-    record = train_on(shards, config, out, cache, Processes(), Reporter(quiet=True))
+    record = train_on(shards, config, out, Bench(cache))
     return record.samples_seen / record.seconds
 
 

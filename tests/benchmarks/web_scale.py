@@ -34,7 +34,7 @@ from clipbench.files.json_files import sha256_file
 from clipbench.images.encoding import encode_jpeg
 from clipbench.importing.screen import screen
 from clipbench.loading.order import EpochOrder
-from clipbench.loading.word_files import stored_words
+from clipbench.loading.word_files import Reading, stored_words
 from clipbench.poisoning.assembly import Assembly
 from clipbench.poisoning.spool import Spool
 from clipbench.shards.hashes import shard_hashes
@@ -101,7 +101,9 @@ def measured(source: Path, scratch: Path) -> dict[str, float]:
     screen_s, _ = timed(lambda: screen(shards, scratch / "screened", workers=0))
     found["screen s"] = screen_s / pairs
     tokenizer = open_clip.SimpleTokenizer(context_length=77)
-    words_s, table = timed(lambda: stored_words(shards, tokenizer, {}, 77, scratch / "captions"))
+    words_s, table = timed(
+        lambda: stored_words(shards, Reading(tokenizer, {}, 77), scratch / "captions")
+    )
     disk = sum(path.stat().st_size for path in (scratch / "captions").rglob("*.npy"))
     found |= {"captions s": words_s / pairs, "captions B": disk / pairs}
     found["distinct words"] = float(len(table.token_counts))

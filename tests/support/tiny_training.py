@@ -25,8 +25,11 @@ from clipbench.loading.compact import CompactVocabulary
 from clipbench.loading.pairs import TrainingPairs
 from clipbench.loading.resident import ResidentSquares
 from clipbench.loading.text import CaptionTable
+from clipbench.parallel.bench import Bench
 from clipbench.parallel.group import Processes
-from clipbench.training.engine import Trainer, no_news
+from clipbench.training.engine import Trainer
+from clipbench.training.plan import Method
+from clipbench.training.resume import Checkpoints
 from clipbench_datasets.shapes import Shapes
 
 SIDE = 32
@@ -130,7 +133,7 @@ def tiny_trainer(
     progress: Progress = no_progress,
     processes: Processes | None = None,
     shared: SharedStages | None = None,
-    resuming: Callable[[str], object] = no_news,
+    resuming: Callable[[str], object] = lambda _: None,
     fingerprint: str = "tiny",
     **settings: Any,
 ) -> Trainer:
@@ -138,18 +141,31 @@ def tiny_trainer(
     chosen = TrainSettings(**{**SETTINGS, **settings})
     model, processes = tiny_model(), processes or Processes()
     sizes = (count, trusted_size(defense))
-    pairs, *trusted = tiny_sets(model, chosen, *sizes, processes.device)
-    return Trainer(
-        model,
-        pairs,
-        defense,
-        chosen,
-        seed=SEED,
-        folder=folder,
-        fingerprint=fingerprint,
-        processes=processes,
-        progress=progress,
-        resuming=resuming,
-        trusted=trusted[0] if trusted else None,
-        shared=shared,
-    )
+    sets = tiny_sets(model, chosen, *sizes, processes.device)
+    checkpoints = Checkpoints(folder, fingerprint, chosen.checkpoint_every_s, processes, shared)
+    bench = Told(folder, processes, progress, resuming)
+    return Trainer(model, sets, Method(defense, chosen, SEED), checkpoints, bench)
+
+
+class Told(Bench):
+    """A bench whose reports go to functions."""
+
+    def __init__(
+        self,
+        cache: Path,
+        processes: Processes,
+        progress: Progress = no_progress,
+        resuming: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        super().__init__(cache, processes)
+        self.__dict__.update(_progress=progress, _resuming=resuming)
+
+    @property
+    def progress(self) -> Progress:
+        """The function that is told about steps."""
+        found: Progress = self.__dict__["_progress"]
+        return found
+
+    def resuming(self, text: str) -> None:
+        """Tell the function where a training run goes on."""
+        self.__dict__["_resuming"](text)

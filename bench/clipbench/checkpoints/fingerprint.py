@@ -16,7 +16,7 @@ from clipbench.checkpoints.stages import SharedStages
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.precision import settled
 from clipbench.loading.pairs import TrainingPairs
-from clipbench.parallel.group import Processes
+from clipbench.parallel.bench import Bench
 from clipbench.plugins.codes import slot_of
 from clipbench.shards.reader import ShardSet
 from clipbench.system.arithmetic import of_device
@@ -72,11 +72,7 @@ def fingerprint_of(config: RunConfig, sets: Sequence[ShardSet]) -> str:
 
 
 def shared_stages(
-    config: RunConfig,
-    shards: ShardSet,
-    pairs: TrainingPairs,
-    cache: Path,
-    processes: Processes,
+    config: RunConfig, shards: ShardSet, pairs: TrainingPairs, bench: Bench
 ) -> SharedStages:
     """Return the first stages that training runs of the same pairs and settings share.
 
@@ -89,11 +85,10 @@ def shared_stages(
         config: the run.
         shards: the set to train on.
         pairs: the same, as the trainer reads it.
-        cache: they lie in its ``stages/``.
-        processes: this process among all.
+        bench: they lie in ``stages/`` of its cache.
     """
     content = _decisive(config, "attack", "defense", "trusted")
-    device = processes.device
+    processes, device = bench.processes, bench.processes.device
     threads = torch.get_num_threads() if device.type == "cpu" else None
     content["machine"] = [*of_device(device), threads, processes.count]
     content["versions"] = {name: version_of(name) for name in _DECISIVE}
@@ -104,7 +99,7 @@ def shared_stages(
     content["vocabulary"] = hashlib.sha256(pairs.vocabulary.used.tobytes()).hexdigest()
     each = processes.each(_hash(content, [shards]))  # machines may differ
     base = each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
-    return SharedStages(cache / "stages", base)
+    return SharedStages(bench.cache / "stages", base)
 
 
 @remembered

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from torch import nn
 
+from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts import Progress
 from clipbench.loading.augment import ImageAugmentation
 from clipbench.loading.compact import CompactVocabulary
 from clipbench.loading.decoded import DecodedImages
@@ -20,89 +17,64 @@ from clipbench.loading.originals import FittedImages, OriginalImages
 from clipbench.loading.pairs import ImageStore, TrainingPairs
 from clipbench.loading.resident import resident
 from clipbench.loading.text import CaptionTable
-from clipbench.loading.word_files import stored_words
+from clipbench.loading.word_files import Reading, stored_words
 from clipbench.models.openclip import Tokenizer, image_size_of, model_config
-from clipbench.parallel.group import Processes
+from clipbench.parallel.bench import Bench
 from clipbench.shards.reader import ShardSet
-from clipbench.system.progress import Reporter
 
 SMALLEST_ORIGINAL = 128  # pixels; a model of smaller images is trained on squares decoded once
 
 
 def training_pairs(
     sets: Sequence[ShardSet],
-    synonyms: Mapping[str, Sequence[str]],
     model: nn.Module,
     tokenizer: Tokenizer,
     config: RunConfig,
-    cache: Path,
-    processes: Processes,
-    reporter: Reporter,
+    bench: Bench,
 ) -> list[TrainingPairs]:
     """Return the pairs of each set, read and decoded as far as that is done once.
 
     Args:
         sets: the sets; one model is trained on all of them.
-        synonyms: synonyms of single words, for text augmentation.
         model: the model that will be trained; its token table is cut to what captions can hold.
         tokenizer: its tokenizer.
         config: the run; of its attack nothing is read.
-        cache: where decoded squares and caption tables go.
-        processes: this process among all.
-        reporter: told about decoding.
+        bench: where decoded squares and caption tables go.
     """
     settings = config.train
     architecture = model_config(settings.model)
-    tables = []
-    for shards in sets:
-        given = (shards, tokenizer, synonyms, architecture, cache, reporter.progress)
-        tables.append(processes.in_turn(partial(caption_table, *given, check=processes.makes)))
+    reading = Reading.of(architecture, tokenizer, datasets.synonyms(config.data.plugin))
+    tables = [caption_table(shards, reading, bench) for shards in sets]
     used = np.unique(np.concatenate([table.vocabulary() for table in tables]))
     vocabulary = CompactVocabulary(model, used)
     size, augmentation = image_size_of(architecture), ImageAugmentation.of(settings)
     found = []
     for shards, table in zip(sets, tables, strict=True):
-        images = image_store(shards, size, settings, cache, processes, reporter)
-        more = (augmentation, settings.eda, config.seed, processes.device)
+        images = image_store(shards, size, settings, bench)
+        more = (augmentation, settings.eda, config.seed, bench.processes.device)
         found.append(TrainingPairs(images, table, vocabulary, *more, source=shards))
     return found
 
 
-def caption_table(
-    shards: ShardSet,
-    tokenizer: Tokenizer,
-    synonyms: Mapping[str, Sequence[str]],
-    architecture: Mapping[str, Any],
-    cache: Path,
-    progress: Progress,
-    *,
-    check: bool = True,
-) -> CaptionTable:
-    """Return a set's captions as a model of this architecture reads them; made where they lack.
+def caption_table(shards: ShardSet, reading: Reading, bench: Bench) -> CaptionTable:
+    """Return a set's captions as a model reads them; made where they lack.
 
     Args:
         shards: the set.
-        tokenizer: the model's.
-        synonyms: synonyms of single words, for text augmentation.
-        architecture: the model's open_clip configuration.
-        cache: where tables go.
-        progress: told about shards that were read.
-        check: see `stored_words`.
+        reading: how the model reads captions.
+        bench: where tables go; one process for each cache makes them, the others wait.
     """
-    context_length = architecture["text_cfg"].get("context_length", 77)
-    given = (shards, tokenizer, synonyms, context_length, cache / "captions", progress)
-    words = stored_words(*given, check=check)
-    return CaptionTable(words, tokenizer, synonyms, context_length)
+    check = bench.processes.makes
+
+    def made() -> CaptionTable:
+        folder, progress = bench.cache / "captions", bench.reporter.progress
+        words = stored_words(shards, reading, folder, progress, check=check)
+        return CaptionTable(words, *reading)
+
+    return bench.processes.in_turn(made)
 
 
-def image_store(
-    shards: ShardSet,
-    size: int,
-    settings: TrainSettings,
-    cache: Path,
-    processes: Processes,
-    reporter: Reporter,
-) -> ImageStore:
+def image_store(shards: ShardSet, size: int, settings: TrainSettings, bench: Bench) -> ImageStore:
     """Return the images of a set as the settings want them.
 
     Squares that are kept, on the disk or on a GPU with room for them, and squares that are made for
@@ -112,9 +84,7 @@ def image_store(
         shards: the set.
         size: side of the model's images, in pixels.
         settings: of them, `crop_from` and `decode_cache_gb`.
-        cache: where decoded squares go.
-        processes: this process among all.
-        reporter: told about decoding.
+        bench: where decoded squares go.
     """
     crop_from = settings.crop_from
     if crop_from == "auto":
@@ -123,13 +93,12 @@ def image_store(
         return OriginalImages(shards, size)
     if len(shards) * size * size * 3 > settings.decode_cache_gb * 1e9:
         return FittedImages(shards, size)
-    return resident(_decoded(shards, size, cache, processes, reporter), processes.device)
+    return resident(_decoded(shards, size, bench), bench.processes.device)
 
 
-def _decoded(
-    shards: ShardSet, size: int, cache: Path, processes: Processes, reporter: Reporter
-) -> DecodedImages:
+def _decoded(shards: ShardSet, size: int, bench: Bench) -> DecodedImages:
     """Open the decoded images; one process for each cache makes them, the others wait."""
-    return processes.in_turn(
-        lambda: DecodedImages.open(shards, size, cache / "decoded", progress=reporter.progress)
+    folder, progress = bench.cache / "decoded", bench.reporter.progress
+    return bench.processes.in_turn(
+        lambda: DecodedImages.open(shards, size, folder, progress=progress)
     )

@@ -8,37 +8,27 @@ from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
 from clipbench.contracts import HasTrusted, TrainingSource, trusted_size
 from clipbench.errors import BadSetting
-from clipbench.importing.usable import caption_field_of, open_usable, without
-from clipbench.parallel.group import Processes
+from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable, without
+from clipbench.parallel.bench import Bench
 from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
-from clipbench.system.progress import Reporter
 
 
-def opened(
-    where: str | Path,
-    config: RunConfig,
-    cache: Path,
-    processes: Processes,
-    reporter: Reporter,
-) -> list[ShardSet]:
+def opened(where: str | Path, config: RunConfig, bench: Bench) -> list[ShardSet]:
     """Return the set to train on and, where the defense is given some, the trusted pairs.
 
     Args:
         where: the pairs: a folder of shards, or what else `ShardSet.open` takes.
         config: the run; of its attack nothing is read.
-        cache: for indexes and trusted pairs.
-        processes: this process among all.
-        reporter: told about progress.
+        bench: where indexes and trusted pairs go.
 
     Raises:
         BadSetting: there is one pair alone, or fewer trusted ones than the defense wants.
     """
-    source = config.data.plugin
-    sets = [processes.in_turn(lambda: _usable(where, source, config, cache, reporter))]
+    sets = [bench.processes.in_turn(lambda: usable(where, config, bench).shards)]
     check_contrast(sets[0])
     if size := trusted_size(config.defense.plugin):
-        sets.append(_trusted(source, size, config, cache, processes, reporter))
+        sets.append(_trusted(size, config, bench))
     return sets
 
 
@@ -52,47 +42,52 @@ def check_contrast(pairs: ShardSet) -> None:
         raise BadSetting(f"{pairs.source} holds one pair; a contrast needs at least two.")
 
 
-def _usable(
-    where: str | Path, source: TrainingSource, config: RunConfig, cache: Path, reporter: Reporter
-) -> ShardSet:
-    """Return the pairs of a source that can be used."""
+def usable(
+    where: str | Path, config: RunConfig, bench: Bench, source: TrainingSource | None = None
+) -> UsablePairs:
+    """Return the pairs of shards that can be used, and which cannot.
+
+    Args:
+        where: the shards.
+        config: the run, which says what becomes of pairs that cannot be used.
+        bench: where indexes go.
+        source: whose shards they are; None: the run's data set.
+
+    Raises:
+        CorruptData: pairs can't be used, and the run does not leave them out.
+    """
     return open_usable(
         where,
-        cache,
-        caption_field=caption_field_of(source),
+        bench.cache,
+        caption_field=caption_field_of(source or config.data.plugin),
         on_error=config.on_error,
-        progress=reporter.progress,
-    ).shards
+        progress=bench.reporter.progress,
+    )
 
 
-def _trusted(
-    source: TrainingSource,
-    size: int,
-    config: RunConfig,
-    cache: Path,
-    processes: Processes,
-    reporter: Reporter,
-) -> ShardSet:
+def _trusted(size: int, config: RunConfig, bench: Bench) -> ShardSet:
     """Return the pairs that are known to be clean: those that were given, or that are held out.
 
     Raises:
         BadSetting: there are none, or fewer of the given ones than the defense wants.
     """
+    source = config.data.plugin
     if config.trusted is not None:
         given = config.trusted.plugin
     elif isinstance(source, HasTrusted):
         given = datasets.trusted(source, size)
     else:
         raise BadSetting(f"The defense {config.defense_name!r} needs pairs known to be clean.")
-    found = processes.in_turn(
-        lambda: _usable(
-            datasets.prepare(given, cache, reporter.progress), given, config, cache, reporter
-        )
-    )
+
+    def made() -> ShardSet:
+        where = datasets.prepare(given, bench.cache, bench.reporter.progress)
+        return usable(where, config, bench, given).shards
+
+    found = bench.processes.in_turn(made)
     if len(found) < size:
         raise BadSetting(
             f"The defense {config.defense_name!r} wants {size:,} trusted pairs, but {found.source}"
             f" has {len(found):,} that can be used; set its trusted_size to at most that."
         )
     left_out = generator(config.seed, "trusted").permutation(len(found))[size:]
-    return without(found, left_out.tolist(), cache) if len(left_out) else found
+    return without(found, left_out.tolist(), bench.cache) if len(left_out) else found

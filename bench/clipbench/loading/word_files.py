@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -49,11 +49,33 @@ _TYPES: Mapping[str, Any] = {
 }
 
 
+class Reading(NamedTuple):
+    """How a model reads captions.
+
+    Args:
+        tokenizer: open_clip's byte-pair tokenizer.
+        synonyms: synonyms of single lower-case words, for augmentation.
+        context_length: tokens of a caption, start and end included.
+    """
+
+    tokenizer: Tokenizer
+    synonyms: Mapping[str, Sequence[str]]
+    context_length: int
+
+    @classmethod
+    def of(
+        cls,
+        architecture: Mapping[str, Any],
+        tokenizer: Tokenizer,
+        synonyms: Mapping[str, Sequence[str]],
+    ) -> Reading:
+        """Return how a model of an open_clip configuration reads captions."""
+        return cls(tokenizer, synonyms, architecture["text_cfg"].get("context_length", 77))
+
+
 def stored_words(
     shards: ShardSet,
-    tokenizer: Tokenizer,
-    synonyms: Mapping[str, Sequence[str]],
-    context_length: int,
+    reading: Reading,
     cache: Path,
     progress: Progress = no_progress,
     *,
@@ -65,9 +87,7 @@ def stored_words(
 
     Args:
         shards: the set.
-        tokenizer: open_clip's byte-pair tokenizer.
-        synonyms: synonyms of single lower-case words, for augmentation.
-        context_length: tokens of a caption, start and end included.
+        reading: how the model reads captions.
         cache: folder of such tables.
         progress: told about shards that were read.
         check: whether a table that is there is read as a whole, to see that it is what was written;
@@ -77,6 +97,7 @@ def stored_words(
         BadSetting: see `clipbench.loading.words.check_tokenizer`.
         CorruptData: a caption can't be read.
     """
+    tokenizer, synonyms, context_length = reading
     check_tokenizer(tokenizer)
     hashes = shards.view_hashes(progress)
     identity = [VERSION, hashes, shards.caption_field, context_length, sorted(synonyms.items())]
@@ -92,7 +113,7 @@ def stored_words(
             shutil.rmtree(partial)
             return found
         clear_leftovers(partial)
-        _make(partial, shards, tokenizer, synonyms, context_length, progress)
+        _make(partial, shards, reading, progress)
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         publish(partial, folder)
     found = _opened(folder, check=False)  # it was just written
@@ -159,12 +180,11 @@ class _Plan:
 def _make(
     folder: Path,
     shards: ShardSet,
-    tokenizer: Tokenizer,
-    synonyms: Mapping[str, Sequence[str]],
-    context_length: int,
+    reading: Reading,
     progress: Progress,
 ) -> None:
     """Fill a folder with the files of a table."""
+    tokenizer, synonyms, context_length = reading
     plan = _Plan(shards, Cleaning.of(tokenizer), context_length, folder / "shards")
     plan.folder.mkdir(exist_ok=True)
     workers = None if is_spread(len(shards) * _AS_BYTES) else 0

@@ -20,12 +20,10 @@ from clipbench.custody.record import note_file, note_used
 from clipbench.errors import BadSetting
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.files.json_files import write_json
-from clipbench.importing.usable import caption_field_of, open_usable
-from clipbench.loading.opened import check_contrast
+from clipbench.loading.opened import check_contrast, usable
 from clipbench.loading.text import check_text_tower
 from clipbench.models.openclip import create_model, model_config
-from clipbench.parallel.caches import at_cache
-from clipbench.parallel.group import Processes, join_processes
+from clipbench.parallel.bench import Bench
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.suspects import write_page
@@ -139,15 +137,9 @@ def plan_detection(
         try_defense(config, config.defense.plugin)
     source = configs[0].data.plugin
     where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards
-    usable = open_usable(
-        where,
-        cache,
-        caption_field=caption_field_of(source),
-        on_error=configs[0].on_error,
-        progress=reporter.progress,
-    )
-    tell_left_out(usable, reporter)
-    pairs = usable.shards
+    found = usable(where, configs[0], Bench(cache, reporter=reporter))
+    tell_left_out(found, reporter)
+    pairs = found.shards
     poisoned = None if ledger is None else _poisoned(ledger, pairs)
     check_contrast(pairs)
     content = content_of(where, cache / "index", reporter.progress)
@@ -189,7 +181,8 @@ def detect(
         shown: pairs on the page, for each method.
     """
     configs, pairs, poisoned = plan.configs, plan.pairs, plan.poisoned
-    processes = at_cache(join_processes(configs[0].train.device), cache, reporter)
+    bench = Bench.joined(configs[0].train.device, cache, reporter)
+    processes = bench.processes
     known = content_of(plan.where, cache / "index", reporter.progress)
     for config in configs:
         identify(config, cache, reporter.progress, pairs=known, fresh=True)
@@ -198,7 +191,7 @@ def detect(
     for config in configs:
         reporter.note(f"scoring {counted(len(pairs), 'pair')} by {config.defense_name}")
         name = hashlib.sha256(f"{config.sha256()} {pairs.content_sha256()}".encode()).hexdigest()
-        found = _scored(plan.where, config, name[:16], cache, processes, reporter)
+        found = _scored(plan.where, config, name[:16], bench)
         scores[_label(config, scores)] = found
     processes.part()
     metrics = {} if poisoned is None else _metrics(scores, poisoned, drop)
@@ -233,27 +226,23 @@ def follow_detection(
         cache: for decoded images, indexes, and training runs that were stopped.
         reporter: told about progress.
     """
-    processes = at_cache(join_processes(configs[0].train.device), cache, reporter)
+    bench = Bench.joined(configs[0].train.device, cache, reporter)
+    processes = bench.processes
     contents = processes.told()
     source = configs[0].data.plugin
     where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards
     for config, known in zip(configs, contents, strict=True):
-        _scored(where, replace(config, contents=known), "", cache, processes, reporter)
+        _scored(where, replace(config, contents=known), "", bench)
     processes.part()
 
 
 def _scored(
-    where: str | Path,
-    config: RunConfig,
-    name: str,
-    cache: Path,
-    processes: Processes,
-    reporter: Reporter,
+    where: str | Path, config: RunConfig, name: str, bench: Bench
 ) -> npt.NDArray[np.float32]:
     """Return a method's scores; the first process names the folder of the training."""
-    folder = cache / "scored" / processes.told(name)
-    with held(folder, processes, reporter):
-        return score_on(where, config, folder, cache, processes, reporter)
+    folder = bench.cache / "scored" / bench.processes.told(name)
+    with held(folder, bench):
+        return score_on(where, config, folder, bench)
 
 
 def _label(config: RunConfig, taken: Scores) -> str:

@@ -23,8 +23,9 @@ from clipbench.evaluation.evaluator import Metrics, evaluate_sets
 from clipbench.evaluation.history import history_of
 from clipbench.files.contents import FileHashes
 from clipbench.models.openclip import create_model, load_weights, weights_file
+from clipbench.parallel.bench import Bench
 from clipbench.parallel.devices import pick_device
-from clipbench.planning.parts import Parts
+from clipbench.planning.parts import Prepared
 from clipbench.planning.tried import try_metrics
 from clipbench.plugins.find import Kind
 from clipbench.plugins.part import Part
@@ -51,15 +52,8 @@ class Measured:
     history: list[dict[str, object]]
 
 
-def evaluate_run(
-    config: RunConfig,
-    parts: Parts,
-    folder: Path,
-    ledger: Ledger | None,
-    record: TrainingRecord,
-    reporter: Reporter,
-) -> Measured:
-    """Measure the model of a run.
+class Trained(NamedTuple):
+    """A run that is trained, before it is measured.
 
     Args:
         config: the run.
@@ -67,17 +61,28 @@ def evaluate_run(
         folder: its folder, with the model, traces and the weights kept by epoch.
         ledger: what was poisoned; None for clean data.
         record: what training left.
-        reporter: told about progress.
+    """
+
+    config: RunConfig
+    parts: Prepared
+    folder: Path
+    ledger: Ledger | None
+    record: TrainingRecord
+
+
+def evaluate_run(trained: Trained, bench: Bench) -> Measured:
+    """Measure the model of a run.
 
     Raises:
         BadSetting: the attack's trigger is not the one that poisoned.
     """
+    config, parts, folder, ledger, record = trained
     check_trigger(parts.attack, ledger)
     model, tokenizer = create_model(config.train.model, config.seed)
     load_weights(model, folder / "model")
     evaluation, probes = parts.held_out.primary, parts.probes(config.seed_of_poison)
     device = pick_device(config.train.device)
-    encoder = Encoder(model, tokenizer, device=device, progress=reporter.progress)
+    encoder = Encoder(model, tokenizer, device=device, progress=bench.progress)
     found = evaluate_sets(encoder, parts.held_out.sets, probes, parts.metrics, seed=config.seed)
     history, detection = history_of(record, ledger, model, tokenizer, evaluation, probes, folder)
     size = sum(p.numel() for p in model.parameters())

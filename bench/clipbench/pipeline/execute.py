@@ -14,9 +14,9 @@ from clipbench.configuration.places import unsealed, write_sealed
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation import plugins
 from clipbench.importing.usable import NAME as LEFT_OUT
-from clipbench.parallel.caches import at_cache
-from clipbench.parallel.group import Processes, join_processes
-from clipbench.pipeline.evaluate import evaluate_run
+from clipbench.parallel.bench import Bench
+from clipbench.parallel.group import Processes
+from clipbench.pipeline.evaluate import Trained, evaluate_run
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out, training_set
 from clipbench.pipeline.record import RESULT, result_of
@@ -44,36 +44,35 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
         out: folder of the runs.
         reporter: told about progress.
     """
-    processes = at_cache(join_processes(config.train.device), cache, reporter)
-    config, folder = _known(config, cache, out, processes, reporter)
+    bench = Bench.joined(config.train.device, cache, reporter)
+    processes = bench.processes
+    config, folder = _known(config, out, bench)
     if _is_done(folder, processes):
         reporter.note(f"run {config.id} is done already: {folder / RESULT}")
     else:
-        parts = _prepared(config, cache, processes, reporter)
-        with held(folder, processes, reporter):
+        parts = _prepared(config, bench)
+        with held(folder, bench):
             if not _is_done(folder, processes):  # by whoever held the folder before
-                _do(config, parts, folder, cache, processes, reporter)
+                _do(config, parts, folder, bench)
     processes.part()
     if not processes.is_first:
         return None
-    alone = Processes(device=processes.device)
-    _add_missing_metrics(config, folder, alone, reporter)
+    alone = bench.alone()
+    _add_missing_metrics(config, folder, alone)
     if not config.is_clean:
-        _add_control(config, folder, out, alone, reporter)
+        _add_control(config, folder, out, alone)
     result = read_result(folder / RESULT)
     note_results([result])
     return result
 
 
-def _known(
-    config: RunConfig, cache: Path, out: Path, processes: Processes, reporter: Reporter
-) -> tuple[RunConfig, Path]:
+def _known(config: RunConfig, out: Path, bench: Bench) -> tuple[RunConfig, Path]:
     """Return a run known by what its data hold, and its folder; the first process decides both."""
     told = {}
-    if processes.is_first:
-        config = identify(config, cache, reporter.progress)
+    if bench.is_first:
+        config = identify(config, bench.cache, bench.progress)
         told = {"contents": config.contents, "folder": folder_of(config, out).name}
-    agreed_on = processes.told(told)
+    agreed_on = bench.processes.told(told)
     return replace(config, contents=agreed_on["contents"]), out / agreed_on["folder"]
 
 
@@ -82,43 +81,38 @@ def _is_done(folder: Path, processes: Processes) -> bool:
     return done
 
 
-def _prepared(config: RunConfig, cache: Path, processes: Processes, reporter: Reporter) -> Prepared:
+def _prepared(config: RunConfig, bench: Bench) -> Prepared:
     """Make the pairs of a run, poisoned where it has an attack, and return its parts."""
 
     def make() -> Prepared:
-        parts = Parts.of(config).prepared(config, cache, reporter)
-        if processes.is_first:
-            tell_left_out(parts.usable, reporter)
-        if processes.makes:
-            training_set(config, parts, cache, reporter)
+        parts = Parts.of(config).prepared(config, bench)
+        if bench.is_first:
+            tell_left_out(parts.usable, bench.reporter)
+        if bench.processes.makes:
+            training_set(config, parts, bench)
         return parts
 
-    return processes.in_turn(make)
+    return bench.processes.in_turn(make)
 
 
-def _do(
-    config: RunConfig,
-    parts: Prepared,
-    folder: Path,
-    cache: Path,
-    processes: Processes,
-    reporter: Reporter,
-) -> None:
+def _do(config: RunConfig, parts: Prepared, folder: Path, bench: Bench) -> None:
     """Do the stages of a run after its pairs, and write its result."""
+    processes = bench.processes
     if processes.is_first:
-        identify(config, cache, reporter.progress, fresh=True)
+        identify(config, bench.cache, bench.progress, fresh=True)
         _claim(folder, config)
         parts.usable.write_names(folder / LEFT_OUT)
     processes.barrier()
-    shards, ledger_file = training_set(config, parts, cache, reporter)
-    record = train_on(shards, config, folder, cache, processes, reporter)
+    shards, ledger_file = training_set(config, parts, bench)
+    record = train_on(shards, config, folder, bench)
     processes.part()
     if processes.is_first:
         assert record is not None  # only others are told nothing
         ledger = read_ledger(ledger_file) if ledger_file else None
         parts = with_crafted(parts, ledger.crafted if ledger else {})
-        measured = evaluate_run(config, parts, folder, ledger, record, reporter)
-        write_result(folder / RESULT, result_of(config, parts, ledger, record, measured))
+        trained = Trained(config, parts, folder, ledger, record)
+        measured = evaluate_run(trained, bench)
+        write_result(folder / RESULT, result_of(trained, measured))
 
 
 def _claim(folder: Path, config: RunConfig) -> None:
@@ -141,15 +135,13 @@ def _claim(folder: Path, config: RunConfig) -> None:
         raise BadSetting(f"{folder.resolve()} holds another run; choose another --out.")
 
 
-def _add_missing_metrics(
-    config: RunConfig, folder: Path, processes: Processes, reporter: Reporter
-) -> None:
+def _add_missing_metrics(config: RunConfig, folder: Path, bench: Bench) -> None:
     """Measure on a run that is done what was not asked for then."""
     told = config.by_content()["metrics"]
     lacking = plugins.missing(config.metrics, told, read_result(folder / RESULT).record)
     if not lacking:
         return
-    with held(folder, processes, reporter):
+    with held(folder, bench):
         result = read_result(folder / RESULT)  # as whoever held the folder before left it
         lacking = plugins.missing(config.metrics, told, result.record)
         if lacking:
@@ -157,7 +149,7 @@ def _add_missing_metrics(
             sets, probes = parts.held_out.sets, parts.probes(config.seed_of_poison)
             weights, name = folder / "model", config.train.model
             record = copy.deepcopy({**result.record})
-            plugins.add_missing(record, lacking, weights, name, sets, probes, processes)
+            plugins.add_missing(record, lacking, weights, name, sets, probes, bench.processes)
             record["names"] = named(config) | dict(result.names)
             write_result(folder / RESULT, record)
 
@@ -168,16 +160,14 @@ def _parts_of(config: RunConfig, result: Result) -> Parts:
     return with_crafted(parts, result.attack.crafted)
 
 
-def _add_control(
-    config: RunConfig, folder: Path, out: Path, processes: Processes, reporter: Reporter
-) -> None:
+def _add_control(config: RunConfig, folder: Path, out: Path, bench: Bench) -> None:
     """Measure attack success on the clean control, if that is done and the result lacks it."""
     control = config.without_attack()
     clean = folder_of(control, out)
     lacks = plugins.lacks_control(read_result(folder / RESULT).metrics)
     if not lacks or not (clean / RESULT).is_file():
         return
-    with held(folder, processes, reporter):
+    with held(folder, bench):
         result = read_result(folder / RESULT)  # as whoever held the folder before left it
         if plugins.lacks_control(result.metrics):
             parts = _parts_of(config, result)
@@ -188,7 +178,7 @@ def _add_control(
                 parts.probes(config.seed_of_poison),
                 config.metrics,
                 config.seed,
-                processes,
+                bench.processes,
             )
             metrics = {**result.record["metrics"], **controls}
             record = {**result.record, "metrics": metrics, "control": {"id": control.id}}

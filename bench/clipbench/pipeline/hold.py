@@ -7,16 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clipbench.parallel.group import Processes
+from clipbench.parallel.bench import Bench
 from clipbench.system.durable import clear_leftovers
 from clipbench.system.locks import try_folder
-from clipbench.system.progress import Reporter
 
 LOOK_EVERY_S = 1.0
 
 
 @contextmanager
-def held(folder: Path, processes: Processes, reporter: Reporter) -> Iterator[None]:
+def held(folder: Path, bench: Bench) -> Iterator[None]:
     """Hold a folder against other commands; one that finds it held waits, and says so.
 
     What the other command did while this one waited is there then: look again before working. The
@@ -24,9 +23,9 @@ def held(folder: Path, processes: Processes, reporter: Reporter) -> Iterator[Non
 
     Args:
         folder: the folder; made if it is not there.
-        processes: this process among all; the first holds the folder for them.
-        reporter: told about waiting.
+        bench: its first process holds the folder for all, and tells of waiting.
     """
+    processes, reporter = bench.processes, bench.reporter
     holding = try_folder(folder) if processes.is_first else None
     try:
         if processes.is_first:

@@ -42,11 +42,11 @@ def index_source(
     )
     usable.shards.hashes(progress)
     if model is not None and tokenizer is not None:
-        from clipbench.loading.inputs import caption_table  # noqa: PLC0415 - heavy
-        from clipbench.loading.text import check_text_tower  # noqa: PLC0415
+        from clipbench.loading.text import check_text_tower  # noqa: PLC0415 - heavy
+        from clipbench.loading.word_files import Reading, stored_words  # noqa: PLC0415
 
         config = model_config(model)
         check_text_tower(model, config)
-        synonyms = datasets.synonyms(source)
-        caption_table(usable.shards, tokenizer, synonyms, config, cache, progress)
+        reading = Reading.of(config, tokenizer, datasets.synonyms(source))
+        stored_words(usable.shards, reading, cache / "captions", progress)
     return usable

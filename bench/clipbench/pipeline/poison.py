@@ -11,7 +11,9 @@ from clipbench.custody.record import note_file, note_made, note_used
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.importing.screen import is_foreign
 from clipbench.importing.usable import NAME as LEFT_OUT
-from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable
+from clipbench.importing.usable import UsablePairs
+from clipbench.loading.opened import usable
+from clipbench.parallel.bench import Bench
 from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.planning.tried import try_attack
 from clipbench.plugins.codes import slot_of
@@ -49,10 +51,11 @@ def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Report
         raise BadSetting("There is nothing to poison: name an attack with --attack.")
     try_attack(config, Parts.of(config))
     config = identify(config, cache, reporter.progress)
-    parts = Parts.of(config).prepared(config, cache, reporter)
+    bench = Bench(cache, reporter=reporter)
+    parts = Parts.of(config).prepared(config, bench)
     tell_left_out(parts.usable, reporter)
     folder = out or _folder_of(config, parts, cache)
-    ledger = _write(config, parts, folder, cache, reporter)
+    ledger = _write(config, parts, folder, bench)
     head = read_head(ledger)[0]
     note_used(f"data {head.base['name']}", head.base["content_sha256"])
     note_made("poisoned set", head.content_sha256)
@@ -75,7 +78,8 @@ def show_poison(
     from clipbench.poisoning.sheet import poison_sheet  # noqa: PLC0415 - heavy
 
     ledger = read_ledger(made.ledger)
-    parts = with_crafted(Parts.of(config).prepared(config, cache, reporter), ledger.crafted)
+    bench = Bench(cache, reporter=reporter)
+    parts = with_crafted(Parts.of(config).prepared(config, bench), ledger.crafted)
     clean = parts.usable.shards
     poisoned = PoisonedSet.open(made.ledger.parents[1], clean).shards
     probes = parts.probes(config.seed_of_poison)
@@ -84,20 +88,20 @@ def show_poison(
 
 
 def training_set(
-    config: RunConfig, parts: Prepared, cache: Path, reporter: Reporter
+    config: RunConfig, parts: Prepared, bench: Bench
 ) -> tuple[str | Path, Path | None]:
     """Return the shards a run trains on, and their ledger if they are poisoned."""
     if not parts.count:
         return parts.usable.shards.source, None
-    folder = _folder_of(config, parts, cache)
-    return folder / "shards", _write(config, parts, folder, cache, reporter)
+    folder = _folder_of(config, parts, bench.cache)
+    return folder / "shards", _write(config, parts, folder, bench)
 
 
-def tell_left_out(usable: UsablePairs, reporter: Reporter) -> None:
+def tell_left_out(pairs: UsablePairs, reporter: Reporter) -> None:
     """Tell a person how many pairs of a set can't be used, and why; and of a wrong sizes.json."""
-    if usable.left_out:
-        reporter.note(f"of {usable.full.source}: {usable.summary()}")
-    for text in sizes.wrong(usable.full):
+    if pairs.left_out:
+        reporter.note(f"of {pairs.full.source}: {pairs.summary()}")
+    for text in sizes.wrong(pairs.full):
         reporter.warning(text)
 
 
@@ -118,9 +122,7 @@ def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
     return cache / "poisoned" / config_hash(wanted)[:16]
 
 
-def _write(
-    config: RunConfig, parts: Prepared, folder: Path, cache: Path, reporter: Reporter
-) -> Path:
+def _write(config: RunConfig, parts: Prepared, folder: Path, bench: Bench) -> Path:
     """Write the poisoned set, unless it is there, and return its ledger."""
     told = config.hashed()
     ledger = write_poisoned(
@@ -134,27 +136,19 @@ def _write(
         evals=told["evals"],
         left_out=parts.usable.left_out,
         code={k: told["code"][k] for k in told["code"] if slot_of(k) not in _NOT_THE_SET},
-        progress=reporter.progress,
-        own=folder.parent == cache / "poisoned",
+        progress=bench.reporter.progress,
+        own=folder.parent == bench.cache / "poisoned",
     ).ledger
     write_places(config, ledger.parent)
     if is_foreign(parts.usable.full):
-        _check_usable(config, parts, folder, ledger, cache, reporter)
+        _check_usable(config, folder, ledger, bench)
     parts.usable.write_names(ledger.with_name(LEFT_OUT))
     return ledger
 
 
-def _check_usable(
-    config: RunConfig, parts: Parts, folder: Path, ledger: Path, cache: Path, reporter: Reporter
-) -> None:
+def _check_usable(config: RunConfig, folder: Path, ledger: Path, bench: Bench) -> None:
     """Look at the shards that were written; no poison may get lost among what is left out."""
-    pairs = open_usable(
-        folder / "shards",
-        cache,
-        caption_field=caption_field_of(parts.dataset),
-        on_error=config.on_error,
-        progress=reporter.progress,
-    )
+    pairs = usable(folder / "shards", config, bench)
     wanted = read_head(ledger)[0].num_pairs
     if len(pairs.shards) != wanted:
         raise CorruptData(

@@ -11,8 +11,7 @@ from clipbench.contracts import EvaluationSet
 from clipbench.evaluation import plugins
 from clipbench.files.typed import Json, Object
 from clipbench.models.openclip import CONFIG_FILE, configuration_file, image_size_of, model_config
-from clipbench.pipeline.evaluate import Measured
-from clipbench.planning.parts import Prepared
+from clipbench.pipeline.evaluate import Measured, Trained
 from clipbench.poisoning.ledger import Ledger
 from clipbench.results.model import SCHEMA, Result
 from clipbench.results.names import RESULT
@@ -21,25 +20,17 @@ from clipbench.results.result import config_hash, environment, made
 __all__ = ["RESULT", "result_of"]
 
 
-def result_of(
-    config: RunConfig,
-    parts: Prepared,
-    ledger: Ledger | None,
-    record: TrainingRecord,
-    measured: Measured,
-) -> Result:
-    """Return the whole result of a run, .
+def result_of(trained: Trained, measured: Measured) -> Result:
+    """Return the whole result of a run, see `clipbench.results.model`.
 
     Args:
-        config: the run.
-        parts: its plugins and counts.
-        ledger: what was poisoned; None for clean data.
-        record: what training left.
+        trained: the run, and what training left.
         measured: what was measured of the model.
 
     Raises:
         ClipbenchError: a plugin gave what no result may hold.
     """
+    config, parts, _, ledger, record = trained
     config_object, told = config.hashed(), config.by_content()
     sha256 = config_hash(config_object)
     record_of_run = {

@@ -10,12 +10,11 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import identify
 from clipbench.custody.record import note_file, note_used
 from clipbench.importing.usable import NAME as LEFT_OUT
-from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable
-from clipbench.loading.opened import check_contrast
+from clipbench.importing.usable import UsablePairs
+from clipbench.loading.opened import check_contrast, usable
 from clipbench.loading.text import check_text_tower
 from clipbench.models.openclip import WEIGHTS_FILE, create_model, model_config
-from clipbench.parallel.caches import at_cache
-from clipbench.parallel.group import join_processes
+from clipbench.parallel.bench import Bench
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.planning.estimate import Estimate, estimate_training
@@ -109,13 +108,7 @@ def plan_training(
     check_text_tower(config.train.model, model_config(config.train.model))
     defense = config.defense.plugin
     try_defense(config, defense)
-    pairs = open_usable(
-        shards,
-        cache,
-        caption_field=caption_field_of(config.data.plugin),
-        on_error=config.on_error,
-        progress=reporter.progress,
-    )
+    pairs = usable(shards, config, Bench(cache, reporter=reporter))
     tell_left_out(pairs, reporter)
     check_contrast(pairs.shards)
     content = content_of(shards, cache / "index", reporter.progress)
@@ -138,12 +131,13 @@ def train(plan: TrainingPlan, *, cache: Path, reporter: Reporter) -> Path:
         reporter: told about progress.
     """
     config, folder = plan.config, plan.folder
-    processes = at_cache(join_processes(config.train.device), cache, reporter)
+    bench = Bench.joined(config.train.device, cache, reporter)
+    processes = bench.processes
     pairs = content_of(plan.shards, cache / "index", reporter.progress)
     identify(config, cache, reporter.progress, pairs=pairs, fresh=True)
     processes.told({"contents": config.contents, "folder": folder.name})
-    with held(folder, processes, reporter):
-        train_on(plan.shards, config, folder, cache, processes, reporter)
+    with held(folder, bench):
+        train_on(plan.shards, config, folder, bench)
         plan.usable.write_names(folder / LEFT_OUT)
     processes.part()
     weights = folder / "model" / WEIGHTS_FILE
@@ -164,11 +158,12 @@ def follow_training(
         cache: for decoded images and indexes.
         reporter: told about progress.
     """
-    processes = at_cache(join_processes(config.train.device), cache, reporter)
+    bench = Bench.joined(config.train.device, cache, reporter)
+    processes = bench.processes
     told = processes.told()
     config, folder = replace(config, contents=told["contents"]), out / told["folder"]
-    with held(folder, processes, reporter):
-        train_on(shards, config, folder, cache, processes, reporter)
+    with held(folder, bench):
+        train_on(shards, config, folder, bench)
     processes.part()
     weights: Path = folder / "model" / WEIGHTS_FILE
     return weights

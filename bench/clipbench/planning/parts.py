@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 from clipbench.boundary import attacks, datasets
@@ -13,8 +12,9 @@ from clipbench.configuration.heldout import HeldOut
 from clipbench.contracts import AnyProbes, Attack, Crafted, Defense, Metric, TrainingSource
 from clipbench.errors import BadSetting
 from clipbench.evaluation import plugins
-from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable
-from clipbench.system.progress import Reporter
+from clipbench.importing.usable import UsablePairs
+from clipbench.loading.opened import usable as usable_of
+from clipbench.parallel.bench import Bench
 
 PartsType = TypeVar("PartsType", bound="Parts")
 
@@ -58,19 +58,14 @@ class Parts:
             plugins.built(config.metrics),
         )
 
-    def prepared(self, config: RunConfig, cache: Path, reporter: Reporter) -> Prepared:
+    def prepared(self, config: RunConfig, bench: Bench) -> Prepared:
         """Return these parts with the clean pairs made and looked at, and counts that are exact.
 
         Raises:
             CorruptData: pairs can't be used, and the run does not leave them out.
         """
-        usable = open_usable(
-            datasets.prepare(self.dataset, cache, reporter.progress),
-            cache,
-            caption_field=caption_field_of(self.dataset),
-            on_error=config.on_error,
-            progress=reporter.progress,
-        )
+        where = datasets.prepare(self.dataset, bench.cache, bench.reporter.progress)
+        usable = usable_of(where, config, bench)
         num_pairs = len(usable.shards)
         exact = {"num_pairs": num_pairs, "count": _num_poisons(config, self.attack, num_pairs)}
         return Prepared(**{**vars(self), **exact, "usable": usable})

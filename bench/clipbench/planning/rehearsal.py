@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
 from clipbench.contracts import EvaluationSet, Image
@@ -27,6 +26,7 @@ from clipbench.loading.inputs import image_store, training_pairs
 from clipbench.loading.pairs import TrainingPairs
 from clipbench.models.features import image_features, text_features
 from clipbench.models.openclip import Tokenizer, create_model, image_size_of, model_config
+from clipbench.parallel.bench import Bench
 from clipbench.parallel.devices import num_processes, pick_device
 from clipbench.parallel.group import Processes
 from clipbench.planning.pace import Pace
@@ -37,7 +37,6 @@ from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
 from clipbench.system.durable import scratch_folder
-from clipbench.system.progress import Reporter
 from clipbench.training.learner import Learner
 
 PICTURES = 256  # at most, that everything is timed on
@@ -55,9 +54,8 @@ def rehearse(config: RunConfig, parts: Parts, work: Work) -> Speeds:
         UnknownName, BadSetting, MissingData, CorruptData: the model, the defense, the weights to
             start from or the held-out data cannot be used.
     """
-    synonyms = datasets.synonyms(parts.dataset)
     with _aside(config) as folder:
-        rehearsal = _Rehearsal(config, synonyms, parts.pairs_after, folder)
+        rehearsal = _Rehearsal(config, parts.pairs_after, folder)
         return rehearsal.of_run(parts.held_out, work)
 
 
@@ -74,7 +72,7 @@ def rehearse_training(config: RunConfig, pairs: ShardSet, work: Work) -> Trainin
             cannot be used.
     """
     with _aside(config) as folder:
-        rehearsal = _Rehearsal(config, datasets.synonyms(config.data.plugin), len(pairs), folder)
+        rehearsal = _Rehearsal(config, len(pairs), folder)
         return rehearsal.of_training(pairs, work)
 
 
@@ -96,20 +94,12 @@ class _Rehearsal:
 
     Args:
         config: the run.
-        synonyms: for text augmentation.
         num_pairs: of the set that is trained on.
         folder: an empty folder.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        synonyms: Mapping[str, Sequence[str]],
-        num_pairs: int,
-        folder: Path,
-    ) -> None:
-        self._config, self._synonyms = config, synonyms
-        self._num_pairs, self._folder = num_pairs, folder
+    def __init__(self, config: RunConfig, num_pairs: int, folder: Path) -> None:
+        self._config, self._num_pairs, self._folder = config, num_pairs, folder
         device = pick_device(config.train.device)
         self._processes = Processes(device=device)
         self._seconds: dict[str, float] = {}
@@ -199,16 +189,15 @@ class _Rehearsal:
 
     def _ready(self, shards: ShardSet, model: nn.Module, tokenizer: Tokenizer) -> TrainingPairs:
         """Return the pairs of the set as the run's training takes them."""
-        settings, quiet = self._config.train, Reporter(quiet=True)
+        settings, bench = self._config.train, Bench(self._folder, self._processes)
         # Of a few pairs more would fit into the cache than of all.
         room = settings.decode_cache_gb * len(shards) / self._num_pairs
         config = replace(self._config, train=replace(settings, decode_cache_gb=room))
         side = image_size_of(model_config(settings.model))
         with self._noting("decode", len(shards)):
-            image_store(shards, side, config.train, self._folder, self._processes, quiet)
-        where = (self._folder, self._processes, quiet)
+            image_store(shards, side, config.train, bench)
         with self._noting("caption", len(shards)):
-            return training_pairs([shards], self._synonyms, model, tokenizer, config, *where)[0]
+            return training_pairs([shards], model, tokenizer, config, bench)[0]
 
 
 def _images(sets: Iterable[EvaluationSet]) -> Iterator[Sequence[Image]]:

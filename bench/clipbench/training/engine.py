@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,27 +14,22 @@ from torch import Tensor, nn
 
 from clipbench.boundary import defenses
 from clipbench.checkpoints.checkpoint import save_checkpoint
-from clipbench.checkpoints.stages import Place, SharedStages
+from clipbench.checkpoints.stages import Place
 from clipbench.checkpoints.trace import write_trace
-from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts import Defense, Phase, Progress, Stage, TrainingFacts
+from clipbench.contracts import Phase, Stage, TrainingFacts
 from clipbench.errors import BadSetting
 from clipbench.loading.order import EpochOrder
 from clipbench.loading.pairs import BatchRequest, TrainingPairs
-from clipbench.parallel.group import Processes
+from clipbench.parallel.bench import Bench
 from clipbench.rng import derive_seed
 from clipbench.system import stopping
 from clipbench.training.decided import phases_of_first, state_of_first
 from clipbench.training.learner import Learner
-from clipbench.training.plan import EpochPlan, batch_size_of, kept, parts_of
+from clipbench.training.plan import EpochPlan, Method, batch_size_of, kept, parts_of
 from clipbench.training.resume import Checkpoints, copied, where_it_goes_on
 from clipbench.training.seen import PassScores, SeenPairs
 from clipbench.training.state import Clock, State
 from clipbench.training.tally import Tally
-
-
-def no_news(text: str) -> None:
-    """Tell nobody."""
 
 
 class Trainer:
@@ -43,48 +37,31 @@ class Trainer:
 
     Args:
         model: an open_clip model on its device; its token table may be compact.
-        pairs: the pairs; what is poisoned among them is not known here.
-        defense: the defense.
-        settings: training settings, all resolved.
-        seed: the run's seed.
-        folder: where the checkpoint and the trace go.
-        fingerprint: identifies data, defense and settings; guards the checkpoint.
-        processes: this process among all.
-        progress: told about steps.
-        resuming: told where a training run goes on that was stopped.
-        trusted: pairs that are known to be clean, where the defense needs some.
-        shared: first stages that other training runs went through; None: nothing is shared.
+        sets: the pairs, of which it is not known here what is poisoned; and, where the defense
+            needs some, pairs that are known to be clean.
+        method: the defense, the settings and the seed.
+        checkpoints: where the training is left, and taken up; the trace goes there, too.
+        bench: the processes that train, and who is told.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        pairs: TrainingPairs,
-        defense: Defense,
-        settings: TrainSettings,
-        *,
-        seed: int,
-        folder: Path,
-        fingerprint: str,
-        processes: Processes,
-        progress: Progress,
-        resuming: Callable[[str], object] = no_news,
-        trusted: TrainingPairs | None = None,
-        shared: SharedStages | None = None,
+        sets: Sequence[TrainingPairs],
+        method: Method,
+        checkpoints: Checkpoints,
+        bench: Bench,
     ) -> None:
-        self._pairs = pairs
-        self._trusted = trusted
-        self._settings = settings
-        self._seed = seed
-        self._folder = folder
-        self._processes = processes
-        self._progress, self._resuming = progress, resuming
+        pairs, settings = sets[0], method.settings
+        trusted = sets[1] if len(sets) > 1 else None
+        self._pairs, self._trusted = pairs, trusted
+        self._settings, self._seed = settings, method.seed
+        self._checkpoints, self._folder = checkpoints, checkpoints.folder
+        self._processes = bench.processes
+        self._progress, self._resuming = bench.progress, bench.resuming
         self._pairs_per_epoch = settings.epoch_size(len(pairs))
-        self._checkpoints = Checkpoints(
-            folder, fingerprint, settings.checkpoint_every_s, processes, shared
-        )
-        self.learner = Learner(model, pairs, settings, processes)
-        self._run = defenses.start(defense, self._facts())
+        self.learner = Learner(model, pairs, settings, bench.processes)
+        self._run = defenses.start(method.defense, self._facts())
         self._stages = self._run.stages(settings.epochs)
         if any(stage.trusted for stage in self._stages) and trusted is None:
             raise BadSetting("The defense has a stage on trusted pairs, but there are none.")

@@ -16,13 +16,28 @@ import numpy.typing as npt
 
 from clipbench.checkpoints.stages import Place
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts import Phase, Stage
+from clipbench.contracts import Defense, Phase, Stage
 from clipbench.loading.order import batches
 from clipbench.loading.pairs import TrainingPairs
 from clipbench.toolkit.schedule import cosine_after_warmup, warmup_cosine
 from clipbench.training.seen import SeenPairs
 
 Indices = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What decides a training run beside its pairs.
+
+    Args:
+        defense: the defense.
+        settings: training settings, all resolved.
+        seed: the run's seed.
+    """
+
+    defense: Defense
+    settings: TrainSettings
+    seed: int
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ class Checkpoints:
         processes: Processes,
         shared: SharedStages | None = None,
     ) -> None:
+        self.folder = folder
         self._path = folder / "checkpoint.pt"
         self._fingerprint = fingerprint
         self._every_s = every_s

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from clipbench.boundary import datasets
 from clipbench.checkpoints.fingerprint import fingerprint_of, shared_stages
 from clipbench.checkpoints.record import (
     TrainingRecord,
@@ -35,11 +34,14 @@ from clipbench.loading.opened import opened
 from clipbench.loading.pairs import TrainingPairs
 from clipbench.loading.text import check_text_tower
 from clipbench.models.openclip import WEIGHTS_FILE, create_model, model_config, save_model
+from clipbench.parallel.bench import Bench
 from clipbench.parallel.group import Processes
 from clipbench.shards.reader import ShardSet
 from clipbench.system.progress import Reporter
 from clipbench.tensors.files import is_cut_off
-from clipbench.training.engine import Trainer, no_news
+from clipbench.training.engine import Trainer
+from clipbench.training.plan import Method
+from clipbench.training.resume import Checkpoints
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,7 @@ def train_on(
     where: str | Path,
     config: RunConfig,
     folder: Path,
-    cache: Path,
-    processes: Processes,
-    reporter: Reporter,
+    bench: Bench,
 ) -> TrainingRecord | None:
     """Train on a folder of shards, or take up the training where it stopped.
 
@@ -66,22 +66,20 @@ def train_on(
         where: the pairs: a folder of shards, or what else `ShardSet.open` takes.
         config: the run; of its attack nothing is read.
         folder: the run's folder; ``train/`` and ``model/`` go into it.
-        cache: for decoded images and indexes.
-        processes: this process among all.
-        reporter: told about progress.
+        bench: where decoded images and indexes go.
 
     Returns:
         What the training says of itself; None where the first process found it finished, and this
         one is another.
     """
-    sets = opened(where, config, cache, processes, reporter)
+    processes, sets = bench.processes, opened(where, config, bench)
     shards, fingerprint = sets[0], _agreed_fingerprint(config, sets, processes)
     record = _finished(folder, fingerprint) if processes.is_first else None
     if processes.told(record is not None):
         _drop_checkpoint(folder, processes)  # which a power cut may have brought back
         return record
     forget_peak_memory(processes.device)
-    session = _set_up(sets, config, fingerprint, folder, cache, processes, reporter)
+    session = _set_up(sets, config, fingerprint, folder, bench)
     trainer = session.trainer
     with processes.training():
         state = trainer.train()
@@ -159,9 +157,7 @@ def score_on(
     where: str | Path,
     config: RunConfig,
     folder: Path,
-    cache: Path,
-    processes: Processes,
-    reporter: Reporter,
+    bench: Bench,
 ) -> npt.NDArray[np.float32]:
     """Train as far as the run's defense needs to score the pairs, and return their last scores.
 
@@ -169,9 +165,7 @@ def score_on(
         where: the pairs.
         config: the run.
         folder: of the training, which can be taken up again.
-        cache: for decoded images and indexes.
-        processes: this process among all.
-        reporter: told about progress.
+        bench: where decoded images and indexes go.
 
     Returns:
         ``(num_pairs,)``, the lower the more suspicious; NaN where a pair was never scored, for its
@@ -180,9 +174,9 @@ def score_on(
     Raises:
         BadSetting: the defense scores nothing.
     """
-    sets = opened(where, config, cache, processes, reporter)
+    processes, sets = bench.processes, opened(where, config, bench)
     fingerprint = _agreed_fingerprint(config, sets, processes)
-    trainer = _set_up(sets, config, fingerprint, folder, cache, processes, reporter).trainer
+    trainer = _set_up(sets, config, fingerprint, folder, bench).trainer
     with processes.training():
         state = trainer.train(until_scored=True)
     if trainer.set_scores is not None:
@@ -212,42 +206,22 @@ def _set_up(
     config: RunConfig,
     fingerprint: str,
     folder: Path,
-    cache: Path,
-    processes: Processes,
-    reporter: Reporter,
+    bench: Bench,
 ) -> _Session:
     """Return the training of a set, at its start or where it stopped."""
     settings = config.train
     architecture = model_config(settings.model)
     check_text_tower(settings.model, architecture)
     model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
-    if processes.is_first:
-        _warn_of_warmup(settings, len(sets[0]), reporter)
-    pairs, *trusted = training_pairs(
-        sets,
-        datasets.synonyms(config.data.plugin),
-        model,
-        tokenizer,
-        config,
-        cache,
-        processes,
-        reporter,
-    )
-    trainer = Trainer(
-        model,
-        pairs,
-        config.defense.plugin,
-        settings,
-        seed=config.seed,
-        folder=folder / "train",
-        fingerprint=fingerprint,
-        processes=processes,
-        progress=reporter.progress if processes.is_first else _silent,
-        resuming=reporter.resuming if processes.is_first else no_news,
-        trusted=trusted[0] if trusted else None,
-        shared=shared_stages(config, sets[0], pairs, cache, processes),
-    )
-    return _Session(pairs, model, architecture, trainer)
+    if bench.is_first:
+        _warn_of_warmup(settings, len(sets[0]), bench.reporter)
+    given = training_pairs(sets, model, tokenizer, config, bench)
+    method = Method(config.defense.plugin, settings, config.seed)
+    shared = shared_stages(config, sets[0], given[0], bench)
+    every_s, processes = settings.checkpoint_every_s, bench.processes
+    checkpoints = Checkpoints(folder / "train", fingerprint, every_s, processes, shared)
+    trainer = Trainer(model, given, method, checkpoints, bench)
+    return _Session(given[0], model, architecture, trainer)
 
 
 def _warn_of_warmup(settings: TrainSettings, num_pairs: int, reporter: Reporter) -> None:
@@ -260,7 +234,3 @@ def _warn_of_warmup(settings: TrainSettings, num_pairs: int, reporter: Reporter)
             f" {steps:,}: the model hardly learns; lower --warmup (to {steps // 10}, say) or raise"
             " --epochs"
         )
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    """Report nothing: another process speaks."""

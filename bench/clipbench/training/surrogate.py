@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.contracts import Corpus, Image, IntArray, no_progress
+from clipbench.contracts import Corpus, Image, IntArray
 from clipbench.errors import BadSetting
 from clipbench.rng import derive_seed, generator
 from clipbench.system.durable import scratch_folder
@@ -141,10 +141,13 @@ def train_surrogate(
     from clipbench.loading.pairs import TrainingPairs  # noqa: PLC0415
     from clipbench.loading.text import CaptionTable  # noqa: PLC0415
     from clipbench.models.openclip import create_model, image_size_of, model_config  # noqa: PLC0415
+    from clipbench.parallel.bench import Bench  # noqa: PLC0415
     from clipbench.parallel.devices import pick_device  # noqa: PLC0415
     from clipbench.parallel.group import Processes  # noqa: PLC0415
-    from clipbench.plugins import registry  # noqa: PLC0415
+    from clipbench.plugins.part import Part  # noqa: PLC0415
     from clipbench.training.engine import Trainer  # noqa: PLC0415
+    from clipbench.training.plan import Method  # noqa: PLC0415
+    from clipbench.training.resume import Checkpoints  # noqa: PLC0415
 
     count = min(pairs, len(corpus))
     if count < 2 or epochs < 1:
@@ -179,25 +182,13 @@ def train_surrogate(
     device = pick_device(settings.device)
     vocabulary = CompactVocabulary(network, captions.vocabulary())
     with scratch_folder("surrogate") as folder:
-        trainer = Trainer(
-            network,
-            TrainingPairs(
-                _Squares(images),
-                captions,
-                vocabulary,
-                ImageAugmentation.of(settings),
-                settings.eda,
-                own,
-                device,
-            ),
-            registry.build("defense", "none"),
-            settings,
-            seed=own,
-            folder=Path(folder),
-            fingerprint="surrogate",
-            processes=Processes(device=device),
-            progress=no_progress,
-        )
+        views = ImageAugmentation.of(settings), settings.eda, own
+        given = TrainingPairs(_Squares(images), captions, vocabulary, *views, device)
+        method = Method(Part.of("defense", "none").plugin, settings, own)
+        bench = Bench(Path(folder), Processes(device=device))
+        every_s = settings.checkpoint_every_s
+        checkpoints = Checkpoints(Path(folder), "surrogate", every_s, bench.processes)
+        trainer = Trainer(network, [given], method, checkpoints, bench)
         trainer.train()
     vocabulary.expand(network)
     return Surrogate(network.eval(), tokenizer)

@@ -16,9 +16,8 @@ from clipbench.loading.decoded import DecodedImages
 from clipbench.loading.inputs import image_store
 from clipbench.loading.originals import FittedImages, OriginalImages
 from clipbench.loading.pairs import ImageStore
-from clipbench.parallel.group import Processes
+from clipbench.parallel.bench import Bench
 from clipbench.shards.reader import ShardSet
-from clipbench.system.progress import Reporter
 
 COUNT = 18
 
@@ -30,8 +29,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> ShardSet:
 
 
 def store(shards: ShardSet, cache: Path, size: int, **settings: object) -> ImageStore:
-    quiet = Reporter(quiet=True)
-    return image_store(shards, size, TrainSettings(**settings), cache, Processes(), quiet)  # type: ignore[arg-type]
+    return image_store(shards, size, TrainSettings(**settings), Bench(cache))  # type: ignore[arg-type]
 
 
 def test_large_models_crop_originals_and_small_ones_squares(

@@ -13,7 +13,7 @@ import pytest
 
 from clipbench.images.encoding import encode_png
 from clipbench.loading import word_files
-from clipbench.loading.word_files import stored_words
+from clipbench.loading.word_files import Reading, stored_words
 from clipbench.loading.words import WordTable, word_table
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.writer import Sample, write_set
@@ -52,7 +52,7 @@ def shards(tmp_path: Path) -> ShardSet:
 
 
 def table(shards: ShardSet, cache: Path, synonyms: Any = None) -> WordTable:
-    return stored_words(shards, TOKENIZER, synonyms or SYNONYMS, LENGTH, cache)
+    return stored_words(shards, Reading(TOKENIZER, synonyms or SYNONYMS, LENGTH), cache)
 
 
 def assert_same(found: WordTable, wanted: WordTable) -> None:
@@ -89,9 +89,9 @@ def test_other_pairs_synonyms_and_tokenizers_have_tables_of_their_own(
     table(shards, tmp_path)
     table(shards, tmp_path, {"red": ["ruby"]})
     table(write(tmp_path / "other", ["other", *CAPTIONS[1:]]), tmp_path)
-    stored_words(shards, TOKENIZER, SYNONYMS, LENGTH + 1, tmp_path)
+    stored_words(shards, Reading(TOKENIZER, SYNONYMS, LENGTH + 1), tmp_path)
     kept = open_clip.SimpleTokenizer(context_length=LENGTH, clean="whitespace")
-    found = stored_words(shards, kept, SYNONYMS, LENGTH, tmp_path)
+    found = stored_words(shards, Reading(kept, SYNONYMS, LENGTH), tmp_path)
     assert_same(found, word_table(CAPTIONS, kept, SYNONYMS, LENGTH))
     assert len([*tmp_path.glob("*/table.json")]) == 5
 

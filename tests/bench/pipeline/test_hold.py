@@ -6,10 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+from clipbench.parallel.bench import Bench
 from clipbench.parallel.group import Processes
 from clipbench.pipeline.hold import held
 from clipbench.system.locks import try_folder
-from clipbench.system.progress import Reporter
 
 HOLDER = """
 import sys, time
@@ -30,7 +30,7 @@ def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
         assert process.stdout.readline() == "held\n"
         assert try_folder(folder) is None
         process.kill()
-    with held(folder, Processes(), Reporter(quiet=True)):
+    with held(folder, Bench(tmp_path)):
         assert try_folder(folder) is None
     handle = try_folder(folder)
     assert handle is not None
@@ -46,7 +46,7 @@ def test_the_first_process_holds_for_all(tmp_path: Path) -> None:
         def barrier(self) -> None:
             waits.append("for the first")
 
-    with held(tmp_path / "run", Second(rank=1, count=2), Reporter(quiet=True)):
+    with held(tmp_path / "run", Bench(tmp_path, Second(rank=1, count=2))):
         assert not (tmp_path / "run").exists()
         assert waits == ["for the first"]
     assert waits == ["for the first"]

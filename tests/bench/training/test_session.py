@@ -17,9 +17,8 @@ from clipbench.errors import BadSetting
 from clipbench.loading.text import check_text_tower
 from clipbench.models.features import image_features
 from clipbench.models.openclip import model_config
-from clipbench.parallel.group import Processes
+from clipbench.parallel.bench import Bench
 from clipbench.shards.reader import ShardSet
-from clipbench.system.progress import Reporter
 from clipbench.training.session import train_on
 
 SETTINGS: dict[str, Any] = {
@@ -47,7 +46,7 @@ def trained(
         train={**SETTINGS, **settings},
     )
     cache = folder / "cache"
-    return train_on(shards.source, config, folder / "run", cache, Processes(), Reporter(quiet=True))
+    return train_on(shards.source, config, folder / "run", Bench(cache))
 
 
 @pytest.mark.slow

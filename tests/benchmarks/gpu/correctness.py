@@ -20,11 +20,12 @@ from torch import Tensor
 from clipbench.checkpoints.checkpoint import save_checkpoint
 from clipbench.checkpoints.record import TrainingRecord
 from clipbench.checkpoints.trace import Trace, read_trace
-from clipbench.configuration import config as configuration
+from clipbench.configuration import resolution as configuration
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
 from clipbench.evaluation.evaluator import evaluate
 from clipbench.models.openclip import create_model, load_weights
+from clipbench.parallel import bench as where
 from clipbench.parallel.group import Processes
 from clipbench.plugins import registry
 from clipbench.system import stopping
@@ -88,7 +89,9 @@ class Bench:
         )  # nothing is taken from a run before
         shards = config.data.plugin.prepare(self.cache)
         told = reporter or Silent()
-        return train_on(shards, config, folder, self.cache, Processes(device=device), told)
+        return train_on(
+            shards, config, folder, where.Bench(self.cache, Processes(device=device), told)
+        )
 
     def fresh(self) -> Path:
         """Return a new folder."""

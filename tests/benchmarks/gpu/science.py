@@ -17,7 +17,7 @@ from typing import Any
 from correctness import Silent
 from findings import Findings, Sizes
 
-from clipbench.configuration import config as configuration
+from clipbench.configuration import resolution as configuration
 from clipbench.configuration.config import RunConfig
 from clipbench.pipeline.execute import execute
 

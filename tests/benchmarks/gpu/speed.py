@@ -17,21 +17,20 @@ import torch
 from findings import Findings, Sizes
 from torch.utils.flop_counter import FlopCounterMode
 
-from clipbench.boundary import datasets
-from clipbench.configuration import config as configuration
+from clipbench.configuration import resolution as configuration
 from clipbench.configuration.config import RunConfig
 from clipbench.contracts import Phase
 from clipbench.images.encoding import encode_jpeg
 from clipbench.loading.inputs import training_pairs
 from clipbench.loading.pairs import Batch, BatchRequest
 from clipbench.models.openclip import create_model
+from clipbench.parallel.bench import Bench
 from clipbench.parallel.group import Processes
 from clipbench.planning.work import work_for
 from clipbench.plugins import registry
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
-from clipbench.system.progress import Reporter
 from clipbench.system.threads import processors
 from clipbench.training.learner import Learner
 
@@ -63,12 +62,10 @@ class Timed:
     ) -> None:
         self._config, self._device = config, device
         shards = ShardSet.open(where, folder)
-        processes, quiet = Processes(device=device), Reporter(quiet=True)
+        processes = Processes(device=device)
         model, tokenizer = create_model(config.train.model, config.seed)
-        source: Any = config.data.plugin
-        more = (config, folder, processes, quiet)
-        synonyms = datasets.synonyms(source)
-        self._pairs = training_pairs([shards], synonyms, model, tokenizer, *more)[0]
+        bench = Bench(folder, processes)
+        self._pairs = training_pairs([shards], model, tokenizer, config, bench)[0]
         self._learner = Learner(model, self._pairs, config.train, processes)
         self.work = work_for(config, config.defense.plugin, len(shards))
         self._numbers = itertools.cycle(range(1_000_000))
