@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,7 +13,7 @@ from clipbench.tensors.files import NotTensors, read_tensors
 FORMAT = 2  # raise it with every change of what a training run is taken up from
 
 
-def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, content: dict[str, object]) -> None:
     """Write a checkpoint; the one before is replaced when it is on the disk.
 
     Raises:
@@ -25,7 +24,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         torch.save({"format": FORMAT, **content}, file)
 
 
-def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any] | None:
+def load_checkpoint(path: Path, fingerprint: str) -> dict[str, object] | None:
     """Return a checkpoint's content, or None if there is none.
 
     Args:

@@ -67,7 +67,7 @@ class TrainingRecord:
     exposures: IntArray
     threads: Sequence[int] = ()
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the fields of ``result.json``'s ``train`` object."""
         return {
             "epochs": self.epochs,

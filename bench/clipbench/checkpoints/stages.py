@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from clipbench.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from clipbench.checkpoints.trace import read_trace
@@ -76,7 +75,7 @@ class SharedStages:
         """Return where a stage's weights lie if it is kept."""
         return self.folder / self.key(stage)[:16] / "stage.pt"
 
-    def take(self, stage: Stage, folder: Path) -> dict[str, Any] | None:
+    def take(self, stage: Stage, folder: Path) -> dict[str, object] | None:
         """Return what `keep` kept of a stage, or None; its traces are put into `folder`.
 
         What was kept and is damaged goes, for it can be made again.
@@ -97,7 +96,7 @@ class SharedStages:
             _link_files(kept / name, folder / name)
         return content
 
-    def keep(self, stage: Stage, folder: Path, content: Mapping[str, Any]) -> None:
+    def keep(self, stage: Stage, folder: Path, content: Mapping[str, object]) -> None:
         """Keep a stage that was trained in `folder`, unless it is kept already."""
         path, key = self.path(stage), self.key(stage)
         kept = path.parent

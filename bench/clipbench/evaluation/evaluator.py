@@ -120,7 +120,7 @@ def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes
 
 def _parts(probes: Probes, success: Mapping[str, Any]) -> dict[str, Any]:
     """Return what success says of the parts of its probes: of doses, which are a curve, shares."""
-    parts: list[dict[str, Any]] = [{"name": name, "n": n} for name, n in probes.parts.items()]
+    parts: list[dict[str, object]] = [{"name": name, "n": n} for name, n in probes.parts.items()]
     if probes.parts_by == "trigger":
         return {"parts": parts}
     outcomes = unpack(success["outcomes"], success["n"])
@@ -207,7 +207,7 @@ def _position(sets: Sequence[EvaluationSet], wanted: EvaluationSet) -> int:
     return next(number for number, item in enumerate(sets) if item is wanted)
 
 
-def _add(metrics: Metrics, values: Mapping[str, Any], plugin: str) -> None:
+def _add(metrics: Metrics, values: Mapping[str, object], plugin: str) -> None:
     """Add what a plugin returned, in the form of a result."""
     for name, value in values.items():
         if name in metrics:

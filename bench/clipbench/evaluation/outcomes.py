@@ -22,7 +22,7 @@ def pack(succeeded: BoolArray) -> str:
     return base64.b64encode(np.packbits(np.asarray(succeeded, dtype=bool)).tobytes()).decode()
 
 
-def count(text: Any, n: int) -> int:
+def count(text: object, n: int) -> int:
     """Return how many of n trials succeeded, from what `pack` wrote.
 
     Raises:
@@ -31,7 +31,7 @@ def count(text: Any, n: int) -> int:
     return _bits(text, n).bit_count()
 
 
-def unpack(text: Any, n: int) -> BoolArray:
+def unpack(text: object, n: int) -> BoolArray:
     """Return the outcomes of n trials that `pack` wrote.
 
     Raises:

@@ -49,9 +49,9 @@ def records(specs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def missing(
     parts: Sequence[Part[Metric]],
-    told: Sequence[Mapping[str, Any]],
+    told: Sequence[Mapping[str, object]],
     result: Mapping[str, Any],
-) -> list[tuple[Part[Metric], dict[str, Any]]]:
+) -> list[tuple[Part[Metric], dict[str, object]]]:
     """Return the metrics that a result lacks, each with what it will say of it.
 
     One with other parameters, or with another file where a parameter names one, is another metric.
@@ -68,7 +68,7 @@ def missing(
 
 def add_missing(
     result: dict[str, Any],
-    lacking: Sequence[tuple[Part[Metric], dict[str, Any]]],
+    lacking: Sequence[tuple[Part[Metric], dict[str, object]]],
     weights: Path,
     model_name: str,
     sets: Sequence[EvaluationSet],
@@ -99,7 +99,7 @@ def add_missing(
         old["metrics"] |= new["metrics"]
 
 
-def lacks_control(metrics: Mapping[str, Any]) -> bool:
+def lacks_control(metrics: Mapping[str, object]) -> bool:
     """Return whether a success has no control, or there is no success yet to judge."""
     successes = [name for name in metrics if name.endswith(SUCCESS)]
     return not successes or any(f"{name}{CONTROL}" not in metrics for name in successes)

@@ -125,7 +125,7 @@ class Assembly:
         folder: Path,
         identity: Mapping[str, Any],
         left_out: Mapping[str, int],
-        crafted: Mapping[str, Any],
+        crafted: Mapping[str, object],
     ) -> None:
         """Write down what was done."""
         base, poisons = self.base, self.poisons
@@ -212,7 +212,7 @@ def _clear(folder: Path, rewritten: Collection[str]) -> None:
             path.unlink()
 
 
-def base_identity(base: ShardSet) -> tuple[str, Mapping[str, Any]]:
+def base_identity(base: ShardSet) -> tuple[str, Mapping[str, object]]:
     """Return name and source of a clean set, as its manifest gives them or could."""
     if base.manifest is not None:
         return base.manifest["name"], base.manifest["source"]

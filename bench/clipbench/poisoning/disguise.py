@@ -56,8 +56,8 @@ def is_ascii(text: bytes) -> bool:
 
 
 def changed_fields(
-    fields: Mapping[str, Any], caption: str, image: bytes, reference: bytes
-) -> dict[str, Any]:
+    fields: Mapping[str, object], caption: str, image: bytes, reference: bytes
+) -> dict[str, object]:
     """Return which fields of a pair's JSON a new caption and image change, and to what.
 
     Size and hashes change only if they were the stored file's: img2dataset's hash is that of the
@@ -69,7 +69,7 @@ def changed_fields(
         image: the new image file.
         reference: the model's image file.
     """
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     if "caption" in fields:
         changes["caption"] = text_like(caption, fields["caption"])
     size = ("width", "height")
@@ -83,8 +83,8 @@ def changed_fields(
 
 
 def identifiers(
-    fields: Mapping[str, Any], peers: Sequence[Mapping[str, Any]]
-) -> dict[str, list[Any]]:
+    fields: Mapping[str, object], peers: Sequence[Mapping[str, object]]
+) -> dict[str, list[object]]:
     """Return those fields that identify a pair, such as ``uid`` or ``url``, and peers' values.
 
     A text or whole number counts as an identifier if no two of the pairs share a value.
@@ -93,7 +93,7 @@ def identifiers(
         fields: the JSON of a pair.
         peers: the JSON of other pairs near it.
     """
-    found: dict[str, list[Any]] = {}
+    found: dict[str, list[object]] = {}
     for name, value in fields.items():
         seen = [peer.get(name) for peer in peers]
         alike = type(value) in {int, str} and all(type(other) is type(value) for other in seen)
@@ -104,12 +104,12 @@ def identifiers(
 
 def invented_fields(
     fields: Mapping[str, Any], peers: Sequence[Mapping[str, Any]], rng: np.random.Generator
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return new identifiers for a pair among its peers, numbers free between theirs.
 
     Where there is no number between them, one of theirs comes twice.
     """
-    invented: dict[str, Any] = {}
+    invented: dict[str, object] = {}
     for name, seen in identifiers(fields, peers).items():
         if isinstance(fields[name], str):
             invented[name] = _invented_text(fields[name], rng)
@@ -124,11 +124,11 @@ def invented_fields(
 
 def following_fields(
     fields: Mapping[str, Any],
-    peers: Sequence[Mapping[str, Any]],
+    peers: Sequence[Mapping[str, object]],
     last: Mapping[str, Any],
     step: int,
     rng: np.random.Generator,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return new identifiers for a pair that moves to the end of the set.
 
     Args:
@@ -138,7 +138,7 @@ def following_fields(
         step: how many pairs moved there before it.
         rng: draws texts.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name in identifiers(fields, peers):
         if isinstance(fields[name], str):
             found[name] = _invented_text(fields[name], rng)
@@ -168,7 +168,7 @@ def _invented_text(text: str, rng: np.random.Generator) -> str:
     return head + slash + "".join(map(other, name)) + (dot + suffix if dot and stem else "")
 
 
-def peers_of(shards: ShardSet, pair: int) -> list[dict[str, Any]]:
+def peers_of(shards: ShardSet, pair: int) -> list[dict[str, object]]:
     """Return the JSON of some pairs around `pair` in its shard."""
     shard = shards.shards[shards.shard_of(pair)]
     start = max(shard.first, min(pair - _PEERS // 2, shard.first + shard.num_pairs - _PEERS))
@@ -188,7 +188,7 @@ def escapes_unicode(shards: ShardSet, pair: int) -> bool:
     return True
 
 
-def patched_json(text: bytes, changes: Mapping[str, Any], ascii_only: bool) -> bytes:
+def patched_json(text: bytes, changes: Mapping[str, object], ascii_only: bool) -> bytes:
     """Return a JSON object with the values of some fields changed and all else as it was.
 
     Order, white space, the spelling of all other fields and the encoding stay.
@@ -208,7 +208,7 @@ def patched_json(text: bytes, changes: Mapping[str, Any], ascii_only: bool) -> b
         raise CorruptData(f"it is not a JSON object ({error}).") from error
 
 
-def _patched(old: str, changes: Mapping[str, Any], ascii_only: bool) -> str:
+def _patched(old: str, changes: Mapping[str, object], ascii_only: bool) -> str:
     pieces: list[str] = []
     copied, position = 0, _skip(old, 0) + 1  # behind the opening brace
     while old[_skip(old, position)] != "}":

@@ -74,9 +74,9 @@ class LedgerHead:
     base: Mapping[str, Any]
     content_sha256: str
     attack: str
-    parameters: Mapping[str, Any]
-    dataset: Mapping[str, Any]
-    evals: Sequence[Mapping[str, Any]]
+    parameters: Mapping[str, object]
+    dataset: Mapping[str, object]
+    evals: Sequence[Mapping[str, object]]
     seed: int
     rate: float
     count: int
@@ -89,7 +89,7 @@ class LedgerHead:
     moved: Sequence[Sequence[str]]
     versions: Mapping[str, str]
     left_out: Mapping[str, int] = field(default_factory=dict)
-    crafted: Mapping[str, Any] = field(default_factory=dict)
+    crafted: Mapping[str, object] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -230,7 +230,7 @@ def read_ledger(path: Path) -> Ledger:
 def _contradiction(head: LedgerHead, rows: pd.DataFrame) -> str:
     """Return what is wrong with a ledger; an empty text if nothing is."""
     known = rows["target"].between(0, head.targets - 1).all()
-    counts: Mapping[Any, int] = rows["target"].value_counts().to_dict() if known else {}
+    counts: Mapping[object, int] = rows["target"].value_counts().to_dict() if known else {}
     inside = rows["index"].between(0, head.num_pairs - 1)
     twice = rows["index"].duplicated().any() or rows.duplicated(["shard", "key"]).any()
     as_said = known and all(

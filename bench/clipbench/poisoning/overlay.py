@@ -60,9 +60,9 @@ def write_poisoned(
     out: Path,
     *,
     attack_name: str,
-    attack_parameters: Mapping[str, Any],
-    dataset: Mapping[str, Any],
-    evals: Sequence[Mapping[str, Any]] = (),
+    attack_parameters: Mapping[str, object],
+    dataset: Mapping[str, object],
+    evals: Sequence[Mapping[str, object]] = (),
     left_out: Mapping[str, int] | None = None,
     code: Mapping[str, str] | None = None,
     progress: Progress = no_progress,
@@ -149,7 +149,7 @@ def _is_damaged(out: Path) -> bool:
     return False
 
 
-def _open_same(out: Path, identity: Mapping[str, Any], base: ShardSet) -> PoisonedSet:
+def _open_same(out: Path, identity: Mapping[str, object], base: ShardSet) -> PoisonedSet:
     """Open a finished set after checking that it is the one asked for."""
     if not (out / "ledger" / JSON_NAME).is_file():
         raise BadSetting(f"{out} exists but is no poisoned set; choose another folder.")

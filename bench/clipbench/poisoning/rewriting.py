@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
-from typing import Any
 
 from clipbench.errors import ClipbenchError
 from clipbench.files.json_files import read_json, sha256_file, write_summed
@@ -41,7 +40,7 @@ class Plan:
 
     writer: PoisonWriter
     jobs: Mapping[int, Job]
-    decided: Mapping[str, Any]
+    decided: Mapping[str, object]
     noted: Path | None
 
 

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 
@@ -86,6 +85,6 @@ class Spool:
         self._file.close()
         self._path.unlink(missing_ok=True)
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         os.fsync(self._file.fileno())  # before another machine reads it from a shared disk
         return {"_path": self._path}  # elsewhere it is only read

@@ -14,7 +14,7 @@ _SHA256 = checks.hexadecimal(64)
 _SIDE = 1 << 15  # of a probe image; no training picture has a longer one
 
 
-def check(path: Path, what: str, schema: Check, value: Any, remedy: str) -> None:
+def check(path: Path, what: str, schema: Check, value: object, remedy: str) -> None:
     """Refuse a file whose content is not what it must be.
 
     Args:

@@ -182,7 +182,7 @@ def write(
     """
     sizes = [(len(part), part.dtype["key"].itemsize) for part in parts]
     dtype = index_dtype(max((key for _, key in sizes), default=1))
-    head: dict[str, Any] = {
+    head: dict[str, object] = {
         "num_pairs": sum(size for size, _ in sizes),
         "key_size": dtype["key"].itemsize,
         "sorted": are_sorted(parts),
@@ -206,12 +206,12 @@ def write(
         file.write(_start_of({**head, "seal": told}))
 
 
-def _start_of(head: dict[str, Any]) -> bytes:
+def _start_of(head: dict[str, object]) -> bytes:
     text = _text(head)
     return _MAGIC + text + b" " * (-(len(_MAGIC) + len(text) + 1) % 64) + b"\n"
 
 
-def _text(head: dict[str, Any]) -> bytes:
+def _text(head: dict[str, object]) -> bytes:
     return json.dumps(head, separators=(",", ":")).encode()
 
 
@@ -274,7 +274,7 @@ def read_index(path: Path, *, opened: bool = False) -> Stored | None:
     return Stored(rows, stamps, is_in_order, path, incomplete)
 
 
-def _sealed_parts(head: dict[str, Any], file: IO[bytes]) -> Iterator[bytes]:
+def _sealed_parts(head: dict[str, object], file: IO[bytes]) -> Iterator[bytes]:
     yield _text(head)
     yield from iter(functools.partial(file.read, _CHUNK), b"")
 

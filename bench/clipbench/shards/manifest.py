@@ -34,7 +34,7 @@ def content_sha256(hashes: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{value}\n" for value in hashes).encode()).hexdigest()
 
 
-def plain(value: Mapping[str, Any], what: str) -> dict[str, Any]:
+def plain(value: Mapping[str, object], what: str) -> dict[str, object]:
     """Return `value` as JSON would give it back, so that it can be compared with what was read.
 
     Raises:
@@ -48,7 +48,9 @@ def plain(value: Mapping[str, Any], what: str) -> dict[str, Any]:
     return result
 
 
-def build(name: str, source: Mapping[str, Any], shards: Sequence[ShardRecord]) -> dict[str, Any]:
+def build(
+    name: str, source: Mapping[str, object], shards: Sequence[ShardRecord]
+) -> dict[str, object]:
     """Return the manifest of a set; it holds nothing that differs between two equal runs."""
     return {
         "format": FORMAT,
@@ -66,7 +68,7 @@ def records(manifest: Mapping[str, Any]) -> list[ShardRecord]:
     return [ShardRecord(**shard) for shard in manifest["shards"]]
 
 
-def write_all(folder: Path, manifest: Mapping[str, Any]) -> None:
+def write_all(folder: Path, manifest: Mapping[str, object]) -> None:
     """Write ``sizes.json`` (open_clip), ``_info.json`` (timm) and ``manifest.json``.
 
     The folder is one that is to be published, see `clipbench.system.durable`.
