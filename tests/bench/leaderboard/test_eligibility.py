@@ -10,6 +10,7 @@ from as_json import of_json
 
 from clipbench.leaderboard.cells import COMPACT
 from clipbench.leaderboard.eligibility import Eligibility, at_chance, eligibility
+from clipbench.leaderboard.record import records_of
 from clipbench.leaderboard.tables import leaderboard
 
 at_chance = of_json(at_chance)
@@ -150,7 +151,7 @@ def test_the_short_table_keeps_the_reason(make_result: MakeResult) -> None:
     """With fewer words; why nothing is known is in the long one, but for what can be mended."""
 
     def cell(**counts: Any) -> str:
-        (row,) = leaderboard([make_result(**counts)]).to_dict("records")
+        (row,) = records_of(leaderboard([make_result(**counts)]))
         return COMPACT["eligible"](row)
 
     assert cell(metrics={"attack_success_control": (15, 16)}) == "no (93.8%, control 93.8%)"
