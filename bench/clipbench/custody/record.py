@@ -57,7 +57,8 @@ def note_file(path: Path) -> None:
 def recorded(path: Path | None, command: str, settings: Mapping[str, object]) -> Iterator[None]:
     """Add a line to the log when the work inside ends, whether it was done or failed.
 
-    Work that fails before there is a folder for the log leaves none.
+    Work that fails before there is a folder for the log leaves none, nor does a command that finds
+    everything done.
 
     Args:
         path: the log; None: none is kept.
@@ -78,7 +79,7 @@ def recorded(path: Path | None, command: str, settings: Mapping[str, object]) ->
         raise
     finally:
         _current.reset(before)
-        if outcome == "done" or path.parent.is_dir():
+        if record.made if outcome == "done" else path.parent.is_dir():
             log.append(path, _entry(command, outcome, settings, record))
 
 

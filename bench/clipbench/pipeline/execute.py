@@ -24,7 +24,7 @@ from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.results.folders import folder_of, has_result
 from clipbench.results.model import Result
-from clipbench.results.noted import note_results
+from clipbench.results.noted import note_results, written_at
 from clipbench.results.result import read_result, write_result
 from clipbench.system.durable import make_folder
 from clipbench.system.progress import Reporter
@@ -47,6 +47,7 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
     bench = Bench.joined(config.train.device, cache, reporter)
     processes = bench.processes
     config, folder = _known(config, out, bench)
+    before = written_at(folder / RESULT)
     if _is_done(folder, processes):
         reporter.note(f"run {config.id} is done already: {folder / RESULT}")
     else:
@@ -62,7 +63,8 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
     if not config.is_clean:
         _add_control(config, folder, out, alone)
     result = read_result(folder / RESULT)
-    note_results([result])
+    if written_at(folder / RESULT) != before:  # else nothing was done
+        note_results([result])
     return result
 
 

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from clipbench.custody.record import note_made, note_used
 from clipbench.files.sums import of_json
 from clipbench.results.model import Result
+
+
+def written_at(path: Path) -> int | None:
+    """Return when a file was written, in nanoseconds; None: it is not there."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
 
 
 def note_results(results: Iterable[Result]) -> None:

@@ -19,7 +19,7 @@ from clipbench.planning import timing
 from clipbench.results.folders import folder_of, has_result
 from clipbench.results.model import Result
 from clipbench.results.names import RESULT
-from clipbench.results.noted import note_results
+from clipbench.results.noted import note_results, written_at
 from clipbench.results.result import config_hash, read_result
 from clipbench.sweep.grid import Grid
 from clipbench.sweep.placing import Placing
@@ -216,6 +216,8 @@ def sweep(
         executor: does them.
         tell: told what happens.
     """
+    places = {config.id: folder_of(config, grid.out) / RESULT for config in grid.configs}
+    before = {run: written_at(path) for run, path in places.items()}
     for run, why in plan.failing.items():
         tell(Event("failed", run, why))
     executor(plan.begun, tell)
@@ -224,7 +226,7 @@ def sweep(
     if late:
         executor([late], lambda event: tell(event) if event.kind == "failed" else None)
     results = list(results_of(grid.configs, grid.out))
-    note_results(results)
+    note_results(one for one in results if written_at(places[one.id]) != before[one.id])
     return results
 
 
