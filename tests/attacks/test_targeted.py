@@ -165,7 +165,7 @@ def test_doses_are_written_with_plus_signs_and_recorded_where_there_are_some() -
     """A run without doses is known by what it was known by before there were any."""
     typed = Part[Any].of("attack", "targeted:doses=1+2+16,mode=insert").to_json()
     assert typed["doses"] == [1, 2, 16]
-    assert Part[Any].of("attack", typed) == typed
+    assert Part[Any].of("attack", typed).to_json() == typed
     assert "doses" not in Part[Any].of("attack", "targeted:doses=none").to_json()
 
 

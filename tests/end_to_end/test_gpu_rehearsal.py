@@ -43,7 +43,7 @@ def test_a_rehearsal_does_all_parts_in_their_order(found: Path) -> None:
     assert embedded["epoch_pairs_per_second"] > 0
     assert [run["attack_success"]["n"] for run in parts["science"].values()] == [4, 4]
     rows = load_results([found / "rows"])
-    assert {row["defense"]["name"] for row in rows} == {"none", "safeclip"}
+    assert {row.defense.name for row in rows} == {"none", "safeclip"}
     shown = table.page(found)
     for told in ("safeclip, resumed", "unimodal warm-up", "| none |"):
         assert told in shown

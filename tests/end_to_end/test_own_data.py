@@ -259,8 +259,8 @@ def test_what_the_test_data_lack_for_an_attack_is_said_before_work(
 
 def test_the_results_alone_are_enough(own: Own, tmp_path: Path) -> None:
     """Sent to somebody who has neither the data nor the weights, they are the same table."""
-    for folder in own.runs.iterdir():
-        (tmp_path / "sent").mkdir(exist_ok=True)
+    (tmp_path / "sent").mkdir()
+    for folder in filter(Path.is_dir, own.runs.iterdir()):
         shutil.copy(folder / "result.json", tmp_path / "sent" / f"{folder.name}.json")
     away = own.folder.with_name("away")
     here = fine(command("leaderboard", own.runs))

@@ -115,8 +115,9 @@ class Place:
         return found
 
     def only(self, pattern: str) -> Path:
-        """Return the one path here that matches a pattern."""
-        (path,) = self.folder.glob(pattern)
+        """Return the one path here that matches a pattern, beside logs of commands."""
+        found = self.folder.glob(pattern)
+        (path,) = (path for path in found if not path.name.startswith("audit.jsonl"))
         return path
 
     def result(self) -> dict[str, Any]:

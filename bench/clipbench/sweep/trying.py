@@ -35,7 +35,8 @@ def sure_to_fail(
         if plugins := outside_of(config):
             content = config.to_json()
             rest = [content[key] for key in ("data", "evals", "train")]
-            alike.setdefault(json.dumps([plugins, *rest]), []).append(config)
+            outside = [part.to_json() for part in plugins]
+            alike.setdefault(json.dumps([outside, *rest]), []).append(config)
     first = {same[0].id: same for same in alike.values()}
     failing: dict[str, str] = {}
     ended: list[str] = []

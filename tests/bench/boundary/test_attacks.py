@@ -178,7 +178,7 @@ def test_probes_that_are_none_are_told(tmp_path: Path, wrong: str, words: str) -
 
 def test_a_sound_attack_passes(tmp_path: Path) -> None:
     """The example as it is: poisons, probes that can't be written to, and a trigger."""
-    attack = with_mistake("solid_patch", "side: int = 8", "side: int = 9", tmp_path)
+    attack = with_mistake("solid_patch", "Ge(1)] = 8", "Ge(1)] = 9", tmp_path)
     made = poisons_of(attack)
     attacks.check_repeats(attack, scene(), corpus(), made)
     probes = attacks.probes(attack, scene())

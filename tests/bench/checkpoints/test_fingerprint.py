@@ -18,7 +18,7 @@ from clipbench.checkpoints import fingerprint
 from clipbench.checkpoints.fingerprint import fingerprint_of, shared_stages
 from clipbench.configuration.resolution import resolve
 from clipbench.contracts import Stage
-from clipbench.parallel.group import Processes
+from clipbench.parallel.bench import Bench
 
 
 class Known:
@@ -73,7 +73,7 @@ def key(tmp_path: Path, defense: str = "finetune", **train: Any) -> str:
     used: Any = SimpleNamespace(vocabulary=SimpleNamespace(used=np.arange(3)))
     config = resolve(data="shapes:size=200", defense=defense, train=train)
     pairs: Any = Known("set")
-    shared = shared_stages(config, pairs, used, tmp_path, Processes())
+    shared = shared_stages(config, pairs, used, Bench(tmp_path))
     return shared.key(Stage(1, like="clip"))
 
 

@@ -36,7 +36,7 @@ def test_a_poisoned_set_comes_with_a_log(
     assert (entry["command"], entry["outcome"]) == ("poison", "done")
     assert entry["used"] == {"data shapes": ledger["base"]["content_sha256"]}
     assert entry["made"]["poisoned set"] == ledger["content_sha256"]
-    assert entry["settings"]["attack"]["name"] == "badnets"
+    assert entry["settings"] == {"attack": "badnets", "seed": 0}
 
 
 def test_judgments_go_to_the_log_that_is_named(

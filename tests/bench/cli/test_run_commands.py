@@ -69,11 +69,11 @@ class Recorder(types.ModuleType):
 
     def execute(
         self, config: RunConfig, *, cache: Path, out: Path, reporter: Any
-    ) -> dict[str, Any]:
+    ) -> types.SimpleNamespace:
         """Return a result that names the run."""
         reporter.note("working")
         self.calls.append(("execute", config, cache, out))
-        return {"id": config.id}
+        return types.SimpleNamespace(record={"id": config.id})
 
     def poison(
         self, config: RunConfig, *, cache: Path, out: Path | None, reporter: Any

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -15,9 +14,6 @@ from clipbench.cli._custody import logged
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.configuration import preflight
 from clipbench.files.named_files import check_picture
-
-if TYPE_CHECKING:
-    from clipbench.configuration.config import RunConfig
 
 
 @click.command("poison", cls=options.Command)
@@ -82,7 +78,7 @@ def command(
         out = None if folder is None else folder.resolve()
         warn_of_secrets([config], reporter)
         with (
-            logged("poison", out, **_decides(config)),
+            logged("poison", out, attack=config.attack_name, seed=config.seed),
             executors.spread(executor, slurm_settings, tasks, request.cache),
         ):
             made = poison(config, cache=request.cache, out=out, reporter=reporter)
@@ -94,9 +90,3 @@ def command(
         print_json({"shards": str(made.shards_folder), "ledger": str(made.ledger)})
     else:
         print_result(columns([("shards", str(made.shards_folder)), ("ledger", str(made.ledger))]))
-
-
-def _decides(config: RunConfig) -> dict[str, object]:
-    """Return what decides a poisoned set, as JSON says it."""
-    told = config.to_json()
-    return {name: told[name] for name in ("data", "attack", "rate_text", "poisons", "seed")}

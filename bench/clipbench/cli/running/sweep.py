@@ -109,7 +109,7 @@ def command(
             finally:
                 status.close()
     if as_json:
-        print_json(results)
+        print_json([result.record for result in results])
     elif results:
         show(results, grid.out, reporter)
     if status.failed:
