@@ -37,7 +37,7 @@ def test_of_a_file_nothing_is_built_before_the_object_is_asked_for(tmp_path: Pat
     with pytest.raises(BadSetting, match="must be at least 1"):
         _ = Part[Any].from_json("attack", {"name": "targeted", "targets": 0}).plugin
     with pytest.raises(UnknownName):
-        _ = Part[Any].from_json("attack", {"name": "targetted"}).plugin
+        _ = Part[Any].from_json("attack", {"name": "targetedd"}).plugin
 
 
 def test_an_object_is_the_part_of_its_parameters() -> None:
