@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any, Literal
 
 from clipbench.errors import BadInput, MissingData
@@ -128,15 +129,34 @@ def import_plugin(kind: Kind, source: Source) -> Any:
         ) from error
 
 
+class _OfContent(importlib.machinery.SourceFileLoader):
+    """Runs the bytes that a module is named after, whatever compiled code was kept of the file.
+
+    Python takes that by the file's size and its time in whole seconds, so that an edit could give
+    the code from before under the hash of the code from after.
+    """
+
+    def __init__(self, name: str, path: Path, content: bytes) -> None:
+        super().__init__(name, str(path))
+        self._content = content
+
+    def get_code(self, fullname: str) -> CodeType:  # noqa: ARG002
+        """Return the content, compiled."""
+        code: CodeType = self.source_to_code(self._content, self.path)
+        return code
+
+
 def _import_file(path: Path) -> ModuleType:
     """Import a file under a name made of its content, so that an edited file is a new module."""
     if not path.is_file():
         raise MissingData(f"There is no plugin file {path.resolve()}.")
-    digest = hashlib.sha256(hashable(str(path.resolve())) + path.read_bytes()).hexdigest()[:16]
+    content = path.read_bytes()
+    digest = hashlib.sha256(hashable(str(path.resolve())) + content).hexdigest()[:16]
     name = f"clipbench_file_{path.stem}_{digest}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
+    loader = _OfContent(name, path, content)
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
     if spec is None or spec.loader is None:
         raise BadInput(f"{path.resolve()} is no Python file.")
     module = importlib.util.module_from_spec(spec)
