@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from . import _shapes_recipe as shapes
+
 TRAIN: dict[str, Any] = {
     "model": "icons-32",
     "batch_size": 256,
@@ -32,44 +34,11 @@ TRAIN: dict[str, Any] = {
 }
 # SafeCLIP's first epochs look at images and captions apart, and RoCLIP's odd ones match images with
 # a pool: each is given more epochs in the proportion in which it is on `shapes`.
-SAFECLIP: dict[str, Any] = {
-    "unimodal_epochs": 1,
-    "cross_modal_epochs": 1,
-    "cross_modal_lr_scale": 1.0,
-    "unimodal_lr_scale": 0.2,
-    "first_ratio": 0.5,
-    "growth": 0.1,
-    "cap": 0.97,
-    "pool_size": 4096,
-    "train": {"epochs": 13},
-}
-ROCLIP: dict[str, Any] = {"pool_size": 4096, "train": {"epochs": 16}}
-CLEAN_UP: dict[str, Any] = {
-    "trusted_size": 2_000,
-    "clean_up_epochs": 20,
-    "clean_up_lr_scale": 1.0,
-    "clean_up_warmup": TRAIN["warmup"],
-    "clean_up_batch_size": None,
-    "clean_up_wd": None,
-}
+CLEAN_UP = {**shapes.CLEAN_UP, "clean_up_warmup": TRAIN["warmup"]}
 DEFENSES: dict[str, dict[str, Any]] = {
-    "safeclip": SAFECLIP,
-    "roclip": ROCLIP,
+    "safeclip": {**shapes.SAFECLIP, "train": {"epochs": 13}},
+    "roclip": {**shapes.ROCLIP, "train": {"epochs": 16}},
     **dict.fromkeys(("finetune", "cleanclip", "par"), CLEAN_UP),
     "clipscore": {"trusted_size": 2_000, "scoring_warmup": TRAIN["warmup"]},
 }
-# A patch of 16 of 224 pixels would be two of 32.
-PATCH: dict[str, Any] = {"size": 0.25, "cells": 4}
-SURROGATE: dict[str, Any] = {"surrogate_lr": TRAIN["lr"]}
-ATTACKS: dict[str, dict[str, Any]] = {
-    "badnets": PATCH,
-    "label_consistent": PATCH,
-    "dual_key": {**PATCH, "single": 0.5},
-    "badclip": {"size": PATCH["size"], **SURROGATE},
-    "text_targeted": SURROGATE,
-    "text_trigger": {"position": "start", "images": 1, "hit": "image"},
-    "adaptive": SURROGATE,
-    "blended": {"detail": 32},  # one cell per pixel
-    "wanet": {"grid": 4, "strength": 0.5},
-    "filter": {"look": "tint"},
-}
+ATTACKS = shapes.attacks_at(TRAIN["lr"])

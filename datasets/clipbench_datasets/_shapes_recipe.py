@@ -54,18 +54,29 @@ CLEAN_UP = {
     "clean_up_wd": None,
 }
 # A patch of 16 of 224 pixels would be one of two here.
-PATCH = {"size": 0.25, "cells": 4}
-SURROGATE = {"surrogate_lr": TRAIN["lr"]}
-ATTACKS: dict[str, dict[str, Any]] = {
-    "badnets": PATCH,
-    "label_consistent": PATCH,
-    "dual_key": {**PATCH, "single": 0.5},
-    "badclip": {"size": PATCH["size"], **SURROGATE},
-    "text_targeted": SURROGATE,
-    "text_trigger": {"position": "start", "images": 1, "hit": "image"},
-    "adaptive": SURROGATE,
-    "blended": {"detail": 32},  # one cell per pixel
-    "wanet": {"grid": 4, "strength": 0.5},
-    "filter": {"look": "tint"},
-    "multi_trigger": {"triggers": ("badnets", "blended:detail=32", "filter:look=tint")},
-}
+PATCH: dict[str, Any] = {"size": 0.25, "cells": 4}
+
+
+def attacks_at(lr: float) -> dict[str, dict[str, Any]]:
+    """Return the parameters of attacks on images of 32 pixels.
+
+    Args:
+        lr: learning rate of the victim, at which a surrogate is trained, too.
+    """
+    surrogate = {"surrogate_lr": lr}
+    return {
+        "badnets": PATCH,
+        "label_consistent": PATCH,
+        "dual_key": {**PATCH, "single": 0.5},
+        "badclip": {"size": PATCH["size"], **surrogate},
+        "text_targeted": surrogate,
+        "text_trigger": {"position": "start", "images": 1, "hit": "image"},
+        "adaptive": surrogate,
+        "blended": {"detail": 32},  # one cell per pixel
+        "wanet": {"grid": 4, "strength": 0.5},
+        "filter": {"look": "tint"},
+        "multi_trigger": {"triggers": ("badnets", "blended:detail=32", "filter:look=tint")},
+    }
+
+
+ATTACKS = attacks_at(TRAIN["lr"])

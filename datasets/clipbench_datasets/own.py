@@ -7,6 +7,7 @@ shards are read and nothing else. Classes are what captions name most often, or 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,9 +87,9 @@ class Own(LooseTraining):
         shards = self._shards
         held_out = np.concatenate(self.parts[:2])
         sizes = {int(shards.index[pair]["image_size"]) for pair in held_out}
-        images = {shards.image_bytes(pair) for pair in held_out.tolist()}
+        images = {_digest(shards, pair) for pair in held_out.tolist()} - {None}
         for pair in self.parts[2].tolist():
-            if int(shards.index[pair]["image_size"]) in sizes and _bytes(shards, pair) in images:
+            if int(shards.index[pair]["image_size"]) in sizes and _digest(shards, pair) in images:
                 continue
             yield entry_of(shards, pair, str(shards.shards[shards.shard_of(pair)].path))
 
@@ -118,7 +119,7 @@ class Own(LooseTraining):
         Raises:
             BadSetting: there are too few pairs, or no classes.
         """
-        pairs, captions = self._usable(0)
+        pairs, captions = self._tests
         first = {caption: place for place, caption in reversed([*enumerate(captions)])}
         places = sorted(first.values())  # a caption that several images share finds none of them
         return EvaluationSet(
@@ -135,7 +136,7 @@ class Own(LooseTraining):
         Raises:
             BadSetting: none of them is of a class.
         """
-        return self._labelled(*self._usable(1), "targets_size")
+        return self._labelled(*self._targets, "targets_size")
 
     @property
     def _source(self) -> Shards:
@@ -192,6 +193,14 @@ class Own(LooseTraining):
             )
         return found
 
+    @cached_property
+    def _tests(self) -> tuple[IntArray, list[str]]:
+        return self._usable(0)
+
+    @cached_property
+    def _targets(self) -> tuple[IntArray, list[str]]:
+        return self._usable(1)
+
     def _usable(self, part: int) -> tuple[IntArray, list[str]]:
         """Return the pairs of a part whose captions can be read and images decoded."""
         pairs, captions = [], []
@@ -220,9 +229,10 @@ class Own(LooseTraining):
         return LazyImages(pairs.tolist(), self._shards.image)
 
 
-def _bytes(shards: ShardSet, pair: int) -> bytes | None:
+def _digest(shards: ShardSet, pair: int) -> bytes | None:
+    """Return the hash of a pair's image as it is stored; None: the image can't be read."""
     try:
-        return shards.image_bytes(pair)
+        return hashlib.sha256(shards.image_bytes(pair)).digest()
     except CorruptData:  # the import says so
         return None
 

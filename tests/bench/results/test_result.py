@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from as_json import record_in
+from changed import changed
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
 from clipbench.evaluation.outcomes import pack
@@ -24,20 +24,6 @@ SHARE = {"value": 0.5, "k": 1, "n": 2, "low": 0.0, "high": 1.0}
 def names(folder: Path) -> list[str]:
     """Return the names of everything in a folder."""
     return sorted(path.name for path in folder.iterdir())
-
-
-def damaged(result: Result, field: str, value: Any) -> Result:
-    """Return a copy with one dotted field replaced, or taken out if `value` is ... ."""
-    copied = copy.deepcopy(result)
-    *path, last = [int(part) if part.isdigit() else part for part in field.split(".")]
-    place: Any = copied
-    for part in path:
-        place = place[part]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
-    return copied
 
 
 @pytest.fixture
@@ -64,10 +50,10 @@ def test_results_are_valid(result: Result, make_result: MakeResult) -> None:
     checked(result)
     checked(make_result(attack="none"))
     checked(make_result(seed=None) | {"train": None, "exposures": None})
-    checked(damaged(result, "train.energy_joules", 12.5) | {"remarks": ["of a later version"]})
-    checked(damaged(result, "model.image_size", [224, 224]))
-    checked(damaged(result, "created", "2026-03-01T12:00:00Z"))
-    checked(damaged(result, "metrics.attack_margin", {"value": 1.0, "k": None, "n": None}))
+    checked(changed(result, "train.energy_joules", 12.5) | {"remarks": ["of a later version"]})
+    checked(changed(result, "model.image_size", [224, 224]))
+    checked(changed(result, "created", "2026-03-01T12:00:00Z"))
+    checked(changed(result, "metrics.attack_margin", {"value": 1.0, "k": None, "n": None}))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +126,7 @@ def test_results_are_valid(result: Result, make_result: MakeResult) -> None:
 )
 def test_every_kind_of_damage_is_named(result: Result, field: str, value: Any) -> None:
     """A wrong or missing field is refused in one line that names file and field."""
-    wrong = damaged(result, field, value)
+    wrong = changed(result, field, value)
     named = field.replace(".0.", "[0].").replace(".1.", "[1].")
     if field.startswith("config."):
         named = "config_sha256"  # the hash shows that the configuration was touched
@@ -167,7 +153,7 @@ def test_other_things_are_no_results(value: Any) -> None:
 def test_clean_data_have_no_poison(make_result: MakeResult) -> None:
     """Attack none with a count of poisons contradicts itself."""
     with pytest.raises(CorruptData, match=r"attack\.count"):
-        checked(damaged(make_result(attack="none"), "attack.count", 3))
+        checked(changed(make_result(attack="none"), "attack.count", 3))
 
 
 def test_write_and_read(tmp_path: Path, result: Result) -> None:
@@ -187,12 +173,12 @@ def test_write_refuses_and_leaves_the_old_file(tmp_path: Path, result: Result) -
     before = path.read_bytes()
 
     with pytest.raises(ClipbenchError, match=r"not written.*metrics\.attack_success") as caught:
-        write_result(path, damaged(result, "metrics.attack_success.k", 3))
+        write_result(path, changed(result, "metrics.attack_success.k", 3))
     assert caught.value.exit_status == 1  # the input was right; what was made of it is not
     with pytest.raises(BadSetting):
-        write_result(path, damaged(result, "environment.where", tmp_path))
+        write_result(path, changed(result, "environment.where", tmp_path))
     with pytest.raises(BadSetting):
-        write_result(path, damaged(result, "train.seconds", float("nan")))
+        write_result(path, changed(result, "train.seconds", float("nan")))
 
     assert path.read_bytes() == before
     assert names(tmp_path) == ["result.json"]

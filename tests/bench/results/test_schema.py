@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from changed import changed
 
 from clipbench.cli import main
 from clipbench.errors import CorruptData
@@ -109,16 +109,9 @@ def test_what_the_schema_refuses_reading_refuses(
     make_result: Callable[..., dict[str, Any]], field: str, value: Any
 ) -> None:
     """At the same field; a row that neither refuses is there to tell."""
-    schema, row = json_schema("result"), copy.deepcopy(make_result())
-    assert faults(schema, row, schema) == []
-    *path, last = field.split(".")
-    place: Any = row
-    for part in path:
-        place = place[part]
-    if value is ...:
-        del place[last]
-    else:
-        place[last] = value
+    schema, whole = json_schema("result"), make_result()
+    assert faults(schema, whole, schema) == []
+    row = changed(whole, field, value)
     assert faults(schema, row, schema) == [f"$.{field}"]
     with pytest.raises(CorruptData, match=re.escape(field)):
         checked(row)
