@@ -1,0 +1,1 @@
+"""Auditing pairs before training: exposure, price, suspects, thresholds; watching deliveries."""

@@ -1,0 +1,75 @@
+"""What an audit is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from clipbench.importing.usable import UsablePairs, open_usable
+from clipbench.system.progress import Reporter
+
+DEFENSES = ("none", "clip", "safeclip")
+MODEL = "shapes-32"
+BUDGET_S = 7_200.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditRequest:
+    """What to audit, and what it may cost.
+
+    Args:
+        data: the user's shards, as ``own:path=`` takes them; they are read and nothing else.
+        out: folder of the audit.
+        cache: for indexes, decoded images and copies of pairs.
+        reporter: told about progress.
+        caption_field: field of the JSON that holds captions; None: they are in ``KEY.txt``.
+        supplier: field of the JSON that names who delivered a pair; None: see
+            `clipbench.audit.inventory`.
+        classes: file with a class per line; None: what captions name most often.
+        defenses: those whose price and protection are measured; ``none`` and ``clip`` among them.
+        model: that is trained.
+        budget_s: seconds that the whole audit may take.
+        labels: CSV of reviewed pairs; None: nobody has reviewed any.
+        seed: of all that is drawn.
+    """
+
+    data: str
+    out: Path
+    cache: Path
+    reporter: Reporter
+    caption_field: str | None = None
+    supplier: str | None = None
+    classes: Path | None = None
+    defenses: tuple[str, ...] = DEFENSES
+    model: str = MODEL
+    budget_s: float = BUDGET_S
+    labels: Path | None = None
+    seed: int = 0
+
+    @cached_property
+    def usable(self) -> UsablePairs:
+        """The pairs that can be used, and a list of those that can't."""
+        return open_usable(
+            self.data,
+            self.cache,
+            caption_field=self.caption_field,
+            on_error="skip",
+            progress=self.reporter.progress,
+        )
+
+    def own(self, **more: str | int | None) -> Mapping[str, str | int]:
+        """Return the data set of the user's pairs with a part held out, as a plugin's spec.
+
+        Args:
+            more: parameters of ``own``, such as ``size``.
+        """
+        given: dict[str, str | int | None] = {
+            "path": self.data,
+            "caption_field": self.caption_field,
+            "classes": None if self.classes is None else str(self.classes),
+            "seed": self.seed,
+            **more,
+        }
+        return {"name": "own", **{key: value for key, value in given.items() if value is not None}}
