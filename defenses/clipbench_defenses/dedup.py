@@ -1,8 +1,6 @@
 """De-duplication: keep a few pairs of each group of images that look the same.
 
-The perceptual hash pHash: Zauner. Implementation and Benchmarking of Perceptual Image Hash
-Functions. Master's thesis, Upper Austria University of Applied Sciences, Hagenberg, 2010, section
-3.2.1. https://www.phash.org/docs/pubs/thesis_zauner.pdf
+Which do, the perceptual hash pHash says: see `clipbench.toolkit.lookalikes`.
 
 Not from a paper on poisoning. Crawled sets are often de-duplicated before training, which removes
 the copies of an attack that repeats one image.
@@ -10,28 +8,19 @@ the copies of an attack that repeats one image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image as Pil
-from scipy.fft import dctn
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from clipbench.contracts import DefenseRun, EpochPairs, Ge, Image, Le, Phase, Plugin, TrainingFacts
+from clipbench.contracts import DefenseRun, EpochPairs, Ge, Le, Phase, Plugin, TrainingFacts
 from clipbench.rng import generator
+from clipbench.toolkit.lookalikes import MOST_APART, alike, hashes_of
 from clipbench_defenses._plain import loss
-
-Hashes = npt.NDArray[np.uint64]
-SIDE = 32  # pixels of the gray image that is transformed
-LOW = 8  # rows and columns of lowest frequencies that make the 64 bits
-MOST_APART = 3  # so far apart, two hashes of 64 bits share one of four quarters
-ROWS = 1_024  # hashes compared with all of their bucket at once
 
 
 @dataclass(frozen=True)
@@ -73,55 +62,6 @@ class DedupRun:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state."""
         self._keep = state["keep"]
-
-
-def phash(image: Image) -> int:
-    """Return a 64-bit hash of an image: which of its low frequencies exceed their median."""
-    gray = Pil.fromarray(image).convert("L").resize((SIDE, SIDE), Pil.Resampling.LANCZOS)
-    # Of the two-dimensional cosine transform, without the first row and column: the thesis leaves
-    # out the lowest frequencies, which tell brightness and slope of light.
-    low = dctn(np.asarray(gray, dtype=np.float64))[1 : LOW + 1, 1 : LOW + 1]
-    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
-
-
-def hashes_of(images: Iterable[Image]) -> Hashes:
-    """Return the hash of each image, ``(N,)``."""
-    return np.fromiter((phash(image) for image in images), dtype=np.uint64)
-
-
-def alike(hashes: Hashes, distance: int) -> npt.NDArray[np.int64]:
-    """Return the group of each image, ``(N,)``: images connected by chains of similar hashes.
-
-    Two hashes that differ in at most three bits are equal in one of their four quarters, so only
-    hashes that share a quarter are compared.
-    """
-    distinct, of_image = np.unique(hashes, return_inverse=True)
-    if not distance or len(distinct) < 2:
-        return of_image.reshape(-1).astype(np.int64)
-    pairs = [
-        found
-        for quarter in range(4)
-        for found in _near(distinct, np.uint64(16 * quarter), distance)
-    ]
-    first, second = np.concatenate([np.zeros((2, 0), np.int64), *pairs], axis=1)
-    links = coo_array((np.ones(len(first), bool), (first, second)), shape=(len(distinct),) * 2)
-    group: npt.NDArray[np.int64] = connected_components(links, directed=False)[1].astype(np.int64)
-    return group[of_image.reshape(-1)]
-
-
-def _near(hashes: Hashes, shift: np.uint64, distance: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield pairs of similar hashes, ``(2, M)``, among those that are equal in one quarter."""
-    quarter = (hashes >> shift) & np.uint64(0xFFFF)
-    order = np.argsort(quarter, kind="stable")
-    for bucket in np.split(order, np.flatnonzero(np.diff(quarter[order])) + 1):
-        if len(bucket) < 2:
-            continue
-        for start in range(0, len(bucket), ROWS):
-            rows = bucket[start : start + ROWS]
-            apart = hashes[rows][:, None] ^ hashes[bucket][None]
-            bits = np.unpackbits(apart[..., None].view(np.uint8), axis=-1).sum(axis=-1)
-            near = np.argwhere(bits <= distance)
-            yield np.stack([rows[near[:, 0]], bucket[near[:, 1]]])
 
 
 def some_of_each(groups: npt.NDArray[np.int64], copies: int, seed: int) -> npt.NDArray[np.bool_]:

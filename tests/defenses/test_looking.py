@@ -17,9 +17,10 @@ from clipbench.errors import BadSetting
 from clipbench.images.encoding import decode, encode_jpeg, encode_png
 from clipbench.plugins import registry
 from clipbench.poisoning.disguise import image_like
+from clipbench.toolkit.lookalikes import alike, hashes_of, phash
 from clipbench_datasets.shapes import Shapes
 from clipbench_defenses.caption_filter import CaptionFilter
-from clipbench_defenses.dedup import Dedup, alike, hashes_of, phash, some_of_each
+from clipbench_defenses.dedup import Dedup, some_of_each
 
 FACTS = TrainingFacts(12, 12, 3, 4, 8, torch.device("cpu"), seed=5)
 

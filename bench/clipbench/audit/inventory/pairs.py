@@ -1,0 +1,259 @@
+"""``pairs.parquet``: a row per usable pair, in the order of the set, for all stages of an audit.
+
+Rows of each shard are found in one pass over it and kept in a file of their own until all are, so
+that an audit that is stopped goes on with the next shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipbench.audit.inventory.captions import caption_hash, count_words, script_of
+from clipbench.audit.inventory.suppliers import HERE, URL, By, folder_of, host_of, name_of
+from clipbench.contracts import Progress
+from clipbench.errors import BadSetting, ChangedData, CorruptData, MissingData
+from clipbench.images.encoding import image_size
+from clipbench.images.reduced import decode_gray
+from clipbench.shards.reader import ShardSet
+from clipbench.system.durable import atomic_file, make_folder
+from clipbench.system.processes import in_processes
+from clipbench.text.visible import escaped
+from clipbench.toolkit.lookalikes import SIDE, phash_of_gray
+
+NAME = "pairs.parquet"
+COLUMNS = {
+    "index": "int64",
+    "key": "string",
+    "shard": "string",
+    "supplier": "string",
+    "width": "int32",
+    "height": "int32",
+    "image_bytes": "int64",
+    "image_sha256": "string",
+    "image_hash": "uint64",
+    "caption_sha256": "string",
+    "words": "int32",
+}
+_KEPT = {**COLUMNS, "script": "string", "extension": "string"}  # of each shard
+_READ_SIDE = 4 * SIDE  # pixels: a JPEG is decoded no larger where it can be
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read of a set.
+
+    Args:
+        shards: the set.
+        names: of its shards.
+        field: of the JSON that names the supplier; None: the host of a URL does.
+        files: where the rows of each shard are kept.
+    """
+
+    shards: ShardSet
+    names: Sequence[str]
+    field: str | None
+    files: Sequence[Path]
+
+
+def read_shards(reading: Reading, progress: Progress, workers: int | None = None) -> None:
+    """Find the rows of each shard that has no file of them yet, and write it.
+
+    Args:
+        reading: what is read.
+        progress: told after every shard.
+        workers: processes; 0: this one; None: one a processor.
+    """
+    shards = reading.shards
+    make_folder(reading.files[0].parent)
+    missing = [number for number, file in enumerate(reading.files) if _kept(file) is None]
+    done = len(shards) - sum(shards.shards[number].num_pairs for number in missing)
+    progress("taking the inventory", done, len(shards))
+    for number in in_processes(_read_shard, reading, missing, workers):
+        done += shards.shards[number].num_pairs
+        progress("taking the inventory", done, len(shards))
+
+
+def _read_shard(reading: Reading, number: int) -> int:
+    """Write the rows of one shard."""
+    if _kept(reading.files[number]) is not None:  # of a task that begins again
+        return number
+    shard = reading.shards.shards[number]
+    rows = [
+        _row(reading, number, pair) for pair in range(shard.first, shard.first + shard.num_pairs)
+    ]
+    _keep(reading.files[number], rows)
+    return number
+
+
+def _row(reading: Reading, shard: int, pair: int) -> dict[str, object]:
+    """Return the row of a pair.
+
+    Raises:
+        CorruptData: an image can't be decoded, or a JSON not read.
+    """
+    shards = reading.shards
+    image, caption = shards.image_bytes(pair), shards.caption(pair)
+    fields = shards.metadata(pair)
+    field = reading.field
+    supplier = host_of(fields.get(URL)) if field is None else name_of(fields.get(field))
+    try:
+        width, height = image_size(image)
+        gray = decode_gray(image, _READ_SIDE)
+    except CorruptData as error:
+        raise CorruptData(
+            f"Image of {shards.where(pair)}: {error} Fetch the shard again or remove the key."
+        ) from error
+    return {
+        "index": pair,
+        "key": escaped(shards.key(pair)),
+        "shard": escaped(reading.names[shard]),
+        "supplier": escaped(supplier),
+        "width": width,
+        "height": height,
+        "image_bytes": len(image),
+        "image_sha256": hashlib.sha256(image).hexdigest()[:16],
+        "image_hash": phash_of_gray(gray),
+        "caption_sha256": caption_hash(caption),
+        "words": count_words(caption),
+        "script": script_of(caption),
+        "extension": shards.extension(pair),
+    }
+
+
+# ------------------------------------------------------------------ rows of single shards
+
+
+def _schema(columns: Mapping[str, str]) -> Any:
+    import pyarrow as pa  # noqa: PLC0415  (heavy)
+
+    return pa.schema([(name, getattr(pa, kind)()) for name, kind in columns.items()])
+
+
+def _keep(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write the rows of a shard behind their SHA-256, by which a torn file is told."""
+    import pyarrow as pa  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([*rows], _schema(_KEPT)), buffer, compression="zstd")
+    content = buffer.getvalue()
+    with atomic_file(file, len(content), sync=False) as out:
+        out.write(hashlib.sha256(content).hexdigest().encode() + b"\n")
+        out.write(content)
+
+
+def _kept(file: Path) -> bytes | None:
+    """Return what `_keep` wrote, a Parquet file; None: it is not there, or not whole."""
+    try:
+        told, _, content = file.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    return content if hashlib.sha256(content).hexdigest().encode() == told else None
+
+
+# ------------------------------------------------------------------------- of all shards
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is counted while rows are put together.
+
+    Args:
+        by: what suppliers are named by.
+        scripts: pairs by the script of their caption.
+        extensions: pairs by the extension of their image.
+    """
+
+    by: By
+    scripts: Counter[str]
+    extensions: Counter[str]
+
+
+def join(reading: Reading, path: Path) -> Counts:
+    """Write the rows of all shards as ``pairs.parquet``, those of one shard in memory at a time.
+
+    Suppliers are what a field or the host of a URL names; where neither does, the folders in which
+    shards lie, if there are several.
+
+    Raises:
+        BadSetting: no pair has the field that was to name suppliers.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    by = _suppliers_by(reading)
+    counts = Counts(by, Counter(), Counter())
+    schema = _schema(COLUMNS)
+    with atomic_file(path) as out, pq.ParquetWriter(out, schema, compression="zstd") as writer:
+        for table in _tables(reading):
+            for name, column in (("script", counts.scripts), ("extension", counts.extensions)):
+                column.update(table.column(name).to_pylist())
+            named = _with_folders(table) if by == "folder" else table
+            writer.write_table(named.select([*COLUMNS]))
+    return counts
+
+
+def _tables(reading: Reading) -> Iterator[Any]:
+    """Yield the rows of every shard.
+
+    Raises:
+        ChangedData: those of one are gone.
+    """
+    import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
+
+    for file in reading.files:
+        content = _kept(file)
+        if content is None:
+            raise ChangedData(f"{file} changed while it was in use; start again.")
+        yield pq.read_table(io.BytesIO(content))
+
+
+def _suppliers_by(reading: Reading) -> By:
+    is_named = any(
+        name for table in _tables(reading) for name in table.column("supplier").unique().to_pylist()
+    )
+    if is_named:
+        return "host" if reading.field is None else "field"
+    if reading.field is not None:
+        raise BadSetting(
+            f"No JSON of {reading.shards.source} names a supplier in its field {reading.field!r};"
+            " name another with --supplier, or leave it out."
+        )
+    return "folder" if len({*map(folder_of, reading.names)}) > 1 else "none"
+
+
+def _with_folders(table: Any) -> Any:
+    """Return rows with the folders of their shards for suppliers."""
+    import pyarrow as pa  # noqa: PLC0415  (heavy)
+
+    folders = [folder_of(name) or HERE for name in table.column("shard").to_pylist()]
+    place = table.schema.get_field_index("supplier")
+    return table.set_column(place, "supplier", pa.array(folders, pa.string()))
+
+
+def read_pairs(path: Path, columns: Sequence[str] | None = None) -> Any:
+    """Return ``pairs.parquet`` as a table of pyarrow.
+
+    Args:
+        path: the file.
+        columns: those that are read; None: all.
+
+    Raises:
+        MissingData: it is not there.
+        CorruptData: it is damaged.
+    """
+    import pyarrow as pa  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        return pq.read_table(path, columns=None if columns is None else [*columns])
+    except FileNotFoundError as error:
+        raise MissingData(f"There is no file {path}; run the audit again.") from error
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CorruptData(f"{path} is damaged ({reason}); remove it, and audit again.") from error

@@ -1,0 +1,112 @@
+"""Images that look the same: perceptual hashes, and the groups of images whose hashes are near.
+
+The perceptual hash pHash: Zauner. Implementation and Benchmarking of Perceptual Image Hash
+Functions. Master's thesis, Upper Austria University of Applied Sciences, Hagenberg, 2010, section
+3.2.1. https://www.phash.org/docs/pubs/thesis_zauner.pdf
+
+Near hashes by blocks: Manku, Jain, Das Sarma. Detecting Near-Duplicates for Web Crawling. WWW 2007,
+section 3. https://doi.org/10.1145/1242572.1242592
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pil
+from scipy.fft import dctn
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from clipbench.contracts import Image
+
+Hashes = npt.NDArray[np.uint64]
+Links = npt.NDArray[np.int64]  # ``(2, M)``: of two hashes each
+SIDE = 32  # pixels of the gray image that is transformed
+LOW = 8  # rows and columns of lowest frequencies that make the 64 bits
+MOST_APART = 3  # bits; so far apart, two hashes are equal in two of their five blocks
+_BLOCKS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))  # first bit and bits of each
+_MOST_LINKS = 1 << 22  # that are held before they are replaced by what they connect
+
+
+def phash(image: Image) -> int:
+    """Return a 64-bit hash of an image, ``(H, W, 3)`` uint8: see `phash_of_gray`."""
+    return phash_of_gray(Pil.fromarray(image).convert("L"))
+
+
+def phash_of_gray(image: Pil.Image) -> int:
+    """Return a 64-bit hash of a gray image: which of its low frequencies exceed their median."""
+    gray = image.resize((SIDE, SIDE), Pil.Resampling.LANCZOS)
+    # Of the two-dimensional cosine transform, without the first row and column: the thesis leaves
+    # out the lowest frequencies, which tell brightness and slope of light.
+    low = dctn(np.asarray(gray, dtype=np.float64))[1 : LOW + 1, 1 : LOW + 1]
+    return int.from_bytes(np.packbits(low > np.median(low)).tobytes(), "big")
+
+
+def hashes_of(images: Iterable[Image]) -> Hashes:
+    """Return the hash of each image, ``(N,)``."""
+    return np.fromiter((phash(image) for image in images), dtype=np.uint64)
+
+
+def alike(hashes: Hashes, distance: int) -> npt.NDArray[np.int64]:
+    """Return the group of each image, ``(N,)``: images connected by chains of similar hashes.
+
+    Two hashes that differ in at most three bits are equal in two of their five blocks, so only
+    hashes that share two blocks are compared. Of 200,000 random hashes hardly any two do.
+
+    Args:
+        hashes: ``(N,)`` of 64 bits.
+        distance: most bits in which similar hashes differ, 0 to `MOST_APART`.
+    """
+    distinct, of_image = np.unique(hashes, return_inverse=True)
+    group = np.arange(len(distinct), dtype=np.int64)
+    if distance and len(distinct) > 1:
+        held = [np.zeros((2, 0), np.int64)]
+        for links in _near(distinct, distance):
+            held.append(links)
+            if sum(part.shape[1] for part in held) > _MOST_LINKS:
+                group = _connected(held, len(distinct))
+                held = [np.stack([np.arange(len(distinct)), _first_of(group)[group]])]
+        group = _connected(held, len(distinct))
+    return group[of_image.reshape(-1)]
+
+
+def _connected(links: Iterable[Links], count: int) -> npt.NDArray[np.int64]:
+    first, second = np.concatenate([*links], axis=1)
+    graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
+    group: npt.NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return group
+
+
+def _first_of(group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the first member of each group."""
+    return np.unique(group, return_index=True)[1].astype(np.int64)
+
+
+def _near(hashes: Hashes, distance: int) -> Iterator[Links]:
+    """Yield pairs of similar hashes, among those that are equal in two blocks."""
+    for blocks in combinations(_BLOCKS, 2):
+        mask = np.uint64(sum(((1 << bits) - 1) << first for first, bits in blocks))
+        order = np.argsort(hashes & mask, kind="stable").astype(np.int64)
+        ordered = hashes[order]
+        keys = ordered & mask
+        places = np.arange(len(keys))
+        for step in range(1, len(keys)):  # with the next of the same key, the one after it, ...
+            places = places[places + step < len(keys)]
+            places = places[keys[places] == keys[places + step]]
+            if not len(places):
+                break
+            near = places[bits_of(ordered[places] ^ ordered[places + step]) <= distance]
+            yield np.stack([order[near], order[near + step]])
+
+
+def bits_of(words: Hashes) -> npt.NDArray[np.int64]:
+    """Return how many bits of each 64-bit word are set; NumPy 2 has a function for it."""
+    pairs = words - ((words >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    low = np.uint64(0x3333333333333333)
+    fours = (pairs & low) + ((pairs >> np.uint64(2)) & low)
+    eights = (fours + (fours >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    total: Hashes = (eights * np.uint64(0x0101010101010101)) >> np.uint64(56)
+    return total.astype(np.int64)

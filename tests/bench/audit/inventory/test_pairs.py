@@ -1,0 +1,152 @@
+"""The rows of usable pairs: what each says, who delivered it, and that killed work goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shard_pairs import picture, write_members
+
+from clipbench.audit.inventory import pairs, take
+from clipbench.audit.inventory.captions import caption_hash
+from clipbench.audit.inventory.model import Inventory
+from clipbench.audit.request import AuditRequest
+from clipbench.errors import BadSetting
+from clipbench.images.encoding import encode_jpeg, encode_png
+from clipbench.system.progress import Reporter
+from clipbench.toolkit.lookalikes import bits_of, hashes_of
+
+
+def shard(path: Path, *each: tuple[bytes, str, Mapping[str, object] | None]) -> Path:
+    """Write a shard of images, captions and what the JSON of each says."""
+    members = []
+    for number, (image, caption, fields) in enumerate(each):
+        key, extension = f"{path.stem}{number:04d}", "png" if image[:1] == b"\x89" else "jpg"
+        members.append((f"{key}.{extension}", image))
+        if fields is not None:
+            members.append((f"{key}.json", json.dumps(fields).encode()))
+        members.append((f"{key}.txt", caption.encode()))
+    return write_members(path, members)
+
+
+def request(data: Path, tmp_path: Path, **more: Any) -> AuditRequest:
+    return AuditRequest(
+        data=str(data),
+        out=tmp_path / "audit",
+        cache=tmp_path / "cache",
+        reporter=Reporter(quiet=True),
+        **more,
+    )
+
+
+def taken(data: Path, tmp_path: Path, **more: Any) -> tuple[Inventory, list[dict[str, Any]]]:
+    """Return an inventory and the rows of its pairs."""
+    inventory = take.take_inventory(request(data, tmp_path, **more), workers=0)
+    table = pairs.read_pairs(tmp_path / "audit" / "inventory" / "pairs.parquet")
+    return inventory, table.to_pylist()
+
+
+def test_a_row_says_what_a_pair_is(tmp_path: Path) -> None:
+    """Its place, its sizes, the hashes of image and caption, in the order of the set."""
+    image = encode_jpeg(picture(1, 40, 60))
+    shard(tmp_path / "set" / "00001.tar", (encode_png(picture(2)), "猫", None))
+    shard(tmp_path / "set" / "00000.tar", (image, "A  Cat\nsleeps", None))
+    inventory, rows = taken(tmp_path / "set", tmp_path)
+    assert (inventory.pairs, inventory.shards, inventory.suppliers_by) == (2, 2, "none")
+    assert [row["key"] for row in rows] == ["000000000", "000010000"]
+    first = rows[0]
+    assert {name: first[name] for name in ("index", "shard", "width", "height", "words")} == {
+        "index": 0,
+        "shard": "00000.tar",
+        "width": 60,
+        "height": 40,
+        "words": 3,
+    }
+    assert first["image_bytes"] == len(image)
+    assert first["image_sha256"] == hashlib.sha256(image).hexdigest()[:16]
+    assert first["caption_sha256"] == caption_hash("a cat sleeps") != caption_hash("a cat sleep")
+    near = hashes_of([picture(1, 40, 60), picture(2)])
+    found = pairs.read_pairs(tmp_path / "audit" / "inventory" / "pairs.parquet").to_pandas()
+    assert (bits_of(near ^ found["image_hash"].to_numpy()) <= 4).all()
+    assert inventory.scripts == {"Latin": 1, "Han": 1}
+
+
+def test_suppliers_are_hosts_of_urls_and_nothing_else_of_them(tmp_path: Path) -> None:
+    """No user, password, port, path or query; what is no URL has no host."""
+    image = encode_png(picture(1))
+    told: list[Mapping[str, object] | None] = [
+        {"url": "https://User:Secret@Cats.Example.org:8443/home/ann/1.png?token=abc"},
+        {"url": "/home/ann/private/2.png"},
+        {"url": 7},
+        None,
+        {"url": "http://[::1"},
+    ]
+    shard(tmp_path / "set" / "0.tar", *((image, f"cat {n}", one) for n, one in enumerate(told)))
+    inventory, rows = taken(tmp_path / "set", tmp_path)
+    assert inventory.suppliers_by == "host"
+    assert [row["supplier"] for row in rows] == ["cats.example.org", "", "", "", ""]
+
+
+def test_suppliers_are_what_a_field_names(tmp_path: Path) -> None:
+    """Of pairs without the field nobody is known; a number is a name."""
+    image = encode_png(picture(1))
+    told: list[Mapping[str, object]] = [{"who": "Alpha  Ltd\n"}, {"who": 3}, {}, {"who": ["a"]}]
+    shard(tmp_path / "set" / "0.tar", *((image, f"cat {n}", one) for n, one in enumerate(told)))
+    inventory, rows = taken(tmp_path / "set", tmp_path, supplier="who")
+    assert inventory.suppliers_by == "field"
+    assert [row["supplier"] for row in rows] == ["Alpha Ltd", "3", "", ""]
+
+
+def test_a_field_that_no_pair_has_is_refused(tmp_path: Path) -> None:
+    """In one line, with what to do."""
+    shard(tmp_path / "set" / "0.tar", (encode_png(picture(1)), "a cat", {"url": "x"}))
+    with pytest.raises(BadSetting, match=r"field 'who'; name another with --supplier"):
+        taken(tmp_path / "set", tmp_path, supplier="who")
+
+
+def test_without_urls_suppliers_are_the_folders_of_shards(tmp_path: Path) -> None:
+    """Named from the folder on that all lie in, so that nobody reads where that is."""
+    for name in ("one", "two"):
+        shard(tmp_path / "set" / name / "0.tar", (encode_png(picture(1)), f"cat {name}", None))
+    source = f"{tmp_path / 'set' / 'one'}::{tmp_path / 'set' / 'two'}"
+    inventory, rows = taken(Path(source), tmp_path)
+    assert inventory.suppliers_by == "folder"
+    assert [(row["shard"], row["supplier"]) for row in rows] == [
+        ("one/0.tar", "one"),
+        ("two/0.tar", "two"),
+    ]
+
+
+def test_killed_work_goes_on_with_the_next_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shards that were read are not read again, and the rows are the same to the byte."""
+    for number in range(3):
+        shard(tmp_path / "set" / f"{number}.tar", (encode_png(picture(number)), "a cat", None))
+    _, whole = taken(tmp_path / "set", tmp_path)
+    once = (tmp_path / "audit" / "inventory" / "pairs.parquet").read_bytes()
+    (tmp_path / "audit").rename(tmp_path / "first")
+    read, row = list[int](), pairs._row
+
+    def stopped(reading: pairs.Reading, number: int, pair: int) -> dict[str, object]:
+        if pair == 2 and 2 not in read:
+            read.append(pair)
+            raise KeyboardInterrupt
+        read.append(pair)
+        return row(reading, number, pair)
+
+    monkeypatch.setattr(pairs, "_row", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        taken(tmp_path / "set", tmp_path)
+    _, again = taken(tmp_path / "set", tmp_path)
+    assert read == [0, 1, 2, 2]
+    assert again == whole
+    folder = tmp_path / "audit" / "inventory"
+    assert (folder / "pairs.parquet").read_bytes() == once
+    assert not (folder / "parts").exists()
+    (folder / "pairs.parquet").write_bytes(once[:-9])  # as of a full disk: it is made again
+    assert taken(tmp_path / "set", tmp_path)[1] == whole
