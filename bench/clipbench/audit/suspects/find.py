@@ -1,0 +1,193 @@
+"""The search for suspects: scores of several methods, one rank, reasons, files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from clipbench.audit.inventory import pairs as rows
+from clipbench.audit.inventory import take
+from clipbench.audit.request import AuditRequest
+from clipbench.audit.stage import kept
+from clipbench.audit.suspects import describe
+from clipbench.audit.suspects.canaries import plant
+from clipbench.audit.suspects.combine import combined, risk
+from clipbench.audit.suspects.files import write_csv, write_scores
+from clipbench.audit.suspects.found import Canaries, Suspects
+from clipbench.audit.suspects.models import EARLY, SAFECLIP, Features, Trainer
+from clipbench.audit.suspects.plan import VERSION, SuspectsPlan, folder_of, plan_suspects
+from clipbench.errors import ClipbenchError, MissingData
+from clipbench.files.json_files import sha256_file
+from clipbench.importing.usable import open_usable
+from clipbench.rng import generator
+from clipbench.shards.reader import ShardSet
+
+FloatArray = npt.NDArray[np.float32]
+FIRST = 100  # suspects that are shown first
+SAMPLE = 100  # pairs that are drawn at random for the threshold
+REGION = 0.2  # share of all pairs among which they are drawn
+NEIGHBORS = 10
+FILES = ("scores.parquet", "suspects.csv")
+COLUMNS = ["index", "key", "shard", "supplier", "image_hash", "caption_sha256"]
+FLAGGED = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # shares of pairs
+
+
+def find_suspects(request: AuditRequest, plan: SuspectsPlan | None = None) -> Suspects:
+    """Return the pairs that a person should look at, found before or now.
+
+    Writes ``scores.parquet``, ``suspects.csv`` and ``review.html`` into ``suspects`` of the audit's
+    folder.
+
+    Args:
+        request: the audit; its ``inventory/pairs.parquet`` is there.
+        plan: what is done; None: that of `plan_suspects`.
+
+    Raises:
+        ClipbenchError: a training run failed.
+    """
+    plan = plan or plan_suspects(request)
+    folder = folder_of(request)
+    table = read_rows(request)
+    key = {
+        "version": VERSION,
+        "pairs": request.usable.shards.content_sha256(),
+        "rows": sha256_file(rows_file(request)),
+        "model": request.model,
+        "seed": request.seed,
+        "plan": [plan.epochs, plan.per_epoch, plan.seeds],
+    }
+    path = folder / "suspects.json"
+    if not is_whole(request):  # a file was lost or changed since
+        path.unlink(missing_ok=True)
+    found, _ = kept(path, Suspects, key, lambda: _Search(request, plan, table).found())
+    return found
+
+
+def rows_file(request: AuditRequest) -> Path:
+    """Return the inventory's file of rows of pairs."""
+    return request.out / take.FOLDER / rows.NAME
+
+
+def read_rows(request: AuditRequest) -> pd.DataFrame:
+    """Return what the inventory says of each usable pair.
+
+    Raises:
+        MissingData: there is no inventory, or one of other pairs.
+    """
+    path = rows_file(request)
+    if not path.is_file():
+        raise MissingData(f"There is no {path}; the inventory comes before suspects.")
+    table: pd.DataFrame = rows.read_pairs(path, COLUMNS).to_pandas()
+    if len(table) != len(request.usable.shards):
+        raise MissingData(f"{path} is of other pairs; start the audit again.")
+    return table
+
+
+def is_whole(request: AuditRequest) -> bool:
+    """Return whether every file that people read is there."""
+    folder = folder_of(request)
+    return all((folder / name).is_file() for name in FILES)
+
+
+class _Search:
+    """One search: what is scored, by what, and what came of it."""
+
+    def __init__(self, request: AuditRequest, plan: SuspectsPlan, table: pd.DataFrame) -> None:
+        self._request, self._plan, self._table = request, plan, table
+        self._folder = folder_of(request)
+        self._total = len(request.usable.shards)
+        planted = plant(request.usable.shards, self._folder / "canaries", request.seed)
+        self._where = f"{request.data}::{planted.source}"
+        self._pairs: ShardSet = open_usable(
+            self._where,
+            request.cache,
+            caption_field=request.caption_field,
+            on_error="skip",
+            progress=request.reporter.progress,
+        ).shards
+        if len(self._pairs) != self._total + len(planted):
+            raise ClipbenchError(
+                f"{request.data} changed while it was audited; start the audit again."
+            )
+
+    def found(self) -> Suspects:
+        """Score all pairs, write the files, and return what was found."""
+        plan, total = self._plan, self._total
+        by_seed, features = zip(*map(self._scored, plan.seeds), strict=True)
+        scores = {name: _mean([each[name] for each in by_seed]) for name in by_seed[0]}
+        own = {name: values[:total] for name, values in scores.items()}
+        ranks = combined(own)
+        sha256 = write_scores(self._folder / "scores.parquet", own, ranks)
+        shown = describe.Describer(self._request, self._table, own, ranks, features[0])
+        first = shown.suspects(np.argsort(ranks)[:FIRST])
+        region = max(min(total, FIRST), round(REGION * total))
+        sample = generator(self._request.seed, "review").permutation(region)[:SAMPLE]
+        drawn = np.argsort(ranks)[sample]
+        return self._written(
+            Suspects(
+                pairs=total,
+                methods=[*scores],
+                epochs=plan.epochs,
+                per_epoch=plan.per_epoch,
+                seeds=plan.seeds,
+                scores_sha256=sha256,
+                first=first,
+                region=region,
+                sample=drawn.tolist(),
+                sampled=shown.suspects(drawn),
+                suppliers=describe.suppliers(self._table, ranks),
+                canaries=_canaries(scores, total),
+                agreement=_agreement(by_seed, total),
+                doubts=describe.doubts(self._table, own),
+            )
+        )
+
+    def _scored(self, seed: int) -> tuple[dict[str, FloatArray], Features]:
+        """Return the scores of all pairs, canaries last, under one seed, and features."""
+        plan = self._plan
+        folder = self._folder / f"seed{seed}"
+        trainer = Trainer(self._request, self._where, folder, plan.epochs, plan.per_epoch, seed)
+        early = trainer.features("early", self._pairs, EARLY)
+        last = trainer.features("model", self._pairs)
+        scores = {
+            "similarity": last.similarity(),
+            "neighbors": early.agreement(NEIGHBORS, self._total),
+            "dao": trainer.scores("dao", {"name": "dao", "scoring_epochs": plan.epochs}),
+            "safeclip": trainer.scores("safeclip", SAFECLIP),
+        }
+        return scores, early
+
+    def _written(self, found: Suspects) -> Suspects:
+        """Write what people read, and return what was found."""
+        write_csv(self._folder / "suspects.csv", found)
+        return found
+
+
+def _mean(scores: Sequence[FloatArray]) -> FloatArray:
+    """Return the mean of the scores of several seeds, ``(N,)``."""
+    found: FloatArray = np.stack(scores).mean(axis=0, dtype=np.float64).astype(np.float32)
+    return found
+
+
+def _canaries(scores: Mapping[str, FloatArray], total: int) -> Canaries:
+    """Return where canaries would stand among the pairs."""
+    every = risk(scores)
+    own, planted = np.sort(every[:total]), every[total:]
+    ranks = 1 + np.searchsorted(own, planted)
+    return Canaries(planted=len(planted), ranks=np.sort(ranks).tolist())
+
+
+def _agreement(by_seed: tuple[Mapping[str, FloatArray], ...], total: int) -> dict[str, float]:
+    """Return the share of the flagged pairs that two seeds flag alike, by share flagged."""
+    if len(by_seed) < 2:
+        return {}
+    ranks = [combined({k: v[:total] for k, v in each.items()}) for each in by_seed[:2]]
+    found = {}
+    for share in FLAGGED:
+        most = max(1, round(share * total))
+        found[f"{share:g}"] = float(np.mean(ranks[1][ranks[0] <= most] <= most))
+    return found

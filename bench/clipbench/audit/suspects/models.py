@@ -1,0 +1,211 @@
+"""Models that score pairs: how they are trained, and what they make of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from clipbench.api.runs import Run
+from clipbench.audit.request import AuditRequest
+from clipbench.configuration.config import RunConfig
+from clipbench.images.lazy import LazyImages
+from clipbench.models.features import image_features, text_features
+from clipbench.models.openclip import create_model, load_weights
+from clipbench.parallel.bench import Bench
+from clipbench.pipeline.hold import held
+from clipbench.shards.reader import ShardSet
+from clipbench.training.session import score_on, train_on
+
+FloatArray = npt.NDArray[np.float32]
+EARLY = 2  # epochs after which a model has not learned single pairs by heart
+ROWS = 4_096  # of features at once
+MOST_CELLS = 1 << 26  # of a matrix of similarities at once
+# What the bench has found to teach small models from some thousand pairs; see the recipe of icons.
+TRAIN: Mapping[str, Any] = {
+    "batch_size": 256,
+    "lr": 2e-3,
+    "wd": 0.1,
+    "warmup": 50,
+    "crop_scale": 0.8,
+    "crop_scale_max": 1.2,
+    "flip": 0.5,
+    "color_jitter": 0.0,
+    "grayscale": 0.0,
+    "blur": 0.0,
+    "beta2": 0.98,
+    "eps": 1e-6,
+    "grad_clip_norm": 1.0,
+    "lr_schedule": "cosine",
+    "precision": "fp32",
+}
+SAFECLIP: Mapping[str, Any] = {
+    "name": "safeclip",
+    "unimodal_epochs": 1,
+    "cross_modal_epochs": 1,
+    "cross_modal_lr_scale": 1.0,
+    "unimodal_lr_scale": 0.2,
+    "first_ratio": 0.5,
+    "growth": 0.1,
+    "cap": 0.97,
+    "pool_size": 4096,
+}
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """Trains models on an audit's pairs and canaries, and scores these by them.
+
+    Args:
+        request: the audit.
+        where: user's shards and those of canaries, as `ShardSet.open` takes them.
+        folder: of the training runs.
+        epochs: of each.
+        per_epoch: pairs in an epoch; None: all.
+        seed: of the training.
+    """
+
+    request: AuditRequest
+    where: str
+    folder: Path
+    epochs: int
+    per_epoch: int | None
+    seed: int
+
+    def config(self, defense: str | Mapping[str, Any], epochs: int | None = None) -> RunConfig:
+        """Return a run of a defense.
+
+        Args:
+            defense: its spec.
+            epochs: of the run; None: those of this trainer.
+        """
+        return config_of(
+            self.request, self.where, defense, epochs or self.epochs, self.per_epoch, self.seed
+        )
+
+    def scores(self, name: str, defense: str | Mapping[str, Any]) -> FloatArray:
+        """Return what a defense makes of all pairs, ``(N,)``; low is suspicious.
+
+        Args:
+            name: of the folder.
+            defense: its spec.
+        """
+        folder, bench = self.folder / name, self._bench
+        with held(folder, bench):
+            return score_on(self.where, self.config(defense), folder, bench)
+
+    def features(self, name: str, pairs: ShardSet, epochs: int | None = None) -> Features:
+        """Return features of all pairs under a plain model, trained first if it is not there.
+
+        Args:
+            name: of the folder.
+            pairs: all that were trained on.
+            epochs: of the training; None: those of this trainer.
+        """
+        folder, bench, config = self.folder / name, self._bench, self.config("clip", epochs)
+        with held(folder, bench):
+            train_on(self.where, config, folder, bench)
+        model, tokenizer = create_model(config.train.model, config.seed)
+        load_weights(model, folder / "model")
+        progress = self.request.reporter.progress
+        images = LazyImages(range(len(pairs)), pairs.image)
+        return Features(
+            image_features(model, images, progress=progress),
+            text_features(model, tokenizer, pairs.captions(), progress=progress),
+        )
+
+    @property
+    def _bench(self) -> Bench:
+        return Bench(self.request.cache, reporter=self.request.reporter)
+
+
+@dataclass(frozen=True)
+class Features:
+    """Unit features of pairs.
+
+    Args:
+        images: ``(N, D)``.
+        texts: ``(N, D)``.
+    """
+
+    images: Tensor
+    texts: Tensor
+
+    def similarity(self) -> FloatArray:
+        """Return the cosine of image and caption of each pair, ``(N,)``."""
+        return (self.images * self.texts).sum(dim=1).numpy()
+
+    def nearest(self, pairs: npt.NDArray[np.int64], count: int, among: int) -> Nearest:
+        """Return the pairs whose images are most like those of some pairs.
+
+        Args:
+            pairs: ``(M,)`` numbers.
+            count: K, neighbors of each.
+            among: only the first so many pairs are neighbors.
+        """
+        few = min(count, among - 1)
+        rows, cosines = [], []
+        for part in np.array_split(pairs, max(1, -(-len(pairs) * among // MOST_CELLS))):
+            cosine = self.images[part] @ self.images[:among].T
+            own = torch.from_numpy(part)
+            inside = own < among
+            cosine[inside.nonzero()[:, 0], own[inside]] = -torch.inf
+            best = cosine.topk(few)
+            rows.append(best.indices.numpy())
+            cosines.append(best.values.numpy())
+        return Nearest(np.concatenate(rows), np.concatenate(cosines))
+
+    def agreement(self, count: int, among: int) -> FloatArray:
+        """Return how like each caption is those of the images most like its own, ``(N,)``.
+
+        Args:
+            count: neighbors of each.
+            among: only the first so many pairs are neighbors.
+        """
+        everyone = np.arange(len(self.images))
+        rows = self.nearest(everyone, count, among).rows
+        found = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), ROWS):
+            part = slice(start, start + ROWS)
+            theirs = self.texts[torch.from_numpy(rows[part])].mean(dim=1)
+            found[part] = (theirs * self.texts[part]).sum(dim=1).numpy()
+        return found
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Pairs whose images are like those of others.
+
+    Args:
+        rows: ``(M, K)`` numbers of pairs, the most similar first.
+        cosines: ``(M, K)``.
+    """
+
+    rows: npt.NDArray[np.int64]
+    cosines: FloatArray
+
+
+def config_of(
+    request: AuditRequest,
+    where: str,
+    defense: str | Mapping[str, Any],
+    epochs: int,
+    per_epoch: int | None,
+    seed: int,
+) -> RunConfig:
+    """Return a clean run of a defense on pairs; see `Trainer`."""
+    data = {"name": "shards", "path": where, "caption_field": request.caption_field}
+    more = {} if per_epoch is None else {"pairs_per_epoch": per_epoch}
+    return Run(
+        data={key: value for key, value in data.items() if value is not None},
+        defense=defense,
+        seed=seed,
+        train={**TRAIN, "model": request.model, "epochs": epochs, **more},
+        on_error="skip",
+    ).config()

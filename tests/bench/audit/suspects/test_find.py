@@ -1,0 +1,84 @@
+"""Suspects are found, ranked, described and written to files."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import pandas as pd
+from audited import PAIRS, Audited
+
+from clipbench.audit.suspects.find import find_suspects
+from clipbench.files.json_files import sha256_file
+
+
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return size and time of every file in a folder."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in files}
+
+
+def test_every_pair_has_scores_and_a_rank_of_its_own(audited: Audited) -> None:
+    """The table has a row per pair, low scores are suspicious, and ranks are 1 to N."""
+    path = audited.request.out / "suspects" / "scores.parquet"
+    table = pd.read_parquet(path)
+    assert table["index"].tolist() == list(range(PAIRS))
+    assert sorted(table["rank"]) == list(range(1, PAIRS + 1))
+    assert [*table.columns] == ["index", *audited.found.methods, "rank"]
+    assert not table.isna().any(axis=None)
+    assert audited.found.scores_sha256 == sha256_file(path)
+
+
+def test_a_list_says_why_each_pair_is_on_it_and_what_it_looks_like(audited: Audited) -> None:
+    """Ranks rise from 1; each pair has a reason and three other pairs that look like it."""
+    first = audited.found.first
+    assert [one.rank for one in first] == list(range(1, len(first) + 1))
+    for one in first:
+        assert one.reasons
+        assert len(one.neighbors) == 3
+        assert one.index not in [near.index for near in one.neighbors]
+        assert all(near.index < PAIRS for near in one.neighbors)  # no canary among them
+    shards = audited.request.usable.shards
+    assert [one.caption for one in first] == [shards.caption(one.index) for one in first]
+
+
+def test_pairs_for_the_threshold_are_drawn_at_random_from_the_region(audited: Audited) -> None:
+    """Each once, none ranked behind the region, and not in the order of their ranks."""
+    found = audited.found
+    ranks = [one.rank for one in found.sampled]
+    assert len(set(ranks)) == len(ranks)
+    assert max(ranks) <= found.region
+    assert ranks != sorted(ranks)
+    assert [one.index for one in found.sampled] == found.sample
+
+
+def test_the_spreadsheet_has_both_lists(audited: Audited) -> None:
+    """A row per suspect, with its reasons and its place among those of its supplier."""
+    path = audited.request.out / "suspects" / "suspects.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = audited.found
+    assert [row["list"] for row in rows] == ["first"] * len(found.first) + ["random"] * len(
+        found.sampled
+    )
+    assert rows[0]["key"].lstrip("'") == found.first[0].key
+    assert rows[0]["reason"]
+
+
+def test_what_was_found_is_not_sought_again(audited: Audited) -> None:
+    """The same request gives the same findings at once, and touches no shard of the user."""
+    data = Path(audited.request.data)
+    before = stamps(data), stamps(audited.request.out)
+    assert find_suspects(audited.request, audited.plan) == audited.found
+    assert (stamps(data), stamps(audited.request.out)) == before
+
+
+def test_a_file_that_was_lost_is_made_again_the_same(audited: Audited) -> None:
+    """Training runs that are done are not done again, and give the same bytes."""
+    path = audited.request.out / "suspects" / "scores.parquet"
+    before = path.read_bytes()
+    path.unlink()
+    shutil.rmtree(path.parent / "canaries")
+    assert find_suspects(audited.request, audited.plan) == audited.found
+    assert path.read_bytes() == before
