@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from clipbench.errors import BadSetting
+from clipbench.fetching.remote import is_remote
+from clipbench.fetching.sources import expand
 from clipbench.importing.usable import UsablePairs, open_usable
+from clipbench.shards.index import kept_apart
 from clipbench.system.progress import Reporter
+from clipbench.text.locations import redacted
+from clipbench.text.visible import visible
 
 DEFENSES = ("none", "clip", "safeclip")
 MODEL = "shapes-32"
@@ -51,13 +58,32 @@ class AuditRequest:
     @cached_property
     def usable(self) -> UsablePairs:
         """The pairs that can be used, and a list of those that can't."""
-        return open_usable(
-            self.data,
-            self.cache,
-            caption_field=self.caption_field,
-            on_error="skip",
-            progress=self.reporter.progress,
-        )
+        with self.untouched():
+            return open_usable(
+                self.data,
+                self.cache,
+                caption_field=self.caption_field,
+                on_error="skip",
+                progress=self.reporter.progress,
+            )
+
+    @contextmanager
+    def untouched(self) -> Iterator[None]:
+        """Let nothing appear in the folders of the user's shards meanwhile, whoever opens them.
+
+        Their indexes and hashes are kept in the cache.
+
+        Raises:
+            BadSetting: they are remote.
+            MissingData: they are not there.
+        """
+        if is_remote(self.data):
+            raise BadSetting(
+                f"{visible(redacted(self.data))} is remote, and an audit reads shards of this"
+                " machine; fetch them, and give --data their folder."
+            )
+        with kept_apart(expand(self.data), self.cache):
+            yield
 
     def own(self, **more: str | int | None) -> Mapping[str, str | int]:
         """Return the data set of the user's pairs with a part held out, as a plugin's spec.

@@ -14,6 +14,8 @@ import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -129,10 +131,30 @@ def shard_names(paths: Sequence[Path]) -> list[str]:
     return [str(path.absolute()) for path in paths]
 
 
+_apart: ContextVar[tuple[frozenset[Path], Path] | None] = ContextVar("apart", default=None)
+
+
+@contextmanager
+def kept_apart(paths: Sequence[Path], cache: Path) -> Iterator[None]:
+    """Keep what is known of shards in `cache` meanwhile, and nothing in the folders they lie in.
+
+    Args:
+        paths: the shards; what is known of others goes where it always goes.
+        cache: folder.
+    """
+    token = _apart.set((frozenset(path.parent.resolve() for path in paths), cache))
+    try:
+        yield
+    finally:
+        _apart.reset(token)
+
+
 def cache_folders(paths: Sequence[Path], cache: Path | None) -> list[Path]:
     """Return where the index of these shards may lie, the best place first."""
-    home = paths[0].parent
+    home, apart = paths[0].parent, _apart.get()
     places = [home / ".clipbench"]
+    if apart is not None and home.resolve() in apart[0]:
+        places, cache = [], apart[1]
     if cache is not None:
         digest = hashlib.sha256(hashable(str(home.resolve()))).hexdigest()[:16]
         places.append(cache / "indexes" / digest)

@@ -66,6 +66,7 @@ class ShardSet:
         )
         self._firsts: list[int] = firsts[:-1]
         self._files = OpenFiles(paths)
+        self._known_in = indexing.cache_folders(paths, cache)
         self._order: npt.NDArray[np.int64] | None = None
         self._as_listed: list[str] | None = None  # hashes that no manifest contradicts
         self.manifest = manifests.of_shards(paths, whole_folder=_is_folder(source))
@@ -272,7 +273,7 @@ class ShardSet:
             CorruptData: a shard is not the one that the manifest beside it lists.
         """
         paths = [shard.path for shard in self.shards]
-        found = shard_hashes(paths, indexing.cache_folders(paths, self.cache), progress)
+        found = shard_hashes(paths, self._known_in, progress)
         if found != self._as_listed:  # looked at once, unless a shard changes
             refuse_others(dict(zip(paths, found, strict=True)))
             self._as_listed = found

@@ -17,6 +17,7 @@ from clipbench.audit.inventory.model import Inventory
 from clipbench.audit.request import AuditRequest
 from clipbench.errors import BadSetting
 from clipbench.images.encoding import encode_jpeg, encode_png
+from clipbench.shards.reader import ShardSet
 from clipbench.system.progress import Reporter
 from clipbench.toolkit.lookalikes import bits_of, hashes_of
 
@@ -150,3 +151,39 @@ def test_killed_work_goes_on_with_the_next_shard(
     assert not (folder / "parts").exists()
     (folder / "pairs.parquet").write_bytes(once[:-9])  # as of a full disk: it is made again
     assert taken(tmp_path / "set", tmp_path)[1] == whole
+
+
+def state(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Return every file and folder below a folder, with bytes and time of change."""
+    return {
+        str(path.relative_to(folder)): (
+            path.read_bytes() if path.is_file() else b"",
+            path.stat().st_mtime_ns,
+        )
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+def test_nothing_appears_beside_the_shards(tmp_path: Path) -> None:
+    """Nor when another part of the audit opens them; elsewhere indexes lie where they always do."""
+    shard(tmp_path / "set" / "0.tar", (encode_png(picture(1)), "a cat", None))
+    shard(tmp_path / "other" / "0.tar", (encode_png(picture(1)), "a cat", None))
+    before = state(tmp_path / "set")
+    asked = request(tmp_path / "set", tmp_path)
+    with asked.untouched():
+        take.take_inventory(asked, workers=0)
+        ShardSet.open(tmp_path / "set").hashes()
+        ShardSet.open(tmp_path / "other")
+    asked.usable.shards.hashes()
+    assert state(tmp_path / "set") == before
+    assert [*(tmp_path / "other" / ".clipbench").glob("index-*")]
+
+
+@pytest.mark.parametrize("data", ["https://ann:secret@example.org/0.tar", "pipe:cat 0.tar"])
+def test_remote_shards_are_refused(tmp_path: Path, data: str) -> None:
+    """In one line, before anything is fetched."""
+    asked = AuditRequest(data=data, out=tmp_path, cache=tmp_path, reporter=Reporter(quiet=True))
+    with pytest.raises(BadSetting, match="reads shards of this machine") as error:
+        take.take_inventory(asked)
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
