@@ -17,6 +17,7 @@ from clipbench.files import sums
 from clipbench.files.checks import Objection
 from clipbench.files.json_files import read_json, write_summed
 from clipbench.files.typed import Json, read_as
+from clipbench.system.durable import make_folder
 
 Found = TypeVar("Found", bound=msgspec.Struct)
 _KEY, _FOUND = "key_sha256", "found"
@@ -41,6 +42,7 @@ def kept(
     if before is not None:
         return before, False
     found = make()
+    make_folder(path.parent)
     write_summed(path, {_KEY: sha256, _FOUND: msgspec.to_builtins(found)})
     return found, True
 

@@ -1,0 +1,1 @@
+"""What an attacker would gain on the user's pairs, and what each defense costs there."""

@@ -1,0 +1,116 @@
+"""How a small model is trained on pairs that nobody has tuned anything for.
+
+Settings are those of the embedded data sets for images of 32 pixels. SafeCLIP's numbers were
+chosen for short trainings on small sets: its authors' own leave a model of few steps at chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from clipbench.models.openclip import image_size_of, model_config
+from clipbench.plugins import registry
+
+SAMPLES = 240_000  # pairs that a training run without a defense goes through, if it can choose
+FEWEST, MOST = 8, 32  # epochs
+_TRAIN: dict[str, Any] = {
+    "batch_size": 256,
+    "wd": 0.1,
+    "beta2": 0.98,
+    "eps": 1e-6,
+    "grad_clip_norm": 1.0,
+    "lr_schedule": "cosine",
+    "crop_scale": 0.8,
+    "crop_scale_max": 1.2,
+    "flip": 0.5,
+    "color_jitter": 0.0,
+    "grayscale": 0.0,
+    "blur": 0.0,
+    "precision": "fp32",
+}
+_LR, _LR_OF_LARGE = 2e-3, 5e-4
+_SMALL = 64  # side in pixels up to which a model is as small as those that come with clipbench
+_LONGEST_WARMUP = 100
+# Epochs of each defense relative to those of plain training: the first of SafeCLIP and RoCLIP
+# teach nothing, or little, of how images and captions go together.
+_LONGER = {"safeclip": 5 / 3, "roclip": 2.0}
+
+
+def epochs_for(pairs: int) -> int:
+    """Return the epochs of plain training on so many pairs."""
+    return min(MOST, max(FEWEST, round(SAMPLES / pairs)))
+
+
+def epochs_of(defense: str, epochs: int) -> int:
+    """Return the epochs of a defense where plain training has so many."""
+    return round(epochs * _LONGER.get(_name("defense", defense), 1.0))
+
+
+def train_settings(model: str, pairs: int, epochs: int) -> dict[str, Any]:
+    """Return the training settings.
+
+    Args:
+        model: that is trained.
+        pairs: training pairs.
+        epochs: of this run.
+    """
+    steps = epochs * max(1, pairs // _TRAIN["batch_size"])
+    return {
+        **_TRAIN,
+        "model": model,
+        "epochs": epochs,
+        "lr": _LR if side_of(model) <= _SMALL else _LR_OF_LARGE,
+        "warmup": min(_LONGEST_WARMUP, max(1, steps // 8)),
+    }
+
+
+def defense_spec(defense: str, pairs: int, epochs: int) -> Mapping[str, object]:
+    """Return a defense with parameters for a short training; those that were given stay.
+
+    Args:
+        defense: as the command line takes it.
+        pairs: training pairs.
+        epochs: of this run.
+    """
+    given = registry.parse("defense", defense)
+    ours = _parameters(registry.short_name(given.name), pairs, epochs)
+    return {"name": given.name, **ours, **given.parameters}
+
+
+def attack_spec(attack: str, model: str) -> str:
+    """Return a backdoor whose patch a model can see.
+
+    Args:
+        attack: as the command line takes it.
+        model: that is trained.
+    """
+    if attack in ("badnets", "label_consistent") and side_of(model) <= _SMALL:
+        return f"{attack}:size=0.25,cells=4"  # a patch of 16 of 224 pixels would be one of two
+    return attack
+
+
+def side_of(model: str) -> int:
+    """Return the side of a model's images in pixels."""
+    return image_size_of(model_config(model))
+
+
+def _parameters(defense: str, pairs: int, epochs: int) -> dict[str, object]:
+    if defense == "safeclip":
+        return {
+            "unimodal_epochs": 1,
+            "cross_modal_epochs": 1,
+            "cross_modal_lr_scale": 1.0,
+            "unimodal_lr_scale": 0.2,
+            "first_ratio": 0.5,
+            "growth": round(1.5 / epochs, 4),  # all but the last pairs after a third of the epochs
+            "cap": 0.97,
+            "pool_size": max(256, min(4096, pairs // 5)),
+        }
+    if defense == "roclip":
+        return {"pool_size": max(256, min(4096, pairs // 5))}
+    return {}
+
+
+def _name(kind: Any, spec: str) -> str:
+    return registry.short_name(registry.parse(kind, spec).name)

@@ -1,0 +1,159 @@
+"""What the page says of exposure: sentences for the person who decides, and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from clipbench.audit.exposure.figure import success_figure
+from clipbench.audit.exposure.found import Defended, Exposure, Success
+from clipbench.audit.exposure.plan import ExposurePlan
+from clipbench.audit.exposure.words import called, listed, name_of, percent, plain, told
+from clipbench.audit.section import Section
+from clipbench.text.markup import Markup
+from clipbench.text.templates import render
+
+_PACKAGE = __package__ or ""
+
+
+def exposure_section(plan: ExposurePlan, exposure: Exposure) -> Section:
+    """Return what the page says of what an attacker would gain."""
+    heading = "What an attacker would gain"
+    if exposure.refused:
+        said = [f"What an attacker would gain was not measured: {exposure.refused}"]
+        return Section("exposure", heading, said, Markup(""), [_UNMEASURED])
+    said = [*_chosen_images(plan, exposure), *_backdoor(plan, exposure)]
+    return Section(
+        "exposure",
+        heading,
+        said,
+        _evidence(plan, exposure),
+        _cannot(plan, exposure),
+        [*_advice(exposure)],
+    )
+
+
+_UNMEASURED = "Nothing here says how easily a model that is trained on these pairs is attacked."
+
+
+def _chosen_images(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
+    """Say what happens to images that an attacker chooses, at the largest dose."""
+    base = plain(exposure) or exposure.defended[0]
+    if base.useful.weak:
+        yield _weak(base)
+        return
+    worst = base.targeted[-1]
+    pairs = "pair" if worst.poisons == 1 else "pairs"
+    yield (
+        f"An attacker who places {worst.poisons} {pairs} among {_among(plan)} has a chosen image"
+        f" misread in {told(worst.read)} trials with {called(base.defense)};"
+        f" without the attack it happens in {worst.read_control.k} of {worst.read_control.n}."
+    )
+    for item in exposure.defended:
+        if item is not base:
+            yield _with(item, item.targeted[-1])
+    if not _works(worst):
+        yield (
+            "That is too rare to be told from chance: at these doses and in so short a training"
+            " nothing can be concluded of attacks on chosen images."
+        )
+
+
+def _with(item: Defended, success: Success) -> str:
+    if item.useful.weak:
+        return _weak(item)
+    return (
+        f"With {called(item.defense)} it is {told(success.read)}, and"
+        f" {success.read_control.k} of {success.read_control.n} without the attack."
+    )
+
+
+def _weak(item: Defended) -> str:
+    """Say that a model learned too little for anything to follow from it."""
+    read, largest = item.useful.read, item.useful.largest
+    return (
+        f"With {called(item.defense)} the model is too weak on these pairs for anything to be"
+        f" concluded: it reads {told(read)} held-out images as what their captions name, and"
+        f" always to say the most frequent class would be right for {100 * largest:.0f}%."
+    )
+
+
+def _backdoor(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
+    """Say what a trigger does."""
+    sound = [item for item in exposure.defended if not item.useful.weak]
+    if not sound:
+        return
+    parts = [f"{told(item.backdoor.read)} with {called(item.defense)}" for item in sound]
+    yield (
+        f"An attacker who puts a small pattern on {plan.backdoor:,} pairs has any image that"
+        f" carries the pattern read as one chosen thing: {listed(parts)}."
+    )
+
+
+def _advice(exposure: Exposure) -> Iterator[str]:
+    """Say which defense helps, where intervals leave no doubt."""
+    base = plain(exposure)
+    if base is None or base.useful.weak:
+        yield (
+            "Let the audit train longer (--budget) or on more pairs before you conclude anything"
+            " about attacks."
+        )
+        return
+    others = [item for item in exposure.defended if name_of(item.defense) not in ("none", "clip")]
+    for item in others:
+        if item.useful.weak:
+            continue
+        helps = [
+            what
+            for what, own, its in (
+                ("chosen images", base.targeted[-1], item.targeted[-1]),
+                ("a pattern", base.backdoor, item.backdoor),
+            )
+            if its.read.share.high < own.read.share.low
+        ]
+        if helps:
+            yield (
+                f"Consider training with {called(item.defense)}: it leaves clearly less to attacks"
+                f" by {listed(helps)}; what it costs stands below."
+            )
+        elif _works(base.targeted[-1]) or _works(base.backdoor):
+            yield f"Do not rely on {called(item.defense)} here: no clear protection was measured."
+
+
+def _works(success: Success) -> bool:
+    """Return whether an attack succeeds more often than without it, beyond chance."""
+    return success.read.share.low > success.read_control.share.high
+
+
+def _cannot(plan: ExposurePlan, exposure: Exposure) -> list[str]:
+    seen = listed(
+        [f"{item.epochs} times with {called(item.defense)}" for item in exposure.defended]
+    )
+    return [
+        f"How much your own model would be attacked was not measured: {plan.model} is small, and"
+        f" it saw each poisoned pair {seen}. A model that sees each pair more often or has more"
+        " parameters may be attacked more easily, one that sees it once less.",
+        "Attacks were two simple ones that know nothing of defenses; an attacker who knows which"
+        " defense you use may do better.",
+    ]
+
+
+def _among(plan: ExposurePlan) -> str:
+    sample = "" if plan.all_pairs else f" (a sample of your {plan.pairs:,})"
+    return f"{plan.size:,}{sample}"
+
+
+def _evidence(plan: ExposurePlan, exposure: Exposure) -> Markup:
+    doses: Sequence[int] = plan.doses
+    return render(
+        _PACKAGE,
+        "exposure.html",
+        plan=plan,
+        exposure=exposure,
+        figure=success_figure(exposure.defended),
+        rows=[
+            (dose, [(item.defense, item.targeted[place]) for item in exposure.defended])
+            for place, dose in enumerate(doses)
+        ],
+        percent=percent,
+        among=_among(plan),
+    )

@@ -1,0 +1,53 @@
+"""Counts as people say them, and defenses as they are called in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from clipbench.audit.exposure.found import Defended, Difference, Exposure, Trials
+from clipbench.plugins import registry
+
+_CALLED = {
+    "none": "plain training",
+    "clip": "plain training with augmented images and captions (clip)",
+    "safeclip": "SafeCLIP",
+    "roclip": "RoCLIP",
+    "cleanclip": "CleanCLIP",
+}
+
+
+def called(defense: str) -> str:
+    """Return how a defense is called in a sentence."""
+    return _CALLED.get(defense, defense)
+
+
+def name_of(defense: str) -> str:
+    """Return the name of a defense without its parameters."""
+    return registry.short_name(registry.parse("defense", defense).name)
+
+
+def told(trials: Trials) -> str:
+    """Return trials in words: ``14 of 16 (88%, 64 to 97%)``."""
+    return f"{trials.k:,} of {trials.n:,} ({percent(trials)})"
+
+
+def percent(trials: Trials) -> str:
+    """Return a share with its 95% interval: ``88%, 64 to 97%``."""
+    share = trials.share
+    return f"{100 * share.value:.0f}%, {100 * share.low:.0f} to {100 * share.high:.0f}%"
+
+
+def points(difference: Difference) -> str:
+    """Return a difference of shares with its 95% interval: ``-2.0 points, -4.1 to +0.2``."""
+    value, low, high = (100 * part for part in (difference.value, difference.low, difference.high))
+    return f"{value:+.1f} points, {low:+.1f} to {high:+.1f}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a sentence has them: ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def plain(exposure: Exposure) -> Defended | None:
+    """Return what plain training let through; None: it was not run."""
+    return next((item for item in exposure.defended if name_of(item.defense) == "none"), None)

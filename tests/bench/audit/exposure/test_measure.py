@@ -1,0 +1,109 @@
+"""Exposure and price of a small crawl, measured by runs."""
+
+from pathlib import Path
+
+import pytest
+from own_set import write_crawl
+
+from clipbench.audit.exposure.found import Exposure
+from clipbench.audit.exposure.measure import measure_exposure
+from clipbench.audit.exposure.plan import ExposurePlan, plan_exposure
+from clipbench.audit.exposure.price import price_section
+from clipbench.audit.exposure.section import exposure_section
+from clipbench.audit.request import AuditRequest
+from clipbench.system.progress import Reporter
+
+
+def request_of(folder: Path, data: Path, **more: object) -> AuditRequest:
+    given: dict[str, object] = {"defenses": ("none",), "budget_s": 1.0} | more
+    reporter = Reporter(quiet=True)
+    return AuditRequest(
+        data=str(data),
+        out=folder / "audit",
+        cache=folder / "cache",
+        reporter=reporter,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+class Audit:
+    """A crawl, and what was found of it."""
+
+    def __init__(self, folder: Path) -> None:
+        data = write_crawl(folder / "crawl", (130, 130))
+        self.shards = {path: path.read_bytes() for path in data.glob("*.tar")}
+        self.request = request_of(folder, data)
+        self.plan: ExposurePlan = plan_exposure(self.request)
+        self.exposure: Exposure = measure_exposure(self.request, self.plan)
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    return Audit(tmp_path_factory.mktemp("exposure"))
+
+
+def test_the_plan_says_what_is_trained_and_how_long_it_takes(audit: Audit) -> None:
+    """Pairs, poisoned ones, each run with its time, and that the budget is too small."""
+    text = "\n".join(audit.plan.lines())
+    assert f"{audit.plan.size} pairs" in text
+    assert [run.attack for run in audit.plan.runs] == ["none", "targeted", "badnets"]
+    assert f"{audit.plan.poisons} poisoned pairs" in text
+    assert "more than the 1 s there are" in text
+
+
+def test_each_dose_is_counted_against_the_model_of_clean_pairs(audit: Audit) -> None:
+    """Each has as many images, read and found, with the attack and without."""
+    (plain,) = audit.exposure.defended
+    assert [success.poisons for success in plain.targeted] == [*audit.plan.doses]
+    for success in plain.targeted:
+        assert success.found is not None
+        assert success.found_control is not None
+        trials = (success.read, success.read_control, success.found, success.found_control)
+        assert {trial.n for trial in trials} == {audit.plan.each}
+    assert plain.backdoor.poisons == audit.plan.backdoor
+
+
+def test_what_was_found_is_not_sought_again(audit: Audit) -> None:
+    """Neither the plan, which rests on measured speed, nor the runs."""
+    runs = {path: path.stat().st_mtime_ns for path in audit.request.out.rglob("result.json")}
+    assert len(runs) == 3
+    assert plan_exposure(audit.request) == audit.plan
+    assert measure_exposure(audit.request, audit.plan) == audit.exposure
+    assert {path: path.stat().st_mtime_ns for path in runs} == runs
+
+
+def test_the_users_shards_stay_as_they_are(audit: Audit) -> None:
+    """Poisoned pairs are put into a copy."""
+    assert {path: path.read_bytes() for path in audit.shards} == audit.shards
+
+
+def test_sections_are_made_of_what_was_found(audit: Audit) -> None:
+    """Every text of the user's is escaped, and every share has its counts."""
+    exposure = exposure_section(audit.plan, audit.exposure)
+    price = price_section(audit.plan, audit.exposure)
+    (plain,) = audit.exposure.defended
+    read = plain.useful.read
+    assert f"{read.k}/{read.n}" in price.evidence
+    assert 'class="chart"' in exposure.evidence
+    assert " style=" not in exposure.evidence + price.evidence
+    for name in audit.plan.classes:
+        assert name in exposure.evidence
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text", "why"),
+    [((50,), None, "50 pairs"), ((210,), "a thing", "classes")],
+    ids=["fifty pairs", "one caption for all"],
+)
+def test_a_set_that_has_nothing_to_hold_out_is_left_out_with_a_sentence(
+    tmp_path: Path, sizes: tuple[int, ...], text: str | None, why: str
+) -> None:
+    """The rest of the audit goes on."""
+    request = request_of(tmp_path, write_crawl(tmp_path / "crawl", sizes, text))
+    plan = plan_exposure(request)
+    assert why in plan.refused
+    exposure = measure_exposure(request, plan)
+    assert exposure.refused == plan.refused
+    said = exposure_section(plan, exposure).said + price_section(plan, exposure).said
+    assert all(why in sentence for sentence in said)
+    assert not (request.out / "runs").exists()
