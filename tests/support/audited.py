@@ -14,6 +14,7 @@ from clipbench.system.progress import Reporter
 from clipbench_datasets.shapes import Shapes
 
 PAIRS = 120
+EPOCHS = {"early": 1, "safeclip": 3, "dao": 1}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,6 @@ def audit_of_scenes(folder: Path) -> Audited:
     )
     take_inventory(request, workers=0)
     plan = SuspectsPlan(
-        pairs=PAIRS, canaries=2, epochs=3, per_epoch=None, seeds=[0, 1], seconds=1.0
+        pairs=PAIRS, canaries=2, epochs=EPOCHS, per_epoch=None, seeds=[0, 1], seconds=1.0
     )
     return Audited(request, plan, find_suspects(request, plan))

@@ -74,14 +74,20 @@ def _pair(pairs: ShardSet, index: int, score: float) -> _Pair:
         key=pairs.key(index),
         caption=caption if len(caption) <= LETTERS else f"{caption[:LETTERS]}…",
         score=f"{score:.4g}",
-        picture=base64.b64encode(_thumbnail(pairs, index)).decode(),
+        picture=base64.b64encode(thumbnail(pairs, index)).decode(),
     )
 
 
-def _thumbnail(pairs: ShardSet, index: int) -> bytes:
-    """Return a pair's picture as a small JPEG, made again: no byte of the file is passed on."""
+def thumbnail(pairs: ShardSet, index: int, side: int = THUMBNAIL) -> bytes:
+    """Return a pair's picture as a small JPEG, made again: no byte of the file is passed on.
+
+    Args:
+        pairs: the set.
+        index: number of the pair.
+        side: pixels, the longer side.
+    """
     picture = Pil.fromarray(pairs.image(index))
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    picture.thumbnail((side, side))
     memory = io.BytesIO()
     picture.save(memory, "JPEG", quality=90)
     return memory.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from clipbench.files.json_files import sha256_file
 from clipbench.leaderboard.render import to_csv
 from clipbench.system.durable import atomic_file, make_folder
 
+FIRST_SPLIT = "first_split.parquet"  # similarities by which SafeCLIP parts pairs at first
 HEAD = ("list", "rank", "rank of supplier", "key", "shard", "index", "supplier", "caption")
 
 
@@ -28,12 +30,16 @@ def write_scores(
         scores: ``(N,)`` by method; low is suspicious.
         ranks: ``(N,)``; 1 is the most suspicious.
     """
-    table = pd.DataFrame({"index": np.arange(len(ranks), dtype=np.int64), **scores, "rank": ranks})
-    make_folder(path.parent)
-    with atomic_file(path) as file:
-        table.to_parquet(file, index=False)
+    write_table(path, {"index": np.arange(len(ranks), dtype=np.int64), **scores, "rank": ranks})
     note_file(path)
     return sha256_file(path)
+
+
+def write_table(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write columns of equal length, ``(N,)``, as a Parquet file."""
+    make_folder(path.parent)
+    with atomic_file(path) as file:
+        pd.DataFrame(columns).to_parquet(file, index=False)
 
 
 def write_csv(path: Path, found: Suspects) -> None:

@@ -16,10 +16,11 @@ from clipbench.audit.stage import kept
 from clipbench.audit.suspects import describe
 from clipbench.audit.suspects.canaries import plant
 from clipbench.audit.suspects.combine import combined, risk
-from clipbench.audit.suspects.files import write_csv, write_scores
+from clipbench.audit.suspects.files import FIRST_SPLIT, write_csv, write_scores, write_table
 from clipbench.audit.suspects.found import Canaries, Suspects
-from clipbench.audit.suspects.models import EARLY, SAFECLIP, Features, Trainer
+from clipbench.audit.suspects.models import SAFECLIP, Features, Trainer
 from clipbench.audit.suspects.plan import VERSION, SuspectsPlan, folder_of, plan_suspects
+from clipbench.audit.suspects.review import write_review
 from clipbench.errors import ClipbenchError, MissingData
 from clipbench.files.json_files import sha256_file
 from clipbench.importing.usable import open_usable
@@ -31,7 +32,7 @@ FIRST = 100  # suspects that are shown first
 SAMPLE = 100  # pairs that are drawn at random for the threshold
 REGION = 0.2  # share of all pairs among which they are drawn
 NEIGHBORS = 10
-FILES = ("scores.parquet", "suspects.csv")
+FILES = ("scores.parquet", "suspects.csv", "review.html", FIRST_SPLIT)
 COLUMNS = ["index", "key", "shard", "supplier", "image_hash", "caption_sha256"]
 FLAGGED = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # shares of pairs
 
@@ -117,7 +118,9 @@ class _Search:
     def found(self) -> Suspects:
         """Score all pairs, write the files, and return what was found."""
         plan, total = self._plan, self._total
-        by_seed, features = zip(*map(self._scored, plan.seeds), strict=True)
+        by_seed, features, splits = zip(*map(self._scored, plan.seeds), strict=True)
+        names = [f"seed{seed}" for seed in plan.seeds]
+        write_table(self._folder / FIRST_SPLIT, dict(zip(names, splits, strict=True)))
         scores = {name: _mean([each[name] for each in by_seed]) for name in by_seed[0]}
         own = {name: values[:total] for name, values in scores.items()}
         ranks = combined(own)
@@ -141,29 +144,34 @@ class _Search:
                 sampled=shown.suspects(drawn),
                 suppliers=describe.suppliers(self._table, ranks),
                 canaries=_canaries(scores, total),
+                flagged=[*FLAGGED],
                 agreement=_agreement(by_seed, total),
                 doubts=describe.doubts(self._table, own),
             )
         )
 
-    def _scored(self, seed: int) -> tuple[dict[str, FloatArray], Features]:
-        """Return the scores of all pairs, canaries last, under one seed, and features."""
+    def _scored(self, seed: int) -> tuple[dict[str, FloatArray], Features, FloatArray]:
+        """Return what one seed makes of all pairs, canaries last.
+
+        Returns:
+            Scores by method, early features, and similarities at SafeCLIP's first split.
+        """
         plan = self._plan
-        folder = self._folder / f"seed{seed}"
-        trainer = Trainer(self._request, self._where, folder, plan.epochs, plan.per_epoch, seed)
-        early = trainer.features("early", self._pairs, EARLY)
-        last = trainer.features("model", self._pairs)
+        folder, epochs = self._folder / f"seed{seed}", plan.epochs
+        trainer = Trainer(self._request, self._where, folder, plan.per_epoch, seed)
+        early = trainer.features("early", self._pairs, epochs["early"])
         scores = {
-            "similarity": last.similarity(),
+            "similarity": early.similarity(),
             "neighbors": early.agreement(NEIGHBORS, self._total),
-            "dao": trainer.scores("dao", {"name": "dao", "scoring_epochs": plan.epochs}),
-            "safeclip": trainer.scores("safeclip", SAFECLIP),
+            "dao": trainer.scores("dao", "dao", epochs["dao"]),
+            "safeclip": trainer.scores("safeclip", SAFECLIP, epochs["safeclip"]),
         }
-        return scores, early
+        return scores, early, trainer.first_split("safeclip", len(self._pairs))
 
     def _written(self, found: Suspects) -> Suspects:
         """Write what people read, and return what was found."""
         write_csv(self._folder / "suspects.csv", found)
+        write_review(self._folder / "review.html", found, self._request.usable.shards)
         return found
 
 

@@ -83,7 +83,7 @@ class Suspects(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         pairs: in the set.
         methods: that scored them.
-        epochs: of each training run.
+        epochs: of each kind of training run.
         per_epoch: pairs in an epoch; None: all.
         seeds: of the training runs.
         scores_sha256: of ``scores.parquet``.
@@ -93,13 +93,14 @@ class Suspects(msgspec.Struct, frozen=True, kw_only=True):
         sampled: the same pairs, as they are shown.
         suppliers: those with most suspects among the first hundredth, the most surprising first.
         canaries: planted pairs, and where they ended.
-        agreement: for each share of pairs flagged, the share that two seeds flag alike.
+        flagged: shares of all pairs for which `agreement` is known.
+        agreement: for each of them, as text, the share that two seeds flag alike.
         doubts: sentences on what makes the list worth less here.
     """
 
     pairs: int
     methods: list[str]
-    epochs: int
+    epochs: dict[str, int]
     per_epoch: int | None
     seeds: list[int]
     scores_sha256: str
@@ -109,5 +110,6 @@ class Suspects(msgspec.Struct, frozen=True, kw_only=True):
     sampled: list[Suspect]
     suppliers: list[SupplierShare]
     canaries: Canaries
+    flagged: list[float]
     agreement: dict[str, float]
     doubts: list[str]

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from clipbench.api.runs import Run
 from clipbench.audit.request import AuditRequest
+from clipbench.checkpoints.trace import read_trace
 from clipbench.configuration.config import RunConfig
 from clipbench.images.lazy import LazyImages
 from clipbench.models.features import image_features, text_features
@@ -24,7 +25,6 @@ from clipbench.shards.reader import ShardSet
 from clipbench.training.session import score_on, train_on
 
 FloatArray = npt.NDArray[np.float32]
-EARLY = 2  # epochs after which a model has not learned single pairs by heart
 ROWS = 4_096  # of features at once
 MOST_CELLS = 1 << 26  # of a matrix of similarities at once
 # What the bench has found to teach small models from some thousand pairs; see the recipe of icons.
@@ -66,7 +66,6 @@ class Trainer:
         request: the audit.
         where: user's shards and those of canaries, as `ShardSet.open` takes them.
         folder: of the training runs.
-        epochs: of each.
         per_epoch: pairs in an epoch; None: all.
         seed: of the training.
     """
@@ -74,39 +73,38 @@ class Trainer:
     request: AuditRequest
     where: str
     folder: Path
-    epochs: int
     per_epoch: int | None
     seed: int
 
-    def config(self, defense: str | Mapping[str, Any], epochs: int | None = None) -> RunConfig:
+    def config(self, defense: str | Mapping[str, Any], epochs: int) -> RunConfig:
         """Return a run of a defense.
 
         Args:
             defense: its spec.
-            epochs: of the run; None: those of this trainer.
+            epochs: of the run.
         """
-        return config_of(
-            self.request, self.where, defense, epochs or self.epochs, self.per_epoch, self.seed
-        )
+        given = defense, epochs, self.per_epoch, self.seed
+        return config_of(self.request, self.where, *given)
 
-    def scores(self, name: str, defense: str | Mapping[str, Any]) -> FloatArray:
+    def scores(self, name: str, defense: str | Mapping[str, Any], epochs: int) -> FloatArray:
         """Return what a defense makes of all pairs, ``(N,)``; low is suspicious.
 
         Args:
             name: of the folder.
             defense: its spec.
+            epochs: of the training.
         """
         folder, bench = self.folder / name, self._bench
         with held(folder, bench):
-            return score_on(self.where, self.config(defense), folder, bench)
+            return score_on(self.where, self.config(defense, epochs), folder, bench)
 
-    def features(self, name: str, pairs: ShardSet, epochs: int | None = None) -> Features:
+    def features(self, name: str, pairs: ShardSet, epochs: int) -> Features:
         """Return features of all pairs under a plain model, trained first if it is not there.
 
         Args:
             name: of the folder.
             pairs: all that were trained on.
-            epochs: of the training; None: those of this trainer.
+            epochs: of the training.
         """
         folder, bench, config = self.folder / name, self._bench, self.config("clip", epochs)
         with held(folder, bench):
@@ -119,6 +117,20 @@ class Trainer:
             image_features(model, images, progress=progress),
             text_features(model, tokenizer, pairs.captions(), progress=progress),
         )
+
+    def first_split(self, name: str, num_pairs: int) -> FloatArray:
+        """Return the similarities by which SafeCLIP parted the pairs at first, ``(num_pairs,)``.
+
+        Args:
+            name: of the folder in which it was trained.
+            num_pairs: of the set; those that were not in that epoch have NaN.
+        """
+        found = np.full(num_pairs, np.nan, np.float32)
+        epoch = SAFECLIP["unimodal_epochs"] + SAFECLIP["cross_modal_epochs"]
+        trace = read_trace(self.folder / name / "train" / "trace" / f"{epoch:04d}.npz")
+        if len(trace.scores):
+            found[trace.pairs] = trace.scores
+        return found
 
     @property
     def _bench(self) -> Bench:
@@ -201,7 +213,9 @@ def config_of(
 ) -> RunConfig:
     """Return a clean run of a defense on pairs; see `Trainer`."""
     data = {"name": "shards", "path": where, "caption_field": request.caption_field}
-    more = {} if per_epoch is None else {"pairs_per_epoch": per_epoch}
+    more: dict[str, int] = {} if per_epoch is None else {"pairs_per_epoch": per_epoch}
+    steps = epochs * -(-(per_epoch or len(request.usable.shards)) // TRAIN["batch_size"])
+    more["warmup"] = min(TRAIN["warmup"], steps // 5)
     return Run(
         data={key: value for key, value in data.items() if value is not None},
         defense=defense,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from clipbench.audit.request import AuditRequest
 from clipbench.audit.stage import kept
 from clipbench.audit.suspects.canaries import num_canaries
-from clipbench.audit.suspects.models import EARLY, SAFECLIP, config_of
+from clipbench.audit.suspects.models import SAFECLIP, config_of
 from clipbench.planning.estimate import estimate_training
 from clipbench.planning.work import work_for
 from clipbench.text.words import counted
@@ -17,8 +18,13 @@ from clipbench.text.words import counted
 VERSION = 1  # raise it with every change that scores pairs otherwise
 SHARE = 1 / 3  # of an audit's time
 METHODS = ("similarity", "neighbors", "dao", "safeclip")
-SAMPLES = 160_000  # pairs that a model sees in all, where there is time: it learns little more then
-FEWEST_EPOCHS, MOST_EPOCHS = 4, 30
+# Pairs that a model sees in all, where there is time. DAO looks for what a model has learned too
+# well, which takes long; the others for what does not fit the rest, and a model that has learned
+# single pairs by heart finds that everything fits.
+SAMPLES = {"early": 12_000, "safeclip": 60_000, "dao": 120_000}
+LEAST_EPOCHS = {"early": 2, "safeclip": 5, "dao": 3}
+MOST_EPOCHS = 50
+SEEDS = 2  # where there is time
 OVERHEAD = 1.25  # features, neighbors, files
 
 
@@ -28,7 +34,7 @@ class SuspectsPlan(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         pairs: that are scored, canaries not among them.
         canaries: that are planted beside them.
-        epochs: of each training run.
+        epochs: of each kind of training run.
         per_epoch: pairs in an epoch; None: all.
         seeds: of the training runs; their ranks are averaged, and compared.
         seconds: that it takes, as far as a rehearsal tells.
@@ -36,7 +42,7 @@ class SuspectsPlan(msgspec.Struct, frozen=True, kw_only=True):
 
     pairs: int
     canaries: int
-    epochs: int
+    epochs: dict[str, int]
     per_epoch: int | None
     seeds: list[int]
     seconds: float
@@ -45,9 +51,10 @@ class SuspectsPlan(msgspec.Struct, frozen=True, kw_only=True):
         """Return the plan for people, a fact a line."""
         part = "" if self.per_epoch is None else f", each of {counted(self.per_epoch, 'pair')}"
         planted = counted(self.canaries, "canary", "canaries")
+        runs = ", ".join(f"{kind} {count}" for kind, count in self.epochs.items())
         return [
             f"suspects: {counted(self.pairs, 'pair')} and {planted} scored by {', '.join(METHODS)}",
-            f"  {counted(len(self.seeds), 'seed')}, {counted(self.epochs, 'epoch')}{part}",
+            f"  {counted(len(self.seeds), 'seed')}; epochs: {runs}{part}",
         ]
 
 
@@ -78,34 +85,38 @@ def folder_of(request: AuditRequest) -> Path:
 
 def _planned(request: AuditRequest) -> SuspectsPlan:
     total = len(request.usable.shards)
-    canaries = num_canaries(total)
-    wanted = max(FEWEST_EPOCHS, min(MOST_EPOCHS, round(SAMPLES / total)))
-    one = _seconds(request, wanted) / wanted  # of an epoch, about
+    wanted = {kind: _epochs(kind, total) for kind in SAMPLES}
+    each = {kind: _seconds(request, kind, epochs) / epochs for kind, epochs in wanted.items()}
     budget = SHARE * request.budget_s
-    seeds = [request.seed, request.seed + 1]
-    if one * wanted * len(seeds) > budget:
-        seeds = seeds[:1]
-    epochs = max(FEWEST_EPOCHS, min(wanted, int(budget / (one * len(seeds)))))
-    per_epoch = None
-    if one * epochs > budget:
-        per_epoch = max(2, min(total, int(total * budget / (one * epochs))))
-    share = 1.0 if per_epoch is None else per_epoch / total
+
+    def taken(epochs: Mapping[str, int]) -> float:
+        return OVERHEAD * sum(each[kind] * count for kind, count in epochs.items())
+
+    several = taken(wanted) * SEEDS <= budget
+    seeds = [request.seed + number for number in range(SEEDS if several else 1)]
+    part = min(1.0, budget / taken(wanted))
+    epochs = {kind: max(LEAST_EPOCHS[kind], int(part * count)) for kind, count in wanted.items()}
+    share = min(1.0, budget / taken(epochs))
     return SuspectsPlan(
         pairs=total,
-        canaries=canaries,
+        canaries=num_canaries(total),
         epochs=epochs,
-        per_epoch=per_epoch,
+        per_epoch=None if share == 1.0 else max(2, int(share * total)),
         seeds=seeds,
-        seconds=one * epochs * share * len(seeds),
+        seconds=taken(epochs) * share * len(seeds),
     )
 
 
-def _seconds(request: AuditRequest, epochs: int) -> float:
-    """Return how long one seed takes."""
-    pairs, total = request.usable.shards, 0.0
-    for defense, length in (("clip", epochs), ("clip", EARLY), (SAFECLIP, epochs)):
-        config = config_of(request, request.data, defense, length, None, request.seed)
-        work = work_for(config, config.defense.plugin, len(pairs), until_scored=defense != "clip")
-        found = estimate_training(config, pairs, work, request.cache)
-        total += found.data + found.training
-    return OVERHEAD * total
+def _epochs(kind: str, pairs: int) -> int:
+    """Return how many epochs a model is trained where there is time."""
+    return max(LEAST_EPOCHS[kind], min(MOST_EPOCHS, round(SAMPLES[kind] / pairs)))
+
+
+def _seconds(request: AuditRequest, kind: str, epochs: int) -> float:
+    """Return how long one training of a kind takes."""
+    pairs = request.usable.shards
+    spec = SAFECLIP if kind == "safeclip" else "clip"
+    config = config_of(request, request.data, spec, epochs, None, request.seed)
+    work = work_for(config, config.defense.plugin, len(pairs), until_scored=kind == "safeclip")
+    found = estimate_training(config, pairs, work, request.cache)
+    return found.data + found.training

@@ -1,0 +1,119 @@
+"""Labels are read from a CSV file, and refused in one line where they are not of this list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from audited import Audited
+
+from clipbench.audit.threshold.find import threshold
+from clipbench.audit.threshold.labels import read_labels, review_of
+from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
+
+HEAD = "key,shard,index,label,scores_sha256"
+Edit = Callable[[list[str]], list[str]]
+
+
+def written(path: Path, audited: Audited, labels: list[str], edit: Edit = list) -> Path:
+    """Write labels of the first suspects, in the order of the list."""
+    rows = [
+        f"{one.key},{one.shard},{one.index},{label},{audited.found.scores_sha256}"
+        for one, label in zip(audited.found.first, labels, strict=False)
+    ]
+    path.write_text("\n".join(edit([HEAD, *rows])) + "\n", encoding="utf-8")
+    return path
+
+
+def read(path: Path, audited: Audited) -> dict[int, str]:
+    return read_labels(path, audited.found, audited.request.usable.shards)
+
+
+def test_labels_are_read_by_the_number_of_the_pair(audited: Audited, tmp_path: Path) -> None:
+    labels = read(written(tmp_path / "l.csv", audited, ["bad", "good", "unsure"]), audited)
+    first = audited.found.first
+    assert labels == {first[0].index: "bad", first[1].index: "good", first[2].index: "unsure"}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda lines: [lines[0], *reversed(lines[1:])],
+        lambda lines: [line.replace(",", ";") for line in lines],
+        lambda lines: ["\ufeff" + lines[0], *lines[1:], "", lines[1]],
+    ],
+    ids=["reordered", "semicolons", "byte order mark, empty line, twice the same"],
+)
+def test_what_a_spreadsheet_does_to_a_file_is_no_harm(
+    edit: Edit, audited: Audited, tmp_path: Path
+) -> None:
+    expected = read(written(tmp_path / "a.csv", audited, ["bad", "good"]), audited)
+    assert read(written(tmp_path / "b.csv", audited, ["bad", "good"], edit), audited) == expected
+
+
+@pytest.mark.parametrize(
+    ("edit", "error", "says"),
+    [
+        (lambda lines: lines[:1], BadSetting, "judges no pair"),
+        (lambda lines: ["key,index,label", *lines[1:]], CorruptData, "lack the column 'shard'"),
+        (
+            lambda lines: [*lines, lines[1].replace(",bad,", ",good,")],
+            CorruptData,
+            "calls the pair",
+        ),
+        (lambda lines: [lines[0], lines[1].replace(",bad,", ",evil,")], CorruptData, "'evil'"),
+        (lambda lines: [lines[0], f"x{lines[1]}"], CorruptData, "does not have"),
+        (lambda lines: [lines[0], lines[1][:-8] + "00000000"], CorruptData, "another list"),
+        (lambda lines: [*lines, "a,b"], CorruptData, "has 2 cells"),
+        (lambda lines: [*lines, 'a,"b' + "x" * 200_000], CorruptData, "line"),
+    ],
+    ids=["none", "column", "contradiction", "label", "key", "hash", "cells", "cell"],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_one_line(
+    edit: Edit, error: type[BadInput], says: str, audited: Audited, tmp_path: Path
+) -> None:
+    """It names file and line, and says what to do; the exit status of such an error is 2."""
+    path = written(tmp_path / "labels.csv", audited, ["bad", "good"], edit)
+    with pytest.raises(error, match=says) as caught:
+        read(path, audited)
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert caught.value.exit_status == 2
+
+
+def test_a_file_that_is_not_there_is_said_so(audited: Audited, tmp_path: Path) -> None:
+    with pytest.raises(MissingData, match="No such file"):
+        read(tmp_path / "none.csv", audited)
+
+
+def test_a_pair_that_was_passed_over_counts_as_good(audited: Audited) -> None:
+    """In the random list up to the last that was judged; in the first list it ends the census."""
+    found = audited.found
+    labels = {one.index: "bad" for one in found.first[:3]}
+    assert review_of({**labels, found.first[4].index: "bad"}, found).census.tolist() == [True] * 3
+    labels = {found.sample[0]: "bad", found.sample[4]: "bad", found.sample[2]: "unsure"}
+    review = review_of(labels, found)
+    known = len(review.census)
+    drawn = [one for one in found.sampled[:5] if one.rank > known]
+    assert review.ranks.tolist() == [one.rank for one in drawn]
+    assert review.bad.tolist() == [labels.get(one.index) == "bad" for one in drawn]
+
+
+def test_labels_give_thresholds_and_no_labels_give_what_canaries_tell(
+    audited: Audited, tmp_path: Path
+) -> None:
+    """With 100 pairs judged bad, at least those are known to be worth setting aside."""
+    without = threshold(audited.request, audited.found)
+    assert without.reviewed is None
+    assert [step.flagged for step in without.unlabelled] == sorted(
+        step.flagged for step in without.unlabelled
+    )
+    path = written(tmp_path / "labels.csv", audited, ["bad"] * 100)
+    told = threshold(replace(audited.request, labels=path), audited.found)
+    assert told.unlabelled == without.unlabelled
+    assert told.reviewed is not None
+    assert (told.reviewed.bad, told.reviewed.census) == (100, 100)
+    for bound in told.reviewed.bounds:
+        assert bound.flagged == 100
