@@ -19,7 +19,7 @@ from clipbench.audit.inventory.suppliers import HERE, URL, By, folder_of, host_o
 from clipbench.contracts import Progress
 from clipbench.errors import BadSetting, ChangedData, CorruptData, MissingData
 from clipbench.images.encoding import image_size
-from clipbench.images.reduced import decode_gray
+from clipbench.images.reduced import decode_reduced
 from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file, make_folder
 from clipbench.system.processes import in_processes
@@ -104,7 +104,7 @@ def _row(reading: Reading, shard: int, pair: int) -> dict[str, object]:
     supplier = host_of(fields.get(URL)) if field is None else name_of(fields.get(field))
     try:
         width, height = image_size(image)
-        gray = decode_gray(image, _READ_SIDE)
+        gray = decode_reduced(image, _READ_SIDE, "L")
     except CorruptData as error:
         raise CorruptData(
             f"Image of {shards.where(pair)}: {error} Fetch the shard again or remove the key."
@@ -251,7 +251,8 @@ def read_pairs(path: Path, columns: Sequence[str] | None = None) -> Any:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        return pq.read_table(path, columns=None if columns is None else [*columns])
+        with pq.ParquetFile(path) as file:  # a table would get columns from names of folders
+            return file.read(None if columns is None else [*columns])
     except FileNotFoundError as error:
         raise MissingData(f"There is no file {path}; run the audit again.") from error
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from clipbench.audit.inventory import pairs
+from clipbench.audit.inventory.count import LISTED, Counted
 from clipbench.audit.inventory.model import Inventory
 from clipbench.audit.inventory.suppliers import shard_names
 from clipbench.audit.request import AuditRequest
@@ -18,11 +19,12 @@ from clipbench.system.durable import make_folder
 
 VERSION = 1  # raise it with every change of what is found
 FOLDER, NAME, LEFT_OUT = "inventory", "inventory.json", "left_out.jsonl"
+TABLES = COPIES, REPEATS, SUPPLIERS = "copies.csv", "captions.csv", "suppliers.csv"
 _PARTS = "parts"
 
 
 def take_inventory(request: AuditRequest, workers: int | None = None) -> Inventory:
-    """Return what is in the set, and write ``pairs.parquet`` and the list of what was left out.
+    """Return what is in the set, and write its files: rows, lists of copies, of what is left out.
 
     Args:
         request: what is audited.
@@ -56,43 +58,62 @@ def _key(request: AuditRequest) -> dict[str, Json]:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Return whether the rows of an inventory are those that it was made with."""
+    """Return whether the files of an inventory are there, and its rows those it was made with."""
     try:
         told = read_json(folder / NAME)["found"]["pairs_sha256"]
-        return bool(sha256_file(folder / pairs.NAME) == told)
+        is_same = sha256_file(folder / pairs.NAME) == told
     except (ClipbenchError, KeyError, TypeError):  # not there, or changed: it is taken again
         return False
+    return is_same and all((folder / name).is_file() for name in TABLES)
 
 
 def _taken(request: AuditRequest, folder: Path, workers: int | None) -> Inventory:
-    shards = request.usable.shards
-    key = _key(request)
-    names = shard_names([shard.path for shard in shards.shards])
-    files = [
-        folder / _PARTS / f"{number:06d}-{sums.of_json([key['version'], *rest])[:16]}.rows"
-        for number, rest in enumerate(
-            zip(
-                shards.view_hashes(),
-                names,
-                [request.caption_field] * len(names),
-                [request.supplier] * len(names),
-                [shard.first for shard in shards.shards],
-                strict=True,
-            )
-        )
-    ]
-    reading = pairs.Reading(shards, names, request.supplier, files)
-    pairs.read_shards(reading, request.reporter.progress, workers)
-    counts = pairs.join(reading, folder / pairs.NAME)
-    left_out = folder / LEFT_OUT
-    left_out.unlink(missing_ok=True)
-    request.usable.write_names(left_out)
+    """Return an inventory that is taken now, and write its files."""
+    shards, progress = request.usable.shards, request.reporter.progress
+    reading = _reading(request, folder / _PARTS)
+    pairs.read_shards(reading, progress, workers)
+    joined = pairs.join(reading, folder / pairs.NAME)
+    (folder / LEFT_OUT).unlink(missing_ok=True)
+    request.usable.write_names(folder / LEFT_OUT)
+    counted = Counted.of(shards, folder / pairs.NAME, progress)
+    suppliers = counted.by_supplier()
+    counted.write_copies(folder / COPIES)
+    counted.write_repeats(folder / REPEATS)
+    counted.write_suppliers(folder / SUPPLIERS, suppliers)
+    sides, words = counted.spreads()
+    by = counted.suppliers.codes
     return Inventory(
         pairs=len(shards),
         left_out=dict(request.usable.left_out),
         shards=len(shards.shards),
-        suppliers_by=counts.by,
-        scripts=dict(counts.scripts.most_common()),
-        extensions=dict(counts.extensions.most_common()),
+        image_bytes=int(counted.numbers("image_bytes").sum()),
+        extensions=dict(joined.extensions.most_common()),
+        sides=sides,
+        exact=counted.exact.copies(by),
+        alike=counted.alike.copies(by),
+        bursts=counted.bursts(by_captions=False),
+        contested=counted.bursts(by_captions=True),
+        words=words,
+        lengths=counted.lengths(),
+        scripts=dict(joined.scripts.most_common()),
+        captions=len(counted.captions.sizes),
+        repeated=counted.captions.copies(by),
+        repeats=counted.repeats(by_images=False),
+        spread=counted.repeats(by_images=True),
+        suppliers_by=joined.by,
+        suppliers_count=len(suppliers),
+        suppliers=tuple(suppliers[:LISTED]),
         pairs_sha256=sha256_file(folder / pairs.NAME),
     )
+
+
+def _reading(request: AuditRequest, folder: Path) -> pairs.Reading:
+    """Return what is read, with a file for the rows of each shard that is named by its content."""
+    shards = request.usable.shards
+    names = shard_names([shard.path for shard in shards.shards])
+    of_all = [VERSION, request.caption_field, request.supplier]
+    files = [
+        folder / f"{sums.of_json([*of_all, sha256, name, shard.first])[:32]}.rows"
+        for sha256, name, shard in zip(shards.view_hashes(), names, shards.shards, strict=True)
+    ]
+    return pairs.Reading(shards, names, request.supplier, files)

@@ -1,0 +1,213 @@
+"""What the rows of all pairs say together: copies, bursts, repeated captions, suppliers."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image as Pil
+
+from clipbench.audit.inventory.grouping import Codes, Groups, codes_of, spread_of
+from clipbench.audit.inventory.model import MOST_WORDS, Burst, Repeat, Supplier
+from clipbench.audit.inventory.near import look_alike, sketch
+from clipbench.audit.inventory.pairs import read_pairs
+from clipbench.contracts import Progress
+from clipbench.images.reduced import decode_reduced
+from clipbench.leaderboard.render import to_csv
+from clipbench.shards.reader import ShardSet
+from clipbench.system.durable import atomic_file
+from clipbench.text.visible import visible
+
+LISTED = 20  # bursts, captions and suppliers of the inventory; files beside it hold more
+FILED = 10_000  # captions in a file
+_SHOWN = 200  # characters of a caption
+_THUMBNAIL = 56  # pixels
+_READ = ("image_sha256", "image_hash", "caption_sha256", "supplier", "words", "width", "height")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The rows of a set in groups.
+
+    Args:
+        shards: the set.
+        table: of pyarrow, the rows.
+        progress: told about images that are compared.
+    """
+
+    shards: ShardSet
+    table: Any
+    progress: Progress
+
+    @classmethod
+    def of(cls, shards: ShardSet, path: Path, progress: Progress) -> Counted:
+        """Return the rows of ``pairs.parquet``."""
+        return cls(shards, read_pairs(path, [*_READ, "image_bytes", "key", "shard"]), progress)
+
+    def numbers(self, name: str) -> Any:
+        """Return a column of numbers, ``(N,)``."""
+        return self.table.column(name).to_numpy()
+
+    @cached_property
+    def exact(self) -> Groups:
+        """The pairs of each image, to the byte."""
+        return Groups(codes_of(self.table.column("image_sha256"))[0])
+
+    @cached_property
+    def captions(self) -> Groups:
+        """The pairs of each caption."""
+        return Groups(codes_of(self.table.column("caption_sha256"))[0])
+
+    @cached_property
+    def _suppliers(self) -> tuple[Codes, list[str]]:
+        return codes_of(self.table.column("supplier"))
+
+    @property
+    def suppliers(self) -> Groups:
+        """The pairs of each supplier."""
+        return Groups(self._suppliers[0])
+
+    @cached_property
+    def alike(self) -> Groups:
+        """The pairs of each image, to the eye."""
+        self.progress("comparing images", 0, len(self.shards))
+
+        def sketch_of(pair: int) -> Any:
+            self.progress("comparing images", pair, len(self.shards))
+            return sketch(self.shards.image_bytes(pair))
+
+        found = look_alike(self.numbers("image_hash"), self.exact.codes, sketch_of)
+        self.progress("comparing images", len(self.shards), len(self.shards))
+        return Groups(found)
+
+    # ------------------------------------------------------------------------- lists
+
+    def lengths(self) -> tuple[int, ...]:
+        """Return how many captions have 0, 1, 2, ... words."""
+        words = np.minimum(self.numbers("words"), MOST_WORDS)
+        return tuple(np.bincount(words, minlength=MOST_WORDS + 1).tolist())
+
+    def bursts(self, *, by_captions: bool) -> tuple[Burst, ...]:
+        """Return the images that most pairs have, or that come with most captions."""
+        groups = self.alike
+        captions = groups.different(self.captions.codes)
+        files = groups.different(self.exact.codes)
+        suppliers = groups.different(self.suppliers.codes)
+        found = []
+        for group in groups.largest(captions if by_captions else groups.sizes, LISTED):
+            first = int(groups.firsts[group])
+            found.append(
+                Burst(
+                    pairs=int(groups.sizes[group]),
+                    captions=int(captions[group]),
+                    files=int(files[group]),
+                    suppliers=int(suppliers[group]),
+                    key=self.table.column("key")[first].as_py(),
+                    shard=self.table.column("shard")[first].as_py(),
+                    caption=self._caption(first),
+                    thumbnail=_thumbnail(self.shards.image_bytes(first)),
+                )
+            )
+        return tuple(found)
+
+    def repeats(self, *, by_images: bool, count: int = LISTED) -> tuple[Repeat, ...]:
+        """Return the captions that most pairs have, or most different images."""
+        groups = self.captions
+        images = groups.different(self.alike.codes)
+        suppliers = groups.different(self.suppliers.codes)
+        return tuple(
+            Repeat(
+                caption=self._caption(int(groups.firsts[group])),
+                pairs=int(groups.sizes[group]),
+                images=int(images[group]),
+                suppliers=int(suppliers[group]),
+            )
+            for group in groups.largest(images if by_images else groups.sizes, count)
+        )
+
+    def by_supplier(self) -> list[Supplier]:
+        """Return what each supplier delivers, those with most pairs first."""
+        codes, names = self._suppliers
+        is_shared = (self.alike.different(codes) > 1)[self.alike.codes]
+        columns: Mapping[str, Any] = {
+            "exact": self.exact.is_repeated,
+            "alike": self.alike.is_repeated,
+            "shared": is_shared,
+            "repeated": self.captions.is_repeated,
+        }
+        counts = {
+            name: np.bincount(codes[flag], minlength=len(names)).tolist()
+            for name, flag in columns.items()
+        }
+        pairs = self.suppliers.sizes.tolist()
+        order = sorted(range(len(names)), key=lambda number: (-pairs[number], names[number]))
+        return [
+            Supplier(
+                name=names[number],
+                pairs=pairs[number],
+                **{name: count[number] for name, count in counts.items()},
+            )
+            for number in order
+        ]
+
+    def _caption(self, pair: int) -> str:
+        text = visible(" ".join(self.shards.caption(pair).split()))
+        return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+    # ------------------------------------------------------------------------- files
+
+    def write_copies(self, path: Path) -> None:
+        """Write all pairs whose image another pair has, group by group, largest first."""
+        groups = self.alike
+        pairs = np.flatnonzero(groups.is_repeated)
+        sizes = groups.sizes[groups.codes[pairs]]
+        pairs = pairs[np.lexsort((pairs, groups.firsts[groups.codes[pairs]], -sizes))]
+        rows = self.table.select(["key", "shard", "supplier", "image_sha256"]).take(pairs)
+        frame = rows.to_pandas()
+        frame.insert(0, "group", pd.factorize(groups.codes[pairs])[0] + 1)
+        frame.insert(1, "pairs", groups.sizes[groups.codes[pairs]])
+        frame.insert(2, "index", pairs)
+        frame["caption"] = [text[:_SHOWN] for text in self.shards.captions(pairs)]
+        _write(path, frame)
+
+    def write_repeats(self, path: Path) -> None:
+        """Write the captions that most pairs have, at most `FILED`."""
+        rows = self.repeats(by_images=False, count=FILED)
+        frame = pd.DataFrame(
+            [(one.pairs, one.images, one.suppliers, one.caption) for one in rows],
+            columns=["pairs", "images", "suppliers", "caption"],
+        )
+        _write(path, frame)
+
+    def write_suppliers(self, path: Path, suppliers: list[Supplier]) -> None:
+        """Write what each supplier delivers."""
+        names = ["supplier", "pairs", "exact copies", "look alike", "shared", "repeated captions"]
+        rows = [(s.name, s.pairs, s.exact, s.alike, s.shared, s.repeated) for s in suppliers]
+        _write(path, pd.DataFrame(rows, columns=names))
+
+    def spreads(self) -> tuple[Any, Any]:
+        """Return how shorter sides and words are spread."""
+        sides = np.minimum(self.numbers("width"), self.numbers("height"))
+        return spread_of(sides), spread_of(self.numbers("words"))
+
+
+def _write(path: Path, frame: pd.DataFrame) -> None:
+    """Write a table for a spreadsheet; no text in it is a formula."""
+    with atomic_file(path) as file:
+        file.write(to_csv(frame).encode("utf-8", "replace"))
+
+
+def _thumbnail(image: bytes) -> str:
+    """Return an image as a small JPEG on white, in Base64."""
+    small = decode_reduced(image, _THUMBNAIL, "RGB")
+    small.thumbnail((_THUMBNAIL, _THUMBNAIL), Pil.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode()

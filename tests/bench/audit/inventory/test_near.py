@@ -1,0 +1,57 @@
+"""Images that look the same: saved again they do, of another color or shape they don't."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib import cbook
+from PIL import Image as Pil
+
+from clipbench.audit.inventory.near import look_alike, sketch
+from clipbench.contracts import Image
+from clipbench.images.encoding import decode, encode_jpeg, encode_png
+from clipbench.toolkit.lookalikes import hashes_of, phash
+
+
+def photograph() -> Image:
+    with Pil.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as file:
+        return np.asarray(file.convert("RGB").resize((256, 300)))
+
+
+def groups(*files: bytes) -> list[int]:
+    """Return the group of each image, numbered as they come."""
+    images = np.array([files.index(file) for file in files])
+    hashes = hashes_of(decode(file) for file in files)
+    found = look_alike(hashes, images, lambda pair: sketch(files[pair]))
+    return [found.tolist().index(group) for group in found]
+
+
+def test_what_is_saved_again_looks_the_same() -> None:
+    """As JPEG of any quality, smaller, or in another format; and the same file of course does."""
+    image = photograph()
+    smaller = np.asarray(Pil.fromarray(image).resize((128, 150), Pil.Resampling.BICUBIC))
+    files = [encode_png(image), *(encode_jpeg(image, q, 2) for q in (20, 75))]
+    assert groups(*files, encode_jpeg(smaller, 80, 2), files[1]) == [0] * 5
+
+
+def test_another_color_is_another_image() -> None:
+    """Though the hash, which is gray, is the same."""
+    gray = photograph().mean(axis=2, keepdims=True) / 3 + 110
+    image = np.repeat(gray, 3, axis=2).astype(np.uint8)
+    other = (gray + np.array([40, 0, -105])).astype(
+        np.uint8
+    )  # red for blue, of the same brightness
+    assert (phash(image) ^ phash(other)).bit_count() <= 3
+    assert groups(encode_png(image), encode_png(other)) == [0, 1]
+
+
+def test_images_without_structure_are_told_by_their_color() -> None:
+    """All have one hash; of hundreds each is compared with the next of near brightness."""
+    plain = [np.full((16, 16, 3), level, np.uint8) for level in (0, 5, 10, 100, 105, 250)]
+    assert groups(*map(encode_png, plain)) == [0, 0, 0, 3, 3, 5]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_images_are_compared_as_well(count: int) -> None:
+    """One has no other."""
+    assert groups(*[encode_png(photograph()[:200])] * count) == [0] * count
