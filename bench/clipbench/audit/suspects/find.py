@@ -18,7 +18,7 @@ from clipbench.audit.suspects.canaries import plant
 from clipbench.audit.suspects.combine import combined, risk
 from clipbench.audit.suspects.files import FIRST_SPLIT, write_csv, write_scores, write_table
 from clipbench.audit.suspects.found import Canaries, Suspects
-from clipbench.audit.suspects.models import SAFECLIP, Features, Trainer
+from clipbench.audit.suspects.models import Features, Trainer
 from clipbench.audit.suspects.plan import VERSION, SuspectsPlan, folder_of, plan_suspects
 from clipbench.audit.suspects.review import write_review
 from clipbench.errors import ClipbenchError, MissingData
@@ -64,8 +64,8 @@ def find_suspects(request: AuditRequest, plan: SuspectsPlan | None = None) -> Su
     path = folder / "suspects.json"
     if not is_whole(request):  # a file was lost or changed since
         path.unlink(missing_ok=True)
-    found, _ = kept(path, Suspects, key, lambda: _Search(request, plan, table).found())
-    return found
+    with request.untouched():
+        return kept(path, Suspects, key, lambda: _Search(request, plan, table).found())[0]
 
 
 def rows_file(request: AuditRequest) -> Path:
@@ -164,7 +164,7 @@ class _Search:
             "similarity": early.similarity(),
             "neighbors": early.agreement(NEIGHBORS, self._total),
             "dao": trainer.scores("dao", "dao", epochs["dao"]),
-            "safeclip": trainer.scores("safeclip", SAFECLIP, epochs["safeclip"]),
+            "safeclip": trainer.scores("safeclip", "safeclip", epochs["safeclip"]),
         }
         return scores, early, trainer.first_split("safeclip", len(self._pairs))
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +11,7 @@ import torch
 from torch import Tensor
 
 from clipbench.api.runs import Run
+from clipbench.audit.exposure.recipe import defense_spec, train_settings
 from clipbench.audit.request import AuditRequest
 from clipbench.checkpoints.trace import read_trace
 from clipbench.configuration.config import RunConfig
@@ -27,35 +26,6 @@ from clipbench.training.session import score_on, train_on
 FloatArray = npt.NDArray[np.float32]
 ROWS = 4_096  # of features at once
 MOST_CELLS = 1 << 26  # of a matrix of similarities at once
-# What the bench has found to teach small models from some thousand pairs; see the recipe of icons.
-TRAIN: Mapping[str, Any] = {
-    "batch_size": 256,
-    "lr": 2e-3,
-    "wd": 0.1,
-    "warmup": 50,
-    "crop_scale": 0.8,
-    "crop_scale_max": 1.2,
-    "flip": 0.5,
-    "color_jitter": 0.0,
-    "grayscale": 0.0,
-    "blur": 0.0,
-    "beta2": 0.98,
-    "eps": 1e-6,
-    "grad_clip_norm": 1.0,
-    "lr_schedule": "cosine",
-    "precision": "fp32",
-}
-SAFECLIP: Mapping[str, Any] = {
-    "name": "safeclip",
-    "unimodal_epochs": 1,
-    "cross_modal_epochs": 1,
-    "cross_modal_lr_scale": 1.0,
-    "unimodal_lr_scale": 0.2,
-    "first_ratio": 0.5,
-    "growth": 0.1,
-    "cap": 0.97,
-    "pool_size": 4096,
-}
 
 
 @dataclass(frozen=True)
@@ -76,7 +46,7 @@ class Trainer:
     per_epoch: int | None
     seed: int
 
-    def config(self, defense: str | Mapping[str, Any], epochs: int) -> RunConfig:
+    def config(self, defense: str, epochs: int) -> RunConfig:
         """Return a run of a defense.
 
         Args:
@@ -86,7 +56,7 @@ class Trainer:
         given = defense, epochs, self.per_epoch, self.seed
         return config_of(self.request, self.where, *given)
 
-    def scores(self, name: str, defense: str | Mapping[str, Any], epochs: int) -> FloatArray:
+    def scores(self, name: str, defense: str, epochs: int) -> FloatArray:
         """Return what a defense makes of all pairs, ``(N,)``; low is suspicious.
 
         Args:
@@ -126,10 +96,11 @@ class Trainer:
             num_pairs: of the set; those that were not in that epoch have NaN.
         """
         found = np.full(num_pairs, np.nan, np.float32)
-        epoch = SAFECLIP["unimodal_epochs"] + SAFECLIP["cross_modal_epochs"]
-        trace = read_trace(self.folder / name / "train" / "trace" / f"{epoch:04d}.npz")
-        if len(trace.scores):
-            found[trace.pairs] = trace.scores
+        for path in sorted((self.folder / name / "train" / "trace").glob("[0-9]*.npz")):
+            trace = read_trace(path)
+            if len(trace.scores):
+                found[trace.pairs] = trace.scores
+                break
         return found
 
     @property
@@ -206,20 +177,19 @@ class Nearest:
 def config_of(
     request: AuditRequest,
     where: str,
-    defense: str | Mapping[str, Any],
+    defense: str,
     epochs: int,
     per_epoch: int | None,
     seed: int,
 ) -> RunConfig:
     """Return a clean run of a defense on pairs; see `Trainer`."""
     data = {"name": "shards", "path": where, "caption_field": request.caption_field}
-    more: dict[str, int] = {} if per_epoch is None else {"pairs_per_epoch": per_epoch}
-    steps = epochs * -(-(per_epoch or len(request.usable.shards)) // TRAIN["batch_size"])
-    more["warmup"] = min(TRAIN["warmup"], steps // 5)
+    pairs = per_epoch or len(request.usable.shards)
+    more = {} if per_epoch is None else {"pairs_per_epoch": per_epoch}
     return Run(
         data={key: value for key, value in data.items() if value is not None},
-        defense=defense,
+        defense=defense_spec(defense, pairs, epochs),
         seed=seed,
-        train={**TRAIN, "model": request.model, "epochs": epochs, **more},
+        train={**train_settings(request.model, pairs, epochs), **more},
         on_error="skip",
     ).config()

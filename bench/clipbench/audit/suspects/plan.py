@@ -10,7 +10,7 @@ import msgspec
 from clipbench.audit.request import AuditRequest
 from clipbench.audit.stage import kept
 from clipbench.audit.suspects.canaries import num_canaries
-from clipbench.audit.suspects.models import SAFECLIP, config_of
+from clipbench.audit.suspects.models import config_of
 from clipbench.planning.estimate import estimate_training
 from clipbench.planning.work import work_for
 from clipbench.text.words import counted
@@ -75,7 +75,8 @@ def plan_suspects(request: AuditRequest) -> SuspectsPlan:
         "seed": request.seed,
     }
     path = folder_of(request) / "plan.json"
-    return kept(path, SuspectsPlan, key, lambda: _planned(request))[0]
+    with request.untouched():
+        return kept(path, SuspectsPlan, key, lambda: _planned(request))[0]
 
 
 def folder_of(request: AuditRequest) -> Path:
@@ -115,7 +116,7 @@ def _epochs(kind: str, pairs: int) -> int:
 def _seconds(request: AuditRequest, kind: str, epochs: int) -> float:
     """Return how long one training of a kind takes."""
     pairs = request.usable.shards
-    spec = SAFECLIP if kind == "safeclip" else "clip"
+    spec = "safeclip" if kind == "safeclip" else "clip"
     config = config_of(request, request.data, spec, epochs, None, request.seed)
     work = work_for(config, config.defense.plugin, len(pairs), until_scored=kind == "safeclip")
     found = estimate_training(config, pairs, work, request.cache)
