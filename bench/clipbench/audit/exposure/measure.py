@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from clipbench.api.work import check_plans, do_all
 from clipbench.audit.exposure import reading
-from clipbench.audit.exposure.found import Defended, Difference, Exposure, Success, Trials
-from clipbench.audit.exposure.found import Usefulness as Useful
+from clipbench.audit.exposure.found import (
+    Defended,
+    Difference,
+    Exposure,
+    Success,
+    Trials,
+    Usefulness,
+)
 from clipbench.audit.exposure.plan import (
     BACKDOOR,
     CLEAN,
@@ -22,18 +30,19 @@ from clipbench.audit.exposure.plan import (
     key_of,
     run_of,
 )
+from clipbench.audit.exposure.suppliers import canaries_by_supplier
+from clipbench.audit.exposure.words import name_of
 from clipbench.audit.request import AuditRequest
 from clipbench.audit.stage import kept
 from clipbench.compare.paired import PairedCounts, compare
 from clipbench.configuration.config import RunConfig
-from clipbench.configuration.heldout import HeldOut
 from clipbench.configuration.identity import identify
-from clipbench.contracts import Probes
-from clipbench.evaluation.encoder import Encoder
+from clipbench.contracts import EvaluationSet, Image, Probes
 from clipbench.evaluation.outcomes import unpack
+from clipbench.files.typed import Json
 from clipbench.parallel.bench import Bench
 from clipbench.pipeline.poison import training_set
-from clipbench.planning.parts import Parts
+from clipbench.planning.parts import Parts, Prepared
 from clipbench.planning.plan import plan as plan_run
 from clipbench.poisoning.ledger import Ledger, read_ledger
 from clipbench.results import folders
@@ -58,68 +67,113 @@ class _Done:
     folder: Path
 
 
+_AllDone = Mapping[tuple[str, str], _Done]  # by attack and defense
+
+
 def measure_exposure(request: AuditRequest, plan: ExposurePlan) -> Exposure:
     """Do the runs of a plan, as far as they are not done, and return what they show.
 
     Raises:
         ClipbenchError: a run failed.
     """
-    key = {**key_of(request), "measured": VERSION, "size": plan.size, "epochs": _epochs(plan)}
+    planned: Json = msgspec.to_builtins(plan)
+    key = {**key_of(request), "measured": VERSION, "plan": planned, "supplier": request.supplier}
     path = folder_of(request) / "exposure.json"
-    return kept(path, Exposure, key, lambda: _measured(request, plan))[0]
-
-
-def _epochs(plan: ExposurePlan) -> list[int]:
-    return [run.epochs for run in plan.runs]
+    with request.untouched():
+        return kept(path, Exposure, key, lambda: _measured(request, plan))[0]
 
 
 def _measured(request: AuditRequest, plan: ExposurePlan) -> Exposure:
     if plan.refused:
         return Exposure(refused=plan.refused)
     done = _run_all(request, plan)
-    held_out = HeldOut.of(done[CLEAN, request.defenses[0]].config.data, ())
-    ledger, probes = _attack(request, done[TARGETED, request.defenses[0]])
-    captions = _captions(ledger, len(probes))
-    candidates = reading.candidates_of(held_out.primary)
-    outcomes: dict[str, reading.Outcomes] = {}
-    firsts: dict[tuple[str, str], reading.BoolArray] = {}
-    for defense in request.defenses:
-        for attack in (CLEAN, TARGETED):
-            encoder = _encoder(request, done[attack, defense])
-            firsts[attack, defense] = reading.attacker_first(
-                encoder, probes.images, captions, candidates
-            )
-            if attack == CLEAN:
-                outcomes[defense] = reading.outcomes_of(encoder, held_out.primary)
-    labels = held_out.primary.test.labels
-    largest = float(np.bincount(labels).max() / len(labels))
+    first = request.defenses[0]
+    parts, ledger = _planted(request, done[TARGETED, first])
+    chosen = _chosen(request, parts, ledger)
+    readings = {defense: _read(request, done, defense, chosen) for defense in request.defenses}
+    clip = next((own for name, own in readings.items() if name_of(name) == "clip"), None)
+    source: Any = parts.dataset  # ``own`` lists its pairs
+    ledgers = [ledger, _planted(request, done[BACKDOOR, first])[1]]
     return Exposure(
         defended=tuple(
-            Defended(
-                defense=defense,
-                epochs=_whole_epochs(done[CLEAN, defense].result),
-                seconds=sum(_seconds(done[attack, defense].result) for attack in _ATTACKS),
-                targeted=_by_dose(
-                    done[TARGETED, defense].result,
-                    firsts[TARGETED, defense],
-                    firsts[CLEAN, defense],
-                    plan.doses,
-                ),
-                backdoor=_of_backdoor(done[BACKDOOR, defense].result),
-                useful=_useful(outcomes[defense], outcomes.get("clip"), largest),
-                set_aside=_set_aside(done[CLEAN, defense].result),
-                canaries_set_aside=_canaries_set_aside(done[TARGETED, defense].result),
-            )
-            for defense in request.defenses
+            _defended(plan, done, defense, reading, clip) for defense, reading in readings.items()
         ),
-        candidates=len(candidates),
+        candidates=len(chosen.candidates),
+        suppliers=canaries_by_supplier(request, source, parts.usable.shards, ledgers),
+    )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """What the models of all defenses are shown.
+
+    Args:
+        evaluation: held-out pairs.
+        images: that the attacker chose.
+        captions: for each those that the attacker gave it.
+        candidates: held-out captions.
+    """
+
+    evaluation: EvaluationSet
+    images: Sequence[Image]
+    captions: Sequence[Sequence[str]]
+    candidates: Sequence[str]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """What the models of one defense make of it.
+
+    Args:
+        outcomes: of the model of clean pairs.
+        first: ``(T,)`` images that find the attacker's caption first.
+        control: ``(T,)`` likewise, by the model of clean pairs.
+    """
+
+    outcomes: reading.Outcomes
+    first: reading.BoolArray
+    control: reading.BoolArray
+
+
+def _chosen(request: AuditRequest, parts: Prepared, ledger: Ledger) -> _Chosen:
+    probes, evaluation = parts.probes(request.seed), parts.held_out.primary
+    assert isinstance(probes, Probes)  # images, of an attack
+    captions = _captions(ledger, len(probes))
+    return _Chosen(evaluation, probes.images, captions, reading.candidates_of(evaluation))
+
+
+def _read(request: AuditRequest, done: _AllDone, defense: str, chosen: _Chosen) -> _Reading:
+    clean, attacked = (
+        reading.encoder_of(one.folder, one.config.train.model, request.reporter)
+        for one in (done[CLEAN, defense], done[TARGETED, defense])
+    )
+    control, first = (
+        reading.attacker_first(encoder, chosen.images, chosen.captions, chosen.candidates)
+        for encoder in (clean, attacked)
+    )
+    return _Reading(reading.outcomes_of(clean, chosen.evaluation), first, control)
+
+
+def _defended(
+    plan: ExposurePlan, done: _AllDone, defense: str, own: _Reading, clip: _Reading | None
+) -> Defended:
+    clean, targeted, backdoor = (done[attack, defense].result for attack in _ATTACKS)
+    return Defended(
+        defense=defense,
+        epochs=_whole_epochs(clean),
+        seconds=sum(map(_seconds, (clean, targeted, backdoor))),
+        targeted=_by_dose(targeted, own.first, own.control, plan.doses),
+        backdoor=_of_backdoor(backdoor),
+        useful=_useful(own.outcomes, None if clip is own else clip),
+        set_aside=_set_aside(clean),
+        canaries_set_aside=_canaries_set_aside(targeted),
     )
 
 
 _ATTACKS = (CLEAN, TARGETED, BACKDOOR)
 
 
-def _run_all(request: AuditRequest, plan: ExposurePlan) -> dict[tuple[str, str], _Done]:
+def _run_all(request: AuditRequest, plan: ExposurePlan) -> _AllDone:
     """Do all runs, clean ones first, for they are the controls of the others."""
     which = [(run.attack, run.defense) for run in plan.runs]
     configs = [run_of(request, plan, attack, defense).config() for attack, defense in which]
@@ -133,14 +187,13 @@ def _run_all(request: AuditRequest, plan: ExposurePlan) -> dict[tuple[str, str],
     return found
 
 
-def _attack(request: AuditRequest, done: _Done) -> tuple[Ledger, Probes]:
-    """Return what was poisoned, and the images that shall be misread."""
+def _planted(request: AuditRequest, done: _Done) -> tuple[Prepared, Ledger]:
+    """Return the parts of an attacked run, and what was poisoned for it."""
     bench = Bench(request.cache, reporter=request.reporter)
     parts = Parts.of(done.config).prepared(done.config, bench)
     ledger = training_set(done.config, parts, bench)[1]
-    probes = parts.probes(done.config.seed_of_poison)
-    assert ledger is not None and isinstance(probes, Probes)  # noqa: PT018 - it has an attack
-    return read_ledger(ledger), probes
+    assert ledger is not None  # it has an attack
+    return parts, read_ledger(ledger)
 
 
 def _captions(ledger: Ledger, targets: int) -> list[list[str]]:
@@ -149,10 +202,6 @@ def _captions(ledger: Ledger, targets: int) -> list[list[str]]:
     for target, caption in zip(ledger.rows["target"], ledger.rows["caption_after"], strict=True):
         found[int(target)].append(str(caption))
     return [found[target] for target in range(targets)]
-
-
-def _encoder(request: AuditRequest, done: _Done) -> Encoder:
-    return reading.encoder_of(done.folder, done.config.train.model, request.reporter)
 
 
 def _by_dose(
@@ -188,11 +237,11 @@ def _trials(metric: Metric) -> Trials:
     return Trials(metric.k, metric.n)
 
 
-def _useful(own: reading.Outcomes, clip: reading.Outcomes | None, largest: float) -> Useful:
-    other = None if clip is own else clip
-    return Useful(
+def _useful(own: reading.Outcomes, clip: _Reading | None) -> Usefulness:
+    other = None if clip is None else clip.outcomes
+    return Usefulness(
         read=_counted(own.read),
-        largest=largest,
+        largest=own.largest,
         to_text=_counted(own.to_text),
         to_text_10=_counted(own.to_text_10),
         read_to_clip=None if other is None else _difference(own.read, other.read),

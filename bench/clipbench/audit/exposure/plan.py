@@ -122,7 +122,9 @@ def plan_exposure(request: AuditRequest) -> ExposurePlan:
         UnknownName, BadSetting: a defense or the model does not exist or refuses its settings.
     """
     key = key_of(request)
-    return kept(folder_of(request) / "plan.json", ExposurePlan, key, lambda: _planned(request))[0]
+    path = folder_of(request) / "plan.json"
+    with request.untouched():
+        return kept(path, ExposurePlan, key, lambda: _planned(request))[0]
 
 
 def folder_of(request: AuditRequest) -> Path:

@@ -30,11 +30,13 @@ class Outcomes:
         read: ``(N,)`` test images read as their class.
         to_text: ``(M,)`` images whose own caption comes first.
         to_text_10: ``(M,)`` images whose own caption is among the first ten.
+        largest: share of test images of the class that has the most.
     """
 
     read: BoolArray
     to_text: BoolArray
     to_text_10: BoolArray
+    largest: float
 
 
 def encoder_of(folder: Path, model: str, reporter: Reporter) -> Encoder:
@@ -57,7 +59,8 @@ def outcomes_of(encoder: Encoder, evaluation: EvaluationSet) -> Outcomes:
     images = encoder.images(retrieval.images)
     texts = encoder.texts([several[0] for several in retrieval.captions])
     ranks = rank_of(similarity(images, texts), torch.arange(len(images))).numpy()
-    return Outcomes(label_ranks(logits, test.labels) < 1, ranks < 1, ranks < 10)
+    largest = float(np.bincount(test.labels).max() / len(test))
+    return Outcomes(label_ranks(logits, test.labels) < 1, ranks < 1, ranks < 10, largest)
 
 
 def candidates_of(evaluation: EvaluationSet) -> list[str]:

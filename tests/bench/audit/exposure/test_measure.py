@@ -1,5 +1,6 @@
 """Exposure and price of a small crawl, measured by runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,9 @@ class Audit:
     """A crawl, and what was found of it."""
 
     def __init__(self, folder: Path) -> None:
-        data = write_crawl(folder / "crawl", (130, 130))
-        self.shards = {path: path.read_bytes() for path in data.glob("*.tar")}
-        self.request = request_of(folder, data)
+        self.data = write_crawl(folder / "crawl", (130, 130))
+        self.shards = {path: path.read_bytes() for path in self.data.glob("*.tar")}
+        self.request = request_of(folder, self.data)
         self.plan: ExposurePlan = plan_exposure(self.request)
         self.exposure: Exposure = measure_exposure(self.request, self.plan)
 
@@ -72,8 +73,21 @@ def test_what_was_found_is_not_sought_again(audit: Audit) -> None:
     assert {path: path.stat().st_mtime_ns for path in runs} == runs
 
 
+def test_every_canary_is_counted_at_the_supplier_whose_pair_it_replaced(audit: Audit) -> None:
+    """By the host of URLs all pairs are of one, and by their keys each is of its own."""
+    planted = audit.plan.poisons + audit.plan.backdoor
+    (host,) = audit.exposure.suppliers
+    assert (host.name, host.canaries) == ("img.example.org", planted)
+    assert host.pairs == audit.plan.size
+    by_key = measure_exposure(replace(audit.request, supplier="key"), audit.plan)
+    assert len(by_key.suppliers) == audit.plan.size
+    assert sum(supplier.canaries for supplier in by_key.suppliers) == planted
+    assert by_key.defended == audit.exposure.defended
+
+
 def test_the_users_shards_stay_as_they_are(audit: Audit) -> None:
-    """Poisoned pairs are put into a copy."""
+    """Poisoned pairs are put into a copy, and indexes into the cache."""
+    assert not (audit.data / ".clipbench").exists()
     assert {path: path.read_bytes() for path in audit.shards} == audit.shards
 
 
