@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,8 +24,10 @@ from clipbench.text.words import counted
 VERSION = 1  # raise it with every change that plans other runs for the same request
 CLEAN, TARGETED, BACKDOOR = "none", "targeted", "badnets"
 _SHARE = 2 / 3  # of the audit's budget
+_SMALLEST = 200  # pairs of a set of which `own` holds some out
 _LEAST = 2_000  # pairs of a sample, however short the time
 _FEWER = (5, 3)  # epochs, where even those take too long
+_CALLED = {CLEAN: "clean"}
 _DATA = 3  # sets that are made ready: the clean one, and one per attack
 
 
@@ -105,7 +107,8 @@ class ExposurePlan(msgspec.Struct, frozen=True, kw_only=True):
             f" backdoor: {counted(self.backdoor, 'poisoned pair')}",
         ]
         lines += [
-            f"          {run.attack:9} {run.defense:12} about {duration(run.seconds)}"
+            f"          {_CALLED.get(run.attack, run.attack):8}  {run.defense:12}  about"
+            f" {duration(run.seconds)}"
             for run in self.runs
         ]
         told = f"          in all about {duration(self.seconds)}"
@@ -173,14 +176,19 @@ def data_of(request: AuditRequest, size: int | None) -> dict[str, str | int]:
 def _planned(request: AuditRequest) -> ExposurePlan:
     pairs = len(request.usable.shards)
     refused = ExposurePlan(pairs=pairs, budget_s=_SHARE * request.budget_s)
+    if pairs < _SMALLEST:
+        few = f"the set has {counted(pairs, 'pair')}; of fewer than {_SMALLEST} none are held out."
+        return msgspec.structs.replace(refused, refused=few)
     run = Run(data=data_of(request, None))
     try:
         config = run.config()
         held_out = HeldOut.of(config.data, ())
         images, classes = len(held_out.targets), held_out.primary.classes
     except BadSetting as error:
-        why = str(error).replace("classes=FILE", "--classes FILE")
-        return msgspec.structs.replace(refused, refused=why)
+        why = str(error).replace("raise targets_size, or ", "")
+        return msgspec.structs.replace(
+            refused, refused=why.replace("classes=FILE", "--classes FILE")
+        )
     pool = config.data.plugin.num_pairs()
     base = msgspec.structs.replace(
         refused, model=request.model, classes=classes.names, listed=request.classes is not None
@@ -189,7 +197,8 @@ def _planned(request: AuditRequest) -> ExposurePlan:
     if whole is None:
         return msgspec.structs.replace(refused, refused="no held-out image is of a class.")
     whole = msgspec.structs.replace(whole, all_pairs=True)
-    return _within(request, whole, images)
+    speeds = {defense: _estimate(request, whole, defense) for defense in request.defenses}
+    return fitted(whole, images, speeds)
 
 
 def _of_size(base: ExposurePlan, size: int, images: int) -> ExposurePlan | None:
@@ -208,9 +217,16 @@ def _of_size(base: ExposurePlan, size: int, images: int) -> ExposurePlan | None:
     )
 
 
-def _within(request: AuditRequest, whole: ExposurePlan, images: int) -> ExposurePlan:
-    """Return the plan of the most pairs that take no longer than there is time."""
-    speeds = {defense: _estimate(request, whole, defense) for defense in request.defenses}
+def fitted(whole: ExposurePlan, images: int, speeds: Mapping[str, Estimate]) -> ExposurePlan:
+    """Return the plan of the most pairs that take no longer than there is time.
+
+    Where even the fewest pairs and epochs take longer, it is the plan of those.
+
+    Args:
+        whole: of all pairs, without its runs.
+        images: held-out images that an attacker may choose.
+        speeds: of a run on all pairs, by defense.
+    """
     found = whole
     for plan in _candidates(whole, images):
         found = _timed(plan, whole, speeds)
@@ -247,7 +263,7 @@ def _estimate(request: AuditRequest, plan: ExposurePlan, defense: str) -> Estima
     return found.estimate(request.cache)
 
 
-def _timed(plan: ExposurePlan, whole: ExposurePlan, speeds: dict[str, Estimate]) -> ExposurePlan:
+def _timed(plan: ExposurePlan, whole: ExposurePlan, speeds: Mapping[str, Estimate]) -> ExposurePlan:
     """Return a plan with its runs, timed by those of the whole set."""
     share = plan.size / whole.size
     runs = tuple(

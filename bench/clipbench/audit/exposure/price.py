@@ -91,6 +91,8 @@ def _said(plan: ExposurePlan, found: list[Price]) -> Iterator[str]:
                 f" {points(item.useful.to_text_to_clip)}, against training with the same augmented"
                 f" images and captions ({told(item.useful.read)} read right)."
             )
+        else:
+            yield f"With {called(item.defense)} {told(item.useful.read)} images are read right."
         if price.times is not None:
             yield (
                 f"It takes {price.times:.1f} times as long as plain training: if yours takes"

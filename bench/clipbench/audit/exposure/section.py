@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from clipbench.audit.exposure.figure import success_figure
 from clipbench.audit.exposure.found import Defended, Exposure, Success
@@ -13,6 +13,7 @@ from clipbench.text.markup import Markup
 from clipbench.text.templates import render
 
 _PACKAGE = __package__ or ""
+_MOST_SUPPLIERS = 10  # that the page lists
 
 
 def exposure_section(plan: ExposurePlan, exposure: Exposure) -> Section:
@@ -27,7 +28,7 @@ def exposure_section(plan: ExposurePlan, exposure: Exposure) -> Section:
         heading,
         said,
         _evidence(plan, exposure),
-        _cannot(plan, exposure),
+        [*_cannot(plan, exposure)],
         [*_advice(exposure)],
     )
 
@@ -48,6 +49,12 @@ def _chosen_images(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
         f" misread in {told(worst.read)} trials with {called(base.defense)};"
         f" without the attack it happens in {worst.read_control.k} of {worst.read_control.n}."
     )
+    if worst.found is not None and worst.found_control is not None:
+        yield (
+            f"The image finds one of the attacker's captions before all {exposure.candidates:,}"
+            f" held-out captions in {told(worst.found)}, and in {worst.found_control.k} of"
+            f" {worst.found_control.n} without the attack."
+        )
     for item in exposure.defended:
         if item is not base:
             yield _with(item, item.targeted[-1])
@@ -124,17 +131,24 @@ def _works(success: Success) -> bool:
     return success.read.share.low > success.read_control.share.high
 
 
-def _cannot(plan: ExposurePlan, exposure: Exposure) -> list[str]:
+def _cannot(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
     seen = listed(
         [f"{item.epochs} times with {called(item.defense)}" for item in exposure.defended]
     )
-    return [
+    yield (
         f"How much your own model would be attacked was not measured: {plan.model} is small, and"
         f" it saw each poisoned pair {seen}. A model that sees each pair more often or has more"
-        " parameters may be attacked more easily, one that sees it once less.",
+        " parameters may be attacked more easily, one that sees it once less."
+    )
+    yield (
         "Attacks were two simple ones that know nothing of defenses; an attacker who knows which"
-        " defense you use may do better.",
-    ]
+        " defense you use may do better."
+    )
+    if not plan.all_pairs:
+        yield (
+            f"{plan.size:,} of your {plan.pairs:,} pairs were trained on; whether as few poisoned"
+            " pairs do as much among all of them was not measured."
+        )
 
 
 def _among(plan: ExposurePlan) -> str:
@@ -143,7 +157,6 @@ def _among(plan: ExposurePlan) -> str:
 
 
 def _evidence(plan: ExposurePlan, exposure: Exposure) -> Markup:
-    doses: Sequence[int] = plan.doses
     return render(
         _PACKAGE,
         "exposure.html",
@@ -152,8 +165,9 @@ def _evidence(plan: ExposurePlan, exposure: Exposure) -> Markup:
         figure=success_figure(exposure.defended),
         rows=[
             (dose, [(item.defense, item.targeted[place]) for item in exposure.defended])
-            for place, dose in enumerate(doses)
+            for place, dose in enumerate(plan.doses)
         ],
         percent=percent,
         among=_among(plan),
+        most=_MOST_SUPPLIERS,
     )

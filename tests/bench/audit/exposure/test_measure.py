@@ -118,6 +118,6 @@ def test_a_set_that_has_nothing_to_hold_out_is_left_out_with_a_sentence(
     assert why in plan.refused
     exposure = measure_exposure(request, plan)
     assert exposure.refused == plan.refused
-    said = exposure_section(plan, exposure).said + price_section(plan, exposure).said
+    said = [*exposure_section(plan, exposure).said, *price_section(plan, exposure).said]
     assert all(why in sentence for sentence in said)
     assert not (request.out / "runs").exists()
