@@ -28,7 +28,7 @@ from clipbench.text.visible import visible
 LISTED = 20  # bursts, captions and suppliers of the inventory; files beside it hold more
 FILED = 10_000  # captions in a file
 _SHOWN = 200  # characters of a caption
-_THUMBNAIL = 56  # pixels
+_THUMBNAIL = 96  # pixels
 _READ = ("image_sha256", "image_hash", "caption_sha256", "supplier", "words", "width", "height")
 
 

@@ -29,7 +29,7 @@ class Groups:
     """Pairs that have something in common.
 
     Args:
-        codes: ``(N,)`` the group of each pair, from 0.
+        codes: ``(N,)`` the group of each pair, from 0; every number up to the highest is one.
     """
 
     codes: Codes

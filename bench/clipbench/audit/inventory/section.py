@@ -161,6 +161,7 @@ def _evidence(inventory: Inventory) -> Markup:
         several=inventory.suppliers_count > 1,
         left_out=bool(inventory.left_out),
         short=short,
+        counted=counted,
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from shard_pairs import picture, write_members
+from delivered_pairs import request, shard
+from shard_pairs import picture
 
 from clipbench.audit.inventory import pairs, take
 from clipbench.audit.inventory.captions import caption_hash
@@ -20,28 +20,6 @@ from clipbench.images.encoding import encode_jpeg, encode_png
 from clipbench.shards.reader import ShardSet
 from clipbench.system.progress import Reporter
 from clipbench.toolkit.lookalikes import bits_of, hashes_of
-
-
-def shard(path: Path, *each: tuple[bytes, str, Mapping[str, object] | None]) -> Path:
-    """Write a shard of images, captions and what the JSON of each says."""
-    members = []
-    for number, (image, caption, fields) in enumerate(each):
-        key, extension = f"{path.stem}{number:04d}", "png" if image[:1] == b"\x89" else "jpg"
-        members.append((f"{key}.{extension}", image))
-        if fields is not None:
-            members.append((f"{key}.json", json.dumps(fields).encode()))
-        members.append((f"{key}.txt", caption.encode()))
-    return write_members(path, members)
-
-
-def request(data: Path, tmp_path: Path, **more: Any) -> AuditRequest:
-    return AuditRequest(
-        data=str(data),
-        out=tmp_path / "audit",
-        cache=tmp_path / "cache",
-        reporter=Reporter(quiet=True),
-        **more,
-    )
 
 
 def taken(data: Path, tmp_path: Path, **more: Any) -> tuple[Inventory, list[dict[str, Any]]]:
