@@ -91,7 +91,7 @@ class Describer:
         """Return why a pair is suspicious, the strongest reason first."""
         ordered = sorted((float(values[pair]), name) for name, values in self._shares.items())
         low = [(share, name) for share, name in ordered if share <= LOW] or ordered[:1]
-        reasons = [WORDS[name].format(rest=f"{100 * (1 - share):.1f}%") for share, name in low]
+        reasons = [WORDS[name].format(rest=_rest(share)) for share, name in low]
         return [*reasons, *self._repeated(pair)]
 
     def _repeated(self, pair: int) -> list[str]:
@@ -122,6 +122,11 @@ class Describer:
     def _caption(self, pair: int) -> str:
         caption = self._pairs.caption(pair)
         return caption if len(caption) <= LONGEST else f"{caption[:LONGEST]}…"
+
+
+def _rest(share: float) -> str:
+    """Return how many pairs are less suspicious, in words."""
+    return "over 99.9%" if share < 0.001 else f"{100 * (1 - share):.1f}%"
 
 
 def suppliers(table: pd.DataFrame, ranks: IntArray) -> list[SupplierShare]:

@@ -5,17 +5,13 @@ Skipped where Chromium or its driver is missing; in CI, which installs them, tha
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
-from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import chromium
 import pytest
 from as_json import of_json
-from selenium import webdriver
 from selenium.common.exceptions import NoAlertPresentException as NoAlert
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.wait import WebDriverWait as Wait
@@ -24,15 +20,7 @@ from clipbench.leaderboard.page.document import write_page
 
 write_page = of_json(write_page)
 
-CHROME = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-DRIVER = shutil.which("chromedriver")
-AXE = find_spec("axe_playwright_python")  # for its copy of axe-core; see the Makefile
-pytestmark = pytest.mark.skipif(
-    not (CHROME and DRIVER) and not os.environ.get("CI"),
-    reason="there is no Chromium with its chromedriver",
-)
+pytestmark = chromium.needs_chromium
 Result = dict[str, Any]
 SUCCESS = 4  # column
 ROWS = "#board tbody tr[data-attack]"
@@ -42,17 +30,8 @@ SHOWN = f"return [...document.querySelectorAll('{ROWS}')].filter(row => !row.hid
 @pytest.fixture(scope="module")
 def driver() -> Iterator[Any]:
     """A headless browser."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROME
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    # What the page asks to be shown in a dialog would be found by the tests.
-    options.set_capability("unhandledPromptBehavior", "ignore")
-    service = webdriver.ChromeService(executable_path=DRIVER)
-    started = webdriver.Chrome(options=options, service=service)
-    yield started
-    started.quit()
+    with chromium.started() as started:
+        yield started
 
 
 class Browser:
@@ -64,10 +43,7 @@ class Browser:
 
     def show(self, results: list[Result], width: int = 1280, scheme: str = "light") -> None:
         """Open the page of results on a screen of some width, in light or dark."""
-        media = {"media": "", "features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
-        screen = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        chromium.screen(self.driver, width, scheme)
         self.driver.get(write_page(results, self._folder / "page.html").as_uri())
 
     def unfold(self) -> None:
@@ -222,7 +198,7 @@ def test_a_cell_of_the_heat_map_leads_to_its_runs(browser: Browser, bench: list[
     )
 
 
-@pytest.mark.skipif(not AXE and not os.environ.get("CI"), reason="there is no axe-core")
+@chromium.needs_axe
 @pytest.mark.parametrize(
     ("results", "width", "scheme"), [("told", 1280, "light"), ("hostile", 390, "dark")]
 )
@@ -233,14 +209,7 @@ def test_axe_finds_nothing(
     browser.show(request.getfixturevalue(results), width=width, scheme=scheme)
     browser.unfold()
     browser.run("for (const part of document.querySelectorAll('details')) part.open = true")
-    source = files(AXE.name if AXE else "").joinpath("axe.min.js")
-    browser.run(source.read_text(encoding="utf-8"))
-    found = browser.driver.execute_async_script(
-        "const done = arguments[0];"
-        "axe.run({resultTypes: ['violations']}).then(told => done(told.violations.map("
-        "one => `${one.id}: ${one.nodes[0].html} ${one.nodes[0].failureSummary}`)))"
-    )
-    assert found == []
+    assert chromium.violations(browser.driver) == []
 
 
 def test_hostile_results_run_nothing(browser: Browser, hostile: list[Result]) -> None:
