@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from clipbench.audit.inventory.captions import caption_hash, count_words, script_of
 from clipbench.audit.inventory.suppliers import HERE, URL, By, folder_of, host_of, name_of
 from clipbench.contracts import Progress
-from clipbench.errors import BadSetting, ChangedData, CorruptData, MissingData
+from clipbench.errors import ChangedData, CorruptData, MissingData
 from clipbench.images.encoding import image_size
 from clipbench.images.reduced import decode_reduced
 from clipbench.shards.reader import ShardSet
@@ -41,6 +41,7 @@ COLUMNS = {
     "words": "int32",
 }
 _KEPT = {**COLUMNS, "script": "string", "extension": "string"}  # of each shard
+_AT_ONCE = 1 << 12  # rows
 _READ_SIDE = 4 * SIDE  # pixels: a JPEG is decoded no larger where it can be
 
 
@@ -83,12 +84,17 @@ def _read_shard(reading: Reading, number: int) -> int:
     """Write the rows of one shard."""
     if _kept(reading.files[number]) is not None:  # of a task that begins again
         return number
-    shard = reading.shards.shards[number]
-    rows = [
-        _row(reading, number, pair) for pair in range(shard.first, shard.first + shard.num_pairs)
-    ]
-    _keep(reading.files[number], rows)
+    _keep(reading.files[number], _batches(reading, number))
     return number
+
+
+def _batches(reading: Reading, number: int) -> Iterator[list[dict[str, object]]]:
+    """Yield the rows of a shard, some thousands at a time: a shard may hold millions."""
+    shard = reading.shards.shards[number]
+    end = shard.first + shard.num_pairs
+    for start in range(shard.first, end, _AT_ONCE):
+        stop = min(end, start + _AT_ONCE)
+        yield [_row(reading, number, pair) for pair in range(start, stop)]
 
 
 def _row(reading: Reading, shard: int, pair: int) -> dict[str, object]:
@@ -135,14 +141,16 @@ def _schema(columns: Mapping[str, str]) -> Any:
     return pa.schema([(name, getattr(pa, kind)()) for name, kind in columns.items()])
 
 
-def _keep(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
+def _keep(file: Path, batches: Iterable[list[dict[str, object]]]) -> None:
     """Write the rows of a shard behind their SHA-256, by which a torn file is told."""
     import pyarrow as pa  # noqa: PLC0415  (heavy)
     import pyarrow.parquet as pq  # noqa: PLC0415
 
-    buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist([*rows], _schema(_KEPT)), buffer, compression="zstd")
-    content = buffer.getvalue()
+    buffer, schema = io.BytesIO(), _schema(_KEPT)
+    with pq.ParquetWriter(buffer, schema, compression="zstd") as writer:
+        for rows in batches:
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+    content = buffer.getbuffer()
     with atomic_file(file, len(content), sync=False) as out:
         out.write(hashlib.sha256(content).hexdigest().encode() + b"\n")
         out.write(content)
@@ -180,9 +188,6 @@ def join(reading: Reading, path: Path) -> Counts:
 
     Suppliers are what a field or the host of a URL names; where neither does, the folders in which
     shards lie, if there are several.
-
-    Raises:
-        BadSetting: no pair has the field that was to name suppliers.
     """
     import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
 
@@ -192,7 +197,8 @@ def join(reading: Reading, path: Path) -> Counts:
     with atomic_file(path) as out, pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for table in _tables(reading):
             for name, column in (("script", counts.scripts), ("extension", counts.extensions)):
-                column.update(table.column(name).to_pylist())
+                for one in table.column(name).value_counts().to_pylist():
+                    column[one["values"]] += one["counts"]
             named = _with_folders(table) if by == "folder" else table
             writer.write_table(named.select([*COLUMNS]))
     return counts
@@ -214,16 +220,11 @@ def _tables(reading: Reading) -> Iterator[Any]:
 
 
 def _suppliers_by(reading: Reading) -> By:
-    is_named = any(
-        name for table in _tables(reading) for name in table.column("supplier").unique().to_pylist()
-    )
-    if is_named:
-        return "host" if reading.field is None else "field"
     if reading.field is not None:
-        raise BadSetting(
-            f"No JSON of {reading.shards.source} names a supplier in its field {reading.field!r};"
-            " name another with --supplier, or leave it out."
-        )
+        return "field"
+    columns = (table.column("supplier").unique().to_pylist() for table in _tables(reading))
+    if any(map(any, columns)):
+        return "host"
     return "folder" if len({*map(folder_of, reading.names)}) > 1 else "none"
 
 

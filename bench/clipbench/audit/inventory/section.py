@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from clipbench.audit.inventory.figure import lengths_figure
 from clipbench.audit.inventory.model import Burst, Inventory, Spread, Supplier
+from clipbench.audit.inventory.suppliers import HERE
 from clipbench.audit.section import Section
 from clipbench.text.markup import Markup
 from clipbench.text.templates import render
@@ -20,7 +21,7 @@ _BY = {
     "folder": "the folder of the shard",
     "none": "nothing: the set does not say",
 }
-_NOBODY = "(not named)"
+_NOBODY, _TOP = "(not named)", "(top folder)"
 _SUPPLIERS, _EACH = 8, 4  # rows of tables on the page
 _MANY = 10  # captions with one image that are worth a look
 _SHORT = 70  # characters of a caption
@@ -70,11 +71,11 @@ def _said(inventory: Inventory) -> Iterator[str]:
 def _copies(inventory: Inventory) -> str:
     if not inventory.alike.pairs:
         return "No two images are the same, or were seen to look the same."
-    exact = inventory.exact.pairs
+    exact, all_ = inventory.exact.pairs, inventory.alike.pairs
+    how = f"{exact:,} of them to the byte, {all_ - exact:,} to the eye alone"
     return (
-        f"{_share(inventory.alike.pairs, inventory.pairs)} have an image that another pair has,"
-        f" too: {exact:,} of them to the byte,"
-        f" {inventory.alike.pairs - exact:,} to the eye alone."
+        f"{_share(all_, inventory.pairs)} have an image that another pair has, too,"
+        f" {'to the byte' if exact == all_ else how}."
     )
 
 
@@ -185,12 +186,12 @@ def _facts(inventory: Inventory) -> Iterator[tuple[str, str]]:
 def _rows(inventory: Inventory) -> Iterator[_Row]:
     shown = inventory.suppliers[:_SUPPLIERS]
     for one in shown:
-        counts = one.exact, one.alike, one.shared, one.repeated
+        counts = one.alike, one.shared, one.repeated
         yield _Row(_name(one), [f"{one.pairs:,}", *(_percent(k, one.pairs) for k in counts)])
     others = inventory.suppliers_count - len(shown)
     if others:
         rest = inventory.pairs - sum(one.pairs for one in shown)
-        yield _Row(f"{others:,} others", [f"{rest:,}", "", "", "", ""])
+        yield _Row(f"{others:,} others", [f"{rest:,}", "", "", ""])
 
 
 def _listed(inventory: Inventory) -> list[Burst]:
@@ -206,7 +207,7 @@ def short(caption: str) -> str:
 
 
 def _name(supplier: Supplier) -> str:
-    return visible(supplier.name) or _NOBODY
+    return _TOP if supplier.name == HERE else visible(supplier.name) or _NOBODY
 
 
 def _found(groups: int, pairs: int, noun: str) -> str:

@@ -9,10 +9,15 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from clipbench.errors import BadSetting
+from clipbench.shards.reader import ShardSet
+from clipbench.text.visible import visible
+
 By = Literal["field", "host", "folder", "none"]
 URL = "url"  # the field of img2dataset's JSON
 HERE = "."  # the folder that holds some shards itself, and others in folders of its own
 _LONGEST = 100  # characters of a name
+_LOOKS, _NAMED = 1_000, 10  # pairs that are looked at first, and fields that a message names
 _HOST = re.compile(r"[^\W_](?:[\w-]*[^\W_])?(?:\.[^\W_](?:[\w-]*[^\W_])?)*\.?|[0-9a-f:.]+")
 
 
@@ -50,3 +55,27 @@ def shard_names(paths: Sequence[Path]) -> list[str]:
 def folder_of(shard: str) -> str:
     """Return the folder of a shard by its name; empty: that in which all lie."""
     return shard.rpartition("/")[0]
+
+
+def check_field(shards: ShardSet, field: str) -> None:
+    """Refuse a field that names no supplier of any pair.
+
+    Where one does, that shows after a few.
+
+    Raises:
+        BadSetting: no JSON has it, or none with a name.
+    """
+    seen = dict[str, None]()
+    step = max(1, len(shards) // _LOOKS)
+    for pair in (pair for start in range(step) for pair in range(start, len(shards), step)):
+        fields = shards.metadata(pair)
+        if name_of(fields.get(field)):
+            return
+        if len(seen) < _NAMED:
+            seen.update(dict.fromkeys(map(visible, fields)))
+    names = ", ".join([*seen][:_NAMED])
+    raise BadSetting(
+        f"No JSON of {visible(shards.source)} names a supplier in its field {visible(field)}"
+        f" ({f'it has {names}' if names else 'there is no JSON'}); name another with --supplier,"
+        " or leave it out."
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 from clipbench.audit.inventory import pairs
 from clipbench.audit.inventory.count import LISTED, Counted
 from clipbench.audit.inventory.model import Inventory
-from clipbench.audit.inventory.suppliers import shard_names
+from clipbench.audit.inventory.suppliers import check_field, shard_names
 from clipbench.audit.request import AuditRequest
 from clipbench.audit.stage import kept
 from clipbench.errors import ClipbenchError
@@ -70,6 +70,8 @@ def _is_whole(folder: Path) -> bool:
 def _taken(request: AuditRequest, folder: Path, workers: int | None) -> Inventory:
     """Return an inventory that is taken now, and write its files."""
     shards, progress = request.usable.shards, request.reporter.progress
+    if request.supplier is not None:
+        check_field(shards, request.supplier)
     reading = _reading(request, folder / _PARTS)
     pairs.read_shards(reading, progress, workers)
     joined = pairs.join(reading, folder / pairs.NAME)

@@ -80,11 +80,17 @@ def test_suppliers_are_what_a_field_names(tmp_path: Path) -> None:
     assert [row["supplier"] for row in rows] == ["Alpha Ltd", "3", "", ""]
 
 
-def test_a_field_that_no_pair_has_is_refused(tmp_path: Path) -> None:
-    """In one line, with what to do."""
-    shard(tmp_path / "set" / "0.tar", (encode_png(picture(1)), "a cat", {"url": "x"}))
-    with pytest.raises(BadSetting, match=r"field 'who'; name another with --supplier"):
+@pytest.mark.parametrize(
+    ("fields", "has"), [({"url": "x", "who": None}, "it has url, who"), (None, "there is no JSON")]
+)
+def test_a_field_that_names_nobody_is_refused(
+    tmp_path: Path, fields: Mapping[str, object] | None, has: str
+) -> None:
+    """In one line, with the fields that there are, before images are looked at."""
+    shard(tmp_path / "set" / "0.tar", (encode_png(picture(1)), "a cat", fields))
+    with pytest.raises(BadSetting, match=rf"field who \({has}\); name another with --supplier"):
         taken(tmp_path / "set", tmp_path, supplier="who")
+    assert not (tmp_path / "audit" / "inventory" / "parts").exists()
 
 
 def test_without_urls_suppliers_are_the_folders_of_shards(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def test_the_page_says_what_was_counted(tmp_path: Path) -> None:
         "9 pairs of image and caption in 2 files can be used.",
         "2 pairs (18.2%) more can't be used and are left out; the most frequent reason: caption"
         " empty (1).",
-        "5 pairs (55.6%) have an image that another pair has, too: 4 of them to the byte, 1 to the"
+        "5 pairs (55.6%) have an image that another pair has, too, 4 of them to the byte, 1 to the"
         " eye alone.",
         "The same image comes with up to 3 different captions (in 3 pairs).",
         "The most frequent caption, “Buy now”, is that of 3 pairs (33.3%), with 3 images that look"
