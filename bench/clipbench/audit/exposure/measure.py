@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from clipbench.api.work import check_plans, do_all
+from clipbench.api.work import do_all
 from clipbench.audit.exposure import reading
 from clipbench.audit.exposure.found import (
     Defended,
@@ -43,7 +43,6 @@ from clipbench.files.typed import Json
 from clipbench.parallel.bench import Bench
 from clipbench.pipeline.poison import training_set
 from clipbench.planning.parts import Parts, Prepared
-from clipbench.planning.plan import plan as plan_run
 from clipbench.poisoning.ledger import Ledger, read_ledger
 from clipbench.results import folders
 from clipbench.results.measured import Metric
@@ -178,7 +177,6 @@ def _run_all(request: AuditRequest, plan: ExposurePlan) -> _AllDone:
     which = [(run.attack, run.defense) for run in plan.runs]
     configs = [run_of(request, plan, attack, defense).config() for attack, defense in which]
     out, cache, reporter = request.out / "runs", request.cache, request.reporter
-    check_plans([plan_run(c, out, cache=cache, progress=reporter.progress) for c in configs])
     results = do_all(configs, cache=cache, out=out, reporter=reporter)
     found = {}
     for name, config, result in zip(which, configs, results, strict=True):

@@ -260,6 +260,7 @@ def _estimate(request: AuditRequest, plan: ExposurePlan, defense: str) -> Estima
     config = run_of(request, plan, TARGETED, defense).config()
     runs = request.out / "runs"
     found = plan_run(config, runs, cache=request.cache, progress=request.reporter.progress)
+    found.try_plugins()
     return found.estimate(request.cache)
 
 

@@ -95,11 +95,13 @@ def _said(plan: ExposurePlan, found: list[Price]) -> Iterator[str]:
             yield f"With {called(item.defense)} {told(item.useful.read)} images are read right."
         if price.times is not None:
             yield (
-                f"It takes {price.times:.1f} times as long as plain training: if yours takes"
+                f"It takes {price.times:.1f} times as long as plain training"
+                f" ({item.epochs} epochs here, and {plan.epochs} of plain training): if yours takes"
                 f" {_HOURS} hours, expect about {_HOURS * price.times:.0f}."
             )
         if price.aside:
             yield (
-                f"At the end it leaves {price.aside:,} of your {plan.pairs:,} pairs aside, among"
-                " them sound ones."
+                f"At the end it leaves {price.aside:,} of your {plan.pairs:,} pairs aside"
+                f" ({100 * price.aside / plan.pairs:.0f}%), most of them sound; how many is"
+                " a setting of the defense."
             )

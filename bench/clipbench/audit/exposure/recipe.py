@@ -1,7 +1,8 @@
 """How a small model is trained on pairs that nobody has tuned anything for.
 
 Settings are those of the embedded data sets for images of 32 pixels. SafeCLIP's numbers were
-chosen for short trainings on small sets: its authors' own leave a model of few steps at chance.
+chosen on 5,100 pairs of clip art, for its authors' own leave a model of few steps at chance: what
+decides is how many steps of matching images with captions come before pairs are told apart.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from clipbench.plugins import registry
 
 SAMPLES = 240_000  # pairs that a training run without a defense goes through, if it can choose
 FEWEST, MOST = 8, 32  # epochs
+_BATCH = 256
 _TRAIN: dict[str, Any] = {
-    "batch_size": 256,
+    "batch_size": _BATCH,
     "wd": 0.1,
     "beta2": 0.98,
     "eps": 1e-6,
@@ -32,6 +34,10 @@ _TRAIN: dict[str, Any] = {
 _LR, _LR_OF_LARGE = 2e-3, 5e-4
 _SMALL = 64  # side in pixels up to which a model is as small as those that come with clipbench
 _LONGEST_WARMUP = 100
+# SafeCLIP: steps on images and captions apart, then of matching them; its first safe set, and its
+# last, which it grows to by the last epoch.
+_ALONE, _MATCH = 40, 80
+_FIRST, _CAP = 0.3, 0.85
 # Epochs of each defense relative to those of plain training: the first of SafeCLIP and RoCLIP
 # teach nothing, or little, of how images and captions go together.
 _LONGER = {"safeclip": 5 / 3, "roclip": 2.0}
@@ -55,7 +61,7 @@ def train_settings(model: str, pairs: int, epochs: int) -> dict[str, Any]:
         pairs: training pairs.
         epochs: of this run.
     """
-    steps = epochs * max(1, pairs // _TRAIN["batch_size"])
+    steps = epochs * max(1, pairs // _BATCH)
     return {
         **_TRAIN,
         "model": model,
@@ -96,20 +102,26 @@ def side_of(model: str) -> int:
 
 
 def _parameters(defense: str, pairs: int, epochs: int) -> dict[str, object]:
+    pool = max(256, min(4096, pairs // 5))
     if defense == "safeclip":
+        unimodal, matching = (_epochs_of_steps(steps, pairs, epochs) for steps in (_ALONE, _MATCH))
         return {
-            "unimodal_epochs": 1,
-            "cross_modal_epochs": 1,
+            "unimodal_epochs": unimodal,
+            "cross_modal_epochs": matching,
             "cross_modal_lr_scale": 1.0,
             "unimodal_lr_scale": 0.2,
-            "first_ratio": 0.5,
-            "growth": round(1.5 / epochs, 4),  # all but the last pairs after a third of the epochs
-            "cap": 0.97,
-            "pool_size": max(256, min(4096, pairs // 5)),
+            "first_ratio": _FIRST,
+            "growth": round((_CAP - _FIRST) / max(1, epochs - unimodal - matching - 1), 4),
+            "cap": _CAP,
+            "pool_size": pool,
         }
-    if defense == "roclip":
-        return {"pool_size": max(256, min(4096, pairs // 5))}
-    return {}
+    return {"pool_size": pool} if defense == "roclip" else {}
+
+
+def _epochs_of_steps(steps: int, pairs: int, epochs: int) -> int:
+    """Return the epochs of about so many steps, at least 1 and at most a quarter of all."""
+    wanted = round(steps * _BATCH / pairs)
+    return max(1, min(wanted, epochs // 4))
 
 
 def _name(kind: Any, spec: str) -> str:

@@ -125,6 +125,7 @@ def test_price_is_extrapolated_and_says_how() -> None:
     text = " ".join(section.said)
     assert "-2.0 points, -4.1 to +0.2" in text
     assert "2.3 times as long" in text
+    assert "12 epochs" in text
     assert "10 hours, expect about 23" in text
     assert "6,000 of your 200,000 pairs aside" in text
     assert "seconds do not carry over" in " ".join(section.cannot)
