@@ -1,1 +1,1 @@
-"""Building blocks of defenses: losses, pools, mixtures, outlier scores, schedules."""
+"""Building blocks of defenses: losses, pools, mixtures, outlier scores, image hashes, schedules."""
