@@ -33,6 +33,7 @@ COMMANDS = {  # command -> module of this package
     "train": "running.train",
     "evaluate": "running.evaluate",
     "detect": "running.detect",
+    "monitor": "running.monitor",
     "data": "sets.data",
     "verify": "sets.verify",
     "croissant": "sets.croissant",
@@ -75,6 +76,7 @@ EXAMPLES = {  # command -> a line to begin with; the first of each group stands 
     "log": "log verify runs/audit.jsonl",
     "croissant": "croissant poisoned --license URL --creator NAME --url URL",
     "detect": "detect --data /data/cc3m --method dao,safeclip",
+    "monitor": "monitor --baseline audit --data /data/delivery",
     "data": "data import csv:path=pairs.tsv --out my-shards",
     "doctor": "doctor",
 }

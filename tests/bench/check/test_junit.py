@@ -7,7 +7,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from clipbench.check.bands import Band
-from clipbench.check.junit import write_junit
+from clipbench.check.junit import case_of, write_junit
 from clipbench.check.verdict import Finding
 from clipbench.sweep.grid import Grid
 
@@ -22,7 +22,7 @@ def test_a_report_counts_failures_and_errors(grid: Grid, tmp_path: Path) -> None
         Finding(config, "cell", BAND, 0.5, (50, 100)),
         Finding(config, "cell", None, problem="the run failed: it broke"),
     ]
-    root = ET.parse(write_junit(tmp_path / "report.xml", "check", findings)).getroot()
+    root = ET.parse(write_junit(tmp_path / "report.xml", "check", map(case_of, findings))).getroot()
     (suite,) = root
     for element in (root, suite):
         totals = [element.attrib[name] for name in ("tests", "failures", "errors")]
@@ -37,7 +37,7 @@ def test_whatever_a_plugin_says_the_report_is_xml(grid: Grid, tmp_path: Path) ->
     """Markup and control characters of an error message are written out."""
     text: Any = 'a <b> & "c" \x00 \x1b[31m ]]>'
     findings = [Finding(grid.configs[0], "cell", BAND, problem=text)]
-    root = ET.parse(write_junit(tmp_path / "report.xml", text, findings)).getroot()
+    root = ET.parse(write_junit(tmp_path / "report.xml", text, map(case_of, findings))).getroot()
     message = root[0][0][0].attrib["message"]
     assert '<b> & "c"' in message
     assert "\\x00" in message

@@ -241,6 +241,10 @@ WALKS: Mapping[str, Callable[[Folder, str], list[Words]]] = {
         ],
         ["--data", SMALL, "--shards", str(f.sound), "--method", str(f.plugin), "--out", out],
     ],
+    "monitor": lambda f, out: [
+        ["--baseline", str(f.root), "--data", str(f.set), "--out", f"{out}/m"],
+        ["--baseline", f"{f.root}/{TEXT.replace('/', '')}", "--data", str(f.set), "--out", out],
+    ],
     "data write": lambda f, out: [[str(f.plugin), "--out", f"{out}/w"], [TEXT], ["shards:path=a"]],
     "data import": lambda f, out: [
         [f"shards:path={f.set}", "--out", f"{out}/i", "--on-error", "skip", "--workers", "0"],

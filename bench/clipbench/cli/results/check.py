@@ -167,13 +167,13 @@ def _report(
     as_json: bool,
 ) -> None:
     """Tell what was found, in every form that was asked for, and fail if a band was left."""
-    from clipbench.check.junit import write_junit  # noqa: PLC0415
+    from clipbench.check.junit import case_of, write_junit  # noqa: PLC0415
     from clipbench.check.verdict import judge  # noqa: PLC0415
 
     findings = judge(grid, bands, results, failed)
     missed = [finding for finding in findings if not finding.passed]
     if junit is not None:
-        write_junit(junit, f"clipbench check {source.name}", findings)
+        write_junit(junit, f"clipbench check {source.name}", map(case_of, findings))
     if as_json:
         checks = [finding.to_json() for finding in findings]
         print_json({"passed": not missed, "checks": checks})

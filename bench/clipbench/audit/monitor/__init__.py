@@ -1,0 +1,1 @@
+"""Watching deliveries: is a new one like the pairs that were audited?"""

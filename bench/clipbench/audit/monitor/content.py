@@ -1,0 +1,146 @@
+"""Questions on what images show, what captions say, and what comes more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from clipbench.audit.monitor import traits
+from clipbench.audit.monitor.asked import (
+    Asked,
+    Question,
+    Told,
+    best_trait,
+    counts,
+    expected,
+    listed,
+    quoted,
+    told_share,
+)
+from clipbench.audit.monitor.differences import (
+    Bools,
+    Concentration,
+    Ints,
+    MeanFeatures,
+    Repeated,
+    SeenBefore,
+    fourier_features,
+)
+from clipbench.audit.monitor.pairs import Features
+from clipbench.audit.monitor.permutation import Outcome
+from clipbench.evaluation.statistics import Proportion
+from clipbench.rng import generator
+from clipbench.text.words import counted
+
+RARE = 0.01  # neighborhoods that are all new by chance
+
+
+def of_content(asked: Asked) -> Iterator[Question]:
+    """Yield the questions on images and captions."""
+    pairs = asked.pairs
+    yield _of_features(asked, "images", "What images show", pairs.image)
+    yield _of_features(asked, "captions", "What captions say", pairs.text)
+    found, names = traits.words(pairs)
+    meanings = [f"name {quoted(asked.names.words.get(int(name), '?'))}" for name in names]
+    yield of_traits(asked, "words", "Words of captions", found, meanings, "A word comes more often")
+    near = traits.neighborhoods(pairs.image, _neighborhood(asked.new))
+    meanings = ["look much alike to the model"] * near.shape[1]
+    yield of_traits(
+        asked, "look_alikes", "Images that look much alike", near, meanings, "Images look alike"
+    )
+    sizes, values = traits.matrix(np.arange(len(pairs)), pairs.size, len(pairs))
+    meanings = [f"are {size >> 32} x {size & 0xFFFFFFFF} pixels large" for size in values.tolist()]
+    yield of_traits(asked, "sizes", "Sizes of images", sizes, meanings, "Images have another size")
+
+
+def _neighborhood(new: Bools) -> int:
+    """Return how many pairs make a neighborhood that is hardly ever all new by chance."""
+    share = float(new.mean())
+    return int(np.clip(np.ceil(np.log(len(new) / RARE) / -np.log(share)), 8, 64))
+
+
+def _of_features(asked: Asked, name: str, title: str, features: Features) -> Question:
+    rng = generator(asked.seed, "fourier", name)
+    mapped = fourier_features(features, rng)
+    new = asked.new
+
+    def told(found: Outcome) -> Told:
+        apart = mapped[new].mean(axis=0) - mapped[~new].mean(axis=0)
+        order = np.argsort(-(mapped @ apart), kind="stable").astype(np.int64)
+        return Told(
+            f"As a whole, the {name} are unlike earlier ones: their distance is"
+            f" {found.value / max(found.usual, 1e-9):.1f} times what random parts of the same pairs"
+            " stay below in 95 of 100 cases.",
+            listed(order[new[order]]),
+        )
+
+    return Question(name, title, MeanFeatures(mapped), told)
+
+
+def of_traits(
+    asked: Asked, name: str, title: str, found: csr_array, meanings: Sequence[str], what: str
+) -> Question:
+    """Return the question whether new pairs share a trait that earlier ones have seldom."""
+    difference = Concentration(found)
+
+    def told(_: Outcome) -> Told:
+        best, rows = best_trait(difference, asked.new)
+        return Told(
+            f"{what} than before: {counted(len(rows), 'pair')} {meanings[best]}, and of them"
+            f" {counts(asked, rows)}.",
+            rows[asked.new[rows]],
+        )
+
+    return Question(name, title, difference, told)
+
+
+def of_copies(asked: Asked) -> Iterator[Question]:
+    """Yield the questions on what comes more than once, or came before."""
+    _, captions = np.unique(asked.pairs.caption_sha256, return_inverse=True)
+    captions = captions.reshape(-1).astype(np.int64)
+    for name, title, group, what in (
+        ("repeated_images", "Images that come more than once", asked.images, "image looks like"),
+        ("repeated_captions", "Captions that come more than once", captions, "caption equals"),
+    ):
+        yield _of_repeats(asked, name, title, group, f"whose {what} that of another new pair")
+
+    seen = SeenBefore(asked.images, asked.known)
+    again = _again(asked)
+
+    def told(found: Outcome) -> Told:
+        share, _ = asked.share(again)
+        lead = (
+            "Every image of the delivery looks like one that was audited before"
+            if share.k == share.n
+            else "Images were audited before"
+        )
+        return Told(f"{lead}: {told_share(share)}; {expected(found)}.", np.flatnonzero(again))
+
+    yield Question("seen_before", "Images that were audited before", seen, told)
+
+
+def _again(asked: Asked) -> Bools:
+    """Return which new pairs look like an earlier one."""
+    earlier = np.unique(asked.images[~asked.new])
+    return asked.new & (asked.known | np.isin(asked.images, earlier))
+
+
+def _of_repeats(asked: Asked, name: str, title: str, group: Ints, what: str) -> Question:
+    new = asked.new
+
+    def told(found: Outcome) -> Told:
+        counts = np.bincount(group[new], minlength=int(group.max()) + 1)
+        size = np.where(new, counts[group], 0)
+        rows = np.argsort(-size, kind="stable").astype(np.int64)
+        rows = rows[size[rows] > 1]
+        share = Proportion(len(rows), int(new.sum()))
+        largest = int(size.max(initial=0))
+        return Told(
+            f"Copies within the delivery: {told_share(share)} {what}, the same up to {largest}"
+            f" times; {expected(found)}.",
+            rows,
+        )
+
+    return Question(name, title, Repeated(group), told)

@@ -1,0 +1,117 @@
+"""Making the baseline at the end of an audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from clipbench.audit.inventory import pairs as inventory
+from clipbench.audit.inventory.take import FOLDER as INVENTORY
+from clipbench.audit.inventory.take import take_inventory
+from clipbench.audit.monitor import baseline
+from clipbench.audit.monitor.baseline import Known
+from clipbench.audit.monitor.differences import Bools, Ints
+from clipbench.audit.monitor.encode import COLUMNS, encoded, hashes_in
+from clipbench.audit.monitor.pairs import hash_of
+from clipbench.audit.request import AuditRequest
+from clipbench.custody.record import note_made
+from clipbench.errors import MissingData
+from clipbench.files.json_files import sha256_file
+from clipbench.models.openclip import CONFIG_FILE, WEIGHTS_FILE
+from clipbench.plugins import registry
+from clipbench.rng import generator
+
+MOST_HELD_OUT = 10_000  # pairs that deliveries are compared with
+MOST_SUSPECTS = 200  # that are the most suspicious of the audit
+THRESHOLD = 0.01  # share of held-out pairs whose similarity is below the threshold
+
+
+class _Divided(Protocol):
+    """A data set of which a part is held out, as ``own``."""
+
+    @property
+    def parts(self) -> tuple[Ints, Ints, Ints]:
+        """Pairs of tests, targets and training, among all complete pairs of the set."""
+
+
+def write_baseline(
+    request: AuditRequest, model: Path, own: Mapping[str, Any], threshold: float | None = None
+) -> baseline.Head:
+    """Write what the monitor needs into ``baseline`` of the audit's folder.
+
+    Args:
+        request: the audit; its inventory is taken, if it is not there.
+        model: folder of a run of the defense ``clip`` on unpoisoned pairs, or of its model.
+        own: the data set of that run, see `AuditRequest.own`.
+        threshold: similarity below which a pair counts as fitting badly; None: that of one held-out
+            pair in a hundred.
+
+    Raises:
+        MissingData: there is no such model.
+        BadSetting: there are too few pairs for any to be held out.
+    """
+    model = model / "model" if (model / "model").is_dir() else model
+    if not (model / WEIGHTS_FILE).is_file():
+        raise MissingData(f"There is no model in {model}; run the audit again.")
+    found = take_inventory(request)
+    table = inventory.read_pairs(request.out / INVENTORY / inventory.NAME, COLUMNS)
+    with request.untouched():
+        divided: _Divided = registry.build("dataset", dict(own))
+        unseen = _unseen(request, divided)
+        drawn = generator(request.seed, "baseline").permutation(np.flatnonzero(unseen))
+        rows = np.sort(drawn[:MOST_HELD_OUT]).astype(np.int64)
+        shards, progress = request.usable.shards, request.reporter.progress
+        weights = (str(model / CONFIG_FILE), model / WEIGHTS_FILE)
+        held_out = encoded(shards, rows, table, weights, progress)
+        worst = _suspects(request.out / "suspects" / "scores.parquet", unseen)
+        close = encoded(shards, worst, table, weights, progress) if len(worst) else None
+    others = table.take(np.flatnonzero(~np.isin(np.arange(len(table)), rows)))
+    suppliers = table["supplier"].unique().to_pylist()
+    known = Known(
+        image_hash=np.asarray(others["image_hash"], np.uint64),
+        caption_sha256=hashes_in(others, "caption_sha256"),
+        supplier=np.array([hash_of(name) for name in suppliers], np.uint64),
+    )
+    nothing = np.zeros((0, held_out.image.shape[1]), np.float32)
+    if threshold is None:
+        threshold = float(np.quantile(held_out.similarity, THRESHOLD))
+    head = {
+        "pairs": len(table),
+        "content_sha256": shards.content_sha256(),
+        "caption_field": request.caption_field,
+        "supplier": request.supplier,
+        "suppliers_by": found.suppliers_by,
+        "threshold": threshold,
+    }
+    suspects = (nothing, nothing) if close is None else (close.image, close.text)
+    folder = request.out / baseline.FOLDER
+    made = baseline.write(folder, model, head, held_out, known, suspects)
+    note_made("baseline", sha256_file(folder / baseline.HEAD))
+    return made
+
+
+def _unseen(request: AuditRequest, divided: _Divided) -> Bools:
+    """Return which usable pairs the model was not trained on, ``(N,)``."""
+    usable = request.usable
+    kept = np.ones(len(usable.full), bool)
+    kept[[one.pair for one in usable.unusable]] = False
+    trained = np.zeros(len(usable.full), bool)
+    trained[divided.parts[2]] = True
+    return ~trained[kept]
+
+
+def _suspects(path: Path, unseen: Bools) -> Ints:
+    """Return the audit's most suspicious pairs, the first first; none where it sought none.
+
+    Those among held-out pairs are left out: a held-out pair must be no nearer to a suspect than a
+    new one is because it is one.
+    """
+    if not path.is_file():
+        return np.zeros(0, np.int64)
+    scores = inventory.read_pairs(path, ("index", "rank"))
+    order = np.argsort(np.asarray(scores["rank"]), kind="stable")
+    index = np.asarray(scores["index"], np.int64)[order]
+    return index[~unseen[index]][:MOST_SUSPECTS]

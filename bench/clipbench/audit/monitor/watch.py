@@ -1,0 +1,222 @@
+"""Comparing a delivery with a baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clipbench.audit.inventory import pairs as inventory
+from clipbench.audit.inventory.take import FOLDER as INVENTORY
+from clipbench.audit.inventory.take import take_inventory
+from clipbench.audit.monitor.asked import Asked, Names
+from clipbench.audit.monitor.baseline import Baseline
+from clipbench.audit.monitor.differences import Floats, Ints
+from clipbench.audit.monitor.encode import COLUMNS, encoded
+from clipbench.audit.monitor.pairs import Pairs, hash_of, joined, words_of
+from clipbench.audit.monitor.permutation import compare, divisions
+from clipbench.audit.monitor.questions import questions as questions_to
+from clipbench.audit.monitor.report import TOO_FEW, Finding, Report, Share, Supplier
+from clipbench.audit.request import AuditRequest
+from clipbench.custody.record import note_used
+from clipbench.evaluation.statistics import Proportion
+from clipbench.rng import generator
+from clipbench.toolkit.lookalikes import MOST_APART, alike
+
+MOST_NEW = 20_000  # pairs of a delivery that are compared
+_MOST_SUPPLIERS = 50  # that are listed
+_ROWS = 2_048  # pairs whose similarity to suspects is computed at once
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was found, and which pairs make it.
+
+    Args:
+        report: what is said.
+        rows: for each alarm, pairs to look at: numbers among the delivery's usable pairs.
+        request: the delivery.
+    """
+
+    report: Report
+    rows: Mapping[str, Ints]
+    request: AuditRequest
+
+
+def watch(
+    baseline: Baseline,
+    request: AuditRequest,
+    *,
+    alpha: float,
+    signed_by: Mapping[str, str] | None = None,
+) -> Watched:
+    """Compare a delivery with a baseline.
+
+    Args:
+        baseline: what an audit left.
+        request: the delivery, and a folder for its inventory.
+        alpha: chance of an alarm for a delivery like the baseline's pairs, at most.
+        signed_by: who signed, of each folder of the delivery; None: nobody asked.
+
+    Raises:
+        MissingData, CorruptData: the delivery can't be read.
+        BadSetting: no pair has the field that was to name suppliers.
+    """
+    shards = request.usable.shards
+    by = take_inventory(request).suppliers_by
+    path = request.out / INVENTORY / inventory.NAME
+    table = inventory.read_pairs(path, COLUMNS)
+    note_used("baseline", baseline.sha256)
+    note_used("delivery", shards.content_sha256())
+    rows = np.arange(len(shards), dtype=np.int64)
+    notes = []
+    if len(rows) > MOST_NEW:
+        drawn = generator(request.seed, "delivery").permutation(len(rows))[:MOST_NEW]
+        rows = np.sort(drawn).astype(np.int64)
+        notes.append(
+            f"{MOST_NEW:,} pairs, drawn at random, were compared with the baseline; of them are the"
+            " pairs that are listed."
+        )
+    comparable = by == baseline.head.suppliers_by and by in ("field", "host")
+    if not comparable and baseline.head.suppliers_by in ("field", "host"):
+        notes.append("Suppliers were not compared: the delivery does not name them as the audit.")
+    new = encoded(shards, rows, table, baseline.model, request.reporter.progress)
+    some = table.take(rows)
+    names = _names(shards.captions(rows), some["supplier"].unique().to_pylist())
+    asked = ask(baseline, new, names, seed=request.seed, suppliers=comparable)
+    findings, looked_at = answer(asked, alpha)
+    if not findings:
+        notes.append(f"Fewer than {TOO_FEW} pairs say nothing about where they come from.")
+    fit, earlier = new.similarity, baseline.held_out.similarity
+    threshold = baseline.head.threshold
+    again = asked.new & (asked.known | np.isin(asked.images, asked.images[~asked.new]))
+    report = Report(
+        data=request.data,
+        pairs=len(shards),
+        left_out=dict(request.usable.left_out),
+        compared=len(rows),
+        earlier=len(earlier),
+        alpha=alpha,
+        divisions=divisions(len(findings), alpha) if findings else 0,
+        content_sha256=shards.content_sha256(),
+        baseline_sha256=baseline.sha256,
+        signed_by=None if signed_by is None else dict(signed_by),
+        below=_share(int((fit < threshold).sum()), len(fit)),
+        below_earlier=_share(int((earlier < threshold).sum()), len(earlier)),
+        seen_before=_share(int(again.sum()), len(new)),
+        findings=findings,
+        suppliers=_suppliers(baseline, new, names) if comparable else [],
+        notes=notes,
+    )
+    first = len(baseline.held_out)
+    return Watched(report, {n: rows[found - first] for n, found in looked_at.items()}, request)
+
+
+def ask(baseline: Baseline, new: Pairs, names: Names, *, seed: int, suppliers: bool) -> Asked:
+    """Return what is asked of new pairs.
+
+    Args:
+        baseline: what they are compared with.
+        new: the pairs.
+        names: what hashes stand for.
+        seed: of what is drawn.
+        suppliers: whether these are compared.
+    """
+    pairs = joined(baseline.held_out, new)
+    is_new = np.arange(len(pairs)) >= len(baseline.held_out)
+    known = baseline.known
+    groups = alike(np.concatenate([pairs.image_hash, known.image_hash]), MOST_APART)
+    images = groups[: len(pairs)]
+    near = None if not len(baseline.suspects[0]) else _nearest_suspect(pairs, baseline.suspects)
+    return Asked(
+        pairs=pairs,
+        new=is_new,
+        images=images,
+        known=np.isin(images, groups[len(pairs) :]),
+        to_suspects=near,
+        known_suppliers=known.supplier if suppliers else None,
+        names=names,
+        seed=seed,
+    )
+
+
+def answer(asked: Asked, alpha: float) -> tuple[list[Finding], dict[str, Ints]]:
+    """Return an answer to each question, and for each alarm the pairs that make it.
+
+    Args:
+        asked: new and earlier pairs.
+        alpha: chance of an alarm, if they are alike, at most.
+
+    Returns:
+        Findings; none where pairs are too few. Of each alarm, numbers among all pairs.
+    """
+    if min(asked.new.sum(), (~asked.new).sum()) < TOO_FEW:
+        return [], {}
+    questions = {one.name: one for one in questions_to(asked)}
+    differences = {name: one.difference for name, one in questions.items()}
+    count = divisions(len(questions), alpha)
+    found = compare(differences, asked.new, count, asked.seed)
+    findings, rows = [], {}
+    for name, outcome in found.items():
+        alarm = outcome.p_family <= alpha
+        told = questions[name].tell(outcome) if alarm else None
+        if told is not None:
+            rows[name] = told.rows
+        findings.append(
+            Finding(
+                name=name,
+                title=questions[name].title,
+                alarm=alarm,
+                p_family=outcome.p_family,
+                p=outcome.p,
+                value=outcome.value,
+                usual=outcome.usual,
+                sentence="" if told is None else told.sentence,
+                pairs=0 if told is None else len(told.rows),
+            )
+        )
+    return findings, rows
+
+
+def _names(captions: Sequence[str], suppliers: Sequence[str]) -> Names:
+    words = {hash_of(word): word for caption in captions for word in words_of(caption)}
+    return Names(words, {hash_of(name): name or "no named supplier" for name in suppliers})
+
+
+def _nearest_suspect(pairs: Pairs, suspects: tuple[Any, Any]) -> Floats:
+    """Return the similarity of each pair to the nearest suspect: the mean of image and caption."""
+    found = []
+    for start in range(0, len(pairs), _ROWS):
+        part = slice(start, start + _ROWS)
+        both = pairs.image[part] @ suspects[0].T + pairs.text[part] @ suspects[1].T
+        found.append(both.max(axis=1) / 2)
+    return np.asarray(np.concatenate(found), np.float64).round(6)
+
+
+def _share(k: int, n: int) -> Share:
+    share = Proportion(k, n)
+    return Share(k, n, share.value, share.low, share.high)
+
+
+def _suppliers(baseline: Baseline, new: Pairs, names: Names) -> list[Supplier]:
+    """Return the suppliers with most new pairs."""
+    held_out = baseline.held_out
+    fit, earlier_fit = new.similarity, held_out.similarity
+    values, counts = np.unique(new.supplier, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_MOST_SUPPLIERS]
+    found = []
+    for one in values[order]:
+        own, before = new.supplier == one, held_out.supplier == one
+        found.append(
+            Supplier(
+                name=names.suppliers[int(one)],
+                new=_share(int(own.sum()), len(new)),
+                earlier=_share(int(before.sum()), len(held_out)),
+                known=bool(np.isin(one, baseline.known.supplier)),
+                similarity=float(np.median(fit[own])),
+                similarity_earlier=float(np.median(earlier_fit[before])) if before.any() else None,
+            )
+        )
+    return found
