@@ -48,7 +48,7 @@ _MODULES = {  # of `clipbench.api`, by what they define
 class _CallableRoom(ModuleType):
     """The package `clipbench.leaderboard`, which is the function of that name, too."""
 
-    def __call__(self, *args: Any, **keywords: Any) -> Leaderboard:
+    def __call__(self, *args: object, **keywords: object) -> Leaderboard:
         """Return the leaderboard of results; see `clipbench.api.board.leaderboard`."""
         return _from_api("leaderboard")(*args, **keywords)  # type: ignore[no-any-return]
 
@@ -61,7 +61,7 @@ def _from_api(name: str) -> Any:
     return getattr(importlib.import_module(f"clipbench.api.{_MODULES[name]}"), name)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in _MODULES:
         return _from_api(name)
     raise AttributeError(f"module 'clipbench' has no attribute {name!r}")

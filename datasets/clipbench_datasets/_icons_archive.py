@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, cast
+from typing import IO, cast
 
 from clipbench.errors import BadInput, CorruptData, MissingData
 from clipbench.files.foreign import MOST_BYTES, nothing_collected, parsed, read_regular
@@ -168,7 +168,7 @@ def _set_of(path: Path, name: str, content: bytes) -> IconSet:
         raise CorruptData(f"{name} in {path} is no icon set: {error}; {FETCH}.") from error
 
 
-def _json(path: Path, name: str, content: bytes) -> dict[str, Any]:
+def _json(path: Path, name: str, content: bytes) -> dict[str, object]:
     try:
         value = parsed(content)
     except ValueError as error:

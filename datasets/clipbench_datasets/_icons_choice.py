@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -69,7 +68,7 @@ def candidates(sets: Sequence[IconSet], seed: int) -> list[Icon]:
 
 
 def choose_once(
-    kept: Path, of: Mapping[str, Any], ordered: Sequence[Icon], make: Callable[[], Choice]
+    kept: Path, of: Mapping[str, object], ordered: Sequence[Icon], make: Callable[[], Choice]
 ) -> Choice:
     """Return the choice that an interrupted run has made and kept, or make and keep it.
 

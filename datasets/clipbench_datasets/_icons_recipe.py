@@ -35,7 +35,7 @@ TRAIN: dict[str, Any] = {
 # SafeCLIP's first epochs look at images and captions apart, and RoCLIP's odd ones match images with
 # a pool: each is given more epochs in the proportion in which it is on `shapes`.
 CLEAN_UP = {**shapes.CLEAN_UP, "clean_up_warmup": TRAIN["warmup"]}
-DEFENSES: dict[str, dict[str, Any]] = {
+DEFENSES: dict[str, dict[str, object]] = {
     "safeclip": {**shapes.SAFECLIP, "train": {"epochs": 13}},
     "roclip": {**shapes.ROCLIP, "train": {"epochs": 16}},
     **dict.fromkeys(("finetune", "cleanclip", "par"), CLEAN_UP),

@@ -114,7 +114,7 @@ def icon_set(prefix: str, found: dict[str, Any]) -> IconSet:
     return IconSet(prefix, title, author, license_, tuple(icons), left_out)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """Return a text in one line, of bounded length and without what can't be seen.
 
     Raises:
@@ -146,7 +146,7 @@ def _unusable(name: str, icon: Any, box: tuple[float, ...]) -> str | None:
     return "narrow" if max(box[2:]) > _MOST_RATIO * min(box[2:]) else None
 
 
-def _box(icon: dict[str, Any], found: dict[str, Any]) -> tuple[float, float, float, float]:
+def _box(icon: dict[str, Any], found: dict[str, object]) -> tuple[float, float, float, float]:
     """Return where an icon lies; the set says it where the icon does not."""
     fields = (("left", 0), ("top", 0), ("width", _DEFAULT_SIDE), ("height", _DEFAULT_SIDE))
     left, top, width, height = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from PIL import Image as Pil
 
@@ -32,7 +31,7 @@ def splits(root: Path) -> tuple[Path, Path | None]:
     return test, root / "train" if has_train else None
 
 
-def read(path: str) -> Any:
+def read(path: str) -> object:
     """Return an image file as a picture, read as all such files are where they can be.
 
     Raises:

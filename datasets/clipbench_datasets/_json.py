@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol
 
 import ijson
 
@@ -26,7 +26,7 @@ _NO_OBJECT = "not an object"
 _LONGEST = len(b"-Infinity")
 
 
-def items(path: Path, where: str, what: str) -> Iterator[Mapping[str, Any]]:
+def items(path: Path, where: str, what: str) -> Iterator[Mapping[str, object]]:
     """Yield the objects of a list in a JSON file; their memory is all that is taken.
 
     A byte-order mark is passed over. NaN and Infinity, which Python writes and JSON does not have,
@@ -112,7 +112,7 @@ def _safe_end(data: bytes) -> int:
     return max(behind, len(data) - _LONGEST)
 
 
-def whole(item: Mapping[str, Any], name: str, path: Path) -> int:
+def whole(item: Mapping[str, object], name: str, path: Path) -> int:
     """Return a whole number of an item.
 
     Raises:
@@ -126,7 +126,7 @@ def whole(item: Mapping[str, Any], name: str, path: Path) -> int:
     return value
 
 
-def text(item: Mapping[str, Any], name: str, path: Path) -> str:
+def text(item: Mapping[str, object], name: str, path: Path) -> str:
     """Return a text of an item.
 
     Raises:
@@ -138,7 +138,7 @@ def text(item: Mapping[str, Any], name: str, path: Path) -> str:
     return value
 
 
-def _misfit(item: Mapping[str, Any], name: str, path: Path, what: str) -> str:
+def _misfit(item: Mapping[str, object], name: str, path: Path, what: str) -> str:
     value, shown = repr(item.get(name)), json.dumps(item, default=str)
     shown = shown if len(shown) <= 100 else f"{shown[:100]}..."
     return f"{path} has an item whose {name!r} is {value[:60]}, {what}: {shown}"

@@ -54,7 +54,7 @@ CLEAN_UP = {
     "clean_up_wd": None,
 }
 # A patch of 16 of 224 pixels would be one of two here.
-PATCH: dict[str, Any] = {"size": 0.25, "cells": 4}
+PATCH: dict[str, object] = {"size": 0.25, "cells": 4}
 
 
 def attacks_at(lr: float) -> dict[str, dict[str, Any]]:

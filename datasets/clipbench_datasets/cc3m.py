@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from clipbench.contracts import Ge
 from clipbench.errors import CorruptData, MissingData
@@ -45,9 +45,9 @@ class CC3M(training.LooseTraining):
     image_size: Annotated[int, Ge(1)] | None = None
     outside: bool = False
 
-    def identity(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """Return what decides the pairs: the content of the TSV and of the mapping."""
-        found: dict[str, Any] = {"format": "cc3m"}
+        found: dict[str, object] = {"format": "cc3m"}
         found |= training.annotation(self.path, "TSV")
         if self.mapping is not None:
             found |= training.annotation(self.mapping, "mapping")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from clipbench.contracts import Ge
 from clipbench.errors import CorruptData
@@ -46,9 +46,9 @@ class Coco(training.LooseTraining):
     image_size: Annotated[int, Ge(1)] | None = None
     outside: bool = False
 
-    def identity(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """Return what decides the pairs: the annotations' content, and the choice of captions."""
-        found: dict[str, Any] = {
+        found: dict[str, object] = {
             "format": "coco",
             **training.annotation(self.annotations, "annotation file"),
             "captions": self.captions,

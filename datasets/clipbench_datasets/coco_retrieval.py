@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from clipbench.contracts import EvaluationSet, LabelledImages, Retrieval
 from clipbench.errors import BadSetting, CorruptData, MissingData
@@ -113,7 +112,7 @@ class CocoRetrieval:
             )
             yield f"{folder}/{name}" if folder else name, number, self._texts(item, raw)
 
-    def _texts(self, item: Mapping[str, Any], found: Any) -> list[str]:
+    def _texts(self, item: Mapping[str, object], found: object) -> list[str]:
         several = found if isinstance(found, list) else []
         if not several or not all(isinstance(text, str) and has_visible(text) for text in several):
             name = item.get("filename", item.get("image"))

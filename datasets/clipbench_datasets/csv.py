@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from clipbench.contracts import Ge
 from clipbench.errors import BadSetting, CorruptData
@@ -61,9 +61,9 @@ class Csv(training.LooseTraining):
                 f" Got {self.separator!r}."
             )
 
-    def identity(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """Return what decides the pairs: the file's content, and how it is read."""
-        found: dict[str, Any] = {
+        found: dict[str, object] = {
             "format": "csv",
             **training.annotation(self.path, "CSV file"),
             "separator": self._delimiter(),

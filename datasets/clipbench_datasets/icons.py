@@ -148,7 +148,7 @@ class Icons(Plugin):
         kept.unlink(missing_ok=True)
         return written
 
-    def _decides(self, archive: Archive) -> dict[str, Any]:
+    def _decides(self, archive: Archive) -> dict[str, object]:
         """Return what decides the pairs."""
         return {
             "generator": "icons",
@@ -162,7 +162,9 @@ class Icons(Plugin):
             "start": self.start,
         }
 
-    def _source(self, archive: Archive, sets: Sequence[IconSet], choice: Choice) -> dict[str, Any]:
+    def _source(
+        self, archive: Archive, sets: Sequence[IconSet], choice: Choice
+    ) -> dict[str, object]:
         """Return what decides the pairs, what was left out, and whose drawings they are."""
         training = {one.prefix: one for one in sets if part_of(one) == "train"}
         used = sorted({icon.prefix for icon in choice.icons[self.start :]})

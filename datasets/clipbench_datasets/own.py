@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
@@ -93,7 +93,7 @@ class Own(LooseTraining):
                 continue
             yield entry_of(shards, pair, str(shards.shards[shards.shard_of(pair)].path))
 
-    def identity(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """Return what decides the training pairs."""
         return {
             "format": "own",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -165,7 +165,7 @@ class Shapes(Plugin):
             own=True,
         )
 
-    def _source(self) -> dict[str, Any]:
+    def _source(self) -> dict[str, object]:
         """Return the settings that training pairs depend on."""
         left_out = {"test_size", "targets_size"}
         left_out |= {name for name in ("caption_noise", "caption_detail") if not vars(self)[name]}

@@ -12,7 +12,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from clipbench.contracts import Matches, Plugin, Progress, Recipe, no_progress
 from clipbench.errors import BadSetting, CorruptData
@@ -91,7 +91,7 @@ class Shards(Plugin):
         """Return the settings of SafeCLIP's authors."""
         return training.RECIPE
 
-    def identity(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """Return what decides the pairs: the content of the shards, and where captions are."""
         shards = self._opened()
         return {

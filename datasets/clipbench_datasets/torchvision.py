@@ -178,7 +178,7 @@ class Torchvision(Plugin):
         return held_out.reserved("torchvision", self._test[1])
 
     @cached_property
-    def _opened(self) -> tuple[Any, Any]:
+    def _opened(self) -> tuple[object, object]:
         """The test split, and the training split if there is one."""
         files.require_folder(self.root, f"folder of torchvision's {self.dataset}")
         if self.dataset == "ImageFolder":
@@ -204,7 +204,7 @@ class Torchvision(Plugin):
         except MissingData:  # only a linear probe needs it, and says so
             return test, None
 
-    def _open(self, root: Path, arguments: Mapping[str, Any]) -> Any:
+    def _open(self, root: Path, arguments: Mapping[str, object]) -> Any:
         from torchvision import datasets  # noqa: PLC0415 - heavy
 
         processed = root / self.dataset / "processed"
@@ -245,7 +245,7 @@ class Torchvision(Plugin):
             )
         return LazyImages(numbers, partial(_load, opened, self.dataset)), labels[numbers]
 
-    def _classes(self, opened: Any) -> Classes:
+    def _classes(self, opened: object) -> Classes:
         names: Sequence[str]
         if self.classnames is not None:
             names = held_out.lines_of(self.classnames, "a list of class names, one a line")

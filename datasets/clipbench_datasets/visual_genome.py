@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from clipbench.contracts import Ge
 from clipbench.errors import CorruptData
@@ -44,9 +44,9 @@ class VisualGenome(training.LooseTraining):
     image_size: Annotated[int, Ge(1)] | None = None
     outside: bool = False
 
-    def identity(self) -> Mapping[str, Any]:
+    def identity(self) -> Mapping[str, object]:
         """Return what decides the pairs: the annotations' content, and what of the image counts."""
-        found: dict[str, Any] = {
+        found: dict[str, object] = {
             "format": "visual_genome",
             **training.annotation(self.annotations, "annotation file"),
             "regions": self.regions,
@@ -91,7 +91,9 @@ class VisualGenome(training.LooseTraining):
                 except CorruptData as error:
                     yield _damaged(f"region {place} of image {number}", error)
 
-    def _entry(self, image: int, region: Any, path: str, problem: tuple[str, str] | None) -> Entry:
+    def _entry(
+        self, image: int, region: object, path: str, problem: tuple[str, str] | None
+    ) -> Entry:
         if not isinstance(region, dict):
             raise CorruptData(f"{self.annotations} has {str(region)[:60]!r} for a region.")
         number = streams.whole(region, "region_id", self.annotations)
@@ -103,7 +105,7 @@ class VisualGenome(training.LooseTraining):
             problem=problem,
         )
 
-    def _box(self, region: Mapping[str, Any]) -> tuple[int, int, int, int]:
+    def _box(self, region: Mapping[str, object]) -> tuple[int, int, int, int]:
         left, top, width, height = (
             streams.whole(region, name, self.annotations) for name in ("x", "y", "width", "height")
         )

@@ -102,7 +102,7 @@ class FilterRun:
         )
         return kept(scores, config.drop)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the pairs to keep."""
         return {"keep": self._keep}
 

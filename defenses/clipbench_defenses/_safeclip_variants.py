@@ -103,7 +103,7 @@ class SafeCLIPVariantRun(SafeCLIPRun):
 
         return factor
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the pools, the size of the next safe set, and what the schedule remembers."""
         return {**super().state_dict(), "first_share": self._first_share}
 

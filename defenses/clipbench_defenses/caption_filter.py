@@ -102,7 +102,7 @@ class CaptionFilterRun:
                     sound[number] = seen[texts[number]] <= most
         return torch.from_numpy(sound)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the pairs to keep."""
         return {"keep": self._keep}
 

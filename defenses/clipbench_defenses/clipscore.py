@@ -97,7 +97,7 @@ class ReleasedRun:
             self._keep = kept(scores, config.drop)
         yield Phase("kept", loss, keep=self._keep[torch.from_numpy(pairs.numbers)])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return which pairs are kept."""
         return {"keep": self._keep}
 

@@ -55,7 +55,7 @@ class DedupRun:
             self._keep = torch.from_numpy(some_of_each(groups, self._config.copies, self._seed))
         yield Phase("kept", loss, keep=self._keep[torch.from_numpy(pairs.numbers)])
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the pairs to keep."""
         return {"keep": self._keep}
 

@@ -70,7 +70,7 @@ class RoCLIPRun:
             return crossed_clip_loss(features)
         return clip_loss(features.image[0], features.text[0], features.logit_scale)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the pool."""
         return {"pool": self._pool.state_dict()}
 

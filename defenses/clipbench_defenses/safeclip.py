@@ -214,7 +214,7 @@ class SafeCLIPRun:
     def _cross_modal_loss(self, features: Features) -> Tensor:
         return clip_loss(features.image[0], features.text[0], features.logit_scale)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the pools, and the size of the next safe set."""
         return {
             "image_pool": self._image_pool.state_dict(),

@@ -91,7 +91,7 @@ class RunResult:
         return self.result
 
     @property
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> Mapping[str, object]:
         """The object that ``result.json`` holds, field by field in docs/formats.md."""
         return {} if self.result is None else self.result.record
 
@@ -101,7 +101,7 @@ class RunResult:
         return self.told.id
 
     @property
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> Mapping[str, object]:
         """Everything that decides the run's numbers."""
         return self.told.config
 

@@ -37,7 +37,7 @@ def num_targets(attack: Attack, poisons: int) -> int:
     """
     call = Call("attack", attack, "num_targets")
     with call:
-        found: Any = attack.num_targets(poisons)
+        found: object = attack.num_targets(poisons)
     if isinstance(found, bool) or not isinstance(found, (int, np.integer)) or found < 0:
         raise call.broken(f"it must return how many targets there are. Got {found!r}.")
     return int(found)
@@ -54,7 +54,7 @@ def crafted(attack: Attack, scene: Scene, corpus: Corpus) -> Attack:
     call, handed = Call("attack", attack, "crafted"), readonly.scene(scene)
     seal = readonly.Seal.of(handed)
     with call:
-        made: Any = attack.crafted(handed, readonly.corpus(corpus))
+        made: object = attack.crafted(handed, readonly.corpus(corpus))
     seal.check(call)
     if type(made) is not type(attack):
         name = type(attack).__name__
@@ -73,7 +73,7 @@ def poisons(attack: Attack, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
     given = readonly.corpus(corpus)
     seal = readonly.Seal.of(handed)
     with call:
-        made: Any = attack.poison(handed, given)
+        made: object = attack.poison(handed, given)
     if not hasattr(made, "__iter__"):
         raise call.broken(f"it must yield poisons, one after another. Got {kind_of(made)}.")
     iterator = iter(made)
@@ -131,7 +131,7 @@ def probes(attack: Attack, scene: Scene, *, look: bool = True) -> AnyProbes:
     return readonly.probes(found)
 
 
-def check_probes(call: Call, found: Any, *, look: bool = True) -> None:
+def check_probes(call: Call, found: object, *, look: bool = True) -> None:
     """Refuse what are no sound probes.
 
     Raises:
@@ -160,7 +160,7 @@ def check_probes(call: Call, found: Any, *, look: bool = True) -> None:
 
 
 def _check_numbers(call: Call, found: AnyProbes, name: str, count: int, each: str) -> None:
-    values: Any = getattr(found, name)
+    values: object = getattr(found, name)
     if (
         not isinstance(values, np.ndarray)
         or not np.issubdtype(values.dtype, np.integer)
@@ -180,7 +180,7 @@ def trigger(attack: Attack) -> Callable[[Image], Image] | None:
     """
     call = Call("attack", attack, "trigger")
     with call:
-        function: Any = attack.trigger()
+        function: object = attack.trigger()
     if function is None or isinstance(function, CheckedTrigger):
         return function
     if not callable(function):
@@ -230,7 +230,7 @@ class CheckedTrigger:
         handed = readonly.array(image)
         seal = readonly.Seal({"image": handed})
         with self._call:
-            made: Any = self._function(handed)
+            made: object = self._function(handed)
         seal.check(self._call)
         wanted = [handed.shape if side is None else (side, side, 3) for side in self._sides]
         if not isinstance(made, np.ndarray) or made.dtype != np.uint8 or made.shape not in wanted:
@@ -242,7 +242,7 @@ class CheckedTrigger:
         return made
 
 
-def check_image(call: Call, image: Any, what: str) -> None:
+def check_image(call: Call, image: object, what: str) -> None:
     """Refuse what is no image.
 
     Raises:
@@ -258,18 +258,18 @@ def check_image(call: Call, image: Any, what: str) -> None:
         raise call.broken(f"{what} must be a uint8 array of shape (H, W, 3). Got {kind_of(image)}.")
 
 
-def _sound(call: Call, poison: Any, number: int, num_pairs: int) -> Poison:
+def _sound(call: Call, poison: object, number: int, num_pairs: int) -> Poison:
     if not isinstance(poison, Poison):
         raise call.broken(f"it must yield Poison(caption, image). Got {kind_of(poison)}.")
     what = f"of poison {number}"
-    caption: Any = poison.caption
+    caption: object = poison.caption
     if not isinstance(caption, str):
         raise call.broken(f"the caption {what} must be a text. Got {caption!r}.")
     if not has_visible(caption):
         raise call.broken(f"the caption {what} has no visible character. Got {caption!r}.")
     check_image(call, poison.image, f"the image {what}")
     for name, least, most in (("base", 0, num_pairs - 1), ("target", 0, None)):
-        value: Any = getattr(poison, name)
+        value: object = getattr(poison, name)
         if name == "base" and value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):

@@ -30,7 +30,7 @@ def evaluation(source: EvaluationSource) -> EvaluationSet:
     """
     call = Call("dataset", source, "evaluation")
     with call:
-        found: Any = source.evaluation()
+        found: object = source.evaluation()
     if not isinstance(found, EvaluationSet):
         raise call.broken(f"it must return an EvaluationSet. Got {kind_of(found)}.")
     task, retrieval = found.classification, found.retrieval
@@ -58,10 +58,10 @@ def targets(source: EvaluationSource) -> LabelledImages:
     return readonly.labelled(found)
 
 
-def _check_labelled(call: Call, found: Any, classes: int | None) -> None:
+def _check_labelled(call: Call, found: object, classes: int | None) -> None:
     if not isinstance(found, LabelledImages):
         raise call.broken(f"it must return LabelledImages. Got {kind_of(found)}.")
-    labels: Any = found.labels
+    labels: object = found.labels
     if (
         not isinstance(labels, np.ndarray)
         or not np.issubdtype(labels.dtype, np.integer)
@@ -90,7 +90,7 @@ def num_pairs(source: TrainingSource) -> int:
     """
     call = Call("dataset", source, "num_pairs")
     with call:
-        found: Any = source.num_pairs()
+        found: object = source.num_pairs()
     if isinstance(found, bool) or not isinstance(found, (int, np.integer)) or found < 0:
         raise call.broken(f"it must return how many pairs there are. Got {found!r}.")
     return int(found)
@@ -100,7 +100,7 @@ def with_pairs(source: TrainingSource, minimum: int) -> TrainingSource:
     """Return a source with at least so many pairs, where its size is free to choose."""
     call = Call("dataset", source, "with_pairs")
     with call:
-        found: Any = source.with_pairs(minimum)
+        found: object = source.with_pairs(minimum)
     if type(found) is not type(source):
         name = type(source).__name__
         raise call.broken(f"it must return a {name}: itself, or a larger one. Got {found!r}.")
@@ -112,7 +112,9 @@ def prepare(source: TrainingSource, cache: Path, progress: Progress | None = Non
     """Return where the clean shards of a source are, made if they must be."""
     call = Call("dataset", source, "prepare")
     with call:
-        found: Any = source.prepare(cache) if progress is None else source.prepare(cache, progress)
+        found: object = (
+            source.prepare(cache) if progress is None else source.prepare(cache, progress)
+        )
     if not isinstance(found, (str, Path)):
         raise call.broken(f"it must return the folder of the shards. Got {kind_of(found)}.")
     return found
@@ -122,7 +124,7 @@ def synonyms(source: TrainingSource) -> Mapping[str, Sequence[str]]:
     """Return synonyms of single words, for text augmentation."""
     call = Call("dataset", source, "synonyms")
     with call:
-        found: Any = source.synonyms()
+        found: object = source.synonyms()
     if not isinstance(found, Mapping):
         raise call.broken(f"it must return a mapping of words, {{}} of none. Got {found!r}.")
     return found
@@ -132,7 +134,7 @@ def recipe(source: TrainingSource) -> Recipe:
     """Return how a source is trained on."""
     call = Call("dataset", source, "recipe")
     with call:
-        found: Any = source.recipe()
+        found: object = source.recipe()
     if not isinstance(found, Recipe):
         raise call.broken(f"it must return a Recipe. Got {kind_of(found)}.")
     return found

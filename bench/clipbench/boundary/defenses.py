@@ -38,7 +38,7 @@ def start(defense: Defense, facts: TrainingFacts) -> CheckedRun:
     """
     call = Call("defense", defense, "start")
     with call:
-        run: Any = defense.start(facts)
+        run: object = defense.start(facts)
     missing = [name for name in _OWED if not callable(getattr(run, name, None))]
     if run is None or isinstance(run, type) or missing:
         lacks = f", which lacks {', '.join(missing)}" if missing and run is not None else ""
@@ -85,7 +85,7 @@ class CheckedRun:
         """
         call = self._call("stages")
         with call:
-            named: Any = getattr(self._run, "stages", None)
+            named: object = getattr(self._run, "stages", None)
         if named is not None and not (
             isinstance(named, Sequence) and all(isinstance(stage, Stage) for stage in named)
         ):
@@ -101,14 +101,14 @@ class CheckedRun:
         """
         call = self._call("phases", f"epoch {epoch + 1}")
         with call, computing("fp32"):  # what is decided on a GPU, too
-            given: Any = self._run.phases(epoch, pairs)
+            given: object = self._run.phases(epoch, pairs)
             listed = list(given) if hasattr(given, "__iter__") else None
         if listed is None:
             hint = " Write yield for return." if isinstance(given, Phase) else ""
             raise call.broken(f"it must yield phases. Got {kind_of(given)}.{hint}")
         return [_checked(call, phase, len(pairs.numbers)) for phase in listed]
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return what the defense learned.
 
         Raises:
@@ -116,7 +116,7 @@ class CheckedRun:
         """
         call = self._call("state_dict")
         with call:
-            state: Any = self._run.state_dict()
+            state: object = self._run.state_dict()
         if not isinstance(state, dict):
             raise call.broken(f"it must return a dict. Got {kind_of(state)}.")
         problem = _unkept(state, "state")
@@ -124,7 +124,7 @@ class CheckedRun:
             raise call.broken(problem)
         return state
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, object]) -> None:
         """Continue from what `state_dict` returned."""
         with self._call("load_state_dict"):
             self._run.load_state_dict(state)
@@ -148,7 +148,7 @@ class CheckedRun:
         return Call("defense", self._defense, method, where, self._run)
 
 
-def _checked(call: Call, phase: Any, num_pairs: int) -> Phase:
+def _checked(call: Call, phase: object, num_pairs: int) -> Phase:
     """Return a phase whose mask is a bool tensor and whose functions check what they return."""
     if not isinstance(phase, Phase):
         raise call.broken(f"it must yield Phase(name, loss). Got {kind_of(phase)}.")
@@ -173,7 +173,7 @@ def _checked(call: Call, phase: Any, num_pairs: int) -> Phase:
     )
 
 
-def _mask(call: Call, name: str, keep: Any, num_pairs: int) -> Tensor | None:
+def _mask(call: Call, name: str, keep: object, num_pairs: int) -> Tensor | None:
     """Return which pairs a phase keeps; a NumPy mask is taken as the tensor it could have been."""
     if keep is None:
         return None
@@ -207,7 +207,7 @@ class CheckedLoss:
             BrokenContract: it is no scalar tensor, or has no gradient.
         """
         with self._call:
-            loss: Any = self._loss(features)
+            loss: object = self._loss(features)
         if not isinstance(loss, Tensor) or loss.shape != () or not loss.is_floating_point():
             hint = " Take its mean." if isinstance(loss, Tensor) and loss.ndim else ""
             raise self._call.broken(
@@ -248,7 +248,7 @@ def _is_finite(value: Any) -> bool:
         return False
 
 
-def _unkept(value: Any, where: str) -> str:
+def _unkept(value: object, where: str) -> str:
     """Return what of a state no checkpoint can keep; empty: it can keep all."""
     if isinstance(value, _PLAIN):
         return ""

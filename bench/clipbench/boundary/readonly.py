@@ -70,7 +70,7 @@ class ReadOnlyImages(Sequence[Image]):
 
 def images(sequence: Sequence[Image]) -> Sequence[Image]:
     """Return images that can't be written to: an array stays one, which is read by slices."""
-    whole: Any = sequence
+    whole: object = sequence
     if isinstance(whole, np.ndarray):
         fixed: Any = array(whole)
         return fixed  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ from clipbench.parameters.values import field_types, type_text
 from clipbench.plugins.describe import arguments_of, own_doc, text_of
 
 PREFIX = "CLIPBENCH"
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 # Training settings with an option of their own; `--set` reaches the others.
 TRAIN_OPTIONS = (
@@ -100,7 +100,7 @@ class Command(click.Command):
         return ""
 
 
-def stack(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+def stack(*options: Callable[[Any], object]) -> Callable[[F], F]:
     """Return a decorator that adds options in the order in which they are given."""
 
     def decorate(function: F) -> F:
@@ -306,7 +306,7 @@ def train_options() -> Callable[[F], F]:
     for name in TRAIN_OPTIONS:
         flag = f"--{name.replace('_', '-')}"
         fallback = text_of(defaults[name])
-        keywords: dict[str, Any] = {
+        keywords: dict[str, object] = {
             "default": None,
             # docstrings are gone under python -OO
             "help": _sentence(meanings.get(name, ""), str(allowed[name])),

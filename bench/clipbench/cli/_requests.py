@@ -46,9 +46,9 @@ def asks(ctx: click.Context) -> bool:
 def request_of(ctx: click.Context) -> Request:
     """Return what the options of a command, its YAML file and the environment ask for."""
     line: dict[str, Any] = {"train": {}}
-    environment: dict[str, Any] = {"train": {}}
+    environment: dict[str, object] = {"train": {}}
     layers = {ParameterSource.COMMANDLINE: line, ParameterSource.ENVIRONMENT: environment}
-    others: dict[ParameterSource, Mapping[str, Any]] = {}
+    others: dict[ParameterSource, Mapping[str, object]] = {}
     for name, value in ctx.params.items():
         source = ctx.get_parameter_source(name)
         if source not in layers:
@@ -87,7 +87,7 @@ def request_of(ctx: click.Context) -> Request:
     return request
 
 
-def _check_once(options: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+def _check_once(options: Mapping[str, object], settings: Mapping[str, object]) -> None:
     """Refuse a training setting that an option and ``--set`` give different values.
 
     Raises:
@@ -104,7 +104,7 @@ def _check_once(options: Mapping[str, Any], settings: Mapping[str, Any]) -> None
             )
 
 
-def given(ctx: click.Context, names: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def given(ctx: click.Context, names: Sequence[str]) -> tuple[dict[str, object], dict[str, object]]:
     """Return what a person gave of some parameters: on the command line, and by the environment."""
     by_source = {name: ctx.get_parameter_source(name) for name in names}
     return (

@@ -174,7 +174,7 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as plain lists and dicts."""
-        content: dict[str, Any] = {
+        content: dict[str, object] = {
             "schema": SCHEMA,
             "data": self.data.to_json(),
             "evals": [part.to_json() for part in self.evals],

@@ -14,7 +14,7 @@ NOT_HASHED = frozenset(
 _PARTS = {"dataset": "data", "attack": "attack", "defense": "defense"}
 
 
-def hashed(content: dict[str, Any], code: Mapping[str, str]) -> dict[str, Any]:
+def hashed(content: dict[str, Any], code: Mapping[str, str]) -> dict[str, object]:
     """Return everything that decides a run's numbers, and nothing else.
 
     What was not asked for is left out, as it was before there was a choice.

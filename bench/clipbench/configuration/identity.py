@@ -206,7 +206,7 @@ def identify(
 
 
 def put_in_place(
-    config: RunConfig, typed: Mapping[str, str], known: Mapping[str, Any]
+    config: RunConfig, typed: Mapping[str, str], known: Mapping[str, object]
 ) -> RunConfig:
     """Return a configuration out of a record with places on this machine in it.
 
@@ -223,7 +223,7 @@ def put_in_place(
     needed = [place for place in places(config) if locations.content_in(place.value)]
     of_data = [place for place in needed if place.field.startswith("data.")]
     for place in needed:
-        value: Any = left.pop(place.field, None)
+        value: object = left.pop(place.field, None)
         if value is None and place in of_data and len(of_data) == 1:
             value = left.pop("data", None)
         if value is None:
@@ -255,7 +255,7 @@ def named(config: RunConfig) -> dict[str, str]:
     }
 
 
-def located(config: RunConfig) -> dict[str, Any]:
+def located(config: RunConfig) -> dict[str, object]:
     """Return `RunConfig.to_json` with places that hold in every folder, and without a secret.
 
     For files that stay on this machine: what is made to be sent has `RunConfig.by_content`.

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadSetting, UnknownName
@@ -87,7 +87,7 @@ class Allowed:
         if any(self._may_name(value) for value in parsed.parameters.values()):
             self.check_values(registry.load(kind, parsed), parsed.parameters, field)
 
-    def _may_name(self, value: Any) -> bool:
+    def _may_name(self, value: object) -> bool:
         """Return whether a value may name anything; what is none of it spares an import."""
         if self.files and isinstance(value, str):
             return not _NUMBER.fullmatch(value)
@@ -98,11 +98,11 @@ class Allowed:
     def usable(
         self,
         kind: Kind,
-        spec: Mapping[str, Any],
+        spec: Mapping[str, object],
         code: Mapping[str, str],
         slot: str,
         field: str = "",
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """Return a spec of a record, whose plugin and all that it names may be used.
 
         Args:
@@ -140,7 +140,7 @@ class Allowed:
         self.check(kind, found, field)
         return found
 
-    def check_values(self, cls: type, values: Mapping[str, Any], field: str) -> None:
+    def check_values(self, cls: type, values: Mapping[str, object], field: str) -> None:
         """Refuse what the values of a dataclass's fields name and may not.
 
         Args:
@@ -191,7 +191,7 @@ class Allowed:
         )
 
 
-def _as_written(raw: Any, value: Any) -> Iterator[str]:
+def _as_written(raw: object, value: object) -> Iterator[str]:
     """Yield the texts of a field as they were read, for a path loses a slash of an address."""
     is_list = isinstance(value, tuple) and isinstance(raw, str)  # "(a,b)" for two of them
     yield from texts(value if is_list else raw)
@@ -201,7 +201,7 @@ def _shown(name: str) -> str:
     return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}..."
 
 
-def check_settings(values: Mapping[str, Any], allowed: Allowed, field: str = "train") -> None:
+def check_settings(values: Mapping[str, object], allowed: Allowed, field: str = "train") -> None:
     """Refuse what training settings name and may not."""
     allowed.check_values(TrainSettings, values, field)
 

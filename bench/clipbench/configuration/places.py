@@ -66,7 +66,7 @@ def places_of(slot: Slot) -> list[Place]:
 
 
 def filled(
-    slot: str, marks: Mapping[str, locations.Located], values: Mapping[str, Any]
+    slot: str, marks: Mapping[str, locations.Located], values: Mapping[str, object]
 ) -> Iterator[Place]:
     """Yield those fields that say something, of a plugin or the settings.
 
@@ -84,7 +84,7 @@ def filled(
             yield Place(f"{slot}.{name}", mark, value)
 
 
-def write_sealed(path: Path, places: Mapping[str, Any]) -> None:
+def write_sealed(path: Path, places: Mapping[str, object]) -> None:
     """Write where things lie on this machine, sealed: whoever reads it opens what it names."""
     write_json(path, {**places, _SEAL: seal.seal(_to_seal(places))}, indent=2)
 
@@ -99,12 +99,12 @@ def read_sealed(path: Path) -> dict[str, Any] | None:
     return found if seal.is_sealed(_to_seal(found), told) else None
 
 
-def unsealed(content: Any) -> Any:
+def unsealed(content: object) -> Any:
     """Return what `write_sealed` was given, of a file that need not be this user's."""
     return (
         {k: v for k, v in content.items() if k != _SEAL} if isinstance(content, dict) else content
     )
 
 
-def _to_seal(places: Mapping[str, Any]) -> list[bytes]:
+def _to_seal(places: Mapping[str, object]) -> list[bytes]:
     return [b"places", json.dumps(places, sort_keys=True).encode()]

@@ -42,7 +42,7 @@ class Entry:
     why: str = ""
 
     @property
-    def expected(self) -> Any:
+    def expected(self) -> object:
         """What a run with the recipe must have."""
         return next((v for v in (self.ours, self.code, self.paper) if v is not None), None)
 
@@ -78,7 +78,7 @@ class PublishedRecipe:
     table: tuple[Entry, ...] = ()
 
     @property
-    def layer(self) -> dict[str, Any]:
+    def layer(self) -> dict[str, object]:
         """The settings as a layer beneath those of a person."""
         return {"attack": self.attack, "defense": self.defense, "train": dict(self.train)}
 

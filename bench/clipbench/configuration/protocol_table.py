@@ -19,7 +19,7 @@ HEAD = ("setting", "paper", "code", "here", "default", "why")
 NOT_TOLD = "-"
 
 
-def resolved(recipe: PublishedRecipe, *, used: bool = True) -> dict[str, Any]:
+def resolved(recipe: PublishedRecipe, *, used: bool = True) -> dict[str, object]:
     """Return what runs on real pairs have, by the settings of a table that are settings here.
 
     Args:
@@ -44,7 +44,7 @@ def resolved(recipe: PublishedRecipe, *, used: bool = True) -> dict[str, Any]:
 
 def _run(recipe: PublishedRecipe, part: str, name: str, *, used: bool) -> RunConfig:
     """Return a run with or without a recipe, of an attack or a defense of its table."""
-    layer: dict[str, Any] = {"data": REAL, "trusted": REAL, "defense": recipe.defense}
+    layer: dict[str, object] = {"data": REAL, "trusted": REAL, "defense": recipe.defense}
     if used:
         layer["recipe"] = recipe.name
     elif part == "attacks":
@@ -57,7 +57,7 @@ def _run(recipe: PublishedRecipe, part: str, name: str, *, used: bool) -> RunCon
     return config
 
 
-def value_in(config: RunConfig, setting: str) -> Any:
+def value_in(config: RunConfig, setting: str) -> object:
     """Return what a run has of a setting as tables name it.
 
     Raises:
@@ -144,7 +144,7 @@ def shown(value: Any, entry: Entry) -> str:
     return "none" if value is None else _text(value)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return NOT_TOLD
     if isinstance(value, bool):
@@ -154,9 +154,9 @@ def _text(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def to_json(recipe: PublishedRecipe) -> dict[str, Any]:
+def to_json(recipe: PublishedRecipe) -> dict[str, object]:
     """Return a recipe as plain lists and dicts: its settings, and its table."""
-    parts: Mapping[str, Any] = {
+    parts: Mapping[str, object] = {
         name: getattr(recipe, name)
         for name in ("name", "title", "paper", "code", "attack", "defense", "released")
     }

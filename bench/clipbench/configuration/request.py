@@ -128,8 +128,8 @@ class Request:
             )
         found: dict[str, RunConfig] = {}
         check_training_source(self.data, "--data")
-        data: Part[Any] = Part.of("dataset", self.data)  # the runs share it, and what it reads
-        evals: list[Part[Any]] = [Part.of("dataset", spec) for spec in self.evals]
+        data: Part[object] = Part.of("dataset", self.data)  # the runs share it, and what it reads
+        evals: list[Part[object]] = [Part.of("dataset", spec) for spec in self.evals]
         for attack in self.attacks:
             rates, poisons = self._amounts(attack)
             drawn = self.poison_seeds if _name(attack) != NO_ATTACK else ()
@@ -197,7 +197,7 @@ def _name(attack: SpecLike) -> str:
     return registry.parse("attack", attack).name
 
 
-def combine(*layers: Mapping[str, Any], takes: Collection[str] = KEYS) -> Request:
+def combine(*layers: Mapping[str, object], takes: Collection[str] = KEYS) -> Request:
     """Return the request made of several layers, the first the strongest.
 
     Args:
@@ -209,8 +209,8 @@ def combine(*layers: Mapping[str, Any], takes: Collection[str] = KEYS) -> Reques
         UnknownName: a key, a training setting or a recipe that does not exist.
         BadSetting: a value that a key cannot take.
     """
-    merged: dict[str, Any] = {}
-    train: dict[str, Any] = {}
+    merged: dict[str, object] = {}
+    train: dict[str, object] = {}
     name = next((layer["recipe"] for layer in layers if layer.get("recipe") is not None), None)
     published = None if name is None else recipe(coerce(name, str, "recipe"))
     own = {} if published is None else published.layer
@@ -233,7 +233,7 @@ def combine(*layers: Mapping[str, Any], takes: Collection[str] = KEYS) -> Reques
     return Request(**given)
 
 
-def several(value: Any, key: str) -> tuple[Any, ...]:
+def several(value: object, key: str) -> tuple[Any, ...]:
     """Return a list as it is and anything else as a list of one."""
     if not isinstance(value, (list, tuple)):
         return (value,)
@@ -242,20 +242,20 @@ def several(value: Any, key: str) -> tuple[Any, ...]:
     return tuple(value)
 
 
-def _specs(value: Any, key: str) -> tuple[Any, ...]:
+def _specs(value: object, key: str) -> tuple[object, ...]:
     return lists.each(several(value, key), key)
 
 
-def _seeds(value: Any, key: str) -> tuple[int, ...]:
+def _seeds(value: object, key: str) -> tuple[int, ...]:
     texts = [lists.split_plain(v, key) if isinstance(v, str) else [v] for v in several(value, key)]
     return tuple(coerce(seed, int, key) for seed in itertools.chain.from_iterable(texts))
 
 
-def _rates(value: Any, key: str) -> tuple[str, ...]:
+def _rates(value: object, key: str) -> tuple[str, ...]:
     return tuple(rate for text in several(value, key) for rate in lists.split_rates(str(text)))
 
 
-def _threads(value: Any, key: str) -> int | None:
+def _threads(value: object, key: str) -> int | None:
     threads: int | None = coerce(value, int | None, key)
     if threads is not None and threads < 1:
         raise BadSetting(f"{key} must be at least 1. Got {threads}.")
@@ -263,7 +263,7 @@ def _threads(value: Any, key: str) -> int | None:
 
 
 # Key of a layer -> field of `Request`, and how its value is read.
-_READERS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
+_READERS: Mapping[str, tuple[str, Callable[[object, str], object]]] = {
     "data": ("data", lambda value, key: value),  # noqa: ARG005
     "eval": ("evals", _specs),
     "metric": ("metrics", _specs),
@@ -310,7 +310,7 @@ def check_names(layer: Mapping[str, Any], allowed: Collection[str], where: str) 
 
 def read_yaml(
     path: Path, keys: Sequence[str] = KEYS, allowed: Collection[str] = ()
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the layer that a YAML file holds.
 
     Args:

@@ -45,7 +45,7 @@ def resolve(
     poisons: int | None = None,
     seed: int = 0,
     poison_seed: int | None = None,
-    train: Mapping[str, Any] | None = None,
+    train: Mapping[str, object] | None = None,
     metrics: Sequence[SpecLike] = (),
     on_error: OnError = "fail",
     trusted: SpecLike | None = None,

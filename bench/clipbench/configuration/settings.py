@@ -108,7 +108,7 @@ class TrainSettings:
         check_fields(self, "train")
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> TrainSettings:
+    def from_mapping(cls, values: Mapping[str, object]) -> TrainSettings:
         """Return the settings with these fields set.
 
         Raises:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from clipbench.contracts.data import Image, IntArray
 
@@ -213,10 +213,10 @@ class DefenseRun(Protocol):
     def phases(self, epoch: int, pairs: EpochPairs) -> Iterable[Phase]:
         """Return the phases of epoch 0, 1, ...; called once per epoch, in order."""
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return the state: tensors, numbers, strings, and lists and dicts of them."""
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, object]) -> None:
         """Continue from what `state_dict` returned, as if never interrupted."""
 
 
@@ -265,9 +265,9 @@ class StatelessRun:
         """Return the given phases, in every epoch."""
         return self._phases
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Return an empty state."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, object]) -> None:
         """Accept the empty state."""

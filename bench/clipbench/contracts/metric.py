@@ -6,7 +6,7 @@ Letters in shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from clipbench.contracts.attack import AnyProbes
 from clipbench.contracts.data import EvaluationSet, Image
@@ -47,7 +47,7 @@ class Measured(Protocol):
 class Metric(Protocol):
     """Measures a checkpoint on an evaluation set; a frozen dataclass of its parameters."""
 
-    def measure(self, measured: Measured) -> Mapping[str, Any]:
+    def measure(self, measured: Measured) -> Mapping[str, object]:
         """Return values by name; none if the set lacks the data that the metric needs.
 
         A value is a `clipbench.evaluation.statistics.Proportion` if it is a share of a count,

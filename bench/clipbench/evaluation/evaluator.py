@@ -33,7 +33,9 @@ from clipbench.evaluation.zeroshot import label_ranks, mean_per_class_recall, to
 from clipbench.models.features import similarity
 from clipbench.models.openclip import Tokenizer
 
-Metrics = dict[str, dict[str, Any]]  # each {"value", "k", "n", "low", "high"}, None where no share
+Metrics = dict[
+    str, dict[str, object]
+]  # each {"value", "k", "n", "low", "high"}, None where no share
 
 
 def evaluate(
@@ -118,7 +120,7 @@ def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes
     return metrics
 
 
-def _parts(probes: Probes, success: Mapping[str, Any]) -> dict[str, Any]:
+def _parts(probes: Probes, success: Mapping[str, Any]) -> dict[str, object]:
     """Return what success says of the parts of its probes: of doses, which are a curve, shares."""
     parts: list[dict[str, object]] = [{"name": name, "n": n} for name, n in probes.parts.items()]
     if probes.parts_by == "trigger":

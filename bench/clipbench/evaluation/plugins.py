@@ -35,7 +35,7 @@ def built(parts: Sequence[Part[Metric]]) -> dict[str, Metric]:
     return found
 
 
-def records(specs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def records(specs: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
     """Return what a result says about each metric that was measured."""
     return [
         {

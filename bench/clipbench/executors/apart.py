@@ -19,7 +19,7 @@ from typing import Any
 from clipbench.errors import LostProcess
 
 
-def apart(work: Callable[[], Any]) -> Any:
+def apart(work: Callable[[], object]) -> Any:
     """Do picklable work in a process that ends with this one, and return what it returns.
 
     Raises:

@@ -25,7 +25,7 @@ TOGETHER_S = 0.2  # what is handed in within so long goes as one array of jobs
 GRACE_S = 15.0  # for the result of a job that has left the queue to appear on a shared disk
 MINUTES = 24 * 60  # of a job, unless the person says otherwise
 Result = TypeVar("Result")
-_Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+_Call = tuple[Callable[..., object], tuple[object, ...], dict[str, object]]
 
 
 class SlurmExecutor(Executor):
@@ -56,14 +56,16 @@ class SlurmExecutor(Executor):
         self._submitter = _submitter(folder, settings, processors, cluster)
         self._queue = queued if cluster == "slurm" else lambda: None
         self._new: list[tuple[Future[Any], _Call]] = []
-        self._being_handed_in: list[Future[Any]] = []
-        self._jobs: dict[Future[Any], Any] = {}
+        self._being_handed_in: list[Future[object]] = []
+        self._jobs: dict[Future[object], Any] = {}
         self._missed: dict[str, float] = {}  # when a job was first seen to be in no queue
         self._change = threading.Condition()
         self._thread: threading.Thread | None = None
         self._is_shut = False
 
-    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+    def submit(
+        self, fn: Callable[..., Result], /, *args: object, **kwargs: object
+    ) -> Future[Result]:
         """Hand in a call; its future is done when its job is."""
         future: Future[Result] = Future()
         with self._change:
@@ -118,7 +120,7 @@ class SlurmExecutor(Executor):
             why = f"job {job.job_id} can't be looked at ({type(error).__name__}: {error})"
             _end(future, error=LostProcess(why))
 
-    def _hand_in(self, calls: list[tuple[Future[Any], _Call]]) -> None:
+    def _hand_in(self, calls: list[tuple[Future[object], _Call]]) -> None:
         if not calls:
             return
         try:
@@ -158,12 +160,12 @@ class SlurmExecutor(Executor):
                 self._missed.setdefault(job.job_id, time.monotonic())
 
 
-def _is_wanted(future: Future[Any]) -> bool:
+def _is_wanted(future: Future[object]) -> bool:
     """Return whether a future was not cancelled; of one that was, whoever waits is told."""
     return not future.cancelled() or future.set_running_or_notify_cancel()
 
 
-def _end(future: Future[Any], job: Any = None, error: Exception | None = None) -> None:
+def _end(future: Future[object], job: Any = None, error: Exception | None = None) -> None:
     """Give a future the result of its job, or an error."""
     if not future.set_running_or_notify_cancel():
         return

@@ -20,7 +20,7 @@ Check = Callable[[str, Any], None]
 class Objection(ValueError):
     """A field is not what it must be."""
 
-    def __init__(self, field: str, must: str, value: Any) -> None:
+    def __init__(self, field: str, must: str, value: object) -> None:
         shown = _shown(value)
         super().__init__(visible(f"{_cut(field) or 'it'} {_cut(must)}, but is {shown}"))
         self.field, self.must, self.value = field, must, value
@@ -36,7 +36,7 @@ def _cut(text: str) -> str:
     return text if len(text) <= 300 else f"{text[:300]}..."
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """Return the beginning of a value's text; a number may have more digits than Python writes."""
     if isinstance(value, int) and abs(value) >= 1 << 200:
         return "a number of hundreds of digits"
@@ -64,7 +64,7 @@ def parse_time(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: object) -> bool:
     """Return whether `value` is a finite number; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -74,7 +74,7 @@ def is_number(value: Any) -> bool:
         return False
 
 
-def text(field: str, value: Any) -> None:
+def text(field: str, value: object) -> None:
     """Object to anything but a text that is not empty."""
     if not isinstance(value, str) or not value:
         raise Objection(field, "must be a text that is not empty", value)
@@ -92,7 +92,7 @@ def time(field: str, value: Any) -> None:
 def one_of(*choices: str) -> Check:
     """Return a check that objects to anything but the choices."""
 
-    def check(field: str, value: Any) -> None:
+    def check(field: str, value: object) -> None:
         if value not in choices:
             raise Objection(field, f"must be {' or '.join(map(repr, choices))}", value)
 
@@ -102,20 +102,20 @@ def one_of(*choices: str) -> Check:
 def hexadecimal(digits: int) -> Check:
     """Return a check that objects to anything but so many lower-case hexadecimal digits."""
 
-    def check(field: str, value: Any) -> None:
+    def check(field: str, value: object) -> None:
         if not isinstance(value, str) or not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
             raise Objection(field, f"must be {digits} lower-case hexadecimal digits", value)
 
     return check
 
 
-def integer(field: str, value: Any) -> None:
+def integer(field: str, value: object) -> None:
     """Object to anything but a whole number."""
     if type(value) is not int:
         raise Objection(field, "must be a whole number", value)
 
 
-def count(field: str, value: Any) -> None:
+def count(field: str, value: object) -> None:
     """Object to anything but a whole number from 0."""
     if type(value) is not int or not 0 <= value < 2**63:
         raise Objection(field, "must be a whole number from 0", value)
@@ -133,7 +133,7 @@ def number(low: float = -math.inf, high: float = math.inf) -> Check:
     return check
 
 
-def size(field: str, value: Any) -> None:
+def size(field: str, value: object) -> None:
     """Object to anything but the side of an image, or a list of its height and width."""
     for side in value if isinstance(value, list) and value else [value]:
         count(field, side)
@@ -144,7 +144,7 @@ def maybe(check: Check) -> Check:
     return lambda field, value: None if value is None else check(field, value)
 
 
-def table(field: str, value: Any) -> None:
+def table(field: str, value: object) -> None:
     """Object to anything but an object whose names are texts."""
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise Objection(field, "must be an object", value)
@@ -153,7 +153,7 @@ def table(field: str, value: Any) -> None:
 def items(check: Check, most: int | None = None) -> Check:
     """Return a check of every item of a list, of which there are at most so many."""
 
-    def check_all(field: str, value: Any) -> None:
+    def check_all(field: str, value: object) -> None:
         if not isinstance(value, list):
             raise Objection(field, "must be a list", value)
         if most is not None and len(value) > most:
@@ -164,7 +164,7 @@ def items(check: Check, most: int | None = None) -> Check:
     return check_all
 
 
-def words(field: str, value: Any) -> None:
+def words(field: str, value: object) -> None:
     """Object to anything but a text, be it empty."""
     if not isinstance(value, str):
         raise Objection(field, "must be a text", value)

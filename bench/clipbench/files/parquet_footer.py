@@ -70,7 +70,7 @@ class _Compact:
 
     def struct(self, depth: int = 0) -> dict[int, Any]:
         """Return the values of a structure by the number of their field."""
-        found: dict[int, Any] = {}
+        found: dict[int, object] = {}
         number = 0
         while head := self._byte():
             step, kind = head >> 4, head & 15
@@ -78,7 +78,7 @@ class _Compact:
             found[number] = kind == _TRUE if kind <= _FALSE else self._value(kind, depth)
         return found
 
-    def _value(self, kind: int, depth: int) -> Any:
+    def _value(self, kind: int, depth: int) -> object:
         if depth > _MOST_DEPTH:
             raise ValueError("its footer is nested too deeply")
         if kind in {_TRUE, _FALSE}:
@@ -93,7 +93,7 @@ class _Compact:
             return self.struct(depth + 1)
         raise ValueError("its footer has a part of an unknown kind")
 
-    def _list(self, depth: int) -> list[Any]:
+    def _list(self, depth: int) -> list[object]:
         head = self._byte()
         size, kind = head >> 4, head & 15
         size = self._unsigned(_LIST) if size == 15 else size

@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 # ------------------------------------------------------------------------------ JSON
 
 
-def of_json(value: Any) -> str:
+def of_json(value: object) -> str:
     """Return the SHA-256 of a value's canonical JSON; the order of keys does not matter.
 
     Raises:
@@ -33,7 +33,7 @@ def of_json(value: Any) -> str:
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
-def summed(content: Mapping[str, Any]) -> dict[str, Any]:
+def summed(content: Mapping[str, object]) -> dict[str, object]:
     """Return an object of JSON with the checksum of all else that it says, in place of an old one.
 
     Raises:
@@ -44,7 +44,7 @@ def summed(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**rest, FIELD: of_json(as_read)}
 
 
-def is_sound(content: Mapping[str, Any]) -> bool:
+def is_sound(content: Mapping[str, object]) -> bool:
     """Return whether an object of JSON is as it was written; one without a checksum is taken so."""
     if FIELD not in content:
         return True

@@ -20,7 +20,7 @@ from clipbench.files.checks import Missing, Objection
 if TYPE_CHECKING:
     Json = object  # whoever reads it looks what it is
 else:
-    Json = Any  # which msgspec takes as it is
+    Json = object  # which msgspec takes as it is
 Object = Mapping[str, Json]
 Read = TypeVar("Read", bound=msgspec.Struct)
 
@@ -54,7 +54,7 @@ def read_as(cls: type[Read], value: Json) -> Read:
         raise _objection(cls, value, "", error) from error
 
 
-def _objection(hint: Any, value: Json, field: str, error: Exception) -> Objection:
+def _objection(hint: object, value: Json, field: str, error: Exception) -> Objection:
     """Return why a value is not of a type, with the name of the field that is to blame."""
     for kind in _members(hint):
         origin = typing.get_origin(kind) or kind
@@ -90,7 +90,7 @@ def _of_struct(cls: type[msgspec.Struct], value: Json, field: str, error: Except
     return Objection(field, f"must be readable ({error})", value)
 
 
-def _refusal(hint: Any, value: Json) -> Exception | None:
+def _refusal(hint: object, value: Json) -> Exception | None:
     try:
         msgspec.convert(value, hint)
     except (msgspec.ValidationError, UnicodeError) as error:
@@ -98,14 +98,14 @@ def _refusal(hint: Any, value: Json) -> Exception | None:
     return None
 
 
-def _hints(hint: Any) -> list[Any]:
+def _hints(hint: object) -> list[object]:
     """Return the types that a value may be of, None left out."""
     several = typing.get_origin(hint) in (Union, types.UnionType)
     hints = typing.get_args(hint) if several else (hint,)
     return [one for one in hints if one is not type(None)]
 
 
-def _members(hint: Any) -> list[Any]:
+def _members(hint: object) -> list[Any]:
     """Return the types that a value may be of, without their constraints."""
     return [
         typing.get_args(one)[0] if typing.get_origin(one) is Annotated else one
@@ -113,7 +113,7 @@ def _members(hint: Any) -> list[Any]:
     ]
 
 
-def _words(hint: Any) -> str:
+def _words(hint: object) -> str:
     """Return what a value must be, in words."""
     for meta in getattr(hint, "__metadata__", ()):
         if isinstance(meta, Meta) and meta.description:

@@ -43,7 +43,7 @@ def read(path: Path) -> Any:
         raise BadSetting(f"{where} is no valid YAML: {reason.rstrip('.')}.") from error
 
 
-def _said(text: str) -> Any:
+def _said(text: str) -> object:
     loader = _loader()(text)
     node = loader.get_single_node()
     if node is None:
@@ -102,7 +102,7 @@ def _loader() -> Any:
             self._depth -= 1
             return found
 
-        def compose_mapping_node(self, anchor: dict[Any, Any]) -> yaml.MappingNode:
+        def compose_mapping_node(self, anchor: dict[object, Any]) -> yaml.MappingNode:
             node = super().compose_mapping_node(anchor)
             seen = set()
             for key, _ in node.value:  # before `<<` brings in what these may replace

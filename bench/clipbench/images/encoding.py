@@ -11,7 +11,6 @@ import io
 import re
 import struct
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import simplejpeg
@@ -181,7 +180,7 @@ def encode_like(image: Image, reference: bytes) -> tuple[bytes, str]:
         return _webp_like(image, model, reference), "webp"
 
 
-def _save(image: Pil.Image, form: str, **options: Any) -> bytes:
+def _save(image: Pil.Image, form: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, form, **options)
     return buffer.getvalue()
@@ -196,7 +195,7 @@ def _jpeg_like(image: Image, model: JpegImagePlugin.JpegImageFile, reference: by
     picture = Pil.fromarray(image)
     if model.mode == "L" and is_gray(image):
         picture = picture.convert("L")
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         # In order of their numbers, which may have gaps: of a mapping with gaps Pillow loses some.
         "qtables": [table for _, table in sorted(model.quantization.items())],
         "progressive": bool(model.info.get("progressive")),
@@ -216,7 +215,7 @@ def _jpeg_like(image: Image, model: JpegImagePlugin.JpegImageFile, reference: by
     return _with_marks_of(reference, _save_jpeg(picture, **options))
 
 
-def _save_jpeg(picture: Pil.Image, **options: Any) -> bytes:
+def _save_jpeg(picture: Pil.Image, **options: object) -> bytes:
     """Return a JPEG, also where it is larger than Pillow guesses.
 
     Pillow gives libjpeg as many bytes as it guesses, at least ``MAXBLOCK``. A progressive or

@@ -100,13 +100,13 @@ class _Plan:
     files: Sequence[Path]
 
 
-def _screen_shard(plan: _Plan, number: int) -> tuple[int, list[Any]]:
+def _screen_shard(plan: _Plan, number: int) -> tuple[int, list[object]]:
     """Return, and keep, what can't be used in one shard: row, reason and detail of each."""
     shards, shard = plan.shards, plan.shards.shards[number]
     kept = _recall(plan.files[number], shards.caption_field)  # of a task that begins again
     if kept is not None:
         return number, kept
-    found: list[Any] = []
+    found: list[object] = []
     for row in range(shard.num_pairs):
         problem = problem_of(shards, shard.first + row)
         if problem is not None:

@@ -43,7 +43,7 @@ class Row:
 
 def group(results: Sequence[Result], labels: Labels) -> list[Row]:
     """Return the rows of the table, each with its newest result a seed, in the order of seeds."""
-    families: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
+    families: dict[tuple[object, ...], dict[str, Row]] = defaultdict(dict)
     for result in results:
         context, defense = _context(result), result.defense
         chosen = settings(result.config)

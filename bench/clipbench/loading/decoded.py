@@ -200,7 +200,7 @@ class DecodedImages:
             self._maps[number] = found
         return found
 
-    def __getstate__(self) -> tuple[Any, ...]:
+    def __getstate__(self) -> tuple[object, ...]:
         return self._files, self.image_size
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:

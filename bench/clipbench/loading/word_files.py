@@ -123,7 +123,7 @@ def stored_words(
 
 
 @lru_cache(maxsize=8)  # of an object that nobody changes
-def _identity(tokenizer: Any) -> list[Any]:
+def _identity(tokenizer: Any) -> list[object]:
     """Return what decides the tokens that a tokenizer makes of a word."""
     rules = hashlib.sha256(json.dumps(sorted(tokenizer.encoder.items())).encode())
     rules.update(json.dumps(sorted(map(list, tokenizer.bpe_ranks.items()))).encode())

@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 OWN = Path(__file__).parents[1] / "model_configs"
 OWED = frozenset({"embed_dim", "vision_cfg", "text_cfg"})  # without which it is no description
@@ -21,7 +20,7 @@ def architecture_names() -> list[str]:
     return sorted(name for name in _files() if _described(name) is not None)
 
 
-def architecture(name: str) -> dict[str, Any] | None:
+def architecture(name: str) -> dict[str, object] | None:
     """Return the description of the model of a name; None: there is none."""
     found = _described(name) if name in _files() else None
     return None if found is None else dict(json.loads(found))

@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
@@ -204,7 +203,7 @@ def _read(
 ) -> Iterator[Sequence[Image]]:
     """Yield batches of images in the model's size, in order."""
     starts = range(0, len(images), size)
-    whole: Any = images
+    whole: object = images
     if isinstance(whole, np.ndarray) and whole.shape[1:] == to_pixels.shape:
         for start in starts:
             to_pixels.resized(images[start], start)

@@ -87,7 +87,7 @@ def configuration_file(name: str) -> Path | None:
     return path if path.suffix == ".json" else None
 
 
-def _read_config(path: Path) -> dict[str, Any]:
+def _read_config(path: Path) -> dict[str, object]:
     if not path.is_file():
         raise MissingData(f"There is no model configuration {path.resolve()}.")
     try:
@@ -160,7 +160,7 @@ def _hub_of(config: Mapping[str, Any]) -> str | None:
     return cast("str | None", text.get("hf_model_name") or text.get("hf_tokenizer_name"))
 
 
-def _check_packages(name: str, config: Mapping[str, Any]) -> None:
+def _check_packages(name: str, config: Mapping[str, object]) -> None:
     """Refuse a model that needs a package which is not installed.
 
     Raises:
@@ -201,7 +201,7 @@ def image_size_of(config: dict[str, Any]) -> int:
     return int(size)
 
 
-def save_model(model: nn.Module, config: dict[str, Any], folder: Path) -> Path:
+def save_model(model: nn.Module, config: dict[str, object], folder: Path) -> Path:
     """Write weights and configuration so that open_clip loads them; return the weights file.
 
     Both ``create_model_and_transforms(NAME, pretrained=FILE)`` and

@@ -10,7 +10,6 @@ classes of icons. Larger images want open_clip's towers.
 
 from __future__ import annotations
 
-from typing import Any
 
 from timm.models import register_model
 from torch import Tensor, nn
@@ -44,7 +43,7 @@ class SmallTower(nn.Module):
             channels = width
         self.body = nn.Sequential(*layers)
 
-    def reset_classifier(self, num_classes: int = 0, **_: Any) -> None:
+    def reset_classifier(self, num_classes: int = 0, **_: object) -> None:
         """Do nothing: timm's interface to remove a classifier, which there is not."""
         assert num_classes == 0, "SmallTower has no classifier"
 
@@ -53,13 +52,13 @@ class SmallTower(nn.Module):
         return self.body(images).amax(dim=(2, 3))  # type: ignore[no-any-return]
 
 
-def clipbench_small(pretrained: bool = False, **_: Any) -> SmallTower:
+def clipbench_small(pretrained: bool = False, **_: object) -> SmallTower:
     """Return a new `SmallTower`; timm's model entry point, there are no pretrained weights."""
     assert not pretrained, "there are no pretrained weights"
     return SmallTower()
 
 
-def clipbench_medium(pretrained: bool = False, **_: Any) -> SmallTower:
+def clipbench_medium(pretrained: bool = False, **_: object) -> SmallTower:
     """Return a new `SmallTower` of 0.6 million parameters; there are no pretrained weights."""
     assert not pretrained, "there are no pretrained weights"
     return SmallTower(sizes=MEDIUM)

@@ -116,7 +116,7 @@ class Processes:
         if self.line is not None:
             self.line.barrier()
 
-    def told(self, value: Any = None) -> Any:
+    def told(self, value: object = None) -> Any:
         """Return the first process's value in all of them; what the others give is not looked at.
 
         Args:
@@ -126,7 +126,7 @@ class Processes:
             return value
         return json.loads(self.line.told(json.dumps(value).encode() if self.is_first else b""))
 
-    def each(self, value: Any) -> list[Any]:
+    def each(self, value: object) -> list[Any]:
         """Return the values of all processes in all of them, by their numbers.
 
         Args:
@@ -135,7 +135,7 @@ class Processes:
         if self.line is None:
             return [value]
         given = self.line.collected(json.dumps(value).encode())
-        found: list[Any] = self.told([json.loads(one) for one in given])
+        found: list[object] = self.told([json.loads(one) for one in given])
         return found
 
     def handed(self, content: bytes) -> bytes:

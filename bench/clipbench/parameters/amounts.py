@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from clipbench.errors import BadSetting
 from clipbench.parameters.values import MOST_ITEMS, brief
@@ -29,7 +28,7 @@ _MOST: Mapping[str, int] = {
 _LONGEST: Mapping[str, int] = {"patch": 2**24}  # pixels in hex
 
 
-def check_amounts(cls: type, values: Mapping[str, Any], owner: str) -> None:
+def check_amounts(cls: type, values: Mapping[str, object], owner: str) -> None:
     """Refuse numbers and texts of a plugin that nobody means, as a file of others may have them.
 
     Args:

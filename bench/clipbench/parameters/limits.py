@@ -94,7 +94,7 @@ class Range:
     whole: bool = False
 
     @classmethod
-    def of(cls, hint: Any) -> Range:
+    def of(cls, hint: object) -> Range:
         """Return the range that an annotation with marks declares, of its parts, too."""
         marks = list(_marks(hint))
         return cls(
@@ -130,7 +130,7 @@ class Range:
         return f"in {opening}{low.bound}, {high.bound}{closing}"
 
 
-def _marks(hint: Any) -> typing.Iterator[Any]:
+def _marks(hint: Any) -> typing.Iterator[object]:
     """Yield the marks of an annotation and of its parts."""
     yield from getattr(hint, "__metadata__", ())
     inner = (hint.__origin__,) if hasattr(hint, "__metadata__") else typing.get_args(hint)
@@ -139,13 +139,13 @@ def _marks(hint: Any) -> typing.Iterator[Any]:
             yield from _marks(part)
 
 
-def _plain_types(hint: Any) -> set[Any]:
+def _plain_types(hint: Any) -> set[object]:
     inner = (hint.__origin__,) if hasattr(hint, "__metadata__") else typing.get_args(hint)
     return {hint}.union(*map(_plain_types, inner)) if inner else {hint}
 
 
 @functools.lru_cache(maxsize=512)
-def _declared(cls: type) -> Mapping[str, tuple[Any, Range]]:
+def _declared(cls: type) -> Mapping[str, tuple[object, Range]]:
     types = field_types(cls)
     hints = typing.get_type_hints(cls, include_extras=True)
     return {name: (types[name], Range.of(hints[name])) for name in types}
@@ -160,7 +160,7 @@ def ranges(cls: type) -> dict[str, Range]:
     return {name: declared for name, (_, declared) in _declared(cls).items()}
 
 
-def checked(cls: type, values: Mapping[str, Any], owner: str) -> dict[str, Any]:
+def checked(cls: type, values: Mapping[str, object], owner: str) -> dict[str, object]:
     """Return values as the types of their fields, each in its range.
 
     Args:

@@ -31,7 +31,7 @@ class _MisfitError(ValueError):
     """A value that does not fit its annotation."""
 
 
-def underscored(values: Mapping[Any, Any], where: str = "") -> dict[str, Any]:
+def underscored(values: Mapping[Any, object], where: str = "") -> dict[str, object]:
     """Return `values` with `-` in names as `_`.
 
     Args:
@@ -41,7 +41,7 @@ def underscored(values: Mapping[Any, Any], where: str = "") -> dict[str, Any]:
     Raises:
         BadSetting: two spellings of one name.
     """
-    named: dict[str, Any] = {}
+    named: dict[str, object] = {}
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name in named:
@@ -50,7 +50,7 @@ def underscored(values: Mapping[Any, Any], where: str = "") -> dict[str, Any]:
     return named
 
 
-def field_types(cls: type) -> dict[str, Any]:
+def field_types(cls: type) -> dict[str, object]:
     """Return the resolved annotation of every field that the constructor of `cls` takes.
 
     Raises:
@@ -66,7 +66,7 @@ def field_types(cls: type) -> dict[str, Any]:
     return {item.name: hints[item.name] for item in dataclasses.fields(cls) if item.init}
 
 
-def coerce(value: Any, hint: Any, where: str) -> Any:
+def coerce(value: object, hint: object, where: str) -> Any:
     """Return `value` as the annotated type `hint`.
 
     Args:
@@ -86,7 +86,7 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
         raise BadSetting(f"{where} must be {wanted}. Got {brief(value)}.") from None
 
 
-def brief(value: Any) -> str:
+def brief(value: object) -> str:
     """Return the beginning of a value's text, for a message of one line.
 
     A number may have more digits than Python writes, a list any number of items.
@@ -107,7 +107,7 @@ def _is_endless(value: Any) -> bool:
         return False
 
 
-def _convert(value: Any, hint: Any) -> Any:
+def _convert(value: object, hint: object) -> object:
     """Return `value` as `hint`, or raise ValueError."""
     if hint is Any:
         return value
@@ -130,13 +130,13 @@ def _convert(value: Any, hint: Any) -> Any:
     return converters[hint](value)
 
 
-def _convert_union(value: Any, options: tuple[Any, ...]) -> Any:
+def _convert_union(value: object, options: tuple[object, ...]) -> object:
     """Try the members from the narrowest to the widest, so that text stays text only at last."""
     if not isinstance(value, str) and type(value) in options:
         return value
     order = [type(None), Literal, int, float, bool, tuple, Path, str]
 
-    def rank(option: Any) -> int:
+    def rank(option: object) -> int:
         plain = typing.get_origin(option) or option
         return order.index(plain) if plain in order else len(order)
 
@@ -148,7 +148,7 @@ def _convert_union(value: Any, options: tuple[Any, ...]) -> Any:
     raise _MisfitError(value)
 
 
-def _convert_literal(value: Any, options: tuple[Any, ...]) -> Any:
+def _convert_literal(value: object, options: tuple[object, ...]) -> object:
     for option in options:
         if type(option) is type(value) and option == value:
             return option
@@ -157,7 +157,7 @@ def _convert_literal(value: Any, options: tuple[Any, ...]) -> Any:
     raise _MisfitError(value)
 
 
-def _convert_tuple(value: Any, hints: Any) -> tuple[Any, ...]:
+def _convert_tuple(value: object, hints: object) -> tuple[object, ...]:
     """Convert item by item; `hints` is one hint for all items, or a tuple with one for each."""
     if isinstance(value, str):
         bare = value.strip()
@@ -165,7 +165,7 @@ def _convert_tuple(value: Any, hints: Any) -> tuple[Any, ...]:
             bare = bare[1:-1]
         # Whole numbers may also be joined by plus signs, as a list of them in a list would be.
         mark = "+" if hints is int and "," not in bare else ","
-        items: Sequence[Any] = [item.strip().strip("\"'") for item in bare.split(mark) if item]
+        items: Sequence[object] = [item.strip().strip("\"'") for item in bare.split(mark) if item]
     elif isinstance(value, Sequence):
         items = value
     else:
@@ -177,7 +177,7 @@ def _convert_tuple(value: Any, hints: Any) -> tuple[Any, ...]:
     return tuple(_convert(item, hint) for item, hint in zip(items, hints, strict=True))
 
 
-def _to_bool(value: Any) -> bool:
+def _to_bool(value: object) -> bool:
     if isinstance(value, bool):
         return value
     text = str(value).lower()
@@ -186,7 +186,7 @@ def _to_bool(value: Any) -> bool:
     raise _MisfitError(value)
 
 
-def _to_int(value: Any) -> int:
+def _to_int(value: object) -> int:
     """Accept 20000, 20_000 and 2e4, but not 20000.5 and not a truth value."""
     if isinstance(value, str) and _INTEGER.fullmatch(value):
         mantissa, _, exponent = value.lower().partition("e")
@@ -199,7 +199,7 @@ def _to_int(value: Any) -> int:
     raise _MisfitError(value)
 
 
-def _to_float(value: Any) -> float:
+def _to_float(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (numbers.Real, str)):
         raise _MisfitError(value)
     try:
@@ -211,19 +211,19 @@ def _to_float(value: Any) -> float:
     return number
 
 
-def _to_str(value: Any) -> str:
+def _to_str(value: object) -> str:
     if not isinstance(value, str):
         raise _MisfitError(value)
     return value
 
 
-def _to_path(value: Any) -> Path:
+def _to_path(value: object) -> Path:
     if not isinstance(value, (str, Path)) or not str(value):
         raise _MisfitError(value)
     return Path(value).expanduser()
 
 
-def type_text(hint: Any) -> str:
+def type_text(hint: object) -> str:
     """Return an annotation as people read it, e.g. ``'replace' | 'insert'`` or ``int | none``."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is None or hint is type(None):

@@ -97,7 +97,7 @@ class Parts:
         return attacks.probes(self.attack, scene, look=look) if self.count else None
 
 
-def with_crafted(parts: PartsType, crafted: Mapping[str, Any]) -> PartsType:
+def with_crafted(parts: PartsType, crafted: Mapping[str, object]) -> PartsType:
     """Return parts whose attack has what it learned when it poisoned; {}: it learned nothing."""
     if not crafted:
         return parts

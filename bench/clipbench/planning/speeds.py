@@ -165,7 +165,7 @@ class KeptSpeeds:
             return
 
 
-def _has(found: Collection[Any], wanted: Collection[Any]) -> bool:
+def _has(found: Collection[object], wanted: Collection[object]) -> bool:
     return set(wanted) <= set(found)
 
 

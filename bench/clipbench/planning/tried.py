@@ -93,7 +93,7 @@ def try_metrics(metrics: Collection[Metric], held_out: HeldOut) -> None:
             battery.before_measuring(metric, held_out.sets)
 
 
-def outside_of(config: RunConfig) -> list[Part[Any]]:
+def outside_of(config: RunConfig) -> list[Part[object]]:
     """Return the attack, the defense and the metrics of a run that are no part of clipbench."""
     parts: list[Part[Any]] = [config.attack, config.defense, *config.metrics]
     return [part for part in parts if not is_ours(part.cls)]

@@ -43,7 +43,7 @@ def shorten(slot: str, spec: dict[str, Any], code: Mapping[str, str]) -> None:
 
 
 def rename(
-    slot: str, spec: dict[str, Any], code: Mapping[str, str], name: Callable[[str, str], str]
+    slot: str, spec: dict[str, object], code: Mapping[str, str], name: Callable[[str, str], str]
 ) -> None:
     """Give other names to the plugins that parameters of a spec name and whose hashes are known.
 
@@ -73,7 +73,7 @@ def _renamed(text: str, sha256: str, name: Callable[[str, str], str]) -> str:
     return f"{name(before, sha256)}{text[len(before) :]}"
 
 
-def _named(kind: Kind, spec: Mapping[str, Any]) -> Iterator[tuple[str, int, Names, str]]:
+def _named(kind: Kind, spec: Mapping[str, object]) -> Iterator[tuple[str, int, Names, str]]:
     for field, mark in marks(registry.load(kind, spec)).items():
         if isinstance(mark, Names):
             for number, text in enumerate(texts(spec.get(field))):

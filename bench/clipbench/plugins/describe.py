@@ -7,7 +7,6 @@ import inspect
 import re
 import sys
 from dataclasses import dataclass
-from typing import Any
 
 from clipbench.parameters.limits import ranges
 from clipbench.parameters.values import field_types, type_text
@@ -57,7 +56,7 @@ class Description:
     notes: tuple[str, ...]
     parameters: tuple[Parameter, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return plain lists and dicts."""
         return dataclasses.asdict(self)
 
@@ -109,13 +108,13 @@ def _parameters(cls: type) -> tuple[Parameter, ...]:
     )
 
 
-def _default(item: dataclasses.Field[Any]) -> str | None:
+def _default(item: dataclasses.Field[object]) -> str | None:
     if item.default_factory is not dataclasses.MISSING:
         return text_of(item.default_factory())
     return None if item.default is dataclasses.MISSING else text_of(item.default)
 
 
-def text_of(value: Any) -> str:
+def text_of(value: object) -> str:
     """Return a value as it is written on the command line: ``none``, ``true``, ``0.5``."""
     return str(value).lower() if value is None or isinstance(value, bool) else str(value)
 

@@ -137,7 +137,7 @@ def uncaught(error: BaseException) -> str | None:
     return f"{place}, {entered.co_name} of {_kind_of(module)} {name}: {_words(error)}"
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """Return what a value is, for messages: shape and dtype of arrays and tensors, else its type.
 
     Works without torch, which need not be there yet.
@@ -170,7 +170,7 @@ def _is_read_only(error: Exception) -> bool:
     return "read-only" in text or "marked as readonly" in text
 
 
-def _class_of(plugin: object) -> type[Any]:
+def _class_of(plugin: object) -> type[object]:
     return plugin if isinstance(plugin, type) else type(plugin)
 
 
@@ -208,7 +208,7 @@ def _innermost(error: Exception, modules: set[str]) -> tuple[str, int] | None:
     return found
 
 
-def _kind_of(module: dict[str, Any]) -> Kind | None:
+def _kind_of(module: dict[str, object]) -> Kind | None:
     """Return what kind of plugin a module from outside holds, by the name that ends its file."""
     if str(module.get("__name__", "")).partition(".")[0] in OURS:
         return None

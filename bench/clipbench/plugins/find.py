@@ -106,7 +106,7 @@ def _installed(group: str, path: tuple[str, ...]) -> importlib.metadata.EntryPoi
     return importlib.metadata.entry_points(group=group)
 
 
-def import_plugin(kind: Kind, source: Source) -> Any:
+def import_plugin(kind: Kind, source: Source) -> object:
     """Import a plugin's module and return the plugin; every failure is one sentence."""
     try:
         if source.module.endswith(".py"):
@@ -169,7 +169,7 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def check_plugin(kind: Kind, found: Any, origin: str) -> type[Any]:
+def check_plugin(kind: Kind, found: object, origin: str) -> type[object]:
     """Return `found` if it is a dataclass with everything a plugin of the kind owes."""
     if not isinstance(found, type) or not dataclasses.is_dataclass(found):
         if isinstance(found, type):
@@ -213,7 +213,7 @@ def _refuse_unannotated(kind: Kind, plugin: type[Any], origin: str) -> None:
                 )
 
 
-def _protocols() -> list[type[Any]]:
+def _protocols() -> list[type[object]]:
     """Return the protocols of the contracts: what they name is no parameter that lacks a type."""
     contracts = vars(importlib.import_module("clipbench.contracts")).values()
     return [item for item in contracts if getattr(item, "_is_protocol", False)]

@@ -97,10 +97,10 @@ def _is_there(before: str, part: str) -> bool:
         return False
 
 
-def each(value: Any, what: str) -> tuple[Any, ...]:
+def each(value: object, what: str) -> tuple[Any, ...]:
     """Return the items of a list as it was read, of which texts may be lists themselves."""
     values = value if isinstance(value, (list, tuple)) else (value,)
-    found: list[Any] = []
+    found: list[object] = []
     for item in values:
         found += split_specs(item, what) if isinstance(item, str) else [item]
     return tuple(found)

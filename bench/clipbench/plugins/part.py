@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from clipbench.errors import BadSetting
 from clipbench.parameters.values import brief
@@ -34,7 +34,9 @@ class Part(Spec, Generic[P]):
     kind: Kind = field(kw_only=True)
 
     @classmethod
-    def of(cls, kind: Kind, spec: SpecLike, fallback: Mapping[str, Any] | None = None) -> Part[P]:
+    def of(
+        cls, kind: Kind, spec: SpecLike, fallback: Mapping[str, object] | None = None
+    ) -> Part[P]:
         """Return the part that a person named; a part is itself.
 
         Args:
@@ -58,7 +60,7 @@ class Part(Spec, Generic[P]):
         return part
 
     @classmethod
-    def from_json(cls, kind: Kind, value: Mapping[str, Any]) -> Part[P]:
+    def from_json(cls, kind: Kind, value: Mapping[str, object]) -> Part[P]:
         """Return the part that `to_json` wrote; nothing is built.
 
         Raises:
@@ -70,7 +72,7 @@ class Part(Spec, Generic[P]):
             raise BadSetting(f"A plugin needs a name. Got {brief(value)}.")
         return cls(name, parameters, kind=kind)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return name and parameters as one mapping."""
         return {"name": self.name, **self.parameters}
 

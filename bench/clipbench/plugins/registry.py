@@ -162,7 +162,7 @@ def load(kind: Kind, spec: SpecLike) -> type[Any]:
     return check_plugin(kind, import_plugin(kind, source), name)
 
 
-def _load_registered(kind: Kind, name: str, candidates: list[Source]) -> type[Any]:
+def _load_registered(kind: Kind, name: str, candidates: list[Source]) -> type[object]:
     if len(candidates) > 1:
         both = " and ".join(sorted(candidate.origin for candidate in candidates))
         raise BadInput(
@@ -171,7 +171,7 @@ def _load_registered(kind: Kind, name: str, candidates: list[Source]) -> type[An
     return check_plugin(kind, import_plugin(kind, candidates[0]), candidates[0].origin)
 
 
-def build(kind: Kind, spec: SpecLike, fallback: Mapping[str, Any] | None = None) -> Any:
+def build(kind: Kind, spec: SpecLike, fallback: Mapping[str, object] | None = None) -> Any:
     """Return a plugin with its parameters set.
 
     Args:
@@ -207,7 +207,7 @@ def build(kind: Kind, spec: SpecLike, fallback: Mapping[str, Any] | None = None)
             raise BadSetting(f"The {kind} {label!r} refuses its parameters: {error}.") from error
 
 
-def spec_of(plugin: Any, *, whole: bool = False) -> dict[str, Any]:
+def spec_of(plugin: Any, *, whole: bool = False) -> dict[str, object]:
     """Return the parameters of a plugin as they are now, in types that JSON has.
 
     Args:
@@ -224,13 +224,13 @@ def spec_of(plugin: Any, *, whole: bool = False) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
 
 
-def defaults(kind: Kind, name: str) -> dict[str, Any] | None:
+def defaults(kind: Kind, name: str) -> dict[str, object] | None:
     """Return the parameters of a plugin that nobody need set, as they then are.
 
     Returns:
@@ -254,11 +254,11 @@ def required(cls: type) -> list[str]:
     return [item.name for item in dataclasses.fields(cls) if item.init and _must(item)]
 
 
-def _must(item: dataclasses.Field[Any]) -> bool:
+def _must(item: dataclasses.Field[object]) -> bool:
     return item.default is item.default_factory is dataclasses.MISSING
 
 
-def _default(item: dataclasses.Field[Any]) -> Any:
+def _default(item: dataclasses.Field[object]) -> object:
     factory = item.default_factory
     return item.default if factory is dataclasses.MISSING else factory()
 

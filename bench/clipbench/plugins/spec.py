@@ -38,7 +38,7 @@ class Spec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
-SpecLike = str | Mapping[str, Any] | Spec
+SpecLike = str | Mapping[str, object] | Spec
 
 
 def parse_spec(value: SpecLike, known: Collection[str] = ()) -> Spec:

@@ -103,7 +103,7 @@ def identifiers(
 
 
 def invented_fields(
-    fields: Mapping[str, Any], peers: Sequence[Mapping[str, Any]], rng: np.random.Generator
+    fields: Mapping[str, Any], peers: Sequence[Mapping[str, object]], rng: np.random.Generator
 ) -> dict[str, object]:
     """Return new identifiers for a pair among its peers, numbers free between theirs.
 

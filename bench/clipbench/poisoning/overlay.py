@@ -127,7 +127,7 @@ def write_poisoned(
     return _open_same(out, identity, base)
 
 
-def _learned(attack: Any, made: Any) -> dict[str, Any]:
+def _learned(attack: object, made: Any) -> dict[str, object]:
     """Return the parameters that an attack was given by what it learned."""
     if made is attack:
         return {}

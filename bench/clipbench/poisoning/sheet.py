@@ -69,7 +69,7 @@ def _chosen(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _pair(
-    clean: ShardSet, poisoned: ShardSet, row: dict[Any, Any], has_trigger: bool
+    clean: ShardSet, poisoned: ShardSet, row: dict[object, Any], has_trigger: bool
 ) -> list[Cell]:
     after = poisoned.image(row["index"])
     about = f"{row['role']}, target {row['target']}"

@@ -152,19 +152,19 @@ class LedgerOrigin:
         Raises:
             BadSetting: they are others.
         """
-        typed: list[Part[Any]] = [Part.of("dataset", spec) for spec in self.evals]
+        typed: list[Part[object]] = [Part.of("dataset", spec) for spec in self.evals]
         if typed and _recorded(typed, self.clean.cache) != list(map(dict, ledger.evals)):
             raise BadSetting(f"--eval names other test images than {ledger.path}.")
 
-    def _typed_source(self, ledger: Ledger) -> Part[Any] | None:
+    def _typed_source(self, ledger: Ledger) -> Part[object] | None:
         """Return the source that a person named with --base, where the ledger names its kind."""
         spec = self.clean.of_kind(ledger)
         if spec is None:
             return None
-        part: Part[Any] = Part.of("dataset", spec)
+        part: Part[object] = Part.of("dataset", spec)
         return None if missing_members(part.cls, "EvaluationSource") else part
 
-    def _refuse_unknown(self, spec: Mapping[str, Any], shards: ShardSet) -> None:
+    def _refuse_unknown(self, spec: Mapping[str, object], shards: ShardSet) -> None:
         """Refuse test images that are not there for whoever knows their name and parameters."""
         name = str(spec.get("name"))
         try:
@@ -198,7 +198,7 @@ def _rounding(ledger: Ledger, problems: Sequence[str]) -> str:
     )
 
 
-def _recorded(parts: Sequence[Part[Any]], cache: Path) -> list[dict[str, Any]]:
+def _recorded(parts: Sequence[Part[object]], cache: Path) -> list[dict[str, object]]:
     """Return sources as a ledger speaks of them."""
     found = []
     for part, content in zip(parts, contents_of(parts, cache), strict=True):

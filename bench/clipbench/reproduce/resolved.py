@@ -22,7 +22,7 @@ from clipbench.results.model import Result
 _CODE = {"data": "dataset"}  # what `RunConfig.code` calls it, where that is another name
 
 
-def _specs(field: str, value: Any) -> None:
+def _specs(field: str, value: object) -> None:
     if not isinstance(value, list):
         raise Objection(field, "must be a list", value)
     for position, spec in enumerate(value):
@@ -111,7 +111,7 @@ def resolved(result: Result, allowed: Sequence[str] = ()) -> RunConfig:
         )
 
 
-def _slots(config: Mapping[str, Any]) -> Iterator[tuple[str, int, str, Mapping[str, Any]]]:
+def _slots(config: Mapping[str, Any]) -> Iterator[tuple[str, int, str, Mapping[str, object]]]:
     """Yield key, number, name in ``code``, and spec of each plugin of a configuration."""
     for key in ("data", "attack", "defense", "trusted"):
         if config.get(key) is not None:

@@ -76,7 +76,7 @@ class ShardWriter:
         digest: SHA-256 of the bytes handed to `write`.
     """
 
-    def __init__(self, shard: int, write: Callable[[bytes], Any]) -> None:
+    def __init__(self, shard: int, write: Callable[[bytes], object]) -> None:
         self._shard, self._write = shard, write
         self.rows: list[indexing.Row] = []
         self.left_out: list[tuple[int, LeftOut]] = []

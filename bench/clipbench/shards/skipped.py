@@ -41,7 +41,9 @@ def write(path: Path, shard: str, left_out: Sequence[tuple[int, LeftOut]]) -> No
             file.write(json.dumps(line).encode() + b"\n")
 
 
-def join(parts: Iterable[Path], folder: Path, count: int, pairs_per_shard: int) -> dict[str, Any]:
+def join(
+    parts: Iterable[Path], folder: Path, count: int, pairs_per_shard: int
+) -> dict[str, object]:
     """Join the lists of all shards into `folder`, with their counts, and return the counts.
 
     Args:
@@ -84,7 +86,7 @@ def read_stats(folder: Path) -> dict[str, Any] | None:
     return stats
 
 
-def lines(path: Path) -> Iterator[dict[str, Any]]:
+def lines(path: Path) -> Iterator[dict[str, object]]:
     """Yield what a file says of every pair that was left out.
 
     Raises:
@@ -104,7 +106,7 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
         raise MissingData(f"{path} can't be read: {error.strerror}; {_REMEDY}.") from error
 
 
-def first(folder: Path) -> dict[str, Any]:
+def first(folder: Path) -> dict[str, object]:
     """Return the first pair that was left out of a set, as its line says it."""
     for found in lines(folder / NAME):
         return found

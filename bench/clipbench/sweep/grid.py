@@ -94,8 +94,8 @@ def trained_on(config: RunConfig) -> str:
 
 def read_grid(
     path: Path,
-    above: Mapping[str, Any] | None = None,
-    below: Mapping[str, Any] | None = None,
+    above: Mapping[str, object] | None = None,
+    below: Mapping[str, object] | None = None,
     others: Sequence[str] = (),
     allowed: Collection[str] = (),
 ) -> Grid:
@@ -142,7 +142,7 @@ def read_grid(
     return Grid(tuple(configs.values()), first.out, first.cache, first.threads)
 
 
-def tables(value: Any, where: str, keys: Sequence[str]) -> list[dict[str, Any]]:
+def tables(value: object, where: str, keys: Sequence[str]) -> list[dict[str, object]]:
     """Return a list of mappings with known keys, in which `-` stands for `_`.
 
     Args:
@@ -163,9 +163,9 @@ def tables(value: Any, where: str, keys: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _requests(layers: Sequence[Mapping[str, Any]]) -> Iterator[Request]:
+def _requests(layers: Sequence[Mapping[str, object]]) -> Iterator[Request]:
     """Yield a request for each data set and model that the layers name, the first the strongest."""
-    found: dict[str, tuple[Any, ...]] = {}
+    found: dict[str, tuple[object, ...]] = {}
     for layer in layers:
         train = layer.get("train")
         if isinstance(train, Mapping) and "model" in train:
@@ -177,13 +177,13 @@ def _requests(layers: Sequence[Mapping[str, Any]]) -> Iterator[Request]:
                 found.setdefault(key, several(layer[key], key))
     rest = [{key: value for key, value in layer.items() if key not in LISTS} for layer in layers]
     for choice in itertools.product(*found.values()):
-        chosen: dict[str, Any] = dict(zip(found, choice, strict=True))
+        chosen: dict[str, object] = dict(zip(found, choice, strict=True))
         if "model" in chosen:
             chosen["train"] = {"model": chosen.pop("model")}
         yield combine(chosen, *rest)
 
 
-def matches(config: RunConfig, entry: Mapping[str, Any]) -> bool:
+def matches(config: RunConfig, entry: Mapping[str, object]) -> bool:
     """Return whether a run is all that an entry says, by the names in `SELECTORS`."""
     for key, value in entry.items():
         if not any(_is(config, key, one) for one in several(value, key)):
@@ -195,7 +195,7 @@ def _is(config: RunConfig, key: str, value: Any) -> bool:
     if key in PLUGINS:
         kind, own = PLUGINS[key], getattr(config, key)
         given = registry.parse(kind, value)
-        filled = Part[Any].of(kind, given).parameters
+        filled = Part[object].of(kind, given).parameters
         return own.name == given.name and all(
             own.parameters.get(k) == filled.get(k)
             for k in given.parameters  # None: at a default left out

@@ -66,7 +66,7 @@ class GroupJob:
                 reporter.note(f"stopped; {stop.saved or 'no training was at a step'}")
                 raise
 
-    def checkpoint(self) -> Any:
+    def checkpoint(self) -> object:
         """Return what is queued when the job is preempted: the same, of which some is done."""
         from submitit.helpers import DelayedSubmission  # noqa: PLC0415 - optional
 

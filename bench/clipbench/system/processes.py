@@ -240,12 +240,12 @@ def _do(number: int) -> Any:
         _busy.clear()
 
 
-def _do_several(given: bytes, numbers: Sequence[int]) -> tuple[list[Any], Exception | None]:
+def _do_several(given: bytes, numbers: Sequence[int]) -> tuple[list[object], Exception | None]:
     """Return what work gives for numbers, up to an error of its own.
 
     What an executor raises itself is then always about the executor.
     """
-    found: list[Any] = []
+    found: list[object] = []
     try:
         work, context = pickle.loads(given)  # noqa: S301 - from the process that waits
         for number in numbers:

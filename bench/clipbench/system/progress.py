@@ -154,7 +154,7 @@ def in_notebook() -> bool:
     return any(base.__name__ == "ZMQInteractiveShell" for base in type(shell).__mro__)
 
 
-def _bar(what: str, done: int, total: int, stream: TextIO) -> Any:
+def _bar(what: str, done: int, total: int, stream: TextIO) -> object:
     with_widgets = stream is sys.stderr and in_notebook() and find_spec("ipywidgets") is not None
     tqdm = importlib.import_module("tqdm.notebook" if with_widgets else "tqdm").tqdm
     # Without tqdm's monitor thread, which would be forked into loader processes.
@@ -165,7 +165,7 @@ def _bar(what: str, done: int, total: int, stream: TextIO) -> Any:
     if with_widgets:
         return bar(desc=name, leave=False, **size)
     room = _size_of(stream)
-    width: dict[str, Any] = {"dynamic_ncols": True}
+    width: dict[str, object] = {"dynamic_ncols": True}
     if room is not None and 0 in room:  # of which tqdm takes 0 for no room at all
         width = {"ncols": room.columns or UNKNOWN_WIDTH, "nrows": room.lines or UNKNOWN_HEIGHT}
     return bar(desc=name, file=Canvas(stream), **width, **size)

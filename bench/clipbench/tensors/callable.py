@@ -17,12 +17,12 @@ class Machine(Protocol):
     """What reads a pickle, as far as these functions need it."""
 
     def tensor(
-        self, stored: Any, offset: Any, size: Any, stride: Any, dtype: Any = None, /
+        self, stored: object, offset: object, size: object, stride: object, dtype: object = None, /
     ) -> Tensor:
         """Return a tensor of stored elements."""
 
 
-def key_of(value: Any) -> Any:
+def key_of(value: object) -> object:
     """Return what may be a key of a dict.
 
     Raises:
@@ -50,31 +50,35 @@ class Call(NamedTuple):
     function: Callable[..., Any]
 
 
-def _rebuilt(machine: Machine, stored: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Any:
+def _rebuilt(
+    machine: Machine, stored: object, offset: object, size: object, stride: object, *_: object
+) -> object:
     return machine.tensor(stored, offset, size, stride)
 
 
 def _rebuilt_as(
     machine: Machine,
-    stored: Any,
-    offset: Any,
-    size: Any,
-    stride: Any,
-    requires_grad: Any,  # noqa: ARG001
-    hooks: Any,  # noqa: ARG001
-    dtype: Any,
-    *_: Any,
-) -> Any:
+    stored: object,
+    offset: object,
+    size: object,
+    stride: object,
+    requires_grad: object,  # noqa: ARG001
+    hooks: object,  # noqa: ARG001
+    dtype: object,
+    *_: object,
+) -> object:
     if not isinstance(dtype, torch.dtype):
         raise TypeError("a tensor has no type")
     return machine.tensor(stored, offset, size, stride, dtype)
 
 
-def _parameter(_: Machine, data: Any, *__: Any) -> Any:
+def _parameter(_: Machine, data: object, *__: object) -> object:
     return data
 
 
-def _of_type(machine: Machine, function: Any, _: Any, arguments: Any, *__: Any) -> Any:
+def _of_type(
+    machine: Machine, function: object, _: object, arguments: object, *__: object
+) -> object:
     if not isinstance(function, Call) or type(arguments) is not tuple:
         raise TypeError("it calls what can't be called")
     if function.function is _of_type:
@@ -82,41 +86,41 @@ def _of_type(machine: Machine, function: Any, _: Any, arguments: Any, *__: Any) 
     return function.function(machine, *arguments)
 
 
-def _table(_: Machine, *items: Any) -> Any:
-    found: OrderedDict[Any, Any] = OrderedDict()
+def _table(_: Machine, *items: Any) -> object:
+    found: OrderedDict[object, object] = OrderedDict()
     for pair in items[0] if items else ():
         key, value = pair
         found[key_of(key)] = value
     return found
 
 
-def _counter(_: Machine, *items: Any) -> Any:
+def _counter(_: Machine, *items: object) -> object:
     if items and type(items[0]) is not dict:
         raise TypeError("a counter counts nothing")
     return items[0] if items else {}
 
 
-def _size(_: Machine, values: Any = ()) -> Any:
+def _size(_: Machine, values: object = ()) -> object:
     return torch.Size(naturals(values))
 
 
-def _device(_: Machine, kind: str, number: int | None = None) -> Any:
+def _device(_: Machine, kind: str, number: int | None = None) -> object:
     if type(kind) is not str or not (number is None or type(number) is int):
         raise TypeError("a device is no text")
     return torch.device(kind if number is None else f"{kind}:{number}")
 
 
-def _set(_: Machine, values: Any = ()) -> Any:
+def _set(_: Machine, values: Any = ()) -> object:
     return {key_of(value) for value in values}
 
 
-def _encoded(_: Machine, text: Any, encoding: Any = "latin1") -> Any:
+def _encoded(_: Machine, text: object, encoding: object = "latin1") -> object:
     if type(text) is not str or encoding not in {"latin1", "latin-1"}:
         raise TypeError("bytes are no Latin-1")
     return text.encode("latin-1")
 
 
-def _bytes(_: Machine, content: Any = b"", encoding: Any = None) -> Any:
+def _bytes(_: Machine, content: object = b"", encoding: object = None) -> object:
     if encoding is not None:
         content = _encoded(_, content, encoding)
     if type(content) is not bytes:  # a number would be so many zeros
@@ -124,20 +128,20 @@ def _bytes(_: Machine, content: Any = b"", encoding: Any = None) -> Any:
     return bytearray(content)
 
 
-def _complex(_: Machine, real: Any, imaginary: Any = 0.0) -> Any:
+def _complex(_: Machine, real: Any, imaginary: Any = 0.0) -> object:
     return complex(float(real), float(imaginary))
 
 
-def _first(_: Machine, value: Any, *__: Any) -> Any:
+def _first(_: Machine, value: object, *__: object) -> object:
     return value
 
 
-_BUILT_IN: Mapping[str, Callable[..., Any]] = {
+_BUILT_IN: Mapping[str, Callable[..., object]] = {
     "set": _set,
     "bytearray": _bytes,
     "complex": _complex,
 }
-CALLS: Mapping[str, Any] = {
+CALLS: Mapping[str, object] = {
     "torch._utils._rebuild_tensor": Call(_rebuilt),
     "torch._utils._rebuild_tensor_v2": Call(_rebuilt),
     "torch._utils._rebuild_tensor_v3": Call(_rebuilt_as),
@@ -157,7 +161,7 @@ CALLS: Mapping[str, Any] = {
         for name, function in _BUILT_IN.items()
     },
 }
-SCRIPTED_CALLS: Mapping[str, Any] = {
+SCRIPTED_CALLS: Mapping[str, object] = {
     f"torch.jit._pickle.{name}": Call(_first)
     for name in (
         "build_boollist",

@@ -73,7 +73,7 @@ class Module:
     """An object of TorchScript, whose class is known by nothing but its name; it does nothing."""
 
     def __init__(self) -> None:
-        self.attributes: dict[Any, Any] = {}
+        self.attributes: dict[object, object] = {}
 
 
 class _Storage(NamedTuple):
@@ -130,12 +130,12 @@ class TensorPickle:
         self, storages: Storages, *, scripted: bool = False, most: int = MOST_BYTES
     ) -> None:
         self._storages, self._scripted, self._most = storages, scripted, most
-        self._stack: list[Any] = []
-        self._memo: dict[int, Any] = {}
+        self._stack: list[object] = []
+        self._memo: dict[int, object] = {}
         self._foreign: list[str] = []
         self._tensors = 0
 
-    def read(self, file: IO[bytes]) -> Any:
+    def read(self, file: IO[bytes]) -> object:
         """Return the value of the pickle at which a file stands; the file then stands behind it.
 
         Raises:
@@ -146,7 +146,7 @@ class TensorPickle:
         with nothing_collected():
             return self._run(file)
 
-    def _run(self, file: IO[bytes]) -> Any:
+    def _run(self, file: IO[bytes]) -> object:
         steps = pickletools.genops(_Source(file, self._most))  # type: ignore[arg-type]
         for number, (opcode, argument, _) in enumerate(steps):
             if opcode.name == "STOP":
@@ -168,7 +168,7 @@ class TensorPickle:
 
     # ----------------------------------------------------------------- the stack
 
-    def push(self, value: Any) -> None:
+    def push(self, value: object) -> None:
         """Put a value on the stack."""
         self._stack.append(value)
 
@@ -179,13 +179,13 @@ class TensorPickle:
             raise ValueError("its stack is out of order")
         return value
 
-    def popped(self, count: int) -> tuple[Any, ...]:
+    def popped(self, count: int) -> tuple[object, ...]:
         """Take so many values, the top one last."""
         return tuple([self.pop() for _ in range(count)][::-1])
 
-    def since_mark(self) -> list[Any]:
+    def since_mark(self) -> list[object]:
         """Take what lies above the last mark, and the mark."""
-        items: list[Any] = []
+        items: list[object] = []
         while (value := self._stack.pop()) is not _MARK:
             items.append(value)
         return items[::-1]
@@ -206,7 +206,7 @@ class TensorPickle:
 
     # ----------------------------------------------------------------- values
 
-    def extend(self, items: Sequence[Any]) -> None:
+    def extend(self, items: Sequence[object]) -> None:
         """Put items into the list or set on top."""
         target = self.top()
         if type(target) is list:
@@ -216,7 +216,7 @@ class TensorPickle:
         else:
             raise TypeError(f"items are put into a {type(target).__name__}")
 
-    def fill(self, items: Sequence[Any]) -> None:
+    def fill(self, items: Sequence[object]) -> None:
         """Put keys and values, by turns, into the dict on the stack."""
         target = self.top()
         if type(target) not in {dict, OrderedDict} or len(items) % 2:
@@ -224,13 +224,13 @@ class TensorPickle:
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[key_of(key)] = value
 
-    def named(self, module: Any, name: Any) -> None:
+    def named(self, module: object, name: object) -> None:
         """Put on the stack what a pickle names, if that is a part of tensors."""
         if type(module) is not str or type(name) is not str:
             raise TypeError("a name is no text")
         self.push(self._named(module, name))
 
-    def _named(self, module: str, name: str) -> Any:
+    def _named(self, module: str, name: str) -> object:
         whole = f"{module}.{name}"
         if module in {"torch", "torch.storage"} and name in _STORAGES:
             return _Storage(_STORAGES[name])
@@ -277,7 +277,9 @@ class TensorPickle:
             raise ValueError("it refers to a storage that can't be")
         self.push(self._storages(key, storage.dtype, count))
 
-    def tensor(self, stored: Any, offset: Any, size: Any, stride: Any, dtype: Any = None) -> Tensor:
+    def tensor(
+        self, stored: object, offset: object, size: object, stride: object, dtype: Any = None
+    ) -> Tensor:
         """Return a tensor of stored elements, none of which lies outside of them.
 
         Raises:
@@ -298,7 +300,7 @@ class TensorPickle:
         return flat.as_strided(size, stride, offset) if total else flat.new_empty(size)
 
 
-_Step = Callable[[TensorPickle, Any], Any]
+_Step = Callable[[TensorPickle, object], object]
 _STEPS: Mapping[str, _Step] = {
     "PROTO": lambda machine, argument: None,  # noqa: ARG005
     "FRAME": lambda machine, argument: None,  # noqa: ARG005

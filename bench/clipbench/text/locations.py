@@ -149,7 +149,7 @@ def content_in(value: object) -> str | None:
     return match[1] if match else None
 
 
-def put(content: Mapping[str, Any], field: str, value: Any) -> None:
+def put(content: Mapping[str, object], field: str, value: object) -> None:
     """Set a field of a configuration, such as ``evals[0].root``, if the configuration has it."""
     spec, name = _spec(content, field)
     if isinstance(spec, dict) and name in spec:
@@ -157,13 +157,13 @@ def put(content: Mapping[str, Any], field: str, value: Any) -> None:
         spec[name] = [value] if is_list else value
 
 
-def get(content: Mapping[str, Any], field: str) -> Any:
+def get(content: Mapping[str, object], field: str) -> object:
     """Return a field of a configuration, such as ``evals[0].root``; None: it has none."""
     spec, name = _spec(content, field)
     return spec.get(name) if isinstance(spec, Mapping) else None
 
 
-def _spec(content: Mapping[str, Any], field: str) -> tuple[Any, str]:
+def _spec(content: Mapping[str, Any], field: str) -> tuple[object, str]:
     """Return the part of a configuration that a field is in, and its name there."""
     match = _FIELD.fullmatch(field)
     if match is None:
@@ -241,7 +241,7 @@ def has_secret(text: str) -> bool:
     return redacted(text) != text
 
 
-def texts(value: Any) -> Iterator[str]:
+def texts(value: object) -> Iterator[str]:
     """Yield the locations in the value of a field, which may have several."""
     if isinstance(value, (list, tuple)):
         for item in value:

@@ -66,7 +66,7 @@ def phases_of_first(
     return found
 
 
-def _said(phase: Phase, steps: Callable[[Phase], int]) -> dict[str, Any]:
+def _said(phase: Phase, steps: Callable[[Phase], int]) -> dict[str, object]:
     """Return what a phase says in plain values, beside its mask and its loss."""
     keep, factor = phase.keep, phase.lr_factor
     count = 0 if factor is None else steps(phase)
@@ -93,11 +93,11 @@ def state_of_first(run: CheckedRun, processes: Processes) -> None:
         run.load_state_dict(found["defense"])
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     """Return a hash of a state of tensors, numbers, texts, lists and dicts."""
     hashed = hashlib.sha256()
 
-    def add(item: Any) -> None:
+    def add(item: object) -> None:
         if isinstance(item, Tensor):
             whole = item.detach().cpu().contiguous()
             hashed.update(f"{whole.dtype}{tuple(whole.shape)}".encode())
@@ -118,7 +118,7 @@ def _digest(value: Any) -> str:
 
 
 def content_of_first(
-    content: dict[str, Any] | None, path: Path | None, fingerprint: str, processes: Processes
+    content: dict[str, object] | None, path: Path | None, fingerprint: str, processes: Processes
 ) -> dict[str, Any] | None:
     """Return the first process's checkpoint in all of them, whoever sees its file.
 
@@ -149,7 +149,7 @@ def content_of_first(
     return content
 
 
-def _seen(path: Path, fingerprint: str) -> dict[str, Any] | None:
+def _seen(path: Path, fingerprint: str) -> dict[str, object] | None:
     try:
         return load_checkpoint(path, fingerprint)
     except (BadSetting, CorruptData):  # left on this machine by another training run

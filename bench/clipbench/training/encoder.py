@@ -133,7 +133,7 @@ class Normalization:
 
 def mean_and_std(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
     """Return mean and standard deviation by which the model's input is normalized."""
-    visual: Any = model.visual
+    visual: object = model.visual
     mean = getattr(visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN
     std = getattr(visual, "image_std", None) or open_clip().OPENAI_DATASET_STD
     return mean, std

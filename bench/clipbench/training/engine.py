@@ -268,7 +268,7 @@ class Trainer:
             state = {key: value.cpu() for key, value in full.items()}
             save_checkpoint(self._folder / "epochs" / f"{epoch:04d}.pt", {"model": state})
 
-    def _done(self) -> dict[str, Any]:
+    def _done(self) -> dict[str, object]:
         """Return what has been trained."""
         return {
             "model": self.learner.model.state_dict(),
@@ -276,7 +276,7 @@ class Trainer:
             "exposures": torch.from_numpy(self.exposures),
         }
 
-    def _save(self, defense: dict[str, Any], within: EpochPlan | None = None) -> None:
+    def _save(self, defense: dict[str, object], within: EpochPlan | None = None) -> None:
         """Write the checkpoint, which within an epoch holds what replays the epoch's start."""
         content = {
             **self._done(),
@@ -302,7 +302,7 @@ class Trainer:
         if signal is not None:
             raise stopping.Stopped(signal, f"a checkpoint was written at {where}")
 
-    def _restore(self) -> dict[str, Any]:
+    def _restore(self) -> dict[str, object]:
         """Go on from the checkpoint, or from a first stage that another training run went through.
 
         Returns:

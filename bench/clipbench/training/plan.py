@@ -104,7 +104,7 @@ class EpochPlan:
         one_step = 1 / (stage.epochs * -(-self.epoch_size // batch_size_of(stage, settings)))
         return base * cosine_after_warmup(progress, one_step, warmup * one_step)
 
-    def entry(self, number: int) -> dict[str, Any]:
+    def entry(self, number: int) -> dict[str, object]:
         """Return what the history says of a phase before its first step, but for the epoch."""
         phase = self.phases[number]
         return {

@@ -87,7 +87,7 @@ class Checkpoints:
         self._looked, self._steps_to_look = now, self._look_every - 1
         return bool(told)
 
-    def save(self, content: Mapping[str, Any]) -> None:
+    def save(self, content: Mapping[str, object]) -> None:
         """Write the checkpoint, in the first process; the one before is replaced."""
         self._written = time.monotonic()
         self._processes.can_resume()
@@ -102,7 +102,7 @@ class Checkpoints:
             self._processes.can_resume()
         return content
 
-    def _found(self) -> dict[str, Any] | None:
+    def _found(self) -> dict[str, object] | None:
         try:
             return load_checkpoint(self._path, self._fingerprint)
         except CorruptData:
@@ -110,7 +110,7 @@ class Checkpoints:
             warnings.warn(f"{what}; the training starts over", stacklevel=2)
             return None
 
-    def keep_stage(self, first: Stage, content: Mapping[str, Any]) -> None:
+    def keep_stage(self, first: Stage, content: Mapping[str, object]) -> None:
         """Keep the first stage, just trained, for defenses that begin alike."""
         if self._shared is not None and first.like is not None and self._processes.is_first:
             self._shared.keep(first, self._path.parent, content)
@@ -124,7 +124,7 @@ class Checkpoints:
         return content_of_first(content, shared.path(first), shared.key(first), self._processes)
 
 
-def copied(value: Any) -> Any:
+def copied(value: object) -> Any:
     """Return a deep copy of a state of tensors, numbers, lists and dicts."""
     if isinstance(value, Tensor):
         return value.clone()

@@ -34,7 +34,7 @@ class BaseChecks:
         shards: ShardSet,
         hashes: Sequence[str],
         ledger: Ledger,
-        named: Mapping[int, Mapping[str, Any]],
+        named: Mapping[int, Mapping[str, object]],
         base: Base,
         as_made: Collection[int],
         progress: Progress,

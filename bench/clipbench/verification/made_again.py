@@ -91,7 +91,7 @@ def _described(assembly: Assembly, writer: PoisonWriter) -> Made:
     """Return what a ledger would say of poisons that have their places."""
     base, attack, kept = assembly.base, assembly.attack, assembly.poisons
     replaces = attack.mode == "replace"
-    rows: dict[_Name, dict[str, Any]] = {}
+    rows: dict[_Name, dict[str, object]] = {}
     files: dict[_Name, tuple[bytes, bytes | None]] = {}
     placed = zip(kept, assembly.placement.places, strict=True)
     for poison, place in sorted(placed, key=lambda item: item[1].model):
@@ -196,7 +196,7 @@ def _head_differences(ledger: Ledger, made: Made) -> Iterator[str]:
 def _row_differences(
     shards: ShardSet,
     row: Mapping[str, Any],
-    made: Mapping[str, Any],
+    made: Mapping[str, object],
     files: tuple[bytes, bytes | None] | None,
 ) -> Iterator[str]:
     key = f"{row['key']} in shard {row['shard']}"
@@ -215,7 +215,7 @@ def _row_differences(
             yield f"the {name} of poison {key} is another when it is made again"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 

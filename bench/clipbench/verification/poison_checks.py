@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 from clipbench.contracts import Progress
 from clipbench.errors import ClipbenchError
@@ -79,7 +79,9 @@ class PoisonChecks:
         self._shards, self._hashes, self._ledger = shards, hashes, ledger
         self._origin, self._progress = origin, progress
         self._poisons: dict[int, list[int]] = defaultdict(list)  # by shard
-        self._named: dict[int, dict[str, Any]] = {}  # rows of the poisons that are there, by pair
+        self._named: dict[
+            int, dict[str, object]
+        ] = {}  # rows of the poisons that are there, by pair
         self._broken: set[int] = set()  # shards with poisons that can't be read
 
     def __iter__(self) -> Iterator[Check]:

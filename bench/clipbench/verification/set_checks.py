@@ -115,7 +115,7 @@ def _manifest_problems(folder: Path, shards: ShardSet, hashes: Sequence[str]) ->
 
 def _size_check(folder: Path, shards: ShardSet, *, described: bool) -> Check:
     """Return the check of the files that tell how many pairs are in each shard."""
-    readers: dict[str, Callable[[dict[str, Any]], dict[str, Any]]]
+    readers: dict[str, Callable[[dict[str, object]], dict[str, Any]]]
     readers = {"sizes.json": dict, "_info.json": _lengths}
     there = {name: read for name, read in readers.items() if described or (folder / name).exists()}
     if not there:

@@ -79,7 +79,7 @@ def command(kind: str | None, as_json: bool) -> None:
         print_result("\n\n".join(blocks))
 
 
-def _entry(item: registry.Listed, cls: type) -> dict[str, Any]:
+def _entry(item: registry.Listed, cls: type) -> dict[str, object]:
     text = registry.describe(cls)
     names = [parameter.name for parameter in text.parameters]
     return {"name": item.name, "title": text.title, "origin": item.origin, "parameters": names}

@@ -25,7 +25,7 @@ def _share(ctx: click.Context, param: click.Parameter, value: str) -> float:
     return share
 
 
-def _share_option(*names: str, **keywords: Any) -> Callable[[options.F], options.F]:
+def _share_option(*names: str, **keywords: object) -> Callable[[options.F], options.F]:
     return options.option(*names, metavar="SHARE", callback=_share, **keywords)
 
 

@@ -124,7 +124,7 @@ def _take_in(
     return told
 
 
-def _take_in_reported(file: Path, folder: Path) -> list[dict[str, Any]]:
+def _take_in_reported(file: Path, folder: Path) -> list[dict[str, object]]:
     """Take in reported numbers and return what became of each."""
     from clipbench.results.reported import read_csv, write_reported  # noqa: PLC0415
 

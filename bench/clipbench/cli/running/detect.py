@@ -93,7 +93,7 @@ def command(
     estimate: bool,
     as_json: bool,
     quiet: bool,
-    **_: Any,
+    **_: object,
 ) -> None:
     """Score every pair; write a table, and a page of suspects.
 

@@ -109,7 +109,7 @@ def _text(result: dict[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def _line(name: str, metric: dict[str, Any]) -> tuple[str, str, str, str]:
+def _line(name: str, metric: dict[str, object]) -> tuple[str, str, str, str]:
     """Return a metric as name, value, count and interval; the last two for proportions."""
     if metric.get("low") is None:  # no proportion of a count
         value = metric["value"]

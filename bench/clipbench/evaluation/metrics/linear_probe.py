@@ -105,7 +105,9 @@ class LinearProbe(Plugin):
         firsts = [order[train.labels[order] == label][: self.shots] for label in range(classes)]
         return np.sort(np.concatenate(firsts))
 
-    def _fit(self, features: Any, labels: IntArray, rng: np.random.Generator) -> tuple[Any, float]:
+    def _fit(
+        self, features: Any, labels: IntArray, rng: np.random.Generator
+    ) -> tuple[object, float]:
         """Return the probe fitted to all images at the best L2 strength, and log10 of its C.
 
         The paper's search: a coarse sweep over 1e-6 .. 1e6, then around the best with half the

@@ -103,7 +103,7 @@ def _words(result: Result) -> list[str]:
     named = [*(part.parameters for part in parts), vars(config.train)]
     if any(content_in(value) for values in named for value in values.values()):
         raise BadSetting(_ELSEWHERE)
-    metrics = [Part[Any](item.name, item.parameters, kind="metric") for item in plugins]
+    metrics = [Part[object](item.name, item.parameters, kind="metric") for item in plugins]
     layer = _layer(config, metrics)
     seeds = {"seed": (config.seed,)}
     if config.poison_seed is not None:
@@ -114,7 +114,7 @@ def _words(result: Result) -> list[str]:
     return _options(layer)
 
 
-def _layer(config: RunConfig, metrics: Sequence[Part[Any]]) -> dict[str, Any]:
+def _layer(config: RunConfig, metrics: Sequence[Part[object]]) -> dict[str, object]:
     """Return what a person would ask for to get a configuration, by the keys of a request."""
     amount: dict[str, Any] = {
         "rate": config.rate,
@@ -143,7 +143,7 @@ def _layer(config: RunConfig, metrics: Sequence[Part[Any]]) -> dict[str, Any]:
     return {key: value for key, value in layer.items() if value not in ((), "fail")}
 
 
-def _assumed_attack(config: RunConfig, amount: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _assumed_attack(config: RunConfig, amount: Mapping[str, Any]) -> Mapping[str, object] | None:
     """Return what the parameters of the attack are if none is given; None: some must be."""
     try:
         return resolve(data=config.data, attack=config.attack.name, **amount).attack.parameters
@@ -153,7 +153,7 @@ def _assumed_attack(config: RunConfig, amount: Mapping[str, Any]) -> Mapping[str
 
 def _assumed_data(
     config: RunConfig, attack: str, amount: Mapping[str, Any]
-) -> Mapping[str, Any] | None:
+) -> Mapping[str, object] | None:
     """Return what the parameters of the data set are if none is given; None: some must be."""
     try:
         return resolve(data=config.data.name, attack=attack, **amount).data.parameters
@@ -171,7 +171,7 @@ def _differing_settings(chosen: TrainSettings, recipe: TrainSettings) -> dict[st
     return found
 
 
-def _spec(part: Part[Any], assumed: Mapping[str, Any] | None = None) -> str:
+def _spec(part: Part[Any], assumed: Mapping[str, object] | None = None) -> str:
     """Return a plugin as it is written on the command line.
 
     Args:
@@ -187,7 +187,7 @@ def _spec(part: Part[Any], assumed: Mapping[str, Any] | None = None) -> str:
     return f"{part.name}:{given}" if given else part.name
 
 
-def _defaults(part: Part[Any]) -> dict[str, Any]:
+def _defaults(part: Part[Any]) -> dict[str, object]:
     """Return the defaults of a plugin's fields that have one, as JSON has them."""
     found = {}
     for item in dataclasses.fields(part.cls):
@@ -199,7 +199,7 @@ def _defaults(part: Part[Any]) -> dict[str, Any]:
     return found
 
 
-def _parameter(value: Any) -> str:
+def _parameter(value: object) -> str:
     """Return a parameter as `specs.parse_spec` reads it back."""
     if isinstance(value, (list, tuple)):
         return f"({','.join(map(_text, value))})"
@@ -209,7 +209,7 @@ def _parameter(value: Any) -> str:
     return f"'{text}'" if '"' in text else f'"{text}"'
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None:
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
