@@ -10,7 +10,6 @@ classes of icons. Larger images want open_clip's towers.
 
 from __future__ import annotations
 
-
 from timm.models import register_model
 from torch import Tensor, nn
 
