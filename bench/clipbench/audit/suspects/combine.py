@@ -43,9 +43,11 @@ def combined(scores: Scores) -> npt.NDArray[np.int64]:
 def risk(scores: Scores) -> FloatArray:
     """Return how suspicious each pair is over all methods, ``(N,)``; low is suspicious.
 
-    It is the least of the shares, so that one method is enough to raise suspicion: each kind of
-    poison is seen by some methods and not by others. Ties go to the lower mean share.
+    It is the mean of the logarithms of the shares, as in Fisher's method: that one method finds a
+    pair most unusual weighs more than that the others find it usual, for each kind of poison is
+    seen by some methods and not by others. A method that did not score a pair is left out.
     """
-    every = np.stack([shares(values) for values in scores.values()])
-    least: FloatArray = every.min(axis=0) + every.mean(axis=0) / (10 * every.shape[1])
-    return least
+    every = np.stack([np.log(shares(values)) for values in scores.values()])
+    known = ~np.isnan(np.stack([*scores.values()]))
+    total: FloatArray = (every * known).sum(axis=0) / np.maximum(1, known.sum(axis=0))
+    return total

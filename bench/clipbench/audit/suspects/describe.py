@@ -66,7 +66,7 @@ class Describer:
         Args:
             pairs: ``(M,)`` their numbers.
         """
-        nearest = self._features.nearest(pairs, SHOWN, len(self._ranks))
+        nearest = self._features.nearest(pairs, SHOWN, np.arange(len(self._ranks)))
         return [self._suspect(int(pair), nearest, row) for row, pair in enumerate(pairs)]
 
     def _suspect(self, pair: int, nearest: Nearest, row: int) -> Suspect:

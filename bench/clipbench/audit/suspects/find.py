@@ -30,8 +30,10 @@ from clipbench.shards.reader import ShardSet
 FloatArray = npt.NDArray[np.float32]
 FIRST = 100  # suspects that are shown first
 SAMPLE = 100  # pairs that are drawn at random for the threshold
-REGION = 0.2  # share of all pairs among which they are drawn
-NEIGHBORS = 10
+# Share of all pairs among which they are drawn: where most planted pairs are, within these bounds.
+REGION, LEAST_REGION, MOST_REGION = 0.2, 0.02, 0.3
+WITHIN = 0.9  # share of the planted pairs
+NEIGHBORS, REFERENCES = 10, 32_768  # of each image; images among which they are sought at most
 FILES = ("scores.parquet", "suspects.csv", "review.html", FIRST_SPLIT)
 COLUMNS = ["index", "key", "shard", "supplier", "image_hash", "caption_sha256"]
 FLAGGED = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # shares of pairs
@@ -101,7 +103,8 @@ class _Search:
         self._request, self._plan, self._table = request, plan, table
         self._folder = folder_of(request)
         self._total = len(request.usable.shards)
-        planted = plant(request.usable.shards, self._folder / "canaries", request.seed)
+        pairs, seed = request.usable.shards, request.seed
+        planted, self._differs = plant(pairs, self._folder / "canaries", seed)
         self._where = f"{request.data}::{planted.source}"
         self._pairs: ShardSet = open_usable(
             self._where,
@@ -127,7 +130,8 @@ class _Search:
         sha256 = write_scores(self._folder / "scores.parquet", own, ranks)
         shown = describe.Describer(self._request, self._table, own, ranks, features[0])
         first = shown.suspects(np.argsort(ranks)[:FIRST])
-        region = max(min(total, FIRST), round(REGION * total))
+        canaries = _canaries(scores, total, self._differs)
+        region = region_of(canaries, total)
         sample = generator(self._request.seed, "review").permutation(region)[:SAMPLE]
         drawn = np.argsort(ranks)[sample]
         return self._written(
@@ -143,7 +147,7 @@ class _Search:
                 sample=drawn.tolist(),
                 sampled=shown.suspects(drawn),
                 suppliers=describe.suppliers(self._table, ranks),
-                canaries=_canaries(scores, total),
+                canaries=canaries,
                 flagged=[*FLAGGED],
                 agreement=_agreement(by_seed, total),
                 doubts=describe.doubts(self._table, own),
@@ -162,11 +166,16 @@ class _Search:
         early = trainer.features("early", self._pairs, epochs["early"])
         scores = {
             "similarity": early.similarity(),
-            "neighbors": early.agreement(NEIGHBORS, self._total),
+            "neighbors": early.agreement(NEIGHBORS, self._among(seed)),
             "dao": trainer.scores("dao", "dao", epochs["dao"]),
             "safeclip": trainer.scores("safeclip", "safeclip", epochs["safeclip"]),
         }
         return scores, early, trainer.first_split("safeclip", len(self._pairs))
+
+    def _among(self, seed: int) -> npt.NDArray[np.int64]:
+        """Return the pairs among which neighbors are sought, ``(R,)``; canaries are none."""
+        order = generator(seed, "neighbors").permutation(self._total)
+        return np.sort(order[:REFERENCES])
 
     def _written(self, found: Suspects) -> Suspects:
         """Write what people read, and return what was found."""
@@ -175,16 +184,33 @@ class _Search:
         return found
 
 
+def region_of(canaries: Canaries, total: int) -> int:
+    """Return the last rank among which pairs are drawn for the threshold.
+
+    Labels of pairs far behind the last bad one would tell of thresholds that nobody wants. Planted
+    pairs lie where bad ones lie, as far as bad ones are like them.
+
+    Args:
+        canaries: where planted pairs are.
+        total: pairs.
+    """
+    rank = np.quantile(canaries.ranks, WITHIN) if canaries.planted else REGION * total
+    bounds = max(2 * FIRST, LEAST_REGION * total), max(2 * FIRST, MOST_REGION * total)
+    return min(total, int(np.clip(rank, *bounds)))
+
+
 def _mean(scores: Sequence[FloatArray]) -> FloatArray:
     """Return the mean of the scores of several seeds, ``(N,)``."""
     found: FloatArray = np.stack(scores).mean(axis=0, dtype=np.float64).astype(np.float32)
     return found
 
 
-def _canaries(scores: Mapping[str, FloatArray], total: int) -> Canaries:
-    """Return where canaries would stand among the pairs."""
+def _canaries(
+    scores: Mapping[str, FloatArray], total: int, differs: npt.NDArray[np.bool_]
+) -> Canaries:
+    """Return where canaries would stand among the pairs, those that have another caption."""
     every = risk(scores)
-    own, planted = np.sort(every[:total]), every[total:]
+    own, planted = np.sort(every[:total]), every[total:][differs]
     ranks = 1 + np.searchsorted(own, planted)
     return Canaries(planted=len(planted), ranks=np.sort(ranks).tolist())
 

@@ -24,6 +24,7 @@ from clipbench.shards.reader import ShardSet
 from clipbench.training.session import score_on, train_on
 
 FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
 ROWS = 4_096  # of features at once
 MOST_CELLS = 1 << 26  # of a matrix of similarities at once
 
@@ -124,32 +125,33 @@ class Features:
         """Return the cosine of image and caption of each pair, ``(N,)``."""
         return (self.images * self.texts).sum(dim=1).numpy()
 
-    def nearest(self, pairs: npt.NDArray[np.int64], count: int, among: int) -> Nearest:
+    def nearest(self, pairs: IntArray, count: int, among: IntArray) -> Nearest:
         """Return the pairs whose images are most like those of some pairs.
 
         Args:
             pairs: ``(M,)`` numbers.
-            count: K, neighbors of each.
-            among: only the first so many pairs are neighbors.
+            count: K, neighbors of each; fewer where there are fewer.
+            among: ``(R,)`` pairs that may be neighbors, rising.
         """
-        few = min(count, among - 1)
+        few = min(count, len(among) - 1)
+        others = self.images[torch.from_numpy(among)]
         rows, cosines = [], []
-        for part in np.array_split(pairs, max(1, -(-len(pairs) * among // MOST_CELLS))):
-            cosine = self.images[part] @ self.images[:among].T
-            own = torch.from_numpy(part)
-            inside = own < among
-            cosine[inside.nonzero()[:, 0], own[inside]] = -torch.inf
+        for part in np.array_split(pairs, max(1, -(-len(pairs) * len(among) // MOST_CELLS))):
+            cosine = self.images[torch.from_numpy(part)] @ others.T
+            place = np.searchsorted(among, part).clip(max=len(among) - 1)
+            own = (among[place] == part).nonzero()[0]
+            cosine[own, place[own]] = -torch.inf
             best = cosine.topk(few)
-            rows.append(best.indices.numpy())
+            rows.append(among[best.indices.numpy()])
             cosines.append(best.values.numpy())
         return Nearest(np.concatenate(rows), np.concatenate(cosines))
 
-    def agreement(self, count: int, among: int) -> FloatArray:
+    def agreement(self, count: int, among: IntArray) -> FloatArray:
         """Return how like each caption is those of the images most like its own, ``(N,)``.
 
         Args:
             count: neighbors of each.
-            among: only the first so many pairs are neighbors.
+            among: ``(R,)`` pairs that may be neighbors, rising.
         """
         everyone = np.arange(len(self.images))
         rows = self.nearest(everyone, count, among).rows
@@ -170,7 +172,7 @@ class Nearest:
         cosines: ``(M, K)``.
     """
 
-    rows: npt.NDArray[np.int64]
+    rows: IntArray
     cosines: FloatArray
 
 

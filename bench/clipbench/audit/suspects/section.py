@@ -61,21 +61,28 @@ def _said(found: Suspects) -> Iterator[str]:
         f" {len(found.first)} can be looked at in suspects/review.html."
     )
     yield from found.doubts
+    if found.canaries.planted:
+        yield _found_canaries(found)
+    for one in _standing_out(found):
+        yield (
+            f"Supplier {one.supplier} delivered {100 * one.pairs / found.pairs:.0f}% of the pairs"
+            f" and {one.first} of the {_first(found)} most suspicious ones: more than chance"
+            " explains."
+        )
+
+
+def _found_canaries(found: Suspects) -> str:
+    """Return how many planted pairs are as suspicious as the first hundredth."""
     flagged = _first(found)
     share = Proportion(
         sum(rank <= flagged for rank in found.canaries.ranks), found.canaries.planted
     )
-    yield (
+    return (
         f"As a test, {share.n:,} pairs were planted beside them with the caption of another pair:"
         f" {share.k:,} of these ({100 * share.value:.0f}%, {100 * share.low:.0f} to"
         f" {100 * share.high:.0f}%) are as suspicious as the first {flagged:,}, where chance would"
         f" give {LOOKED_AT * share.n:.0f}."
     )
-    for one in _standing_out(found):
-        yield (
-            f"Supplier {one.supplier} delivered {100 * one.pairs / found.pairs:.0f}% of the pairs"
-            f" and {one.first} of the {flagged} most suspicious ones: more than chance explains."
-        )
 
 
 def _advice(found: Suspects) -> Iterator[str]:

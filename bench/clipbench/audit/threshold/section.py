@@ -13,6 +13,7 @@ from clipbench.text.templates import render
 from clipbench.text.words import counted
 
 ROWS = 8  # thresholds in the table
+TENTH = 0.1
 
 
 def threshold_section(suspects: Suspects, found: Threshold) -> Section:
@@ -41,13 +42,9 @@ def threshold_section(suspects: Suspects, found: Threshold) -> Section:
 def _said(suspects: Suspects, found: Threshold) -> Iterator[str]:
     reviewed = found.reviewed
     if reviewed is None:
-        best = next((one for one in found.unlabelled if one.share >= 0.1), found.unlabelled[-1])
-        yield (
-            "Nobody has judged any pairs yet, so how many to set aside is not known. Of"
-            f" {counted(best.planted, 'planted pair')} with a wrong caption, {best.canaries} would"
-            f" be caught by setting aside the {best.flagged:,} most suspicious pairs"
-            f" ({100 * best.share:.0f}%)."
-        )
+        yield "Nobody has judged any pairs yet, so how many to set aside is not known."
+        if suspects.canaries.planted:
+            yield _caught(found)
     else:
         yield (
             f"{reviewed.bad} of {counted(_judged(reviewed), 'judged pair')} are bad"
@@ -56,6 +53,16 @@ def _said(suspects: Suspects, found: Threshold) -> Iterator[str]:
         yield from (_bound(one, suspects.pairs) for one in reversed(reviewed.bounds))
     if found.mixture is not None and not found.mixture.trusted:
         yield f"SafeCLIP's own way to find a threshold is not to be used here. {found.mixture.why}"
+
+
+def _caught(found: Threshold) -> str:
+    """Return how many planted pairs a tenth of the list catches."""
+    best = next((one for one in found.unlabelled if one.share >= TENTH), found.unlabelled[-1])
+    return (
+        f"Of {counted(best.planted, 'planted pair')} with a wrong caption, {best.canaries} would be"
+        f" caught by setting aside the {best.flagged:,} most suspicious pairs"
+        f" ({100 * best.share:.0f}%)."
+    )
 
 
 def _bound(bound: Bound, pairs: int) -> str:
@@ -124,9 +131,12 @@ def _row(step: Step, pairs: int) -> dict[str, str]:
 
 
 def _unlabelled(one: Unlabelled) -> dict[str, str]:
-    share = Proportion(one.canaries, one.planted)
+    caught = "—"
+    if one.planted:
+        share = Proportion(one.canaries, one.planted)
+        caught = f"{share.k}/{share.n} ({100 * share.low:.0f} to {100 * share.high:.0f}%)"
     return {
         "flagged": f"{one.flagged:,} ({100 * one.share:g}%)",
-        "canaries": f"{share.k}/{share.n} ({100 * share.low:.0f} to {100 * share.high:.0f}%)",
+        "canaries": caught,
         "agreement": "—" if one.agreement is None else f"{100 * one.agreement:.0f}%",
     }
