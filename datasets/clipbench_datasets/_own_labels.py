@@ -10,10 +10,15 @@ import numpy as np
 from clipbench.contracts import Classes, IntArray
 
 
-def labels_of(captions: Sequence[str], classes: Classes) -> IntArray:
+def labels_of(captions: Sequence[str], classes: Classes, *, first: bool = False) -> IntArray:
     """Return the class of each caption, ``(N,)``; -1 where it names none, or several.
 
     Of two classes at one place the longer counts: a "fire truck" is no "truck".
+
+    Args:
+        captions: the captions.
+        classes: the phrases by which they may name each class.
+        first: whether a caption that names several has the class that it names first.
     """
     named = {
         alias.casefold(): number for number, row in enumerate(classes.aliases) for alias in row
@@ -23,7 +28,7 @@ def labels_of(captions: Sequence[str], classes: Classes) -> IntArray:
     pattern = re.compile(rf"(?<!\w)(?:{either})(?!\w)")
     labels = np.full(len(captions), -1, dtype=np.int64)
     for place, caption in enumerate(captions):
-        found = {named[" ".join(text.split())] for text in pattern.findall(caption.casefold())}
-        if len(found) == 1:
-            labels[place] = found.pop()
+        found = [named[" ".join(text.split())] for text in pattern.findall(caption.casefold())]
+        if found and (first or len({*found}) == 1):
+            labels[place] = found[0]
     return labels

@@ -7,12 +7,13 @@ shards are read and nothing else. Classes are what captions name most often, or 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -60,6 +61,8 @@ class Own(LooseTraining):
         targets_size: pairs held out as attack targets; at most a twentieth of all.
         classes: file with a class per line; none: what captions name most often.
         most_classes: how many classes are taken from captions at most.
+        several: class of a caption that names several: `none`, or the `first` that it names;
+            classes are then what captions name first.
         image_size: largest shorter side of a training image in pixels; larger ones are resized;
             none: any.
         seed: of what is drawn.
@@ -72,6 +75,7 @@ class Own(LooseTraining):
     targets_size: Annotated[int, Ge(1)] = 1_000
     classes: Path | None = None
     most_classes: Annotated[int, Ge(2), Le(1_000)] = nouns.MOST
+    several: Literal["none", "first"] = "none"
     image_size: Annotated[int, Ge(16)] | None = None
     seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
 
@@ -185,7 +189,9 @@ class Own(LooseTraining):
             return nouns.classes_of(
                 list(dict.fromkeys(lines_of(path, "a list of classes, one a line")))
             )
-        found = nouns.classes_in(_readable(self._shards, self.parts[2]), self.most_classes)
+        paths = tuple(expand(self._source.source))
+        stamps = tuple((path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+        found = _classes_in(self, paths, stamps)
         if len(found) < 2:
             raise BadSetting(
                 f"The captions of {self.path} name {len(found)} classes often enough, two are"
@@ -215,11 +221,12 @@ class Own(LooseTraining):
         return np.array(pairs, dtype=np.int64), captions
 
     def _labelled(self, pairs: IntArray, captions: list[str], parameter: str) -> LabelledImages:
-        labels = labels_of(captions, self._classes)
+        labels = labels_of(captions, self._classes, first=self.several == "first")
         known = labels >= 0
         if not known.any():
+            one = "any" if self.several == "first" else "exactly one"
             raise BadSetting(
-                f"No caption of {len(pairs)} held-out pairs names exactly one of the"
+                f"No caption of {len(pairs)} held-out pairs names {one} of the"
                 f" {len(self._classes)} classes; raise {parameter}, or give other classes with"
                 " classes=FILE."
             )
@@ -235,6 +242,17 @@ def _digest(shards: ShardSet, pair: int) -> bytes | None:
         return hashlib.sha256(shards.image_bytes(pair)).digest()
     except CorruptData:  # the import says so
         return None
+
+
+@functools.lru_cache(maxsize=8)
+def _classes_in(
+    source: Own,
+    paths: tuple[Path, ...],  # noqa: ARG001 - with the stamps, makes a changed set another one
+    stamps: object,  # noqa: ARG001
+) -> Classes:
+    """Return the classes that training captions name; those of a source are counted once."""
+    find = nouns.subjects_in if source.several == "first" else nouns.classes_in
+    return find(_readable(source._shards, source.parts[2]), source.most_classes)
 
 
 def _readable(shards: ShardSet, pairs: IntArray) -> Iterator[str]:

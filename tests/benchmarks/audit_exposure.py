@@ -54,8 +54,13 @@ def trained(run: cb.Run, defense: str, plan: ExposurePlan) -> cb.Run:
 
 
 def hidden_poisons(attack: str, size: int) -> int:
-    """Return how many pairs the hidden attack poisons."""
-    return DOSE * TARGETS if attack == "targeted" else backdoor_poisons(size)
+    """Return how many pairs the hidden attack poisons.
+
+    One that keeps captions can't poison more pairs than name its class, a hundredth of `shapes`.
+    """
+    if attack == "targeted":
+        return DOSE * TARGETS
+    return size // 125 if attack == "label_consistent" else backdoor_poisons(size)
 
 
 def rows_of(attack: str, size: int, defenses: tuple[str, ...], folder: Path) -> list[Row]:

@@ -12,7 +12,7 @@ from clipbench.cli import main
 from clipbench.errors import BadSetting, MissingData
 from clipbench.shards.reader import ShardSet
 from clipbench.testing import check_dataset
-from clipbench_datasets._own_classes import classes_in, classes_of
+from clipbench_datasets._own_classes import classes_in, classes_of, subjects_in
 from clipbench_datasets._own_labels import labels_of
 from clipbench_datasets.own import Own
 
@@ -173,6 +173,48 @@ def test_nouns_are_found_by_their_places() -> None:
     )
     names = " ".join(classes.names).split()
     assert not {"red", "small", "green", "photo", "bicycle", "truck", "with", "the"} & {*names[3:]}
+
+
+SENTENCES = [
+    *["a red heart on a wall", "you see a small heart at the top of a canvas", "two hearts"] * 12,
+    *["a star rests on a wall", "you see a blue star near the top of a canvas"] * 12,
+    *["near the top of the photo you see a ring", "a photo of a ring on a wall"] * 12,
+    *["untitled"] * 100,  # too many to tell anything
+]
+
+
+def test_subjects_are_what_captions_name_first() -> None:
+    """Not where it is, what it does, who sees it, or the picture; and they name every caption."""
+    classes = subjects_in(SENTENCES)
+    assert {*classes.names} == {"heart", "star", "ring"}
+    assert classes.aliases[0] == ("heart", "hearts")
+    labels = labels_of(SENTENCES, classes, first=True)
+    assert [classes.names[label] for label in labels[[0, 1, 2, 36, 37, 60, 61]].tolist()] == [
+        *["heart"] * 3,
+        *["star"] * 2,
+        *["ring"] * 2,
+    ]
+
+
+def test_a_kind_of_a_subject_is_no_class_of_its_own() -> None:
+    """Hearts of every color are hearts."""
+    colors = ("red", "blue", "green", "pink")
+    captions = [f"a {color} heart on a wall" for color in colors] * 25
+    captions += ["a star on a wall"] * 400
+    assert subjects_in(captions).names == ("heart",)
+
+
+def test_held_out_images_of_several_classes_have_the_first_where_that_is_asked_for(
+    crawl: Path,
+) -> None:
+    """Else they are left out, and may all be."""
+    words = crawl.parent / "classes.txt"
+    words.write_text("\n".join([*CLASSES, "lot"]) + "\n")
+    with pytest.raises(BadSetting, match="No caption of 40 held-out pairs names exactly one"):
+        Own(path=str(crawl), classes=words).evaluation()
+    first = Own(path=str(crawl), classes=words, several="first").evaluation().test
+    assert len(first) == 40
+    assert "lot" not in {CLASSES[label] for label in first.labels.tolist()}
 
 
 def test_captions_name_one_class_or_none() -> None:

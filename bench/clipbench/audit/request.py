@@ -88,6 +88,8 @@ class AuditRequest:
     def own(self, **more: str | int | None) -> Mapping[str, str | int]:
         """Return the data set of the user's pairs with a part held out, as a plugin's spec.
 
+        Captions of a crawl are sentences that name several things: the first is taken.
+
         Args:
             more: parameters of ``own``, such as ``size``.
         """
@@ -95,6 +97,7 @@ class AuditRequest:
             "path": self.data,
             "caption_field": self.caption_field,
             "classes": None if self.classes is None else str(self.classes),
+            "several": "first",
             "seed": self.seed,
             **more,
         }

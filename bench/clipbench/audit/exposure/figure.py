@@ -10,10 +10,10 @@ from clipbench.audit.exposure.words import told
 from clipbench.leaderboard.charts.axes import Axis, percent
 from clipbench.leaderboard.charts.chart import LARGE, Chart, Point, Series
 from clipbench.leaderboard.charts.looks import Look, looks_of
-from clipbench.leaderboard.charts.svg import figure
-from clipbench.text.markup import Markup
+from clipbench.leaderboard.charts.svg import figure, legend
+from clipbench.text.markup import Markup, join
 
-_ROOM = 1.25  # factor by which the axis goes beyond the doses
+_ROOM, _NAMES = 1.25, 1.8  # factors by which the axis goes beyond the doses, for marks and names
 _APART = 1.05  # likewise between defenses, so that whiskers do not hide each other
 
 
@@ -28,13 +28,14 @@ def success_figure(defended: Sequence[Defended]) -> Markup:
     across = Axis(
         "poisoned pairs per chosen image",
         min(doses) / _ROOM,
-        max(doses) * _ROOM,
+        max(doses) * _NAMES,
         tuple(doses),
         lambda value: f"{value:.0f}",
         math.log,
     )
     title = "How often a chosen image is misread as the attacker wants, with 95% intervals"
-    return figure(Chart("exposure", title, across, percent("misread (%)"), series, LARGE))
+    chart = Chart("exposure", title, across, percent("misread (%)"), series, LARGE)
+    return join([figure(chart), legend(looks, hollow=False)])
 
 
 def _curve(item: Defended, look: Look, shift: float) -> Series:

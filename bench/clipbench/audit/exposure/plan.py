@@ -27,6 +27,7 @@ _SHARE = 2 / 3  # of the audit's budget
 _SMALLEST = 200  # pairs of a set of which `own` holds some out
 _LEAST = 2_000  # pairs of a sample, however short the time
 _FEWER = (5, 3)  # epochs, where even those take too long
+_CLASSES = 2  # that held-out images must be of, or nothing can be misread
 _CALLED = {CLEAN: "clean"}
 _DATA = 3  # sets that are made ready: the clean one, and one per attack
 
@@ -175,27 +176,38 @@ def data_of(request: AuditRequest, size: int | None) -> dict[str, str | int]:
 
 def _planned(request: AuditRequest) -> ExposurePlan:
     pairs = len(request.usable.shards)
-    refused = ExposurePlan(pairs=pairs, budget_s=_SHARE * request.budget_s)
+    base = ExposurePlan(pairs=pairs, budget_s=_SHARE * request.budget_s)
+
+    def refused(why: str) -> ExposurePlan:
+        return msgspec.structs.replace(base, refused=why)
+
     if pairs < _SMALLEST:
-        few = f"the set has {counted(pairs, 'pair')}; of fewer than {_SMALLEST} none are held out."
-        return msgspec.structs.replace(refused, refused=few)
-    run = Run(data=data_of(request, None))
+        return refused(
+            f"the set has {counted(pairs, 'pair')}; of fewer than {_SMALLEST} none are held out."
+        )
     try:
-        config = run.config()
+        config = Run(data=data_of(request, None)).config()
         held_out = HeldOut.of(config.data, ())
-        images, classes = len(held_out.targets), held_out.primary.classes
+        images, evaluation = len(held_out.targets), held_out.primary
     except BadSetting as error:
         why = str(error).replace("raise targets_size, or ", "")
-        return msgspec.structs.replace(
-            refused, refused=why.replace("classes=FILE", "--classes FILE")
-        )
+        return refused(why.replace("classes=FILE", "--classes FILE"))  # as an audit takes it
     pool = config.data.plugin.num_pairs()
-    base = msgspec.structs.replace(
-        refused, model=request.model, classes=classes.names, listed=request.classes is not None
+    whole = _of_size(
+        msgspec.structs.replace(
+            base,
+            model=request.model,
+            classes=evaluation.classes.names,
+            listed=request.classes is not None,
+        ),
+        pool,
+        images,
     )
-    whole = _of_size(base, pool, images)
-    if whole is None:
-        return msgspec.structs.replace(refused, refused="no held-out image is of a class.")
+    if whole is None or len({*evaluation.test.labels.tolist()}) < _CLASSES:
+        return refused(
+            "held-out captions name fewer than two classes; list others in a file and"
+            " give it with --classes FILE."
+        )
     whole = msgspec.structs.replace(whole, all_pairs=True)
     speeds = {defense: _estimate(request, whole, defense) for defense in request.defenses}
     return fitted(whole, images, speeds)

@@ -7,6 +7,7 @@ decides is how many steps of matching images with captions come before pairs are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,9 +16,7 @@ from clipbench.plugins import registry
 
 SAMPLES = 240_000  # pairs that a training run without a defense goes through, if it can choose
 FEWEST, MOST = 8, 32  # epochs
-_BATCH = 256
 _TRAIN: dict[str, Any] = {
-    "batch_size": _BATCH,
     "wd": 0.1,
     "beta2": 0.98,
     "eps": 1e-6,
@@ -31,6 +30,7 @@ _TRAIN: dict[str, Any] = {
     "blur": 0.0,
     "precision": "fp32",
 }
+_BATCHES = ((4_000, 256), (1_000, 128), (0, 64))  # from so many pairs on, of so many
 _LR, _LR_OF_LARGE = 2e-3, 5e-4
 _SMALL = 64  # side in pixels up to which a model is as small as those that come with clipbench
 _LONGEST_WARMUP = 100
@@ -41,6 +41,11 @@ _FIRST, _CAP = 0.3, 0.85
 # Epochs of each defense relative to those of plain training: the first of SafeCLIP and RoCLIP
 # teach nothing, or little, of how images and captions go together.
 _LONGER = {"safeclip": 5 / 3, "roclip": 2.0}
+
+
+def batch_for(pairs: int) -> int:
+    """Return the pairs of a batch: fewer in a small set, whose epochs would have too few steps."""
+    return next(batch for least, batch in _BATCHES if pairs >= least)
 
 
 def epochs_for(pairs: int) -> int:
@@ -61,12 +66,15 @@ def train_settings(model: str, pairs: int, epochs: int) -> dict[str, Any]:
         pairs: training pairs.
         epochs: of this run.
     """
-    steps = epochs * max(1, pairs // _BATCH)
+    batch = batch_for(pairs)
+    steps = epochs * max(1, pairs // batch)
+    lr = _LR if side_of(model) <= _SMALL else _LR_OF_LARGE
     return {
         **_TRAIN,
         "model": model,
         "epochs": epochs,
-        "lr": _LR if side_of(model) <= _SMALL else _LR_OF_LARGE,
+        "batch_size": batch,
+        "lr": round(lr * math.sqrt(batch / _BATCHES[0][1]), 6),
         "warmup": min(_LONGEST_WARMUP, max(1, steps // 8)),
     }
 
@@ -120,7 +128,7 @@ def _parameters(defense: str, pairs: int, epochs: int) -> dict[str, object]:
 
 def _epochs_of_steps(steps: int, pairs: int, epochs: int) -> int:
     """Return the epochs of about so many steps, at least 1 and at most a quarter of all."""
-    wanted = round(steps * _BATCH / pairs)
+    wanted = round(steps * batch_for(pairs) / pairs)
     return max(1, min(wanted, epochs // 4))
 
 
