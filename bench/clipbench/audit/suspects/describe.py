@@ -97,13 +97,15 @@ class Describer:
     def _repeated(self, pair: int) -> list[str]:
         """Return what of a pair other pairs share."""
         found = []
-        images = self._counted["image_hash"][pair] - 1
+        images = self._counted["image"][pair] - 1
         captions = self._counted["caption_sha256"][pair] - 1
         if images:
-            same = self._table["image_hash"] == self._table["image_hash"].iloc[pair]
+            same = self._table["image"] == self._table["image"].iloc[pair]
             texts = int(self._table.loc[same, "caption_sha256"].nunique())
             others = f", with {counted(texts, 'caption')} in all" if texts > 1 else ""
-            found.append(f"the image is also that of {counted(int(images), 'other pair')}{others}")
+            found.append(
+                f"the image looks like that of {counted(int(images), 'other pair')}{others}"
+            )
         if captions:
             found.append(f"the caption is also that of {counted(int(captions), 'other pair')}")
         return found
@@ -113,7 +115,7 @@ class Describer:
         """How many pairs share an image or a caption with each, by column."""
         return {
             column: self._table.groupby(column)[column].transform("size").to_numpy(np.int64)
-            for column in ("image_hash", "caption_sha256")
+            for column in ("image", "caption_sha256")
         }
 
     def _key(self, pair: int) -> str:

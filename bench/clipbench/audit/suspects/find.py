@@ -35,7 +35,7 @@ REGION, LEAST_REGION, MOST_REGION = 0.2, 0.02, 0.3
 WITHIN = 0.9  # share of the planted pairs
 NEIGHBORS, REFERENCES = 10, 32_768  # of each image; images among which they are sought at most
 FILES = ("scores.parquet", "suspects.csv", "review.html", FIRST_SPLIT)
-COLUMNS = ["index", "key", "shard", "supplier", "image_hash", "caption_sha256"]
+COLUMNS = ["shard", "supplier", "caption_sha256"]
 FLAGGED = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # shares of pairs
 
 
@@ -76,7 +76,7 @@ def rows_file(request: AuditRequest) -> Path:
 
 
 def read_rows(request: AuditRequest) -> pd.DataFrame:
-    """Return what the inventory says of each usable pair.
+    """Return what the inventory says of each usable pair; images that look the same have a number.
 
     Raises:
         MissingData: there is no inventory, or one of other pairs.
@@ -87,7 +87,10 @@ def read_rows(request: AuditRequest) -> pd.DataFrame:
     table: pd.DataFrame = rows.read_pairs(path, COLUMNS).to_pandas()
     if len(table) != len(request.usable.shards):
         raise MissingData(f"{path} is of other pairs; start the audit again.")
-    return table
+    copies = pd.read_csv(path.with_name(take.COPIES), usecols=["group", "index"])
+    alike = -1 - np.arange(len(table))  # a group of its own, for an image that no other pair has
+    alike[copies["index"].to_numpy(dtype=np.int64)] = copies["group"]
+    return table.assign(image=alike)
 
 
 def is_whole(request: AuditRequest) -> bool:
