@@ -34,6 +34,6 @@ def audit_of_scenes(folder: Path) -> Audited:
     )
     take_inventory(request, workers=0)
     plan = SuspectsPlan(
-        pairs=PAIRS, canaries=2, epochs=EPOCHS, per_epoch=None, seeds=[0, 1], seconds=1.0
+        pairs=PAIRS, canaries=12, epochs=EPOCHS, per_epoch=None, seeds=[0, 1], seconds=1.0
     )
     return Audited(request, plan, find_suspects(request, plan))

@@ -21,8 +21,8 @@ from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
 
-SHARE = 0.01  # of the pairs
-LEAST, MOST = 2, 1_000
+SHARE, MOST_SHARE = 0.01, 0.1  # of the pairs
+LEAST, MOST = 20, 1_000  # of which something can be said, where there are so many pairs
 TRIED = 4  # captions looked at for each canary, at most, on average
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
@@ -30,7 +30,8 @@ BoolArray = npt.NDArray[np.bool_]
 
 def num_canaries(num_pairs: int) -> int:
     """Return how many are planted among so many pairs."""
-    return max(LEAST, min(MOST, round(SHARE * num_pairs)))
+    least = min(LEAST, int(MOST_SHARE * num_pairs))
+    return max(1, least, min(MOST, round(SHARE * num_pairs)))
 
 
 def plant(pairs: ShardSet, folder: Path, seed: int) -> tuple[ShardSet, BoolArray]:

@@ -23,7 +23,7 @@ FloatArray = npt.NDArray[np.float32]
 LONGEST = 1_000  # characters of a caption that are kept
 SHOWN = 3  # neighbors
 LOW = 0.05  # share of pairs: a method that ranks one among them gives a reason
-FIRST = 0.01  # share of pairs among which suppliers are compared
+FIRST, LEAST_FIRST = 0.01, 10  # share and number of pairs that are looked at first
 MOST_SUPPLIERS = 20
 ONE_CAPTION = 0.5  # share of pairs with one caption, from which on similarity says little
 FEW_PAIRS = 1_000
@@ -131,6 +131,11 @@ def _rest(share: float) -> str:
     return "over 99.9%" if share < 0.001 else f"{100 * (1 - share):.1f}%"
 
 
+def first_part(pairs: int) -> int:
+    """Return how many of so many pairs are counted as the first: a hundredth, at least ten."""
+    return min(pairs, max(LEAST_FIRST, round(FIRST * pairs)))
+
+
 def suppliers(table: pd.DataFrame, ranks: IntArray) -> list[SupplierShare]:
     """Return the suppliers of the first hundredth of the ranks, the most surprising first.
 
@@ -138,7 +143,7 @@ def suppliers(table: pd.DataFrame, ranks: IntArray) -> list[SupplierShare]:
         table: rows of the usable pairs.
         ranks: ``(N,)``.
     """
-    most = max(1, round(FIRST * len(ranks)))
+    most = first_part(len(ranks))
     names = table["supplier"].astype(str)
     every, first = Counter(names), Counter(names[ranks <= most])
     found = [
@@ -170,8 +175,8 @@ def doubts(table: pd.DataFrame, scores: Mapping[str, FloatArray]) -> list[str]:
         )
     if len(table) < FEW_PAIRS:
         found.append(
-            f"A model learns little from {counted(len(table), 'pair')}: the list is hardly better"
-            " than chance."
+            f"A model learns little from {counted(len(table), 'pair')}: the list may be hardly"
+            " better than chance."
         )
     unscored = sum(int(np.isnan(values).any()) for values in scores.values())
     if unscored:

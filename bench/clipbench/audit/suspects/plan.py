@@ -23,7 +23,7 @@ METHODS = ("similarity", "neighbors", "dao", "safeclip")
 # single pairs by heart finds that everything fits.
 SAMPLES = {"early": 12_000, "safeclip": 60_000, "dao": 120_000}
 LEAST_EPOCHS = {"early": 2, "safeclip": 5, "dao": 3}
-MOST_EPOCHS = 50
+MOST_EPOCHS = 30
 SEEDS = 2  # where there is time
 OVERHEAD = 1.25  # features, neighbors, files
 

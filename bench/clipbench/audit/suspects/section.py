@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from clipbench.audit.request import AuditRequest
 from clipbench.audit.section import Section
+from clipbench.audit.suspects.describe import first_part
 from clipbench.audit.suspects.found import SupplierShare, Suspects
 from clipbench.evaluation.statistics import Proportion
 from clipbench.pipeline.suspects import thumbnail
@@ -18,7 +19,6 @@ SUPPLIERS = 6
 LONGEST = 120  # characters of a caption on the page
 THUMBNAIL = 64  # pixels
 SURE = 0.001  # chance below which a supplier stands out, shared among all suppliers
-LOOKED_AT = 0.01  # share of pairs
 MEANING = {
     "similarity": "caption against image, to a model that has seen each pair a few times",
     "neighbors": "caption against the captions of the ten images most like its own",
@@ -48,7 +48,7 @@ def suspects_section(request: AuditRequest, found: Suspects) -> Section:
             for one in found.first[:SHOWN]
         ],
         suppliers=[_row(one) for one in found.suppliers[:SUPPLIERS]],
-        first=_first(found),
+        first=first_part(found.pairs),
     )
     return Section(
         "suspects", "Which pairs to look at", [*_said(found)], page, [*_cannot()], [*_advice(found)]
@@ -63,17 +63,17 @@ def _said(found: Suspects) -> Iterator[str]:
     yield from found.doubts
     if found.canaries.planted:
         yield _found_canaries(found)
+    first = first_part(found.pairs)
     for one in _standing_out(found):
         yield (
             f"Supplier {one.supplier} delivered {100 * one.pairs / found.pairs:.0f}% of the pairs"
-            f" and {one.first} of the {_first(found)} most suspicious ones: more than chance"
-            " explains."
+            f" and {one.first} of the {first} most suspicious ones: more than chance explains."
         )
 
 
 def _found_canaries(found: Suspects) -> str:
     """Return how many planted pairs are as suspicious as the first hundredth."""
-    flagged = _first(found)
+    flagged = first_part(found.pairs)
     share = Proportion(
         sum(rank <= flagged for rank in found.canaries.ranks), found.canaries.planted
     )
@@ -81,7 +81,7 @@ def _found_canaries(found: Suspects) -> str:
         f"As a test, {share.n:,} pairs were planted beside them with the caption of another pair:"
         f" {share.k:,} of these ({100 * share.value:.0f}%, {100 * share.low:.0f} to"
         f" {100 * share.high:.0f}%) are as suspicious as the first {flagged:,}, where chance would"
-        f" give {LOOKED_AT * share.n:.0f}."
+        f" give {share.n * flagged / found.pairs:.1f}."
     )
 
 
@@ -109,11 +109,6 @@ def _standing_out(found: Suspects) -> list[SupplierShare]:
     """Return suppliers that have more suspects than chance explains, given how many there are."""
     several = len(found.suppliers)
     return [one for one in found.suppliers if several > 1 and one.chance < SURE / several][:3]
-
-
-def _first(found: Suspects) -> int:
-    """Return how many pairs the first hundredth has."""
-    return max(1, round(LOOKED_AT * found.pairs))
 
 
 def _row(one: SupplierShare) -> dict[str, str]:

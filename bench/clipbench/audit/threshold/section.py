@@ -60,7 +60,7 @@ def _caught(found: Threshold) -> str:
     best = next((one for one in found.unlabelled if one.share >= TENTH), found.unlabelled[-1])
     return (
         f"Of {counted(best.planted, 'planted pair')} with a wrong caption, {best.canaries} would be"
-        f" caught by setting aside the {best.flagged:,} most suspicious pairs"
+        f" caught by setting aside the {counted(best.flagged, 'most suspicious pair')}"
         f" ({100 * best.share:.0f}%)."
     )
 

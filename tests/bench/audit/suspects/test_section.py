@@ -24,7 +24,7 @@ def test_the_summary_counts_planted_pairs(audited: Audited) -> None:
     section = suspects_section(audited.request, audited.found)
     said = " ".join(section.said)
     assert f"All {PAIRS} pairs are ranked" in said
-    assert re.search(r"2 pairs were planted .* \(\d+%, \d+ to \d+%\)", said)
+    assert re.search(r"12 pairs were planted .* \(\d+%, \d+ to \d+%\)", said)
     assert section.evidence.count("data:image/jpeg;base64,") == 10
     assert "style=" not in section.evidence
 
@@ -69,7 +69,8 @@ def test_with_labels_the_summary_says_how_many_to_set_aside(
     found = threshold(replace(audited.request, labels=path), audited.found)
     section = threshold_section(audited.found, found)
     assert "at most 10 in 100 of them are good ones (confidence 90%)" in " ".join(section.said)
-    assert section.advice[0].startswith("Set aside at most the first 100 pairs")
+    # 100 of the 120 pairs of the set are known to be bad, so that half of them are, at any rate.
+    assert section.advice[0].startswith("Set aside at most the first 120 pairs")
     assert 'class="plot"' in section.evidence
 
 

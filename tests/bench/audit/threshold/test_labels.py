@@ -115,5 +115,7 @@ def test_labels_give_thresholds_and_no_labels_give_what_canaries_tell(
     assert told.unlabelled == without.unlabelled
     assert told.reviewed is not None
     assert (told.reviewed.bad, told.reviewed.census) == (100, 100)
+    assert [bound.alpha for bound in told.reviewed.bounds] == [0.1, 0.2, 0.5]
     for bound in told.reviewed.bounds:
-        assert bound.flagged == 100
+        assert bound.flagged is not None
+        assert 100 <= bound.flagged <= 100 / (1 - bound.alpha)  # though all beyond were good
