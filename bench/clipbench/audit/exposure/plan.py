@@ -19,6 +19,7 @@ from clipbench.files.typed import Json
 from clipbench.planning.estimate import Estimate
 from clipbench.planning.plan import plan as plan_run
 from clipbench.system.progress import duration
+from clipbench.text.visible import visible
 from clipbench.text.words import counted
 
 VERSION = 1  # raise it with every change that plans other runs for the same request
@@ -28,7 +29,7 @@ _SMALLEST = 200  # pairs of a set of which `own` holds some out
 _LEAST = 2_000  # pairs of a sample, however short the time
 _FEWER = (5, 3)  # epochs, where even those take too long
 _CLASSES = 2  # that held-out images must be of, or nothing can be misread
-_CALLED = {CLEAN: "clean"}
+_SHOWN = 8  # classes that a plan names
 _DATA = 3  # sets that are made ready: the clean one, and one per attack
 
 
@@ -96,26 +97,32 @@ class ExposurePlan(msgspec.Struct, frozen=True, kw_only=True):
     def lines(self) -> list[str]:
         """Return the plan for people, a fact a line."""
         if self.refused:
-            return [f"exposure  left out: {self.refused}"]
+            return [f"exposure: left out: {self.refused}"]
         which = "all that are not held out" if self.all_pairs else "a random sample"
         doses = "+".join(map(str, self.doses))
-        epochs = sorted({run.epochs for run in self.runs})
         lines = [
-            f"exposure  {self.model} on {counted(self.size, 'pair')}, {which}; "
-            f"{' to '.join(map(str, epochs[:: max(1, len(epochs) - 1)]))} epochs",
-            f"          chosen images: {counted(self.poisons, 'poisoned pair')} for"
+            f"exposure: {self.model} on {counted(self.size, 'pair')}, {which}",
+            f"  chosen images: {counted(self.poisons, 'poisoned pair')} for"
             f" {counted(self.each * len(self.doses), 'image')}, {doses} per image;"
             f" backdoor: {counted(self.backdoor, 'poisoned pair')}",
+            f"  {self._classes()}",
         ]
-        lines += [
-            f"          {_CALLED.get(run.attack, run.attack):8}  {run.defense:12}  about"
-            f" {duration(run.seconds)}"
-            for run in self.runs
-        ]
-        told = f"          in all about {duration(self.seconds)}"
+        for defense in dict.fromkeys(run.defense for run in self.runs):
+            runs = [run for run in self.runs if run.defense == defense]
+            lines.append(
+                f"  {defense}: {counted(len(runs), 'run')} of {counted(runs[0].epochs, 'epoch')},"
+                f" about {duration(sum(run.seconds for run in runs))}"
+            )
+        told = f"  in all about {duration(self.seconds)}"
         if self.seconds > self.budget_s:
             told += f", more than the {duration(self.budget_s)} there are; this is the least"
         return [*lines, told]
+
+    def _classes(self) -> str:
+        source = "from the file" if self.listed else "from captions"
+        first, more = ", ".join(self.classes[:_SHOWN]), len(self.classes) - _SHOWN
+        rest = f" and {more} more" if more > 0 else ""
+        return visible(f"classes {source}: {first}{rest}")
 
 
 def plan_exposure(request: AuditRequest) -> ExposurePlan:

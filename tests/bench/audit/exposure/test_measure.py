@@ -48,6 +48,8 @@ def test_the_plan_says_what_is_trained_and_how_long_it_takes(audit: Audit) -> No
     text = "\n".join(audit.plan.lines())
     assert f"{audit.plan.size} pairs" in text
     assert [run.attack for run in audit.plan.runs] == ["none", "targeted", "badnets"]
+    assert "none: 3 runs of 3 epochs" in text
+    assert audit.plan.classes[0] in text
     assert f"{audit.plan.poisons} poisoned pairs" in text
     assert "more than the 1 s there are" in text
 
