@@ -10,7 +10,7 @@ section 3. https://doi.org/10.1145/1242572.1242592
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
@@ -61,20 +61,29 @@ def alike(hashes: Hashes, distance: int) -> npt.NDArray[np.int64]:
         distance: most bits in which similar hashes differ, 0 to `MOST_APART`.
     """
     distinct, of_image = np.unique(hashes, return_inverse=True)
-    group = np.arange(len(distinct), dtype=np.int64)
-    if distance and len(distinct) > 1:
-        held = [np.zeros((2, 0), np.int64)]
-        for links in _near(distinct, distance):
-            held.append(links)
-            if sum(part.shape[1] for part in held) > _MOST_LINKS:
-                group = _connected(held, len(distinct))
-                held = [np.stack([np.arange(len(distinct)), _first_of(group)[group]])]
-        group = _connected(held, len(distinct))
-    return group[of_image.reshape(-1)]
+    links = _near(distinct, distance) if distance else ()
+    return connected(links, len(distinct))[of_image.reshape(-1)]
 
 
-def _connected(links: Iterable[Links], count: int) -> npt.NDArray[np.int64]:
-    first, second = np.concatenate([*links], axis=1)
+def connected(links: Iterable[Links], count: int) -> npt.NDArray[np.int64]:
+    """Return the group of each of `count` things, those that links connect in one.
+
+    Args:
+        links: in parts; when many are held, they are replaced by what they connect.
+        count: things, numbered from 0.
+    """
+    held, total = list[Links](), 0
+    for part in links:
+        held.append(part)
+        total += part.shape[1]
+        if total > _MOST_LINKS + count:
+            group = _components(held, count)
+            held, total = [np.stack([np.arange(count), _first_of(group)[group]])], count
+    return _components(held, count)
+
+
+def _components(links: Sequence[Links], count: int) -> npt.NDArray[np.int64]:
+    first, second = np.concatenate([np.zeros((2, 0), np.int64), *links], axis=1)
     graph = coo_array((np.ones(len(first), bool), (first, second)), shape=(count, count))
     group: npt.NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
     return group

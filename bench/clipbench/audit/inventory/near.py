@@ -7,21 +7,20 @@ parts of them has nearly the same color in both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pil
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from clipbench.images.reduced import decode_reduced
-from clipbench.toolkit.lookalikes import MOST_APART, Hashes, alike
+from clipbench.toolkit.lookalikes import MOST_APART, Hashes, Links, alike, connected
 
 Codes = npt.NDArray[np.int64]
 Sketches = npt.NDArray[np.uint8]  # ``(N, 192)``
 SIDE = 8  # parts along each side
 MOST_DIFFERENT = 16  # levels of 255 by which a part may differ, in each color
+_AT_ONCE = 1 << 14  # images
 _STEPS = 256  # images of near brightness that each is compared with, in a group of near hashes
 _READ_SIDE = 64  # pixels
 
@@ -57,29 +56,29 @@ def look_alike(hashes: Hashes, images: Codes, sketch_of: Callable[[int], Sketche
 
 
 def _first_alike(groups: Codes, sketches: Sketches) -> Codes:
-    """Return for each image the first of those that look like it, ``(M,)``.
+    """Return for each image the first of those that look like it, ``(M,)``."""
+    found = connected(_links(groups, sketches), len(groups))
+    return np.unique(found, return_index=True)[1].astype(np.int64)[found]
 
-    In each group images are compared with the next of near brightness.
+
+def _links(groups: Codes, sketches: Sketches) -> Iterator[Links]:
+    """Yield pairs of images of one group that look the same, of those near in brightness.
+
+    Some thousands are compared at once, so that memory does not grow with their number.
     """
     mean = sketches.mean(axis=1)
     order = np.lexsort((mean, groups))
-    in_group, bright, colors = groups[order], mean[order], sketches[order].astype(np.int16)
-    places = np.arange(len(order))
-    links = [np.zeros((2, 0), np.int64)]
-    for step in range(1, min(_STEPS, len(order) - 1) + 1):
-        places = places[places + step < len(order)]
-        other = places + step
-        is_near = in_group[places] == in_group[other]
-        is_near &= bright[other] - bright[places] <= MOST_DIFFERENT
-        places = places[is_near]
-        if not len(places):
-            break
-        apart = np.abs(colors[places] - colors[places + step]).max(axis=1)
-        same = places[apart <= MOST_DIFFERENT]
-        links.append(np.stack([order[same], order[same + step]]))
-    one, two = np.concatenate(links, axis=1)
-    graph = coo_array((np.ones(len(one), bool), (one, two)), shape=(len(order),) * 2)
-    connected = connected_components(graph, directed=False)[1]
-    firsts = np.unique(connected, return_index=True)[1]
-    found: Codes = firsts[connected].astype(np.int64)
-    return found
+    in_group, bright, colors = groups[order], mean[order], sketches[order]
+    for start in range(0, len(order), _AT_ONCE):
+        places = np.arange(start, min(len(order), start + _AT_ONCE))
+        for step in range(1, _STEPS + 1):
+            places = places[places + step < len(order)]
+            other = places + step
+            is_near = in_group[places] == in_group[other]
+            is_near &= bright[other] - bright[places] <= MOST_DIFFERENT
+            places = places[is_near]
+            if not len(places):
+                break
+            apart = np.abs(colors[places].astype(np.int16) - colors[places + step]).max(axis=1)
+            same = places[apart <= MOST_DIFFERENT]
+            yield np.stack([order[same], order[same + step]])
