@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from clipbench.audit.inventory.figure import lengths_figure
 from clipbench.audit.inventory.model import Burst, Inventory, Spread, Supplier
-from clipbench.audit.inventory.suppliers import HERE
+from clipbench.audit.inventory.suppliers import shown_name
 from clipbench.audit.section import Section
 from clipbench.text.markup import Markup
 from clipbench.text.templates import render
@@ -21,7 +21,6 @@ _BY = {
     "folder": "the folder of the shard",
     "none": "nothing: the set does not say",
 }
-_NOBODY, _TOP = "(not named)", "(top folder)"
 _SUPPLIERS, _EACH = 8, 4  # rows of tables on the page
 _MANY = 10  # captions with one image that are worth a look
 _SHORT = 70  # characters of a caption
@@ -207,7 +206,7 @@ def short(caption: str) -> str:
 
 
 def _name(supplier: Supplier) -> str:
-    return _TOP if supplier.name == HERE else visible(supplier.name) or _NOBODY
+    return shown_name(supplier.name)
 
 
 def _found(groups: int, pairs: int, noun: str) -> str:

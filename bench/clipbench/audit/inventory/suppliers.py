@@ -79,3 +79,8 @@ def check_field(shards: ShardSet, field: str) -> None:
         f" ({f'it has {names}' if names else 'there is no JSON'}); name another with --supplier,"
         " or leave it out."
     )
+
+
+def shown_name(name: str) -> str:
+    """Return the name of a supplier as people see it, also where there is none."""
+    return "(top folder)" if name == HERE else visible(name) or "(not named)"

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from pathlib import Path
 
+from clipbench.audit.inventory.suppliers import shown_name
 from clipbench.audit.suspects.found import Suspect, Suspects
 from clipbench.pipeline.suspects import thumbnail
 from clipbench.shards.reader import ShardSet
@@ -50,7 +51,7 @@ def _cards(suspects: Sequence[Suspect], pairs: ShardSet) -> list[dict[str, objec
             "csv_key": csv_cell(one.key),
             "shard": one.shard,
             "csv_shard": csv_cell(one.shard),
-            "supplier": one.supplier,
+            "supplier": shown_name(one.supplier),
             "caption": one.caption,
             "picture": _picture(pairs, one.index, LARGE),
             "reasons": one.reasons,

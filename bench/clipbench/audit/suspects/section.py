@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 
+from clipbench.audit.inventory.suppliers import shown_name
 from clipbench.audit.request import AuditRequest
 from clipbench.audit.section import Section
 from clipbench.audit.suspects.describe import first_part
@@ -41,7 +42,7 @@ def suspects_section(request: AuditRequest, found: Suspects) -> Section:
                 "rank": one.rank,
                 "caption": _short(one.caption),
                 "key": one.key,
-                "supplier": one.supplier,
+                "supplier": shown_name(one.supplier),
                 "why": one.reasons[0],
                 "picture": _picture(request, one.index),
             }
@@ -66,7 +67,7 @@ def _said(found: Suspects) -> Iterator[str]:
     first = first_part(found.pairs)
     for one in _standing_out(found):
         yield (
-            f"Supplier {one.supplier} delivered {100 * one.pairs / found.pairs:.0f}% of the pairs"
+            f"Supplier {shown_name(one.supplier)} delivered {100 * one.pairs / found.pairs:.0f}% of the pairs"
             f" and {one.first} of the {first} most suspicious ones: more than chance explains."
         )
 
@@ -91,7 +92,7 @@ def _advice(found: Suspects) -> Iterator[str]:
         " run the audit again with --labels labels.csv: it then says how many pairs to set aside."
     )
     for one in _standing_out(found):
-        yield f"Ask supplier {one.supplier} how its captions are made."
+        yield f"Ask supplier {shown_name(one.supplier)} how its captions are made."
 
 
 def _cannot() -> Iterator[str]:
@@ -108,12 +109,16 @@ def _cannot() -> Iterator[str]:
 def _standing_out(found: Suspects) -> list[SupplierShare]:
     """Return suppliers that have more suspects than chance explains, given how many there are."""
     several = len(found.suppliers)
-    return [one for one in found.suppliers if several > 1 and one.chance < SURE / several][:3]
+    return [
+        one
+        for one in found.suppliers
+        if one.supplier and several > 1 and one.chance < SURE / several
+    ][:3]
 
 
 def _row(one: SupplierShare) -> dict[str, str]:
     return {
-        "supplier": one.supplier,
+        "supplier": shown_name(one.supplier),
         "pairs": f"{one.pairs:,}",
         "first": f"{one.first:,}",
         "expected": f"{one.expected:.1f}",
