@@ -66,8 +66,9 @@ def _said(found: Suspects) -> Iterator[str]:
         yield _found_canaries(found)
     first = first_part(found.pairs)
     for one in _standing_out(found):
+        share = 100 * one.pairs / found.pairs
         yield (
-            f"Supplier {shown_name(one.supplier)} delivered {100 * one.pairs / found.pairs:.0f}% of the pairs"
+            f"Supplier {shown_name(one.supplier)} delivered {share:.0f}% of the pairs"
             f" and {one.first} of the {first} most suspicious ones: more than chance explains."
         )
 
