@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image as Pil
 
 from clipbench.audit.inventory.grouping import Codes, Groups, codes_of, spread_of
-from clipbench.audit.inventory.model import MOST_WORDS, Burst, Repeat, Supplier
+from clipbench.audit.inventory.model import MANY, MOST_WORDS, Burst, Repeat, Supplier
 from clipbench.audit.inventory.near import look_alike, sketch
 from clipbench.audit.inventory.pairs import read_pairs
 from clipbench.contracts import Progress
@@ -116,6 +116,10 @@ class Counted:
                 )
             )
         return tuple(found)
+
+    def many(self) -> int:
+        """Return how many images come with `MANY` different captions or more."""
+        return int((self.alike.different(self.captions.codes) >= MANY).sum())
 
     def repeats(self, *, by_images: bool, count: int = LISTED) -> tuple[Repeat, ...]:
         """Return the captions that most pairs have, or most different images."""

@@ -6,6 +6,7 @@ import msgspec
 
 from clipbench.audit.inventory.suppliers import By
 
+MANY = 10  # captions with one image that are worth a look
 MOST_WORDS = 30  # captions of as many words and more are counted together
 
 
@@ -107,6 +108,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         alike: images that several pairs have, to the byte or to the eye.
         bursts: those that most pairs have.
         contested: those that come with most captions.
+        many: images that come with `MANY` different captions or more.
         words: of captions.
         lengths: pairs by the words of their caption, 0 to `MOST_WORDS`.
         scripts: pairs by the script of their caption.
@@ -130,6 +132,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     alike: Copies
     bursts: tuple[Burst, ...]
     contested: tuple[Burst, ...]
+    many: int
     words: Spread
     lengths: tuple[int, ...]
     scripts: dict[str, int]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from clipbench.audit.inventory.figure import lengths_figure
-from clipbench.audit.inventory.model import Burst, Inventory, Spread, Supplier
+from clipbench.audit.inventory.model import MANY, Burst, Inventory, Spread, Supplier
 from clipbench.audit.inventory.suppliers import shown_name
 from clipbench.audit.section import Section
 from clipbench.text.markup import Markup
@@ -22,7 +22,7 @@ _BY = {
     "none": "nothing: the set does not say",
 }
 _SUPPLIERS, _EACH = 8, 4  # rows of tables on the page
-_MANY = 10  # captions with one image that are worth a look
+_FEW = 3  # pairs of one image or caption that are worth a sentence
 _SHORT = 70  # characters of a caption
 _OTHERS = 6  # scripts and reasons that are named one by one
 
@@ -51,31 +51,39 @@ def _said(inventory: Inventory) -> Iterator[str]:
             f" frequent reason: {reason} ({inventory.left_out[reason]:,})."
         )
     yield _copies(inventory)
-    most = max(inventory.contested, key=lambda one: one.captions, default=None)
-    if most is not None:
-        yield (
-            f"The same image comes with up to {most.captions:,} different captions"
-            f" (in {counted(most.pairs, 'pair')})."
-        )
-    if inventory.repeats and inventory.repeats[0].pairs > 1:
-        one = inventory.repeats[0]
-        images = counted(one.images, "image that looks different", "images that look different")
-        yield (
-            f"The most frequent caption, “{short(one.caption)}”, is that of"
-            f" {_share(one.pairs, pairs)}, with {images}."
-        )
+    yield from _bursts(inventory)
     yield from _suppliers(inventory)
 
 
 def _copies(inventory: Inventory) -> str:
     if not inventory.alike.pairs:
-        return "No two images are the same, or were seen to look the same."
+        return "No image comes twice, to the byte or to the eye."
     exact, all_ = inventory.exact.pairs, inventory.alike.pairs
     how = f"{exact:,} of them to the byte, {all_ - exact:,} to the eye alone"
     return (
         f"{_share(all_, inventory.pairs)} have an image that another pair has, too,"
         f" {'to the byte' if exact == all_ else how}."
     )
+
+
+def _bursts(inventory: Inventory) -> Iterator[str]:
+    """Say which image and which caption come most often, where that is more than by chance."""
+    most = max(inventory.contested, key=lambda one: one.captions, default=None)
+    if most is not None and most.captions >= _FEW:
+        where = counted(most.pairs, "pair")
+        yield (
+            f"{inventory.many:,} images come with {MANY} or more different captions each; one of"
+            f" them has {most.captions:,} captions in {where}."
+            if inventory.many > 1
+            else f"One image comes with {most.captions:,} different captions (in {where})."
+        )
+    one = inventory.repeats[0] if inventory.repeats else None
+    if one is not None and one.pairs >= max(_FEW, inventory.pairs / 1_000):
+        images = counted(one.images, "image that looks different", "images that look different")
+        yield (
+            f"The most frequent caption, “{short(one.caption)}”, is that of"
+            f" {_share(one.pairs, inventory.pairs)}, with {images}."
+        )
 
 
 def _suppliers(inventory: Inventory) -> Iterator[str]:
@@ -108,8 +116,7 @@ def _cannot(inventory: Inventory) -> Iterator[str]:
 
 def _advice(inventory: Inventory) -> Iterator[str]:
     pairs = inventory.pairs
-    burst = max(inventory.contested, key=lambda one: one.captions, default=None)
-    if burst is not None and burst.captions >= _MANY:
+    if inventory.many:
         yield (
             "Look at the images that come with many captions (inventory/copies.csv) before you"
             " train: an attacker who wants one image misread repeats it under many captions."

@@ -17,7 +17,7 @@ from clipbench.files.json_files import read_json, sha256_file
 from clipbench.files.typed import Json
 from clipbench.system.durable import make_folder
 
-VERSION = 2  # raise it with every change of what is found
+VERSION = 3  # raise it with every change of what is found
 FOLDER, NAME, LEFT_OUT = "inventory", "inventory.json", "left_out.jsonl"
 TABLES = COPIES, REPEATS, SUPPLIERS = "copies.csv", "captions.csv", "suppliers.csv"
 _PARTS = "parts"
@@ -95,6 +95,7 @@ def _taken(request: AuditRequest, folder: Path, workers: int | None) -> Inventor
         alike=counted.alike.copies(by),
         bursts=counted.bursts(by_captions=False),
         contested=counted.bursts(by_captions=True),
+        many=counted.many(),
         words=words,
         lengths=counted.lengths(),
         scripts=dict(joined.scripts.most_common()),

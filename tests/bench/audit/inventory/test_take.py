@@ -123,7 +123,7 @@ def test_the_page_says_what_was_counted(tmp_path: Path) -> None:
         " empty (1).",
         "5 pairs (55.6%) have an image that another pair has, too, 4 of them to the byte, 1 to the"
         " eye alone.",
-        "The same image comes with up to 3 different captions (in 3 pairs).",
+        "One image comes with 3 different captions (in 3 pairs).",
         "The most frequent caption, “Buy now”, is that of 3 pairs (33.3%), with 3 images that look"
         " different.",
         "dogs.example delivers most: 5 pairs (55.6%).",
@@ -134,13 +134,30 @@ def test_the_page_says_what_was_counted(tmp_path: Path) -> None:
         assert sentence in text
 
 
+def test_an_image_repeated_under_many_captions_is_the_first_thing_to_look_at(
+    tmp_path: Path,
+) -> None:
+    """As an attacker repeats it; a caption that comes twice is not worth a sentence."""
+    each = [(PNG[number % 2], f"cat {number}", None) for number in range(24)]
+    shard(tmp_path / "set" / "0.tar", *each, (PNG[2], "a dog", None), (PNG[3], "a dog", None))
+    inventory = take_inventory(request(tmp_path / "set", tmp_path), workers=0)
+    assert inventory.many == 2
+    text = told(inventory)
+    assert (
+        "2 images come with 10 or more different captions each; one of them has 12 captions in"
+        in text
+    )
+    assert "Look at the images that come with many captions" in text
+    assert "frequent caption" not in text
+
+
 def test_a_set_that_says_nothing_of_itself_is_taken_as_well(tmp_path: Path) -> None:
     """Without JSON, all pairs with one caption, and each image once."""
     shard(tmp_path / "set" / "0.tar", *((image, "A cat", None) for image in PNG))
     inventory = take_inventory(request(tmp_path / "set", tmp_path), workers=0)
     text = told(inventory)
     assert "8 pairs of image and caption in 1 file can be used." in text
-    assert "No two images are the same, or were seen to look the same." in text
+    assert "No image comes twice, to the byte or to the eye." in text
     assert "“A cat”, is that of 8 pairs (100%), with 8 images that look different" in text
     assert "Half of the pairs or more have one caption" in text
     assert "Nothing in the data says who delivered which pair." in text
