@@ -227,7 +227,8 @@ def fourier_features(
         ``(N, 2 * count)``.
     """
     some = features[rng.permutation(len(features))[:500]]
-    squares = np.square(some[:, None] - some[None]).sum(axis=2)
+    lengths = np.square(some).sum(axis=1)
+    squares = np.maximum(lengths[:, None] + lengths - 2 * some @ some.T, 0)
     width = float(np.sqrt(np.median(squares[np.triu_indices(len(some), 1)]))) or 1.0
     directions = rng.standard_normal((features.shape[1], count)).astype(np.float32) / width
     angles = features @ directions

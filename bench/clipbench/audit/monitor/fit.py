@@ -71,13 +71,15 @@ def _worst_captions(asked: Asked, order: Ints) -> Question:
     """Return the question whether badly fitting captions say the same, as an attack's do."""
     parts, meanings = list[csr_array](), list[str]()
     words = asked.names.words
+    cluster = traits.clusters(asked.pairs.text, CLUSTERS, asked.seed)
     for size in sorted({min(size, max(LEAST_WORST, len(order) // 5)) for size in WORST}):
         among = np.zeros(len(order), bool)
         among[order[:size]] = True
         found, named = traits.word_pairs(asked.pairs, among)
         parts.append(found)
         meanings += [_words_in([words.get(one, "") for one in both]) for both in named]
-        alike = traits.clusters(asked.pairs.text, CLUSTERS, asked.seed, among)
+        rows = np.flatnonzero(among).astype(np.int64)
+        alike, _ = traits.matrix(rows, cluster[rows], len(order))
         parts.append(alike)
         meanings += ["say much the same"] * alike.shape[1]
     difference = Concentration(csr_array(hstack(parts, format="csr")))

@@ -91,21 +91,16 @@ def neighborhoods(features: Features, size: int) -> csr_array:
     return csr_array((np.ones(members.size), (members.reshape(-1), centers)), shape=(count, count))
 
 
-def clusters(features: Features, count: int, seed: int, among: Bools) -> csr_array:
-    """Return which of some pairs are in which cluster of all pairs' features.
+def clusters(features: Features, count: int, seed: int) -> Hashes:
+    """Return the number of each pair's cluster, ``(N,)``.
 
     Args:
         features: ``(N, D)``.
         count: clusters, at most one for ten pairs.
         seed: of the first centers.
-        among: ``(N,)`` those that count; the others are in none.
-
-    Returns:
-        ``(N, T)``, a column for each cluster with several of them.
     """
     from sklearn.cluster import KMeans  # noqa: PLC0415 - heavy
 
     many = max(1, min(count, len(features) // 10))
     fitted = KMeans(many, n_init=1, random_state=seed % 2**32, max_iter=50).fit(features)
-    rows = np.flatnonzero(among).astype(np.int64)
-    return matrix(rows, fitted.labels_[rows].astype(np.uint64), len(features))[0]
+    return np.asarray(fitted.labels_, np.uint64)
