@@ -45,7 +45,7 @@ def of_content(asked: Asked) -> Iterator[Question]:
     found, names = traits.words(pairs)
     meanings = [f"name {quoted(asked.names.words.get(int(name), '?'))}" for name in names]
     yield of_traits(asked, "words", "Words of captions", found, meanings, "A word comes more often")
-    near = traits.neighborhoods(pairs.image, _neighborhood(asked.new))
+    near = traits.neighborhoods(pairs.image, _neighborhood(asked.new), asked.seed)
     meanings = ["look much alike to the model"] * near.shape[1]
     yield of_traits(
         asked, "look_alikes", "Images that look much alike", near, meanings, "Images look alike"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from clipbench.text.words import counted
+
 TOO_FEW = 20  # pairs of which nothing is said
 
 
@@ -112,8 +114,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         """What was found, in a sentence."""
         if not self.findings:
             return (
-                f"{self.compared:,} pairs are too few to say anything; from {TOO_FEW} on they are"
-                " compared."
+                f"{counted(self.compared, 'pair')} {'is' if self.compared == 1 else 'are'} too few"
+                f" to say anything; from {TOO_FEW} on they are compared."
             )
         if not self.alarms:
             return (

@@ -10,10 +10,12 @@ from scipy.sparse import csr_array
 
 from clipbench.audit.monitor.differences import Bools, Ints
 from clipbench.audit.monitor.pairs import Features, Hashes, Pairs
-from clipbench.toolkit.outliers import nearest
+from clipbench.rng import generator
+from clipbench.toolkit.outliers import ROWS
 
 LEAST = 5  # pairs that must have a trait
 MOST_WORDS = 20  # of a caption of which every two make a trait
+MOST_CENTERS = 2_000  # pairs that have a neighborhood
 ALL = 0.5  # share of the pairs from which on a trait says nothing
 
 
@@ -72,23 +74,28 @@ def word_pairs(pairs: Pairs, among: Bools) -> tuple[csr_array, list[tuple[int, i
     ]
 
 
-def neighborhoods(features: Features, size: int) -> csr_array:
-    """Return which pairs are in the neighborhood of each pair: itself and its nearest.
+def neighborhoods(features: Features, size: int, seed: int) -> csr_array:
+    """Return which pairs are in the neighborhood of each of some pairs: itself and its nearest.
 
     Args:
-        features: ``(N, D)``.
+        features: ``(N, D)`` unit features.
         size: pairs of a neighborhood.
+        seed: decides which pairs have one.
 
     Returns:
-        ``(N, N)``, a column for each neighborhood.
+        ``(N, T)``, a column for each neighborhood.
     """
     count = len(features)
     if count <= size:
         return csr_array((count, 0))
-    rows = nearest(torch.from_numpy(features), size - 1).rows.numpy()
-    members = np.concatenate([np.arange(count)[:, None], rows], axis=1)
-    centers = np.repeat(np.arange(count), size)
-    return csr_array((np.ones(members.size), (members.reshape(-1), centers)), shape=(count, count))
+    centers = generator(seed, "neighborhoods").permutation(count)[:MOST_CENTERS]
+    every, members = torch.from_numpy(features), list[torch.Tensor]()
+    for part in torch.split(torch.from_numpy(centers), ROWS):
+        members.append((every[part] @ every.T).topk(size, dim=1).indices)
+    rows = torch.cat(members).numpy()
+    columns = np.repeat(np.arange(len(centers)), size)
+    ones = np.ones(rows.size)
+    return csr_array((ones, (rows.reshape(-1), columns)), shape=(count, len(centers)))
 
 
 def clusters(features: Features, count: int, seed: int) -> Hashes:
