@@ -184,40 +184,55 @@ def data_of(request: AuditRequest, size: int | None) -> dict[str, str | int]:
 def _planned(request: AuditRequest) -> ExposurePlan:
     pairs = len(request.usable.shards)
     base = ExposurePlan(pairs=pairs, budget_s=_SHARE * request.budget_s)
-
-    def refused(why: str) -> ExposurePlan:
-        return msgspec.structs.replace(base, refused=why)
-
     if pairs < _SMALLEST:
-        return refused(
-            f"the set has {counted(pairs, 'pair')}; of fewer than {_SMALLEST} none are held out."
-        )
+        few = f"the set has {counted(pairs, 'pair')}; of fewer than {_SMALLEST} none are held out."
+        return msgspec.structs.replace(base, refused=few)
+    base = msgspec.structs.replace(base, model=request.model, listed=request.classes is not None)
     try:
-        config = Run(data=data_of(request, None)).config()
-        held_out = HeldOut.of(config.data, ())
+        whole, images = _of_data(request, base, None)
+        speeds = {defense: _estimate(request, whole, defense) for defense in request.defenses}
+        found = fitted(whole, images, speeds)
+        if found.all_pairs:
+            return found
+        sample = _of_data(request, base, found.size)[0]  # its captions may name other classes
+        return _timed(msgspec.structs.replace(sample, epochs=found.epochs), whole, speeds)
+    except _NothingToMisreadError as error:
+        return msgspec.structs.replace(base, refused=str(error))
+
+
+class _NothingToMisreadError(Exception):
+    """There are no classes among which held-out images could be misread."""
+
+
+def _of_data(
+    request: AuditRequest, base: ExposurePlan, size: int | None
+) -> tuple[ExposurePlan, int]:
+    """Return the plan of so many pairs, without its runs, and the images that may be attacked.
+
+    Args:
+        request: the audit.
+        base: what is known of the plan.
+        size: pairs of a sample; None: all.
+
+    Raises:
+        _NothingToMisreadError: there are no classes, or held-out images are of one alone.
+    """
+    config = Run(data=data_of(request, size)).config()
+    held_out = HeldOut.of(config.data, ())
+    try:
         images, evaluation = len(held_out.targets), held_out.primary
     except BadSetting as error:
         why = str(error).replace("raise targets_size, or ", "")
-        return refused(why.replace("classes=FILE", "--classes FILE"))  # as an audit takes it
-    pool = config.data.plugin.num_pairs()
-    whole = _of_size(
-        msgspec.structs.replace(
-            base,
-            model=request.model,
-            classes=evaluation.classes.names,
-            listed=request.classes is not None,
-        ),
-        pool,
-        images,
-    )
-    if whole is None or len({*evaluation.test.labels.tolist()}) < _CLASSES:
-        return refused(
-            "held-out captions name fewer than two classes; list others in a file and"
-            " give it with --classes FILE."
+        why = why.replace("classes=FILE", "--classes FILE")  # as an audit takes it
+        raise _NothingToMisreadError(why) from error
+    found = _of_size(base, config.data.plugin.num_pairs(), images)
+    if found is None or len({*evaluation.test.labels.tolist()}) < _CLASSES:
+        raise _NothingToMisreadError(
+            "held-out captions name fewer than two classes; list others in a file and give it"
+            " with --classes FILE."
         )
-    whole = msgspec.structs.replace(whole, all_pairs=True)
-    speeds = {defense: _estimate(request, whole, defense) for defense in request.defenses}
-    return fitted(whole, images, speeds)
+    names = evaluation.classes.names
+    return msgspec.structs.replace(found, all_pairs=size is None, classes=names), images
 
 
 def _of_size(base: ExposurePlan, size: int, images: int) -> ExposurePlan | None:
