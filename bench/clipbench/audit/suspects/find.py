@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from clipbench import __version__
 from clipbench.audit.inventory import pairs as rows
 from clipbench.audit.inventory import take
 from clipbench.audit.request import AuditRequest
@@ -19,10 +21,12 @@ from clipbench.audit.suspects.combine import combined, risk
 from clipbench.audit.suspects.files import FIRST_SPLIT, write_csv, write_scores, write_table
 from clipbench.audit.suspects.found import Canaries, Suspects
 from clipbench.audit.suspects.models import Features, Trainer
-from clipbench.audit.suspects.plan import VERSION, SuspectsPlan, folder_of, plan_suspects
+from clipbench.audit.suspects.plan import SUSPECTS, VERSION, SuspectsPlan, folder_of, plan_suspects
 from clipbench.audit.suspects.review import write_review
 from clipbench.errors import ClipbenchError, MissingData
-from clipbench.files.json_files import sha256_file
+from clipbench.files import sums
+from clipbench.files.json_files import read_json, sha256_file
+from clipbench.files.typed import Json
 from clipbench.importing.usable import open_usable
 from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
@@ -34,7 +38,8 @@ SAMPLE = 100  # pairs that are drawn at random for the threshold
 REGION, LEAST_REGION, MOST_REGION = 0.2, 0.02, 0.3
 WITHIN = 0.9  # share of the planted pairs
 NEIGHBORS, REFERENCES = 10, 32_768  # of each image; images among which they are sought at most
-FILES = ("scores.parquet", "suspects.csv", "review.html", FIRST_SPLIT)
+WORK, SCORES = "work", "scores.parquet"
+FILES = (SCORES, "suspects.csv", "review.html", FIRST_SPLIT)
 COLUMNS = ["shard", "supplier", "caption_sha256"]
 FLAGGED = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # shares of pairs
 
@@ -55,19 +60,31 @@ def find_suspects(request: AuditRequest, plan: SuspectsPlan | None = None) -> Su
     plan = plan or plan_suspects(request)
     folder = folder_of(request)
     table = read_rows(request)
-    key = {
-        "version": VERSION,
+    key = _decisive(request, plan)
+    work = folder / WORK / sums.of_json(key)[:16]
+    path = folder / SUSPECTS
+    if not is_whole(folder):
+        path.unlink(missing_ok=True)
+    with request.untouched():
+        rows_sha256 = sha256_file(rows_file(request))
+        return kept(
+            path,
+            Suspects,
+            {**key, "rows": rows_sha256},
+            lambda: _Search(request, plan, table, work).found(),
+        )[0]
+
+
+def _decisive(request: AuditRequest, plan: SuspectsPlan) -> dict[str, Json]:
+    """Return what decides canaries and scores."""
+    return {
+        "version": [VERSION, __version__],
         "pairs": request.usable.shards.content_sha256(),
-        "rows": sha256_file(rows_file(request)),
+        "caption_field": request.caption_field,
         "model": request.model,
         "seed": request.seed,
         "plan": [plan.epochs, plan.per_epoch, plan.seeds],
     }
-    path = folder / "suspects.json"
-    if not is_whole(request):  # a file was lost or changed since
-        path.unlink(missing_ok=True)
-    with request.untouched():
-        return kept(path, Suspects, key, lambda: _Search(request, plan, table).found())[0]
 
 
 def rows_file(request: AuditRequest) -> Path:
@@ -93,21 +110,29 @@ def read_rows(request: AuditRequest) -> pd.DataFrame:
     return table.assign(image=alike)
 
 
-def is_whole(request: AuditRequest) -> bool:
-    """Return whether every file that people read is there."""
-    folder = folder_of(request)
-    return all((folder / name).is_file() for name in FILES)
+def is_whole(folder: Path) -> bool:
+    """Return whether every file that people read is there, and scores are those that were found."""
+    if not all((folder / name).is_file() for name in FILES):
+        return False
+    try:
+        told = read_json(folder / SUSPECTS)["found"]["scores_sha256"]
+        return bool(sha256_file(folder / SCORES) == told)
+    except (ClipbenchError, KeyError, TypeError):  # not there, or changed: it is made again
+        return False
 
 
 class _Search:
     """One search: what is scored, by what, and what came of it."""
 
-    def __init__(self, request: AuditRequest, plan: SuspectsPlan, table: pd.DataFrame) -> None:
-        self._request, self._plan, self._table = request, plan, table
+    def __init__(
+        self, request: AuditRequest, plan: SuspectsPlan, table: pd.DataFrame, work: Path
+    ) -> None:
+        self._request, self._plan, self._table, self._work = request, plan, table, work
         self._folder = folder_of(request)
+        _clear(work)
         self._total = len(request.usable.shards)
         pairs, seed = request.usable.shards, request.seed
-        planted, self._differs = plant(pairs, self._folder / "canaries", seed)
+        planted, self._differs = plant(pairs, work / "canaries", seed)
         self._where = f"{request.data}::{planted.source}"
         self._pairs: ShardSet = open_usable(
             self._where,
@@ -130,7 +155,7 @@ class _Search:
         scores = {name: _mean([each[name] for each in by_seed]) for name in by_seed[0]}
         own = {name: values[:total] for name, values in scores.items()}
         ranks = combined(own)
-        sha256 = write_scores(self._folder / "scores.parquet", own, ranks)
+        sha256 = write_scores(self._folder / SCORES, own, ranks)
         shown = describe.Describer(self._request, self._table, own, ranks, features[0])
         first = shown.suspects(np.argsort(ranks)[:FIRST])
         canaries = _canaries(scores, total, self._differs)
@@ -164,7 +189,7 @@ class _Search:
             Scores by method, early features, and similarities at SafeCLIP's first split.
         """
         plan = self._plan
-        folder, epochs = self._folder / f"seed{seed}", plan.epochs
+        folder, epochs = self._work / f"seed{seed}", plan.epochs
         trainer = Trainer(self._request, self._where, folder, plan.per_epoch, seed)
         early = trainer.features("early", self._pairs, epochs["early"])
         scores = {
@@ -200,6 +225,13 @@ def region_of(canaries: Canaries, total: int) -> int:
     rank = np.quantile(canaries.ranks, WITHIN) if canaries.planted else REGION * total
     bounds = max(2 * FIRST, LEAST_REGION * total), max(2 * FIRST, MOST_REGION * total)
     return min(total, int(np.clip(rank, *bounds)))
+
+
+def _clear(work: Path) -> None:
+    """Remove what was trained for an audit of other pairs or with other settings."""
+    for path in work.parent.iterdir() if work.parent.is_dir() else ():
+        if path != work:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _mean(scores: Sequence[FloatArray]) -> FloatArray:

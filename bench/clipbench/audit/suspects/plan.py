@@ -25,6 +25,7 @@ SAMPLES = {"early": 12_000, "safeclip": 60_000, "dao": 120_000}
 LEAST_EPOCHS = {"early": 2, "safeclip": 5, "dao": 3}
 MOST_EPOCHS = 30
 SEEDS = 2  # where there is time
+SUSPECTS = "suspects.json"
 OVERHEAD = 1.25  # features, neighbors, files
 
 

@@ -8,12 +8,13 @@ from clipbench.audit.request import AuditRequest
 from clipbench.audit.stage import kept
 from clipbench.audit.suspects.files import FIRST_SPLIT
 from clipbench.audit.suspects.found import Suspects
-from clipbench.audit.suspects.plan import folder_of
+from clipbench.audit.suspects.plan import SUSPECTS, folder_of
 from clipbench.audit.threshold import mixture
 from clipbench.audit.threshold.bounds import Review, clopper_pearson, learn_then_test, thresholds
 from clipbench.audit.threshold.found import Bound, Reviewed, Step, Threshold, Unlabelled
-from clipbench.audit.threshold.labels import read_labels, review_of
+from clipbench.audit.threshold.labels import check_form, read_labels, review_of
 from clipbench.custody.record import note_used
+from clipbench.errors import BadSetting
 from clipbench.files.json_files import sha256_file
 
 VERSION = 1  # raise it with every change of what is found
@@ -44,6 +45,23 @@ def threshold(request: AuditRequest, suspects: Suspects) -> Threshold:
         return Threshold(unlabelled=_unlabelled(suspects), mixture=fitted, reviewed=reviewed)
 
     return kept(request.out / "threshold" / "threshold.json", Threshold, key, found)[0]
+
+
+def check_before(request: AuditRequest) -> None:
+    """Refuse labels of no list, or in no form that can be read, before any work.
+
+    Raises:
+        MissingData, CorruptData: the file is not there, or is no such table.
+        BadSetting: the audit has no list yet that they could be of.
+    """
+    if request.labels is None:
+        return
+    check_form(request.labels)
+    if not (folder_of(request) / SUSPECTS).is_file():
+        raise BadSetting(
+            f"{request.labels} judges a list that {request.out} does not have yet; run the audit"
+            " without --labels first, and review its suspects/review.html."
+        )
 
 
 def check_labels(request: AuditRequest, suspects: Suspects) -> None:

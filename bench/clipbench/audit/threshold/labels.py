@@ -65,6 +65,16 @@ def read_labels(path: Path, found: Suspects, pairs: ShardSet) -> dict[int, str]:
     return labels
 
 
+def check_form(path: Path) -> None:
+    """Find out whether a file can be read as labels, of whichever list.
+
+    Raises:
+        MissingData, CorruptData: it is not there, or is no such table.
+    """
+    for _ in _rows(path):
+        pass
+
+
 def review_of(labels: Mapping[int, str], found: Suspects) -> Review:
     """Return what labels say of thresholds; a pair that nobody could judge counts as good.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pandas as pd
 from audited import PAIRS, Audited
 
@@ -74,11 +76,33 @@ def test_what_was_found_is_not_sought_again(audited: Audited) -> None:
     assert (stamps(data), stamps(audited.request.out)) == before
 
 
+def test_scores_that_were_changed_are_not_believed(audited: Audited) -> None:
+    """Whoever edits the table is not asked: it is made again, as it was."""
+    path = audited.request.out / "suspects" / "scores.parquet"
+    before = path.read_bytes()
+    table = pd.read_parquet(path)
+    table.assign(rank=table["rank"].to_numpy()[::-1]).to_parquet(path, index=False)
+    assert find_suspects(audited.request, audited.plan) == audited.found
+    assert path.read_bytes() == before
+
+
+def test_another_seed_is_another_list_in_the_same_folder(audited: Audited, tmp_path: Path) -> None:
+    """What was trained for the first is in nobody's way, and goes."""
+    out = tmp_path / "out"
+    shutil.copytree(audited.request.out, out)
+    request = replace(audited.request, out=out, seed=1)
+    plan = msgspec.structs.replace(audited.plan, seeds=[1])
+    found = find_suspects(request, plan)
+    assert found.scores_sha256 != audited.found.scores_sha256
+    assert len([*out.glob("suspects/work/*")]) == 1
+
+
 def test_a_file_that_was_lost_is_made_again_the_same(audited: Audited) -> None:
     """Training runs that are done are not done again, and give the same bytes."""
     path = audited.request.out / "suspects" / "scores.parquet"
     before = path.read_bytes()
     path.unlink()
-    shutil.rmtree(path.parent / "canaries")
+    (canaries,) = path.parent.glob("work/*/canaries")
+    shutil.rmtree(canaries)
     assert find_suspects(audited.request, audited.plan) == audited.found
     assert path.read_bytes() == before

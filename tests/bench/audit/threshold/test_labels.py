@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from audited import Audited
 
-from clipbench.audit.threshold.find import threshold
+from clipbench.audit.threshold.find import check_before, threshold
 from clipbench.audit.threshold.labels import read_labels, review_of
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
 
@@ -81,6 +81,20 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
     assert str(path) in str(caught.value)
     assert caught.value.exit_status == 2
+
+
+def test_labels_are_refused_before_any_work_where_there_is_no_list(
+    audited: Audited, tmp_path: Path
+) -> None:
+    """Nothing is trained for labels that nobody can use; those of the list pass."""
+    path = written(tmp_path / "labels.csv", audited, ["bad"])
+    check_before(replace(audited.request, labels=path))
+    check_before(audited.request)
+    with pytest.raises(BadSetting, match="does not have yet"):
+        check_before(replace(audited.request, labels=path, out=tmp_path / "new"))
+    path.write_text("a,b\n")
+    with pytest.raises(CorruptData, match="lack the column"):
+        check_before(replace(audited.request, labels=path))
 
 
 def test_a_file_that_is_not_there_is_said_so(audited: Audited, tmp_path: Path) -> None:
