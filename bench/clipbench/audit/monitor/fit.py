@@ -90,7 +90,7 @@ def _worst_captions(asked: Asked, order: Ints) -> Question:
             "Captions that fit their images badly say the same again and again, as those of an"
             f" attack on one class would: {len(rows)} such captions {meanings[best]}, and of them"
             f" {counts(asked, rows)}.",
-            rows[asked.new[rows]],
+            order[np.isin(order, rows) & asked.new[order]],
         )
 
     return Question("worst_captions", "What badly fitting captions say", difference, told)
