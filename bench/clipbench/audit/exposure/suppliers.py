@@ -7,13 +7,12 @@ from collections.abc import Iterable
 
 from clipbench.audit.exposure.found import Supplier
 from clipbench.audit.inventory import pairs
+from clipbench.audit.inventory.suppliers import shown_name
 from clipbench.audit.inventory.take import FOLDER, take_inventory
 from clipbench.audit.request import AuditRequest
 from clipbench.importing.entries import LooseSource
 from clipbench.poisoning.ledger import Ledger
 from clipbench.shards.reader import ShardSet
-
-UNKNOWN = "(not named)"
 
 
 def canaries_by_supplier(
@@ -35,7 +34,7 @@ def canaries_by_supplier(
     table = pairs.read_pairs(request.out / FOLDER / pairs.NAME, ["supplier"])
     usable, names = request.usable.shards, table.column("supplier").to_pylist()
     of_name = {usable.where(pair): name for pair, name in enumerate(names)}
-    of_number = [of_name.get(entry.name, "") or UNKNOWN for entry in source.entries()]
+    of_number = [shown_name(of_name.get(entry.name, "")) for entry in source.entries()]
     copied = Counter(of_number[int(clean.key(pair))] for pair in range(len(clean)))
     planted = Counter(
         of_number[int(clean.key(int(pair)))]
