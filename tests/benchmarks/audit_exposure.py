@@ -20,7 +20,7 @@ from typing import Any
 
 import clipbench as cb
 from clipbench.audit.exposure import recipe
-from clipbench.audit.exposure.doses import backdoor_poisons
+from clipbench.audit.exposure.doses import Doses, backdoor_poisons, doses_for
 from clipbench.audit.exposure.measure import measure_exposure
 from clipbench.audit.exposure.plan import ExposurePlan, plan_exposure
 from clipbench.audit.request import AuditRequest
@@ -28,19 +28,35 @@ from clipbench.evaluation.statistics import Proportion
 from clipbench.pipeline.poison import poison
 from clipbench.system.progress import Reporter
 
-DOSE, TARGETS = 8, 16  # of the hidden targeted attack
+TRAINED = 0.85  # of the pairs, which an audit holds a part out of
 ATTACKS = ("targeted", "badnets", "label_consistent")
 Row = dict[str, Any]
 
 
 def hidden(attack: str, size: int, model: str) -> cb.Run:
-    """Return the hidden attack on a set of so many pairs."""
-    spec = f"targeted:targets={TARGETS}" if attack == "targeted" else attack
-    return cb.Run(
-        data=f"shapes:size={size}",
-        attack=recipe.attack_spec(spec, model),
-        poisons=hidden_poisons(attack, size),
-    )
+    """Return the hidden attack on a set of so many pairs, with the audit's number of poisons.
+
+    One that keeps captions can't poison more pairs than name its class, a hundredth of `shapes`.
+    """
+    if attack == "targeted":
+        doses = audited_doses(size)
+        spec, poisons = f"targeted:targets={doses.each}", doses.each * doses.doses[-1]
+    else:
+        spec = recipe.attack_spec(attack, model)
+        poisons = size // 125 if attack == "label_consistent" else audited_backdoor(size)
+    return cb.Run(data=f"shapes:size={size}", attack=spec, poisons=poisons)
+
+
+def audited_doses(size: int) -> Doses:
+    """Return the doses that an audit of so many pairs gives."""
+    doses = doses_for(int(TRAINED * size), size)
+    assert doses is not None
+    return doses
+
+
+def audited_backdoor(size: int) -> int:
+    """Return how many pairs of a set the audit's backdoor poisons."""
+    return backdoor_poisons(int(TRAINED * size))
 
 
 def trained(run: cb.Run, defense: str, plan: ExposurePlan) -> cb.Run:
@@ -51,16 +67,6 @@ def trained(run: cb.Run, defense: str, plan: ExposurePlan) -> cb.Run:
         defense=recipe.defense_spec(defense, plan.size, epochs),
         train=recipe.train_settings(plan.model, plan.size, epochs),
     )
-
-
-def hidden_poisons(attack: str, size: int) -> int:
-    """Return how many pairs the hidden attack poisons.
-
-    One that keeps captions can't poison more pairs than name its class, a hundredth of `shapes`.
-    """
-    if attack == "targeted":
-        return DOSE * TARGETS
-    return size // 125 if attack == "label_consistent" else backdoor_poisons(size)
 
 
 def rows_of(attack: str, size: int, defenses: tuple[str, ...], folder: Path) -> list[Row]:
@@ -81,14 +87,14 @@ def rows_of(attack: str, size: int, defenses: tuple[str, ...], folder: Path) -> 
     for found in exposure.defended:
         stated = found.backdoor
         if attack == "targeted":
-            stated = next(one for one in found.targeted if one.poisons == DOSE)
+            stated = found.targeted[-1]
         run = trained(unseen, found.defense, plan)
         metrics = cb.run(run, out=folder / "real", cache=cache, controls=False).metrics
         success = metrics["attack_success"]
         rows.append(
             {
                 "attack": attack,
-                "poisons": hidden_poisons(attack, size),
+                "poisons": unseen.poisons,
                 "defense": found.defense,
                 "stated": [stated.read.k, stated.read.n],
                 "stated_found": None if stated.found is None else [stated.found.k, stated.found.n],

@@ -28,7 +28,6 @@ _TRAIN: dict[str, Any] = {
     "color_jitter": 0.0,
     "grayscale": 0.0,
     "blur": 0.0,
-    "precision": "fp32",
 }
 _BATCHES = ((4_000, 256), (1_000, 128), (0, 64))  # from so many pairs on, of so many
 _LR, _LR_OF_LARGE = 2e-3, 5e-4
@@ -66,11 +65,12 @@ def train_settings(model: str, pairs: int, epochs: int) -> dict[str, Any]:
         pairs: training pairs.
         epochs: of this run.
     """
-    batch = batch_for(pairs)
+    batch, small = batch_for(pairs), side_of(model) <= _SMALL
     steps = epochs * max(1, pairs // batch)
-    lr = _LR if side_of(model) <= _SMALL else _LR_OF_LARGE
+    lr = _LR if small else _LR_OF_LARGE
     return {
         **_TRAIN,
+        **({"precision": "fp32"} if small else {}),  # the same on every machine
         "model": model,
         "epochs": epochs,
         "batch_size": batch,

@@ -144,6 +144,10 @@ def _cannot(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
         "Attacks were two simple ones that know nothing of defenses; an attacker who knows which"
         " defense you use may do better."
     )
+    yield (
+        "Each number is of one training; intervals count images, and another training on the same"
+        " pairs can differ by more than they say."
+    )
     if not plan.all_pairs:
         yield (
             f"{plan.size:,} of your {plan.pairs:,} pairs were trained on; whether as few poisoned"
