@@ -17,13 +17,14 @@ from PIL import Image as Pil
 from clipbench.audit.inventory.grouping import Codes, Groups, codes_of, spread_of
 from clipbench.audit.inventory.model import MANY, MOST_WORDS, Burst, Repeat, Supplier
 from clipbench.audit.inventory.near import look_alike, sketch
-from clipbench.audit.inventory.pairs import read_pairs
+from clipbench.audit.inventory.pairs import Joined, read_pairs
 from clipbench.contracts import Progress
 from clipbench.images.reduced import decode_reduced
 from clipbench.leaderboard.render import to_csv
 from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file
 from clipbench.text.visible import visible
+from clipbench.toolkit.lookalikes import Hashes
 
 LISTED = 20  # bursts, captions and suppliers of the inventory; files beside it hold more
 FILED = 10_000  # captions in a file
@@ -39,17 +40,20 @@ class Counted:
     Args:
         shards: the set.
         table: of pyarrow, the rows.
+        slopes: ``(N,)`` hashes of where images get brighter.
         progress: told about images that are compared.
     """
 
     shards: ShardSet
     table: Any
+    slopes: Hashes
     progress: Progress
 
     @classmethod
-    def of(cls, shards: ShardSet, path: Path, progress: Progress) -> Counted:
+    def of(cls, shards: ShardSet, path: Path, joined: Joined, progress: Progress) -> Counted:
         """Return the rows of ``pairs.parquet``."""
-        return cls(shards, read_pairs(path, [*_READ, "image_bytes", "key", "shard"]), progress)
+        table = read_pairs(path, [*_READ, "image_bytes", "key", "shard"])
+        return cls(shards, table, np.concatenate(joined.slopes), progress)
 
     def numbers(self, name: str) -> Any:
         """Return a column of numbers, ``(N,)``."""
@@ -83,7 +87,8 @@ class Counted:
             self.progress("comparing images", pair, len(self.shards))
             return sketch(self.shards.image_bytes(pair))
 
-        found = look_alike(self.numbers("image_hash"), self.exact.codes, sketch_of)
+        hashes = self.numbers("image_hash"), self.slopes
+        found = look_alike(hashes, self.exact.codes, sketch_of)
         self.progress("comparing images", len(self.shards), len(self.shards))
         return Groups(found)
 

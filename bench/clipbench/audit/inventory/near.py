@@ -1,13 +1,15 @@
 """Images that look the same: near perceptual hashes, made sure of by a look at colors.
 
-The hash tells shapes in gray. Of drawings and icons it takes many for the same that are not: of
+Hashes tell shapes in gray. Of drawings and icons they take many for the same that are not: of
 another color, or symmetric. So two images look the same if their hashes are near and each of 8 by 8
-parts of them has nearly the same color in both.
+parts of them has nearly the same color in both. Of drawings the perceptual hash also misses copies:
+where most of an image is white, half of its bits are noise. So images are compared whose slopes are
+near, too; a slope counts where it is steep enough to be none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +21,10 @@ from clipbench.toolkit.lookalikes import MOST_APART, Hashes, Links, alike, conne
 Codes = npt.NDArray[np.int64]
 Sketches = npt.NDArray[np.uint8]  # ``(N, 192)``
 SIDE = 8  # parts along each side
-MOST_DIFFERENT = 16  # levels of 255 by which a part may differ, in each color
+# Levels of 255 by which a part may differ, in each color: a tenth of what parts of an image differ
+# by among themselves, for of pale images all would be alike.
+_CONTRASTS, LEAST_DIFFERENT, MOST_DIFFERENT = 10, 4, 16
+_FLAT = 8  # levels of 255 by which noise may differ from a part to the next
 _AT_ONCE = 1 << 14  # images
 _STEPS = 256  # images of near brightness that each is compared with, in a group of near hashes
 _READ_SIDE = 64  # pixels
@@ -35,30 +40,35 @@ def sketch(image: bytes) -> npt.NDArray[np.uint8]:
     return np.asarray(colors, dtype=np.uint8).reshape(-1)
 
 
-def look_alike(hashes: Hashes, images: Codes, sketch_of: Callable[[int], Sketches]) -> Codes:
+def slopes(gray: Pil.Image) -> int:
+    """Return a 64-bit hash of a gray image: where it gets brighter from a part to the next."""
+    parts = np.asarray(gray.resize((SIDE + 1, SIDE), Pil.Resampling.BOX), dtype=np.int16)
+    rises = np.diff(parts, axis=1) > _FLAT
+    return int.from_bytes(np.packbits(rises).tobytes(), "big")
+
+
+def look_alike(
+    hashes: Sequence[Hashes], images: Codes, sketch_of: Callable[[int], Sketches]
+) -> Codes:
     """Return the group of each pair, ``(N,)``: pairs whose images look the same, in chains.
 
     Args:
-        hashes: ``(N,)`` perceptual hash of each pair's image.
+        hashes: ``(N,)`` of each pair's image, of one kind or several; near in one is enough.
         images: ``(N,)`` number of each pair's image; equal images have one number.
         sketch_of: returns the sketch of a pair's image; called once for each image with a near one.
     """
     first = np.unique(images, return_index=True)[1]  # a pair with each image
-    groups = alike(hashes[first], MOST_APART)
-    sizes = np.bincount(groups)
-    near = np.flatnonzero(sizes[groups] > 1)
+    groups = [alike(kind[first], MOST_APART) for kind in hashes]
+    is_near = np.any([np.bincount(found)[found] > 1 for found in groups], axis=0)
+    near = np.flatnonzero(is_near)
     same = np.arange(len(first))
     if len(near):
         sketches = np.stack([sketch_of(int(pair)) for pair in first[near]])
-        same[near] = near[_first_alike(groups[near], sketches)]
+        links = (link for found in groups for link in _links(found[near], sketches))
+        found = connected(links, len(near))
+        same[near] = near[np.unique(found, return_index=True)[1][found]]
     number = np.unique(same, return_inverse=True)[1].reshape(-1).astype(np.int64)
     return number[images]
-
-
-def _first_alike(groups: Codes, sketches: Sketches) -> Codes:
-    """Return for each image the first of those that look like it, ``(M,)``."""
-    found = connected(_links(groups, sketches), len(groups))
-    return np.unique(found, return_index=True)[1].astype(np.int64)[found]
 
 
 def _links(groups: Codes, sketches: Sketches) -> Iterator[Links]:
@@ -69,16 +79,19 @@ def _links(groups: Codes, sketches: Sketches) -> Iterator[Links]:
     mean = sketches.mean(axis=1)
     order = np.lexsort((mean, groups))
     in_group, bright, colors = groups[order], mean[order], sketches[order]
+    contrast = colors.max(axis=1).astype(np.int16) - colors.min(axis=1)
+    limit = np.clip(contrast // _CONTRASTS, LEAST_DIFFERENT, MOST_DIFFERENT)
     for start in range(0, len(order), _AT_ONCE):
         places = np.arange(start, min(len(order), start + _AT_ONCE))
         for step in range(1, _STEPS + 1):
             places = places[places + step < len(order)]
             other = places + step
             is_near = in_group[places] == in_group[other]
-            is_near &= bright[other] - bright[places] <= MOST_DIFFERENT
+            is_near &= bright[other] - bright[places] <= limit[places]
             places = places[is_near]
             if not len(places):
                 break
-            apart = np.abs(colors[places].astype(np.int16) - colors[places + step]).max(axis=1)
-            same = places[apart <= MOST_DIFFERENT]
+            other = places + step
+            apart = np.abs(colors[places].astype(np.int16) - colors[other]).max(axis=1)
+            same = places[apart <= np.minimum(limit[places], limit[other])]
             yield np.stack([order[same], order[same + step]])

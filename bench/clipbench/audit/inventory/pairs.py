@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.audit.inventory.captions import caption_hash, count_words, script_of
+from clipbench.audit.inventory.near import slopes
 from clipbench.audit.inventory.suppliers import HERE, URL, By, folder_of, host_of, name_of
 from clipbench.contracts import Progress
 from clipbench.errors import ChangedData, CorruptData, MissingData
@@ -24,7 +25,7 @@ from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file, make_folder
 from clipbench.system.processes import in_processes
 from clipbench.text.visible import escaped
-from clipbench.toolkit.lookalikes import SIDE, phash_of_gray
+from clipbench.toolkit.lookalikes import SIDE, Hashes, phash_of_gray
 
 NAME = "pairs.parquet"
 COLUMNS = {
@@ -40,9 +41,10 @@ COLUMNS = {
     "caption_sha256": "string",
     "words": "int32",
 }
-_KEPT = {**COLUMNS, "script": "string", "extension": "string"}  # of each shard
+# Of each shard.
+_KEPT = {**COLUMNS, "script": "string", "extension": "string", "image_slopes": "uint64"}
 _AT_ONCE = 1 << 12  # rows
-_READ_SIDE = 4 * SIDE  # pixels: a JPEG is decoded no larger where it can be
+READ_SIDE = 4 * SIDE  # pixels: a JPEG is decoded no larger where it can be
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def _row(reading: Reading, shard: int, pair: int) -> dict[str, object]:
     supplier = host_of(fields.get(URL)) if field is None else name_of(fields.get(field))
     try:
         width, height = image_size(image)
-        gray = decode_reduced(image, _READ_SIDE, "L")
+        gray = decode_reduced(image, READ_SIDE, "L")
     except CorruptData as error:
         raise CorruptData(
             f"Image of {shards.where(pair)}: {error} Fetch the shard again or remove the key."
@@ -129,6 +131,7 @@ def _row(reading: Reading, shard: int, pair: int) -> dict[str, object]:
         "words": count_words(caption),
         "script": script_of(caption),
         "extension": shards.extension(pair),
+        "image_slopes": slopes(gray),
     }
 
 
@@ -169,21 +172,23 @@ def _kept(file: Path) -> bytes | None:
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What is counted while rows are put together.
+class Joined:
+    """What is found while rows are put together.
 
     Args:
         by: what suppliers are named by.
         scripts: pairs by the script of their caption.
         extensions: pairs by the extension of their image.
+        slopes: of each shard, ``(n,)`` hashes of where images get brighter.
     """
 
     by: By
     scripts: Counter[str]
     extensions: Counter[str]
+    slopes: list[Hashes]
 
 
-def join(reading: Reading, path: Path) -> Counts:
+def join(reading: Reading, path: Path) -> Joined:
     """Write the rows of all shards as ``pairs.parquet``, those of one shard in memory at a time.
 
     Suppliers are what a field or the host of a URL names; where neither does, the folders in which
@@ -192,13 +197,14 @@ def join(reading: Reading, path: Path) -> Counts:
     import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
 
     by = _suppliers_by(reading)
-    counts = Counts(by, Counter(), Counter())
+    counts = Joined(by, Counter(), Counter(), [])
     schema = _schema(COLUMNS)
     with atomic_file(path) as out, pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for table in _tables(reading):
             for name, column in (("script", counts.scripts), ("extension", counts.extensions)):
                 for one in table.column(name).value_counts().to_pylist():
                     column[one["values"]] += one["counts"]
+            counts.slopes.append(table.column("image_slopes").to_numpy())
             named = _with_folders(table) if by == "folder" else table
             writer.write_table(named.select([*COLUMNS]))
     return counts

@@ -107,7 +107,7 @@ def _suppliers(inventory: Inventory) -> Iterator[str]:
 def _cannot(inventory: Inventory) -> Iterator[str]:
     yield (
         "Copies of an image that were cropped, mirrored, recolored or drawn over count as other"
-        " images; of flat drawings, so do some that were only saved again."
+        " images; drawings that differ in a detail may count as the same."
     )
     yield "An image or a caption that comes often is no proof of an attack: shops repeat both."
     if inventory.suppliers_by in ("host", "field"):

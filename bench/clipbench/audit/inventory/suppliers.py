@@ -43,7 +43,7 @@ def name_of(value: object) -> str:
     """
     if isinstance(value, str):
         return host_of(value) or " ".join(value.split())[:_LONGEST]
-    return str(value) if isinstance(value, (bool, int, float)) else ""
+    return str(value)[:_LONGEST] if isinstance(value, (bool, int, float)) else ""
 
 
 def shard_names(paths: Sequence[Path]) -> list[str]:

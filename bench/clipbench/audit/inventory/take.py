@@ -17,7 +17,7 @@ from clipbench.files.json_files import read_json, sha256_file
 from clipbench.files.typed import Json
 from clipbench.system.durable import make_folder
 
-VERSION = 3  # raise it with every change of what is found
+VERSION = 5  # raise it with every change of what is found
 FOLDER, NAME, LEFT_OUT = "inventory", "inventory.json", "left_out.jsonl"
 TABLES = COPIES, REPEATS, SUPPLIERS = "copies.csv", "captions.csv", "suppliers.csv"
 _PARTS = "parts"
@@ -77,7 +77,7 @@ def _taken(request: AuditRequest, folder: Path, workers: int | None) -> Inventor
     joined = pairs.join(reading, folder / pairs.NAME)
     (folder / LEFT_OUT).unlink(missing_ok=True)
     request.usable.write_names(folder / LEFT_OUT)
-    counted = Counted.of(shards, folder / pairs.NAME, progress)
+    counted = Counted.of(shards, folder / pairs.NAME, joined, progress)
     suppliers = counted.by_supplier()
     counted.write_copies(folder / COPIES)
     counted.write_repeats(folder / REPEATS)

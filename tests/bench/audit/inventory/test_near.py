@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from matplotlib import cbook
 from PIL import Image as Pil
+from PIL import ImageDraw
 
-from clipbench.audit.inventory.near import look_alike, sketch
+from clipbench.audit.inventory.near import look_alike, sketch, slopes
+from clipbench.audit.inventory.pairs import READ_SIDE
 from clipbench.contracts import Image
 from clipbench.images.encoding import decode, encode_jpeg, encode_png
-from clipbench.toolkit.lookalikes import hashes_of, phash
+from clipbench.images.reduced import decode_reduced
+from clipbench.toolkit.lookalikes import phash, phash_of_gray
 
 
 def photograph() -> Image:
@@ -21,9 +24,19 @@ def photograph() -> Image:
 def groups(*files: bytes) -> list[int]:
     """Return the group of each image, numbered as they come."""
     images = np.array([files.index(file) for file in files])
-    hashes = hashes_of(decode(file) for file in files)
+    gray = [decode_reduced(file, READ_SIDE, "L") for file in files]
+    hashes = [
+        np.array([kind(image) for image in gray], np.uint64) for kind in (phash_of_gray, slopes)
+    ]
     found = look_alike(hashes, images, lambda pair: sketch(files[pair]))
     return [found.tolist().index(group) for group in found]
+
+
+def drawing(color: str, width: int = 3) -> Image:
+    """Return a ring on white, of which half of a perceptual hash is noise."""
+    image = Pil.new("RGB", (96, 96), "white")
+    ImageDraw.Draw(image).ellipse((20, 20, 76, 76), outline=color, width=width)
+    return np.asarray(image)
 
 
 def test_what_is_saved_again_looks_the_same() -> None:
@@ -45,9 +58,29 @@ def test_another_color_is_another_image() -> None:
     assert groups(encode_png(image), encode_png(other)) == [0, 1]
 
 
+@pytest.mark.parametrize("quality", [40, 60])
+def test_drawings_that_are_saved_again_look_the_same(quality: int) -> None:
+    """Though perceptual hashes of theirs are far apart; another drawing looks different."""
+    image, bold = drawing("#555", 5), drawing("#555", 24)
+    again = encode_jpeg(image, quality, 2)
+    assert (phash(image) ^ phash(decode(again))).bit_count() > 3
+    assert groups(encode_png(image), again, encode_png(bold)) == [0, 0, 2]
+
+
+def test_pale_images_are_told_apart() -> None:
+    """What may differ is small where an image has little contrast."""
+    ring = drawing("#e8e8e8", 5)
+    empty = np.full_like(ring, 255)
+    assert groups(encode_png(ring), encode_png(np.roll(ring, 30, 0)), encode_png(empty)) == [
+        0,
+        1,
+        2,
+    ]
+
+
 def test_images_without_structure_are_told_by_their_color() -> None:
     """All have one hash; of hundreds each is compared with the next of near brightness."""
-    plain = [np.full((16, 16, 3), level, np.uint8) for level in (0, 5, 10, 100, 105, 250)]
+    plain = [np.full((16, 16, 3), level, np.uint8) for level in (0, 3, 6, 100, 103, 250)]
     assert groups(*map(encode_png, plain)) == [0, 0, 0, 3, 3, 5]
 
 
