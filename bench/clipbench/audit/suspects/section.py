@@ -42,7 +42,7 @@ def suspects_section(request: AuditRequest, found: Suspects) -> Section:
                 "rank": one.rank,
                 "caption": _short(one.caption),
                 "key": one.key,
-                "supplier": shown_name(one.supplier),
+                "supplier": shown_name(one.supplier) if one.supplier else "",
                 "why": one.reasons[0],
                 "picture": _picture(request, one.index),
             }

@@ -17,7 +17,7 @@ def precision_figure(reviewed: Reviewed) -> Markup:
         Point(
             float(step.flagged),
             100 * step.precision,
-            "",
+            "bad",
             f"{step.flagged:,} flagged: {100 * step.precision:.0f}% bad"
             f" ({100 * step.low:.0f} to {100 * step.high:.0f}%)",
             upwards=(100 * step.low, 100 * step.high),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from clipbench.audit.request import AuditRequest
@@ -12,7 +14,7 @@ from clipbench.audit.suspects.plan import SUSPECTS, folder_of
 from clipbench.audit.threshold import mixture
 from clipbench.audit.threshold.bounds import Review, clopper_pearson, learn_then_test, thresholds
 from clipbench.audit.threshold.found import Bound, Reviewed, Step, Threshold, Unlabelled
-from clipbench.audit.threshold.labels import check_form, read_labels, review_of
+from clipbench.audit.threshold.labels import Label, check_form, read_labels, review_of
 from clipbench.custody.record import note_used
 from clipbench.errors import BadSetting
 from clipbench.files.json_files import sha256_file
@@ -91,9 +93,9 @@ def _unlabelled(suspects: Suspects) -> list[Unlabelled]:
     return steps
 
 
-def _reviewed(labels: dict[int, str], suspects: Suspects) -> Reviewed:
+def _reviewed(labels: Mapping[int, Label], suspects: Suspects) -> Reviewed:
     review = review_of(labels, suspects)
-    told = list(labels.values())
+    told = [label.says for label in labels.values()]
     return Reviewed(
         good=told.count("good"),
         bad=told.count("bad"),

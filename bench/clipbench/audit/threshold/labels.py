@@ -1,7 +1,8 @@
 """Labels of reviewed pairs: a CSV file that the review page exports, or a person writes.
 
-A row says of one pair whether it is good, bad, or whether the person could not tell, and of which
-list it is, by the hash of that list's scores.
+A row says of one pair whether it is good, bad, or whether the person could not tell, whether it was
+judged among the first suspects or in the random sample, and of which audit it is, by the hash of
+that one's scores.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,11 +25,24 @@ from clipbench.text.visible import escaped, visible
 
 COLUMNS = ("key", "shard", "index", "label", "scores_sha256")
 LABELS = ("good", "bad", "unsure")
+LISTS = FIRST, RANDOM = "first", "random"
 MOST_BYTES = 1 << 26
 _SHOWN = 60  # characters of what a message repeats
 
 
-def read_labels(path: Path, found: Suspects, pairs: ShardSet) -> dict[int, str]:
+class Label(NamedTuple):
+    """What a person says of a pair.
+
+    Args:
+        says: one of `LABELS`.
+        in_sample: whether that was said when the random sample was gone through.
+    """
+
+    says: str
+    in_sample: bool
+
+
+def read_labels(path: Path, found: Suspects, pairs: ShardSet) -> dict[int, Label]:
     """Return the label of each judged pair, by its number.
 
     Args:
@@ -40,7 +55,7 @@ def read_labels(path: Path, found: Suspects, pairs: ShardSet) -> dict[int, str]:
         CorruptData: it is no such table, judges another list, names pairs that are not there, or
             contradicts itself.
     """
-    labels: dict[int, str] = {}
+    labels: dict[int, Label] = {}
     for line, row in _rows(path):
         where = f"{path} line {line}"
         if row["scores_sha256"] != found.scores_sha256:
@@ -55,11 +70,19 @@ def read_labels(path: Path, found: Suspects, pairs: ShardSet) -> dict[int, str]:
                 f"{where}: the label is {_shown(row['label'])}; it must be one of"
                 f" {', '.join(LABELS)}."
             )
-        if labels.setdefault(index, label) != label:
+        place = row.get("list", RANDOM).strip().lower()
+        if place not in LISTS:
+            raise CorruptData(
+                f"{where}: the list is {_shown(place)}; it must be one of {', '.join(LISTS)}."
+            )
+        before = labels.get(index)
+        if before is not None and before.says != label:
             raise CorruptData(
                 f"{where} calls the pair {_shown(row['key'])} {label}, an earlier line"
-                f" {labels[index]}; remove one of them."
+                f" {before.says}; remove one of them."
             )
+        in_sample = place == RANDOM or (before is not None and before.in_sample)
+        labels[index] = Label(label, in_sample)
     if not labels:
         raise BadSetting(f"{path} judges no pair; review some with review.html and export them.")
     return labels
@@ -75,12 +98,12 @@ def check_form(path: Path) -> None:
         pass
 
 
-def review_of(labels: Mapping[int, str], found: Suspects) -> Review:
+def review_of(labels: Mapping[int, Label], found: Suspects) -> Review:
     """Return what labels say of thresholds; a pair that nobody could judge counts as good.
 
     Judged pairs of the first list count up to the first that is not judged, those of the random
-    list up to the last that is: an unjudged pair before it counts as good, for whoever passes over
-    the hard ones would have drawn no random sample.
+    sample up to the last that was judged there: an unjudged pair before it counts as good, for
+    whoever passes over the hard ones would have drawn no random sample.
 
     Args:
         labels: by number of the pair.
@@ -88,14 +111,21 @@ def review_of(labels: Mapping[int, str], found: Suspects) -> Review:
     """
     order = [one.index for one in found.first]
     known = next((place for place, pair in enumerate(order) if pair not in labels), len(order))
-    census = np.array([labels[pair] == "bad" for pair in order[:known]], dtype=bool)
-    judged = [place for place, pair in enumerate(found.sample) if pair in labels]
-    drawn = found.sampled[: judged[-1] + 1] if judged else []
-    beyond = [one for one in drawn if one.rank > known]
+    bad = {pair for pair, label in labels.items() if label.says == "bad"}
+    census = np.array([pair in bad for pair in order[:known]], dtype=bool)
+    last = max(
+        (
+            place
+            for place, one in enumerate(found.sampled)
+            if one.rank > known and one.index in labels and labels[one.index].in_sample
+        ),
+        default=-1,
+    )
+    beyond = [one for one in found.sampled[: last + 1] if one.rank > known]
     return Review(
         census=census,
         ranks=np.array([one.rank for one in beyond], dtype=np.int64),
-        bad=np.array([labels.get(one.index) == "bad" for one in beyond], dtype=bool),
+        bad=np.array([one.index in bad for one in beyond], dtype=bool),
         region=found.region,
     )
 

@@ -93,10 +93,14 @@ def _advice(found: Threshold) -> Iterator[str]:
             " what was judged does not show that the list is better than chance."
         )
         return
-    largest = max((b for b in reviewed.bounds if b.flagged), key=lambda bound: bound.flagged or 0)
+    told = [
+        f"the first {bound.flagged:,} if {100 * bound.alpha:.0f} in 100 of them may be good"
+        for bound in reviewed.bounds
+        if bound.flagged is not None
+    ]
     yield (
-        f"Set aside at most the first {largest.flagged:,} pairs of suspects/scores.parquet (column"
-        " rank), and keep a list of them."
+        f"Decide how many good pairs you can spare, and set aside {', or '.join(told)} (column rank"
+        " of suspects/scores.parquet). Keep a list of them."
     )
 
 

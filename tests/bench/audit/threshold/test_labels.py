@@ -10,7 +10,7 @@ import pytest
 from audited import Audited
 
 from clipbench.audit.threshold.find import check_before, threshold
-from clipbench.audit.threshold.labels import read_labels, review_of
+from clipbench.audit.threshold.labels import Label, read_labels, review_of
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
 
 HEAD = "key,shard,index,label,scores_sha256"
@@ -27,14 +27,15 @@ def written(path: Path, audited: Audited, labels: list[str], edit: Edit = list) 
     return path
 
 
-def read(path: Path, audited: Audited) -> dict[int, str]:
+def read(path: Path, audited: Audited) -> dict[int, Label]:
     return read_labels(path, audited.found, audited.request.usable.shards)
 
 
 def test_labels_are_read_by_the_number_of_the_pair(audited: Audited, tmp_path: Path) -> None:
     labels = read(written(tmp_path / "l.csv", audited, ["bad", "good", "unsure"]), audited)
     first = audited.found.first
-    assert labels == {first[0].index: "bad", first[1].index: "good", first[2].index: "unsure"}
+    assert [labels[one.index].says for one in first[:3]] == ["bad", "good", "unsure"]
+    assert len(labels) == 3
 
 
 @pytest.mark.parametrize(
@@ -103,16 +104,19 @@ def test_a_file_that_is_not_there_is_said_so(audited: Audited, tmp_path: Path) -
 
 
 def test_a_pair_that_was_passed_over_counts_as_good(audited: Audited) -> None:
-    """In the random list up to the last that was judged; in the first list it ends the census."""
+    """In the random sample up to the last judged there; in the first list it ends the census."""
     found = audited.found
-    labels = {one.index: "bad" for one in found.first[:3]}
-    assert review_of({**labels, found.first[4].index: "bad"}, found).census.tolist() == [True] * 3
-    labels = {found.sample[0]: "bad", found.sample[4]: "bad", found.sample[2]: "unsure"}
+    bad, unsure = Label("bad", True), Label("unsure", True)
+    labels = {one.index: Label("bad", False) for one in [*found.first[:3], found.first[4]]}
+    review = review_of(labels, found)
+    assert review.census.tolist() == [True] * 3
+    assert not len(review.ranks)  # a pair of the first list is no draw, also if it was drawn
+    labels = {found.sample[0]: bad, found.sample[4]: bad, found.sample[2]: unsure}
     review = review_of(labels, found)
     known = len(review.census)
     drawn = [one for one in found.sampled[:5] if one.rank > known]
     assert review.ranks.tolist() == [one.rank for one in drawn]
-    assert review.bad.tolist() == [labels.get(one.index) == "bad" for one in drawn]
+    assert review.bad.tolist() == [labels.get(one.index) == bad for one in drawn]
 
 
 def test_labels_give_thresholds_and_no_labels_give_what_canaries_tell(

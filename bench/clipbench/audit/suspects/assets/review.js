@@ -10,8 +10,9 @@ let list = "first";
 function load() {
   const kept = new Map();
   try {
-    for (const [index, label] of JSON.parse(localStorage.getItem(store) ?? "[]")) {
-      if (typeof index === "string" && Object.hasOwn(words, label)) kept.set(index, label);
+    for (const [index, { label, from }] of JSON.parse(localStorage.getItem(store) ?? "[]")) {
+      const known = Object.hasOwn(words, label) && Object.hasOwn(at, from);
+      if (typeof index === "string" && known) kept.set(index, { label, from });
     }
   } catch { /* private window, or what is kept there is none of ours: begin anew */ }
   return kept;
@@ -37,7 +38,7 @@ function show(focus) {
   }
   of(list).forEach((card, place) => { card.hidden = place !== at[list]; });
   for (const card of cards) {
-    const label = labels.get(card.dataset.index);
+    const label = labels.get(card.dataset.index)?.label;
     for (const button of card.querySelectorAll(".judge button")) {
       button.setAttribute("aria-pressed", String(button.value === label));
     }
@@ -61,7 +62,9 @@ function move(by) {
 function judge(label) {
   const card = of(list)[at[list]];
   if (!card) return;
-  labels.set(card.dataset.index, label);
+  // A pair of both lists counts for the random sample as soon as it was judged there.
+  const from = labels.get(card.dataset.index)?.from === "random" ? "random" : list;
+  labels.set(card.dataset.index, { label, from });
   const kept = save() ? "" : "This browser keeps nothing: export before you close the page. ";
   if (at[list] < of(list).length - 1) at[list] += 1;
   show(true);
@@ -71,12 +74,13 @@ function judge(label) {
 const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
 function table() {
-  const rows = [["key", "shard", "index", "label", "scores_sha256"]];
+  const rows = [["key", "shard", "index", "label", "list", "scores_sha256"]];
   const seen = new Set();
   for (const { dataset } of cards) {
     if (!labels.has(dataset.index) || seen.has(dataset.index)) continue;
     seen.add(dataset.index);
-    rows.push([dataset.key, dataset.shard, dataset.index, labels.get(dataset.index), scores]);
+    const { label, from } = labels.get(dataset.index);
+    rows.push([dataset.key, dataset.shard, dataset.index, label, from, scores]);
   }
   return rows.map((row) => `${row.map(cell).join(",")}\n`).join("");
 }
