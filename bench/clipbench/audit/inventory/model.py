@@ -119,6 +119,7 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         suppliers_by: what names suppliers.
         suppliers_count: how many there are; pairs of unnamed ones count as one's.
         suppliers: those that deliver most pairs.
+        unnamed: pairs of which nobody is named; all, where nothing names suppliers.
         pairs_sha256: of ``pairs.parquet``.
     """
 
@@ -143,4 +144,5 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     suppliers_by: By
     suppliers_count: int
     suppliers: tuple[Supplier, ...]
+    unnamed: int
     pairs_sha256: str

@@ -91,17 +91,20 @@ def _suppliers(inventory: Inventory) -> Iterator[str]:
     if inventory.suppliers_by == "none":
         yield "Nothing in the data says who delivered which pair."
         return
-    first = inventory.suppliers[0]
-    if inventory.suppliers_count == 1:
-        yield f"All pairs come from {_name(first)}, by {_BY[inventory.suppliers_by]}."
-        return
-    yield (
-        f"Pairs come from {counted(inventory.suppliers_count, 'supplier')}, told apart by"
-        f" {_BY[inventory.suppliers_by]}; {_name(first)} delivers most:"
-        f" {_share(first.pairs, inventory.pairs)}."
-    )
+    named = [one for one in inventory.suppliers if one.name]
+    by = _BY[inventory.suppliers_by]
+    count = inventory.suppliers_count - bool(inventory.unnamed)
+    if count == 1:
+        yield f"{_share(named[0].pairs, inventory.pairs)} come from {_name(named[0])}, by {by}."
+    else:
+        yield (
+            f"Pairs come from {count:,} suppliers, told apart by {by}; {_name(named[0])} delivers"
+            f" most: {_share(named[0].pairs, inventory.pairs)}."
+        )
+    if inventory.unnamed:
+        yield f"No supplier is named for {_share(inventory.unnamed, inventory.pairs)}."
     if inventory.alike.shared:
-        yield f"{counted(inventory.alike.shared, 'image')} come from more than one supplier."
+        yield f"More than one supplier delivers {counted(inventory.alike.shared, 'image')}."
 
 
 def _cannot(inventory: Inventory) -> Iterator[str]:

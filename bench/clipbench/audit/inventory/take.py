@@ -17,7 +17,7 @@ from clipbench.files.json_files import read_json, sha256_file
 from clipbench.files.typed import Json
 from clipbench.system.durable import make_folder
 
-VERSION = 5  # raise it with every change of what is found
+VERSION = 6  # raise it with every change of what is found
 FOLDER, NAME, LEFT_OUT = "inventory", "inventory.json", "left_out.jsonl"
 TABLES = COPIES, REPEATS, SUPPLIERS = "copies.csv", "captions.csv", "suppliers.csv"
 _PARTS = "parts"
@@ -106,6 +106,7 @@ def _taken(request: AuditRequest, folder: Path, workers: int | None) -> Inventor
         suppliers_by=joined.by,
         suppliers_count=len(suppliers),
         suppliers=tuple(suppliers[:LISTED]),
+        unnamed=sum(one.pairs for one in suppliers if not one.name),
         pairs_sha256=sha256_file(folder / pairs.NAME),
     )
 

@@ -126,8 +126,10 @@ def test_the_page_says_what_was_counted(tmp_path: Path) -> None:
         "One image comes with 3 different captions (in 3 pairs).",
         "The most frequent caption, “Buy now”, is that of 3 pairs (33.3%), with 3 images that look"
         " different.",
-        "dogs.example delivers most: 5 pairs (55.6%).",
-        "2 images come from more than one supplier.",
+        "Pairs come from 2 suppliers, told apart by the host of the URL in the JSON; dogs.example"
+        " delivers most: 5 pairs (55.6%).",
+        "No supplier is named for 1 pair (11.1%).",
+        "More than one supplier delivers 2 images.",
         "Keep one pair of each image: 3 pairs (33.3%) are further copies",
         "Have the pairs that can't be used delivered again",
     ):
