@@ -11,6 +11,7 @@ from clipbench.audit.inventory.model import Inventory
 from clipbench.audit.inventory.suppliers import check_field, shard_names
 from clipbench.audit.request import AuditRequest
 from clipbench.audit.stage import kept
+from clipbench.custody.record import note_made
 from clipbench.errors import ClipbenchError
 from clipbench.files import sums
 from clipbench.files.json_files import read_json, sha256_file
@@ -39,7 +40,11 @@ def take_inventory(request: AuditRequest, workers: int | None = None) -> Invento
     key = _key(request)
     if not _is_whole(folder):
         (folder / NAME).unlink(missing_ok=True)
-    inventory, _ = kept(folder / NAME, Inventory, key, lambda: _taken(request, folder, workers))
+    inventory, is_new = kept(
+        folder / NAME, Inventory, key, lambda: _taken(request, folder, workers)
+    )
+    if is_new:
+        note_made(pairs.NAME, inventory.pairs_sha256)
     shutil.rmtree(folder / _PARTS, ignore_errors=True)
     return inventory
 

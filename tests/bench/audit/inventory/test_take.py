@@ -20,6 +20,7 @@ from clipbench.audit.inventory.grouping import Groups, spread_of
 from clipbench.audit.inventory.model import Copies, Inventory, Supplier
 from clipbench.audit.inventory.section import section
 from clipbench.audit.inventory.take import take_inventory
+from clipbench.custody.record import recorded
 from clipbench.images.encoding import encode_jpeg, encode_png
 
 PNG = [encode_png(picture(number, 24, 32)) for number in range(8)]
@@ -106,6 +107,17 @@ def test_an_inventory_is_taken_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "set" / "1.tar").unlink()
     assert take_inventory(request(tmp_path / "set", tmp_path), workers=0).pairs == 5
     assert not (tmp_path / "audit" / "inventory" / "parts").exists()
+
+
+def test_the_log_names_the_rows_where_they_were_made(tmp_path: Path) -> None:
+    """By their hash; a second look makes nothing."""
+    log = tmp_path / "audit.jsonl"
+    with recorded(log, "audit", {}):
+        found = delivered(tmp_path)
+    assert json.loads(log.read_text())["made"] == {"pairs.parquet": found.pairs_sha256}
+    with recorded(log, "audit", {}):
+        take_inventory(request(tmp_path / "set", tmp_path), workers=0)
+    assert len(log.read_text().splitlines()) == 1
 
 
 def told(inventory: Inventory) -> str:
