@@ -3,7 +3,8 @@
     python tests/benchmarks/audit_suspects.py --audit AUDIT --ledger POISONED
 
 `--audit` is the folder of an audit of the shards of `--ledger`, the folder that `clipbench poison`
-wrote, or a NumPy file with a truth value per usable pair. Prints for each method and for the list
+wrote, or a NumPy file with a truth value per usable pair. With `--shards` the search for suspects
+alone is done first, and `--audit` is the folder for it. Prints for each method and for the list
 AUROC, average precision, and the poisons among the first hundred pairs and the first hundredth;
 then, for reviews of 50, 100 and 200 pairs, drawn and answered 200 times by the ledger, how many
 were given a threshold, how many of these thresholds do not hold, and how many pairs they flag.
@@ -13,17 +14,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from clipbench.audit.inventory.take import take_inventory
+from clipbench.audit.request import AuditRequest
+from clipbench.audit.suspects.find import find_suspects
+from clipbench.audit.suspects.plan import plan_suspects
 from clipbench.audit.threshold.bounds import Review, learn_then_test
 from clipbench.audit.threshold.find import ALPHAS, CONFIDENCE
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.rng import generator
+from clipbench.system.progress import Reporter
 
 REVIEWS = 200
 LABELS = (50, 100, 200)
@@ -87,12 +95,32 @@ def reviews(bad: BoolArray, region: int) -> list[str]:
     return lines
 
 
+def search(shards: Path, out: Path, seeds: int) -> None:
+    """Find the suspects of shards as an audit does.
+
+    Args:
+        shards: the pairs.
+        out: folder of the audit.
+        seeds: of training.
+    """
+    cache = Path(os.environ.get("CLIPBENCH_CACHE", "~/.cache/clipbench")).expanduser()
+    reporter = Reporter()
+    request = AuditRequest(data=str(shards), out=out, cache=cache, reporter=reporter)
+    take_inventory(request)
+    plan = plan_suspects(request)
+    find_suspects(request, msgspec.structs.replace(plan, seeds=[*range(seeds)]))
+
+
 def main() -> None:
     """Print both."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--audit", type=Path, required=True, help="folder of the audit")
     parser.add_argument("--ledger", type=Path, required=True, help="poisoned set, or truth.npy")
+    parser.add_argument("--shards", type=Path, help="the audit's pairs, to look for suspects first")
+    parser.add_argument("--seeds", type=int, default=1, help="of training, with --shards")
     options = parser.parse_args()
+    if options.shards is not None:
+        search(options.shards, options.audit, options.seeds)
     table = pd.read_parquet(options.audit / "suspects" / "scores.parquet")
     bad = truth_of(options.ledger, len(table))
     in_order = bad[np.argsort(table["rank"].to_numpy())]

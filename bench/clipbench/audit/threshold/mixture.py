@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from clipbench.audit.exposure.recipe import defense_spec
 from clipbench.audit.suspects.found import Suspects
 from clipbench.audit.threshold.found import Fit, Mixture
 
@@ -50,7 +51,7 @@ def fitted(path: Path, suspects: Suspects) -> Mixture | None:
     separation, gain, low = _humps(first)
     trusted = separation >= APART and LEAST_LOW <= low <= MOST_LOW and gain > 0
     start = fits[0].safe[THRESHOLDS.index(USUAL)]
-    after = max(1, suspects.epochs["safeclip"] - 3)
+    after = _growing(suspects)
     return Mixture(
         thresholds=[*THRESHOLDS],
         fits=fits,
@@ -61,6 +62,14 @@ def fitted(path: Path, suspects: Suspects) -> Mixture | None:
         trusted=trusted,
         why=_why(separation, low, trusted),
     )
+
+
+def _growing(suspects: Suspects) -> int:
+    """Return the epochs in which the safe set grows."""
+    epochs = suspects.epochs["safeclip"]
+    spec = defense_spec("safeclip", suspects.per_epoch or suspects.pairs, epochs)
+    warmup = sum(int(str(spec[name])) for name in ("unimodal_epochs", "cross_modal_epochs"))
+    return max(0, epochs - warmup - 1)
 
 
 def _none(why: str) -> Mixture:
