@@ -60,10 +60,9 @@ def _copies(inventory: Inventory) -> str:
         return "No image comes twice, to the byte or to the eye."
     exact, all_ = inventory.exact.pairs, inventory.alike.pairs
     how = f"{exact:,} of them to the byte, {all_ - exact:,} to the eye alone"
-    return (
-        f"{_share(all_, inventory.pairs)} have an image that another pair has, too,"
-        f" {'to the byte' if exact == all_ else how}."
-    )
+    if exact in {0, all_}:
+        how = "to the byte" if exact else "to the eye, though no two files are the same"
+    return f"{_share(all_, inventory.pairs)} have an image that another pair has, too, {how}."
 
 
 def _bursts(inventory: Inventory) -> Iterator[str]:
@@ -79,7 +78,7 @@ def _bursts(inventory: Inventory) -> Iterator[str]:
         )
     one = inventory.repeats[0] if inventory.repeats else None
     if one is not None and one.pairs >= max(_FEW, inventory.pairs / 1_000):
-        images = counted(one.images, "image that looks different", "images that look different")
+        images = "one image" if one.images == 1 else f"{one.images:,} different images"
         yield (
             f"The most frequent caption, “{short(one.caption)}”, is that of"
             f" {_share(one.pairs, inventory.pairs)}, with {images}."
