@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -87,6 +87,17 @@ class Asked:
     known_suppliers: Hashes | None
     names: Names
     seed: int
+
+    def reordered(self, order: Ints) -> Asked:
+        """Return the same pairs in another order."""
+        return replace(
+            self,
+            pairs=self.pairs.take(order),
+            new=self.new[order],
+            images=self.images[order],
+            known=self.known[order],
+            to_suspects=None if self.to_suspects is None else self.to_suspects[order],
+        )
 
     def share(self, has: Bools) -> tuple[Proportion, Proportion]:
         """Return the share of new pairs that have something, and that of earlier ones."""

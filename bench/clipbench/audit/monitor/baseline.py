@@ -58,6 +58,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
         supplier: field of the JSON that names suppliers; None: see `suppliers_by`.
         suppliers_by: what names suppliers.
         threshold: similarity below which a pair counts as fitting badly.
+        made_of: hash of all that decides the baseline.
         files: SHA-256 of each file, by its name.
     """
 
@@ -70,6 +71,7 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     supplier: str | None
     suppliers_by: str
     threshold: float
+    made_of: str
     files: dict[str, str]
 
 

@@ -152,6 +152,9 @@ def answer(asked: Asked, alpha: float) -> tuple[list[Finding], dict[str, Ints]]:
     """
     if min(asked.new.sum(), (~asked.new).sum()) < TOO_FEW:
         return [], {}
+    # Traits may depend on the order of pairs, as clusters and ties do; it must not say who is new.
+    order = generator(asked.seed, "order").permutation(len(asked.new)).astype(np.int64)
+    asked = asked.reordered(order)
     questions = {one.name: one for one in questions_to(asked)}
     differences = {name: one.difference for name, one in questions.items()}
     count = divisions(len(questions), alpha)
@@ -161,7 +164,7 @@ def answer(asked: Asked, alpha: float) -> tuple[list[Finding], dict[str, Ints]]:
         alarm = outcome.p_family <= alpha
         told = questions[name].tell(outcome) if alarm else None
         if told is not None:
-            rows[name] = told.rows
+            rows[name] = order[told.rows]
         findings.append(
             Finding(
                 name=name,

@@ -72,6 +72,20 @@ def test_what_the_model_never_saw_is_held_out(place: Place) -> None:
     np.testing.assert_allclose(np.linalg.norm(found.held_out.text, axis=1), 1, atol=1e-5)
 
 
+def test_a_baseline_that_is_there_is_not_made_again(place: Place) -> None:
+    """Unless something that decides it changed."""
+    request = AuditRequest(
+        data=str(place.data), out=place.out, cache=place.cache, reporter=Reporter(quiet=True)
+    )
+    path, model = place.out / "baseline" / "baseline.json", place.out.parent / "model"
+    before = path.stat().st_mtime_ns
+    assert write_baseline(request, model, request.own(size=TRAINED)) == place.head
+    assert path.stat().st_mtime_ns == before
+    other = write_baseline(request, model, request.own(size=TRAINED - 10))
+    assert other.held_out == place.head.held_out + 10
+    assert write_baseline(request, model, request.own(size=TRAINED)) == place.head
+
+
 def test_a_delivery_of_the_same_kind_passes(
     place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
