@@ -1,6 +1,5 @@
 """Exposure and price of a small crawl, measured by runs."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,7 @@ class Audit:
     def __init__(self, folder: Path) -> None:
         self.data = write_crawl(folder / "crawl", (130, 130))
         self.shards = {path: path.read_bytes() for path in self.data.glob("*.tar")}
-        self.request = request_of(folder, self.data)
+        self.request = request_of(folder, self.data, supplier="key")
         self.plan: ExposurePlan = plan_exposure(self.request)
         self.exposure: Exposure = measure_exposure(self.request, self.plan)
 
@@ -76,15 +75,12 @@ def test_what_was_found_is_not_sought_again(audit: Audit) -> None:
 
 
 def test_every_canary_is_counted_at_the_supplier_whose_pair_it_replaced(audit: Audit) -> None:
-    """By the host of URLs all pairs are of one, and by their keys each is of its own."""
+    """Here each pair has a supplier of its own, named by its key."""
     planted = audit.plan.poisons + audit.plan.backdoor
-    (host,) = audit.exposure.suppliers
-    assert (host.name, host.canaries) == ("img.example.org", planted)
-    assert host.pairs == audit.plan.size
-    by_key = measure_exposure(replace(audit.request, supplier="key"), audit.plan)
-    assert len(by_key.suppliers) == audit.plan.size
-    assert sum(supplier.canaries for supplier in by_key.suppliers) == planted
-    assert by_key.defended == audit.exposure.defended
+    suppliers = audit.exposure.suppliers
+    assert [supplier.pairs for supplier in suppliers] == [1] * audit.plan.size
+    assert sum(supplier.canaries for supplier in suppliers) == planted
+    assert max(supplier.canaries for supplier in suppliers) <= 2  # one of either attack
 
 
 def test_the_users_shards_stay_as_they_are(audit: Audit) -> None:
