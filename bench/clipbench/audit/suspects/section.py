@@ -102,8 +102,8 @@ def _cannot() -> Iterator[str]:
         " has to judge."
     )
     yield (
-        "The planted test pairs have wrong captions. How well pairs are found whose captions fit,"
-        " and whose images carry something that was put there, they do not tell."
+        "The planted test pairs have wrong captions. Bad pairs whose captions fit, and whose images"
+        " carry something that was put there, are mostly not found in this way."
     )
 
 
