@@ -70,11 +70,12 @@ def _bursts(inventory: Inventory) -> Iterator[str]:
     most = max(inventory.contested, key=lambda one: one.captions, default=None)
     if most is not None and most.captions >= _FEW:
         where = counted(most.pairs, "pair")
+        one_image = "One image comes" if most.files == 1 else "Images that look the same come"
         yield (
             f"{inventory.many:,} images come with {MANY} or more different captions each; one of"
             f" them has {most.captions:,} captions in {where}."
             if inventory.many > 1
-            else f"One image comes with {most.captions:,} different captions (in {where})."
+            else f"{one_image} with {most.captions:,} different captions (in {where})."
         )
     one = inventory.repeats[0] if inventory.repeats else None
     if one is not None and one.pairs >= max(_FEW, inventory.pairs / 1_000):

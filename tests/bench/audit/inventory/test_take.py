@@ -135,7 +135,7 @@ def test_the_page_says_what_was_counted(tmp_path: Path) -> None:
         " empty (1).",
         "5 pairs (55.6%) have an image that another pair has, too, 4 of them to the byte, 1 to the"
         " eye alone.",
-        "One image comes with 3 different captions (in 3 pairs).",
+        "Images that look the same come with 3 different captions (in 3 pairs).",
         "The most frequent caption, “Buy now”, is that of 3 pairs (33.3%), with 3 different"
         " images.",
         "Pairs come from 2 suppliers, told apart by the host of the URL in the JSON; dogs.example"
