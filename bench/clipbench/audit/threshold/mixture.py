@@ -19,7 +19,7 @@ from clipbench.audit.exposure.recipe import defense_spec
 from clipbench.audit.suspects.found import Suspects
 from clipbench.audit.threshold.found import Fit, Mixture
 
-THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 COMPONENTS = (2, 3)
 GROWTHS, CAPS = (0.01, 0.05, 0.1), (0.85, 0.97)
 USUAL = 0.9  # threshold of the paper
