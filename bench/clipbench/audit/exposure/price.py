@@ -80,6 +80,12 @@ _CANNOT = [
 def _said(plan: ExposurePlan, found: list[Price]) -> Iterator[str]:
     for price in found:
         item = price.found
+        if name_of(item.defense) == "none" and not item.useful.weak:
+            yield (
+                f"With {called(item.defense)} the small model reads"
+                f" {told(item.useful.read, 'held-out images')} as what their captions name, and"
+                f" {told(item.useful.to_text)} find their own caption first."
+            )
         if name_of(item.defense) in ("none", "clip"):
             continue
         if item.useful.weak:

@@ -46,7 +46,7 @@ def _chosen_images(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
     pairs = "pair" if worst.poisons == 1 else "pairs"
     yield (
         f"An attacker who places {worst.poisons} {pairs} among {_among(plan)} has a chosen image"
-        f" misread in {told(worst.read)} trials with {called(base.defense)};"
+        f" misread in {told(worst.read, 'trials')} with {called(base.defense)};"
         f" without the attack it happens in {worst.read_control.k} of {worst.read_control.n}."
     )
     if worst.found is not None and worst.found_control is not None:
@@ -89,10 +89,14 @@ def _backdoor(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
     sound = [item for item in exposure.defended if not item.useful.weak]
     if not sound:
         return
-    parts = [f"{told(item.backdoor.read)} with {called(item.defense)}" for item in sound]
+    parts = [
+        f"{told(item.backdoor.read)} with {called(item.defense)}"
+        f" (without the attack {item.backdoor.read_control.k:,})"
+        for item in sound
+    ]
     yield (
-        f"An attacker who puts a small pattern on {plan.backdoor:,} pairs has any image that"
-        f" carries the pattern read as one chosen thing: {listed(parts)}."
+        f"An attacker who puts a small pattern on {plan.backdoor:,} pairs has images that carry"
+        f" the pattern read as one chosen thing: {listed(parts)}."
     )
 
 

@@ -26,9 +26,14 @@ def name_of(defense: str) -> str:
     return registry.short_name(registry.parse("defense", defense).name)
 
 
-def told(trials: Trials) -> str:
-    """Return trials in words: ``14 of 16 (88%, 64 to 97%)``."""
-    return f"{trials.k:,} of {trials.n:,} ({percent(trials)})"
+def told(trials: Trials, noun: str = "") -> str:
+    """Return trials in words: ``14 of 16 (88%, 64 to 97%)``.
+
+    Args:
+        trials: how many succeeded.
+        noun: what they are called; empty: the sentence has said so.
+    """
+    return f"{trials.k:,} of {trials.n:,}{' ' if noun else ''}{noun} ({percent(trials)})"
 
 
 def percent(trials: Trials) -> str:

@@ -71,7 +71,7 @@ def test_success_is_told_in_counts_with_intervals_and_beside_its_control() -> No
     """For the largest dose, with and without each defense."""
     text = " ".join(exposure_section(PLAN, found(PLAIN, SAFE)).said)
     assert "places 8 pairs among 20,000 (a sample of your 200,000)" in text
-    assert "14 of 16 (88%, 64 to 97%)" in text
+    assert "14 of 16 trials (88%, 64 to 97%)" in text
     assert "without the attack it happens in 0 of 16" in text
     assert "With SafeCLIP it is 0 of 16 (0%, 0 to 19%)" in text
     assert "200 pairs" in text
@@ -123,6 +123,7 @@ def test_price_is_extrapolated_and_says_how() -> None:
     """Pairs in proportion, time by its ratio alone."""
     section = price_section(PLAN, found(PLAIN, SAFE))
     text = " ".join(section.said)
+    assert "With plain training the small model reads 600 of 1,000 held-out images" in text
     assert "-2.0 points, -4.1 to +0.2" in text
     assert "2.3 times as long" in text
     assert "12 epochs" in text
