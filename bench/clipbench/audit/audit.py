@@ -214,8 +214,8 @@ def _keep_baseline(plan: AuditPlan, exposure: Exposure, suspects: Suspects) -> N
 def _cover(plan: AuditPlan, suspects: Suspects) -> Cover:
     request = plan.request
     name = visible(redacted(request.data).rstrip("/").rpartition("/")[2])
-    # The log comes into being after the page.
-    there = (file for file in _FILES if (request.out / file).exists() or file == log.NAME)
+    after = (RECORD, log.NAME)  # the page
+    there = (file for file in _FILES if file in after or (request.out / file).exists())
     files = [(file, _FILES[file]) for file in there]
     return Cover(
         title=f"Audit of {name}",
