@@ -29,7 +29,7 @@ from clipbench.audit.suspects.find import find_suspects
 from clipbench.audit.suspects.found import Suspects
 from clipbench.audit.suspects.plan import SuspectsPlan, plan_suspects
 from clipbench.audit.suspects.section import suspects_section
-from clipbench.audit.threshold.find import check_labels, threshold
+from clipbench.audit.threshold.find import check_before, check_labels, threshold
 from clipbench.audit.threshold.section import threshold_section
 from clipbench.configuration.identity import identify
 from clipbench.custody import log
@@ -130,6 +130,7 @@ def plan_audit(request: AuditRequest, signed: Sequence[str] = ()) -> AuditPlan:
         BadSetting: there are too few pairs.
         BadInput: pairs, defenses, classes or labels can't be used.
     """
+    check_before(request)
     pairs = len(request.usable.shards)
     if pairs < LEAST:
         raise BadSetting(
