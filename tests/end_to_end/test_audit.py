@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
+from typing import Any
 
+import chromium
 import pytest
 from own_set import CLASSES, write_crawl
 from tiny_runs import Done, command
@@ -144,3 +148,42 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     refused = command("audit", "--data", audit.crawl, "--out", out, "-q", *given, *audit.args[5:7])
     assert (refused.status, said in refused.error) == (2, True), refused.err
     assert not (out / "audit.html").exists()
+
+
+@pytest.fixture(scope="module")
+def browser(audit: Audit) -> Iterator[Any]:
+    """A browser that shows the page."""
+    with chromium.started() as driver:
+        driver.get(f"file://{audit.out / 'audit.html'}")
+        yield driver
+
+
+@chromium.needs_chromium
+def test_a_phone_shows_the_page_without_scrolling_it_sideways(browser: Any) -> None:
+    """Wide tables scroll by themselves."""
+    chromium.screen(browser, 390)
+    width = browser.execute_script("return document.documentElement.scrollWidth")
+    assert width <= 390
+
+
+@chromium.needs_chromium
+def test_the_page_prints_on_at_most_eight_sheets(browser: Any) -> None:
+    """As a report for whoever decides, pictures and all."""
+    told = browser.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})
+    pages = re.findall(rb"/Type\s*/Page\b(?!s)", base64.b64decode(told["data"]))
+    assert 2 <= len(pages) <= 8
+
+
+@chromium.needs_chromium
+def test_the_browser_has_nothing_to_complain_of(browser: Any) -> None:
+    """Nothing that the page's policy forbids is in it."""
+    assert browser.get_log("browser") == []
+
+
+@chromium.needs_chromium
+@chromium.needs_axe
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_axe_finds_nothing(browser: Any, width: int, scheme: str) -> None:
+    """The rules of axe-core for accessible pages hold."""
+    chromium.screen(browser, width, scheme)
+    assert chromium.violations(browser) == []

@@ -214,7 +214,7 @@ def _keep_baseline(plan: AuditPlan, exposure: Exposure, suspects: Suspects) -> N
 
 def _cover(plan: AuditPlan, suspects: Suspects) -> Cover:
     request = plan.request
-    name = visible(redacted(request.data).rstrip("/").rpartition("/")[2])
+    name = visible("/".join(Path(redacted(request.data)).parts[-2:]))
     after = (RECORD, log.NAME)  # the page
     there = (file for file in _FILES if file in after or (request.out / file).exists())
     files = [(file, _FILES[file]) for file in there]
