@@ -10,33 +10,26 @@ from pathlib import Path
 import msgspec
 
 from clipbench import __version__
-from clipbench.audit.exposure.found import Exposure
 from clipbench.audit.exposure.measure import measure_exposure
-from clipbench.audit.exposure.plan import CLEAN, ExposurePlan, data_of, plan_exposure, run_of
+from clipbench.audit.exposure.plan import ExposurePlan, plan_exposure
 from clipbench.audit.exposure.price import price_section
 from clipbench.audit.exposure.section import exposure_section
 from clipbench.audit.exposure.words import listed
-from clipbench.audit.inventory.pairs import NAME as ROWS
 from clipbench.audit.inventory.section import section as inventory_section
-from clipbench.audit.inventory.take import FOLDER as INVENTORY
 from clipbench.audit.inventory.take import take_inventory
-from clipbench.audit.monitor import baseline
-from clipbench.audit.monitor.keep import write_baseline
+from clipbench.audit.monitor.keep import keep_baseline
 from clipbench.audit.page.document import Cover, write_page
 from clipbench.audit.request import AuditRequest
-from clipbench.audit.stage import kept
 from clipbench.audit.suspects.find import find_suspects
 from clipbench.audit.suspects.found import Suspects
 from clipbench.audit.suspects.plan import SuspectsPlan, plan_suspects
 from clipbench.audit.suspects.section import suspects_section
 from clipbench.audit.threshold.find import check_before, check_labels, threshold
 from clipbench.audit.threshold.section import threshold_section
-from clipbench.configuration.identity import identify
 from clipbench.custody import log
 from clipbench.custody.record import note_file, note_used
 from clipbench.errors import BadSetting
-from clipbench.files.json_files import sha256_file, write_summed
-from clipbench.results.folders import folder_of
+from clipbench.files.json_files import write_summed
 from clipbench.system.durable import make_folder
 from clipbench.system.progress import duration
 from clipbench.system.versions import version_of
@@ -109,16 +102,6 @@ class Audited:
     told: dict[str, object]
 
 
-class _Kept(msgspec.Struct, frozen=True):
-    """What says that a baseline is there.
-
-    Args:
-        head_sha256: hash of its head, which holds those of its other files.
-    """
-
-    head_sha256: str
-
-
 def plan_audit(request: AuditRequest, signed: Sequence[str] = ()) -> AuditPlan:
     """Return what `audit` will do, so that what is wrong is said before hours of work.
 
@@ -156,7 +139,8 @@ def audit(plan: AuditPlan) -> Audited:
         check_labels(request, suspects)
         exposure = measure_exposure(request, plan.exposure)
         chosen = threshold(request, suspects)
-        _keep_baseline(plan, exposure, suspects)
+        if "clip" in request.defenses:  # whose model deliveries are compared by
+            keep_baseline(request, plan.exposure)
     sections = [
         exposure_section(plan.exposure, exposure),
         price_section(plan.exposure, exposure),
@@ -181,35 +165,6 @@ def audit(plan: AuditPlan) -> Audited:
         note_file(page)
     said = [*cover.tried, *(line for section in sections for line in section.said)]
     return Audited(page, request.out / "suspects" / "review.html", said, told)
-
-
-def _keep_baseline(plan: AuditPlan, exposure: Exposure, suspects: Suspects) -> None:
-    """Keep what deliveries will be compared with, where there is a model to compare them by."""
-    request = plan.request
-    if exposure.refused or "clip" not in request.defenses:
-        return
-    config = run_of(request, plan.exposure, CLEAN, "clip").config()
-    known = identify(config, request.cache, request.reporter.progress)
-    size = None if plan.exposure.all_pairs else plan.exposure.size
-    data = data_of(request, size)
-    head = request.out / baseline.FOLDER / baseline.HEAD
-    key = {
-        "version": baseline.VERSION,
-        "run": known.id,
-        "data": data,
-        "rows": sha256_file(request.out / INVENTORY / ROWS),
-        "suspects": suspects.scores_sha256,
-    }
-
-    def made() -> _Kept:
-        write_baseline(request, folder_of(known, request.out / "runs"), data)
-        return _Kept(head_sha256=sha256_file(head))
-
-    path = request.out / "exposure" / "baseline.json"
-    told, _ = kept(path, _Kept, key, made)
-    if not head.is_file() or sha256_file(head) != told.head_sha256:
-        path.unlink()  # it was lost or changed since
-        kept(path, _Kept, key, made)
 
 
 def _cover(plan: AuditPlan, suspects: Suspects) -> Cover:
