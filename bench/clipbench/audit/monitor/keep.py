@@ -88,7 +88,7 @@ def write_baseline(
         made = _there(folder, made_of)
         if made is None:
             made = _written(request, folder, model, own, threshold, made_of)
-    note_made("baseline", sha256_file(folder / baseline.HEAD))
+            note_made("baseline", sha256_file(folder / baseline.HEAD))
     return made
 
 
