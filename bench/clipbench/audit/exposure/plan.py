@@ -22,12 +22,13 @@ from clipbench.system.progress import duration
 from clipbench.text.visible import visible
 from clipbench.text.words import counted
 
-VERSION = 1  # raise it with every change that plans other runs for the same request
+VERSION = 2  # raise it with every change that plans other runs for the same request
 CLEAN, TARGETED, BACKDOOR = "none", "targeted", "badnets"
 _SHARE = 2 / 3  # of the audit's budget
 _SMALLEST = 200  # pairs of a set of which `own` holds some out
 _LEAST = 2_000  # pairs of a sample, however short the time
-_FEWER = (5, 3)  # epochs, where even those take too long
+_PATIENT = 2 / 3  # of the epochs, with which a larger sample is worth more than all of them
+_FEWER = (12, 8, 5, 3)  # epochs, where even the least sample takes too long
 _CLASSES = 2  # that held-out images must be of, or nothing can be misread
 _SHOWN = 8  # classes that a plan names
 _DATA = 3  # sets that are made ready: the clean one, and one per attack
@@ -277,8 +278,9 @@ def _candidates(whole: ExposurePlan, images: int) -> Iterator[ExposurePlan]:
         if found is not None:
             least = found
             yield found
+            yield msgspec.structs.replace(found, epochs=round(_PATIENT * found.epochs))
     for epochs in _FEWER:
-        if epochs < least.epochs:
+        if epochs < round(_PATIENT * least.epochs):
             yield msgspec.structs.replace(least, epochs=epochs)
 
 

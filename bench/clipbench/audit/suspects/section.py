@@ -16,6 +16,7 @@ from clipbench.text.templates import render
 from clipbench.text.words import counted
 
 SHOWN = 10  # pairs on the page
+_MANY = 0.5  # share of planted pairs that is found where few others fit badly
 SUPPLIERS = 6
 LONGEST = 120  # characters of a caption on the page
 THUMBNAIL = 64  # pixels
@@ -79,12 +80,18 @@ def _found_canaries(found: Suspects) -> str:
     share = Proportion(
         sum(rank <= flagged for rank in found.canaries.ranks), found.canaries.planted
     )
-    return (
+    told = (
         f"As a test, {share.n:,} pairs were planted beside them with the caption of another pair:"
         f" {share.k:,} of these ({100 * share.value:.0f}%, {100 * share.low:.0f} to"
         f" {100 * share.high:.0f}%) are as suspicious as the first {flagged:,}, where chance would"
         f" give {share.n * flagged / found.pairs:.1f}."
     )
+    if share.high < _MANY:
+        told += (
+            " So few are found where the list is poor, or where many of your own pairs fit"
+            " as badly."
+        )
+    return told
 
 
 def _advice(found: Suspects) -> Iterator[str]:
