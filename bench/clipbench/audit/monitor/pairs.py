@@ -69,7 +69,7 @@ class Pairs:
     @property
     def similarity(self) -> Floats:
         """Cosine similarity of image and caption, ``(N,)``."""
-        cosine: Floats = np.einsum("nd,nd->n", self.image, self.text, dtype=np.float64)
+        cosine: Floats = np.einsum("ij,ij->i", self.image, self.text, dtype=np.float64)
         return cosine
 
     def take(self, rows: Ints) -> Pairs:
