@@ -20,7 +20,7 @@ from clipbench.files.checks import Missing, Objection
 if TYPE_CHECKING:
     Json = object  # whoever reads it looks what it is
 else:
-    Json = object  # which msgspec takes as it is
+    Json = Any  # which msgspec takes as it is
 Object = Mapping[str, Json]
 Read = TypeVar("Read", bound=msgspec.Struct)
 

@@ -74,14 +74,24 @@ def this_process() -> Owner:
     return Owner(*_machine(), os.getpid(), _process(os.getpid())[1])
 
 
-@functools.cache
 def _machine() -> tuple[str, str]:
     """Return the hashes of this machine and of when it was started."""
-    host = f"{socket.gethostname()} {_link('/proc/self/ns/pid')}"
-    return _hash(host), _hash(_text("/proc/sys/kernel/random/boot_id"))
+    return _hash(f"{socket.gethostname()} {_link('/proc/self/ns/pid')}"), _hash(_boot())
+
+
+def _boot() -> str:
+    """Return what this start of the machine is called; empty: that is not known."""
+    try:
+        return _read_boot()
+    except OSError:  # no such system, or no file can be opened now: it is tried again
+        return ""
 
 
 @functools.cache
+def _read_boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8", errors="replace")
+
+
 def _booted() -> float:
     """Return when this machine was started, as a time of files; 0: that is not known."""
     found = re.search(r"^btime (\d+)", _text("/proc/stat"), re.MULTILINE)

@@ -241,6 +241,13 @@ WALKS: Mapping[str, Callable[[Folder, str], list[Words]]] = {
         ],
         ["--data", SMALL, "--shards", str(f.sound), "--method", str(f.plugin), "--out", out],
     ],
+    "audit": lambda f, out: [
+        ["--data", str(f.set), "--out", f"{out}/a"],
+        ["--data", str(f.set), "--out", f"{out}/a", "--supplier", TEXT, "--dry-run"],
+        ["--data", f"{f.root}/{TEXT.replace('/', '')}", "--out", f"{out}/a"],
+        ["--data", str(f.set), "--out", f"{out}/a", "--budget", TEXT],
+        ["--data", str(f.set), "--out", f"{out}/a", "--labels", str(f.table)],
+    ],
     "monitor": lambda f, out: [
         ["--baseline", str(f.root), "--data", str(f.set), "--out", f"{out}/m"],
         ["--baseline", f"{f.root}/{TEXT.replace('/', '')}", "--data", str(f.set), "--out", out],

@@ -173,6 +173,21 @@ def test_a_number_that_another_process_has_now_does_not_protect(tmp_path: Path) 
     assert not path.exists()
 
 
+def test_a_moment_without_files_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else this process would not know those that it started for the rest of its life."""
+    owners._read_boot.cache_clear()
+    before = this_process()
+    owners._read_boot.cache_clear()
+
+    def refuse(self: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files", str(self))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", refuse)
+        assert this_process().boot != before.boot
+    assert this_process() == before
+
+
 @pytest.mark.parametrize(("hours", "stays"), [(1, True), (25, False)])
 def test_files_of_other_machines_go_by_their_age(
     tmp_path: Path, hours: int, *, stays: bool
