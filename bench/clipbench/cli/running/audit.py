@@ -17,7 +17,7 @@ from clipbench.configuration import preflight
 from clipbench.configuration.request import combine
 from clipbench.errors import BadSetting
 from clipbench.plugins import lists
-from clipbench.system.threads import use_threads
+from clipbench.system.threads import news, use_threads
 from clipbench.text.visible import visible
 
 if TYPE_CHECKING:
@@ -162,15 +162,17 @@ def command(
         )
         plan = plan_audit(request, [f"{who} signed {where}." for where, who in signed.items()])
         tell_lines(plan.lines(), reporter, dry=dry_run)
+        if found := news():
+            reporter.note(f"note: {found}; the plan was fitted to what that leaves, and is kept")
         if dry_run:
             return
         with logged("audit", folder, signed=signed, **_settings(request)):
-            found = audit(plan)
+            done = audit(plan)
     if as_json:
-        print_json(found.told)
+        print_json(done.told)
         return
-    files = columns([("page", str(found.page)), ("for reviewers", str(found.review))])
-    print_result("\n".join([*map(visible, found.said), "", files]))
+    files = columns([("page", str(done.page)), ("for reviewers", str(done.review))])
+    print_result("\n".join([*map(visible, done.said), "", files]))
 
 
 def _settings(request: AuditRequest) -> dict[str, object]:
