@@ -6,6 +6,9 @@ import base64
 import hashlib
 import json
 import re
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from html import unescape
@@ -151,6 +154,30 @@ def test_what_cannot_be_done_is_refused_in_one_line(
     refused = command("audit", "--data", audit.crawl, "--out", out, "-q", *given, *audit.args[5:7])
     assert (refused.status, said in refused.error) == (2, True), refused.err
     assert not (out / "audit.html").exists()
+
+
+@pytest.mark.slow
+def test_an_audit_that_is_killed_ends_with_the_page_of_one_that_was_not(
+    audit: Audit, tmp_path: Path
+) -> None:
+    """At whatever moment, as often as one likes; seconds that were measured differ, of course."""
+    out = tmp_path / "out"
+    line = [sys.executable, "-m", "clipbench", *map(str, audit.args[:4]), str(out)]
+    line += ["--cache", str(tmp_path / "cache"), *map(str, audit.args[7:])]
+    for seconds in (4, 7, 10, 5):
+        with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as work:
+            time.sleep(seconds)
+            work.kill()
+    assert subprocess.run(line, capture_output=True, check=False).returncode == 0
+    whole, again = ((folder / "audit.html").read_text() for folder in (audit.out, out))
+    assert timeless(again).replace(str(out), "OUT") == timeless(whole).replace(
+        str(audit.out), "OUT"
+    )
+
+
+def timeless(page: str) -> str:
+    """Return a page without the times that training took."""
+    return re.sub(r"\d+\.\d+×|\d+(\.\d+)? (s|min)\b|takes \S+ times[^<]*", "T", page)
 
 
 @pytest.fixture(scope="module")
