@@ -136,6 +136,8 @@ class Epoch(Struct, frozen=True, kw_only=True):
 
     Args:
         epoch: its number.
+        pairs: that went through an optimizer step.
+        cross_modal_pairs: those of them in a loss that ties image to caption.
         safe_set_size: pairs that the defense took for safe.
         poisons_in_safe_set: poisoned pairs among them.
         score_auroc: how well the defense's scores detect poisoned pairs.
@@ -147,6 +149,8 @@ class Epoch(Struct, frozen=True, kw_only=True):
     """
 
     epoch: Count
+    pairs: Count | None = None
+    cross_modal_pairs: Count | None = None
     safe_set_size: Count | None = None
     poisons_in_safe_set: Count | None = None
     score_auroc: Share | None = None
