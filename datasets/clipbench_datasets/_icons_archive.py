@@ -1,6 +1,6 @@
 """The npm package ``@iconify/json``: a tar that ``npm pack`` writes, or the folder in it.
 
-https://www.npmjs.com/package/@iconify/json
+https://github.com/iconify/icon-sets
 
 ``json/PREFIX.json`` is a set of icons. It is a stranger's: sizes are bounded, and what is no icon
 set is refused.
