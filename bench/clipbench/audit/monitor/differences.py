@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 from scipy.special import xlogy
+from scipy.stats import rankdata
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 _PRIOR = 10.0  # pairs of ordinary fit by which the mean of a small group is held near all others'
 _NOTHING = -1.0  # of a group with too few new pairs to say anything
+_TINY = 1e-300  # in place of 0 where nothing is divided
 
 
 class Difference(Protocol):
@@ -32,7 +34,7 @@ class Difference(Protocol):
         """Return how much the new pairs differ, in each division.
 
         Args:
-            new: ``(B, N)``, as many new pairs in each row.
+            new: ``(B, N)``; there need not be as many new pairs in each row, nor any.
 
         Returns:
             ``(B,)``.
@@ -43,6 +45,9 @@ class Difference(Protocol):
 class Distribution:
     """The largest distance of two distribution functions (Kolmogorov-Smirnov).
 
+    It is multiplied by ``sqrt(n m / (n + m))``, of n new and m earlier pairs, by which distances
+    of different divisions can be compared where these have not as many new pairs.
+
     Args:
         values: ``(N,)``.
     """
@@ -50,12 +55,15 @@ class Distribution:
     values: Floats
 
     def of(self, new: Bools) -> Floats:
-        """Return the distance, 0 to 1."""
+        """Return the distance; 0 where no pair is new, or every one."""
+        if not len(self.values):
+            return np.zeros(len(new))
         order, ends = self._sorted
         counts = np.cumsum(new[:, order], axis=1, dtype=np.int32)[:, ends].astype(np.float64)
-        total = counts[:, -1:]
         earlier = (ends + 1.0) - counts
-        return _rounded(np.abs(counts / total - earlier / (len(order) - total)).max(axis=1))
+        n, m = counts[:, -1:], earlier[:, -1:]
+        apart = np.abs(counts / np.maximum(n, 1) - earlier / np.maximum(m, 1)).max(axis=1)
+        return _rounded(apart * np.sqrt(n * m / len(order)).reshape(-1))
 
     @cached_property
     def _sorted(self) -> tuple[Ints, Ints]:
@@ -138,7 +146,8 @@ class MeanFeatures:
     def of(self, new: Bools) -> Floats:
         """Return the squared distance."""
         centered = self.features - self.features.mean(axis=0)
-        means = new.astype(np.float32) @ centered / new.sum(axis=1, dtype=np.float32)[:, None]
+        count = np.maximum(new.sum(axis=1, dtype=np.float32), 1)
+        means = new.astype(np.float32) @ centered / count[:, None]
         return _rounded(np.square(means.astype(np.float64)).sum(axis=1) * len(self.features))
 
 
@@ -164,13 +173,13 @@ class Concentration:
 
     def scores(self, new: Bools) -> Floats:
         """Return the score of every trait, ``(B, T)``."""
-        share = float(new[0].mean())
+        share = new.mean(axis=1, dtype=np.float64)[:, None]
         count = _per_trait(self.traits, new)
         total = np.asarray(self.traits.sum(axis=0), np.float64)
         expected = total * share
         score = 2 * (
-            xlogy(count, count / expected)
-            + xlogy(total - count, (total - count) / (total - expected))
+            xlogy(count, count / np.maximum(expected, _TINY))
+            + xlogy(total - count, (total - count) / np.maximum(total - expected, _TINY))
         )
         return _rounded(np.where(count > expected, score, 0.0))
 
@@ -200,8 +209,8 @@ class GroupShift:
 
     def shifts(self, new: Bools) -> Floats:
         """Return the shift of every group, ``(B, T)``."""
-        place = np.argsort(np.argsort(self.values, kind="stable"), kind="stable")
-        rank = (place + 0.5) / len(place) - 0.5  # mean 0, variance 1/12
+        # Mean 0, variance 1/12; equal values have one rank, whatever order they stand in.
+        rank = (rankdata(self.values) - 0.5) / len(self.values) - 0.5
         weighted = csr_array(self.groups.multiply(rank[:, None]))
         count, value = _per_trait(self.groups, new), _per_trait(weighted, new)
         total = np.asarray(self.groups.sum(axis=0), np.float64)
@@ -211,6 +220,23 @@ class GroupShift:
         error = np.sqrt((1 / enough + 1 / earlier) / 12)
         shift = (before - value / enough) / error
         return _rounded(np.where(count >= self.least, shift, _NOTHING))
+
+
+@dataclass(frozen=True)
+class Among:
+    """A difference that is asked of some of the pairs only.
+
+    Args:
+        difference: asked of them; it must not grow with how many of them are new.
+        rows: ``(M,)`` their numbers among all pairs.
+    """
+
+    difference: Difference
+    rows: Ints
+
+    def of(self, new: Bools) -> Floats:
+        """Return how much the new ones of them differ."""
+        return self.difference.of(new[:, self.rows])
 
 
 def fourier_features(
@@ -229,7 +255,8 @@ def fourier_features(
     some = features[rng.permutation(len(features))[:500]]
     lengths = np.square(some).sum(axis=1)
     squares = np.maximum(lengths[:, None] + lengths - 2 * some @ some.T, 0)
-    width = float(np.sqrt(np.median(squares[np.triu_indices(len(some), 1)]))) or 1.0
+    between = squares[np.triu_indices(len(some), 1)]
+    width = (float(np.sqrt(np.median(between))) if len(between) else 0.0) or 1.0  # all are equal
     directions = rng.standard_normal((features.shape[1], count)).astype(np.float32) / width
     angles = features @ directions
     both = np.concatenate([np.cos(angles), np.sin(angles)], axis=1)

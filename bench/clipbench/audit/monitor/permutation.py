@@ -63,7 +63,14 @@ def compare(
         new: ``(N,)``, which pairs are new.
         count: random divisions.
         seed: decides them.
+
+    Raises:
+        ValueError: no pair is new, or every one, so that there is nothing to divide.
     """
+    if bool(new.all()) or not bool(new.any()):
+        raise ValueError("some pairs must be new and some earlier")
+    if not differences:
+        return {}
     values = _values(list(differences.values()), new, count, seed)
     p = np.stack([_ranks(row) for row in values])
     rarest = np.sort(p.min(axis=0))
