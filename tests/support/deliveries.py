@@ -42,7 +42,6 @@ def delivery(rng: np.random.Generator, count: int, poisons: int = 0) -> Pairs:
     return Pairs(
         image=_near(rng, shown),
         text=_near(rng, said),
-        image_sha256=rng.integers(2**63, size=count).astype(np.uint64),
         image_hash=rng.integers(2**63, size=count).astype(np.uint64),
         caption_sha256=rng.integers(2**63, size=count).astype(np.uint64),
         size=np.full(count, 32 << 32 | 32, np.uint64),

@@ -15,7 +15,7 @@ from clipbench.models.features import image_features, text_features
 from clipbench.models.openclip import create_model
 from clipbench.shards.reader import ShardSet
 
-COLUMNS = ("supplier", "width", "height", "image_sha256", "image_hash", "caption_sha256")
+COLUMNS = ("supplier", "width", "height", "image_hash", "caption_sha256")
 
 
 def encoded(
@@ -42,7 +42,6 @@ def encoded(
     return Pairs(
         image=image_features(network, images, progress=progress).numpy(),
         text=text_features(network, tokenizer, captions, progress=progress).numpy(),
-        image_sha256=hashes_in(some, "image_sha256"),
         image_hash=np.asarray(some["image_hash"], np.uint64),
         caption_sha256=hashes_in(some, "caption_sha256"),
         size=size | np.asarray(some["height"], np.uint64),

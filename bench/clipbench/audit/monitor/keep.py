@@ -16,7 +16,7 @@ from clipbench.audit.inventory.take import take_inventory
 from clipbench.audit.monitor import baseline
 from clipbench.audit.monitor.baseline import Known
 from clipbench.audit.monitor.differences import Bools, Ints
-from clipbench.audit.monitor.encode import COLUMNS, encoded, hashes_in
+from clipbench.audit.monitor.encode import COLUMNS, encoded
 from clipbench.audit.monitor.pairs import hash_of
 from clipbench.audit.request import AuditRequest
 from clipbench.configuration.identity import identify
@@ -167,7 +167,6 @@ def _known(table: Any, rows: Ints) -> Known:
     suppliers = table["supplier"].unique().to_pylist()
     return Known(
         image_hash=np.asarray(others["image_hash"], np.uint64),
-        caption_sha256=hashes_in(others, "caption_sha256"),
         supplier=np.array([hash_of(name) for name in suppliers], np.uint64),
     )
 

@@ -44,7 +44,6 @@ class Pairs:
     Args:
         image: ``(N, D)`` unit features of images.
         text: ``(N, D)`` unit features of captions.
-        image_sha256: ``(N,)`` first 64 bits of the image file's hash.
         image_hash: ``(N,)`` perceptual hash.
         caption_sha256: ``(N,)`` first 64 bits of the hash of the caption without case and spacing.
         size: ``(N,)`` width times 2**32 plus height, in pixels.
@@ -55,7 +54,6 @@ class Pairs:
 
     image: Features
     text: Features
-    image_sha256: Hashes
     image_hash: Hashes
     caption_sha256: Hashes
     size: Hashes

@@ -164,13 +164,31 @@ def test_a_baseline_with_a_changed_file_is_refused(copy: Path) -> None:
         (copy / name).write_bytes(content)
 
 
+def test_a_baseline_of_an_earlier_clipbench_is_to_be_made_anew(
+    place: Place, copy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Says one line, with status 2."""
+    write_summed(copy / "baseline.json", {**read_json(copy / "baseline.json"), "version": 1})
+    words = ["monitor", "--baseline", str(copy), "--data", str(place.data), "-q"]
+    assert main([*words, "--out", str(tmp_path / "out"), "--cache", str(place.cache)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith("version '1', not 2; make the baseline again with clipbench audit.")
+
+
+def test_a_baseline_holds_nothing_that_nobody_reads(copy: Path) -> None:
+    """Each array of a pair is one that questions are asked of."""
+    with np.load(copy / "held_out.npz") as held_out, np.load(copy / "known.npz") as known:
+        assert "image_sha256" not in held_out
+        assert set(known) == {"image_hash", "supplier"}
+
+
 def test_a_baseline_that_contradicts_itself_is_refused(copy: Path) -> None:
     """Though its hashes fit, as whoever writes one on purpose can make them."""
     for field, value, why in (
         ("held_out", 7, "contradicts itself"),
         ("dimensions", 7, "has not 7 numbers for each pair"),
         ("dimensions", 64, "are no unit features"),
-        ("version", 99, "it has version '99', not 1"),
+        ("version", 99, "it has version '99', not 2"),
         ("files", {}, "names other files"),
         ("threshold", "low", "threshold"),
     ):
