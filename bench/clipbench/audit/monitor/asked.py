@@ -88,16 +88,21 @@ class Asked:
     names: Names
     seed: int
 
-    def reordered(self, order: Ints) -> Asked:
-        """Return the same pairs in another order."""
+    def take(self, rows: Ints) -> Asked:
+        """Return some of the pairs, or all of them in another order."""
         return replace(
             self,
-            pairs=self.pairs.take(order),
-            new=self.new[order],
-            images=self.images[order],
-            known=self.known[order],
-            to_suspects=None if self.to_suspects is None else self.to_suspects[order],
+            pairs=self.pairs.take(rows),
+            new=self.new[rows],
+            images=self.images[rows],
+            known=self.known[rows],
+            to_suspects=None if self.to_suspects is None else self.to_suspects[rows],
         )
+
+    @property
+    def unknown(self) -> tuple[int, int]:
+        """How many new and how many earlier pairs do not look audited."""
+        return int((self.new & ~self.known).sum()), int((~self.new & ~self.known).sum())
 
     def share(self, has: Bools) -> tuple[Proportion, Proportion]:
         """Return the share of new pairs that have something, and that of earlier ones."""

@@ -44,15 +44,17 @@ def of_content(asked: Asked) -> Iterator[Question]:
     yield _of_features(asked, "captions", "What captions say", pairs.text)
     found, names = traits.words(pairs)
     meanings = [f"name {quoted(asked.names.words.get(int(name), '?'))}" for name in names]
-    yield of_traits(asked, "words", "Words of captions", found, meanings, "A word comes more often")
+    yield of_traits(
+        asked, "words", "Words of captions", found, meanings, "A word comes more often than before"
+    )
     near = traits.neighborhoods(pairs.image, _neighborhood(asked.new), asked.seed)
     meanings = ["look much alike to the model"] * near.shape[1]
-    yield of_traits(
-        asked, "look_alikes", "Images that look much alike", near, meanings, "Images look alike"
-    )
+    lead = "More images look alike than before"
+    yield of_traits(asked, "look_alikes", "Images that look much alike", near, meanings, lead)
     sizes, values = traits.matrix(np.arange(len(pairs)), pairs.size, len(pairs))
     meanings = [f"are {size >> 32} x {size & 0xFFFFFFFF} pixels large" for size in values.tolist()]
-    yield of_traits(asked, "sizes", "Sizes of images", sizes, meanings, "Images have another size")
+    lead = "More images are of one size than before"
+    yield of_traits(asked, "sizes", "Sizes of images", sizes, meanings, lead)
 
 
 def _neighborhood(new: Bools) -> int:
@@ -80,15 +82,24 @@ def _of_features(asked: Asked, name: str, title: str, features: Features) -> Que
 
 
 def of_traits(
-    asked: Asked, name: str, title: str, found: csr_array, meanings: Sequence[str], what: str
+    asked: Asked, name: str, title: str, found: csr_array, meanings: Sequence[str], lead: str
 ) -> Question:
-    """Return the question whether new pairs share a trait that earlier ones have seldom."""
+    """Return the question whether new pairs share a trait that earlier ones have seldom.
+
+    Args:
+        asked: new and earlier pairs.
+        name: of the question, for programs.
+        title: of it, for people.
+        found: ``(N, T)``, 1 where a pair has a trait.
+        meanings: of the traits, as what is said of pairs.
+        lead: what an alarm says first, a sentence of its own.
+    """
     difference = Concentration(found)
 
     def told(_: Outcome) -> Told:
         best, rows = best_trait(difference, asked.new)
         return Told(
-            f"{what} than before: {counted(len(rows), 'pair')} {meanings[best]}, and of them"
+            f"{lead}: {counted(len(rows), 'pair')} {meanings[best]}, and of them"
             f" {counts(asked, rows)}.",
             rows[asked.new[rows]],
         )
@@ -100,11 +111,11 @@ def of_copies(asked: Asked) -> Iterator[Question]:
     """Yield the questions on what comes more than once, or came before."""
     _, captions = np.unique(asked.pairs.caption_sha256, return_inverse=True)
     captions = captions.reshape(-1).astype(np.int64)
-    for name, title, group, what in (
-        ("repeated_images", "Images that come more than once", asked.images, "image looks like"),
-        ("repeated_captions", "Captions that come more than once", captions, "caption equals"),
+    for what, group, verb in (
+        ("images", asked.images, "look like"),
+        ("captions", captions, "equal"),
     ):
-        yield _of_repeats(asked, name, title, group, f"whose {what} that of another new pair")
+        yield _of_repeats(asked, what, group, f"{verb} that of another new pair")
 
     seen = SeenBefore(asked.images, asked.known)
     again = _again(asked)
@@ -114,7 +125,7 @@ def of_copies(asked: Asked) -> Iterator[Question]:
         lead = (
             "Every image of the delivery looks like one that was audited before"
             if share.k == share.n
-            else "Images were audited before"
+            else "More images than before look like one that was audited"
         )
         return Told(f"{lead}: {told_share(share)}; {expected(found)}.", np.flatnonzero(again))
 
@@ -127,7 +138,15 @@ def _again(asked: Asked) -> Bools:
     return asked.new & (asked.known | np.isin(asked.images, earlier))
 
 
-def _of_repeats(asked: Asked, name: str, title: str, group: Ints, what: str) -> Question:
+def _of_repeats(asked: Asked, what: str, group: Ints, like: str) -> Question:
+    """Return the question how many images or captions repeat one another.
+
+    Args:
+        asked: new and earlier pairs.
+        what: images or captions.
+        group: ``(N,)``, equal for those that repeat each other.
+        like: what is said of those that do.
+    """
     new = asked.new
 
     def told(found: Outcome) -> Told:
@@ -138,9 +157,10 @@ def _of_repeats(asked: Asked, name: str, title: str, group: Ints, what: str) -> 
         share = Proportion(len(rows), int(new.sum()))
         largest = int(size.max(initial=0))
         return Told(
-            f"Copies within the delivery: {told_share(share)} {what}, the same up to {largest}"
-            f" times; {expected(found)}.",
+            f"More {what} than before are repeated within the delivery: {told_share(share)} {like},"
+            f" the same up to {largest} times; {expected(found)}.",
             rows,
         )
 
-    return Question(name, title, Repeated(group), told)
+    title = f"{what.capitalize()} that come more than once"
+    return Question(f"repeated_{what}", title, Repeated(group), told)

@@ -53,15 +53,15 @@ class Supplier(msgspec.Struct, frozen=True, kw_only=True):
         new: share of the delivery.
         earlier: share of the held-out pairs.
         known: whether it delivered audited pairs.
-        similarity: median of its new pairs.
-        similarity_earlier: median of its held-out pairs; None: there are none.
+        similarity: median of its new pairs that do not look audited; None: there are none.
+        similarity_earlier: likewise of its held-out pairs.
     """
 
     name: str
     new: Share
     earlier: Share
     known: bool
-    similarity: float
+    similarity: float | None
     similarity_earlier: float | None
 
 
@@ -79,8 +79,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         content_sha256: of the delivery.
         baseline_sha256: of the baseline.
         signed_by: who signed, of each folder of the delivery; None: nobody asked.
-        below: share of compared pairs whose similarity is below the baseline's threshold.
-        below_earlier: share of held-out pairs.
+        below: share of compared pairs that do not look audited whose similarity is below the
+            baseline's threshold; None: all look audited.
+        below_earlier: likewise, of held-out pairs.
         seen_before: share of compared pairs that look like an audited one.
         findings: an answer to every question.
         suppliers: those with most compared pairs.
@@ -97,8 +98,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     content_sha256: str
     baseline_sha256: str
     signed_by: dict[str, str] | None
-    below: Share
-    below_earlier: Share
+    below: Share | None
+    below_earlier: Share | None
     seen_before: Share
     findings: list[Finding]
     suppliers: list[Supplier]

@@ -13,10 +13,11 @@ from clipbench.audit.inventory.take import FOLDER as INVENTORY
 from clipbench.audit.inventory.take import take_inventory
 from clipbench.audit.monitor.asked import Asked, Names
 from clipbench.audit.monitor.baseline import Baseline
-from clipbench.audit.monitor.differences import Floats, Ints
+from clipbench.audit.monitor.differences import Bools, Floats, Ints
 from clipbench.audit.monitor.encode import COLUMNS, encoded
 from clipbench.audit.monitor.pairs import Pairs, hash_of, joined, words_of
 from clipbench.audit.monitor.permutation import compare, divisions
+from clipbench.audit.monitor.questions import not_asked
 from clipbench.audit.monitor.questions import questions as questions_to
 from clipbench.audit.monitor.report import TOO_FEW, Finding, Report, Share, Supplier
 from clipbench.audit.request import AuditRequest
@@ -87,25 +88,26 @@ def watch(
     names = _names(shards.captions(rows), some["supplier"].unique().to_pylist())
     asked = ask(baseline, new, names, seed=request.seed, suppliers=comparable)
     findings, looked_at = answer(asked, alpha)
-    fit, earlier = new.similarity, baseline.held_out.similarity
-    threshold = baseline.head.threshold
+    if findings and (why := not_asked(asked)):
+        notes.append(why)
     again = asked.new & (asked.known | np.isin(asked.images, asked.images[~asked.new]))
+    bad = asked.pairs.similarity < baseline.head.threshold
     report = Report(
         data=request.data,
         pairs=len(shards),
         left_out=dict(request.usable.left_out),
         compared=len(rows),
-        earlier=len(earlier),
+        earlier=len(baseline.held_out),
         alpha=alpha,
         divisions=divisions(len(findings), alpha) if findings else 0,
         content_sha256=shards.content_sha256(),
         baseline_sha256=baseline.sha256,
         signed_by=None if signed_by is None else dict(signed_by),
-        below=_share(int((fit < threshold).sum()), len(fit)),
-        below_earlier=_share(int((earlier < threshold).sum()), len(earlier)),
+        below=_share_of(bad, asked.new & ~asked.known),
+        below_earlier=_share_of(bad, ~asked.new & ~asked.known),
         seen_before=_share(int(again.sum()), len(new)),
         findings=findings,
-        suppliers=_suppliers(baseline, new, names) if comparable else [],
+        suppliers=_suppliers(baseline, asked) if comparable else [],
         notes=notes,
     )
     first = len(baseline.held_out)
@@ -154,7 +156,7 @@ def answer(asked: Asked, alpha: float) -> tuple[list[Finding], dict[str, Ints]]:
         return [], {}
     # Traits may depend on the order of pairs, as clusters and ties do; it must not say who is new.
     order = generator(asked.seed, "order").permutation(len(asked.new)).astype(np.int64)
-    asked = asked.reordered(order)
+    asked = asked.take(order)
     questions = {one.name: one for one in questions_to(asked)}
     differences = {name: one.difference for name, one in questions.items()}
     count = divisions(len(questions), alpha)
@@ -201,23 +203,33 @@ def _share(k: int, n: int) -> Share:
     return Share(k, n, share.value, share.low, share.high)
 
 
-def _suppliers(baseline: Baseline, new: Pairs, names: Names) -> list[Supplier]:
+def _share_of(has: Bools, among: Bools) -> Share | None:
+    """Return the share of some pairs that have something; None: there are none of them."""
+    return _share(int((has & among).sum()), int(among.sum())) if among.any() else None
+
+
+def _suppliers(baseline: Baseline, asked: Asked) -> list[Supplier]:
     """Return the suppliers with most new pairs."""
-    held_out = baseline.held_out
-    fit, earlier_fit = new.similarity, held_out.similarity
-    values, counts = np.unique(new.supplier, return_counts=True)
+    new, supplier = asked.new, asked.pairs.supplier
+    values, counts = np.unique(supplier[new], return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_MOST_SUPPLIERS]
     found = []
     for one in values[order]:
-        own, before = new.supplier == one, held_out.supplier == one
+        own = supplier == one
         found.append(
             Supplier(
-                name=names.suppliers[int(one)],
-                new=_share(int(own.sum()), len(new)),
-                earlier=_share(int(before.sum()), len(held_out)),
+                name=asked.names.suppliers[int(one)],
+                new=_share(int((own & new).sum()), int(new.sum())),
+                earlier=_share(int((own & ~new).sum()), int((~new).sum())),
                 known=bool(np.isin(one, baseline.known.supplier)),
-                similarity=float(np.median(fit[own])),
-                similarity_earlier=float(np.median(earlier_fit[before])) if before.any() else None,
+                similarity=_median_fit(asked, own & new),
+                similarity_earlier=_median_fit(asked, own & ~new),
             )
         )
     return found
+
+
+def _median_fit(asked: Asked, among: Bools) -> float | None:
+    """Return the median similarity of some pairs, those left out that look audited."""
+    fit = asked.pairs.similarity[among & ~asked.known]
+    return float(np.median(fit)) if len(fit) else None

@@ -147,8 +147,12 @@ def _facts(report: Report) -> list[tuple[str, str]]:
 
 
 def _shares(report: Report) -> list[tuple[str, str, str]]:
+    below, earlier = report.below, report.below_earlier
     return [
-        ("captions fit worse than the threshold", _told(report.below), _told(report.below_earlier)),
+        (
+            "do not look audited, and whose captions fit worse than the threshold",
+            *map(_told, (below, earlier)),
+        ),
         ("look like an audited image", _told(report.seen_before), "—"),
     ]
 
@@ -164,17 +168,22 @@ def _finding(one: Finding) -> dict[str, object]:
 
 
 def _supplier(one: Mapping[str, Any]) -> dict[str, str]:
-    earlier = one["similarity_earlier"]
     return {
         "name": one["name"] + ("" if one["known"] else " (new)"),
         "new": _told(Share(**one["new"])),
         "earlier": _told(Share(**one["earlier"])),
-        "fit": f"{one['similarity']:.3f}",
-        "fit_earlier": "—" if earlier is None else f"{earlier:.3f}",
+        "fit": _fit(one["similarity"]),
+        "fit_earlier": _fit(one["similarity_earlier"]),
     }
 
 
-def _told(share: Share) -> str:
+def _fit(similarity: float | None) -> str:
+    return "—" if similarity is None else f"{similarity:.3f}"
+
+
+def _told(share: Share | None) -> str:
+    if share is None:
+        return "—"
     return f"{share.k:,}/{share.n:,}, {share.value:.2%} [{share.low:.2%}, {share.high:.2%}]"
 
 

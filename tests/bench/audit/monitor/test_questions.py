@@ -10,6 +10,7 @@ from deliveries import NAMES, delivery, with_shuffled_captions
 
 from clipbench.audit.monitor.baseline import Baseline, Head, Known
 from clipbench.audit.monitor.pairs import Pairs, hash_of, words_of
+from clipbench.audit.monitor.questions import not_asked
 from clipbench.audit.monitor.report import TOO_FEW, Finding
 from clipbench.audit.monitor.watch import answer, ask
 
@@ -22,7 +23,7 @@ def baseline() -> Baseline:
     rng = np.random.default_rng(0)
     held_out, others = delivery(rng, EARLIER), delivery(rng, 200)
     suppliers = np.array(list(NAMES.suppliers), np.uint64)
-    known = Known(others.image_hash, others.caption_sha256, suppliers)
+    known = Known(others.image_hash, suppliers)
     head: Head = None  # type: ignore[assignment]  # nothing here reads it
     suspects = (others.image[:3], others.text[:3])
     return Baseline(None, head, "", held_out, known, suspects)  # type: ignore[arg-type]
@@ -88,6 +89,99 @@ def test_a_burst_of_one_image_is_found(baseline: Baseline) -> None:
     alarms, rows = asked(baseline, replace(new, image_hash=images))
     assert "the same up to 10 times" in alarms["repeated_images"].sentence
     assert sorted(rows["repeated_images"].tolist()) == list(range(10))
+
+
+OF_THE_MODEL = {"fit", "worst_fit", "worst_captions", "supplier_fit", "near_suspects"}
+
+
+def by_heart(pairs: Pairs, rows: np.ndarray, known: np.ndarray) -> Pairs:
+    """Return pairs of which some are copies of audited ones: the model has learned how they fit."""
+    images, features = pairs.image_hash.copy(), pairs.image.copy()
+    images[rows] = known[: len(rows)]
+    features[rows] = pairs.text[rows]
+    return replace(pairs, image_hash=images, image=features)
+
+
+def test_what_the_model_knows_by_heart_says_nothing_of_fit(baseline: Baseline) -> None:
+    """A hundred copies of audited pairs are told as such, and not as captions that fit better."""
+    new = delivery(np.random.default_rng(7), NEW)
+    copies = by_heart(new, np.arange(100), baseline.known.image_hash)
+    alarms, _ = asked(baseline, copies)
+    assert "seen_before" in alarms
+    assert not OF_THE_MODEL & set(alarms)
+
+
+def test_copies_do_not_hide_that_the_rest_fits_badly(baseline: Baseline) -> None:
+    """A median of all would say that captions fit better than before."""
+    rng = np.random.default_rng(8)
+    new = delivery(rng, NEW)
+    shuffled = replace(new, image=new.image[rng.permutation(NEW)])
+    alarms, rows = asked(baseline, by_heart(shuffled, np.arange(160), baseline.known.image_hash))
+    assert alarms["fit"].sentence.startswith("Captions fit their images worse than before")
+    assert rows["fit"].min() >= 160
+
+
+def test_earlier_pairs_that_look_audited_are_left_out_as_well(baseline: Baseline) -> None:
+    """Else new pairs, of which none is a copy, would seem to fit worse."""
+    copies = by_heart(baseline.held_out, np.arange(120), baseline.known.image_hash)
+    alarms, _ = asked(replace(baseline, held_out=copies), delivery(np.random.default_rng(1), NEW))
+    assert not OF_THE_MODEL & set(alarms)
+
+
+@pytest.mark.parametrize("others", [0, TOO_FEW - 1])
+def test_of_too_few_pairs_that_do_not_look_audited_nothing_is_asked_about_the_model(
+    baseline: Baseline, others: int
+) -> None:
+    """All else is, and a sentence says so."""
+    new = delivery(np.random.default_rng(9), 100 + others)
+    images = new.image_hash.copy()
+    images[:100] = baseline.known.image_hash[:100]
+    asking = ask(baseline, replace(new, image_hash=images), NAMES, seed=0, suppliers=True)
+    found, _ = answer(asking, 0.05)
+    assert "seen_before" in {one.name for one in found}
+    assert not OF_THE_MODEL & {one.name for one in found}
+    assert f"there are {others} in the delivery and {EARLIER} among" in not_asked(asking)
+
+
+def test_the_model_is_asked_about_where_there_are_enough(baseline: Baseline) -> None:
+    """As many as of all pairs are needed at least."""
+    new = delivery(np.random.default_rng(9), TOO_FEW)
+    asking = ask(baseline, new, NAMES, seed=0, suppliers=True)
+    assert not_asked(asking) == ""
+    assert {one.name for one in answer(asking, 0.05)[0]} >= OF_THE_MODEL
+
+
+def test_pairs_near_suspects_are_found(baseline: Baseline) -> None:
+    """The nearest first, in a whole sentence."""
+    new = delivery(np.random.default_rng(10), NEW)
+    image, text = new.image.copy(), new.text.copy()
+    image[:6], text[:6] = baseline.suspects[0][[0, 1, 2] * 2], baseline.suspects[1][[0, 1, 2] * 2]
+    alarms, rows = asked(baseline, replace(new, image=image, text=text))
+    told = alarms["near_suspects"].sentence
+    assert told.startswith("More pairs are close to suspects of the audit than before: of the 7")
+    assert set(range(6)) <= set(rows["near_suspects"].tolist())
+
+
+def test_every_alarm_is_a_whole_sentence(baseline: Baseline) -> None:
+    """With a verb, from its first word to its full stop."""
+    rng = np.random.default_rng(11)
+    new = delivery(rng, NEW)
+    image, hashes, size = new.image.copy(), new.image_hash.copy(), new.size.copy()
+    image[:30], hashes[:10], size[:30] = image[0], hashes[0], 7 << 32 | 9
+    captions = new.caption_sha256.copy()
+    captions[:10] = captions[0]
+    hashes[40:100] = baseline.known.image_hash[:60]
+    spoiled = replace(new, image=image, image_hash=hashes, size=size, caption_sha256=captions)
+    alarms, _ = asked(baseline, spoiled)
+    begins = {
+        "look_alikes": "More images look alike than before: ",
+        "sizes": "More images are of one size than before: ",
+        "repeated_images": "More images than before are repeated within the delivery: ",
+        "repeated_captions": "More captions than before are repeated within the delivery: ",
+        "seen_before": "More images than before look like one that was audited: ",
+    }
+    for name, begin in begins.items():
+        assert alarms[name].sentence.startswith(begin)
 
 
 @pytest.mark.parametrize("count", [1, 10, TOO_FEW - 1])
