@@ -147,12 +147,9 @@ def _facts(report: Report) -> list[tuple[str, str]]:
 
 
 def _shares(report: Report) -> list[tuple[str, str, str]]:
-    below, earlier = report.below, report.below_earlier
+    fitting = "fit worse than the threshold, of those that do not look audited"
     return [
-        (
-            "do not look audited, and whose captions fit worse than the threshold",
-            *map(_told, (below, earlier)),
-        ),
+        (fitting, _told(report.below), _told(report.below_earlier)),
         ("look like an audited image", _told(report.seen_before), "—"),
     ]
 
