@@ -10,11 +10,8 @@ import torch
 from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import Phase
 from clipbench.loading.pairs import BatchRequest, TrainingPairs
-from clipbench.planning.work import timed
+from clipbench.planning.work import PATIENCE_S, seconds_each, timed
 from clipbench.training.learner import Learner
-
-PATIENCE_S = 1.0  # that one timed step may take, where fewer pairs than a batch's can tell
-FIRST_ROWS = 16
 
 
 class Pace:
@@ -41,14 +38,13 @@ class Pace:
 
     def step(self, phase: Phase) -> float:
         """Return the seconds of training on one pair; of whole shares, unless they are slow."""
-        rows = min(self._most_rows, FIRST_ROWS)
         if phase.reference:
             self._learner.remember()
-        self._steps(phase, rows, 1)  # the first allocates and chooses algorithms
-        first = self._steps(phase, rows, 1)
-        rows = max(rows, min(self._most_rows, int(rows * PATIENCE_S / first)))
-        count = 2 if first * rows / FIRST_ROWS < PATIENCE_S / 2 else 1
-        return self._steps(phase, rows, count) / (count * rows)
+        rows = self._most_rows
+        seconds = seconds_each(lambda few: self._steps(phase, few, 1), rows)
+        if rows * seconds < PATIENCE_S / 2:  # without what is allocated and chosen in the first
+            return self._steps(phase, rows, 2) / (2 * rows)
+        return seconds
 
     def _steps(self, phase: Phase, rows: int, count: int) -> float:
         indices = self._indices(rows)
@@ -66,13 +62,12 @@ class Pace:
 
     def score(self, augment: bool) -> float:
         """Return the seconds of scoring one pair."""
-        indices = self._indices(min(len(self._pairs), self._most_rows))
 
-        def score() -> None:
-            self._learner.similarity(self._pairs, indices, augment, 0)
+        def score(rows: int) -> None:
+            self._learner.similarity(self._pairs, self._indices(rows), augment, 0)
             self._finish()
 
-        return timed(score)[1] / len(indices)
+        return seconds_each(score, min(len(self._pairs), self._most_rows))
 
     def _indices(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         return np.arange(count, dtype=np.int64) % len(self._pairs)

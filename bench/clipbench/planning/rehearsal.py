@@ -32,7 +32,7 @@ from clipbench.parallel.group import Processes
 from clipbench.planning.pace import Pace
 from clipbench.planning.parts import Parts
 from clipbench.planning.speeds import Speeds, TrainingSpeeds
-from clipbench.planning.work import Kind, Work
+from clipbench.planning.work import Kind, Work, seconds_each
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
@@ -118,10 +118,13 @@ class _Rehearsal:
         model, tokenizer = self._model()
         written = self._written(pictures, captions)
         steps, scores = self._trained(written, model, tokenizer, work)
-        with self._noting("image", len(pictures)):
-            image_features(model, pictures)
-        with self._noting("text", len({*captions})):
-            text_features(model, tokenizer, captions)
+        self._seconds["image"] = seconds_each(
+            lambda count: image_features(model, pictures[:count]), len(pictures)
+        )
+        texts = [*dict.fromkeys(captions)]
+        self._seconds["text"] = seconds_each(
+            lambda count: text_features(model, tokenizer, texts[:count]), len(texts)
+        )
         return Speeds(**self._seconds, steps=steps, scores=scores)
 
     def of_training(self, pairs: ShardSet, work: Work) -> TrainingSpeeds:

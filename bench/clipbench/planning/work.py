@@ -20,6 +20,8 @@ from clipbench.models.openclip import model_config
 from clipbench.parallel.devices import pick_device
 
 IMAGINARY = 2_000  # pairs, at most, of that set
+PATIENCE_S = 1.0  # that one timed action may take, where fewer things than all can tell
+FIRST = 2  # things, at most, that an action is tried on first
 
 Kind = tuple[str, int, int, bool]  # of phases in which a pair takes equally long, see `kind_of`
 Result = TypeVar("Result")
@@ -154,6 +156,24 @@ def timed(action: Callable[[], Result]) -> tuple[Result, float]:
     started = time.perf_counter()
     result = action()
     return result, time.perf_counter() - started
+
+
+def seconds_each(action: Callable[[int], object], most: int) -> float:
+    """Return the seconds per thing that an action takes.
+
+    A large model on a CPU may take seconds for each image, and nobody waits minutes for a guess.
+
+    Args:
+        action: does something with so many things.
+        most: things that there are: all, unless that takes longer than `PATIENCE_S`.
+    """
+    count = min(most, FIRST)
+    while True:
+        seconds = timed(partial(action, count))[1]
+        if count == most or seconds >= PATIENCE_S / 2:
+            return seconds / count
+        # What is quick on a few may be so quick that it says little: on at least twice as many.
+        count = min(most, max(2 * count, int(count * PATIENCE_S / seconds)))
 
 
 def _kept(phase: Phase) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from small_runs import TRAIN, Place, config_of
-from torch import Tensor
+from torch import Tensor, nn
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
@@ -21,11 +23,15 @@ from clipbench.contracts import (
     EvaluationSet,
     Features,
     Image,
+    IntArray,
     Phase,
     StatelessRun,
     TrainingFacts,
 )
 from clipbench.images.lazy import LazyImages
+from clipbench.loading.pairs import Batch, TrainingPairs
+from clipbench.planning import pace, rehearsal
+from clipbench.planning import work as work_module
 from clipbench.planning.estimate import Amounts, combined, estimate, estimate_training
 from clipbench.planning.parts import Parts
 from clipbench.planning.rehearsal import rehearse, rehearse_training
@@ -33,6 +39,7 @@ from clipbench.planning.speeds import Speeds
 from clipbench.planning.work import Work, work_for
 from clipbench.shards.reader import ShardSet
 from clipbench.toolkit.losses import clip_loss
+from clipbench.training.learner import Learner
 
 KIND = ("all", 1, 0, True)
 WORK = Work({KIND: 3.0}, {False: 2}, 0.001, {}, 3)
@@ -184,6 +191,43 @@ def test_a_rehearsal_times_everything_and_leaves_no_trace(
     assert len(numbers) == 4 + 1 + 9
     assert all(np.isfinite(number) and number > 0 for number in numbers)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_slow_model_is_rehearsed_on_a_few_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first few are slow they have told enough: nobody waits minutes for a guess.
+
+    A filter has two kinds of steps, of its first model and of its own.
+    """
+    counts: dict[str, list[int]] = defaultdict(list)
+    step, similarity = Learner.step, Learner.similarity
+    images, texts = rehearsal.image_features, rehearsal.text_features
+
+    def stepped(learner: Learner, phase: Phase, batch: Batch, *others: Any) -> Any:
+        counts["step"].append(batch.num_rows)
+        return step(learner, phase, batch, *others)
+
+    def scored(learner: Learner, pairs: TrainingPairs, indices: IntArray, *others: Any) -> Any:
+        counts["score"].append(len(indices))
+        return similarity(learner, pairs, indices, *others)
+
+    def seen(model: nn.Module, pictures: Sequence[Image]) -> Any:
+        counts["image"].append(len(pictures))
+        return images(model, pictures)
+
+    def read(model: nn.Module, tokenizer: Any, captions: Sequence[str]) -> Any:
+        counts["text"].append(len(captions))
+        return texts(model, tokenizer, captions)
+
+    monkeypatch.setattr(Learner, "step", stepped)
+    monkeypatch.setattr(Learner, "similarity", scored)
+    monkeypatch.setattr(rehearsal, "image_features", seen)
+    monkeypatch.setattr(rehearsal, "text_features", read)
+    for module in (work_module, pace):
+        monkeypatch.setattr(module, "PATIENCE_S", 0.0)
+    config = config_of(defense="dao:scoring_epochs=1,block=64", train={**TRAIN, "epochs": 4})
+    parts = Parts.of(config)
+    rehearse(config, parts, work_for(config, parts.defense, parts.pairs_after))
+    assert counts == {"step": [2, 2], "score": [2], "image": [2], "text": [2]}
 
 
 def test_a_training_on_given_pairs_is_rehearsed_on_some_of_them(shared: Place) -> None:

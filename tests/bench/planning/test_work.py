@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from clipbench.contracts import DefenseRun, EpochPairs, Phase, StatelessRun, TrainingFacts
-from clipbench.planning.work import work_of
+from clipbench.planning import work
+from clipbench.planning.work import seconds_each, work_of
 from clipbench_defenses.dao import DAO
 from clipbench_defenses.none import NoDefense
 from clipbench_defenses.safeclip import SafeCLIP
@@ -90,3 +91,19 @@ def test_what_never_scores_the_whole_set_is_planned_to_its_end() -> None:
     """SafeCLIP scores pairs epoch by epoch, so all of them are wanted."""
     defense = SafeCLIP(unimodal_epochs=1, cross_modal_epochs=1, first_ratio=0.5, growth=0.1)
     assert work_of(defense, FACTS, until_scored=True).passes == work_of(defense, FACTS).passes
+
+
+@pytest.mark.parametrize(("patience", "counts"), [(0.0, [2]), (1e9, [2, 50])])
+def test_slow_actions_are_timed_on_a_few_things(
+    patience: float, counts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "PATIENCE_S", patience)
+    done: list[int] = []
+    assert seconds_each(done.append, 50) > 0
+    assert done == counts
+
+
+def test_fewer_things_than_are_tried_first_are_timed_once() -> None:
+    done: list[int] = []
+    assert seconds_each(done.append, 1) > 0
+    assert done == [1]
