@@ -175,6 +175,7 @@ class _Search:
                 sample=drawn.tolist(),
                 sampled=shown.suspects(drawn),
                 suppliers=describe.suppliers(self._table, ranks),
+                suppliers_count=int(self._table["supplier"].nunique()),
                 canaries=canaries,
                 flagged=[*FLAGGED],
                 agreement=_agreement(by_seed, total),

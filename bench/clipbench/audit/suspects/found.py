@@ -92,6 +92,7 @@ class Suspects(msgspec.Struct, frozen=True, kw_only=True):
         sample: numbers of pairs drawn at random among the first `region`, in the order of the draw.
         sampled: the same pairs, as they are shown.
         suppliers: those with most suspects among the first hundredth, the most surprising first.
+        suppliers_count: suppliers of the whole set; those of pairs that name none count as one.
         canaries: planted pairs, and where they ended.
         flagged: shares of all pairs for which `agreement` is known.
         agreement: for each of them, as text, the share that two seeds flag alike.
@@ -109,6 +110,7 @@ class Suspects(msgspec.Struct, frozen=True, kw_only=True):
     sample: list[int]
     sampled: list[Suspect]
     suppliers: list[SupplierShare]
+    suppliers_count: int
     canaries: Canaries
     flagged: list[float]
     agreement: dict[str, float]

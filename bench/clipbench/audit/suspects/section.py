@@ -20,7 +20,7 @@ _MANY = 0.5  # share of planted pairs that is found where few others fit badly
 SUPPLIERS = 6
 LONGEST = 120  # characters of a caption on the page
 THUMBNAIL = 64  # pixels
-SURE = 0.001  # chance below which a supplier stands out, shared among all suppliers
+SURE = 0.001  # chance below which a supplier stands out, shared among all of the set
 MEANING = {
     "similarity": "caption against image, to a model that has seen each pair a few times",
     "neighbors": "caption against the captions of the ten images most like its own",
@@ -115,13 +115,12 @@ def _cannot() -> Iterator[str]:
 
 
 def _standing_out(found: Suspects) -> list[SupplierShare]:
-    """Return suppliers that have more suspects than chance explains, given how many there are."""
-    several = len(found.suppliers)
-    return [
-        one
-        for one in found.suppliers
-        if one.supplier and several > 1 and one.chance < SURE / several
-    ][:3]
+    """Return suppliers that have more suspects than chance explains.
+
+    Each supplier of the set might have had too many, also those that have none among the first.
+    """
+    sure = SURE / found.suppliers_count
+    return [one for one in found.suppliers if one.supplier and one.chance < sure][:3]
 
 
 def _row(one: SupplierShare) -> dict[str, str]:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from audited import Audited
+from scipy.stats import gamma
 from shard_pairs import picture, write_members
 
 from clipbench.audit.suspects.canaries import num_canaries, plant
@@ -44,6 +45,31 @@ def test_a_pair_that_a_method_did_not_score_is_ranked_by_the_others() -> None:
     assert np.argmin(found) == 0
     assert shares(scores(np.nan, 2, 1)).tolist() == [1.0, 1.0, 0.5]
     assert risk({"a": scores(np.nan, 1)})[0] == 0.0
+
+
+def test_pairs_that_fewer_methods_scored_are_no_more_suspicious() -> None:
+    """Where all scores are noise, half of the first pairs are those that two of four scored.
+
+    The mean of few logarithms is extreme more often than that of many.
+    """
+    draw = generator(0, "scores")
+    noise = {name: draw.random(20_000).astype(np.float32) for name in "abcd"}
+    for name in "cd":
+        noise[name][10_000:] = np.nan
+    ranks = combined(noise)
+    for first in (200, 2_000):
+        assert np.mean(ranks[10_000:] <= first) * 10_000 / first == pytest.approx(0.5, abs=0.07)
+    assert np.mean(ranks[10_000:] > 18_000) * 10_000 / 2_000 == pytest.approx(0.5, abs=0.07)
+
+
+def test_risk_is_the_upper_tail_of_the_gamma_distribution() -> None:
+    """Of the sum of logarithms, with a shape of as many methods as scored a pair."""
+    draw = generator(1, "scores")
+    noise = {name: draw.random(500).astype(np.float32) for name in "abc"}
+    noise["c"][::2] = np.nan
+    each = np.log([shares(values) for values in noise.values()])
+    known = np.array([2, 3] * 250)
+    np.testing.assert_allclose(risk(noise), gamma.logsf(-each.sum(axis=0), known), rtol=1e-9)
 
 
 def test_neighbors_are_the_most_similar_other_images() -> None:

@@ -40,13 +40,34 @@ def test_a_supplier_stands_out_only_beyond_chance(audited: Audited) -> None:
     def share(name: str, chance: float) -> SupplierShare:
         return SupplierShare(supplier=name, pairs=10, first=5, expected=1.5, chance=chance)
 
-    found = changed(audited.found, suppliers=[share("<b>a", 1e-9), share("b", 0.02)])
+    both = [share("<b>a", 1e-9), share("b", 0.02)]
+    found = changed(audited.found, suppliers=both, suppliers_count=2)
     section = suspects_section(audited.request, found)
     told = [one for one in section.said if one.startswith("Supplier")]
     assert len(told) == 1
     assert told[0].startswith("Supplier <b>a delivered")
     assert "&lt;b&gt;a" in section.evidence  # a text of a stranger is no markup
     assert "<b>a" not in section.evidence
+
+
+def test_chance_is_shared_among_all_suppliers_of_the_set(audited: Audited) -> None:
+    """Of a thousand, one has a chance of one in ten thousand by chance; of two it has not.
+
+    How many of them are among the first suspects does not matter: one alone may be all that is.
+    """
+    one = SupplierShare(supplier="a", pairs=10, first=5, expected=0.1, chance=1e-4)
+    for count, told in ((2, 2), (1_000, 0)):
+        found = changed(audited.found, suppliers=[one], suppliers_count=count)
+        section = suspects_section(audited.request, found)
+        sentences = [*section.said, *section.advice]
+        assert sum("upplier a " in sentence for sentence in sentences) == told
+        assert "Suppliers of the" in section.evidence
+
+
+def test_suppliers_of_the_set_are_counted(audited: Audited) -> None:
+    """The scenes name none, which counts as one."""
+    assert audited.found.suppliers_count == 1
+    assert "Suppliers of the" not in suspects_section(audited.request, audited.found).evidence
 
 
 def test_without_labels_no_threshold_is_recommended(audited: Audited) -> None:
