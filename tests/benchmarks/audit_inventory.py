@@ -2,10 +2,13 @@
 
     python tests/benchmarks/audit_inventory.py scale FOLDER [PAIRS]
     python tests/benchmarks/audit_inventory.py copies SHARDS
+    python tests/benchmarks/audit_inventory.py drawings [PAIRS]
 
 The first draws JPEGs of 256 pixels with img2dataset's JSON into FOLDER, one in twenty of them drawn
 before, and prints CPU seconds of one process and its peak memory. The second saves 500 images of a
 set again, smaller and with losses, and prints the share of copies that are seen to look the same.
+The third draws spots in the middle of white, which have most bits of a hash in common, adds a JPEG
+of each hundredth, and prints CPU seconds of comparing them, and how many JPEGs are found.
 """
 
 from __future__ import annotations
@@ -21,20 +24,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image as Pil
+from PIL import ImageDraw
 
 from clipbench.audit.inventory.near import look_alike, sketch, slopes
 from clipbench.audit.inventory.pairs import READ_SIDE
 from clipbench.audit.inventory.take import take_inventory
 from clipbench.audit.request import AuditRequest
 from clipbench.contracts import Image
-from clipbench.images.encoding import encode_jpeg, encode_png
+from clipbench.images.encoding import decode, encode_jpeg, encode_png
 from clipbench.images.reduced import decode_reduced
 from clipbench.shards.reader import ShardSet
 from clipbench.system.progress import Reporter
 from clipbench.toolkit.lookalikes import phash_of_gray
 
 PAIRS, PER_SHARD, POOL, COPIED = 200_000, 10_000, 300, 0.05
+SPOTS, AGAIN = 6, 100  # of a drawing; drawings of which one is saved again
 TRIED = 500
 WORDS = ("red", "cat", "dog", "street", "in", "park", "with", "old", "man", "of", "city", "tree")
 
@@ -106,6 +112,44 @@ def saved_again(image: Image) -> Iterator[tuple[str, bytes]]:
         yield f"sides x {share}", encode_jpeg(np.asarray(resized), 85, 2)
 
 
+def drawings(pairs: int) -> None:
+    """Print what comparing drawings on white costs, and which copies among them are found."""
+    rng = np.random.default_rng(0)
+    seen = [looked_at(spots(rng)) for _ in range(pairs)]
+    rng = np.random.default_rng(0)
+    for number in range(pairs):
+        image = spots(rng)
+        if number % AGAIN == 0:
+            seen.append(looked_at(decode(encode_jpeg(image, 75, 2))))
+    phashes, rises, sketches = map(np.array, zip(*seen, strict=True))
+    hashes = phashes.astype(np.uint64), rises.astype(np.uint64)
+    began = time.process_time()
+    groups = look_alike(hashes, np.arange(len(seen)), lambda number: sketches[number])
+    seconds = time.process_time() - began
+    found = groups[:pairs:AGAIN] == groups[pairs:]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"{pairs:,} drawings: {seconds:.0f} CPU s, {peak:.0f} MB; {found.sum()} of {len(found)}"
+        f" copies found, {len(np.unique(groups[:pairs])):,} of the drawings told apart"
+    )
+
+
+def spots(rng: np.random.Generator) -> Image:
+    """Return colored spots in the middle of white."""
+    image = Pil.new("RGB", (64, 64), "white")
+    for left, top, width, height in rng.integers((14, 14, 3, 3), (42, 42, 8, 8), (SPOTS, 4)):
+        color = tuple(rng.integers(0, 200, 3).tolist())
+        box = (int(left), int(top), int(left + width), int(top + height))
+        ImageDraw.Draw(image).ellipse(box, fill=color)
+    return np.asarray(image)
+
+
+def looked_at(image: Image) -> tuple[int, int, npt.NDArray[np.uint8]]:
+    """Return both hashes and the sketch of an image."""
+    gray = Pil.fromarray(image).convert("L")
+    return phash_of_gray(gray), slopes(gray), sketch(encode_png(image))
+
+
 def are_alike(one: bytes, two: bytes) -> bool:
     """Return whether an inventory would say that two images look the same."""
     files = (one, two)
@@ -120,5 +164,7 @@ def are_alike(one: bytes, two: bytes) -> bool:
 if __name__ == "__main__":
     if sys.argv[1] == "scale":
         scale(Path(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else PAIRS)
+    elif sys.argv[1] == "drawings":
+        drawings(int(sys.argv[2]) if len(sys.argv) > 2 else PAIRS)
     else:
         copies(sys.argv[2])

@@ -29,6 +29,10 @@ LOW = 8  # rows and columns of lowest frequencies that make the 64 bits
 MOST_APART = 3  # bits; so far apart, two hashes are equal in two of their five blocks
 _BLOCKS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))  # first bit and bits of each
 _MOST_LINKS = 1 << 22  # that are held before they are replaced by what they connect
+_STEPS = 256  # hashes with the same two blocks that each is compared with
+_FLIPPED = (
+    1 << 20
+)  # hashes with a bit flipped that are sorted at once, as far as they spread evenly
 
 
 def phash(image: Image) -> int:
@@ -54,7 +58,12 @@ def alike(hashes: Hashes, distance: int) -> npt.NDArray[np.int64]:
     """Return the group of each image, ``(N,)``: images connected by chains of similar hashes.
 
     Two hashes that differ in at most three bits are equal in two of their five blocks, so only
-    hashes that share two blocks are compared. Of 200,000 random hashes hardly any two do.
+    hashes that share two blocks are compared. Of 200,000 random hashes hardly any two do; of
+    drawings on white many do. Where more than some hundreds share two, each is compared with the
+    next hundreds in order, and all that differ in one or two bits are found by the hashes that they
+    share when a bit is flipped: of two that differ in three bits, it may be missed there that they
+    are similar, unless a chain of others connects them. The time grows with the number of hashes,
+    and not with its square.
 
     Args:
         hashes: ``(N,)`` of 64 bits.
@@ -95,20 +104,64 @@ def _first_of(group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _near(hashes: Hashes, distance: int) -> Iterator[Links]:
-    """Yield pairs of similar hashes, among those that are equal in two blocks."""
+    """Yield pairs of similar hashes, among those that are equal in two blocks.
+
+    Args:
+        hashes: ``(N,)``, rising, each once.
+        distance: most bits in which similar hashes differ, from 1.
+    """
+    is_crowded = np.zeros(len(hashes), bool)
     for blocks in combinations(_BLOCKS, 2):
         mask = np.uint64(sum(((1 << bits) - 1) << first for first, bits in blocks))
-        order = np.argsort(hashes & mask, kind="stable").astype(np.int64)
+        order = np.argsort(hashes & mask, kind="stable").astype(np.int64)  # rising within each key
         ordered = hashes[order]
         keys = ordered & mask
         places = np.arange(len(keys))
-        for step in range(1, len(keys)):  # with the next of the same key, the one after it, ...
+        for step in range(1, _STEPS + 1):  # with the next of the same key, the one after it, ...
             places = places[places + step < len(keys)]
             places = places[keys[places] == keys[places + step]]
             if not len(places):
                 break
             near = places[bits_of(ordered[places] ^ ordered[places + step]) <= distance]
             yield np.stack([order[near], order[near + step]])
+        is_crowded[order[np.isin(keys, keys[places])]] = True  # of those with more than so many
+    crowded = np.flatnonzero(is_crowded)
+    for links in _by_flips(hashes[crowded], distance):
+        yield crowded[links]
+
+
+def _by_flips(hashes: Hashes, distance: int) -> Iterator[Links]:
+    """Yield pairs that connect all hashes that differ in one or two bits, as far as `distance` has.
+
+    Two such hashes share one when a bit of one of them, or of each, is flipped. All with a bit
+    flipped are sorted in parts, by bits of which it is known where flipping leads.
+
+    Args:
+        hashes: ``(N,)``, each once.
+        distance: most bits in which similar hashes differ.
+    """
+    flips = np.concatenate([[0], 1 << np.arange(64, dtype=np.uint64)]).astype(np.uint64)
+    parts = 1 << min(16, (len(flips) * len(hashes) // _FLIPPED).bit_length())
+    part_of, leads = (_folded(words) & np.uint64(parts - 1) for words in (hashes, flips))
+    order = np.argsort(part_of, kind="stable").astype(np.int64)
+    starts = np.searchsorted(part_of[order], np.arange(parts + 1, dtype=np.uint64))
+    for part in range(parts if len(hashes) else 0):
+        origins = [part ^ int(lead) for lead in leads]
+        sources = [order[starts[origin] : starts[origin + 1]] for origin in origins]
+        flipped = np.concatenate([hashes[s] ^ flip for s, flip in zip(sources, flips, strict=True)])
+        by_value = np.argsort(flipped, kind="stable")  # what is not flipped comes first
+        source, value = np.concatenate(sources)[by_value], flipped[by_value]
+        is_first = np.append(True, value[1:] != value[:-1])[: len(value)]
+        first = source[np.flatnonzero(is_first)][np.cumsum(is_first) - 1]
+        is_near = ~is_first & (bits_of(hashes[source] ^ hashes[first]) <= distance)
+        yield np.stack([first[is_near], source[is_near]])
+
+
+def _folded(words: Hashes) -> Hashes:
+    """Return 16 bits of each word: of two words' difference they are the difference."""
+    for bits in (32, 16):
+        words = words ^ (words >> np.uint64(bits))
+    return words
 
 
 def bits_of(words: Hashes) -> npt.NDArray[np.int64]:

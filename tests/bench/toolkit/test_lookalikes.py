@@ -13,7 +13,7 @@ from clipbench.contracts import Image
 from clipbench.images.encoding import decode, encode_jpeg, encode_png
 from clipbench.poisoning.disguise import image_like
 from clipbench.toolkit import lookalikes
-from clipbench.toolkit.lookalikes import alike, bits_of, hashes_of, phash
+from clipbench.toolkit.lookalikes import Hashes, Links, alike, bits_of, hashes_of, phash
 from clipbench_datasets.shapes import Shapes
 
 
@@ -54,7 +54,7 @@ def test_a_poison_is_known_again_however_its_neighbors_are_saved(quality: int | 
 
 
 def test_near_hashes_are_found_as_by_comparing_all() -> None:
-    """Through the quarters that near hashes share, in chains; against the pairs one by one."""
+    """Through the blocks that near hashes share, in chains; against the pairs one by one."""
     rng = np.random.default_rng(3)
     hashes = rng.integers(0, 2**63, 300, dtype=np.uint64)
     for number in range(0, 60, 2):  # up to four bits from another
@@ -70,6 +70,43 @@ def test_near_hashes_are_found_as_by_comparing_all() -> None:
             members = np.flatnonzero(groups == group)
             near = (bits[np.ix_(members, members)] <= distance).sum(axis=1)
             assert len(members) == 1 or (near > 1).all()
+
+
+def crowd(count: int) -> Hashes:
+    """Return hashes that are equal in two blocks, as those of drawings in the middle of white."""
+    return np.random.default_rng(6).integers(0, 2**38, count, dtype=np.uint64) << np.uint64(13)
+
+
+def test_hashes_that_share_much_are_not_all_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as many take twice as many comparisons, not four times."""
+    compared = {}
+    for count in (5_000, 10_000):
+        seen = list[int]()
+
+        def counting(words: Hashes, seen: list[int] = seen) -> Links:
+            seen.append(len(words))
+            return bits_of(words)
+
+        monkeypatch.setattr(lookalikes, "bits_of", counting)
+        alike(crowd(count), 3)
+        compared[count] = sum(seen)
+    assert compared[10_000] < 2.1 * compared[5_000]
+
+
+@pytest.mark.parametrize("bits", [(63,), (13,), (49, 50), (20, 63), (12, 51)])
+def test_hashes_that_share_much_are_found_up_to_two_bits_apart(
+    bits: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever these are, and however many others lie between them in order."""
+    monkeypatch.setattr(lookalikes, "_STEPS", 4)
+    monkeypatch.setattr(lookalikes, "_FLIPPED", 10_000)
+    hashes = crowd(2_000)
+    flips = np.uint64(sum(1 << bit for bit in bits))
+    groups = alike(np.concatenate([hashes, hashes[:50] ^ flips]), 2)
+    assert (groups[:50] == groups[2_000:]).all()
+    assert len(np.unique(groups)) == 2_000
+    if len(bits) == 2:
+        assert len(np.unique(alike(np.concatenate([hashes, hashes[:50] ^ flips]), 1))) == 2_050
 
 
 def test_drawings_are_told_apart() -> None:

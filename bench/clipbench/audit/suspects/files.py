@@ -30,12 +30,28 @@ def write_scores(
         scores: ``(N,)`` by method; low is suspicious.
         ranks: ``(N,)``; 1 is the most suspicious.
     """
-    write_table(path, {"index": np.arange(len(ranks), dtype=np.int64), **scores, "rank": ranks})
+    _write_table(path, {"index": np.arange(len(ranks), dtype=np.int64), **scores, "rank": ranks})
     note_file(path)
     return sha256_file(path)
 
 
-def write_table(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+def write_splits(path: Path, splits: Mapping[int, npt.NDArray[np.float32]]) -> str:
+    """Write the similarities at SafeCLIP's first split, and return the hash of the file.
+
+    Args:
+        path: the Parquet file.
+        splits: ``(N,)`` by seed, of the pairs without canaries; NaN: that epoch did not have it.
+    """
+    _write_table(path, {split_of(seed): values for seed, values in splits.items()})
+    return sha256_file(path)
+
+
+def split_of(seed: int) -> str:
+    """Return the column with the similarities of a seed."""
+    return f"seed{seed}"
+
+
+def _write_table(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write columns of equal length, ``(N,)``, as a Parquet file."""
     make_folder(path.parent)
     with atomic_file(path) as file:

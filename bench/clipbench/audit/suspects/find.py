@@ -18,7 +18,7 @@ from clipbench.audit.stage import kept
 from clipbench.audit.suspects import describe
 from clipbench.audit.suspects.canaries import plant
 from clipbench.audit.suspects.combine import combined, risk
-from clipbench.audit.suspects.files import FIRST_SPLIT, write_csv, write_scores, write_table
+from clipbench.audit.suspects.files import FIRST_SPLIT, write_csv, write_scores, write_splits
 from clipbench.audit.suspects.found import Canaries, Suspects
 from clipbench.audit.suspects.models import Features, Trainer
 from clipbench.audit.suspects.plan import SUSPECTS, VERSION, SuspectsPlan, folder_of, plan_suspects
@@ -39,7 +39,8 @@ REGION, LEAST_REGION, MOST_REGION = 0.2, 0.02, 0.3
 WITHIN = 0.9  # share of the planted pairs
 NEIGHBORS, REFERENCES = 10, 32_768  # of each image; images among which they are sought at most
 WORK, SCORES = "work", "scores.parquet"
-FILES = (SCORES, "suspects.csv", "review.html", FIRST_SPLIT)
+TABLES = {SCORES: "scores_sha256", FIRST_SPLIT: "first_split_sha256"}  # with the field of each
+FILES = (*TABLES, "suspects.csv", "review.html")
 COLUMNS = ["shard", "supplier", "caption_sha256"]
 FLAGGED = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # shares of pairs
 
@@ -111,12 +112,12 @@ def read_rows(request: AuditRequest) -> pd.DataFrame:
 
 
 def is_whole(folder: Path) -> bool:
-    """Return whether every file that people read is there, and scores are those that were found."""
+    """Return whether every file that people read is there, and tables are those that were found."""
     if not all((folder / name).is_file() for name in FILES):
         return False
     try:
-        told = read_json(folder / SUSPECTS)["found"]["scores_sha256"]
-        return bool(sha256_file(folder / SCORES) == told)
+        told = read_json(folder / SUSPECTS)["found"]
+        return all(sha256_file(folder / name) == told[field] for name, field in TABLES.items())
     except (ClipbenchError, KeyError, TypeError):  # not there, or changed: it is made again
         return False
 
@@ -149,14 +150,16 @@ class _Search:
     def found(self) -> Suspects:
         """Score all pairs, write the files, and return what was found."""
         plan, total = self._plan, self._total
-        by_seed, features, splits = zip(*map(self._scored, plan.seeds), strict=True)
-        names = [f"seed{seed}" for seed in plan.seeds]
-        write_table(self._folder / FIRST_SPLIT, dict(zip(names, splits, strict=True)))
+        # Features are large, and only those of the first seed are needed behind this.
+        others = [self._scored(seed)[:2] for seed in plan.seeds[1:]]
+        one, split, features = self._scored(plan.seeds[0])
+        by_seed = [one, *(found for found, _ in others)]
+        splits = dict(zip(plan.seeds, [split, *(its for _, its in others)], strict=True))
         scores = {name: _mean([each[name] for each in by_seed]) for name in by_seed[0]}
         own = {name: values[:total] for name, values in scores.items()}
         ranks = combined(own)
         sha256 = write_scores(self._folder / SCORES, own, ranks)
-        shown = describe.Describer(self._request, self._table, own, ranks, features[0])
+        shown = describe.Describer(self._request, self._table, own, ranks, features)
         first = shown.suspects(np.argsort(ranks)[:FIRST])
         canaries = _canaries(scores, total, self._differs)
         region = region_of(canaries, total)
@@ -170,6 +173,7 @@ class _Search:
                 per_epoch=plan.per_epoch,
                 seeds=plan.seeds,
                 scores_sha256=sha256,
+                first_split_sha256=write_splits(self._folder / FIRST_SPLIT, splits),
                 first=first,
                 region=region,
                 sample=drawn.tolist(),
@@ -183,23 +187,22 @@ class _Search:
             )
         )
 
-    def _scored(self, seed: int) -> tuple[dict[str, FloatArray], Features, FloatArray]:
+    def _scored(self, seed: int) -> tuple[dict[str, FloatArray], FloatArray, Features]:
         """Return what one seed makes of all pairs, canaries last.
 
         Returns:
-            Scores by method, early features, and similarities at SafeCLIP's first split.
+            Scores by method, similarities of the user's pairs at SafeCLIP's first split, and early
+            features, which are not held while models are trained.
         """
         plan = self._plan
         folder, epochs = self._work / f"seed{seed}", plan.epochs
         trainer = Trainer(self._request, self._where, folder, plan.per_epoch, seed)
+        trained = {name: trainer.scores(name, name, epochs[name]) for name in ("dao", "safeclip")}
+        split = trainer.first_split("safeclip", len(self._pairs))[: self._total]
         early = trainer.features("early", self._pairs, epochs["early"])
-        scores = {
-            "similarity": early.similarity(),
-            "neighbors": early.agreement(NEIGHBORS, self._among(seed)),
-            "dao": trainer.scores("dao", "dao", epochs["dao"]),
-            "safeclip": trainer.scores("safeclip", "safeclip", epochs["safeclip"]),
-        }
-        return scores, early, trainer.first_split("safeclip", len(self._pairs))
+        similarity = early.similarity()
+        neighbors = early.agreement(NEIGHBORS, self._among(seed))
+        return {"similarity": similarity, "neighbors": neighbors, **trained}, split, early
 
     def _among(self, seed: int) -> npt.NDArray[np.int64]:
         """Return the pairs among which neighbors are sought, ``(R,)``; canaries are none."""
@@ -251,7 +254,7 @@ def _canaries(
     return Canaries(planted=len(planted), ranks=np.sort(ranks).tolist())
 
 
-def _agreement(by_seed: tuple[Mapping[str, FloatArray], ...], total: int) -> dict[str, float]:
+def _agreement(by_seed: Sequence[Mapping[str, FloatArray]], total: int) -> dict[str, float]:
     """Return the share of the flagged pairs that two seeds flag alike, by share flagged."""
     if len(by_seed) < 2:
         return {}

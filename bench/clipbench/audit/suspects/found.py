@@ -87,6 +87,7 @@ class Suspects(msgspec.Struct, frozen=True, kw_only=True):
         per_epoch: pairs in an epoch; None: all.
         seeds: of the training runs.
         scores_sha256: of ``scores.parquet``.
+        first_split_sha256: of ``first_split.parquet``.
         first: the most suspicious pairs.
         region: of so many first ranks `sample` was drawn.
         sample: numbers of pairs drawn at random among the first `region`, in the order of the draw.
@@ -105,6 +106,7 @@ class Suspects(msgspec.Struct, frozen=True, kw_only=True):
     per_epoch: int | None
     seeds: list[int]
     scores_sha256: str
+    first_split_sha256: str
     first: list[Suspect]
     region: int
     sample: list[int]

@@ -94,28 +94,27 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         seed: of the training.
         components: of the mixture.
-        safe: share of pairs whose posterior reaches each of `Mixture.thresholds`.
-        canaries: share of the planted pairs that are among them.
+        safe: share of the pairs whose posterior reaches each of `Mixture.thresholds`, of those that
+            were in that epoch.
     """
 
     seed: int
     components: int
     safe: list[float]
-    canaries: list[float]
 
 
 class Mixture(msgspec.Struct, frozen=True, kw_only=True):
-    """SafeCLIP's mixture on these pairs.
+    """SafeCLIP's mixture on these pairs, canaries not among them.
 
     Args:
         thresholds: of the posterior.
         fits: by seed and number of components.
         separation: difference of the two means over their pooled standard deviation, of the first
-            seed.
-        bic_gain: by how much two components beat one, BIC per pair, of the first seed.
-        low_share: weight of the component of low similarity.
+            seed whose mixture can't be trusted, or of the first.
+        bic_gain: by how much two components beat one, BIC per pair, of the same seed.
+        low_share: weight of the component of low similarity, of the same seed.
         growth: safe shares after training, by growth and cap: ``[growth, cap, share]``.
-        trusted: whether there are two humps that a threshold between them parts.
+        trusted: whether there are two humps that a threshold between them parts, under every seed.
         why: in words.
     """
 
@@ -134,10 +133,10 @@ class Threshold(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         unlabelled: what planted pairs and seeds tell, by share flagged.
-        mixture: SafeCLIP's own way to find one; None: it scored nothing.
+        mixture: SafeCLIP's own way to find one.
         reviewed: what labels say; None: there are none.
     """
 
     unlabelled: list[Unlabelled]
-    mixture: Mixture | None
+    mixture: Mixture
     reviewed: Reviewed | None

@@ -8,16 +8,21 @@ apart.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from clipbench.audit.exposure.recipe import defense_spec
+from clipbench.audit.suspects.files import split_of
 from clipbench.audit.suspects.found import Suspects
 from clipbench.audit.threshold.found import Fit, Mixture
+from clipbench.errors import MissingData
+from clipbench.files.json_files import sha256_file
+from clipbench.toolkit.mixture import FloatArray, gaussians
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 COMPONENTS = (2, 3)
@@ -25,43 +30,74 @@ GROWTHS, CAPS = (0.01, 0.05, 0.1), (0.85, 0.97)
 USUAL = 0.9  # threshold of the paper
 APART = 2.0  # Ashman's D
 LEAST_LOW, MOST_LOW = 0.002, 0.5  # weight of the component of low similarity
-MOST_FITTED = 200_000
 LEAST_PAIRS = 200
 
-FloatArray = npt.NDArray[np.float64]
 
-
-def fitted(path: Path, suspects: Suspects) -> Mixture | None:
-    """Return the mixture's choices and whether it can be trusted; None: there are no similarities.
+@dataclass(frozen=True)
+class _Humps:
+    """Two components that were fitted to the similarities of one seed.
 
     Args:
-        path: similarities at the first split, a column per seed, canaries last.
-        suspects: what was found.
+        separation: Ashman's D.
+        gain: by how much two components beat one, BIC per pair.
+        low: weight of the component of low similarity.
     """
-    if not path.is_file():
-        return None
-    table = pd.read_parquet(path)
-    total = suspects.pairs
-    every = {int(str(name).removeprefix("seed")): table[name].to_numpy() for name in table.columns}
-    values = {seed: column[~np.isnan(column)].astype(np.float64) for seed, column in every.items()}
-    first = next(iter(values.values()))
-    if len(first) < LEAST_PAIRS or np.ptp(first) < 1e-6:
+
+    separation: float
+    gain: float
+    low: float
+
+    @property
+    def trusted(self) -> bool:
+        """Whether a threshold between them parts a small lower one."""
+        return self.separation >= APART and LEAST_LOW <= self.low <= MOST_LOW and self.gain > 0
+
+
+def fitted(path: Path, suspects: Suspects) -> Mixture:
+    """Return the mixture's choices, and whether it can be trusted: if so, then under every seed.
+
+    Args:
+        path: similarities of the pairs at the first split, a column per seed; NaN: that epoch did
+            not have the pair.
+        suspects: what was found.
+
+    Raises:
+        MissingData: the file is not there, or is not that of these suspects.
+    """
+    seeds = {seed: _known(column) for seed, column in _read(path, suspects).items()}
+    if not seeds or any(len(one) < LEAST_PAIRS or np.ptp(one) < 1e-6 for one in seeds.values()):
         return _none("There are too few pairs, or all similarities are equal.")
-    fits = [_fit(seed, count, every[seed], total) for seed in every for count in COMPONENTS]
-    separation, gain, low = _humps(first)
-    trusted = separation >= APART and LEAST_LOW <= low <= MOST_LOW and gain > 0
+    fits = [_fit(seed, count, values) for seed, values in seeds.items() for count in COMPONENTS]
+    humps = [_humps(values) for values in seeds.values()]
+    shown = next((one for one in humps if not one.trusted), humps[0])
     start = fits[0].safe[THRESHOLDS.index(USUAL)]
     after = _growing(suspects)
     return Mixture(
         thresholds=[*THRESHOLDS],
         fits=fits,
-        separation=separation,
-        bic_gain=gain,
-        low_share=low,
+        separation=shown.separation,
+        bic_gain=shown.gain,
+        low_share=shown.low,
         growth=[[g, c, min(c, start + g * after)] for g in GROWTHS for c in CAPS],
-        trusted=trusted,
-        why=_why(separation, low, trusted),
+        trusted=shown.trusted,
+        why=_why(shown),
     )
+
+
+def _read(path: Path, suspects: Suspects) -> Mapping[int, npt.NDArray[np.float32]]:
+    """Return the similarities of each seed, ``(N,)``.
+
+    Raises:
+        MissingData: the file is not there, or is not that of these suspects.
+    """
+    if not path.is_file() or sha256_file(path) != suspects.first_split_sha256:
+        raise MissingData(f"{path} is not there, or was changed; run the audit again.")
+    table = pd.read_parquet(path)
+    return {seed: table[split_of(seed)].to_numpy() for seed in suspects.seeds}
+
+
+def _known(column: npt.NDArray[np.float32]) -> FloatArray:
+    return column[~np.isnan(column)].astype(np.float64)
 
 
 def _growing(suspects: Suspects) -> int:
@@ -79,50 +115,46 @@ def _none(why: str) -> Mixture:
     )  # fmt: skip
 
 
-def _why(separation: float, low: float, trusted: bool) -> str:
-    if trusted:
+def _why(humps: _Humps) -> str:
+    if humps.trusted:
         return (
-            f"The similarities have two humps, {separation:.1f} standard deviations apart, and"
-            f" {100 * low:.1f}% of the pairs lie in the lower one."
+            f"The similarities have two humps, {humps.separation:.1f} standard deviations apart,"
+            f" and {100 * humps.low:.1f}% of the pairs lie in the lower one."
         )
-    if separation < APART:
+    if humps.separation < APART:
         return (
-            f"The similarities have no two humps (their means lie {separation:.1f} standard"
+            f"The similarities have no two humps (their means lie {humps.separation:.1f} standard"
             f" deviations apart, {APART:.0f} are needed): where the mixture draws its line is"
             " chance."
         )
+    if humps.gain <= 0:
+        return (
+            "Two humps describe the similarities no better than one: where the mixture draws its"
+            " line is chance."
+        )
     return (
-        f"The lower hump holds {100 * low:.1f}% of the pairs, which is not what poison or wrong"
-        " captions look like."
+        f"The lower hump holds {100 * humps.low:.1f}% of the pairs, which is not what poison or"
+        " wrong captions look like."
     )
 
 
-def _fit(seed: int, components: int, values: npt.NDArray[np.float32], total: int) -> Fit:
-    """Return what a mixture of so many components calls safe, in pairs and canaries."""
-    known = ~np.isnan(values)
-    model = _model(values[known].astype(np.float64), components)
-    posterior = np.zeros(len(values))
-    upper = int(np.argmax(model.means_[:, 0]))
-    posterior[known] = model.predict_proba(values[known].astype(np.float64)[:, None])[:, upper]
+def _fit(seed: int, components: int, values: FloatArray) -> Fit:
+    """Return what a mixture of so many components calls safe."""
+    model = gaussians(values[:, None], components)
+    posterior = model.predict_proba(values[:, None])[:, int(np.argmax(model.means_[:, 0]))]
     return Fit(
         seed=seed,
         components=components,
-        safe=[float(np.mean(posterior[:total] >= level)) for level in THRESHOLDS],
-        canaries=[float(np.mean(posterior[total:] >= level)) for level in THRESHOLDS],
+        safe=[float(np.mean(posterior >= level)) for level in THRESHOLDS],
     )
 
 
-def _model(values: FloatArray, components: int) -> Any:
-    from sklearn.mixture import GaussianMixture  # noqa: PLC0415 - heavy
-
-    thinned = values[:: -(-len(values) // MOST_FITTED), None]
-    return GaussianMixture(n_components=components, random_state=0, max_iter=200).fit(thinned)
-
-
-def _humps(values: FloatArray) -> tuple[float, float, float]:
-    """Return Ashman's D of two components, their gain in BIC per pair, and the lower's weight."""
-    one, two = _model(values, 1), _model(values, 2)
+def _humps(values: FloatArray) -> _Humps:
+    """Return how far two components stand apart."""
+    one, two = (gaussians(values[:, None], count) for count in (1, 2))
     means, variances = two.means_[:, 0], two.covariances_[:, 0, 0]
-    separation = float(abs(means[0] - means[1]) / np.sqrt(variances.mean()))
-    gain = float((one.bic(values[:, None]) - two.bic(values[:, None])) / len(values))
-    return separation, gain, float(two.weights_[int(np.argmin(means))])
+    return _Humps(
+        separation=float(abs(means[0] - means[1]) / np.sqrt(variances.mean())),
+        gain=float((one.bic(values[:, None]) - two.bic(values[:, None])) / len(values)),
+        low=float(two.weights_[int(np.argmin(means))]),
+    )

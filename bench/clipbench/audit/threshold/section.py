@@ -27,7 +27,7 @@ def threshold_section(suspects: Suspects, found: Threshold) -> Section:
         precision=None if reviewed is None else precision_figure(reviewed),
         unlabelled=[_unlabelled(one) for one in found.unlabelled],
         mixture=found.mixture,
-        curves=mixture_figure(found.mixture) if found.mixture and found.mixture.fits else None,
+        curves=mixture_figure(found.mixture) if found.mixture.fits else None,
     )
     return Section(
         "threshold",
@@ -51,7 +51,7 @@ def _said(suspects: Suspects, found: Threshold) -> Iterator[str]:
             f" ({reviewed.unsure} were not clear and count as good)."
         )
         yield from (_bound(one, suspects.pairs) for one in reversed(reviewed.bounds))
-    if found.mixture is not None and not found.mixture.trusted:
+    if not found.mixture.trusted:
         yield f"SafeCLIP's own way to find a threshold is not to be used here. {found.mixture.why}"
 
 

@@ -86,6 +86,15 @@ def test_scores_that_were_changed_are_not_believed(audited: Audited) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_first_split_that_was_changed_is_made_again(audited: Audited) -> None:
+    """Thresholds are read from it."""
+    path = audited.request.out / "suspects" / "first_split.parquet"
+    before = path.read_bytes()
+    (pd.read_parquet(path) * 0.5).to_parquet(path, index=False)
+    assert find_suspects(audited.request, audited.plan) == audited.found
+    assert path.read_bytes() == before
+
+
 def test_another_seed_is_another_list_in_the_same_folder(audited: Audited, tmp_path: Path) -> None:
     """What was trained for the first is in nobody's way, and goes."""
     out = tmp_path / "out"
