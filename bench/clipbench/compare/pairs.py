@@ -17,6 +17,7 @@ from clipbench.leaderboard.rows import Row, common_settings, group, order
 from clipbench.results.labels import Defaults, Labels, rate_text, seeds_of, seeds_text
 from clipbench.results.model import Result
 from clipbench.results.store import newest
+from clipbench.text.words import listed
 
 Warn = Callable[[str], object]
 METRIC = "attack_success"
@@ -197,7 +198,7 @@ def _other_threads(used: Sequence[tuple[Result, Result]], names: tuple[str, str]
     if len(told) < len(names) or told[0] == told[1]:
         return ""
     both = (f"{name} with {' or '.join(sorted(s))}" for name, s in zip(names, told, strict=True))
-    return f"numbers of threads differ, {' and '.join(both)}"
+    return f"numbers of threads differ, {listed(both)}"
 
 
 def _threads(result: Result) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 
 from clipbench.errors import BadSetting
+from clipbench.text.words import listed
 
 Result = TypeVar("Result")
 
@@ -53,7 +54,7 @@ def num_processes() -> int:
     missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
     if int(text) > 1 and missing:
         raise BadSetting(
-            f"WORLD_SIZE is {text}, but {' and '.join(missing)} not set: start the processes with"
+            f"WORLD_SIZE is {text}, but {listed(missing)} not set: start the processes with"
             " torchrun, or unset WORLD_SIZE to train with one."
         )
     return int(text)

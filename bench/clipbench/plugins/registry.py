@@ -26,6 +26,7 @@ from clipbench.plugins.faults import Call, before_work
 from clipbench.plugins.find import KINDS, Kind, Source, check_plugin, import_plugin, sources
 from clipbench.plugins.spec import Spec, SpecLike, is_path, parse_spec
 from clipbench.text.locations import UNSAID
+from clipbench.text.words import listed
 
 __all__ = [
     "KINDS",
@@ -164,7 +165,7 @@ def load(kind: Kind, spec: SpecLike) -> type[Any]:
 
 def _load_registered(kind: Kind, name: str, candidates: list[Source]) -> type[object]:
     if len(candidates) > 1:
-        both = " and ".join(sorted(candidate.origin for candidate in candidates))
+        both = listed(sorted(candidate.origin for candidate in candidates))
         raise BadInput(
             f"Two plugins claim the {kind} name {name!r}: {both}. Uninstall or rename one."
         )

@@ -9,6 +9,7 @@ from typing import Literal
 from clipbench.files.typed import Json
 from clipbench.results.measured import Metric
 from clipbench.results.model import Result
+from clipbench.text.words import listed
 
 Verdict = Literal["equal", "inside", "OUTSIDE", "DIFFERS", "not judged"]
 _NOT_TOLD = "not recorded"
@@ -92,7 +93,7 @@ def _at(part: Json, key: str) -> str:
     for name in key.split("."):
         part = part.get(name) if isinstance(part, Mapping) else None
     if isinstance(part, list):
-        return " and ".join(map(str, part)) or _NOT_TOLD
+        return listed(map(str, part)) or _NOT_TOLD
     return _NOT_TOLD if part is None else str(part)
 
 

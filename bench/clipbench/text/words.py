@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def counted(number: int, noun: str, several: str | None = None) -> str:
     """Return how many of something there are: ``1 pair``, ``20,000 pairs``.
@@ -12,6 +14,12 @@ def counted(number: int, noun: str, several: str | None = None) -> str:
         several: what several are, where that is not `noun` with an s.
     """
     return f"{number:,} {noun if number == 1 else several or f'{noun}s'}"
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return words as a sentence has them: ``a``, ``a and b``, ``a, b and c``; of none, nothing."""
+    *first, last = [*words] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def amount(number: float) -> str:

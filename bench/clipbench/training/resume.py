@@ -34,6 +34,7 @@ from clipbench.checkpoints.stages import SharedStages
 from clipbench.contracts import Stage
 from clipbench.errors import CorruptData
 from clipbench.parallel.group import Processes
+from clipbench.text.words import listed
 from clipbench.training.decided import content_of_first
 from clipbench.training.state import State
 
@@ -146,6 +147,6 @@ def where_it_goes_on(state: State, num_epochs: int) -> str:
         told = "resumes after its last epoch"
     now = torch.get_num_threads()
     if state.threads and state.threads != [now]:
-        several = " and ".join(map(str, state.threads))
+        several = listed(map(str, state.threads))
         told += f"; so far on {several} threads and now on {now}: last digits may differ"
     return told

@@ -13,7 +13,7 @@ from clipbench.files.json_files import read_json, sha256_file
 from clipbench.importing.screen import is_foreign
 from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
-from clipbench.text.words import counted
+from clipbench.text.words import counted, listed
 from clipbench.verification import traces
 
 
@@ -130,7 +130,7 @@ def _size_check(folder: Path, shards: ShardSet, *, described: bool) -> Check:
                 problems.append(f"{folder / name} does not give the pairs of each shard")
         except (ClipbenchError, KeyError, TypeError, ValueError) as error:
             problems.append(f"{name} can't be read: {error}")
-    return Check.of("sizes", problems, f"the counts of {' and '.join(there)} hold")
+    return Check.of("sizes", problems, f"the counts of {listed(there)} hold")
 
 
 def _lengths(info: Mapping[str, Any]) -> dict[str, int]:

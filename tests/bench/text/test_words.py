@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clipbench.text.words import amount, counted
+from clipbench.text.words import amount, counted, listed
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,12 @@ def test_a_noun_goes_with_its_number(told: str, text: str) -> None:
 def test_an_amount_has_no_more_decimals_than_it_needs(number: float, text: str) -> None:
     """And no power of ten."""
     assert amount(number) == text
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [("", ""), ("a", "a"), ("ab", "a and b"), ("abc", "a, b and c"), ("abcd", "a, b, c and d")],
+)
+def test_words_are_listed_as_a_sentence_has_them(words: str, text: str) -> None:
+    """Commas, and an and before the last."""
+    assert listed(words) == text

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from clipbench.audit.exposure.figure import success_figure
 from clipbench.audit.exposure.found import Defended, Exposure, Success
 from clipbench.audit.exposure.plan import ExposurePlan
-from clipbench.audit.exposure.words import called, listed, name_of, percent, plain, told
+from clipbench.audit.exposure.words import called, name_of, percent, plain, told
 from clipbench.audit.section import Section
 from clipbench.text.markup import Markup
 from clipbench.text.templates import render
+from clipbench.text.words import listed
 
 _PACKAGE = __package__ or ""
 _MOST_SUPPLIERS = 10  # that the page lists

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from clipbench.audit.exposure.found import Defended, Difference, Exposure, Trials
 from clipbench.plugins import registry
 
@@ -46,11 +44,6 @@ def points(difference: Difference) -> str:
     """Return a difference of shares with its 95% interval: ``-2.0 points, -4.1 to +0.2``."""
     value, low, high = (100 * part for part in (difference.value, difference.low, difference.high))
     return f"{value:+.1f} points, {low:+.1f} to {high:+.1f}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return names as a sentence has them: ``a, b and c``."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def plain(exposure: Exposure) -> Defended | None:

@@ -142,6 +142,6 @@ def quoted(word: str) -> str:
     return f"“{word}”"
 
 
-def listed(rows: Ints) -> Ints:
+def shown(rows: Ints) -> Ints:
     """Return the first pairs of an order, where no trait chooses them."""
     return rows[:SHOWN]

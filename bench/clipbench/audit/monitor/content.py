@@ -15,8 +15,8 @@ from clipbench.audit.monitor.asked import (
     best_trait,
     counts,
     expected,
-    listed,
     quoted,
+    shown,
     told_share,
 )
 from clipbench.audit.monitor.differences import (
@@ -75,7 +75,7 @@ def _of_features(asked: Asked, name: str, title: str, features: Features) -> Que
             f"As a whole, the {name} are unlike earlier ones: their distance is"
             f" {found.value / max(found.usual, 1e-9):.1f} times what random parts of the same pairs"
             " stay below in 95 of 100 cases.",
-            listed(order[new[order]]),
+            shown(order[new[order]]),
         )
 
     return Question(name, title, MeanFeatures(mapped), told)

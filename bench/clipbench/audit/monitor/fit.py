@@ -14,7 +14,7 @@ from clipbench.audit.monitor.asked import (
     Told,
     best_trait,
     counts,
-    listed,
+    shown,
 )
 from clipbench.audit.monitor.differences import (
     Concentration,
@@ -22,6 +22,7 @@ from clipbench.audit.monitor.differences import (
     Ints,
 )
 from clipbench.audit.monitor.permutation import Outcome
+from clipbench.text.words import listed
 
 CLUSTERS = 64  # of captions that say much the same
 WORST = (32, 128, 512)  # pairs of worst fit whose captions are looked at, at most a fifth of all
@@ -39,7 +40,7 @@ def of_fit(asked: Asked) -> Iterator[Question]:
         return Told(
             f"Captions fit their images {word} than before: the median similarity is {after:.3f},"
             f" earlier {before:.3f}.",
-            listed(order[new[order]][:: 1 if after < before else -1]),
+            shown(order[new[order]][:: 1 if after < before else -1]),
         )
 
     yield Question("fit", "How well captions fit their images", Distribution(fit), told)
@@ -98,4 +99,4 @@ def _worst_captions(asked: Asked, order: Ints) -> Question:
 
 def _words_in(words: Sequence[str]) -> str:
     named = sorted({f"“{word}”" for word in words if word})
-    return f"name {' and '.join(named)}" if named else "share words"
+    return f"name {listed(named)}" if named else "share words"

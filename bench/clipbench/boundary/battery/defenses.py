@@ -28,6 +28,7 @@ from clipbench.contracts import (
 )
 from clipbench.errors import BrokenContract, PluginFault
 from clipbench.plugins.faults import Call, is_ours
+from clipbench.text.words import listed
 
 FACTS = TrainingFacts(
     PAIRS, PAIRS, EPOCHS, 16, SIZE, torch.device("cpu"), seed=5, trusted_pairs=PAIRS
@@ -133,7 +134,7 @@ def _losses(defense: Defense) -> None:
             values = {"image": given.image, "text": given.text}
             taught |= {n for n, v in values.items() if v.grad is not None and v.grad.any()}
     if taught != {"image", "text"}:
-        missing = " and ".join(sorted({"image", "text"} - taught))
+        missing = listed(sorted({"image", "text"} - taught))
         raise Call("defense", defense, "loss").broken(f"no loss teaches the {missing} tower.")
 
 

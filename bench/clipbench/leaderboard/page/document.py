@@ -28,7 +28,7 @@ from clipbench.results.model import Result
 from clipbench.results.store import newest
 from clipbench.text.markup import Markup
 from clipbench.text.templates import head, render
-from clipbench.text.words import counted
+from clipbench.text.words import counted, listed
 
 _TITLE = "clipbench leaderboard"
 _CROWDED = ("accuracy", "cost")  # charts in which marks crowd
@@ -149,7 +149,7 @@ def _counts(records: Sequence[Record], runs: int) -> str:
         for name in ("model", "data")
         if len(choices(records, name)) == 1
     ]
-    shared = f"All of {' and '.join(common)}. " if common else ""
+    shared = f"All of {listed(common)}. " if common else ""
     rows = counted(len(records), "row")
     return f"{shared}{counted(runs, 'run')} in {rows}, seeds put together."
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from clipbench.leaderboard.ranking.board import Board
 from clipbench.leaderboard.ranking.standing import Ranking, Standing, leaders
-from clipbench.text.words import counted
+from clipbench.text.words import counted, listed
 
 _MOST_NAMED = 3  # tied defenses whose names stand in a sentence
 _TELLING = 0.01  # least worst case that is worth a word
@@ -80,7 +80,7 @@ def _best(what: str, kind: Sequence[Standing], board: Board) -> str:
         )
         return f"{subject} run under all {counted(len(board.counted), 'attack')}."
     named = first[:_MOST_NAMED]
-    names = _listed([one.name for one in named])
+    names = listed([one.name for one in named])
     more = f" (and {len(first) - len(named)} more)" if len(first) > len(named) else ""
     if alone:
         subject = f"The one defense {what} is {names}"
@@ -88,7 +88,7 @@ def _best(what: str, kind: Sequence[Standing], board: Board) -> str:
         subject = f"{among}{names} is best"
     else:
         subject = f"{among}{names}{more} tie for best"
-    worst = _listed([f"{percent(o.success)} {interval(o)} ({_attack(o)})" for o in named])
+    worst = listed([f"{percent(o.success)} {interval(o)} ({_attack(o)})" for o in named])
     whose = "its worst attack succeeds" if len(first) == 1 else "their worst attacks succeed"
     return f"{subject}: {whose} on {worst} of test inputs."
 
@@ -126,9 +126,3 @@ def _price(one: Standing) -> str:
     parts = (accuracy and f"clean accuracy {accuracy}", cost and f"training time {cost}")
     told = ", ".join(part for part in parts if part)
     return f" ({told})" if told else ""
-
-
-def _listed(parts: Sequence[str]) -> str:
-    if len(parts) < 2:
-        return "".join(parts)
-    return f"{', '.join(parts[:-1])} and {parts[-1]}"
