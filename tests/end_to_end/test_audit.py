@@ -136,13 +136,30 @@ def test_a_plan_is_printed_without_work(audit: Audit, tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "audit.html").exists()
 
 
+def test_a_plan_is_printed_as_json_and_nothing_else(audit: Audit, tmp_path: Path) -> None:
+    """For programs: what is trained, for how long, and nothing on standard error."""
+    words = (*audit.args[:4], tmp_path / "out", *audit.args[5:])
+    told = command(*words, "--dry-run", "--json")
+    assert (told.status, told.err) == (0, "")
+    plan = json.loads(told.out)
+    assert (plan["pairs"], plan["budget_s"], plan["left_out"]) == (240, 1_800, {})
+    assert {run["defense"] for run in plan["exposure"]["runs"]} == {"none", "clip"}
+    assert plan["seconds"] == plan["suspects"]["seconds"] + seconds_of(plan["exposure"])
+    assert not (tmp_path / "out" / "audit.jsonl").exists()
+
+
+def seconds_of(plan: dict[str, Any]) -> float:
+    """Return the seconds that the runs of a plan take."""
+    return float(plan["data_s"]) + sum(run["seconds"] for run in plan["runs"])
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
         (("--budget", "soon"), "is no time; write 2h, 90m or 600s"),
         (("--budget", "2s"), "an audit takes a minute at least"),
         (("--defense", "shield"), "Unknown defense 'shield'"),
-        (("--seed", "0,1"), "an audit has one seed"),
+        (("--seed", "0,1"), "--seed takes one whole number"),
         (("--supplier", "vendor"), "vendor"),
     ],
 )

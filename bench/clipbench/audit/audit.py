@@ -14,7 +14,6 @@ from clipbench.audit.exposure.measure import measure_exposure
 from clipbench.audit.exposure.plan import ExposurePlan, plan_exposure
 from clipbench.audit.exposure.price import price_section
 from clipbench.audit.exposure.section import exposure_section
-from clipbench.audit.exposure.words import listed
 from clipbench.audit.inventory.section import section as inventory_section
 from clipbench.audit.inventory.take import take_inventory
 from clipbench.audit.monitor.keep import keep_baseline
@@ -35,7 +34,7 @@ from clipbench.system.progress import duration
 from clipbench.system.versions import version_of
 from clipbench.text.locations import redacted
 from clipbench.text.visible import visible
-from clipbench.text.words import counted
+from clipbench.text.words import counted, listed
 
 PAGE, RECORD = "audit.html", "audit.json"
 LEAST = 20  # pairs of which anything can be said
@@ -74,15 +73,36 @@ class AuditPlan:
         usable = self.request.usable
         left_out = usable.summary() if usable.left_out else ""
         pairs = counted(len(usable.shards), "pair")
-        seconds = self.suspects.seconds + self.exposure.seconds
         return [
             f"audit: {pairs} of {visible(redacted(self.request.data))}"
             f"{f'; {left_out}' if left_out else ''}",
             *self.signed,
             *self.suspects.lines(),
             *self.exposure.lines(),
-            f"time: about {duration(seconds)} of the {duration(self.request.budget_s)} there are",
+            f"time: about {duration(self.seconds)} of the {duration(self.request.budget_s)} there"
+            " are",
         ]
+
+    def told(self) -> dict[str, object]:
+        """Return the plan for programs."""
+        usable = self.request.usable
+        plans: dict[str, object] = msgspec.to_builtins(
+            {"suspects": self.suspects, "exposure": self.exposure}
+        )
+        return {
+            "data": redacted(self.request.data),
+            "pairs": len(usable.shards),
+            "left_out": dict(usable.left_out),
+            "signed": list(self.signed),
+            "seconds": self.seconds,
+            "budget_s": self.request.budget_s,
+            **plans,
+        }
+
+    @property
+    def seconds(self) -> float:
+        """Seconds that all of it is expected to take."""
+        return self.suspects.seconds + self.exposure.seconds
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,13 @@ class AuditRequest:
                 progress=self.reporter.progress,
             )
 
+    def opened(self) -> dict[Path, str]:
+        """Return the SHA-256 of every shard as it was opened, by its path."""
+        with self.untouched():
+            full = self.usable.full
+            paths = (shard.path for shard in full.shards)
+            return dict(zip(paths, full.hashes(self.reporter.progress), strict=True))
+
     @contextmanager
     def untouched(self) -> Iterator[None]:
         """Let nothing appear in the folders of the user's shards meanwhile, whoever opens them.

@@ -62,7 +62,7 @@ def check(request: Request, *, outputs: Iterable[Path] = (), inputs: Iterable[Pa
         for part in split(str(path)):
             _check_there(part, "file or folder")
     for folder in (*outputs, request.cache):
-        _check_writable(folder)
+        check_writable(folder)
     _check_device(settings.device)
     if settings.compile and settings.device in ("auto", "cpu"):
         _check_compiler()
@@ -126,8 +126,12 @@ def _check_there(where: str | Path, what: str, field: str = "") -> None:
         raise MissingData(f"There is no {what} {path.absolute()}{field}; check the path.")
 
 
-def _check_writable(folder: Path) -> None:
-    """Refuse a folder that can't be written, or can't be made; nothing is left in it."""
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that can't be written, or can't be made; nothing is left in it.
+
+    Raises:
+        MissingData: it can't be.
+    """
     place = folder.expanduser().absolute()
     while not place.exists() and place != place.parent:
         place = place.parent

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from clipbench.cli import main
 from clipbench.errors import ClipbenchError, MissingData, Unsigned
-from clipbench.verification.deliveries import verified_deliveries
+from clipbench.files.json_files import sha256_file
+from clipbench.verification import deliveries
+from clipbench.verification.deliveries import Signed, verified_deliveries
 from clipbench_datasets.shapes import Shapes
 
 if shutil.which("ssh-keygen") is None and not os.environ.get("CI"):  # CI installs it
@@ -55,11 +59,12 @@ def refusal(place: Path, data: str) -> str:
 def test_every_folder_of_a_delivery_is_verified(place: Path) -> None:
     """And who signed it is told by folder."""
     a, b = place / "a", place / "b"
-    assert verified_deliveries(f"{a}::{b}", place / "signers") == {
-        str(a): "a@example.org",
-        str(b): "b@example.org",
-    }
-    assert verified_deliveries(a / "00000.tar", place / "signers") == {str(a): "a@example.org"}
+    signed = verified_deliveries(f"{a}::{b}", place / "signers")
+    assert signed.by == {str(a): "a@example.org", str(b): "b@example.org"}
+    tars = [a / "00000.tar", b / "00000.tar"]
+    assert signed.shards == {path: sha256_file(path) for path in tars}
+    alone = verified_deliveries(a / "00000.tar", place / "signers")
+    assert alone.by == {str(a): "a@example.org"}
 
 
 def test_one_folder_that_is_not_signed_is_enough_to_refuse(place: Path) -> None:
@@ -123,3 +128,40 @@ def test_without_a_file_of_signers_nobody_may_sign(place: Path) -> None:
     """It is named."""
     with pytest.raises(MissingData, match="no file of allowed signers"):
         verified_deliveries(place / "a", place / "nobody")
+
+
+def test_what_is_opened_must_be_what_was_verified(place: Path) -> None:
+    """Not another shard under its name, none beside it, and none less."""
+    tar, beside = place / "a" / "00000.tar", place / "a" / "00001.tar"
+    signed = verified_deliveries(place / "a", place / "signers")
+    signed.check({tar: sha256_file(tar)})
+    other = sha256_file(place / "b" / "00000.tar")
+    for opened, why in (
+        ({tar: other}, f"{tar} is not the one whose signature was checked"),
+        ({tar: sha256_file(tar), beside: other}, f"{beside} is not the one whose signature"),
+        ({}, f"{tar} was taken away after its signature was checked"),
+    ):
+        with pytest.raises(Unsigned, match=re.escape(why)) as refused:
+            signed.check(opened)
+        assert refused.value.exit_status == 2
+
+
+def test_a_shard_that_is_swapped_after_it_was_verified_is_not_audited(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, status 2; before the shards are read."""
+
+    def and_swapped(data: str | Path, signers: Path) -> Signed:
+        signed = verified_deliveries(data, signers)
+        (place / "a" / "00000.tar").write_bytes((place / "b" / "00000.tar").read_bytes())
+        for left in ("manifest.json", "manifest.json.sig"):
+            (place / "a" / left).write_bytes((place / "b" / left).read_bytes())
+        return signed
+
+    monkeypatch.setattr(deliveries, "verified_deliveries", and_swapped)
+    words = ["audit", "--data", str(place / "a"), "--signers", str(place / "signers"), "-q"]
+    words += ["--out", str(place / "out"), "--cache", str(place / "cache")]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "is not the one whose signature was checked" in line
+    assert not (place / "out" / "inventory").exists()

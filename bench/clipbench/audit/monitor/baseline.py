@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipbench.audit.monitor.pairs import Features, Hashes, Pairs
-from clipbench.errors import CorruptData
+from clipbench.errors import BadSetting, CorruptData
 from clipbench.files.checks import Objection
 from clipbench.files.json_files import read_json, sha256_file, write_summed
 from clipbench.files.typed import read_as
@@ -168,6 +168,30 @@ def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
 # ------------------------------------------------------------------------------ reading
 
 
+def check_apart(place: Path, out: Path) -> None:
+    """Refuse a folder for results in which an audit or its baseline lies: they would be replaced.
+
+    Args:
+        place: of the baseline, or of the audit that it lies in.
+        out: folder for results.
+
+    Raises:
+        BadSetting: they are the same, or results would lie in the baseline.
+    """
+    folder, results = _folder_of(place).resolve(), out.expanduser().resolve()
+    if (results / FOLDER / HEAD).is_file() or folder in (results, *results.parents):
+        raise BadSetting(
+            f"--out {out} is the folder of an audit or of its baseline, which results would"
+            " replace; choose another."
+        )
+
+
+def _folder_of(place: Path) -> Path:
+    """Return the folder of a baseline, which may lie in that of an audit."""
+    is_audit = not (place / HEAD).is_file() and (place / FOLDER).is_dir()
+    return place / FOLDER if is_audit else place
+
+
 def read(folder: Path) -> Baseline:
     """Return a baseline.
 
@@ -178,8 +202,7 @@ def read(folder: Path) -> Baseline:
         MissingData: there is none.
         CorruptData: it is damaged, contradicts itself, or is another clipbench's.
     """
-    if not (folder / HEAD).is_file() and (folder / FOLDER).is_dir():
-        folder = folder / FOLDER
+    folder = _folder_of(folder)
     path = folder / HEAD
     told = read_json(path)
     try:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from clipbench.audit.inventory import pairs as inventory
+from clipbench.audit.inventory.suppliers import check_field
 from clipbench.audit.inventory.take import FOLDER as INVENTORY
 from clipbench.audit.inventory.take import take_inventory
 from clipbench.audit.monitor.asked import Asked, Names
-from clipbench.audit.monitor.baseline import Baseline
+from clipbench.audit.monitor.baseline import Baseline, Head
 from clipbench.audit.monitor.differences import Bools, Floats, Ints
 from clipbench.audit.monitor.encode import COLUMNS, encoded
 from clipbench.audit.monitor.pairs import Pairs, hash_of, joined, words_of
@@ -22,8 +23,11 @@ from clipbench.audit.monitor.questions import questions as questions_to
 from clipbench.audit.monitor.report import TOO_FEW, Finding, Report, Share, Supplier
 from clipbench.audit.request import AuditRequest
 from clipbench.custody.record import note_used
+from clipbench.errors import BadSetting
 from clipbench.evaluation.statistics import Proportion
 from clipbench.rng import generator
+from clipbench.text.locations import redacted
+from clipbench.text.visible import visible
 from clipbench.toolkit.lookalikes import MOST_APART, alike
 
 MOST_NEW = 10_000  # pairs of a delivery that are compared
@@ -63,9 +67,15 @@ def watch(
 
     Raises:
         MissingData, CorruptData: the delivery can't be read.
-        BadSetting: no pair has the field that was to name suppliers.
+        BadSetting: the delivery is the audited set itself, or no pair has the field that was to
+            name suppliers.
     """
     shards = request.usable.shards
+    if shards.content_sha256() == baseline.head.content_sha256:
+        raise BadSetting(
+            f"{visible(redacted(request.data))} is, byte for byte, the set that was audited; give"
+            " the pairs that were delivered since with --data."
+        )
     by = take_inventory(request).suppliers_by
     path = request.out / INVENTORY / inventory.NAME
     table = inventory.read_pairs(path, COLUMNS)
@@ -82,7 +92,11 @@ def watch(
         )
     comparable = by == baseline.head.suppliers_by and by in ("field", "host")
     if not comparable and baseline.head.suppliers_by in ("field", "host"):
-        notes.append("Suppliers were not compared: the delivery does not name them as the audit.")
+        field = baseline.head.supplier
+        notes.append(
+            "Suppliers were not compared: the delivery does not name them as the audited pairs do"
+            + (f", in the field {visible(field)}." if field else ".")
+        )
     new = encoded(shards, rows, table, baseline.model, request.reporter.progress)
     some = table.take(rows)
     names = _names(shards.captions(rows), some["supplier"].unique().to_pylist())
@@ -112,6 +126,28 @@ def watch(
     )
     first = len(baseline.held_out)
     return Watched(report, {n: rows[found - first] for n, found in looked_at.items()}, request)
+
+
+def as_audited(request: AuditRequest, head: Head) -> AuditRequest:
+    """Return a request that reads suppliers where the audit did, if the delivery names them there.
+
+    Where nobody asked for a field and the delivery lacks the audit's, suppliers are not compared;
+    a field that somebody asked for must be there.
+
+    Args:
+        request: the delivery.
+        head: of the baseline.
+
+    Raises:
+        MissingData, CorruptData: the delivery can't be read.
+    """
+    if request.supplier is not None or head.supplier is None:
+        return request
+    try:
+        check_field(request.usable.shards, head.supplier)
+    except BadSetting:
+        return request
+    return replace(request, supplier=head.supplier)
 
 
 def ask(baseline: Baseline, new: Pairs, names: Names, *, seed: int, suppliers: bool) -> Asked:

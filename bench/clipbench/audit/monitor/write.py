@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pandas as pd
 
+from clipbench.audit import page as pages
 from clipbench.audit.inventory import pairs as inventory
 from clipbench.audit.inventory.take import FOLDER as INVENTORY
 from clipbench.audit.monitor.report import TOO_FEW, Finding, Report, Share
@@ -90,7 +91,7 @@ def _page(watched: Watched, shards: ShardSet) -> str:
     return render(
         __package__,
         "monitor.html",
-        **head(__package__, style="monitor.css"),
+        **head(pages.__name__, style="audit.css"),
         title="A new delivery: " + ("alarm" if alarms else "no alarm"),
         summary=report.summary,
         verdict="alarm" if alarms else "calm",

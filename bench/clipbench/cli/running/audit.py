@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -12,16 +13,13 @@ from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
 from clipbench.cli._custody import logged
 from clipbench.cli._output import columns, print_json, print_result
+from clipbench.cli._pairs import check_out, one_seed, pairs_options, refuse_processes
 from clipbench.cli._plans import tell_lines
 from clipbench.configuration import preflight
 from clipbench.configuration.request import combine
-from clipbench.errors import BadSetting
 from clipbench.plugins import lists
 from clipbench.system.threads import news, use_threads
 from clipbench.text.visible import visible
-
-if TYPE_CHECKING:
-    from clipbench.audit.request import AuditRequest
 
 _UNITS = {"s": 1, "m": 60, "min": 60, "h": 3_600}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)", re.IGNORECASE)
@@ -74,17 +72,8 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
     show_default="nobody has reviewed pairs",
     help="Reviewed pairs, as the page for reviewers writes them (CSV).",
 )
-@options.option(
-    "--supplier",
-    metavar="FIELD",
-    show_default="host of the URL, else the shard's folder",
-    help="Field of the pairs' JSON that names who supplied them.",
-)
-@options.option(
-    "--caption-field",
-    metavar="FIELD",
-    show_default="captions are in KEY.txt",
-    help="Field of the pairs' JSON that holds captions.",
+@pairs_options(
+    supplier="host of the URL, else the shard's folder", captions="captions are in KEY.txt"
 )
 @options.option(
     "--classes",
@@ -102,13 +91,6 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
     help="Defenses to try. Repeatable, or a list with commas.",
 )
 @options.option("--model", default="shapes-32", metavar="NAME", help="Model to train.")
-@options.option(
-    "--signers",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    metavar="FILE",
-    show_default="signatures are not checked",
-    help="Allowed signers, see ssh-keygen(1); sets that none of them signed are refused.",
-)
 @options.seed_option()
 @options.cache_option
 @options.option("--dry-run", is_flag=True, help="Open the pairs, print the plan and stop.")
@@ -135,21 +117,30 @@ def command(
     Takes stock of the pairs, plants poisoned ones in a copy to see what an attacker would gain,
     measures what defenses cost, and lists the pairs that a person should look at.
     """
+    refuse_processes("audit")
+    number = one_seed(seed)
     named = tuple(lists.each(defenses, "defense"))
     base = combine(
         {"data": {"name": "own", "path": data}, "defense": list(named), "cache": cache}
-        | {"seed": seed, "train": {"model": given["model"]}}
+        | {"train": {"model": given["model"]}}
     )
-    preflight.check(base, outputs=[folder])
-    if len(base.seeds) != 1:
-        raise BadSetting("--seed takes one number; an audit has one seed.")
+    preflight.check(base)
+    check_out(folder, data)
     use_threads(threads)
     from clipbench.audit.audit import audit, plan_audit  # noqa: PLC0415 - heavy
     from clipbench.audit.request import AuditRequest  # noqa: PLC0415 - heavy
-    from clipbench.verification.deliveries import verified_deliveries  # noqa: PLC0415 - heavy
+    from clipbench.verification import deliveries  # noqa: PLC0415 - heavy
 
-    with reporter_for(quiet) as reporter:
-        signed = {} if signers is None else verified_deliveries(data, signers)
+    settings = {
+        "defenses": [*named],
+        "model": given["model"],
+        "budget_s": budget,
+        "seed": number,
+        "signed": signers is not None,
+    }
+    log = nullcontext() if dry_run else logged("audit", folder, **settings)
+    with reporter_for(quiet or (dry_run and as_json)) as reporter, log:
+        signed = None if signers is None else deliveries.verified_deliveries(data, signers)
         request = AuditRequest(
             data=data,
             out=folder,
@@ -157,28 +148,25 @@ def command(
             reporter=reporter,
             defenses=named,
             budget_s=budget,
-            seed=base.seeds[0],
+            seed=number,
             **given,
         )
-        plan = plan_audit(request, [f"{who} signed {where}." for where, who in signed.items()])
+        by = dict[str, str]()
+        if signed is not None:
+            signed.check(request.opened())
+            by = dict(signed.by)
+        plan = plan_audit(request, [f"{who} signed {where}." for where, who in by.items()])
+        if dry_run and as_json:
+            print_json(plan.told())
+            return
         tell_lines(plan.lines(), reporter, dry=dry_run)
         if found := news():
             reporter.note(f"note: {found}; the plan was fitted to what that leaves, and is kept")
         if dry_run:
             return
-        with logged("audit", folder, signed=signed, **_settings(request)):
-            done = audit(plan)
+        done = audit(plan)
     if as_json:
         print_json(done.told)
         return
     files = columns([("page", str(done.page)), ("for reviewers", str(done.review))])
     print_result("\n".join([*map(visible, done.said), "", files]))
-
-
-def _settings(request: AuditRequest) -> dict[str, object]:
-    return {
-        "defenses": list(request.defenses),
-        "model": request.model,
-        "budget_s": request.budget_s,
-        "seed": request.seed,
-    }

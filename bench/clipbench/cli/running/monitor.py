@@ -11,6 +11,7 @@ from clipbench.cli import _options as options
 from clipbench.cli._custody import logged
 from clipbench.cli._errors import FAILED
 from clipbench.cli._output import columns, print_json, print_result
+from clipbench.cli._pairs import check_out, one_seed, pairs_options, refuse_processes
 from clipbench.errors import BadSetting
 
 _LEAST, _MOST = 0.001, 0.5  # chance of a false alarm that can be asked for
@@ -54,27 +55,7 @@ def _alpha(ctx: click.Context, param: click.Parameter, value: str) -> float:  # 
     metavar="SHARE",
     help="Chance of an alarm for a delivery like the audited pairs, at most.",
 )
-@options.option(
-    "--supplier",
-    metavar="FIELD",
-    show_default="as the audit",
-    help="Field of the JSON that names who delivered a pair.",
-)
-@options.option(
-    "--caption-field",
-    metavar="FIELD",
-    show_default="as the audit",
-    help="Field of the JSON that holds captions.",
-)
-@options.option(
-    "--signers",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    envvar=f"{options.PREFIX}_SIGNERS",
-    show_default="signatures are not checked",
-    help="Allowed signers, as ssh-keygen(1) describes them; one of them must have signed the"
-    " manifest.json of every folder of the delivery.",
-)
+@pairs_options(supplier="as the audit", captions="as the audit")
 @options.option(
     "--junit",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -118,26 +99,34 @@ def command(
     from them. Exits with status 1 on alarm: the delivery is different, and the page says how, and
     which pairs to look at.
     """
+    refuse_processes("monitor")
+    number = one_seed(seed)
+    check_out(folder, data)
     from clipbench.audit.monitor import baseline, write  # noqa: PLC0415 - heavy
-    from clipbench.audit.monitor.watch import watch  # noqa: PLC0415 - heavy
+    from clipbench.audit.monitor.watch import as_audited, watch  # noqa: PLC0415 - heavy
     from clipbench.audit.request import AuditRequest  # noqa: PLC0415 - heavy
-    from clipbench.verification.deliveries import verified_deliveries  # noqa: PLC0415
+    from clipbench.verification import deliveries  # noqa: PLC0415 - heavy
 
-    settings = {"alpha": alpha, "seed": seed, "signed": signers is not None}
+    baseline.check_apart(place, folder)
+    settings = {"alpha": alpha, "seed": number, "signed": signers is not None}
     with reporter_for(quiet) as reporter, logged("monitor", folder, **settings):
-        signed_by = None if signers is None else verified_deliveries(data, signers)
         before = baseline.read(place)
-        request = AuditRequest(
+        signed = None if signers is None else deliveries.verified_deliveries(data, signers)
+        asked = AuditRequest(
             data=data,
             out=folder,
             cache=cache,
             reporter=reporter,
             caption_field=caption_field or before.head.caption_field,
-            supplier=supplier or before.head.supplier,
-            seed=int(seed),
+            supplier=supplier,
+            seed=number,
         )
-        with request.untouched():
-            watched = watch(before, request, alpha=alpha, signed_by=signed_by)
+        with asked.untouched():
+            if signed is not None:
+                signed.check(asked.opened())
+            request = as_audited(asked, before.head)
+            by = None if signed is None else signed.by
+            watched = watch(before, request, alpha=alpha, signed_by=by)
             write.write(watched, folder)
         if junit is not None:
             write.write_cases(watched.report, junit)

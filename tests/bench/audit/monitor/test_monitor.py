@@ -10,7 +10,9 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
+from own_set import write_crawl
 
+from clipbench.audit import page
 from clipbench.audit.monitor import baseline
 from clipbench.audit.monitor.keep import write_baseline
 from clipbench.audit.request import AuditRequest
@@ -106,16 +108,78 @@ def test_a_delivery_of_the_same_kind_passes(
 def test_a_delivery_of_audited_pairs_gives_an_alarm(place: Place, tmp_path: Path) -> None:
     """With status 1, on the page, in the list of pairs, for CI, and in the log."""
     report = tmp_path / "report.xml"
-    assert place.monitor(place.data, tmp_path / "out", "--junit", str(report)) == 1
+    Shapes(size=PAIRS - 20, image_size=16).write_to(tmp_path / "new", workers=0)
+    assert place.monitor(tmp_path / "new", tmp_path / "out", "--junit", str(report)) == 1
     (suite,) = ET.parse(report).getroot()
     failed = [case for case in suite if len(case)]
     assert "Images that were audited before" in [case.attrib["name"] for case in failed]
     assert "Every image of the delivery" in (tmp_path / "out" / "monitor.html").read_text()
     listed = (tmp_path / "out" / "look_at.csv").read_text().splitlines()
-    assert sum(line.startswith("seen_before,") for line in listed) == PAIRS
+    assert sum(line.startswith("seen_before,") for line in listed) == PAIRS - 20
     (line,) = map(json.loads, (tmp_path / "out" / "audit.jsonl").read_text().splitlines())
     assert line["used"]["baseline"] == sha256_file(place.out / "baseline" / "baseline.json")
     assert line["made"]["verdict"].startswith("Alarm")
+
+
+def refusal(capsys: pytest.CaptureFixture[str], out: Path) -> str:
+    """Return the one line in which a delivery was refused."""
+    (line,) = capsys.readouterr().err.splitlines()
+    assert not (out / "monitor.json").exists()
+    return line
+
+
+def test_the_audited_set_itself_is_no_delivery(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever gives it meant another folder: status 2, and not an alarm."""
+    assert place.monitor(place.data, tmp_path / "out") == 2
+    assert "is, byte for byte, the set that was audited" in refusal(capsys, tmp_path / "out")
+
+
+@pytest.mark.parametrize("where", [".", "baseline", "baseline/out"])
+def test_results_do_not_replace_an_audit(
+    place: Place, tmp_path: Path, where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An inventory and a log lie there already."""
+    Shapes(size=30, image_size=16, seed=3).write_to(tmp_path / "new", workers=0)
+    before = sorted((path, path.stat().st_mtime_ns) for path in place.out.rglob("*"))
+    assert place.monitor(tmp_path / "new", place.out / where) == 2
+    assert "is the folder of an audit or of its baseline" in refusal(capsys, tmp_path)
+    assert sorted((path, path.stat().st_mtime_ns) for path in place.out.rglob("*")) == before
+
+
+def test_a_delivery_that_does_not_name_suppliers_as_the_audit_is_compared_without_them(
+    place: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a note that says which field it lacks; a field that somebody asks for must be there."""
+    request = AuditRequest(
+        data=str(write_crawl(tmp_path / "crawl", (220,))),
+        out=tmp_path / "audit",
+        cache=place.cache,
+        reporter=Reporter(quiet=True),
+        supplier="exif",
+    )
+    model = place.out.parent / "model"
+    head = write_baseline(request, model, request.own(size=TRAINED))
+    own = Place(tmp_path / "crawl", tmp_path / "audit", place.cache, head)
+    Shapes(size=40, image_size=16, seed=4).write_to(tmp_path / "new", workers=0)
+    assert own.monitor(tmp_path / "new", tmp_path / "out", "--json") == 1
+    told = json.loads(capsys.readouterr().out)
+    assert told["suppliers"] == []
+    assert told["notes"][0].startswith("Suppliers were not compared: ")
+    assert told["notes"][0].endswith(", in the field exif.")
+    words = ("--supplier", "exif")
+    assert own.monitor(tmp_path / "new", tmp_path / "other", *words) == 2
+    assert "names a supplier in its field exif" in refusal(capsys, tmp_path / "other")
+
+
+def test_the_page_looks_like_that_of_an_audit(place: Place, tmp_path: Path) -> None:
+    """Its style is the same file, so that both are mended together."""
+    Shapes(size=40, image_size=16, seed=5).write_to(tmp_path / "new", workers=0)
+    assert place.monitor(tmp_path / "new", tmp_path / "out") == 0
+    style = Path(page.__file__).with_name("assets").joinpath("audit.css").read_text()
+    assert f"<style>{style}</style>" in (tmp_path / "out" / "monitor.html").read_text()
+    assert ".calm {" in style
 
 
 def test_a_few_pairs_give_no_alarm(
