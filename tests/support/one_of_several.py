@@ -233,7 +233,7 @@ def train(folder: Path, name: str, defense: Defense, processes: Processes, **set
         trainer.train()
         if among.is_first:
             found = {
-                "losses": [entry["losses"] for entry in trainer.state.history],
+                "losses": [entry.losses for entry in trainer.state.history],
                 "exposures": torch.from_numpy(trainer.exposures),
                 "model": trainer.learner.model.state_dict(),
             }
@@ -298,9 +298,9 @@ def decisions(folder: Path, processes: Processes) -> dict[str, Any]:
     history = trainer.state.history
     assert trainer.set_scores is not None
     return {
-        "losses": np.concatenate([entry["losses"] for entry in history]),
-        "pairs": [entry["pairs"] for entry in history],
-        "rates": [entry["lr"] for entry in history],
+        "losses": np.concatenate([entry.losses for entry in history]),
+        "pairs": [entry.pairs for entry in history],
+        "rates": [entry.lr for entry in history],
         "scores": trainer.set_scores,
         "exposures": trainer.exposures,
         "state": trainer._run.state_dict()["ratio"],

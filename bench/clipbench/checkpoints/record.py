@@ -9,12 +9,13 @@ import resource
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import torch
+from msgspec import UNSET, Struct, UnsetType
 
 from clipbench.contracts import IntArray
 from clipbench.errors import CorruptData
@@ -24,6 +25,32 @@ from clipbench.files.json_files import write_summed
 from clipbench.system.disk import unreadable
 from clipbench.system.durable import atomic_file
 from clipbench.tensors.arrays import arrays_in
+
+
+class PhaseRecord(Struct, kw_only=True):
+    """What a phase of an epoch did; it grows while the phase lasts.
+
+    Args:
+        epoch: number of the epoch, from 1.
+        phase: name of the phase.
+        pairs: pairs that it trains on.
+        cross_modal: whether its loss ties image to caption.
+        trusted: whether these are pairs of the defense that are known to be clean.
+        losses: of its first steps; of all steps so far while it lasts.
+        lr: learning rate of the last step so far; not there before the first.
+        seconds: that the training had taken then.
+        loss: mean loss of all steps; not there while it lasts, None where it had no step.
+    """
+
+    epoch: int
+    phase: str
+    pairs: int
+    cross_modal: bool = True
+    trusted: bool = False
+    losses: list[float] = []
+    lr: float | UnsetType = UNSET
+    seconds: float | UnsetType = UNSET
+    loss: float | UnsetType | None = UNSET
 
 
 @dataclass(frozen=True)
@@ -63,7 +90,7 @@ class TrainingRecord:
     device: str
     precision: str
     processes: int
-    history: list[dict[str, Any]]
+    history: Sequence[PhaseRecord]
     exposures: IntArray
     threads: Sequence[int] = ()
 
@@ -120,7 +147,9 @@ def write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None
     np.save(array, record.exposures, allow_pickle=False)
     with atomic_file(folder / "exposures.npy") as file:
         file.write(array.getvalue())
-    content = {"fingerprint": fingerprint, **asdict(record)}
+    content: dict[str, object] = {"fingerprint": fingerprint}
+    content |= {field.name: getattr(record, field.name) for field in fields(record)}
+    content["history"] = msgspec.to_builtins(record.history)
     content["exposures"] = hashlib.sha256(array.getvalue()).hexdigest()
     write_summed(folder / "record.json", content, indent=None)
 
@@ -150,6 +179,7 @@ def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
         exposures = arrays_in(array, {"exposures": "iu"}, single=True)["exposures"]
         if len(exposures) != content["num_pairs"]:
             raise ValueError(f"it has exposures of {len(exposures)} pairs")
+        content["history"] = msgspec.convert(content["history"], list[PhaseRecord])
         return TrainingRecord(**content, exposures=exposures)
     except (FileNotFoundError, ValueError) as error:
         raise CorruptData(
@@ -195,7 +225,7 @@ def write_tensorboard(folder: Path, record: TrainingRecord) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with SummaryWriter(str(folder)) as writer:
         for item in record.history:
-            name = item["phase"].replace(" ", "_")
-            for key in ("loss", "lr", "pairs"):
-                if item.get(key) is not None:
-                    writer.add_scalar(f"train/{name}/{key}", item[key], item["epoch"])
+            name = item.phase.replace(" ", "_")
+            for key, value in (("loss", item.loss), ("lr", item.lr), ("pairs", item.pairs)):
+                if isinstance(value, (int, float)):
+                    writer.add_scalar(f"train/{name}/{key}", value, item.epoch)

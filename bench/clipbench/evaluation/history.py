@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from msgspec import UNSET
 from torch import nn
 
 from clipbench.checkpoints.record import TrainingRecord
@@ -47,9 +48,9 @@ def history_of(
     detection: dict[str, object] = {}
     for epoch in range(1, record.epochs + 1):
         entry: Entry = {"epoch": epoch}
-        phases = [item for item in record.history if item["epoch"] == epoch]
-        entry["loss"] = {item["phase"]: item["loss"] for item in phases}
-        entry["lr"] = phases[-1].get("lr") if phases else None
+        phases = [item for item in record.history if item.epoch == epoch]
+        entry["loss"] = {item.phase: item.loss for item in phases}
+        entry["lr"] = phases[-1].lr if phases and phases[-1].lr is not UNSET else None
         trace = read_trace(folder / "train" / "trace" / f"{epoch - 1:04d}.npz")
         entry |= (found := _of_trace(trace, poisoned))
         detection = found.pop("detection", detection)

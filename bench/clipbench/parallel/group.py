@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
@@ -32,6 +32,7 @@ from clipbench.system.streams import print_text
 from clipbench.text.visible import visible
 
 Result = TypeVar("Result")
+Value = TypeVar("Value")  # what JSON can hold
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Processes:
         if self.line is not None:
             self.line.barrier()
 
-    def told(self, value: object = None) -> Any:
+    def told(self, value: Value) -> Value:
         """Return the first process's value in all of them; what the others give is not looked at.
 
         Args:
@@ -124,9 +125,11 @@ class Processes:
         """
         if self.line is None:
             return value
-        return json.loads(self.line.told(json.dumps(value).encode() if self.is_first else b""))
+        text = self.line.told(json.dumps(value).encode() if self.is_first else b"")
+        found: Value = json.loads(text)
+        return found
 
-    def each(self, value: object) -> list[Any]:
+    def each(self, value: Value) -> list[Value]:
         """Return the values of all processes in all of them, by their numbers.
 
         Args:
@@ -135,8 +138,7 @@ class Processes:
         if self.line is None:
             return [value]
         given = self.line.collected(json.dumps(value).encode())
-        found: list[object] = self.told([json.loads(one) for one in given])
-        return found
+        return self.told([json.loads(one) for one in given])
 
     def handed(self, content: bytes) -> bytes:
         """Return the first process's bytes in all of them, as `told` does."""

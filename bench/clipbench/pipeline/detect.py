@@ -228,7 +228,7 @@ def follow_detection(
     """
     bench = Bench.joined(configs[0].train.device, cache, reporter)
     processes = bench.processes
-    contents = processes.told()
+    contents = processes.told([config.contents for config in configs])
     source = configs[0].data.plugin
     where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards
     for config, known in zip(configs, contents, strict=True):

@@ -70,17 +70,16 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
 
 def _known(config: RunConfig, out: Path, bench: Bench) -> tuple[RunConfig, Path]:
     """Return a run known by what its data hold, and its folder; the first process decides both."""
-    told = {}
+    name = ""
     if bench.is_first:
         config = identify(config, bench.cache, bench.progress)
-        told = {"contents": config.contents, "folder": folder_of(config, out).name}
-    agreed_on = bench.processes.told(told)
-    return replace(config, contents=agreed_on["contents"]), out / agreed_on["folder"]
+        name = folder_of(config, out).name
+    contents = bench.processes.told(config.contents)
+    return replace(config, contents=contents), out / bench.processes.told(name)
 
 
 def _is_done(folder: Path, processes: Processes) -> bool:
-    done: bool = processes.told(processes.is_first and has_result(folder, clear=True))
-    return done
+    return processes.told(processes.is_first and has_result(folder, clear=True))
 
 
 def _prepared(config: RunConfig, bench: Bench) -> Prepared:

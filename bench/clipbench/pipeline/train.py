@@ -135,7 +135,8 @@ def train(plan: TrainingPlan, *, cache: Path, reporter: Reporter) -> Path:
     processes = bench.processes
     pairs = content_of(plan.shards, cache / "index", reporter.progress)
     identify(config, cache, reporter.progress, pairs=pairs, fresh=True)
-    processes.told({"contents": config.contents, "folder": folder.name})
+    processes.told(config.contents)
+    processes.told(folder.name)
     with held(folder, bench):
         train_on(plan.shards, config, folder, bench)
         plan.usable.write_names(folder / LEFT_OUT)
@@ -160,8 +161,8 @@ def follow_training(
     """
     bench = Bench.joined(config.train.device, cache, reporter)
     processes = bench.processes
-    told = processes.told()
-    config, folder = replace(config, contents=told["contents"]), out / told["folder"]
+    config = replace(config, contents=processes.told(config.contents))
+    folder = out / processes.told("")
     with held(folder, bench):
         train_on(shards, config, folder, bench)
     processes.part()

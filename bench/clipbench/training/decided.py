@@ -12,10 +12,11 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 import torch
+from msgspec import Struct, structs
 from torch import Tensor
 
 from clipbench.boundary.defenses import CheckedRun
@@ -25,10 +26,32 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.parallel.group import Processes
 from clipbench.system.durable import scratch_folder
 
-_PLAIN = (
-    *("name", "lr_scale", "views", "detached_views"),
-    *("augment", "cross_modal", "reference", "scores"),
-)
+
+class _Plain(Struct, frozen=True):
+    """Fields of a phase that are plain values."""
+
+    name: str
+    lr_scale: float
+    views: int
+    detached_views: int
+    augment: bool
+    cross_modal: bool
+    reference: bool
+    scores: bool
+
+
+class _Said(Struct, frozen=True):
+    """What a phase says, beside its mask and its loss.
+
+    Args:
+        plain: its fields that are plain values.
+        num_pairs: pairs that its mask is of; None: it has no mask.
+        factors: its factor of the learning rate at each step; None: it has none.
+    """
+
+    plain: _Plain
+    num_pairs: int | None
+    factors: list[float] | None
 
 
 def phases_of_first(
@@ -47,34 +70,43 @@ def phases_of_first(
     """
     if processes.line is None:
         return list(own)
-    told = processes.told([_said(phase, steps) for phase in own] if processes.is_first else None)
+    mine = [_said(phase, steps) for phase in own] if processes.is_first else []
+    told = msgspec.convert(processes.told(msgspec.to_builtins(mine)), list[_Said])
     masks = [np.packbits(phase.keep.numpy()) for phase in own if phase.keep is not None]
     bits = processes.handed(np.concatenate([np.zeros(0, np.uint8), *masks]).tobytes())
     if processes.is_first:
         return list(own)
-    names = [said["name"] for said in told]
+    names = [said.plain.name for said in told]
     if names != [phase.name for phase in own]:
         raise run.differs([phase.name for phase in own], names)
     packed, found = np.frombuffer(bits, np.uint8), []
     for phase, said in zip(own, told, strict=True):
-        count, factors = said.pop("num_pairs"), said.pop("factors")
-        keep = None
+        count, keep = said.num_pairs, None
         if count is not None:
             keep = torch.from_numpy(np.unpackbits(packed, count=count).astype(bool))
             packed = packed[-(-count // 8) :]
-        found.append(replace(phase, **said, keep=keep, lr_factor=_factor(factors)))
+        plain, factor = structs.asdict(said.plain), _factor(said.factors)
+        found.append(replace(phase, **plain, keep=keep, lr_factor=factor))
     return found
 
 
-def _said(phase: Phase, steps: Callable[[Phase], int]) -> dict[str, object]:
-    """Return what a phase says in plain values, beside its mask and its loss."""
+def _said(phase: Phase, steps: Callable[[Phase], int]) -> _Said:
     keep, factor = phase.keep, phase.lr_factor
     count = 0 if factor is None else steps(phase)
-    return {
-        **{name: getattr(phase, name) for name in _PLAIN},
-        "num_pairs": None if keep is None else len(keep),
-        "factors": None if factor is None else [factor(step, count) for step in range(count)],
-    }
+    return _Said(
+        plain=_Plain(
+            name=phase.name,
+            lr_scale=float(phase.lr_scale),
+            views=phase.views,
+            detached_views=phase.detached_views,
+            augment=bool(phase.augment),
+            cross_modal=bool(phase.cross_modal),
+            reference=bool(phase.reference),
+            scores=bool(phase.scores),
+        ),
+        num_pairs=None if keep is None else len(keep),
+        factors=None if factor is None else [factor(step, count) for step in range(count)],
+    )
 
 
 def _factor(told: Sequence[float] | None) -> Callable[[int, int], float] | None:
@@ -90,7 +122,9 @@ def state_of_first(run: CheckedRun, processes: Processes) -> None:
     if processes.any_of(processes.told(own) != own):
         found = content_of_first({"state": own, "defense": state}, None, "defense", processes)
         assert found is not None
-        run.load_state_dict(found["defense"])
+        defense = found["defense"]
+        assert isinstance(defense, dict)
+        run.load_state_dict(defense)
 
 
 def _digest(value: object) -> str:
@@ -119,7 +153,7 @@ def _digest(value: object) -> str:
 
 def content_of_first(
     content: dict[str, object] | None, path: Path | None, fingerprint: str, processes: Processes
-) -> dict[str, Any] | None:
+) -> dict[str, object] | None:
     """Return the first process's checkpoint in all of them, whoever sees its file.
 
     Args:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 
 from clipbench.boundary import defenses
 from clipbench.checkpoints.checkpoint import save_checkpoint
+from clipbench.checkpoints.content import Checkpoint, FirstStage
 from clipbench.checkpoints.stages import Place
 from clipbench.checkpoints.trace import write_trace
 from clipbench.contracts import Phase, Stage, TrainingFacts
@@ -69,7 +69,8 @@ class Trainer:
             self.learner.restart(wd=self._stages[0].wd)
         self._start: dict[str, Tensor] | None = None
         if any(stage.fresh for stage in self._stages[1:]):
-            self._start = copied(self.learner.model.state_dict())
+            weights = self.learner.model.state_dict()
+            self._start = {name: tensor.clone() for name, tensor in weights.items()}
         self.state = State()
         self.exposures = np.zeros(len(pairs), dtype=np.int64)
         self.set_scores: Tensor | None = None  # of all pairs, the last that were asked for
@@ -105,7 +106,7 @@ class Trainer:
         clock = Clock(self.state)
         for epoch in range(self.state.epoch, self._num_epochs):
             self.state.epoch = epoch
-            plan, resumed = self._plan(epoch, resumed), {}
+            plan, resumed = self._plan(epoch, resumed), None
             if until_scored and self.set_scores is not None:
                 break
             self._begin(plan)
@@ -128,9 +129,9 @@ class Trainer:
                 f"phase {phase.name!r} of epoch {state.epoch + 1} keeps"
                 f" {len(plan.kept(number))} of {len(plan.indices):,} pairs",
             )
-        tally = Tally(phase.name, state.history[-1]["losses"] if state.step else ())
+        tally = Tally(phase.name, state.history[-1].losses if state.step else ())
         if not state.step:
-            state.history.append({"epoch": state.epoch + 1, **plan.entry(number)})
+            state.history.append(plan.record(number, state.epoch + 1))
         requests = [self._request(phase, part, number) for part in parts]
         stream = plan.pairs.stream(requests[state.step :], self._settings.workers)
         with stopping.between_steps():
@@ -144,7 +145,8 @@ class Trainer:
                     self._passed.note(parts[step], self.learner.similarities, len(plan.pairs))
                 state.count(step, batch.num_rows)
                 clock.write(state)
-                state.history[-1].update(lr=rate, losses=tally.losses, seconds=state.seconds)
+                entry = state.history[-1]
+                entry.lr, entry.losses, entry.seconds = rate, tally.losses, state.seconds
                 self._report(plan.done(number, step, len(parts)))
                 self._save_if_wanted(plan, tally, where)
         tally.look()
@@ -156,7 +158,7 @@ class Trainer:
 
     # ------------------------------------------------------------------ an epoch
 
-    def _plan(self, epoch: int, resumed: dict[str, Any]) -> EpochPlan:
+    def _plan(self, epoch: int, resumed: Checkpoint | None) -> EpochPlan:
         """Return what an epoch is; `resumed` is the checkpoint in its midst, if there is one."""
         place = Place.of(epoch, self._stages)
         pairs, size = self._set_of(place.stage), self._epoch_size(place.stage)
@@ -167,12 +169,13 @@ class Trainer:
                 self._passed.turn()
             else:
                 self._passed.clear()
-        indices, scores = order.pairs(), resumed.get("scores")
+        indices, scores = order.pairs(), None if resumed is None else resumed.scores
         seen = SeenPairs(self.learner, pairs, epoch, indices, scores, self._folder, self._passed)
-        at_start = copied(resumed.get("defense_at_epoch_start") or self._run.state_dict())
+        before = {} if resumed is None else resumed.defense_at_epoch_start
+        at_start = copied(before or self._run.state_dict())
         phases = self._phases(epoch, seen, place.stage)
-        if resumed.get("defense"):  # the phases were asked for again: see `resume`
-            self._run.load_state_dict(resumed["defense"])
+        if resumed is not None and resumed.defense:  # the phases were asked for again: see `resume`
+            self._run.load_state_dict(resumed.defense)
         if self._processes.is_first:
             path = self._folder / "trace" / f"{epoch:04d}.npz"
             if place.stage.trusted:  # the trace covers the set, not this stage
@@ -268,25 +271,25 @@ class Trainer:
             state = {key: value.cpu() for key, value in full.items()}
             save_checkpoint(self._folder / "epochs" / f"{epoch:04d}.pt", {"model": state})
 
-    def _done(self) -> dict[str, object]:
+    def _done(self) -> FirstStage:
         """Return what has been trained."""
-        return {
-            "model": self.learner.model.state_dict(),
-            "state": json.dumps(vars(self.state)),
-            "exposures": torch.from_numpy(self.exposures),
-        }
+        return FirstStage(
+            model=self.learner.model.state_dict(),
+            state=self.state.to_text(),
+            exposures=torch.from_numpy(self.exposures),
+        )
 
     def _save(self, defense: dict[str, object], within: EpochPlan | None = None) -> None:
         """Write the checkpoint, which within an epoch holds what replays the epoch's start."""
-        content = {
-            **self._done(),
-            "optimizer": self.learner.optimizer.state_dict(),
-            "reference": self.learner.remembered(),
-            "defense": defense if within else None,
-            "defense_at_epoch_start": within.at_start if within else defense,
-            "scores": within.seen.values if within else None,
-            "passed": self._passed.state(),
-        }
+        content = Checkpoint(
+            **structs.asdict(self._done()),
+            optimizer=self.learner.optimizer.state_dict(),
+            reference=self.learner.remembered(),
+            defense=defense if within else None,
+            defense_at_epoch_start=within.at_start if within else defense,
+            scores=within.seen.values if within else None,
+            passed=self._passed.state(),
+        )
         self._checkpoints.save(content)
 
     def _save_if_wanted(self, plan: EpochPlan, tally: Tally, where: str) -> None:
@@ -302,26 +305,26 @@ class Trainer:
         if signal is not None:
             raise stopping.Stopped(signal, f"a checkpoint was written at {where}")
 
-    def _restore(self) -> dict[str, object]:
+    def _restore(self) -> Checkpoint | None:
         """Go on from the checkpoint, or from a first stage that another training run went through.
 
         Returns:
-            What the first epoch needs to be replayed; empty: nothing was stopped in its midst.
+            The checkpoint, for the first epoch is replayed from it; None: there is none.
         """
         content = self._checkpoints.load()
         taken = self._checkpoints.take_stage(self._stages[0]) if content is None else content
         if taken is not None:
-            self.learner.model.load_state_dict(taken["model"])
-            self.state = State(**json.loads(taken["state"]))
-            self.exposures = taken["exposures"].numpy()
+            self.learner.model.load_state_dict(taken.model)
+            self.state = State.of_text(taken.state)
+            self.exposures = taken.exposures.numpy()
         if content is None:
             self.state.seconds_shared = self.state.seconds  # they count as this training's own
         else:
-            self.learner.optimizer.load_state_dict(content["optimizer"])
-            if content["reference"] is not None:
-                self.learner.remember(content["reference"])
-            self._passed.load(content["passed"], self._processes.device)
-            self._run.load_state_dict(content["defense_at_epoch_start"])
+            self.learner.optimizer.load_state_dict(content.optimizer)
+            if content.reference is not None:
+                self.learner.remember(content.reference)
+            self._passed.load(content.passed, self._processes.device)
+            self._run.load_state_dict(content.defense_at_epoch_start)
             self._resuming(where_it_goes_on(self.state, self._num_epochs))
         self.state.note_threads(torch.get_num_threads())
-        return content or {}
+        return content

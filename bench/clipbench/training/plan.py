@@ -6,14 +6,13 @@ training resumes in the middle of it: see `clipbench.training.resume`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from clipbench.checkpoints.record import PhaseRecord
 from clipbench.checkpoints.stages import Place
 from clipbench.configuration.settings import TrainSettings
 from clipbench.contracts import Defense, Phase, Stage
@@ -60,7 +59,7 @@ class EpochPlan:
     indices: Indices
     phases: list[Phase]
     seen: SeenPairs
-    at_start: Mapping[str, Any]
+    at_start: dict[str, object]
     settings: TrainSettings
     epoch_size: int
 
@@ -104,16 +103,21 @@ class EpochPlan:
         one_step = 1 / (stage.epochs * -(-self.epoch_size // batch_size_of(stage, settings)))
         return base * cosine_after_warmup(progress, one_step, warmup * one_step)
 
-    def entry(self, number: int) -> dict[str, object]:
-        """Return what the history says of a phase before its first step, but for the epoch."""
+    def record(self, number: int, epoch: int) -> PhaseRecord:
+        """Return what the history says of a phase before its first step.
+
+        Args:
+            number: of the phase.
+            epoch: of the training, from 1.
+        """
         phase = self.phases[number]
-        return {
-            "phase": phase.name,
-            "pairs": len(self.kept(number)),
-            "cross_modal": phase.cross_modal,
-            "trusted": self.place.stage.trusted,
-            "losses": [],
-        }
+        return PhaseRecord(
+            epoch=epoch,
+            phase=phase.name,
+            pairs=len(self.kept(number)),
+            cross_modal=phase.cross_modal,
+            trusted=self.place.stage.trusted,
+        )
 
 
 def kept(indices: Indices, phase: Phase) -> Indices:

@@ -24,12 +24,13 @@ import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+from msgspec import structs
 from torch import Tensor
 
 from clipbench.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from clipbench.checkpoints.content import Checkpoint, FirstStage, content_as
 from clipbench.checkpoints.stages import SharedStages
 from clipbench.contracts import Stage
 from clipbench.errors import CorruptData
@@ -88,20 +89,23 @@ class Checkpoints:
         self._looked, self._steps_to_look = now, self._look_every - 1
         return bool(told)
 
-    def save(self, content: Mapping[str, object]) -> None:
+    def save(self, content: Checkpoint) -> None:
         """Write the checkpoint, in the first process; the one before is replaced."""
         self._written = time.monotonic()
         self._processes.can_resume()
         if self._processes.is_first:
-            save_checkpoint(self._path, {"fingerprint": self._fingerprint, **content})
+            save_checkpoint(
+                self._path, {"fingerprint": self._fingerprint, **structs.asdict(content)}
+            )
 
-    def load(self) -> dict[str, Any] | None:
+    def load(self) -> Checkpoint | None:
         """Return what the first process finds here, in all of them; None: nothing to go on from."""
         content = self._found() if self._processes.is_first else None
         content = content_of_first(content, self._path, self._fingerprint, self._processes)
-        if content is not None:
-            self._processes.can_resume()
-        return content
+        if content is None:
+            return None
+        self._processes.can_resume()
+        return content_as(Checkpoint, content, self._path)
 
     def _found(self) -> dict[str, object] | None:
         try:
@@ -111,27 +115,33 @@ class Checkpoints:
             warnings.warn(f"{what}; the training starts over", stacklevel=2)
             return None
 
-    def keep_stage(self, first: Stage, content: Mapping[str, object]) -> None:
+    def keep_stage(self, first: Stage, content: FirstStage) -> None:
         """Keep the first stage, just trained, for defenses that begin alike."""
         if self._shared is not None and first.like is not None and self._processes.is_first:
-            self._shared.keep(first, self._path.parent, content)
+            self._shared.keep(first, self._path.parent, structs.asdict(content))
 
-    def take_stage(self, first: Stage) -> dict[str, Any] | None:
+    def take_stage(self, first: Stage) -> FirstStage | None:
         """Return what another training kept of the same first stage; None: nothing."""
         shared = self._shared
         if shared is None or first.like is None:
             return None
         content = shared.take(first, self._path.parent) if self._processes.is_first else None
-        return content_of_first(content, shared.path(first), shared.key(first), self._processes)
+        path = shared.path(first)
+        content = content_of_first(content, path, shared.key(first), self._processes)
+        return None if content is None else content_as(FirstStage, content, path)
 
 
-def copied(value: object) -> Any:
+def copied(state: Mapping[str, object]) -> dict[str, object]:
     """Return a deep copy of a state of tensors, numbers, lists and dicts."""
+    return {key: _copied(item) for key, item in state.items()}
+
+
+def _copied(value: object) -> object:
     if isinstance(value, Tensor):
         return value.clone()
     if isinstance(value, dict):
-        return {key: copied(item) for key, item in value.items()}
-    return [copied(item) for item in value] if isinstance(value, list) else value
+        return copied(value)
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
 def where_it_goes_on(state: State, num_epochs: int) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import time
-from dataclasses import dataclass, field
-from typing import Any
 
+import msgspec
 import numpy as np
+from msgspec import Struct
+
+from clipbench.checkpoints.record import PhaseRecord
 
 
-@dataclass
-class State:
+class State(Struct):
     """Where a training run stands; all of it goes into the checkpoint."""
 
     epoch: int = 0
@@ -22,8 +24,8 @@ class State:
     seconds: float = 0.0
     seconds_shared: float = 0.0  # of these, in a first stage that another training run went through
     cpu_seconds: float = 0.0  # of processors, all threads of this process
-    history: list[dict[str, Any]] = field(default_factory=list)
-    threads: list[int] = field(default_factory=list)  # that it was computed with, in this order
+    history: list[PhaseRecord] = []
+    threads: list[int] = []  # that it was computed with, in this order
 
     def count(self, step: int, rows: int) -> None:
         """Count a step of the current phase that was done on so many pairs."""
@@ -35,14 +37,23 @@ class State:
         """Enter the losses of a phase that is over, all of which are known now."""
         entry = self.history[-1]
         if losses:
-            entry["seconds"] = self.seconds
-        entry["loss"] = float(np.mean(losses)) if losses else None
-        entry["losses"] = losses[:20]
+            entry.seconds = self.seconds
+        entry.loss = float(np.mean(losses)) if losses else None
+        entry.losses = losses[:20]
 
     def note_threads(self, count: int) -> None:
         """Write down with how many threads the training goes on."""
         if count not in self.threads:
             self.threads.append(count)
+
+    def to_text(self) -> str:
+        """Return the state as a checkpoint holds it."""
+        return json.dumps(msgspec.to_builtins(self))  # msgspec's own JSON has no infinity
+
+    @classmethod
+    def of_text(cls, text: str) -> State:
+        """Return the state that `to_text` wrote."""
+        return msgspec.convert(json.loads(text), cls)
 
 
 class Clock:

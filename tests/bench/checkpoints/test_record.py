@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from clipbench.checkpoints.record import forget_peak_memory, peak_memory
+from clipbench.checkpoints.record import (
+    PhaseRecord,
+    TrainingRecord,
+    forget_peak_memory,
+    peak_memory,
+    read_record,
+    write_record,
+)
+from clipbench.errors import CorruptData
+from clipbench.files import sums
 
 MUCH = 400_000_000
 
@@ -34,3 +47,50 @@ def test_peak_memory_of_a_gpu_is_forgotten_there(monkeypatch: pytest.MonkeyPatch
     forget_peak_memory(torch.device("cuda", 1))
     assert told == [torch.device("cuda", 1)]
     assert peak_memory(torch.device("cuda", 1)) == 7
+
+
+HISTORY = (
+    '{"epoch": 1, "phase": "contrast", "pairs": 8, "cross_modal": true, "trusted": false,'
+    ' "losses": [2.5, 0.1], "lr": 0.001, "seconds": 0.25, "loss": 1.3},'
+    ' {"epoch": 1, "phase": "nobody", "pairs": 1, "cross_modal": false, "trusted": true,'
+    ' "losses": [], "loss": null}'
+)
+RECORD = f"""{{"fingerprint": "known", "num_pairs": 2, "content_sha256": "{"0" * 64}", "epochs": 1,\
+ "samples_seen": 8, "steps": 2, "seconds": 0.25, "seconds_shared": 0.0, "cpu_seconds": 0.5,\
+ "peak_memory_bytes": 99, "device": "cpu", "precision": "fp32", "processes": 1,\
+ "history": [{HISTORY}], "exposures": "%s", "threads": [1, 2], "sha256_of_rest": "%s"}}
+"""
+
+
+def test_a_record_of_an_earlier_version_is_read_and_written_byte_for_byte(tmp_path: Path) -> None:
+    array = io.BytesIO()
+    np.save(array, np.array([3, 5]), allow_pickle=False)
+    (tmp_path / "exposures.npy").write_bytes(array.getvalue())
+    text = RECORD % (hashlib.sha256(array.getvalue()).hexdigest(), "%s")
+    whole = {key: value for key, value in json.loads(text).items() if key != sums.FIELD}
+    (tmp_path / "record.json").write_text(text % sums.of_json(whole))
+    record = read_record(tmp_path, "known")
+    assert record is not None
+    first, second = record.history
+    assert (first.phase, first.loss, first.lr, second.loss) == ("contrast", 1.3, 0.001, None)
+    written = tmp_path / "written"
+    written.mkdir()
+    write_record(written, record, "known")
+    for name in ("record.json", "exposures.npy"):
+        assert (written / name).read_bytes() == (tmp_path / name).read_bytes()
+
+
+def test_a_record_of_a_wrong_phase_names_what_is_wrong(tmp_path: Path) -> None:
+    record = TrainingRecord(
+        num_pairs=0,
+        content_sha256="0" * 64,
+        **dict.fromkeys(("epochs", "samples_seen", "steps", "peak_memory_bytes", "processes"), 0),
+        **dict.fromkeys(("seconds", "seconds_shared", "cpu_seconds"), 0.0),
+        device="cpu",
+        precision="fp32",
+        history=[PhaseRecord(epoch=1, phase="a", pairs=0, losses=["much"])],  # type: ignore[list-item]
+        exposures=np.zeros(0, np.int64),
+    )
+    write_record(tmp_path, record, "known")
+    with pytest.raises(CorruptData, match=r"Expected `float`, got `str`.*losses"):
+        read_record(tmp_path, "known")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from tiny_training import tiny_trainer
 
 from clipbench.boundary.defenses import stages_of
@@ -102,7 +103,7 @@ def test_what_begins_like_another_training_takes_that_up(name: str, tmp_path: Pa
     assert weights(other) == weights(alone)
     assert other.exposures.tolist() == alone.exposures.tolist()
     assert files(tmp_path / "other") == files(tmp_path / "alone")
-    told = [[{**entry, "seconds": 0} for entry in t.state.history] for t in (other, alone)]
+    told = [[replace(entry, seconds=0.0) for entry in t.state.history] for t in (other, alone)]
     assert told[0] == told[1]
     assert other.state.total_steps == alone.state.total_steps
 

@@ -11,6 +11,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
+from msgspec import UNSET, structs
 from tiny_training import SEED, shapes, tiny_model, tiny_trainer
 from torch import Tensor
 
@@ -106,12 +107,12 @@ def kill_in_epoch(trainer: Trainer, epoch: int) -> None:
 
 def outcome(trainer: Trainer, folder: Path) -> dict[str, Any]:
     """Everything a finished training leaves, bit by bit, except how long it took."""
-    history = [{**entry, "seconds": None} for entry in trainer.state.history]
+    history = [structs.replace(entry, seconds=UNSET) for entry in trainer.state.history]
     traces: dict[str, list[Any]] = {}
     for file in sorted((folder / "trace").glob("*.npz")):
         with np.load(file) as trace:
             traces[file.name] = [trace[name].tolist() for name in sorted(trace)]
-    state = vars(trainer.state) | {"history": history, "seconds": None, "cpu_seconds": None}
+    state = structs.replace(trainer.state, history=history, seconds=0.0, cpu_seconds=0.0)
     return {
         "state": state,
         "exposures": trainer.exposures.tolist(),
@@ -173,7 +174,7 @@ def test_killed_in_every_epoch_it_ends_the_same(
 ) -> None:
     """With checkpoints between epochs alone, a kill in the midst of each epoch changes nothing."""
     defense, epochs = DEFENSES[name]
-    for epoch in range(uninterrupted[name]["state"]["epoch"]):
+    for epoch in range(uninterrupted[name]["state"].epoch):
         trainer = tiny_trainer(tmp_path, defense, epochs=epochs)
         kill_in_epoch(trainer, epoch)
         with pytest.raises(Killed):
@@ -256,7 +257,7 @@ def test_one_step_is_the_textbooks(tmp_path: Path) -> None:
     image = model.encode_image((pixels - mean) / std, normalize=True)
     text = model.encode_text(torch.from_numpy(captions.tokens(pairs)), normalize=True)
     loss = clip_loss(image, text, model.logit_scale.exp())
-    assert trainer.state.history[0]["losses"] == pytest.approx([loss.item()], rel=1e-5)
+    assert trainer.state.history[0].losses == pytest.approx([loss.item()], rel=1e-5)
     optimizer = torch.optim.AdamW(
         [
             {"params": [p for p in model.parameters() if p.ndim < 2], "weight_decay": 0.0},
@@ -323,11 +324,11 @@ def test_exposures_count_cross_modal_phases_alone(tmp_path: Path) -> None:
         for number in epoch_pairs(96, 48, epoch, SEED):
             expected[number] += int(number % 2 == 0) + int(number % 3 == 0)
     assert trainer.exposures.tolist() == expected.tolist()
-    sizes = [entry["pairs"] for entry in state.history]
-    assert [entry["phase"] for entry in state.history] == ["even", "odd", "third", "nobody"] * 3
+    sizes = [entry.pairs for entry in state.history]
+    assert [entry.phase for entry in state.history] == ["even", "odd", "third", "nobody"] * 3
     assert state.samples_seen == sum(sizes)
-    assert [entry["cross_modal"] for entry in state.history[:4]] == [True, False, True, True]
-    assert state.history[3]["loss"] is None
+    assert [entry.cross_modal for entry in state.history[:4]] == [True, False, True, True]
+    assert state.history[3].loss is None
     assert sizes[3] == 0
 
 
@@ -421,7 +422,7 @@ def rates(folder: Path, defense: Defense, **settings: Any) -> list[tuple[str, fl
 
     def progress(*_: Any) -> None:
         lr = trainer.learner.optimizer.param_groups[0]["lr"]
-        found.append((trainer.state.history[-1]["phase"], lr))
+        found.append((trainer.state.history[-1].phase, lr))
 
     trainer = tiny_trainer(folder, defense, progress=progress, **settings)
     trainer.train()
@@ -658,8 +659,8 @@ def test_trusted_pairs_are_no_exposures_and_leave_no_trace_of_pairs(tmp_path: Pa
     assert trainer.exposures.tolist() == [1] * 96
     assert state.epoch == 3
     assert state.samples_seen == 96 + 2 * 40
-    assert [entry["trusted"] for entry in state.history] == [False, True, True]
-    assert [entry["pairs"] for entry in state.history] == [96, 40, 40]
+    assert [entry.trusted for entry in state.history] == [False, True, True]
+    assert [entry.pairs for entry in state.history] == [96, 40, 40]
     for epoch, pairs in enumerate([96, 0, 0]):
         assert len(read_trace(tmp_path / "trace" / f"{epoch:04d}.npz").pairs) == pairs
 
@@ -755,7 +756,7 @@ def test_a_stage_on_trusted_pairs_reaches_its_rate(
     found = []
 
     def progress(*_: Any) -> None:
-        if trainer.state.history[-1]["trusted"]:
+        if trainer.state.history[-1].trusted:
             found.append(trainer.learner.optimizer.param_groups[0]["lr"])
 
     trainer = tiny_trainer(tmp_path, defense, progress=progress, epochs=1, lr=0.01, warmup=10_000)

@@ -136,7 +136,7 @@ def test_bf16_trains_much_like_fp32(tmp_path: Path) -> None:
     for precision in ("fp32", "bf16"):
         trainer = tiny_trainer(tmp_path / precision, NoDefense(), epochs=1, precision=precision)
         assert trainer.learner.precision == precision
-        losses.append(trainer.train().history[0]["losses"])
+        losses.append(trainer.train().history[0].losses)
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.05)
 

@@ -64,7 +64,7 @@ def test_every_defense_trains_on_a_gpu_what_it_trains_on_the_cpu(name: str, tmp_
     with pretended_gpu():
         there = trained(tmp_path / "there", name, DEVICE)
         assert {weight.device for weight in there.learner.model.parameters()} == {DEVICE}
-    losses = [[entry["losses"] for entry in found.state.history] for found in (here, there)]
+    losses = [[entry.losses for entry in found.state.history] for found in (here, there)]
     assert losses[0] == losses[1]
     assert all(map(torch.equal, on_cpu(here), on_cpu(there)))
     scores = [found.set_scores for found in (here, there)]

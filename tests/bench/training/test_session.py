@@ -55,7 +55,7 @@ def test_a_step_of_a_full_size_model(shards: ShardSet, tmp_path: Path, name: str
     """One step at 224 pixels moves the weights, and open_clip loads what it makes."""
     record = trained(shards, tmp_path, model=name)
     assert (record.steps, record.samples_seen, record.num_pairs) == (1, 4, 4)
-    assert record.history[0]["loss"] > 0
+    assert record.history[0].loss > 0
     assert not (tmp_path / "cache" / "decoded").exists()  # nothing of 224 pixels is kept
     weights = tmp_path / "run" / "model" / "open_clip_model.safetensors"
     model, _, transform = open_clip.create_model_and_transforms(name, pretrained=str(weights))
@@ -65,7 +65,7 @@ def test_a_step_of_a_full_size_model(shards: ShardSet, tmp_path: Path, name: str
     features = image_features(model, images)
     assert features.shape == (4, 1024 if name.startswith("RN50") else 512)
     again = trained(shards, tmp_path / "again", model=name, pretrained=str(weights.parents[1]))
-    assert again.history[0]["loss"] != record.history[0]["loss"]
+    assert again.history[0].loss != record.history[0].loss
 
 
 SMALL_224 = """{
@@ -96,7 +96,7 @@ def test_kinds_of_models_at_224(
     file.write_text(SMALL_224 % (text, top), encoding="utf-8")
     record = trained(shards, tmp_path, defense, model=str(file), epochs=2, batch_size=2)
     assert (record.steps, record.samples_seen) == (4, 8)
-    assert torch.isfinite(torch.tensor([entry["loss"] for entry in record.history])).all()
+    assert torch.isfinite(torch.tensor([entry.loss for entry in record.history])).all()
 
 
 @pytest.mark.parametrize("defense", ["none", "clip"])

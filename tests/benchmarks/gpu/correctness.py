@@ -265,8 +265,8 @@ def _keeping_checkpoints(folder: Path) -> Iterator[None]:
 
 
 def _losses(record: TrainingRecord, epoch: int) -> list[np.ndarray[Any, Any]]:
-    entries = [entry for entry in record.history if entry["epoch"] == epoch + 1]
-    return [np.array(entry["losses"]) for entry in entries if entry["losses"]]
+    entries = [entry for entry in record.history if entry.epoch == epoch + 1]
+    return [np.array(entry.losses) for entry in entries if entry.losses]
 
 
 def _trace(folder: Path, epoch: int) -> Trace:
