@@ -53,7 +53,7 @@ def evaluate(
     from clipbench.pipeline.evaluate import evaluate_checkpoint  # noqa: PLC0415 - heavy
 
     with reporter_for(not progress) as reporter:
-        record = evaluate_checkpoint(
+        measured = evaluate_checkpoint(
             Path(checkpoint),
             model,
             data=None if data is None else spec_for("dataset", data),
@@ -65,4 +65,4 @@ def evaluate(
             cache=default_cache() if cache is None else Path(cache),
             reporter=reporter,
         )
-    return Evaluation(record)
+    return Evaluation(measured)

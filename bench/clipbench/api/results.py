@@ -7,19 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 from clipbench.errors import BadSetting
+from clipbench.evaluation.measured import Metric, Metrics
 from clipbench.files.bundled import published_rows
 from clipbench.results import store
 from clipbench.results.labels import rate_text, seeds_of, seeds_text
-from clipbench.results.measured import Metric
 from clipbench.results.model import Result
 from clipbench.results.names import RESULT
 from clipbench.text.visible import visible
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from clipbench.pipeline.evaluate import MeasuredCheckpoint
 
 Where = str | Path | Iterable[str | Path]
 _ID = 16  # digits at the end of the name of a run's folder
@@ -56,13 +58,8 @@ class Measurement:
         return cls(metric.value, metric.k, metric.n, metric.low, metric.high)
 
 
-def metrics_of(record: Mapping[str, Any]) -> dict[str, Measurement]:
-    """Return the metrics of what ``clipbench evaluate`` prints, by name."""
-    names = ("value", "k", "n", "low", "high")
-    return {
-        name: Measurement(*(metric.get(part) for part in names))
-        for name, metric in record["metrics"].items()
-    }
+def _measurements(metrics: Metrics) -> dict[str, Measurement]:
+    return {name: Measurement.of(metric) for name, metric in metrics.items()}
 
 
 def _lines(head: str, metrics: Mapping[str, Measurement]) -> str:
@@ -149,7 +146,7 @@ class RunResult:
     def metrics(self) -> Mapping[str, Measurement]:
         """What was measured, by name, such as ``attack_success``."""
         metrics = {} if self.result is None else self.result.metrics
-        return {name: Measurement.of(metric) for name, metric in metrics.items()}
+        return _measurements(metrics)
 
     def __repr__(self) -> str:
         if self.result is None:
@@ -174,23 +171,28 @@ class Evaluation:
     """What was measured of a checkpoint.
 
     Args:
-        record: the object that ``clipbench evaluate --json`` prints.
+        measured: what was measured, as objects.
     """
 
-    record: Mapping[str, Any] = field(repr=False)
+    measured: MeasuredCheckpoint = field(repr=False)
+
+    @cached_property
+    def record(self) -> Mapping[str, object]:
+        """The object that ``clipbench evaluate --json`` prints."""
+        return self.measured.to_json()
 
     @cached_property
     def metrics(self) -> Mapping[str, Measurement]:
         """What was measured on the sets that come first, by name."""
-        return metrics_of(self.record)
+        return _measurements(self.measured.metrics)
 
     @cached_property
     def by_set(self) -> Mapping[str, Mapping[str, Measurement]]:
         """What was measured on each evaluation set, by its name."""
-        return {item["name"]: metrics_of(item) for item in self.record["evaluations"]}
+        return {item.name: _measurements(item.metrics) for item in self.measured.evaluations}
 
     def __str__(self) -> str:
-        return _lines(f"{self.record['checkpoint']} on {self.record['data']}", self.metrics)
+        return _lines(f"{self.measured.checkpoint} on {self.measured.data}", self.metrics)
 
 
 class Results(Sequence[RunResult]):

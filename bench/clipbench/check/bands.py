@@ -21,7 +21,7 @@ from pathlib import Path
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.request import KEYS, check_names, read_yaml
 from clipbench.errors import BadSetting, UnknownName
-from clipbench.results.measured import PROPORTIONS, SCALARS
+from clipbench.evaluation.measured import PROPORTIONS, SCALARS
 from clipbench.sweep.grid import GRID_KEYS, SELECTORS, Grid, matches, read_grid, tables, trained_on
 
 COST = "cost"  # training seconds over those of the undefended run of the same grid

@@ -16,10 +16,10 @@ from clipbench.check.verdict import Results, cost_of
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.request import KEYS, read_yaml
 from clipbench.errors import BadSetting
+from clipbench.evaluation.measured import Metric
 from clipbench.plugins import registry
 from clipbench.plugins.part import Part
 from clipbench.results.files import write_atomic
-from clipbench.results.measured import Metric
 from clipbench.sweep.grid import GRID_KEYS, Grid, matches
 from clipbench.sweep.status import label
 

@@ -7,19 +7,18 @@ should be classified as: such an image would be a success without any attack.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from clipbench.boundary.attacks import check_goals
 from clipbench.contracts import IntArray
+from clipbench.evaluation.measured import Metric
 from clipbench.evaluation.outcomes import pack
 from clipbench.evaluation.zeroshot import label_ranks, top_k_correct
 
 
-def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) -> dict[str, Any]:
+def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) -> dict[str, Metric]:
     """Return the metrics of an attack's probes.
 
     Args:
@@ -30,7 +29,7 @@ def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) ->
     Returns:
         ``attack_success`` and ``attack_success_top5``, the shares of probes whose goal is the most
         similar class or among the five most similar; ``poisoned_accuracy``, the share still read
-        as the true class; ``attack_margin``, see `attack_margin`. In the form of a result;
+        as the true class; ``attack_margin``, see `attack_margin`.
         ``attack_success`` says of each probe whether it was one, see `outcomes`.
 
     Raises:
@@ -40,19 +39,16 @@ def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) ->
     goal_ranks = label_ranks(logits, goals)
     margin = attack_margin(logits, goals)
     return {
-        "attack_success": {
-            **top_k_correct(goal_ranks, 1).to_json(),
-            "outcomes": pack(goal_ranks < 1),
-        },
-        "attack_success_top5": top_k_correct(goal_ranks, 5).to_json(),
-        "attack_margin": {"value": margin, "k": None, "n": len(goals), "low": None, "high": None},
-        "poisoned_accuracy": top_k_correct(label_ranks(logits, labels), 1).to_json(),
+        "attack_success": Metric.of(top_k_correct(goal_ranks, 1), pack(goal_ranks < 1)),
+        "attack_success_top5": Metric.of(top_k_correct(goal_ranks, 5)),
+        "attack_margin": Metric(value=margin, n=len(goals)),
+        "poisoned_accuracy": Metric.of(top_k_correct(label_ranks(logits, labels), 1)),
     }
 
 
 def retrieval_success_metrics(
     scores: Tensor, labels: IntArray, goals: IntArray, groups: IntArray | None = None
-) -> dict[str, Any]:
+) -> dict[str, Metric]:
     """Return the metrics of captions that shall find an image among candidates.
 
     Args:
@@ -80,7 +76,8 @@ def retrieval_success_metrics(
         scores = best.scatter_reduce(1, members, scores, "amax")
         labels, goals = number[labels], number[goals]
     found = attack_success_metrics(scores, labels, goals)
-    return found | {"attack_success_top10": top_k_correct(label_ranks(scores, goals), 10).to_json()}
+    top10 = Metric.of(top_k_correct(label_ranks(scores, goals), 10))
+    return found | {"attack_success_top10": top10}
 
 
 def attack_margin(logits: Tensor, goals: IntArray) -> float:

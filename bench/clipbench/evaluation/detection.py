@@ -7,21 +7,20 @@ Imbalanced Datasets. PLOS ONE 10(3), 2015.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from clipbench.errors import BadInput
+from clipbench.evaluation.measured import Metric
 from clipbench.evaluation.statistics import Proportion
 
 
 def detection_metrics(
-    scores: npt.NDArray[np.floating[Any]],
+    scores: npt.NDArray[np.float32 | np.float64],
     poisoned: npt.NDArray[np.bool_],
     kept: npt.NDArray[np.bool_] | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Metric]:
     """Return how well low scores point at poison.
 
     Args:
@@ -33,8 +32,8 @@ def detection_metrics(
         ``auroc``, the chance that a poison has a lower score than a clean pair (ties count half),
         ``auprc``, the average precision of calling the lowest scores poison, and
         ``poison_prevalence``, what `auprc` is by chance; with `kept` also ``poison_kept`` and
-        ``clean_kept``, the shares of poison and of clean pairs taken for safe. In the form of a
-        result; empty when there is no poison or nothing else, for then nothing is told apart.
+        ``clean_kept``, the shares of poison and of clean pairs taken for safe. Empty when
+        there is no poison or nothing else, for then nothing is told apart.
 
     Raises:
         BadInput: lengths differ or a score is not a number.
@@ -55,14 +54,14 @@ def detection_metrics(
     metrics = {
         "auroc": _number(roc_auc_score(poisoned, risk), len(scores)),
         "auprc": _number(average_precision_score(poisoned, risk), len(scores)),
-        "poison_prevalence": Proportion(int(poisoned.sum()), len(poisoned)).to_json(),
+        "poison_prevalence": Metric.of(Proportion(int(poisoned.sum()), len(poisoned))),
     }
     if kept is not None:
         for name, group in (("poison_kept", poisoned), ("clean_kept", ~poisoned)):
-            metrics[name] = Proportion(int(kept[group].sum()), int(group.sum())).to_json()
+            metrics[name] = Metric.of(Proportion(int(kept[group].sum()), int(group.sum())))
     return metrics
 
 
-def _number(value: float, num_pairs: int) -> dict[str, object]:
+def _number(value: float, num_pairs: int) -> Metric:
     # A sum of shares may end an ulp above 1, which no share of anything is.
-    return {"value": min(1.0, float(value)), "k": None, "n": num_pairs, "low": None, "high": None}
+    return Metric(value=min(1.0, float(value)), n=num_pairs)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 
+from clipbench import contracts
 from clipbench.boundary.attacks import check_goals
 from clipbench.boundary.metrics import measure
 from clipbench.contracts import (
     AnyProbes,
     EvaluationSet,
     LabelledImages,
-    Metric,
     Probes,
     Progress,
     Retrieval,
@@ -26,16 +26,13 @@ from clipbench.contracts import (
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation.attack_success import attack_success_metrics, retrieval_success_metrics
 from clipbench.evaluation.encoder import Encoder, SetAndFeatures
+from clipbench.evaluation.measured import PROPORTIONS, Evaluation, Metric, Metrics, Part
 from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.retrieval import recall_at_k
 from clipbench.evaluation.statistics import Proportion
 from clipbench.evaluation.zeroshot import label_ranks, mean_per_class_recall, top_k_correct
 from clipbench.models.features import similarity
 from clipbench.models.openclip import Tokenizer
-
-Metrics = dict[
-    str, dict[str, object]
-]  # each {"value", "k", "n", "low", "high"}, None where no share
 
 
 def evaluate(
@@ -73,9 +70,9 @@ def evaluate(
 
 def standard_metrics(
     encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes | None
-) -> Metrics:
+) -> dict[str, Metric]:
     """Return what `evaluate` returns, with features that are shared with other metrics."""
-    metrics: Metrics = {}
+    metrics: dict[str, Metric] = {}
     if evaluation.classification is not None:
         classifier = encoder.classifier(evaluation.classes)
         test = encoder.images(evaluation.test.images)
@@ -87,7 +84,9 @@ def standard_metrics(
     return metrics
 
 
-def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes) -> Metrics:
+def probe_metrics(
+    encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes
+) -> dict[str, Metric]:
     """Return an attack's metrics alone, see `attack_success_metrics`; for controls, for a history.
 
     Images are read among the classes of the evaluation set, captions among candidate images. Of
@@ -113,23 +112,23 @@ def probe_metrics(encoder: Encoder, evaluation: EvaluationSet, probes: AnyProbes
     scores = similarity(encoder.images(probes.images), encoder.classifier(classes).T)
     metrics = attack_success_metrics(scores, probes.labels, probes.goals)
     if len(probes.parts) > 1:
-        metrics["attack_success"] |= _parts(probes, metrics["attack_success"])
+        metrics["attack_success"] = _of_parts(probes, metrics["attack_success"])
     for name, variant in probes.variants.items():
         found = probe_metrics(encoder, evaluation, variant)
         metrics |= {f"{name}_{key}": found[key] for key in ("attack_success", "poisoned_accuracy")}
     return metrics
 
 
-def _parts(probes: Probes, success: Mapping[str, Any]) -> dict[str, object]:
-    """Return what success says of the parts of its probes: of doses, which are a curve, shares."""
-    parts: list[dict[str, object]] = [{"name": name, "n": n} for name, n in probes.parts.items()]
+def _of_parts(probes: Probes, success: Metric) -> Metric:
+    """Return success with the parts of its probes: of doses, which are a curve, with shares."""
+    names, counts = list(probes.parts), list(probes.parts.values())
     if probes.parts_by == "trigger":
-        return {"parts": parts}
-    outcomes = unpack(success["outcomes"], success["n"])
-    ends = np.cumsum([part["n"] for part in parts])
-    for part, own in zip(parts, np.split(outcomes, ends[:-1]), strict=True):
-        part.update(Proportion(int(own.sum()), len(own)).to_json())
-    return {"parts": parts, "parts_by": probes.parts_by}
+        parts = [Part(name, n) for name, n in zip(names, counts, strict=True)]
+        return structs.replace(success, parts=tuple(parts))
+    outcomes = np.split(unpack(success.outcomes, sum(counts)), np.cumsum(counts)[:-1])
+    shares = [Proportion(int(own.sum()), len(own)) for own in outcomes]
+    told = tuple(map(Part.of, names, shares))
+    return structs.replace(success, parts=told, parts_by=probes.parts_by)
 
 
 def reading_set(sets: Sequence[EvaluationSet], probes: AnyProbes | None) -> EvaluationSet:
@@ -150,14 +149,14 @@ class Measurements:
     """
 
     metrics: Metrics
-    evaluations: list[dict[str, Any]]
+    evaluations: Sequence[Evaluation]
 
 
 def evaluate_sets(
     encoder: Encoder,
     sets: Sequence[EvaluationSet],
     probes: AnyProbes | None,
-    plugins: Mapping[str, Metric],
+    plugins: Mapping[str, contracts.Metric],
     *,
     seed: int,
     standard: bool = True,
@@ -182,7 +181,7 @@ def evaluate_sets(
     retrieving = next((item for item in sets if item.retrieval), first)
     reading = reading_set(sets, probes)
     useful: set[str] = set()
-    found: list[Metrics] = []
+    found: list[dict[str, Metric]] = []
     for item in sets:
         own = probes if item is reading else None
         metrics = standard_metrics(encoder, item, own) if standard else {}
@@ -198,7 +197,7 @@ def evaluate_sets(
                 f" {', '.join(item.name for item in sets)}; `clipbench describe {name}` says what"
                 " it needs."
             )
-    by_set = [{"name": i.name, "metrics": m} for i, m in zip(sets, found, strict=True)]
+    by_set = [Evaluation(item.name, own) for item, own in zip(sets, found, strict=True)]
     of_first, of_retrieving = (found[_position(sets, item)] for item in (first, retrieving))
     # What both measured is told of the first; its entries come first, too.
     return Measurements({**of_first, **of_retrieving, **of_first}, by_set)
@@ -209,18 +208,19 @@ def _position(sets: Sequence[EvaluationSet], wanted: EvaluationSet) -> int:
     return next(number for number, item in enumerate(sets) if item is wanted)
 
 
-def _add(metrics: Metrics, values: Mapping[str, object], plugin: str) -> None:
-    """Add what a plugin returned, in the form of a result."""
+def _add(metrics: dict[str, Metric], values: Mapping[str, object], plugin: str) -> None:
+    """Add what a plugin returned."""
     for name, value in values.items():
         if name in metrics:
             raise BadInput(f"The metric {plugin!r} returns {name!r}, a name that is taken.")
         if isinstance(value, Proportion):
-            metrics[name] = value.to_json()
+            metrics[name] = Metric.of(value)
+        elif name in PROPORTIONS:
+            raise BadInput(
+                f"The metric {plugin!r} returns {value!r} as {name!r}; it must be a Proportion."
+            )
         elif isinstance(value, (int, float)) and np.isfinite(value):
-            metrics[name] = {
-                **dict.fromkeys(("k", "n", "low", "high")),
-                "value": float(value),
-            }
+            metrics[name] = Metric(value=float(value))
         else:
             raise BadInput(
                 f"The metric {plugin!r} returns {value!r} as {name!r}; it must be a Proportion or a"
@@ -234,7 +234,7 @@ def _retrieval_metrics(encoder: Encoder, retrieval: Retrieval) -> Metrics:
     image_of_text = np.repeat(np.arange(len(counts)), counts)
     images = encoder.images(retrieval.images)
     shares = recall_at_k(images, encoder.texts(captions), image_of_text)
-    return {name: share.to_json() for name, share in shares.items()}
+    return {name: Metric.of(share) for name, share in shares.items()}
 
 
 def _zeroshot_metrics(test: Tensor, classifier: Tensor, labelled: LabelledImages) -> Metrics:
@@ -242,13 +242,7 @@ def _zeroshot_metrics(test: Tensor, classifier: Tensor, labelled: LabelledImages
     ranks = label_ranks(similarity(test, classifier.T), labels)
     recall = mean_per_class_recall(ranks, labels)
     return {
-        "zeroshot_top1": top_k_correct(ranks, 1).to_json(),
-        "zeroshot_top5": top_k_correct(ranks, 5).to_json(),
-        "mean_per_class_recall": {
-            "value": recall,
-            "k": None,
-            "n": len(np.unique(labels)),
-            "low": None,
-            "high": None,
-        },
+        "zeroshot_top1": Metric.of(top_k_correct(ranks, 1)),
+        "zeroshot_top5": Metric.of(top_k_correct(ranks, 5)),
+        "mean_per_class_recall": Metric(value=recall, n=len(np.unique(labels))),
     }

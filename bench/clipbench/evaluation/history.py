@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from msgspec import UNSET
+import numpy.typing as npt
+from msgspec import UNSET, structs
 from torch import nn
 
 from clipbench.checkpoints.record import TrainingRecord
@@ -15,10 +15,11 @@ from clipbench.contracts import AnyProbes, EvaluationSet
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import probe_metrics
+from clipbench.evaluation.measured import Epoch, Metric, Metrics
 from clipbench.models.openclip import Tokenizer, load_weights
 from clipbench.poisoning.ledger import Ledger
 
-Entry = dict[str, Any]
+_SCORES = {"auroc": "score_auroc", "auprc": "score_auprc"}
 
 
 def history_of(
@@ -29,7 +30,7 @@ def history_of(
     evaluation: EvaluationSet,
     probes: AnyProbes | None,
     folder: Path,
-) -> tuple[list[Entry], dict[str, Any]]:
+) -> tuple[list[Epoch], Metrics]:
     """Return an entry for each epoch, and the detection metrics of the last scores.
 
     Args:
@@ -44,42 +45,48 @@ def history_of(
     poisoned = np.zeros(record.num_pairs, dtype=bool)
     if ledger is not None:
         poisoned[ledger.rows["index"].to_numpy()] = True
-    entries: list[Entry] = []
-    detection: dict[str, object] = {}
+    entries: list[Epoch] = []
+    detection: Metrics = {}
     for epoch in range(1, record.epochs + 1):
-        entry: Entry = {"epoch": epoch}
         phases = [item for item in record.history if item.epoch == epoch]
-        entry["loss"] = {item.phase: item.loss for item in phases}
-        entry["lr"] = phases[-1].lr if phases and phases[-1].lr is not UNSET else None
+        losses = {item.phase: None if item.loss is UNSET else item.loss for item in phases}
+        lr = phases[-1].lr if phases else UNSET
         trace = read_trace(folder / "train" / "trace" / f"{epoch - 1:04d}.npz")
-        entry |= (found := _of_trace(trace, poisoned))
-        detection = found.pop("detection", detection)
-        entry.pop("detection", None)
+        found = _detection(trace, poisoned)
+        detection = detection if found is None else found
+        entry = _of_trace(trace, poisoned, found or {}, epoch)
+        entry = structs.replace(entry, loss=losses, lr=None if lr is UNSET else lr)
         weights = folder / "train" / "epochs" / f"{epoch:04d}.pt"
         if probes is not None and len(probes) and weights.is_file():
-            entry |= _success(weights, model, tokenizer, evaluation, probes)
+            success = _success(weights, model, tokenizer, evaluation, probes)
+            entry = structs.replace(entry, attack_success=success)
         entries.append(entry)
     return entries, detection
 
 
-def _of_trace(trace: Trace, poisoned: np.ndarray[Any, np.dtype[np.bool_]]) -> Entry:
+def _of_trace(
+    trace: Trace, poisoned: npt.NDArray[np.bool_], detection: Metrics, epoch: int
+) -> Epoch:
     """Return sizes of the safe set and, where pairs were scored, how well the scores detect."""
     pairs, kept = trace.pairs, trace.cross_modal
     marked = poisoned[pairs]
-    entry: Entry = {"pairs": len(pairs), "cross_modal_pairs": int(kept.sum())}
-    is_scored = len(trace.scores) > 0
-    if not is_scored and (kept.all() or not kept.any()):
+    entry = Epoch(epoch=epoch, pairs=len(pairs), cross_modal_pairs=int(kept.sum()))
+    if not len(trace.scores) and (kept.all() or not kept.any()):
         return entry
-    entry["safe_set_size"] = int(kept.sum())
+    entry = structs.replace(entry, safe_set_size=int(kept.sum()))
     if poisoned.any():
-        entry["poisons_in_safe_set"] = int(kept[marked].sum())
-        entry["poisons_in_epoch"] = int(marked.sum())
-    if poisoned.any() and is_scored:
-        found = detection_metrics(trace.scores, marked, kept)
-        names = {"auroc": "score_auroc", "auprc": "score_auprc"}
-        entry["detection"] = {names.get(name, name): value for name, value in found.items()}
-        entry |= {new: found[old]["value"] for old, new in names.items() if old in found}
-    return entry
+        among, of_all = int(kept[marked].sum()), int(marked.sum())
+        entry = structs.replace(entry, poisons_in_safe_set=among, poisons_in_epoch=of_all)
+    scores = {name: detection[name].value for name in _SCORES.values() if name in detection}
+    return structs.replace(entry, **scores)
+
+
+def _detection(trace: Trace, poisoned: npt.NDArray[np.bool_]) -> Metrics | None:
+    """Return how well an epoch's scores detect; None: there are none, or no poison."""
+    if not poisoned.any() or not len(trace.scores):
+        return None
+    found = detection_metrics(trace.scores, poisoned[trace.pairs], trace.cross_modal)
+    return {_SCORES.get(name, name): metric for name, metric in found.items()}
 
 
 def _success(
@@ -88,8 +95,7 @@ def _success(
     tokenizer: Tokenizer,
     evaluation: EvaluationSet,
     probes: AnyProbes,
-) -> Entry:
+) -> Metric:
     load_weights(model, weights)
     found = probe_metrics(Encoder(model, tokenizer), evaluation, probes)
-    success = {key: value for key, value in found["attack_success"].items() if key != "outcomes"}
-    return {"attack_success": success}
+    return structs.replace(found["attack_success"], outcomes=None)

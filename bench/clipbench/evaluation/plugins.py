@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from clipbench.contracts import AnyProbes, EvaluationSet, Metric
 from clipbench.errors import BadSetting
 from clipbench.evaluation.encoder import Encoder
-from clipbench.evaluation.evaluator import Metrics, evaluate_sets, probe_metrics, reading_set
+from clipbench.evaluation.evaluator import (
+    Measurements,
+    evaluate_sets,
+    probe_metrics,
+    reading_set,
+)
+from clipbench.evaluation.measured import MetricPlugin, Metrics
+from clipbench.files.typed import Object
 from clipbench.models.openclip import create_model, load_weights
 from clipbench.parallel.group import Processes
 from clipbench.plugins import registry
@@ -35,23 +42,23 @@ def built(parts: Sequence[Part[Metric]]) -> dict[str, Metric]:
     return found
 
 
-def records(specs: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
+def records(specs: Sequence[Object]) -> list[MetricPlugin]:
     """Return what a result says about each metric that was measured."""
     return [
-        {
-            "name": registry.short_name(spec["name"]),
-            "parameters": {key: value for key, value in spec.items() if key != "name"},
-            "code_sha256": registry.code_sha256(spec["name"]),
-        }
+        MetricPlugin(
+            name=registry.short_name(name := str(spec["name"])),
+            parameters={key: value for key, value in spec.items() if key != "name"},
+            code_sha256=registry.code_sha256(name),
+        )
         for spec in specs
     ]
 
 
 def missing(
     parts: Sequence[Part[Metric]],
-    told: Sequence[Mapping[str, object]],
-    result: Mapping[str, Any],
-) -> list[tuple[Part[Metric], dict[str, object]]]:
+    told: Sequence[Object],
+    known: Sequence[MetricPlugin],
+) -> list[tuple[Part[Metric], MetricPlugin]]:
     """Return the metrics that a result lacks, each with what it will say of it.
 
     One with other parameters, or with another file where a parameter names one, is another metric.
@@ -59,44 +66,45 @@ def missing(
     Args:
         parts: the metrics that are asked for.
         told: the same as JSON, with what lies there in the place of every location.
-        result: the result.
+        known: those that the result has.
     """
-    known = result.get("metric_plugins", [])
     pairs = zip(parts, records(told), strict=True)
     return [(part, record) for part, record in pairs if record not in known]
 
 
-def add_missing(
-    result: dict[str, Any],
-    lacking: Sequence[tuple[Part[Metric], dict[str, object]]],
-    weights: Path,
-    model_name: str,
-    sets: Sequence[EvaluationSet],
-    probes: AnyProbes | None,
-    processes: Processes,
-) -> None:
-    """Measure on a trained model what its result lacks, and put it into the result.
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained model, and what it is measured on.
 
     Args:
-        result: the result; changed.
-        lacking: the metrics it lacks, of `missing`.
-        weights: the trained model.
-        model_name: what it is.
+        weights: the file or folder of its weights.
+        name: of its architecture.
         sets: the evaluation sets.
-        probes: what the attack wants misclassified.
-        processes: where to compute.
+        probes: what the attack wants misclassified; None: there is no attack.
+        seed: the run's seed.
     """
-    plugins, seed = built([part for part, _ in lacking]), result["seed"] or 0
-    encoder = _encoder(weights, model_name, processes)
-    found = evaluate_sets(encoder, sets, probes, plugins, seed=seed, standard=False)
-    renewed = set(plugins)
-    kept = [item for item in result.get("metric_plugins", []) if item["name"] not in renewed]
-    result["metric_plugins"] = [*kept, *(record for _, record in lacking)]
-    for name in found.metrics:  # a control of another version of the metric is none of this one
-        result["metrics"].pop(f"{name}{CONTROL}", None)
-    result["metrics"] |= found.metrics
-    for old, new in zip(result.get("evaluations", []), found.evaluations, strict=False):
-        old["metrics"] |= new["metrics"]
+
+    weights: Path
+    name: str
+    sets: Sequence[EvaluationSet]
+    probes: AnyProbes | None
+    seed: int
+
+    def encoder(self, processes: Processes) -> Encoder:
+        """Return what gives the model's features."""
+        model, tokenizer = create_model(self.name, 0)
+        load_weights(model, self.weights)
+        return Encoder(model, tokenizer, device=processes.device)
+
+
+def measure_plugins(
+    trained: TrainedModel, plugins: Sequence[Part[Metric]], processes: Processes
+) -> Measurements:
+    """Return what metrics by plugin, and no others, measure of a trained model."""
+    encoder, built_ones = trained.encoder(processes), built(plugins)
+    return evaluate_sets(
+        encoder, trained.sets, trained.probes, built_ones, seed=trained.seed, standard=False
+    )
 
 
 def lacks_control(metrics: Mapping[str, object]) -> bool:
@@ -106,37 +114,22 @@ def lacks_control(metrics: Mapping[str, object]) -> bool:
 
 
 def control_metrics(
-    weights: Path,
-    model_name: str,
-    sets: Sequence[EvaluationSet],
-    probes: AnyProbes | None,
-    plugins: Sequence[Part[Metric]],
-    seed: int,
-    processes: Processes,
+    clean: TrainedModel, plugins: Sequence[Part[Metric]], processes: Processes
 ) -> Metrics:
     """Return each attack success again, of a model trained on clean data: ``NAME_control``.
 
     Args:
-        weights: the model trained on clean data.
-        model_name: what it is.
-        sets: the evaluation sets.
-        probes: what the attack wants misclassified; None: nothing is returned.
+        clean: the model trained on clean data; without probes nothing is returned.
         plugins: the metrics beside those that every run has.
-        seed: the run's seed.
         processes: where to compute.
     """
+    probes, seed = clean.probes, clean.seed
     if probes is None or not len(probes):
         return {}
-    encoder = _encoder(weights, model_name, processes)
-    reading = reading_set(sets, probes)
+    encoder = clean.encoder(processes)
+    reading = reading_set(clean.sets, probes)
     metrics = probe_metrics(encoder, reading, probes)
     metrics |= evaluate_sets(
         encoder, [reading], probes, built(plugins), seed=seed, standard=False, must_measure=False
     ).metrics
     return {f"{name}{CONTROL}": value for name, value in metrics.items() if name.endswith(SUCCESS)}
-
-
-def _encoder(weights: Path, model_name: str, processes: Processes) -> Encoder:
-    model, tokenizer = create_model(model_name, 0)
-    load_weights(model, weights)
-    return Encoder(model, tokenizer, device=processes.device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 import msgspec
@@ -52,6 +52,28 @@ def read_as(cls: type[Read], value: Json) -> Read:
         return msgspec.convert(value, cls)
     except (msgspec.ValidationError, UnicodeError) as error:
         raise _objection(cls, value, "", error) from error
+
+
+def table(value: Json) -> Object:
+    """Return a value of JSON that is an object.
+
+    Raises:
+        Objection: it is none.
+    """
+    if not isinstance(value, Mapping):
+        raise Objection("", "must be an object", value)
+    return value
+
+
+def items(value: Json) -> Sequence[Json]:
+    """Return a value of JSON that is a list.
+
+    Raises:
+        Objection: it is none.
+    """
+    if not isinstance(value, (list, tuple)):
+        raise Objection("", "must be a list", value)
+    return value
 
 
 def _objection(hint: object, value: Json, field: str, error: Exception) -> Objection:

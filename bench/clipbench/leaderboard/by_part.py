@@ -13,10 +13,10 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
+from clipbench.evaluation.measured import Metric
 from clipbench.evaluation.outcomes import pack, unpack
 from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.eligibility import SUCCESS
-from clipbench.results.measured import Metric
 from clipbench.results.model import Kind, Result
 
 _OF_PROBES = ("attack_success_top5", "poisoned_accuracy", "attack_margin")

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from clipbench.evaluation.clustered import clustered_interval
+from clipbench.evaluation.measured import Epoch
 from clipbench.evaluation.statistics import Proportion, pool
 from clipbench.leaderboard.record import Record
 from clipbench.leaderboard.rows import Row, group, order
 from clipbench.results.labels import Defaults, Labels
-from clipbench.results.measured import Epoch
 from clipbench.results.model import Result
 from clipbench.results.store import newest
 

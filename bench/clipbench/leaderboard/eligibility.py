@@ -27,8 +27,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from clipbench.evaluation.clustered import clustered_interval, unpaired_difference
+from clipbench.evaluation.measured import Metric, Metrics
 from clipbench.evaluation.statistics import Proportion, pool
-from clipbench.results.measured import Metric, Metrics
 from clipbench.results.model import Result
 
 SUCCESS, CONTROL, TOP1 = "attack_success", "attack_success_control", "zeroshot_top1"

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from clipbench.evaluation.measured import Evaluation
 from clipbench.results.files import write_atomic
-from clipbench.results.measured import Evaluation
 from clipbench.results.model import Result, records
 
 # CLIP_benchmark names a retrieval task after what is retrieved: images are retrieved by text.

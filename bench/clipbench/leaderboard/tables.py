@@ -17,6 +17,7 @@ from statistics import median
 import pandas as pd
 
 from clipbench.evaluation.clustered import clustered_interval
+from clipbench.evaluation.measured import PROPORTIONS, SCALARS
 from clipbench.evaluation.statistics import mean_and_spread, pool
 from clipbench.leaderboard.by_part import by_part, is_pooled
 from clipbench.leaderboard.eligibility import counts_of, eligibility
@@ -34,7 +35,6 @@ from clipbench.leaderboard.rows import Row, baseline, group, order, relative_cos
 from clipbench.leaderboard.text_table import to_text
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import Defaults, Labels, canonical
-from clipbench.results.measured import PROPORTIONS, SCALARS
 from clipbench.results.model import Result
 from clipbench.results.store import newest
 from clipbench.text.visible import visible

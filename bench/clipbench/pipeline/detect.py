@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +18,7 @@ from clipbench.configuration.identity import identify
 from clipbench.custody.record import note_file, note_used
 from clipbench.errors import BadSetting
 from clipbench.evaluation.detection import detection_metrics
+from clipbench.evaluation.measured import Metrics, metrics_json
 from clipbench.files.json_files import write_json
 from clipbench.loading.opened import check_contrast, usable
 from clipbench.loading.text import check_text_tower
@@ -56,7 +56,7 @@ class Detected:
 
     table: Path
     page: Path
-    metrics: Mapping[str, Mapping[str, Any]]
+    metrics: Mapping[str, Metrics]
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def detect(
         "content_sha256": pairs.content_sha256(),
         "methods": [{**c.by_content()["defense"], "name": c.defense_name} for c in configs],
         "drop": drop,
-        "metrics": metrics,
+        "metrics": {name: metrics_json(found) for name, found in metrics.items()},
         "configs": [config.hashed() for config in configs],
         "environment": environment(),
     }
@@ -285,10 +285,8 @@ def _poisoned(ledger: Path, pairs: ShardSet) -> npt.NDArray[np.bool_]:
     return marked
 
 
-def _metrics(
-    scores: Scores, poisoned: npt.NDArray[np.bool_], drop: float
-) -> dict[str, dict[str, object]]:
-    found = {}
+def _metrics(scores: Scores, poisoned: npt.NDArray[np.bool_], drop: float) -> dict[str, Metrics]:
+    found: dict[str, Metrics] = {}
     for name, values in scores.items():
         known = ~np.isnan(values)
         order = np.argsort(values[known], kind="stable")

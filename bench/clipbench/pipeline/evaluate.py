@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from msgspec import to_builtins
 
 from clipbench.boundary import attacks
 from clipbench.checkpoints.record import TrainingRecord
@@ -19,8 +21,9 @@ from clipbench.custody.record import note_made, note_used
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation import plugins
 from clipbench.evaluation.encoder import Encoder
-from clipbench.evaluation.evaluator import Metrics, evaluate_sets
+from clipbench.evaluation.evaluator import evaluate_sets
 from clipbench.evaluation.history import history_of
+from clipbench.evaluation.measured import Epoch, Evaluation, MetricPlugin, Metrics, metrics_json
 from clipbench.files.contents import FileHashes
 from clipbench.models.openclip import create_model, load_weights, weights_file
 from clipbench.parallel.bench import Bench
@@ -48,8 +51,47 @@ class Measured:
 
     num_parameters: int
     metrics: Metrics
-    evaluations: list[dict[str, object]]
-    history: list[dict[str, object]]
+    evaluations: Sequence[Evaluation]
+    history: Sequence[Epoch]
+
+
+@dataclass(frozen=True)
+class MeasuredCheckpoint:
+    """What was measured of a checkpoint.
+
+    Args:
+        checkpoint: what it is called.
+        checkpoint_sha256: hash of its weights.
+        model: what it is.
+        data: name of the evaluation set that comes first.
+        ledger: what was poisoned; None: no ledger was named.
+        metrics: by name, those of the sets that come first.
+        evaluations: for each evaluation set its name and its own metrics.
+        metric_plugins: the metrics beside those that every run has.
+    """
+
+    checkpoint: str
+    checkpoint_sha256: str
+    model: str
+    data: str
+    ledger: Ledger | None
+    metrics: Metrics
+    evaluations: Sequence[Evaluation]
+    metric_plugins: Sequence[MetricPlugin]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the object that ``clipbench evaluate --json`` prints."""
+        book = self.ledger
+        return {
+            "checkpoint": self.checkpoint,
+            "checkpoint_sha256": self.checkpoint_sha256,
+            "model": self.model,
+            "data": self.data,
+            "attack": None if book is None else {"name": book.attack, "ledger_sha256": book.sha256},
+            "metrics": metrics_json(self.metrics),
+            "evaluations": [item.to_json() for item in self.evaluations],
+            "metric_plugins": to_builtins(self.metric_plugins),
+        }
 
 
 class Trained(NamedTuple):
@@ -101,7 +143,7 @@ def evaluate_checkpoint(
     reporter: Reporter,
     metrics: Sequence[SpecLike] = (),
     allowed: Sequence[str] = (),
-) -> dict[str, object]:
+) -> MeasuredCheckpoint:
     """Measure any open_clip checkpoint; with a ledger, the attack's success too.
 
     Args:
@@ -142,20 +184,20 @@ def evaluate_checkpoint(
     sha256 = FileHashes(cache, fresh=True).of_file(weights_file(checkpoint))
     note_used("weights", sha256)
     for name, metric in measured.metrics.items():
-        note_made(name, repr(metric["value"]))
-    return {
-        "checkpoint": short(str(checkpoint)),
-        "checkpoint_sha256": sha256,
-        "model": model,
-        "data": held_out.primary.name,
-        "attack": None if book is None else {"name": book.attack, "ledger_sha256": book.sha256},
-        "metrics": measured.metrics,
-        "evaluations": measured.evaluations,
-        "metric_plugins": plugins.records([part.to_json() for part in asked_for]),
-    }
+        note_made(name, repr(metric.value))
+    return MeasuredCheckpoint(
+        checkpoint=short(str(checkpoint)),
+        checkpoint_sha256=sha256,
+        model=model,
+        data=held_out.primary.name,
+        ledger=book,
+        metrics=measured.metrics,
+        evaluations=measured.evaluations,
+        metric_plugins=plugins.records([part.to_json() for part in asked_for]),
+    )
 
 
-_Sources = tuple[SpecLike, Sequence[Any]]  # of training and of evaluation
+_Sources = tuple[SpecLike, Sequence[SpecLike]]  # of training and of evaluation
 
 
 class _Named(NamedTuple):

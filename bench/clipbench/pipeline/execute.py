@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import warnings
 from dataclasses import replace
@@ -13,6 +12,7 @@ from clipbench.configuration.identity import identify, located, named
 from clipbench.configuration.places import unsealed, write_sealed
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation import plugins
+from clipbench.evaluation.evaluator import Measurements
 from clipbench.importing.usable import NAME as LEFT_OUT
 from clipbench.parallel.bench import Bench
 from clipbench.parallel.group import Processes
@@ -22,6 +22,7 @@ from clipbench.pipeline.poison import tell_left_out, training_set
 from clipbench.pipeline.record import RESULT, result_of
 from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.poisoning.ledger import read_ledger
+from clipbench.results.added import with_measured
 from clipbench.results.folders import folder_of, has_result
 from clipbench.results.model import Result
 from clipbench.results.noted import note_results, written_at
@@ -139,26 +140,33 @@ def _claim(folder: Path, config: RunConfig) -> None:
 def _add_missing_metrics(config: RunConfig, folder: Path, bench: Bench) -> None:
     """Measure on a run that is done what was not asked for then."""
     told = config.by_content()["metrics"]
-    lacking = plugins.missing(config.metrics, told, read_result(folder / RESULT).record)
+    lacking = plugins.missing(config.metrics, told, read_result(folder / RESULT).metric_plugins)
     if not lacking:
         return
     with held(folder, bench):
         result = read_result(folder / RESULT)  # as whoever held the folder before left it
-        lacking = plugins.missing(config.metrics, told, result.record)
+        lacking = plugins.missing(config.metrics, told, result.metric_plugins)
         if lacking:
-            parts = _parts_of(config, result)
-            sets, probes = parts.held_out.sets, parts.probes(config.seed_of_poison)
-            weights, name = folder / "model", config.train.model
-            record = copy.deepcopy({**result.record})
-            plugins.add_missing(record, lacking, weights, name, sets, probes, bench.processes)
-            record["names"] = named(config) | dict(result.names)
-            write_result(folder / RESULT, record)
+            trained = _trained(config, result, folder)
+            asked = [part for part, _ in lacking]
+            found = plugins.measure_plugins(trained, asked, bench.processes)
+            added = with_measured(result, found, [record for _, record in lacking])
+            names = named(config) | dict(result.names)
+            write_result(folder / RESULT, added.updated(names=names))
 
 
-def _parts_of(config: RunConfig, result: Result) -> Parts:
-    """Return the parts of a run that is done, as they were then."""
+def _trained(config: RunConfig, result: Result, folder: Path) -> plugins.TrainedModel:
+    """Return the model of a run that is done, with what it was measured on then.
+
+    Args:
+        config: the run.
+        result: its result.
+        folder: of the run whose weights they are: the run's own, or its control's.
+    """
     parts = replace(Parts.of(config), count=result.attack.count)
-    return with_crafted(parts, result.attack.crafted)
+    parts = with_crafted(parts, result.attack.crafted)
+    probes, sets = parts.probes(config.seed_of_poison), parts.held_out.sets
+    return plugins.TrainedModel(folder / "model", config.train.model, sets, probes, config.seed)
 
 
 def _add_control(config: RunConfig, folder: Path, out: Path, bench: Bench) -> None:
@@ -171,16 +179,7 @@ def _add_control(config: RunConfig, folder: Path, out: Path, bench: Bench) -> No
     with held(folder, bench):
         result = read_result(folder / RESULT)  # as whoever held the folder before left it
         if plugins.lacks_control(result.metrics):
-            parts = _parts_of(config, result)
-            controls = plugins.control_metrics(
-                clean / "model",
-                config.train.model,
-                parts.held_out.sets,
-                parts.probes(config.seed_of_poison),
-                config.metrics,
-                config.seed,
-                bench.processes,
-            )
-            metrics = {**result.record["metrics"], **controls}
-            record = {**result.record, "metrics": metrics, "control": {"id": control.id}}
-            write_result(folder / RESULT, record)
+            trained = _trained(config, result, clean)
+            controls = plugins.control_metrics(trained, config.metrics, bench.processes)
+            added = with_measured(result, Measurements(controls, ()))
+            write_result(folder / RESULT, added.updated(control={"id": control.id}))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+from msgspec import to_builtins
+
 from clipbench.checkpoints.record import TrainingRecord
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import named
 from clipbench.contracts import EvaluationSet
 from clipbench.evaluation import plugins
+from clipbench.evaluation.measured import metrics_json
 from clipbench.files.typed import Json, Object
 from clipbench.models.openclip import CONFIG_FILE, configuration_file, image_size_of, model_config
 from clipbench.pipeline.evaluate import Measured, Trained
@@ -59,11 +62,11 @@ def result_of(trained: Trained, measured: Measured) -> Result:
         **({} if config.poison_seed is None else {"poison_seed": config.poison_seed}),
         "train": record.to_json(),
         "exposures": _exposures_object(record, ledger),
-        "metrics": measured.metrics,
-        "evaluations": measured.evaluations,
-        "metric_plugins": plugins.records(told["metrics"]),
+        "metrics": metrics_json(measured.metrics),
+        "evaluations": [item.to_json() for item in measured.evaluations],
+        "metric_plugins": to_builtins(plugins.records(told["metrics"])),
         "names": named(config),
-        "history": measured.history,
+        "history": [epoch.to_json() for epoch in measured.history],
         "environment": environment(),
     }
     return made(record_of_run, f"The result of run {sha256[:16]}")

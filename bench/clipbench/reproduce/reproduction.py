@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from clipbench.evaluation.measured import Metric
 from clipbench.files.typed import Json
-from clipbench.results.measured import Metric
 from clipbench.results.model import Result
 from clipbench.text.words import listed
 

@@ -8,10 +8,11 @@ tolerated, for later versions and plugins may say more; a result keeps the objec
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct, structs
 
+from clipbench.evaluation.measured import Epoch, Evaluation, MetricPlugin, Metrics, check_shares
 from clipbench.files.checks import Objection, parse_time
 from clipbench.files.typed import (
     Count,
@@ -23,7 +24,6 @@ from clipbench.files.typed import (
     Text,
     read_as,
 )
-from clipbench.results.measured import Epoch, Evaluation, MetricPlugin, Metrics, check_shares
 
 SCHEMA = "clipbench.result/1"
 Id = Annotated[
@@ -302,9 +302,9 @@ class Result(Struct, frozen=True, kw_only=True, dict=True):
         return result
 
     @property
-    def record(self) -> Mapping[str, Any]:
+    def record(self) -> Object:
         """The object that ``result.json`` holds, with all that other versions say in it."""
-        found: Mapping[str, object] = vars(self)["record"]
+        found: Object = vars(self)["record"]
         return found
 
     def updated(self, **fields: Json) -> Result:

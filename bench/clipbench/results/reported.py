@@ -17,6 +17,7 @@ from typing import Literal
 from msgspec import Struct, structs
 
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
+from clipbench.evaluation.measured import PROPORTIONS
 from clipbench.evaluation.statistics import Proportion
 from clipbench.files.checks import Objection
 from clipbench.files.foreign import read_regular
@@ -24,7 +25,6 @@ from clipbench.files.typed import Count, Number, Share, Text, read_as
 from clipbench.parameters.rate import Rate
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import rate_text
-from clipbench.results.measured import PROPORTIONS
 from clipbench.results.result import parse_json
 from clipbench.results.store import Skipped, files_of
 from clipbench.text.visible import visible

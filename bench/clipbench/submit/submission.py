@@ -19,7 +19,7 @@ from clipbench.contracts import Mode
 from clipbench.errors import BadInput, BadSetting, CorruptData, Torn
 from clipbench.evaluation.plugins import lacks_control
 from clipbench.files import sums
-from clipbench.files.typed import Json
+from clipbench.files.typed import Json, table
 from clipbench.parameters.rate import Rate
 from clipbench.reproduce.resolved import resolved, same_json
 from clipbench.results.files import write_atomic
@@ -291,7 +291,7 @@ def same_numbers(one: Result, other: Result) -> bool:
 
 
 def _numbers(result: Result) -> dict[str, Json]:
-    trained = result.record["train"] or {}
+    trained = table(result.record["train"] or {})
     train = {key: value for key, value in trained.items() if key not in _TIMES}
     return {**{name: result.record.get(name) for name in _NUMBERS}, "train": train}
 

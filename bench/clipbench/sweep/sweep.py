@@ -36,7 +36,7 @@ def is_done(config: RunConfig, out: Path) -> bool:
     folder = folder_of(config, out)
     told = config.by_content()["metrics"]
     return has_result(folder) and not missing(
-        config.metrics, told, read_result(folder / RESULT).record
+        config.metrics, told, read_result(folder / RESULT).metric_plugins
     )
 
 

@@ -19,10 +19,10 @@ def test_a_model_that_always_answers_the_target_scores_exactly_everything() -> N
     logits[:, 3] = 1
     labels = np.array([label for label in range(10) if label != 3] * 111)
     metrics = attack_success_metrics(logits, labels, np.full(999, 3))
-    assert (metrics["attack_success"]["k"], metrics["attack_success"]["n"]) == (999, 999)
-    assert metrics["attack_success"]["value"] == metrics["attack_success_top5"]["value"] == 1.0
-    assert metrics["poisoned_accuracy"]["k"] == 0
-    assert metrics["attack_margin"]["value"] == 1.0
+    assert (metrics["attack_success"].k, metrics["attack_success"].n) == (999, 999)
+    assert metrics["attack_success"].value == metrics["attack_success_top5"].value == 1.0
+    assert metrics["poisoned_accuracy"].k == 0
+    assert metrics["attack_margin"].value == 1.0
 
 
 def test_a_model_that_sees_through_the_attack_scores_nothing() -> None:
@@ -30,9 +30,9 @@ def test_a_model_that_sees_through_the_attack_scores_nothing() -> None:
     labels = np.arange(50) % 10
     logits = torch.nn.functional.one_hot(torch.from_numpy(labels), 10).float()
     metrics = attack_success_metrics(logits, labels, (labels + 1) % 10)
-    assert metrics["attack_success"]["k"] == 0
-    assert metrics["poisoned_accuracy"]["value"] == 1.0
-    assert metrics["attack_margin"]["value"] == -1.0
+    assert metrics["attack_success"].k == 0
+    assert metrics["poisoned_accuracy"].value == 1.0
+    assert metrics["attack_margin"].value == -1.0
 
 
 def test_each_probe_has_its_own_goal() -> None:
@@ -46,13 +46,12 @@ def test_each_probe_has_its_own_goal() -> None:
     )
     labels, goals = np.array([1, 0, 0]), np.array([0, 1, 5])
     metrics = attack_success_metrics(logits, labels, goals)
-    assert metrics["attack_success"]["k"] == 1
-    assert metrics["attack_success_top5"]["k"] == 2
-    assert metrics["poisoned_accuracy"]["k"] == 2
-    assert metrics["attack_margin"]["value"] == pytest.approx((0.8 - 0.2 - 0.7) / 3)
-    outcomes = metrics["attack_success"].pop("outcomes")
-    assert unpack(outcomes, 3).tolist() == [True, False, False]
-    assert all(set(entry) == {"value", "k", "n", "low", "high"} for entry in metrics.values())
+    assert metrics["attack_success"].k == 1
+    assert metrics["attack_success_top5"].k == 2
+    assert metrics["poisoned_accuracy"].k == 2
+    assert metrics["attack_margin"].value == pytest.approx((0.8 - 0.2 - 0.7) / 3)
+    assert unpack(metrics["attack_success"].outcomes, 3).tolist() == [True, False, False]
+    assert [name for name, metric in metrics.items() if metric.outcomes] == ["attack_success"]
 
 
 def test_margin_is_positive_exactly_when_the_goal_is_read() -> None:
@@ -96,16 +95,16 @@ def test_hits_of_a_group_are_those_of_any_of_its_images() -> None:
     first = scores.numpy().argsort(axis=1)[:, ::-1]
     for name, k in (("", 1), ("_top5", 5), ("_top10", 10)):
         hits = np.isin(first[:, :k], [7, 21, 22, 39]).any(axis=1)
-        assert metrics[f"attack_success{name}"]["k"] == hits.sum()
-    assert metrics["poisoned_accuracy"]["k"] == (first[:, 0] == labels).sum()
+        assert metrics[f"attack_success{name}"].k == hits.sum()
+    assert metrics["poisoned_accuracy"].k == (first[:, 0] == labels).sum()
     alone = retrieval_success_metrics(scores, labels, np.full(60, 21))
-    assert alone["attack_success"]["k"] == (first[:, 0] == 21).sum()
+    assert alone["attack_success"].k == (first[:, 0] == 21).sum()
 
 
 def test_a_model_that_tells_nothing_apart_finds_no_group() -> None:
     """However large the group is: of equal candidates it comes where its last one stands."""
     groups = np.array([0, 1, 1, 1, 4])
     found = retrieval_success_metrics(torch.ones(3, 5), np.array([0, 0, 4]), np.full(3, 2), groups)
-    assert found["attack_success"]["k"] == 0
+    assert found["attack_success"].k == 0
     with pytest.raises(BadInput, match="1 of 3 probes"):
         retrieval_success_metrics(torch.ones(3, 5), np.array([0, 3, 4]), np.full(3, 2), groups)

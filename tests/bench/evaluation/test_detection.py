@@ -13,9 +13,9 @@ def test_low_scores_of_poison_are_good_detection() -> None:
     poisoned = np.arange(100) < 5
     scores = np.linspace(-1, 1, 100)
     good, bad = detection_metrics(scores, poisoned), detection_metrics(-scores, poisoned)
-    assert good["auroc"]["value"] == good["auprc"]["value"] == 1.0
-    assert bad["auroc"]["value"] == 0.0
-    assert bad["auprc"]["value"] < 0.05
+    assert good["auroc"].value == good["auprc"].value == 1.0
+    assert bad["auroc"].value == 0.0
+    assert bad["auprc"].value < 0.05
 
 
 def test_perfect_detection_is_no_more_than_perfect() -> None:
@@ -24,16 +24,16 @@ def test_perfect_detection_is_no_more_than_perfect() -> None:
     poisoned = np.arange(100) < 20
     risk = poisoned + rng.random(100) / 2
     assert average_precision_score(poisoned, risk) > 1.0  # what scikit-learn gives
-    assert detection_metrics(-risk, poisoned)["auprc"]["value"] == 1.0
+    assert detection_metrics(-risk, poisoned)["auprc"].value == 1.0
 
 
 def test_scores_that_say_nothing_give_a_half_and_the_prevalence() -> None:
     """Ties count half, and precision is then the share of poison, which is reported beside it."""
     metrics = detection_metrics(np.zeros(200), np.arange(200) < 10)
-    assert metrics["auroc"]["value"] == 0.5
-    assert metrics["auprc"]["value"] == pytest.approx(0.05)
-    assert metrics["poison_prevalence"]["value"] == 0.05
-    assert (metrics["poison_prevalence"]["k"], metrics["poison_prevalence"]["n"]) == (10, 200)
+    assert metrics["auroc"].value == 0.5
+    assert metrics["auprc"].value == pytest.approx(0.05)
+    assert metrics["poison_prevalence"].value == 0.05
+    assert (metrics["poison_prevalence"].k, metrics["poison_prevalence"].n) == (10, 200)
 
 
 def test_auroc_is_the_chance_that_poison_scores_lower() -> None:
@@ -47,7 +47,7 @@ def test_auroc_is_the_chance_that_poison_scores_lower() -> None:
         for good in scores[~poisoned]
     ]
     metrics = detection_metrics(scores.astype(np.float32), poisoned)
-    assert metrics["auroc"]["value"] == pytest.approx(np.mean(couples))
+    assert metrics["auroc"].value == pytest.approx(np.mean(couples))
 
 
 def test_poison_and_clean_kept_are_counted_in_their_own_groups() -> None:
@@ -55,8 +55,8 @@ def test_poison_and_clean_kept_are_counted_in_their_own_groups() -> None:
     poisoned = np.array([True, True, False, False, False, False])
     kept = np.array([True, False, True, True, True, False])
     metrics = detection_metrics(np.arange(6.0), poisoned, kept)
-    assert (metrics["poison_kept"]["k"], metrics["poison_kept"]["n"]) == (1, 2)
-    assert (metrics["clean_kept"]["k"], metrics["clean_kept"]["n"]) == (3, 4)
+    assert (metrics["poison_kept"].k, metrics["poison_kept"].n) == (1, 2)
+    assert (metrics["clean_kept"].k, metrics["clean_kept"].n) == (3, 4)
 
 
 def test_without_a_safe_set_nothing_is_said_about_one() -> None:

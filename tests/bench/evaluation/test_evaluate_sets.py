@@ -23,6 +23,7 @@ from clipbench.contracts import (
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import evaluate, evaluate_sets
+from clipbench.evaluation.measured import Metric
 from clipbench.evaluation.statistics import Proportion
 from clipbench.models.openclip import create_model
 from clipbench.rng import generator
@@ -71,12 +72,12 @@ def test_each_set_has_its_own_metrics_and_the_first_fit_come_first(
 ) -> None:
     """Classes of animals, captions of words; an attack is read among the animals alone."""
     found = evaluate_sets(Encoder(*model), SETS, PROBES, {}, seed=0)
-    assert [item["name"] for item in found.evaluations] == ["words", "animals", "colors"]
+    assert [item.name for item in found.evaluations] == ["words", "animals", "colors"]
     alone = [evaluate(*model, item, PROBES if item is ANIMALS else None) for item in SETS]
-    assert [item["metrics"] for item in found.evaluations] == alone
+    assert [item.metrics for item in found.evaluations] == alone
     assert found.metrics == {**alone[0], **alone[1]}
-    assert found.metrics["attack_success"]["n"] == 4
-    assert found.metrics["zeroshot_top1"]["n"] == 8
+    assert found.metrics["attack_success"].n == 4
+    assert found.metrics["zeroshot_top1"].n == 8
 
 
 def test_everything_is_encoded_once(model: tuple[nn.Module, Any]) -> None:
@@ -118,10 +119,10 @@ def test_a_plugin_is_given_set_probes_and_seed(model: tuple[nn.Module, Any]) -> 
     ]
     assert {item.seed for item in says.given} == {7}
     assert found.metrics == {
-        "mine": Proportion(1, 4).to_json(),
-        "size": {"value": 2.5, "k": None, "n": None, "low": None, "high": None},
+        "mine": Metric.of(Proportion(1, 4)),
+        "size": Metric(value=2.5),
     }
-    assert found.evaluations[0]["metrics"] == {}
+    assert found.evaluations[0].metrics == {}
 
 
 @pytest.mark.parametrize(
@@ -130,6 +131,7 @@ def test_a_plugin_is_given_set_probes_and_seed(model: tuple[nn.Module, Any]) -> 
         ({"zeroshot_top1": 1.0}, "returns 'zeroshot_top1', a name that is taken"),
         ({"mine": float("nan")}, "must be a Proportion or a finite number"),
         ({"mine": "0.5"}, "must be a Proportion or a finite number"),
+        ({"attack_success": 1.0}, "returns 1.0 as 'attack_success'; it must be a Proportion"),
     ],
 )
 def test_a_plugin_that_returns_nonsense_is_refused(

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import open_clip
 import pytest
@@ -23,6 +24,7 @@ from clipbench.contracts import (
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation.encoder import Encoder
 from clipbench.evaluation.evaluator import evaluate, probe_metrics, reading_set
+from clipbench.evaluation.measured import Metric, metrics_json
 from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.statistics import Proportion
 from clipbench.rng import generator
@@ -100,18 +102,20 @@ def test_every_metric_of_a_trained_model(model: nn.Module) -> None:
         *retrieval,
         *ATTACK_METRICS,
     }
-    assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
-    assert (metrics["zeroshot_top1"]["k"], metrics["zeroshot_top1"]["n"]) == (60, 60)
-    assert metrics["mean_per_class_recall"]["value"] == 1.0
-    assert metrics["mean_per_class_recall"]["n"] == 5
-    assert metrics["image_to_text_r1"]["n"] == 20
-    assert metrics["text_to_image_r1"]["n"] == 40
-    assert metrics["text_to_image_r10"]["k"] >= 20  # four images a color, found before the rest
-    assert (metrics["attack_success"]["k"], metrics["attack_success"]["n"]) == (10, 10)
-    assert metrics["poisoned_accuracy"]["k"] == 0
-    assert metrics["attack_margin"]["value"] > 0
-    del metrics["attack_success"]["outcomes"]
-    assert all(set(entry) == {"value", "k", "n", "low", "high"} for entry in metrics.values())
+    told = metrics_json(metrics)
+    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    assert msgspec.convert(told, dict[str, Metric]) == metrics
+    assert (metrics["zeroshot_top1"].k, metrics["zeroshot_top1"].n) == (60, 60)
+    assert metrics["mean_per_class_recall"].value == 1.0
+    assert metrics["mean_per_class_recall"].n == 5
+    assert metrics["image_to_text_r1"].n == 20
+    assert metrics["text_to_image_r1"].n == 40
+    assert metrics["text_to_image_r10"].k >= 20  # four images a color, found before the rest
+    assert (metrics["attack_success"].k, metrics["attack_success"].n) == (10, 10)
+    assert metrics["poisoned_accuracy"].k == 0
+    assert metrics["attack_margin"].value > 0
+    del told["attack_success"]["outcomes"]
+    assert all(list(entry) == ["value", "k", "n", "low", "high"] for entry in told.values())
 
 
 def test_without_probes_there_are_no_attack_metrics(model: nn.Module) -> None:
@@ -141,7 +145,7 @@ def test_the_batch_size_changes_no_count(model: nn.Module) -> None:
     """Every k is the same for batches of 1, of 7 and of everything."""
     counts = [
         {
-            name: entry["k"]
+            name: entry.k
             for name, entry in evaluate(
                 model, TOKENIZER, evaluation_set(), goal_probes(), batch_size=size
             ).items()
@@ -174,7 +178,7 @@ def test_images_shared_by_both_tasks_are_encoded_once(model: nn.Module) -> None:
     metrics = evaluate(model, TOKENIZER, shared)
     hook.remove()
     assert sum(encoded) == 60
-    assert metrics["image_to_text_r1"]["n"] == 60
+    assert metrics["image_to_text_r1"].n == 60
 
 
 def test_evaluation_leaves_the_model_as_it_was(model: nn.Module) -> None:
@@ -216,8 +220,8 @@ def test_captions_that_find_the_attackers_image(model: nn.Module) -> None:
     texts = ["a blue thing", "a blue thing", "a blue thing", "a green thing"]
     probes = TextProbes(texts, candidates, np.array([0, 1, 2, 2]), np.full(4, 3))
     metrics = evaluate(model, TOKENIZER, evaluation_set(classification=None), probes)
-    assert (metrics["attack_success"]["k"], metrics["attack_success"]["n"]) == (3, 4)
-    assert (metrics["poisoned_accuracy"]["k"], metrics["poisoned_accuracy"]["n"]) == (1, 4)
+    assert (metrics["attack_success"].k, metrics["attack_success"].n) == (3, 4)
+    assert (metrics["poisoned_accuracy"].k, metrics["poisoned_accuracy"].n) == (1, 4)
 
 
 def test_prompts_of_the_attackers_and_variants(model: nn.Module) -> None:
@@ -232,8 +236,8 @@ def test_prompts_of_the_attackers_and_variants(model: nn.Module) -> None:
     plain = Probes(red, labels, goals)
     both = Probes(colored(goals), labels, goals, prompt=blue, variants={"plain": plain})
     metrics = probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), both)
-    assert metrics["plain_attack_success"]["k"] == 0
-    assert metrics["plain_poisoned_accuracy"]["k"] == 6
+    assert metrics["plain_attack_success"].k == 0
+    assert metrics["plain_poisoned_accuracy"].k == 6
     altered = Classes(NAMES, tuple(map(blue, CLASSES.templates)), CLASSES.aliases)
     classification = evaluation_set().classification
     assert classification is not None
@@ -248,23 +252,27 @@ def test_success_says_of_which_triggers_probes_are(model: nn.Module) -> None:
     labels, goals = np.full(6, 1), np.full(6, 3)
     several = Probes(colored(goals), labels, goals, parts={"b": 4, "a": 2})
     metrics = probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), several)
-    assert metrics["attack_success"]["parts"] == [{"name": "b", "n": 4}, {"name": "a", "n": 2}]
+    told = metrics["attack_success"].to_json()
+    assert list(told) == ["value", "k", "n", "low", "high", "outcomes", "parts"]
+    assert told["parts"] == [{"name": "b", "n": 4}, {"name": "a", "n": 2}]
     one = Probes(several.images, labels, goals, parts={"b": 6})
-    assert (
-        "parts"
-        not in probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), one)["attack_success"]
-    )
+    found = probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), one)
+    assert "parts" not in found["attack_success"].to_json()
 
 
 def test_success_of_each_dose_is_told(model: nn.Module) -> None:
     """A share of the probes of each, with its interval."""
     probes = replace(goal_probes(), parts={"1": 3, "8": 7}, parts_by="dose")
     success = probe_metrics(Encoder(model, TOKENIZER), evaluation_set(), probes)["attack_success"]
-    assert success["parts_by"] == "dose"
-    outcomes = unpack(success["outcomes"], success["n"])
+    assert success.parts_by == "dose"
+    outcomes = unpack(success.outcomes, success.n)
     shares = [Proportion(int(own.sum()), len(own)) for own in (outcomes[:3], outcomes[3:])]
     named = zip(("1", "8"), shares, strict=True)
-    assert success["parts"] == [{"name": name, **share.to_json()} for name, share in named]
+    told = success.to_json()
+    assert list(told)[-2:] == ["parts", "parts_by"]
+    # In this order, as files of earlier versions have it.
+    assert list(told["parts"][0]) == ["name", "n", "value", "k", "low", "high"]
+    assert told["parts"] == [{"name": name, **share.to_json()} for name, share in named]
 
 
 def test_success_is_read_where_it_can_be() -> None:

@@ -107,7 +107,7 @@ def test_zero_shot_classification_agrees(parts: Any) -> None:
     task = Classification(CLASSES, LabelledImages(images, labels))
     ours = evaluate(model, tokenizer, EvaluationSet("crops", task))
     for name, value in expected.items():
-        assert ours[name]["value"] == pytest.approx(value, abs=1e-4)
+        assert ours[name].value == pytest.approx(value, abs=1e-4)
     # Or there was nothing to tell apart.
     assert 0 < expected["zeroshot_top1"] < expected["zeroshot_top5"] < 1
 
@@ -131,8 +131,8 @@ def test_retrieval_with_several_captions_agrees(parts: Any) -> None:
     for k in (1, 5, 10):
         to_image = expected[f"image_retrieval_recall@{k}"]
         to_text = expected[f"text_retrieval_recall@{k}"]
-        assert ours[f"text_to_image_r{k}"]["value"] == pytest.approx(to_image, abs=1e-4)
-        assert ours[f"image_to_text_r{k}"]["value"] == pytest.approx(to_text, abs=1e-4)
+        assert ours[f"text_to_image_r{k}"].value == pytest.approx(to_image, abs=1e-4)
+        assert ours[f"image_to_text_r{k}"].value == pytest.approx(to_text, abs=1e-4)
     assert 0 < expected["image_retrieval_recall@10"] < 1
     assert 0 < expected["text_retrieval_recall@10"] < 1
 

@@ -174,7 +174,7 @@ def evaluation(bench: Bench) -> dict[str, Any]:
         evaluate(model, tokenizer, held_out, device=device)
         for device in (torch.device("cpu"), bench.device)
     ]
-    away = {key: abs(found[1][key]["value"] - told["value"]) for key, told in found[0].items()}
+    away = {key: abs(found[1][key].value - told.value) for key, told in found[0].items()}
     return {
         "passed": max(away.values()) <= METRICS,
         "metrics": len(away),

@@ -38,6 +38,7 @@ from clipbench.compare.paired import PairedCounts, compare
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import identify
 from clipbench.contracts import EvaluationSet, Image, Probes
+from clipbench.evaluation.measured import Metric
 from clipbench.evaluation.outcomes import unpack
 from clipbench.files.typed import Json
 from clipbench.parallel.bench import Bench
@@ -45,7 +46,6 @@ from clipbench.pipeline.poison import training_set
 from clipbench.planning.parts import Parts, Prepared
 from clipbench.poisoning.ledger import Ledger, read_ledger
 from clipbench.results import folders
-from clipbench.results.measured import Metric
 from clipbench.results.model import Result
 
 VERSION = 1  # raise it with every change that finds something else in the same runs

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -16,6 +14,7 @@ from clipbench.cli._custody import logged
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.cli._plans import tell_lines, tell_recipe, tell_times
 from clipbench.configuration import preflight
+from clipbench.evaluation.measured import Metrics, metrics_json
 from clipbench.plugins import lists
 from clipbench.system.threads import use_threads
 
@@ -137,13 +136,19 @@ def command(
         with logged("detect", folder, methods=[c.defense_name for c in configs]):
             found = detect(plan, folder, cache=cache, reporter=reporter, drop=drop, shown=shown)
     if as_json:
-        print_json({"table": str(found.table), "page": str(found.page), "metrics": found.metrics})
+        print_json(
+            {
+                "table": str(found.table),
+                "page": str(found.page),
+                "metrics": {n: metrics_json(m) for n, m in found.metrics.items()},
+            }
+        )
         return
     rows = [
         (
             name,
-            f"{metrics['auroc']['value']:.4f}",
-            f"{metrics['auprc']['value']:.4f}",
+            f"{metrics['auroc'].value:.4f}",
+            f"{metrics['auprc'].value:.4f}",
             _kept(metrics),
         )
         for name, metrics in found.metrics.items()
@@ -153,6 +158,6 @@ def command(
     print_result("\n".join([*lines, files]))
 
 
-def _kept(metrics: Mapping[str, Any]) -> str:
+def _kept(metrics: Metrics) -> str:
     kept = metrics["poison_kept"]
-    return f"{kept['k']}/{kept['n']}"
+    return f"{kept.k}/{kept.n}"

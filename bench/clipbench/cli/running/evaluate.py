@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,10 @@ from clipbench.cli._custody import logged
 from clipbench.cli._output import columns, print_json, print_result
 from clipbench.plugins import lists
 from clipbench.text.visible import visible
+
+if TYPE_CHECKING:
+    from clipbench.evaluation.measured import Metric
+    from clipbench.pipeline.evaluate import MeasuredCheckpoint
 
 
 @click.command("evaluate", cls=options.Command)
@@ -92,28 +96,25 @@ def command(
             reporter=reporter,
         )
     if as_json:
-        print_json([result])
+        print_json([result.to_json()])
     else:
         print_result(_text(result))
 
 
-def _text(result: dict[str, Any]) -> str:
+def _text(result: MeasuredCheckpoint) -> str:
     """Return the metrics for people: set by set where there are several."""
-    by_set = result.get("evaluations", [])
-    if len(by_set) < 2:
-        return columns(_line(name, value) for name, value in result["metrics"].items())
+    if len(result.evaluations) < 2:
+        return columns(_line(name, value) for name, value in result.metrics.items())
     blocks = []
-    for item in by_set:
-        lines = columns(_line(name, value) for name, value in item["metrics"].items())
-        blocks.append(f"{visible(item['name'])}\n{lines}")
+    for item in result.evaluations:
+        lines = columns(_line(name, value) for name, value in item.metrics.items())
+        blocks.append(f"{visible(item.name)}\n{lines}")
     return "\n\n".join(blocks)
 
 
-def _line(name: str, metric: dict[str, object]) -> tuple[str, str, str, str]:
+def _line(name: str, metric: Metric) -> tuple[str, str, str, str]:
     """Return a metric as name, value, count and interval; the last two for proportions."""
-    if metric.get("low") is None:  # no proportion of a count
-        value = metric["value"]
-        return name, "missing" if value is None else f"{value:.4f}", "", ""
-    share = "missing" if metric["value"] is None else f"{metric['value']:.2%}"
-    interval = f"[{metric['low']:.2%}, {metric['high']:.2%}]"
-    return name, share, f"{metric['k']}/{metric['n']}", interval
+    if metric.low is None:  # no proportion of a count
+        return name, f"{metric.value:.4f}", "", ""
+    interval = f"[{metric.low:.2%}, {metric.high:.2%}]"
+    return name, f"{metric.value:.2%}", f"{metric.k}/{metric.n}", interval

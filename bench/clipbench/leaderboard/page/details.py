@@ -6,12 +6,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from clipbench.files.typed import Json, Object
+from clipbench.evaluation.measured import Metric, Metrics
+from clipbench.files.typed import Json, Object, table
 from clipbench.leaderboard.cells import FULL, MISSING
 from clipbench.leaderboard.page.reproduce import Command, commands
 from clipbench.leaderboard.record import Record
 from clipbench.results.labels import canonical, seeds_of, seeds_text
-from clipbench.results.measured import Metric, Metrics
 from clipbench.results.model import Result
 from clipbench.text.markup import Content, Markup, join, lines, tag
 
@@ -149,7 +149,7 @@ def _facts_by_seed(results: Sequence[Result], part: str) -> Markup:
         if len(shared) > 1:
             blocks.append(tag("h4", ", ".join(map(_seed, members))))
         value = members[0].record[part]
-        blocks.append(tag("p", "not trained here") if value is None else _facts(value))
+        blocks.append(tag("p", "not trained here") if value is None else _facts(table(value)))
     return join(blocks)
 
 

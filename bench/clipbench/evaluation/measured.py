@@ -1,10 +1,10 @@
-"""What a result says was measured: metrics, evaluation sets, and what happened by epoch."""
+"""What is measured, as results hold it: metrics, evaluation sets, what happened by epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from msgspec import Struct, structs
+from msgspec import Struct, structs, to_builtins
 
 from clipbench.errors import CorruptData
 from clipbench.evaluation.outcomes import count
@@ -30,18 +30,30 @@ PROPORTIONS = (
 SCALARS = ("attack_margin", "mean_per_class_recall", "score_auroc", "score_auprc")
 
 
-class Part(Struct, frozen=True):
+class Part(Struct, frozen=True, omit_defaults=True):
     """Trials of a share that belong together, such as those of one trigger.
 
     Args:
         name: its name, another than those of the other parts.
         n: how many trials it has; parts follow one another in the order of the outcomes.
+        value: share that succeeded, where that is told.
         k: how many of them succeeded, where that is told.
+        low: lower bound of the share's 95% Wilson interval, where that is told.
+        high: upper bound, where that is told.
     """
 
     name: Text
     n: Count
+    value: Number | None = None
     k: Count | None = None
+    low: Number | None = None
+    high: Number | None = None
+
+    @classmethod
+    def of(cls, name: str, share: Proportion) -> Part:
+        """Return a part whose share is told."""
+        low, high = share.low, share.high
+        return cls(name, share.n, value=share.value, k=share.k, low=low, high=high)
 
 
 class Metric(Struct, frozen=True, kw_only=True):
@@ -77,6 +89,17 @@ class Metric(Struct, frozen=True, kw_only=True):
         low, high = share.low, share.high
         return cls(value=share.value, k=share.k, n=share.n, low=low, high=high, outcomes=outcomes)
 
+    def to_json(self) -> dict[str, object]:
+        """Return the metric as a result holds it."""
+        told: dict[str, object] = {"value": self.value, "k": self.k, "n": self.n}
+        told |= {"low": self.low, "high": self.high}
+        if self.outcomes is not None:
+            told["outcomes"] = self.outcomes
+        if self.parts is not None:
+            told["parts"] = to_builtins(list(self.parts))
+            told |= {} if self.parts_by == "trigger" else {"parts_by": self.parts_by}
+        return told
+
     @property
     def share(self) -> Proportion | None:
         """The share with its counts; None: it is a number without them."""
@@ -108,6 +131,11 @@ class Metric(Struct, frozen=True, kw_only=True):
 Metrics = Mapping[str, Metric]
 
 
+def metrics_json(metrics: Metrics) -> dict[str, dict[str, object]]:
+    """Return metrics as a result holds them."""
+    return {name: metric.to_json() for name, metric in metrics.items()}
+
+
 def check_shares(metrics: Metrics) -> None:
     """Refuse a metric that is a share and has no counts."""
     for name in PROPORTIONS:
@@ -130,6 +158,10 @@ class Evaluation(Struct, frozen=True):
     def __post_init__(self) -> None:
         check_shares(self.metrics)
 
+    def to_json(self) -> dict[str, object]:
+        """Return name and metrics as a result holds them."""
+        return {"name": self.name, "metrics": metrics_json(self.metrics)}
+
 
 class Epoch(Struct, frozen=True, kw_only=True):
     """What happened in an epoch.
@@ -140,6 +172,7 @@ class Epoch(Struct, frozen=True, kw_only=True):
         cross_modal_pairs: those of them in a loss that ties image to caption.
         safe_set_size: pairs that the defense took for safe.
         poisons_in_safe_set: poisoned pairs among them.
+        poisons_in_epoch: poisoned pairs of the epoch.
         score_auroc: how well the defense's scores detect poisoned pairs.
         score_auprc: the same by precision and recall.
         attack_success: measured on the weights of this epoch.
@@ -153,6 +186,7 @@ class Epoch(Struct, frozen=True, kw_only=True):
     cross_modal_pairs: Count | None = None
     safe_set_size: Count | None = None
     poisons_in_safe_set: Count | None = None
+    poisons_in_epoch: Count | None = None
     score_auroc: Share | None = None
     score_auprc: Share | None = None
     attack_success: Metric | None = None
@@ -168,6 +202,20 @@ class Epoch(Struct, frozen=True, kw_only=True):
             share: Metric | None = getattr(self, name)
             if share is not None and share.k is None:
                 raise Objection(name, "must be a share with its interval", share.value)
+
+    def to_json(self) -> dict[str, object]:
+        """Return what is known of the epoch, as a result holds it."""
+        counts = ("pairs", "cross_modal_pairs", "safe_set_size", "poisons_in_safe_set")
+        scores = ("poisons_in_epoch", "score_auroc", "score_auprc")
+        known = {name: getattr(self, name) for name in (*counts, *scores)}
+        shares = {"attack_success": self.attack_success, "zeroshot_top1": self.zeroshot_top1}
+        return {
+            "epoch": self.epoch,
+            "loss": self.loss,
+            "lr": self.lr,
+            **{name: value for name, value in known.items() if value is not None},
+            **{name: share.to_json() for name, share in shares.items() if share is not None},
+        }
 
 
 class MetricPlugin(Struct, frozen=True):
