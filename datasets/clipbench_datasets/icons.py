@@ -304,7 +304,7 @@ def _is_whole(folder: Path) -> bool:
         manifest = manifests.read(folder)
     except CorruptData:
         return False
-    shards = [] if manifest is None else manifests.records(manifest)
+    shards = () if manifest is None else manifest.shards
     files = [folder / shard.name for shard in shards]
     return bool(shards) and all(
         file.is_file() and file.stat().st_size == shard.bytes

@@ -52,7 +52,7 @@ def source_of(data: Icons, folder: Path) -> dict[str, Any]:
     data.write_to(folder, workers=0)
     manifest = manifests.read(folder)
     assert manifest is not None
-    return dict(manifest["source"])
+    return dict(manifest.source)
 
 
 def test_it_keeps_the_contract(archive: Path) -> None:

@@ -29,7 +29,7 @@ def imported(spec: str, folder: Path, **options: Any) -> ShardSet:
 def reasons(folder: Path) -> dict[str, int]:
     """Return what was left out of a set, by reason."""
     stats = skipped.read_stats(folder)
-    return {} if stats is None else stats["left_out"]
+    return {} if stats is None else stats.left_out
 
 
 # --------------------------------------------------------------------------- csv
@@ -84,7 +84,7 @@ def test_a_csv_row_that_cannot_be_used_is_named(tmp_path: Path, content: str, re
     shards = imported(f"csv:path={path}", tmp_path / "out")
     assert (shards.captions(), shards.key(0)) == (["fine"], "000000001")
     assert reasons(tmp_path / "out") == {reason: 1}
-    assert skipped.first(tmp_path / "out")["name"] == "row 1 of pairs.csv"
+    assert skipped.first(tmp_path / "out").name == "row 1 of pairs.csv"
 
 
 def test_a_csv_row_names_no_file_outside_the_folder_unless_that_is_asked_for(
@@ -110,7 +110,7 @@ def test_a_csv_row_names_no_file_outside_the_folder_unless_that_is_asked_for(
     assert shards.captions() == ["caption 4", "caption 5"]
     found = {"image outside the folder": len(outside) + 1, "image unreadable": 1}
     assert reasons(tmp_path / "out") == found
-    assert "outside=true" in skipped.first(tmp_path / "out")["detail"]
+    assert "outside=true" in skipped.first(tmp_path / "out").detail
     allowed = imported(f"csv:path={path},outside=true", tmp_path / "allowed")
     assert allowed.captions() == [f"caption {number}" for number in range(6)]
     assert reasons(tmp_path / "allowed") == {"image unreadable": 2}
@@ -259,7 +259,7 @@ def test_captions_of_an_image_that_is_not_listed_are_left_out(tmp_path: Path) ->
     path.write_text(json.dumps(content))
     imported(f"coco:annotations={path},images={tmp_path / 'train2017'}", tmp_path / "out")
     assert reasons(tmp_path / "out") == {"image not listed": 5}
-    assert skipped.first(tmp_path / "out")["name"].endswith("of image 25")
+    assert skipped.first(tmp_path / "out").name.endswith("of image 25")
 
 
 @pytest.mark.parametrize(
@@ -359,7 +359,7 @@ def test_a_region_that_is_none_is_left_out_alone(tmp_path: Path) -> None:
     shards = imported(f"visual_genome:annotations={path},images={tmp_path}", tmp_path / "out")
     assert len(shards) == 3
     assert reasons(tmp_path / "out") == {"annotation damaged": 5}
-    assert skipped.first(tmp_path / "out")["name"] == "region 0 of image 1"
+    assert skipped.first(tmp_path / "out").name == "region 0 of image 1"
 
 
 @pytest.mark.parametrize("regions", ["crop", "whole"])
@@ -397,7 +397,7 @@ def test_images_of_visual_genome_that_are_not_there_are_left_out(tmp_path: Path)
     shutil.rmtree(tmp_path / "VG_100K_2")
     imported(f"visual_genome:annotations={path},images={tmp_path}", tmp_path / "out")
     assert reasons(tmp_path / "out") == {"image missing": 3}
-    assert skipped.first(tmp_path / "out")["name"] == "region 20 of image 2"
+    assert skipped.first(tmp_path / "out").name == "region 20 of image 2"
 
 
 # --------------------------------------------------------------------------- cc3m
@@ -414,7 +414,7 @@ def test_cc3m_images_are_found_by_row(tmp_path: Path) -> None:
     assert [shards.image_bytes(pair) for pair in range(6)] == [layouts.jpeg(n) for n in wanted]
     assert shards.metadata(5)["url"] == "http://example.org/6.jpg"
     assert reasons(tmp_path / "out") == {"image missing": 1}
-    assert skipped.first(tmp_path / "out")["detail"] == "no file for http://example.org/3.jpg"
+    assert skipped.first(tmp_path / "out").detail == "no file for http://example.org/3.jpg"
 
 
 def test_a_line_of_cc3m_that_is_no_row_is_left_out_alone(tmp_path: Path) -> None:
@@ -426,7 +426,7 @@ def test_a_line_of_cc3m_that_is_no_row_is_left_out_alone(tmp_path: Path) -> None
     path.write_text("\ufeff" + "".join(lines), encoding="utf-8")
     shards = imported(f"cc3m:path={path},images={tmp_path / 'images'}", tmp_path / "out")
     assert reasons(tmp_path / "out") == {"row too short": 1}
-    assert skipped.first(tmp_path / "out")["name"] == f"row 2 of {path.name}"
+    assert skipped.first(tmp_path / "out").name == f"row 2 of {path.name}"
     assert shards.captions()[0] == 'a "red" flower 0'
     assert '"a flower that opens a mark' in shards.captions()
     assert len(shards) == layouts.COUNT - 1

@@ -129,7 +129,7 @@ def test_incomplete_keys_follow_the_same_policy(tmp_path: Path) -> None:
         open_usable(folder, tmp_path / "cache", workers=0)
     usable = open_usable(folder, tmp_path / "cache", on_error="skip", workers=0)
     assert usable.left_out == {"caption missing": 1, "image missing": 1}
-    assert {line["key"] for line in usable.lines()} == {"0003", "0011"}
+    assert {line.key for line in usable.lines()} == {"0003", "0011"}
     made = poisoned(usable.shards, tmp_path / "out", count=5)
     again = open_usable(tmp_path / "out" / "shards", tmp_path / "cache", on_error="skip", workers=0)
     assert len(again.shards) == len(usable.shards) == 10

@@ -264,7 +264,7 @@ def _counts(content: bytes, folder: Path) -> None:
         list(set_checks(folder, shards, ["00" * 32]))
     with refusals():
         if (stats := skipped.read_stats(folder)) is not None:
-            skipped.summary(stats)
+            skipped.summary(stats.left_out)
 
 
 def _left_out(content: bytes, folder: Path) -> None:

@@ -152,7 +152,9 @@ def of_pairs(folder: Path, home: Home, *, decoded: bool) -> Any:
         store = DecodedImages.open(shards, SIDE, home.place.cache / "decoded", workers=0)  # type: ignore[assignment]
     return [
         shards.content_sha256(),
-        home.known(folder / "manifest.json", shards.manifest or {}),
+        home.known(
+            folder / "manifest.json", {} if shards.manifest is None else shards.manifest.to_json()
+        ),
         shards.index["key"].tolist(),
         shards.captions(),
         [shards.metadata(number) for number in numbers.tolist()],

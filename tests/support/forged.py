@@ -69,7 +69,8 @@ def rewrite(
 
 
 def _describe(folder: Path, path: Path, num_pairs: int) -> None:
-    manifest = json.loads((folder / "shards" / "manifest.json").read_text())
+    manifest = manifests.read(folder / "shards")
+    assert manifest is not None
     records = [
         manifests.ShardRecord(
             path.name,
@@ -79,9 +80,9 @@ def _describe(folder: Path, path: Path, num_pairs: int) -> None:
         )
         if record.name == path.name
         else record
-        for record in manifests.records(manifest)
+        for record in manifest.shards
     ]
-    new = manifests.build(manifest["name"], manifest["source"], records)
+    new = manifests.Manifest.of(manifest.name, manifest.source, records)
     manifests.write_all(folder / "shards", new)
 
     def fit(head: Head, rows: Rows) -> Rows:

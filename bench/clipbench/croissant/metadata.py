@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +88,7 @@ def croissant(folder: Path, about: About) -> dict[str, object]:
     shards = ShardSet.open(shards_folder, caption_field=caption_field, on_incomplete="skip")
     root = "" if about.files is None else f"{about.files.rstrip('/')}/"
     prefix = root if shards_folder == folder else f"{root}shards/"
-    records = manifests.records(manifest)
+    records = manifest.shards
     extensions = sorted({shards.extension(index) for index in range(len(shards))})
     return {
         "@context": parts.CONTEXT,
@@ -103,7 +102,7 @@ def croissant(folder: Path, about: About) -> dict[str, object]:
         "datePublished": about.published.isoformat(),
         "version": "1.0.0",
         "keywords": ["image-text pairs", "WebDataset", *(_keywords(ledger) if ledger else ())],
-        "identifier": f"sha256:{manifest['content_sha256']}",
+        "identifier": f"sha256:{manifest.content_sha256}",
         "distribution": [
             *(parts.shard(record, prefix) for record in records),
             parts.images(records, extensions),
@@ -122,13 +121,13 @@ def write_croissant(folder: Path, about: About) -> Path:
     return path
 
 
-def _name(manifest: Mapping[str, object], ledger: Ledger | None) -> str:
-    name = str(manifest["name"])
-    return name if ledger is None else f"{ledger.base['name']}-{ledger.attack}-{ledger.count}"
+def _name(manifest: manifests.Manifest, ledger: Ledger | None) -> str:
+    name = manifest.name
+    return name if ledger is None else f"{ledger.base.name}-{ledger.attack}-{ledger.count}"
 
 
-def _description(manifest: Mapping[str, object], ledger: Ledger | None) -> str:
-    number = f"{manifest['num_pairs']:,}"
+def _description(manifest: manifests.Manifest, ledger: Ledger | None) -> str:
+    number = f"{manifest.num_pairs:,}"
     if ledger is None:
         return f"{number} pairs of an image and its caption, in WebDataset shards."
     return (
@@ -171,8 +170,8 @@ def _provenance(ledger: Ledger) -> dict[str, object]:
     return {
         "prov:wasDerivedFrom": {
             "@type": "prov:Entity",
-            "@id": f"sha256:{base['content_sha256']}",
-            "prov:label": str(base["name"]),
+            "@id": f"sha256:{base.content_sha256}",
+            "prov:label": base.name,
         },
         "prov:wasGeneratedBy": {
             "@type": "prov:Activity",

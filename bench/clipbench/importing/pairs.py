@@ -98,8 +98,8 @@ def refuse_left_out(folder: Path) -> None:
     if stats is not None:
         one = skipped.first(folder)
         raise CorruptData(
-            f"Of {stats['count']:,} pairs {skipped.summary(stats)}; the first is {one['name']}:"
-            f" {one['detail']}. All are named in {folder / skipped.NAME}; mend them and remove that"
+            f"Of {stats.count:,} pairs {skipped.summary(stats.left_out)}; the first is {one.name}:"
+            f" {one.detail}. All are named in {folder / skipped.NAME}; mend them and remove that"
             " folder, or leave them out with --on-error skip."
         )
 
@@ -120,10 +120,10 @@ def _is_finished(folder: Path, name: str, source: Mapping[str, object]) -> bool:
         raise BadSetting(
             f"{folder} exists but is no set written by clipbench; choose another folder."
         )
-    made_of = {key: value for key, value in manifest["source"].items() if key != "images"}
-    if (manifest["name"], made_of) != (name, manifests.plain(source, name)):
+    made_of = {key: value for key, value in manifest.source.items() if key != "images"}
+    if (manifest.name, made_of) != (name, manifests.plain(source, name)):
         raise BadSetting(f"{folder} holds another set; choose another folder or remove it.")
-    for shard in manifests.records(manifest):
+    for shard in manifest.shards:
         path = folder / shard.name
         if not path.is_file() or path.stat().st_size != shard.bytes:
             raise CorruptData(f"Shard {path} is missing or cut off; remove {folder} to rewrite it.")

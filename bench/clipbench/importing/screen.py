@@ -44,7 +44,7 @@ class Unusable:
 def is_foreign(shards: ShardSet) -> bool:
     """Return whether a set was written by another program, or poisoned from such a one."""
     manifest = shards.manifest
-    return manifest is None or manifest["source"].get("format") == manifests.FOREIGN
+    return manifest is None or manifest.source.get("format") == manifests.FOREIGN
 
 
 def screen(

@@ -82,7 +82,7 @@ def _has_others(
 ) -> bool:
     """Return whether some entries would give another picture, or none, or one where none was."""
     shards, stats = ShardSet.open(folder), skipped.read_stats(folder)
-    per_shard = stats["pairs_per_shard"] if stats else shards.shards[0].num_pairs
+    per_shard = stats.pairs_per_shard if stats else shards.shards[0].num_pairs
     wanted = set(moved.tolist())
     entries = (entry for number, entry in enumerate(source.entries()) if number in wanted)
     for number, sample in zip(moved.tolist(), samples(entries, image_size, "skip"), strict=True):

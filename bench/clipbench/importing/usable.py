@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +25,7 @@ from clipbench.shards import index as indexing
 from clipbench.shards import skipped
 from clipbench.shards.opening import LeftKeys
 from clipbench.shards.reader import ShardSet
+from clipbench.shards.skipped import Skipped
 from clipbench.system.durable import atomic_file
 
 NAME = "left_out.jsonl"
@@ -47,37 +49,27 @@ class UsablePairs:
     unusable: tuple[Unusable, ...] = ()
     imported: Path | None = None
 
-    def lines(self) -> Iterator[dict[str, object]]:
-        """Yield key, place, reason and details of everything that was left out."""
+    def lines(self) -> Iterator[Skipped]:
+        """Yield everything that was left out."""
         if self.imported is not None:
             yield from skipped.lines(self.imported)
         for one in self.full.incomplete:
             shard = str(self.full.shards[one.shard].path)
-            yield {
-                "key": one.key,
-                "name": shard,
-                "reason": f"{one.missing} missing",
-                "detail": one.found,
-            }
+            yield Skipped(one.key, shard, f"{one.missing} missing", one.found)
         for pair in self.unusable:
             shard = str(self.full.shards[self.full.shard_of(pair.pair)].path)
-            yield {
-                "key": self.full.key(pair.pair),
-                "name": shard,
-                "reason": pair.reason,
-                "detail": pair.detail,
-            }
+            yield Skipped(self.full.key(pair.pair), shard, pair.reason, pair.detail)
 
     def write_names(self, path: Path) -> None:
         """Write what was left out to a file, a line each; no file where nothing was."""
         if self.left_out:
             with atomic_file(path) as file:
                 for line in self.lines():
-                    file.write(json.dumps(line).encode() + b"\n")
+                    file.write(json.dumps(msgspec.to_builtins(line)).encode() + b"\n")
 
     def summary(self) -> str:
         """Return the counts in words."""
-        return skipped.summary({"left_out": self.left_out})
+        return skipped.summary(self.left_out)
 
 
 def caption_field_of(source: object) -> str | None:
@@ -139,7 +131,7 @@ def _imported(shards: ShardSet, on_error: OnError) -> UsablePairs:
         return UsablePairs(shards, {}, shards)
     if on_error == "fail":
         refuse_left_out(folder)
-    return UsablePairs(shards, stats["left_out"], shards, imported=folder / skipped.NAME)
+    return UsablePairs(shards, stats.left_out, shards, imported=folder / skipped.NAME)
 
 
 def _refusal(shards: ShardSet, found: Sequence[Unusable]) -> str:

@@ -57,7 +57,7 @@ def poison(config: RunConfig, *, cache: Path, out: Path | None, reporter: Report
     folder = out or _folder_of(config, parts, cache)
     ledger = _write(config, parts, folder, bench)
     head = read_head(ledger)[0]
-    note_used(f"data {head.base['name']}", head.base["content_sha256"])
+    note_used(f"data {head.base.name}", head.base.content_sha256)
     note_made("poisoned set", head.content_sha256)
     note_file(ledger)
     return Poisoned(folder / "shards", ledger)

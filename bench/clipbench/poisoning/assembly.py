@@ -8,14 +8,21 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from clipbench.boundary import attacks
 from clipbench.contracts import Attack, Progress
 from clipbench.errors import ClipbenchError
 from clipbench.files.json_files import link_or_copy
 from clipbench.poisoning.keys import Move, Place
-from clipbench.poisoning.ledger import LedgerHead, LedgerRow, trigger_sha256, write_ledger
+from clipbench.poisoning.ledger import (
+    Base,
+    BaseShard,
+    Identity,
+    LedgerHead,
+    LedgerRow,
+    trigger_sha256,
+    write_ledger,
+)
 from clipbench.poisoning.one_shard import Job, PoisonWriter, Rewritten
 from clipbench.poisoning.placement import Placement, inserting, replacing
 from clipbench.poisoning.rewriting import Plan, rewritten
@@ -106,7 +113,7 @@ class Assembly:
             count += 0 if left is None else left.complete
             self.records.append(manifests.ShardRecord(name, count, status.st_size, digest))
         name, source = base_identity(self.base)
-        manifests.write_all(folder, manifests.build(name, source, self.records))
+        manifests.write_all(folder, manifests.Manifest.of(name, source, self.records))
         keep_hashes([folder / name for name in self.names], [one.sha256 for one in self.records])
         self.counts = [stamp.num_pairs for stamp in stamps]
         if not self.base.left_out:  # otherwise it is not what the shards hold
@@ -123,7 +130,7 @@ class Assembly:
     def write_ledger(
         self,
         folder: Path,
-        identity: Mapping[str, Any],
+        identity: Identity,
         left_out: Mapping[str, int],
         crafted: Mapping[str, object],
     ) -> None:
@@ -135,17 +142,15 @@ class Assembly:
         shape = poisons[0].shape if trigger else None
         name, source = base_identity(base)
         hashes = zip(base.shards, base.hashes(), strict=True)
+        told = Base(
+            name=name,
+            source=source,
+            content_sha256=identity.base,
+            num_pairs=len(base),
+            shards=tuple(BaseShard(shard.path.name, digest) for shard, digest in hashes),
+        )
         head = LedgerHead(
-            **{
-                **identity,
-                "base": {
-                    "name": name,
-                    "source": source,
-                    "content_sha256": identity["base"],
-                    "num_pairs": len(base),
-                    "shards": [{"name": s.path.name, "sha256": digest} for s, digest in hashes],
-                },
-            },
+            **{**vars(identity), "base": told},
             content_sha256=manifests.content_sha256(record.sha256 for record in self.records),
             num_pairs=sum(self.counts),
             rate=len(poisons) / sum(self.counts),
@@ -215,7 +220,7 @@ def _clear(folder: Path, rewritten: Collection[str]) -> None:
 def base_identity(base: ShardSet) -> tuple[str, Mapping[str, object]]:
     """Return name and source of a clean set, as its manifest gives them or could."""
     if base.manifest is not None:
-        return base.manifest["name"], base.manifest["source"]
+        return base.manifest.name, base.manifest.source
     folders = list(dict.fromkeys(shard.path.absolute().parent for shard in base.shards))
     name = manifests.FOREIGN  # not that of a folder, for the same shards may lie in another one
     source = {"format": manifests.FOREIGN, "name": name}

@@ -11,12 +11,15 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from clipbench.contracts import Image, Mode
 from clipbench.errors import CorruptData, MissingData
 from clipbench.files.foreign import TooLarge, read_regular
 from clipbench.files.json_files import json_text, read_json
+from clipbench.files.typed import Object
 from clipbench.poisoning import ledger_rows
 from clipbench.poisoning.ledger_rows import LedgerRow
 from clipbench.rng import generator
@@ -45,11 +48,65 @@ _MOST_BYTES = 1 << 30  # of the rows: of millions of poisons
 
 
 @dataclass(frozen=True)
+class Identity:
+    """What decides a poisoned set: two sets of the same identity are the same.
+
+    Args:
+        attack: name of the attack.
+        parameters: its parameters.
+        dataset: the training source, with what lies there in the place of every location.
+        evals: the evaluation sources, likewise.
+        seed: the run's seed.
+        count: number of poisoned pairs.
+        mode: whether poisons replace clean pairs or are inserted.
+        base: hash of the clean set.
+        code: SHA-256 of each plugin that is a file of its own, by kind.
+    """
+
+    attack: str
+    parameters: Object
+    dataset: Object
+    evals: Sequence[Object]
+    seed: int
+    count: int
+    mode: Mode
+    base: str
+    code: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class BaseShard:
+    """A shard of the clean set: the name of its file, and its hash."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Base:
+    """The clean set that was poisoned.
+
+    Args:
+        name: its name.
+        source: what it was made from.
+        content_sha256: its hash.
+        num_pairs: its pairs; None: a ledger of an earlier clipbench does not say.
+        shards: its shards, in order.
+    """
+
+    name: str
+    source: Object
+    content_sha256: str
+    num_pairs: int | None
+    shards: tuple[BaseShard, ...]
+
+
+@dataclass(frozen=True)
 class LedgerHead:
     """What a poisoned set was made from; the content of ``ledger.json``.
 
     Args:
-        base: name, source, content hash and shards (name, hash) of the clean set.
+        base: the clean set.
         content_sha256: content hash of the poisoned set.
         attack: name of the attack.
         parameters: its parameters.
@@ -71,7 +128,7 @@ class LedgerHead:
         code: SHA-256 of each plugin that is a file of its own, by kind.
     """
 
-    base: Mapping[str, Any]
+    base: Base
     content_sha256: str
     attack: str
     parameters: Mapping[str, object]
@@ -136,6 +193,8 @@ def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> P
     for name in ("left_out", "crafted", "code"):
         if not content_of_head[name]:
             del content_of_head[name]
+    if head.base.num_pairs is None:
+        del content_of_head["base"]["num_pairs"]
     head_json = {"format": FORMAT, "version": VERSION, **content_of_head}
     head_json["rows_sha256"] = rows_sha256
     text = json_text(head_json)
@@ -169,7 +228,8 @@ def read_head(path: Path) -> tuple[LedgerHead, str]:
         raise CorruptData(f"{path} is no ledger of version {VERSION}; poison the set again.")
     claims.check(path, "whole ledger", claims.LEDGER, value, "poison the set again")
     rows_sha256 = str(value.pop("rows_sha256"))
-    return LedgerHead(**value), rows_sha256
+    base = msgspec.convert({"num_pairs": None, **value.pop("base")}, Base)
+    return LedgerHead(**value, base=base), rows_sha256
 
 
 def _refuse_changed(path: Path) -> None:

@@ -21,7 +21,7 @@ from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.files.json_files import is_vacant
 from clipbench.plugins.faults import Call, is_ours
 from clipbench.poisoning.assembly import NOTED, Assembly
-from clipbench.poisoning.ledger import JSON_NAME, read_head, read_ledger
+from clipbench.poisoning.ledger import JSON_NAME, Identity, read_head, read_ledger
 from clipbench.poisoning.spool import Kept, Spool
 from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
@@ -89,17 +89,17 @@ def write_poisoned(
         BadSetting: `out` holds something else, or poisons can't be placed.
         ClipbenchError: the attack makes too few or too many poisons, or the disk is full.
     """
-    identity = {
-        "attack": attack_name,
-        "parameters": manifests.plain(attack_parameters, f"The parameters of {attack_name}"),
-        "dataset": manifests.plain(dataset, "The data set"),
-        "evals": [manifests.plain(spec, "The evaluation source") for spec in evals],
-        "seed": scene.seed,
-        "count": scene.count,
-        "mode": attack.mode,
-        "base": base.content_sha256(),
-        "code": dict(code or {}),
-    }
+    identity = Identity(
+        attack=attack_name,
+        parameters=manifests.plain(attack_parameters, f"The parameters of {attack_name}"),
+        dataset=manifests.plain(dataset, "The data set"),
+        evals=[manifests.plain(spec, "The evaluation source") for spec in evals],
+        seed=scene.seed,
+        count=scene.count,
+        mode=attack.mode,
+        base=base.content_sha256(),
+        code=dict(code or {}),
+    )
     partial = out.with_name(out.name + ".partial")
     if not partial.exists() and not is_vacant(out) and not (own and _is_damaged(out)):
         return _open_same(out, identity, base)
@@ -149,13 +149,13 @@ def _is_damaged(out: Path) -> bool:
     return False
 
 
-def _open_same(out: Path, identity: Mapping[str, object], base: ShardSet) -> PoisonedSet:
+def _open_same(out: Path, identity: Identity, base: ShardSet) -> PoisonedSet:
     """Open a finished set after checking that it is the one asked for."""
     if not (out / "ledger" / JSON_NAME).is_file():
         raise BadSetting(f"{out} exists but is no poisoned set; choose another folder.")
     head, _ = read_head(out / "ledger" / JSON_NAME)
-    for field, wanted in identity.items():
-        found = head.base["content_sha256"] if field == "base" else getattr(head, field)
+    for field, wanted in vars(identity).items():
+        found = head.base.content_sha256 if field == "base" else getattr(head, field)
         if found != wanted:
             raise BadSetting(
                 f"{out} holds another poisoned set: its {field} is {found!r}, not {wanted!r}; "
@@ -172,7 +172,7 @@ def _check_shards(out: Path) -> None:
         CorruptData: one is missing or cut off.
     """
     manifest = manifests.read(out / "shards")
-    for record in manifests.records(manifest) if manifest else []:
+    for record in manifest.shards if manifest else ():
         path = out / "shards" / record.name
         if not path.is_file() or path.stat().st_size != record.bytes:
             raise CorruptData(

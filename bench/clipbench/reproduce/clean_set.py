@@ -59,11 +59,11 @@ class CleanSet:
         if self.named is not None:
             spec = registry.parse("dataset", self.named)
             found = self._opened(ledger, self._prepared(spec), known)
-            if found.content_sha256 != ledger.base["content_sha256"]:
+            if found.content_sha256 != ledger.base.content_sha256:
                 raise BadSetting(
                     f"{self.named} is not the clean set that {ledger.path} names: its content has"
                     f" the hash {found.content_sha256[:16]}..., not"
-                    f" {str(ledger.base['content_sha256'])[:16]}...."
+                    f" {ledger.base.content_sha256[:16]}...."
                 )
             return found
         try:
@@ -74,7 +74,7 @@ class CleanSet:
             return Check.undecided(_CLEAN, f"{NO_BASE}; name it with --base")
         found = self._opened(ledger, datasets.prepare(source, self.cache, self._tell), known)
         _refuse_damaged(found)
-        if found.content_sha256 == ledger.base["content_sha256"]:
+        if found.content_sha256 == ledger.base.content_sha256:
             return found
         why = f"{_named(ledger)} has other pairs than the clean set that the ledger names"
         return judged(_CLEAN, ledger, [why], way_out="name the clean set with --base")
@@ -196,7 +196,7 @@ def judged(
 def _refuse_damaged(base: Base) -> None:
     """Refuse a clean set of the cache that is not what its own manifest says."""
     manifest = base.shards.manifest
-    records = [] if manifest is None else manifests.records(manifest)
+    records = () if manifest is None else manifest.shards
     for shard, record, found in zip(base.shards.shards, records, base.hashes, strict=True):
         if record.sha256 != found:
             raise CorruptData(

@@ -122,8 +122,12 @@ def _ledger(field: str, value: Mapping[str, Any]) -> None:
 
 LEDGER: Check = _ledger
 STATS = checks.fields(
-    {"count": checks.count, "left_out": checks.table_of(checks.count)},
-    {"pairs_per_shard": checks.count},
+    {
+        "count": checks.count,
+        "successes": checks.count,
+        "pairs_per_shard": checks.count,
+        "left_out": checks.table_of(checks.count),
+    },
 )
 LEFT_OUT = checks.fields(
     {"key": checks.words, "name": checks.words, "reason": checks.words, "detail": checks.words},

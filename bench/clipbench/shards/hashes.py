@@ -81,7 +81,7 @@ def refuse_others(found: Mapping[Path, str]) -> None:
     """
     for folder in dict.fromkeys(path.parent for path in found):
         manifest = manifests.read(folder)
-        for one in [] if manifest is None else manifests.records(manifest):
+        for one in () if manifest is None else manifest.shards:
             path = folder / one.name
             if found.get(path, one.sha256) != one.sha256:
                 raise CorruptData(

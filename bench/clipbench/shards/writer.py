@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
+from msgspec import structs
 
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import BadSetting, CorruptData
@@ -158,13 +160,13 @@ def _check_same(folder: Path, identity: Mapping[str, object]) -> None:
         raise BadSetting(
             f"{folder} exists but is no set written by clipbench; choose another folder."
         )
-    shards = manifests.records(manifest)
+    shards = manifest.shards
     stats = skipped.read_stats(folder)
     found = {
-        "name": manifest["name"],
-        "source": manifest["source"],
-        "num_pairs": manifest["num_pairs"] if stats is None else stats["count"],
-        "pairs_per_shard": shards[0].num_pairs if stats is None else stats["pairs_per_shard"],
+        "name": manifest.name,
+        "source": manifest.source,
+        "num_pairs": manifest.num_pairs if stats is None else stats.count,
+        "pairs_per_shard": shards[0].num_pairs if stats is None else stats.pairs_per_shard,
     }
     for field, wanted in identity.items():
         if found[field] != wanted:
@@ -228,9 +230,8 @@ def _beside(note: Path) -> dict[str, str]:
 
 def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, object]) -> None:
     notes = [read_json(plan.state / f"{shard:05d}.json") for shard in range(plan.num_shards)]
-    for note in notes:
-        del note["beside"]
-    shards = [manifests.ShardRecord(**note) for note in notes if note["num_pairs"]]
+    all_shards = msgspec.convert(notes, list[manifests.ShardRecord])
+    shards = [shard for shard in all_shards if shard.num_pairs]
     lists = [plan.state / f"{shard:05d}.skipped.jsonl" for shard in range(plan.num_shards)]
     if any(path.exists() for path in lists):
         stats = skipped.join(lists, plan.shards, plan.num_pairs, plan.pairs_per_shard)
@@ -238,13 +239,13 @@ def _finish(plan: _Plan, folder: Path, name: str, source: Mapping[str, object]) 
             one = skipped.first(plan.shards)
             shutil.rmtree(plan.state)  # the same command starts over, perhaps on mended files
             raise CorruptData(
-                f"{name} has no usable pair: {skipped.summary(stats)}; the first is {one['name']}:"
-                f" {one['detail']}. Check that it names the files that are meant."
+                f"{name} has no usable pair: {skipped.summary(stats.left_out)}; the first is"
+                f" {one.name}: {one.detail}. Check that it names the files that are meant."
             )
-        for note in notes:
-            if not note["num_pairs"]:
-                (plan.shards / note["name"]).unlink(missing_ok=True)
-    manifests.write_all(plan.shards, manifests.build(name, source, shards))
+        for shard in all_shards:
+            if not shard.num_pairs:
+                (plan.shards / shard.name).unlink(missing_ok=True)
+    manifests.write_all(plan.shards, manifests.Manifest.of(name, source, shards))
     stamps = [
         indexing.Stamp(shard.name, shard.bytes, path.stat().st_mtime_ns, shard.num_pairs)
         for shard in shards
@@ -283,7 +284,7 @@ def _write_shard(plan: _Plan, shard: int) -> int:
     record = manifests.ShardRecord(
         path.name, len(writer.rows), writer.position, writer.digest.hexdigest()
     )
-    write_summed(note, {**vars(record), "beside": _beside(note)}, sync=False)
+    write_summed(note, {**structs.asdict(record), "beside": _beside(note)}, sync=False)
     return shard
 
 

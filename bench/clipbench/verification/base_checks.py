@@ -63,13 +63,13 @@ class BaseChecks:
 
     def _head_problems(self) -> Iterator[str]:
         told, base = self._ledger.base, self._base
-        if told.get("num_pairs", len(self._clean)) != len(self._clean):
-            yield f"the ledger gives the clean set {told.get('num_pairs')} pairs, it has " + str(
-                len(self._clean)
+        if told.num_pairs not in (None, len(self._clean)):
+            yield (
+                f"the ledger gives the clean set {told.num_pairs} pairs, it has {len(self._clean)}"
             )
         if self._clean.manifest is not None:
             name, source = base_identity(self._clean)
-            if (told.get("name"), told.get("source")) != (name, source):
+            if (told.name, told.source) != (name, source):
                 yield f"the clean set is {name!r} by its manifest, and another one by the ledger"
         if dict(self._ledger.left_out) != dict(base.left_out):
             yield (

@@ -100,7 +100,7 @@ def _listed(folder: Path) -> dict[str, ShardRecord]:
             f"{folder / manifests.NAME} is signed, but is no manifest of shards: it names none, so"
             " that none is signed. Ask for a delivery whose manifest `clipbench data import` wrote."
         )
-    return {one.name: one for one in manifests.records(manifest)}
+    return {one.name: one for one in manifest.shards}
 
 
 def _checked(

@@ -96,7 +96,7 @@ def usable(full: ShardSet, progress: Progress) -> tuple[ShardSet, dict[str, int]
     """Return a set without the pairs that can't be used, and how many those are, by reason."""
     if not is_foreign(full):  # pairs were left out when it was imported
         stats = skipped.read_stats(full.shards[0].path.parent)
-        return full, dict(stats["left_out"]) if stats else {}
+        return full, dict(stats.left_out) if stats else {}
     with scratch_folder("verify") as fresh:
         found = screen(full, fresh, progress=progress)
     counts = Counter(f"{one.missing} missing" for one in full.incomplete)

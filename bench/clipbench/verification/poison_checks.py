@@ -147,10 +147,10 @@ class PoisonChecks:
     def _linked_problems(self) -> Iterator[str]:
         """Compare shards without poison by their hash."""
         touched = {*self._poisons, *self._end_shards()}
-        for number, record in enumerate(self._ledger.base["shards"]):
+        for number, record in enumerate(self._ledger.base.shards):
             if number >= len(self._shards.shards):
-                yield f"shard {record['name']} of the clean set is not there"
-            elif number not in touched and record["sha256"] != self._hashes[number]:
+                yield f"shard {record.name} of the clean set is not there"
+            elif number not in touched and record.sha256 != self._hashes[number]:
                 yield f"{self._shards.shards[number].path} has no poison but is not the clean one"
 
     def _end_shards(self) -> set[int]:
@@ -188,13 +188,13 @@ def _more(texts: Sequence[str]) -> str:
 def _base_problems(ledger: Ledger) -> Iterator[str]:
     """Yield where a ledger contradicts itself about its clean set."""
     base = ledger.base
-    listed = [record["sha256"] for record in base["shards"]]
-    if manifests.content_sha256(listed) != base["content_sha256"]:
+    listed = [shard.sha256 for shard in base.shards]
+    if manifests.content_sha256(listed) != base.content_sha256:
         yield f"{ledger.path} gives the clean set another hash than its shards have together"
     added = ledger.count if ledger.mode == "insert" else 0
-    if base.get("num_pairs", ledger.num_pairs - added) + added != ledger.num_pairs:
+    if base.num_pairs is not None and base.num_pairs + added != ledger.num_pairs:
         yield (
-            f"{ledger.path} counts {base['num_pairs']} clean pairs, {ledger.num_pairs} poisoned"
+            f"{ledger.path} counts {base.num_pairs} clean pairs, {ledger.num_pairs} poisoned"
             f" ones and {ledger.count} in mode {ledger.mode}"
         )
     if ledger.moved and ledger.mode != "insert":

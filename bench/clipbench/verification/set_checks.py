@@ -104,8 +104,7 @@ def _manifest_problems(folder: Path, shards: ShardSet, hashes: Sequence[str]) ->
     if manifest is None:
         yield f"{folder / manifests.NAME} is missing or lists other shards"
         return
-    records = manifests.records(manifest)
-    all_shards = zip(shards.shards, records, hashes, strict=True)
+    all_shards = zip(shards.shards, manifest.shards, hashes, strict=True)
     for number, (shard, record, digest) in enumerate(all_shards):
         if record.sha256 != digest or record.bytes != shard.size:
             yield f"{shard.path} has sha256 {digest[:12]}, not {record.sha256[:12]}"

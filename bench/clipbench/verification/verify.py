@@ -75,7 +75,7 @@ class _Given:
             known=known,
             progress=self._progress,
         )
-        if found.content_sha256 != ledger.base["content_sha256"]:
+        if found.content_sha256 != ledger.base.content_sha256:
             said = f"{self._shards.source} is not the set that {ledger.path} names as its base"
             return Check("clean set", passed=False, message=said)
         return found

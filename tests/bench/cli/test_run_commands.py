@@ -17,8 +17,11 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.configuration.config import RunConfig
+from clipbench.evaluation.measured import Metric
+from clipbench.evaluation.statistics import Proportion
 from clipbench.parallel import group as distributed
 from clipbench.parameters.rate import Rate
+from clipbench.pipeline.evaluate import MeasuredCheckpoint
 
 
 @dataclass(frozen=True)
@@ -135,19 +138,14 @@ class Recorder(types.ModuleType):
         device: str,
         cache: Path,  # noqa: ARG002
         reporter: Any,
-    ) -> dict[str, Any]:
+    ) -> MeasuredCheckpoint:
         """Return some metrics."""
         assert not allowed
         reporter.note("working")
         self.calls.append(("evaluate", checkpoint, model, data, evals, ledger, device))
         assert metrics == ()
-        share = {"value": 0.5, "k": 1, "n": 2, "low": 0.1, "high": 0.9}
-        metrics = {
-            "zeroshot_top1": share,
-            "attack_margin": {"value": 0.25},
-            "recall": {"value": None},
-        }
-        return {"metrics": metrics}
+        found = {"zeroshot_top1": Metric.of(Proportion(1, 2)), "attack_margin": Metric(value=0.25)}
+        return MeasuredCheckpoint("f.pt", "0" * 64, model, "shapes", None, found, (), ())
 
     def configs(self, what: str) -> list[RunConfig]:
         """Return the configurations that `what` was called with."""
@@ -449,13 +447,13 @@ def test_evaluate_prints_metrics(pipeline: Recorder, capsys: pytest.CaptureFixtu
     args = ["evaluate", "--checkpoint", "f.pt", "--model", "RN50", "--ledger", "l.json"]
     assert main(args) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "zeroshot_top1  50.00%   1/2  [10.00%, 90.00%]",
+        "zeroshot_top1  50.00%  1/2  [9.45%, 90.55%]",
         "attack_margin  0.2500",
-        "recall         missing",
     ]
     assert pipeline.calls[-1][1:] == (Path("f.pt"), "RN50", None, (), Path("l.json"), "auto")
     assert main([*args, "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)) == 1
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["metrics"]["zeroshot_top1"]["k"] == 1
 
 
 def test_the_same_value_twice_is_one(pipeline: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:

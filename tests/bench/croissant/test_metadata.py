@@ -124,7 +124,7 @@ def test_pairs_and_poisons_of_a_poisoned_set(
     ledger = read_ledger(poisoned.ledger)
     assert records(dataset, "poison") == ledger.rows.to_dict("records")
     told = json.loads(path.read_text())
-    assert told["prov:wasDerivedFrom"]["@id"] == f"sha256:{ledger.base['content_sha256']}"
+    assert told["prov:wasDerivedFrom"]["@id"] == f"sha256:{ledger.base.content_sha256}"
     made = json.loads(told["prov:wasGeneratedBy"]["prov:value"])
     assert (made["attack"], made["parameters"], made["count"]) == ("stain", {"strength": 2}, 3)
     assert "3 of 50 pairs are poison" in told["rai:dataManipulationProtocol"]

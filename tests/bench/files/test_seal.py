@@ -90,8 +90,8 @@ def test_a_set_whose_manifest_claims_other_bytes_is_refused(tmp_path: Path) -> N
     written(tmp_path / "evil", first=100)
     manifest = tmp_path / "evil" / "manifest.json"
     claimed = json.loads(manifest.read_text())
-    for mine, theirs in zip(claimed["shards"], known.manifest["shards"], strict=True):  # type: ignore[index]
-        mine["sha256"] = theirs["sha256"]
+    for mine, theirs in zip(claimed["shards"], known.manifest.shards, strict=True):  # type: ignore[union-attr]
+        mine["sha256"] = theirs.sha256
     claimed["content_sha256"] = known.content_sha256()
     write_summed(manifest, claimed)
     shutil.rmtree(tmp_path / "evil" / ".clipbench")  # as it comes to somebody else

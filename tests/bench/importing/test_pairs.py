@@ -89,8 +89,8 @@ def test_what_cannot_be_used_is_counted_named_and_leaves_its_key_free(
     assert {line["name"] for line in lines} == {f"file {n}" for n in missing | silent}
     stats = skipped.read_stats(tmp_path / "out")
     assert stats is not None
-    assert (stats["count"], stats["successes"]) == (45, len(usable))
-    assert stats["left_out"] == {"caption empty": len(silent), "image missing": len(missing)}
+    assert (stats.count, stats.successes) == (45, len(usable))
+    assert stats.left_out == {"caption empty": len(silent), "image missing": len(missing)}
     assert verify(tmp_path / "out").passed
 
 

@@ -12,7 +12,7 @@ from small_runs import QUIET, Place, config_of
 
 from clipbench.configuration.places import PLACES, write_sealed
 from clipbench.errors import BadInput, BadSetting, MissingData
-from clipbench.pipeline.evaluate import check_trigger, evaluate_checkpoint
+from clipbench.pipeline.evaluate import MeasuredCheckpoint, check_trigger, evaluate_checkpoint
 from clipbench.planning.parts import Parts
 from clipbench.poisoning.ledger import read_ledger
 
@@ -36,7 +36,7 @@ def test_evaluating_takes_data_and_attack_from_the_ledger(shared: Place) -> None
     config = config_of(attack="badnets")
     result, made = shared.execute(config), shared.poison(config)
 
-    def measured(data: str | None) -> dict[str, Any]:
+    def measured(data: str | None) -> MeasuredCheckpoint:
         return evaluate_checkpoint(
             shared.folder_of(config) / "model",
             config.train.model,
@@ -48,10 +48,10 @@ def test_evaluating_takes_data_and_attack_from_the_ledger(shared: Place) -> None
         )
 
     found = measured(None)
-    assert measured("shapes:test_size=300")["metrics"]["zeroshot_top1"]["n"] == 300
-    assert found["metrics"]["zeroshot_top1"]["n"] == 100
-    assert found["metrics"]["attack_success"] == result["metrics"]["attack_success"]
-    assert found["attack"] == {
+    assert measured("shapes:test_size=300").metrics["zeroshot_top1"].n == 300
+    assert found.metrics["zeroshot_top1"].n == 100
+    assert found.metrics["attack_success"].to_json() == result["metrics"]["attack_success"]
+    assert found.to_json()["attack"] == {
         "name": "badnets",
         "ledger_sha256": result["attack"]["ledger_sha256"],
     }
@@ -72,7 +72,7 @@ def test_code_that_a_ledger_names_is_not_run_unless_that_is_allowed(
     )
     head = json.loads(made.ledger.read_text())
 
-    def measured(*allowed: str, **told: Any) -> dict[str, Any]:
+    def measured(*allowed: str, **told: Any) -> MeasuredCheckpoint:
         made.ledger.write_text(json.dumps({**head, **told}))
         made.ledger.with_suffix(".sha256").unlink(missing_ok=True)
         return evaluate_checkpoint(
@@ -94,7 +94,7 @@ def test_code_that_a_ledger_names_is_not_run_unless_that_is_allowed(
         measured(str(trap), attack="trap", code={"attack": "0" * 64})
     assert not proof.exists()
     found = measured(str(trap), attack="trap", code={"attack": sha256})
-    assert found["metrics"]["attack_success"]["n"] > 0
+    assert found.metrics["attack_success"].n > 0
     assert proof.exists()
 
 
@@ -105,7 +105,7 @@ def test_places_that_came_with_a_ledger_are_not_looked_at(shared: Place, tmp_pat
     made = shared.poison(config, tmp_path / "set")
     told = {"data": {"name": "imagenet", "root": "/etc"}, "evals": [], "attack": {}}
 
-    def measured() -> dict[str, Any]:
+    def measured() -> MeasuredCheckpoint:
         return evaluate_checkpoint(
             shared.folder_of(config) / "model",
             config.train.model,
@@ -116,7 +116,7 @@ def test_places_that_came_with_a_ledger_are_not_looked_at(shared: Place, tmp_pat
         )
 
     (made.ledger.parent / PLACES).write_text(json.dumps(told))
-    assert measured()["data"] == "shapes"
+    assert measured().data == "shapes"
     write_sealed(made.ledger.parent / PLACES, told)
     with pytest.raises(MissingData, match="/etc"):
         measured()

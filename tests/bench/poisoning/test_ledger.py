@@ -9,6 +9,8 @@ import pytest
 
 from clipbench.errors import CorruptData, MissingData
 from clipbench.poisoning.ledger import (
+    Base,
+    BaseShard,
     LedgerHead,
     LedgerRow,
     read_ledger,
@@ -21,12 +23,13 @@ ROWS = [
     LedgerRow(2, "000000002", "00000.tar", 0, "cover", None, "grün", "cd" * 32, -1),
 ]
 HEAD = LedgerHead(
-    base={
-        "name": "tiny",
-        "source": {"format": "tiny"},
-        "content_sha256": "ef" * 32,
-        "shards": [{"name": "00000.tar", "sha256": "23" * 32}],
-    },
+    base=Base(
+        name="tiny",
+        source={"format": "tiny"},
+        content_sha256="ef" * 32,
+        num_pairs=None,
+        shards=(BaseShard("00000.tar", "23" * 32),),
+    ),
     content_sha256="01" * 32,
     attack="stain",
     parameters={"a": [1, None, "x"]},

@@ -16,6 +16,7 @@ import pytest
 
 from clipbench.errors import CorruptData
 from clipbench.files import parquet_footer
+from clipbench.files.json_files import write_summed
 from clipbench.poisoning import ledger_rows
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.poisoning.ledger_rows import LedgerRow
@@ -212,3 +213,13 @@ def test_a_footer_says_rows_and_columns() -> None:
     assert footer.rows == 2
     assert [column.name for column in footer.groups[0]] == table().column_names
     assert {column.codec for column in footer.groups[0]} == {1}
+
+
+def test_a_manifest_is_read_and_written_alike(tmp_path: Path) -> None:
+    """Field by field, in their order, whoever wrote it."""
+    write_summed(tmp_path / "manifest.json", MANIFEST)
+    content = (tmp_path / "manifest.json").read_bytes()
+    read = manifest.read(tmp_path)
+    assert read is not None
+    manifest.write_all(tmp_path, read)
+    assert (tmp_path / "manifest.json").read_bytes() == content

@@ -71,7 +71,7 @@ def test_an_image_of_another_format_without_a_caption_is_left_out(tmp_path: Path
     assert imported(tmp_path / "set").captions() == [caption(0)]
     stats = skipped.read_stats(tmp_path / "imported")
     assert stats is not None
-    assert stats["left_out"] == {"caption missing": 1, "caption unreadable": 1}
+    assert stats.left_out == {"caption missing": 1, "caption unreadable": 1}
 
 
 # --------------------------------------------------------------------------- sparse members

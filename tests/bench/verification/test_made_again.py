@@ -85,7 +85,7 @@ def test_a_row_that_is_not_there_is_missed(
     less: dict[str, Any] = {"count": len(rows), "per_target": per_target}
     less["rate"] = len(rows) / book.num_pairs
     if mode == "insert":
-        less["base"] = {**book.base, "num_pairs": len(base) + 1}
+        less["base"] = replace(book.base, num_pairs=len(base) + 1)
     write_ledger(made.ledger.parent, replace(LedgerHead(**head), **less), rows)
     report = verify(tmp_path / "out", base=base)
     failed = {check.name for check in report.checks if not check.passed}

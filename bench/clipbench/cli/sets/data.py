@@ -283,11 +283,11 @@ def import_command(
             progress=reporter.progress,
         )
         stats = skipped.read_stats(where)
-        left_out = {} if stats is None else stats["left_out"]
+        left_out = {} if stats is None else stats.left_out
         note_made("set", made.content_sha256())
         reporter.note(f"{counted(len(made), 'pair')} in {counted(len(made.shards), 'shard')}")
         if stats is not None:
-            reporter.note(f"{skipped.summary(stats)}; named in {out / skipped.NAME}")
+            reporter.note(f"{skipped.summary(stats.left_out)}; named in {out / skipped.NAME}")
     if as_json:
         print_json({"shards": str(out), "pairs": len(made), "left_out": left_out})
     else:
