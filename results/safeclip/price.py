@@ -1,11 +1,12 @@
-"""What SafeCLIP costs against `clip`, in accuracy and in processors' time, seed by seed.
+"""What SafeCLIP costs against `clip`, in accuracy and in CPU time, seed by seed.
 
     python results/safeclip/price.py results/safeclip/rows
 
-prints a Markdown table with a line per attack and training: success and control, top-1, and the
-CPU seconds of training, each the mean over seeds; and by how many points SafeCLIP's top-1 lies
-above that line's, and how many times its CPU seconds SafeCLIP takes: both of the runs of a seed
-against each other, the mean over seeds with the lowest and the highest.
+prints two Markdown tables. The first has a line per attack and training: attack success and its
+control, top-1 and the CPU seconds of training, means over seeds. The second compares each SafeCLIP
+with each `clip` under the same attack: by how many points its top-1 is higher, and how many times
+the CPU seconds it takes. Both are of two runs of one seed; they are told as the mean over seeds,
+with the lowest and the highest.
 """
 
 from __future__ import annotations
@@ -15,70 +16,93 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
+from typing import NamedTuple
 
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
 HEAD = (
-    *("attack", "defense", "epochs", "passes", "seeds", "success", "control"),
-    *("top-1 %", "SafeCLIP's", "CPU s", "SafeCLIP's"),
+    *("attack", "defense", "epochs", "passes", "seeds", "success", "control", "top-1 %"),
+    "CPU seconds",
 )
+AGAINST = ("attack", "defense", "against `clip` of", "points of top-1", "times the CPU seconds")
 MISSING = "—"
-Seeds = dict[int, Result]
-Line = tuple[str, str, int]  # attack, defense, epochs
+Seeds = Mapping[int, Result]
 
 
-def table(results: Iterable[Result]) -> str:
-    """Return the table.
+class Line(NamedTuple):
+    """A training: under which attack, by which defense, for how many epochs."""
+
+    attack: str
+    defense: str
+    epochs: int
+
+    @property
+    def place(self) -> tuple[bool, str, int, str, int]:
+        """Clean data come first, and SafeCLIP last."""
+        names = ("none", "clip", "safeclip")
+        by_name = names.index(self.defense.partition(" ")[0])
+        return self.attack != "none", self.attack, by_name, self.defense, self.epochs
+
+
+def tables(results: Iterable[Result]) -> str:
+    """Return both tables.
 
     Raises:
-        ValueError: there are two runs of one line and seed, or no run of SafeCLIP.
+        ValueError: there are two runs of one training and seed.
     """
-    lines: dict[Line, Seeds] = defaultdict(dict)
+    found: dict[Line, dict[int, Result]] = defaultdict(dict)
     for result in results:
         assert result.train is not None, result.id
         assert result.seed is not None, result.id
-        line = result.attack.name, result.defense.name, int(result.train.epochs)
-        if result.seed in lines[line]:
-            raise ValueError(f"two runs of {line} with seed {result.seed}")
-        lines[line][result.seed] = result
-    told = [
-        _cells(line, lines[line], _safeclip(lines, line[0])) for line in sorted(lines, key=_order)
+        line = Line(result.attack.name, _defense(result), int(result.train.epochs))
+        if result.seed in found[line]:
+            raise ValueError(f"two runs of {tuple(line)} with seed {result.seed}")
+        found[line][result.seed] = result
+    lines = sorted(found, key=lambda line: line.place)
+    compared = [
+        _against(ours, found[ours], clip, found[clip])
+        for ours in lines
+        for clip in lines
+        if ours.defense.startswith("safeclip") and clip[:2] == (ours.attack, "clip")
     ]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (HEAD, ["---"] * len(HEAD), *told))
+    return f"{_table(HEAD, [_cells(line, found[line]) for line in lines])}\n\n" + _table(
+        AGAINST, compared
+    )
 
 
-def _order(line: Line) -> tuple[bool, str, int, str]:
-    attack, defense, epochs = line
-    return attack != "none", attack, ("none", "clip", "safeclip").index(defense), f"{epochs:03}"
+def _defense(result: Result) -> str:
+    name = result.defense.name
+    epochs = result.defense.parameters.get("unimodal_epochs")
+    return name if epochs is None else f"{name} (unimodal\\_epochs={epochs})"
 
 
-def _safeclip(lines: Mapping[Line, Seeds], attack: str) -> Seeds:
-    found = [
-        seeds for (other, name, _), seeds in lines.items() if (other, name) == (attack, "safeclip")
-    ]
-    if len(found) != 1:
-        raise ValueError(f"there are {len(found)} trainings of SafeCLIP under {attack}, not one")
-    return found[0]
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
 
 
-def _cells(line: Line, seeds: Seeds, safeclip: Seeds) -> list[str]:
-    attack, defense, epochs = line
-    ours = defense == "safeclip"
+def _cells(line: Line, seeds: Seeds) -> list[str]:
     return [
-        attack,
-        defense,
-        str(epochs),
+        line.attack,
+        line.defense,
+        str(line.epochs),
         f"{mean(map(passes, seeds.values())):.1f}",
         str(len(seeds)),
         _counts(seeds, "attack_success"),
         _counts(seeds, "attack_success_control"),
         f"{100 * mean(map(_top1, seeds.values())):.2f}",
-        MISSING
-        if ours
-        else _against(seeds, safeclip, lambda a, b: 100 * (_top1(a) - _top1(b)), "+.1f"),
         f"{mean(map(_cpu, seeds.values())):.0f}",
-        MISSING if ours else _against(seeds, safeclip, lambda a, b: _cpu(a) / _cpu(b), ".2f"),
+    ]
+
+
+def _against(ours: Line, safeclip: Seeds, theirs: Line, clip: Seeds) -> list[str]:
+    pairs = [(safeclip[seed], clip[seed]) for seed in safeclip if seed in clip]
+    return [
+        ours.attack,
+        ours.defense,
+        f"{theirs.epochs} epochs",
+        _range(pairs, lambda a, b: 100 * (_top1(a) - _top1(b)), "+.2f"),
+        _range(pairs, lambda a, b: _cpu(a) / _cpu(b), ".2f"),
     ]
 
 
@@ -104,18 +128,18 @@ def _cpu(result: Result) -> float:
     return result.train.cpu_seconds
 
 
-def _against(
-    seeds: Seeds, safeclip: Seeds, compared: Callable[[Result, Result], float], form: str
+def _range(
+    pairs: Sequence[tuple[Result, Result]], compared: Callable[[Result, Result], float], form: str
 ) -> str:
-    told = [compared(safeclip[seed], result) for seed, result in seeds.items() if seed in safeclip]
+    told = [compared(*pair) for pair in pairs]
     return f"{mean(told):{form}} ({min(told):{form}} to {max(told):{form}})" if told else MISSING
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("rows", type=Path, nargs="+", help="folders of rows")
-    print(table(load_results(parser.parse_args(arguments).rows)))
+    print(tables(load_results(parser.parse_args(arguments).rows)))
 
 
 if __name__ == "__main__":

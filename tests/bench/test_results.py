@@ -25,7 +25,8 @@ from clipbench.sweep.grid import read_grid
 
 RESULTS = Path(__file__).parents[2] / "results"
 SETS = sorted(path.parent for path in RESULTS.glob("*/grid.yaml"))
-STUDIES = {"dose": 4, "noise": 1}  # whose grids have other names, and how many these are
+# whose grids have other names, and how many these are
+STUDIES = {"dose": 4, "noise": 1, "safeclip": 1}
 
 
 def printed(*arguments: str) -> str:
@@ -108,8 +109,8 @@ def test_rows_of_a_study_are_runs_of_its_grids(name: str) -> None:
     known = {config.id for grid in grids for config in read_grid(grid).configs}
     rows = RESULTS / name / "rows"
     for result in load_results([rows]) if rows.is_dir() else []:
-        assert result["id"] in known
-        assert not result.get("flags")
+        assert result.id in known
+        assert not result.flags
 
 
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
