@@ -23,10 +23,12 @@ def labels_of(captions: Sequence[str], classes: Classes, *, first: bool = False)
     named = {
         alias.casefold(): number for number, row in enumerate(classes.aliases) for alias in row
     }
+    labels = np.full(len(captions), -1, dtype=np.int64)
+    if not named:
+        return labels
     longest_first = sorted(named, key=len, reverse=True)
     either = "|".join(re.sub(r"\\?\s+", r"\\s+", re.escape(alias)) for alias in longest_first)
     pattern = re.compile(rf"(?<!\w)(?:{either})(?!\w)")
-    labels = np.full(len(captions), -1, dtype=np.int64)
     for place, caption in enumerate(captions):
         found = [named[" ".join(text.split())] for text in pattern.findall(caption.casefold())]
         if found and (first or len({*found}) == 1):

@@ -230,3 +230,11 @@ def test_captions_name_one_class_or_none() -> None:
         "",
     ]
     np.testing.assert_array_equal(labels_of(captions, classes), [2, 1, 0, -1, -1, -1, -1])
+
+
+def test_captions_name_no_class_where_there_is_none() -> None:
+    """As where no noun of theirs is frequent enough."""
+    none = classes_of([])
+    for first in (False, True):
+        assert labels_of(["a cup", ""], none, first=first).tolist() == [-1, -1]
+    assert len(subjects_in(["one of a kind", "nothing said twice"])) == 0
