@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -165,3 +166,19 @@ def test_a_shard_that_is_swapped_after_it_was_verified_is_not_audited(
     (line,) = capsys.readouterr().err.splitlines()
     assert "is not the one whose signature was checked" in line
     assert not (place / "out" / "inventory").exists()
+
+
+def test_the_log_of_an_audit_says_who_signed_whatever_comes_of_it(place: Path) -> None:
+    """Signatures and the plan are in its line, too, and not only what comes after them."""
+    few, out = place / "c", place / "out"
+    Shapes(size=10, image_size=16, seed=2).write_to(few, workers=0)
+    sign(place / "key_a", few)
+    out.mkdir()
+    words = ["audit", "--data", str(few), "--signers", str(place / "signers"), "-q"]
+    words += ["--out", str(out), "--cache", str(place / "cache")]
+    assert main(words) == 2
+    (line,) = map(json.loads, (out / "audit.jsonl").read_text().splitlines())
+    assert line["outcome"].startswith("failed: ")
+    assert "needs at least 20" in line["outcome"]
+    assert "delivery of a@example.org" in line["used"]
+    assert line["settings"]["signed"] is True
