@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from clipbench import __version__
+from clipbench.audit.exposure.found import Exposure
 from clipbench.audit.exposure.measure import measure_exposure
 from clipbench.audit.exposure.plan import ExposurePlan, plan_exposure
 from clipbench.audit.exposure.price import price_section
@@ -163,12 +164,12 @@ def audit(plan: AuditPlan) -> Audited:
             keep_baseline(request, plan.exposure)
     sections = [
         exposure_section(plan.exposure, exposure),
-        price_section(plan.exposure, exposure),
+        price_section(exposure),
         suspects_section(request, suspects),
         threshold_section(suspects, chosen),
         inventory_section(inventory),
     ]
-    cover = _cover(plan, suspects)
+    cover = _cover(plan, suspects, exposure)
     page = request.out / PAGE
     before = page.read_bytes() if page.is_file() else b""
     write_page(page, cover, sections)
@@ -187,7 +188,7 @@ def audit(plan: AuditPlan) -> Audited:
     return Audited(page, request.out / "suspects" / "review.html", said, told)
 
 
-def _cover(plan: AuditPlan, suspects: Suspects) -> Cover:
+def _cover(plan: AuditPlan, suspects: Suspects, exposure: Exposure) -> Cover:
     request = plan.request
     name = visible("/".join(Path(redacted(request.data)).parts[-2:]))
     after = (RECORD, log.NAME)  # the page
@@ -195,15 +196,15 @@ def _cover(plan: AuditPlan, suspects: Suspects) -> Cover:
     files = [(file, _FILES[file]) for file in there]
     return Cover(
         title=f"Audit of {name}",
-        tried=[*_tried(plan, suspects), *plan.signed],
+        tried=[*_tried(plan, suspects, exposure), *plan.signed],
         facts=[*_facts(request)],
         commands=[*_commands(request)],
         files=files,
     )
 
 
-def _tried(plan: AuditPlan, suspects: Suspects) -> Iterator[str]:
-    exposure = plan.exposure
+def _tried(plan: AuditPlan, suspects: Suspects, exposure: Exposure) -> Iterator[str]:
+    planned = plan.exposure
     yield (
         f"Before anybody trains on them, {counted(suspects.pairs, 'pair')} of an image and a"
         " caption were audited. Your files were read and not changed."
@@ -211,12 +212,12 @@ def _tried(plan: AuditPlan, suspects: Suspects) -> Iterator[str]:
     if not exposure.refused:
         defenses = listed(plan.request.defenses)
         which = (
-            "all pairs that were not kept for tests"
-            if exposure.all_pairs
-            else f"a random sample of {counted(exposure.size, 'pair')}"
+            f"{counted(exposure.pairs, 'pair')}, those that were not kept for tests"
+            if planned.all_pairs
+            else f"a random sample of {counted(exposure.pairs, 'pair')}"
         )
         yield (
-            f"A small model ({exposure.model}) was trained {len(exposure.runs)} times on"
+            f"A small model ({planned.model}) was trained {len(planned.runs)} times on"
             f" {which}: on your pairs as they are, and with poisoned pairs planted in a"
             f" copy, each with the defenses {defenses}."
         )

@@ -83,7 +83,8 @@ class Defended(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         defense: as it was asked for.
         epochs: that it was trained.
-        seconds: of training, all runs together; on a CPU those that it computed.
+        seconds: of training, all runs together; on a CPU those that it computed, which other work
+            on the machine does not lengthen.
         targeted: success by dose, the smallest first.
         backdoor: success of the backdoor.
         useful: what its model of the clean pairs can do.
@@ -115,12 +116,15 @@ class Exposure(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         defended: an entry per defense, in the order in which they were asked for.
+        pairs: that each training saw: fewer than were planned where some can't be used or are held
+            out under another name.
         candidates: held-out captions among which images find theirs, or the attacker's.
         suppliers: with the most pairs first; empty: not known.
         refused: why nothing was measured; empty: something was.
     """
 
     defended: tuple[Defended, ...] = ()
+    pairs: int = 0
     candidates: int = 0
     suppliers: tuple[Supplier, ...] = ()
     refused: str = ""

@@ -48,7 +48,7 @@ from clipbench.poisoning.ledger import Ledger, read_ledger
 from clipbench.results import folders
 from clipbench.results.model import Result
 
-VERSION = 1  # raise it with every change that finds something else in the same runs
+VERSION = 2  # raise it with every change that finds something else in the same runs
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def _measured(request: AuditRequest, plan: ExposurePlan) -> Exposure:
         defended=tuple(
             _defended(plan, done, defense, reading, clip) for defense, reading in readings.items()
         ),
+        pairs=done[CLEAN, first].result.data.pairs,
         candidates=len(chosen.candidates),
         suppliers=canaries_by_supplier(request, source, parts.usable.shards, ledgers),
     )

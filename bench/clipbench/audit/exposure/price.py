@@ -6,10 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from clipbench.audit.exposure.found import Defended, Exposure
-from clipbench.audit.exposure.plan import ExposurePlan
-from clipbench.audit.exposure.words import called, name_of, percent, plain, points, told
+from clipbench.audit.exposure.words import (
+    augmented,
+    called,
+    percent,
+    plain,
+    points,
+    told,
+    trained,
+)
 from clipbench.audit.section import Section
-from clipbench.system.progress import duration
 from clipbench.text.markup import Markup
 from clipbench.text.templates import render
 
@@ -24,48 +30,38 @@ class Price:
     Args:
         found: what was measured of it.
         times: seconds of training relative to plain training; None: that was not run.
-        whole_s: seconds of one training run on all pairs on this machine.
-        aside: pairs of the whole set that it would not match with their captions.
     """
 
     found: Defended
     times: float | None
-    whole_s: float
-    aside: int
 
 
-def prices(plan: ExposurePlan, exposure: Exposure) -> list[Price]:
+def prices(exposure: Exposure) -> list[Price]:
     """Return what each defense costs."""
-    base, scale = plain(exposure), plan.pairs / max(1, plan.size)
+    base = plain(exposure)
     return [
-        Price(
-            item,
-            item.seconds / base.seconds if base is not None and base.seconds else None,
-            item.seconds / 3 * scale,
-            round(item.set_aside * scale),
-        )
+        Price(item, item.seconds / base.seconds if base is not None and base.seconds else None)
         for item in exposure.defended
     ]
 
 
-def price_section(plan: ExposurePlan, exposure: Exposure) -> Section:
+def price_section(exposure: Exposure) -> Section:
     """Return what the page says of what defenses cost."""
     heading = "What each defense costs"
     if exposure.refused:
         said = [f"What defenses cost was not measured: {exposure.refused}"]
         return Section("price", heading, said, Markup(""))
-    found = prices(plan, exposure)
+    found = prices(exposure)
     evidence = render(
         _PACKAGE,
         "price.html",
-        plan=plan,
         prices=found,
+        pairs=exposure.pairs,
         candidates=exposure.defended[0].useful.to_text.n,
         percent=percent,
         points=points,
-        duration=duration,
     )
-    return Section("price", heading, [*_said(plan, found)], evidence, _CANNOT)
+    return Section("price", heading, [*_said(exposure, found)], evidence, _CANNOT)
 
 
 _CANNOT = [
@@ -77,37 +73,38 @@ _CANNOT = [
 ]
 
 
-def _said(plan: ExposurePlan, found: list[Price]) -> Iterator[str]:
+def _said(exposure: Exposure, found: list[Price]) -> Iterator[str]:
+    base, clip = plain(exposure), augmented(exposure)
     for price in found:
         item = price.found
-        if name_of(item.defense) == "none" and not item.useful.weak:
+        if item is base and not item.useful.weak:
             yield (
-                f"With {called(item.defense)} the small model reads"
+                f"With {trained(item)} the small model reads"
                 f" {told(item.useful.read, 'held-out images')} as what their captions name, and"
                 f" {told(item.useful.to_text)} find their own caption first."
             )
-        if name_of(item.defense) in ("none", "clip"):
+        if item in (base, clip):
             continue
         if item.useful.weak:
             yield f"What {called(item.defense)} costs in usefulness can't be said here."
-        elif item.useful.read_to_clip is not None and item.useful.to_text_to_clip is not None:
+        elif clip is not None and item.useful.read_to_clip and item.useful.to_text_to_clip:
             yield (
-                f"{called(item.defense)} changes the share of held-out images read right by"
+                f"{trained(item)} changes the share of held-out images read right by"
                 f" {points(item.useful.read_to_clip)}, and of those that find their own caption by"
-                f" {points(item.useful.to_text_to_clip)}, against training with the same augmented"
-                f" images and captions ({told(item.useful.read)} read right)."
+                f" {points(item.useful.to_text_to_clip)}, against {trained(clip)}"
+                f" ({told(item.useful.read)} read right)."
             )
         else:
-            yield f"With {called(item.defense)} {told(item.useful.read)} images are read right."
-        if price.times is not None:
+            yield f"With {trained(item)} {told(item.useful.read)} images are read right."
+        if price.times is not None and base is not None:
             yield (
-                f"It takes {price.times:.1f} times as long as plain training"
-                f" ({item.epochs} epochs here, and {plan.epochs} of plain training): if yours takes"
-                f" {_HOURS} hours, expect about {_HOURS * price.times:.0f}."
+                f"{trained(item)} takes {price.times:.1f} times as long as {trained(base)}: if"
+                f" yours takes {_HOURS} hours, expect about {_HOURS * price.times:.0f} with epochs"
+                " in the same proportion."
             )
-        if price.aside:
+        if item.set_aside:
             yield (
-                f"At the end it leaves {price.aside:,} of your {plan.pairs:,} pairs aside"
-                f" ({100 * price.aside / plan.pairs:.0f}%), most of them sound; how many is"
+                f"At the end it leaves {item.set_aside:,} of the {exposure.pairs:,} pairs that it"
+                f" was trained on aside ({100 * item.set_aside / exposure.pairs:.0f}%); how many is"
                 " a setting of the defense."
             )

@@ -7,11 +7,19 @@ from collections.abc import Iterator
 from clipbench.audit.exposure.figure import success_figure
 from clipbench.audit.exposure.found import Defended, Exposure, Success
 from clipbench.audit.exposure.plan import ExposurePlan
-from clipbench.audit.exposure.words import called, name_of, percent, plain, told
+from clipbench.audit.exposure.words import (
+    augmented,
+    called,
+    name_of,
+    percent,
+    plain,
+    told,
+    trained,
+)
 from clipbench.audit.section import Section
 from clipbench.text.markup import Markup
 from clipbench.text.templates import render
-from clipbench.text.words import listed
+from clipbench.text.words import counted, listed
 
 _PACKAGE = __package__ or ""
 _MOST_SUPPLIERS = 10  # that the page lists
@@ -44,12 +52,13 @@ def _chosen_images(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
         yield _weak(base)
         return
     worst = base.targeted[-1]
-    pairs = "pair" if worst.poisons == 1 else "pairs"
     yield (
-        f"An attacker who places {worst.poisons} {pairs} among {_among(plan)} has a chosen image"
-        f" misread in {told(worst.read, 'trials')} with {called(base.defense)};"
+        f"An attacker who places {counted(worst.poisons, 'pair')} among {_among(plan, exposure)}"
+        f" has a chosen image misread in {told(worst.read, 'trials')} with {trained(base)};"
         f" without the attack it happens in {worst.read_control.k} of {worst.read_control.n}."
     )
+    if len(plan.doses) > 1:
+        yield _together(plan)
     if worst.found is not None and worst.found_control is not None:
         yield (
             f"The image finds one of the attacker's captions before all {exposure.candidates:,}"
@@ -66,11 +75,20 @@ def _chosen_images(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
         )
 
 
+def _together(plan: ExposurePlan) -> str:
+    """Say that the doses of a training are not apart from each other."""
+    return (
+        f"All doses ({listed(map(str, plan.doses))} pairs per image) were planted in one training:"
+        f" {counted(plan.poisons, 'poisoned pair')} for {plan.each * len(plan.doses)} images"
+        " together, where an attacker of one image would place only its own."
+    )
+
+
 def _with(item: Defended, success: Success) -> str:
     if item.useful.weak:
         return _weak(item)
     return (
-        f"With {called(item.defense)} it is {told(success.read)}, and"
+        f"With {trained(item)} it is {told(success.read)}, and"
         f" {success.read_control.k} of {success.read_control.n} without the attack."
     )
 
@@ -91,7 +109,7 @@ def _backdoor(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
     if not sound:
         return
     parts = [
-        f"{told(item.backdoor.read)} with {called(item.defense)}"
+        f"{told(item.backdoor.read)} with {trained(item)}"
         f" (without the attack {item.backdoor.read_control.k:,})"
         for item in sound
     ]
@@ -103,32 +121,61 @@ def _backdoor(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
 
 def _advice(exposure: Exposure) -> Iterator[str]:
     """Say which defense helps, where intervals leave no doubt."""
-    base = plain(exposure)
+    base, other = plain(exposure), augmented(exposure)
     if base is None or base.useful.weak:
         yield (
             "Let the audit train longer (--budget) or on more pairs before you conclude anything"
             " about attacks."
         )
         return
-    others = [item for item in exposure.defended if name_of(item.defense) not in ("none", "clip")]
-    for item in others:
-        if item.useful.weak:
-            continue
-        helps = [
-            what
-            for what, own, its in (
-                ("chosen images", base.targeted[-1], item.targeted[-1]),
-                ("a pattern", base.backdoor, item.backdoor),
+    other = None if other is None or other.useful.weak else other
+    for item in exposure.defended:
+        if item is not base and not item.useful.weak:
+            yield from _advice_on(item, base, None if item is other else other)
+
+
+def _advice_on(item: Defended, base: Defended, other: Defended | None) -> Iterator[str]:
+    """Say whether a defense helps against plain training, and against augmentation alone.
+
+    Args:
+        item: the defense.
+        base: plain training.
+        other: training on augmented pairs; None: it was not run, is too weak, or is the defense.
+    """
+    helps = _clearly_less(item, base)
+    more = (
+        helps if other is None else [what for what in _clearly_less(item, other) if what in helps]
+    )
+    is_augmented = name_of(item.defense) == "clip"
+    if more:
+        than = trained(base) if other is None else f"{trained(base)} and than {trained(other)}"
+        said = (
+            f"Consider training with {trained(item)}: it leaves clearly less to attacks by"
+            f" {listed(more)} than {than}; what it costs stands below."
+        )
+        if other is None and not is_augmented:
+            said += (
+                " Whether augmented images and captions alone do as much was not measured; clip"
+                " among the defenses measures it."
             )
-            if its.read.share.high < own.read.share.low
-        ]
-        if helps:
-            yield (
-                f"Consider training with {called(item.defense)}: it leaves clearly less to attacks"
-                f" by {listed(helps)}; what it costs stands below."
-            )
-        elif _works(base.targeted[-1]) or _works(base.backdoor):
-            yield f"Do not rely on {called(item.defense)} here: no clear protection was measured."
+        yield said
+    if other is not None and (rest := [what for what in helps if what not in more]):
+        yield (
+            f"Attacks by {listed(rest)} succeed clearly less often with {trained(item)} than with"
+            f" {trained(base)}, but not clearly less often than with {trained(other)}:"
+            " augmentation may be all that helps."
+        )
+    if not helps and not is_augmented and (_works(base.targeted[-1]) or _works(base.backdoor)):
+        yield f"Do not rely on {trained(item)} here: no clear protection was measured."
+
+
+def _clearly_less(item: Defended, base: Defended) -> list[str]:
+    """Return the attacks that succeed less often, beyond what intervals leave open."""
+    attacks = (
+        ("chosen images", base.targeted[-1], item.targeted[-1]),
+        ("a pattern", base.backdoor, item.backdoor),
+    )
+    return [what for what, own, its in attacks if its.read.share.high < own.read.share.low]
 
 
 def _works(success: Success) -> bool:
@@ -137,13 +184,12 @@ def _works(success: Success) -> bool:
 
 
 def _cannot(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
-    seen = listed(
-        [f"{item.epochs} times with {called(item.defense)}" for item in exposure.defended]
-    )
+    epochs = listed([trained(item) for item in exposure.defended])
     yield (
         f"How much your own model would be attacked was not measured: {plan.model} is small, and"
-        f" it saw each poisoned pair {seen}. A model that sees each pair more often or has more"
-        " parameters may be attacked more easily, one that sees it once less."
+        f" it saw a poisoned pair once an epoch at most, with {epochs}. A model that sees each"
+        " pair more often or has more parameters may be attacked more easily, one that sees it once"
+        " less."
     )
     yield (
         "Attacks were two simple ones that know nothing of defenses; an attacker who knows which"
@@ -155,14 +201,14 @@ def _cannot(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
     )
     if not plan.all_pairs:
         yield (
-            f"{plan.size:,} of your {plan.pairs:,} pairs were trained on; whether as few poisoned"
-            " pairs do as much among all of them was not measured."
+            f"{exposure.pairs:,} of your {plan.pairs:,} pairs were trained on; whether as few"
+            " poisoned pairs do as much among all of them was not measured."
         )
 
 
-def _among(plan: ExposurePlan) -> str:
-    sample = "" if plan.all_pairs else f" (a sample of your {plan.pairs:,})"
-    return f"{plan.size:,}{sample}"
+def _among(plan: ExposurePlan, exposure: Exposure) -> str:
+    which = "those that are not held out" if plan.all_pairs else "a sample"
+    return f"{counted(exposure.pairs, 'pair')} ({which} of your {plan.pairs:,})"
 
 
 def _evidence(plan: ExposurePlan, exposure: Exposure) -> Markup:
@@ -177,6 +223,6 @@ def _evidence(plan: ExposurePlan, exposure: Exposure) -> Markup:
             for place, dose in enumerate(plan.doses)
         ],
         percent=percent,
-        among=_among(plan),
+        among=_among(plan, exposure),
         most=_MOST_SUPPLIERS,
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from clipbench.audit.exposure.found import Defended, Difference, Exposure, Trials
 from clipbench.plugins import registry
+from clipbench.text.words import counted
 
 _CALLED = {
     "none": "plain training",
-    "clip": "plain training with augmented images and captions (clip)",
+    "clip": "clip (augmented images and captions alone)",
     "safeclip": "SafeCLIP",
     "roclip": "RoCLIP",
     "cleanclip": "CleanCLIP",
@@ -17,6 +18,12 @@ _CALLED = {
 def called(defense: str) -> str:
     """Return how a defense is called in a sentence."""
     return _CALLED.get(defense, defense)
+
+
+def trained(item: Defended) -> str:
+    """Return how a defense is called, and how long it was trained: what is compared must be."""
+    name, epochs = called(item.defense), counted(item.epochs, "epoch")
+    return f"{name[:-1]}, {epochs})" if name.endswith(")") else f"{name} ({epochs})"
 
 
 def name_of(defense: str) -> str:
@@ -48,4 +55,16 @@ def points(difference: Difference) -> str:
 
 def plain(exposure: Exposure) -> Defended | None:
     """Return what plain training let through; None: it was not run."""
-    return next((item for item in exposure.defended if name_of(item.defense) == "none"), None)
+    return _named(exposure, "none")
+
+
+def augmented(exposure: Exposure) -> Defended | None:
+    """Return what plain training with augmented images and captions let through, or None.
+
+    Defenses augment as well, so that what they do beyond that is told by it alone.
+    """
+    return _named(exposure, "clip")
+
+
+def _named(exposure: Exposure, name: str) -> Defended | None:
+    return next((item for item in exposure.defended if name_of(item.defense) == name), None)

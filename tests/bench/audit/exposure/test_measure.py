@@ -1,5 +1,8 @@
 """Exposure and price of a small crawl, measured by runs."""
 
+import io
+import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -26,11 +29,26 @@ def request_of(folder: Path, data: Path, **more: object) -> AuditRequest:
     )
 
 
+def with_copies(shard: Path, other: Path, count: int) -> None:
+    """Write another shard of a shard's first pairs, under names of their own."""
+    with tarfile.open(shard) as source, tarfile.open(other, "w") as copies:
+        for member in source.getmembers()[: 3 * count]:
+            file = source.extractfile(member)
+            assert file is not None
+            content = file.read()
+            key, _, extension = member.name.partition(".")
+            if extension == "json":
+                content = json.dumps({**json.loads(content), "key": f"copy{key}"}).encode()
+            member.name, member.size = f"copy{key}.{extension}", len(content)
+            copies.addfile(member, io.BytesIO(content))
+
+
 class Audit:
     """A crawl, and what was found of it."""
 
     def __init__(self, folder: Path) -> None:
         self.data = write_crawl(folder / "crawl", (130, 130))
+        with_copies(self.data / "00001.tar", self.data / "00002.tar", 40)
         self.shards = {path: path.read_bytes() for path in self.data.glob("*.tar")}
         self.request = request_of(folder, self.data, supplier="key")
         self.plan: ExposurePlan = plan_exposure(self.request)
@@ -40,6 +58,16 @@ class Audit:
 @pytest.fixture(scope="module")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
     return Audit(tmp_path_factory.mktemp("exposure"))
+
+
+def test_the_page_says_how_many_pairs_were_trained_on(audit: Audit) -> None:
+    """Fewer than were planned: images of held-out pairs are in no training, byte for byte."""
+    results = [json.loads(path.read_bytes()) for path in audit.request.out.rglob("result.json")]
+    (trained,) = {result["data"]["pairs"] for result in results}
+    assert audit.exposure.pairs == trained < audit.plan.size
+    section = exposure_section(audit.plan, audit.exposure)
+    told = f"was trained on {trained} pairs (those that are not held out of your 300)"
+    assert told in section.evidence
 
 
 def test_the_plan_says_what_is_trained_and_how_long_it_takes(audit: Audit) -> None:
@@ -78,7 +106,7 @@ def test_every_canary_is_counted_at_the_supplier_whose_pair_it_replaced(audit: A
     """Here each pair has a supplier of its own, named by its key."""
     planted = audit.plan.poisons + audit.plan.backdoor
     suppliers = audit.exposure.suppliers
-    assert [supplier.pairs for supplier in suppliers] == [1] * audit.plan.size
+    assert [supplier.pairs for supplier in suppliers] == [1] * audit.exposure.pairs
     assert sum(supplier.canaries for supplier in suppliers) == planted
     assert max(supplier.canaries for supplier in suppliers) <= 2  # one of either attack
 
@@ -92,7 +120,7 @@ def test_the_users_shards_stay_as_they_are(audit: Audit) -> None:
 def test_sections_are_made_of_what_was_found(audit: Audit) -> None:
     """Every text of the user's is escaped, and every share has its counts."""
     exposure = exposure_section(audit.plan, audit.exposure)
-    price = price_section(audit.plan, audit.exposure)
+    price = price_section(audit.exposure)
     (plain,) = audit.exposure.defended
     read = plain.useful.read
     assert f"{read.k}/{read.n}" in price.evidence
@@ -116,6 +144,6 @@ def test_a_set_that_has_nothing_to_hold_out_is_left_out_with_a_sentence(
     assert why in plan.refused
     exposure = measure_exposure(request, plan)
     assert exposure.refused == plan.refused
-    said = [*exposure_section(plan, exposure).said, *price_section(plan, exposure).said]
+    said = [*exposure_section(plan, exposure).said, *price_section(exposure).said]
     assert all(why in sentence for sentence in said)
     assert not (request.out / "runs").exists()
