@@ -1,0 +1,288 @@
+"""Figures in the text of docs/catalogue.md are those of the rows in results/shapes.
+
+Rows are made again now and then, and tables with them; text is not. Each case writes figures of the
+text anew from the rows and looks for them with the words around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from statistics import median
+
+import pytest
+
+from clipbench.evaluation.outcomes import unpack
+from clipbench.evaluation.statistics import Proportion, pool, wilson
+from clipbench.leaderboard.tables import leaderboard
+from clipbench.results.labels import precision_of
+from clipbench.results.model import Result
+from clipbench.results.store import load_results
+
+ROOT = Path(__file__).parents[2]
+SEEDS = (0, 1, 2)
+NEIGHBORS = ("dao", "slof", "kdist", "lid")
+
+
+@cache
+def text() -> str:
+    """Return the catalogue, with one blank where there are several or a line ends."""
+    return " ".join((ROOT / "docs" / "catalogue.md").read_text(encoding="utf-8").split())
+
+
+@cache
+def rows() -> dict[tuple[str, str, int], list[Result]]:
+    """Return the results by attack, defense and seed; of both formats, fp32 comes first."""
+    found: dict[tuple[str, str, int], list[Result]] = {}
+    for result in load_results([ROOT / "results" / "shapes" / "rows"]):
+        assert result.seed is not None
+        found.setdefault((result.attack.name, result.defense.name, result.seed), []).append(result)
+    for several in found.values():
+        several.sort(key=lambda result: precision_of(result) != "fp32")
+    return found
+
+
+def run(attack: str, defense: str, seed: int = 0) -> Result:
+    return rows()[attack, defense, seed][0]
+
+
+def share(attack: str, defense: str, seed: int = 0, name: str = "attack_success") -> Proportion:
+    """Return a share that was measured."""
+    found = run(attack, defense, seed).metrics[name].share
+    assert found is not None
+    return found
+
+
+def pooled(attack: str, defense: str) -> str:
+    """Return attack success over three seeds in whole percent."""
+    return f"{100 * pool(share(attack, defense, seed) for seed in SEEDS).value:.0f}%"
+
+
+def percent(attack: str, defense: str, digits: int = 0) -> str:
+    return f"{100 * share(attack, defense).value:.{digits}f}%"
+
+
+def three(values: Iterable[object]) -> str:
+    """Return values of three seeds as text: ``0, 25, and 6``."""
+    first, second, third = values
+    return f"{first}, {second}, and {third}"
+
+
+def counts(attack: str, defense: str, name: str = "attack_success") -> str:
+    return three(f"{share(attack, defense, seed, name).k:,}" for seed in SEEDS)
+
+
+def auroc(attack: str, defense: str, seed: int = 0) -> float:
+    return run(attack, defense, seed).metrics["score_auroc"].value
+
+
+def aurocs(attack: str, digits: int) -> str:
+    return three(f"{auroc(attack, 'safeclip', seed):.{digits}f}" for seed in SEEDS)
+
+
+def safe(attack: str, which: Callable[[list[int]], int]) -> str:
+    """Return poisoned pairs in SafeCLIP's first or last safe set, of three seeds."""
+    told = [
+        [e.poisons_in_safe_set for e in run(attack, "safeclip", seed).history] for seed in SEEDS
+    ]
+    return three(which([count for count in counts if count is not None]) for counts in told)
+
+
+def first(values: list[int]) -> int:
+    return values[0]
+
+
+def last(values: list[int]) -> int:
+    return values[-1]
+
+
+def by_trigger(defense: str) -> str:
+    """Return how often each of the three triggers of `multi_trigger` succeeds at seed 0."""
+    metric = run("multi_trigger", defense).metrics["attack_success"]
+    assert metric.n is not None
+    outcomes = unpack(metric.outcomes, metric.n)
+    parts = iter(metric.parts or ())
+    ends: list[int] = []
+    for part in parts:
+        ends.append((ends[-1] if ends else 0) + part.n)
+    starts = [0, *ends[:-1]]
+    return three(f"{outcomes[a:b].sum():,}" for a, b in zip(starts, ends, strict=True))
+
+
+def attacked(defense: str) -> list[str]:
+    """Return the attacks that a defense was run under at seed 0."""
+    return sorted(a for a, name, seed in rows() if (name, seed) == (defense, 0) and a != "none")
+
+
+def percents(defense: str, name: str) -> list[float]:
+    """Return a share of all rows of a defense at seed 0, clean ones and both formats included."""
+    return [
+        100 * result.metrics[name].value
+        for (_, of, seed), several in rows().items()
+        if (of, seed) == (defense, 0)
+        for result in several
+    ]
+
+
+def spread(values: Iterable[float], digits: int = 1) -> str:
+    """Return the lowest and the highest: ``73.5 to 80.1``."""
+    several = [*values]
+    return f"{min(several):.{digits}f} to {max(several):.{digits}f}"
+
+
+def top1(defense: str, attack: str = "none") -> str:
+    return f"{100 * share(attack, defense, name='zeroshot_top1').value:.1f}%"
+
+
+def safeclip() -> Iterator[str]:
+    """Say what SafeCLIP stops and does not."""
+    yield f"`badnets` succeeds on {counts('badnets', 'safeclip')} of 1,980 images, and the clean "
+    yield f"the clean control is {counts('badnets', 'safeclip', 'attack_success_control')}."
+    yield f"`sig` succeeds on {counts('sig', 'safeclip')} of 1,980, with a control of "
+    yield f"a control of {counts('sig', 'safeclip', 'attack_success_control')}, and `multi_trigger`"
+    yield f"`multi_trigger` on {counts('multi_trigger', 'safeclip')} of 5,940, with a control of "
+    yield f"a control of {counts('multi_trigger', 'safeclip', 'attack_success_control')}. "
+    yield (
+        "`wanet` and `filter` at 5% still succeed on "
+        f"{pooled('wanet', 'safeclip')} and {pooled('filter', 'safeclip')}, although"
+    )
+    lowest = min(auroc(a, "safeclip", seed) for a in ("wanet", "filter") for seed in SEEDS)
+    yield f"(AUROC at least {int(1000 * lowest) / 1000} at each seed)"
+    yield f"the score says nothing (AUROC {aurocs('label_consistent', 2)})"
+    yield f"{safe('label_consistent', last)} of 180 poisoned pairs end in the safe set"
+    yield (
+        f"the attack succeeds on {pooled('label_consistent', 'safeclip')}, more than without a "
+        f"defense ({pooled('label_consistent', 'none')})"
+    )
+    yield f"with {safe('text_trigger', first)} poisoned pairs in it, final success is "
+    yield f"final success is {counts('text_trigger', 'safeclip')} of 1,000"
+    yield f"`text_targeted` has {safe('text_targeted', last)} of its 280 poisoned pairs in the last"
+    yield f"and {counts('text_targeted', 'safeclip')} of its 16 targets are misclassified"
+
+
+def learned() -> Iterator[str]:
+    """Say how attacks fare that learn from a model."""
+    yield f"misclassifies {counts('badclip', 'safeclip')} with poison, and "
+    yield f"and {counts('badclip', 'safeclip', 'attack_success_control')} without"
+    for defense in ("clipscore", "par"):
+        control = share("badclip", defense, name="attack_success_control").k
+        kept = share("badclip", defense).k
+        yield f"`{defense}` leaves {kept} ({control}"
+    others = [
+        share("badclip", defense).k
+        for (attack, defense, seed) in rows()
+        if (attack, seed) == ("badclip", 0) and defense not in ("safeclip", "clipscore", "par")
+    ]
+    yield f"every defense other than these three leaves {min(others):,} or more"
+    all_three = pool(share("adaptive", "safeclip", seed) for seed in SEEDS)
+    targeted = pool(share("targeted", "safeclip", seed) for seed in SEEDS)
+    low, high = wilson(all_three.k, all_three.n)
+    yield (
+        f"succeeds on {all_three.k} of {all_three.n} targets over three seeds "
+        f"({counts('adaptive', 'safeclip')} of 16; {100 * all_three.value:.1f}% "
+        f"[{100 * low:.1f}, {100 * high:.1f}])"
+    )
+    assert targeted.k == 0
+    yield f"`targeted` on none (0 to {100 * wilson(0, targeted.n)[1]:.1f}%)"
+    yield f"(AUROC {aurocs('adaptive', 3)}, against {aurocs('targeted', 3)} for `targeted`)"
+    yield f"The last safe set has {safe('adaptive', last)} of 280 poisoned pairs, against "
+    yield f"of 280 poisoned pairs, against {safe('targeted', last)}."
+
+
+def filters() -> Iterator[str]:
+    """Say what filters detect, and what they leave."""
+    single = {share(a, "clipscore").k for a in ("targeted", "text_targeted", "adaptive")}
+    yield f"it lets {' or '.join(map(str, sorted(single)))} of 16 targets through"
+    found = [auroc("badnets", name) for name in NEIGHBORS]
+    yield f"detect `badnets` with an AUROC of {spread(found, 2)} and stop it"
+    yield (
+        f"(`lid`: {percent('blended', 'lid')} against {percent('blended', 'random_removal')} for "
+        f"`blended`; for `filter`, {percent('filter', 'lid')} against "
+        f"{percent('filter', 'random_removal')})"
+    )
+    yield f"`lid` ranks them as the *least* suspicious ({auroc('targeted', 'lid'):.3f})"
+    both = ("lid", "kdist")
+    yield (
+        "rank `badclip` nearly as high as `badnets` ("
+        f"{auroc('badclip', 'lid'):.2f} and {auroc('badclip', 'kdist'):.2f})"
+    )
+    kept = [share("badclip", name, name="poison_kept") for name in both]
+    yield f"but the {kept[0].k} and {kept[1].k} of {kept[0].n} poisoned pairs that they keep"
+    yield f"success on {percent('badclip', 'lid')} and {percent('badclip', 'kdist')} of the images"
+    left = [100 * share("multi_trigger", name).value for name in NEIGHBORS]
+    yield (
+        f"All four leave `multi_trigger` at {min(left):.0f} to {max(left):.0f}%, against "
+        f"{percent('multi_trigger', 'clip')} under `clip`"
+    )
+    yield f"`clip`'s model misclassifies {by_trigger('clip')} of the 1,980 images"
+    yield f"`dao`'s {by_trigger('dao')}."
+    few = ("kdist", "isolation_forest", "lid")
+    told = [f"`{name}` ({auroc('text_trigger', name):.2f})" for name in few]
+    yield f"{told[0]}, {told[1]}, and {told[2]} rank them as the least suspicious"
+    forest = [auroc(attack, "isolation_forest") for attack in attacked("isolation_forest")]
+    yield f"has an AUROC of {spread(forest, 2)} in these rows"
+
+
+def clean_ups() -> Iterator[str]:
+    """Say what trusted pairs and RoCLIP do and cost."""
+    yield f"except `badclip` and `multi_trigger` ({percent('multi_trigger', 'par', 1)})"
+    rest = [a for a in attacked("par") if a not in ("badclip", "multi_trigger", "mismatch")]
+    of_images = [a for a in rest if share(a, "par").n > 16]
+    yield f"to {100 * max(share(a, 'par').value for a in of_images):.1f}% or less"
+    for name, phrase in (("image_to_text_r1", "is"), ("text_to_image_r1", "text to image")):
+        both = (spread(percents("par", name)), spread(percents("clip", name)))
+        yield f"{phrase} {both[0]}, against {both[1]}"
+    yield f"**`cleanclip`** leaves `badnets` at {percent('badnets', 'cleanclip', 1)}, contrary to"
+    yield (
+        f"`text_trigger` ({percent('text_trigger', 'cleanclip')} against "
+        f"{percent('text_trigger', 'finetune')}), `filter` ({percent('filter', 'cleanclip')} "
+        f"against {percent('filter', 'finetune')}), and `wanet` "
+        f"({percent('wanet', 'cleanclip', 1)} against {percent('wanet', 'finetune', 1)})"
+    )
+    names = ("blended", "label_consistent", "text_trigger", "filter", "badclip")
+    leaves = [f"{percent(name, 'roclip')} of `{name}`" for name in names]
+    yield f"leaves {', '.join(leaves)}, and half of `targeted`"
+    yield f"at 18 epochs ({top1('roclip')} against {top1('none')};"
+    accuracy = [100 * share(a, "roclip", name="zeroshot_top1").value for a in attacked("roclip")]
+    yield f"with poison, accuracy is {spread(accuracy)}%"
+
+
+def controls() -> Iterator[str]:
+    """Say what removal at random and augmentation alone do."""
+    yield (
+        f"(`wanet` {percent('wanet', 'random_removal')} against {percent('wanet', 'clip')}, "
+        f"`text_trigger` {percent('text_trigger', 'random_removal')} against "
+        f"{percent('text_trigger', 'clip')}, `text_targeted` "
+        f"{share('text_targeted', 'random_removal').k} against {share('text_targeted', 'clip').k} "
+        f"of 16, `multi_trigger` {percent('multi_trigger', 'random_removal')} against "
+        f"{percent('multi_trigger', 'clip')}) or adds some (`blended` "
+        f"{percent('blended', 'random_removal')} against {percent('blended', 'clip')})"
+    )
+    yield (
+        f"makes `label_consistent` stronger ({pooled('label_consistent', 'clip')} against "
+        f"{pooled('label_consistent', 'none')})"
+    )
+    yield f"{counts('dual_key', 'clip')} of 1,980, against "
+    yield f"{counts('mismatch', 'clip')}, against {counts('mismatch', 'none')} without a defense"
+
+
+def costs() -> Iterator[str]:
+    """Say what trainings cost."""
+    told = leaderboard(load_results([ROOT / "results" / "shapes" / "rows"])).to_dict("records")
+    for defense, form in (
+        ("safeclip", "(median of {n} rows {middle:.2f})"),
+        ("clip", "({middle:.2f})"),
+    ):
+        mine = [row for row in told if row["defense_name"] == defense and row["cost"]]
+        found = {row["runs"]: row["cost"] for row in mine}.values()  # once for several triggers
+        middle = form.format(n=len(found), middle=median(found))
+        yield f"{spread(found, 2)} for `{defense}` {middle}"
+
+
+@pytest.mark.parametrize(
+    "claims", [safeclip, learned, filters, clean_ups, controls, costs], ids=lambda c: c.__name__
+)
+def test_figures_of_the_text_are_those_of_the_rows(claims: Callable[[], Iterator[str]]) -> None:
+    """A row that is made again does not leave its old number in a sentence."""
+    assert [claim for claim in claims() if claim not in text()] == []
