@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
+from msgspec import Struct
 
 from clipbench.contracts import Progress
 from clipbench.errors import BadSetting, CorruptData, MissingData
@@ -38,6 +40,14 @@ class Choice:
     icons: tuple[Icon, ...]
     looked_at: int
     left_out: Counter[str]
+
+
+class _Kept(Struct):
+    """A choice as it is kept: the keys of its icons."""
+
+    icons: list[str]
+    looked_at: int
+    left_out: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -83,9 +93,9 @@ def choose_once(
     except (CorruptData, MissingData):
         found = {}
     if found.get("of") == dict(of):
-        icons = {icon.key: icon for icon in ordered}
-        chosen = tuple(icons[key] for key in found["icons"])
-        return Choice(chosen, found["looked_at"], Counter(found["left_out"]))
+        icons, before = {icon.key: icon for icon in ordered}, msgspec.convert(found, _Kept)
+        chosen = tuple(icons[key] for key in before.icons)
+        return Choice(chosen, before.looked_at, Counter(before.left_out))
     choice = make()
     make_folder(kept.parent)
     keys = [icon.key for icon in choice.icons]

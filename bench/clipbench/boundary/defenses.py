@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, SupportsFloat, SupportsIndex, TypeGuard
 
 import numpy as np
 import torch
@@ -231,7 +231,7 @@ class _CheckedFactor:
 
     def __call__(self, step: int, steps: int) -> float:
         with self._call:
-            factor: Any = self._factor(step, steps)
+            factor: object = self._factor(step, steps)
         if not _is_finite(factor) or factor < 0:
             raise self._call.broken(
                 f"it must return a number of at least 0. Got {factor!r} in step {step + 1} of"
@@ -241,10 +241,12 @@ class _CheckedFactor:
         return float(factor)
 
 
-def _is_finite(value: Any) -> bool:
+def _is_finite(value: object) -> TypeGuard[float]:
+    if isinstance(value, bool) or not isinstance(value, (SupportsFloat, SupportsIndex)):
+        return False
     try:
-        return not isinstance(value, bool) and math.isfinite(value)
-    except TypeError:
+        return math.isfinite(value)
+    except (TypeError, ValueError):  # such as a tensor of several numbers
         return False
 
 

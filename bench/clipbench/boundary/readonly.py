@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar, overload
+from typing import TypeVar, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,7 @@ from clipbench.plugins.faults import Call
 
 _HASHED_BYTES = 1 << 28  # of an array; of a larger one, rows all over it
 _LOOKED_AT = 64  # images, of a sequence that makes them on access
-Array = TypeVar("Array", bound=npt.NDArray[Any])
+Array = TypeVar("Array", bound=npt.NDArray[np.generic])
 
 
 def array(values: Array) -> Array:
@@ -72,8 +72,7 @@ def images(sequence: Sequence[Image]) -> Sequence[Image]:
     """Return images that can't be written to: an array stays one, which is read by slices."""
     whole: object = sequence
     if isinstance(whole, np.ndarray):
-        fixed: Any = array(whole)
-        return fixed  # type: ignore[no-any-return]
+        return cast("Sequence[Image]", array(whole))  # an array of images is a sequence of them
     return sequence if isinstance(sequence, ReadOnlyImages) else ReadOnlyImages(sequence)
 
 
@@ -147,18 +146,25 @@ def corpus(given: Corpus) -> ReadOnlyCorpus:
 
 def probes(given: AnyProbes) -> AnyProbes:
     """Return probes of which nothing can be written to."""
-    fixed: dict[str, Any] = {"labels": array(given.labels), "goals": array(given.goals)}
+    labels, goals = array(given.labels), array(given.goals)
     if isinstance(given, TextProbes):
         groups = None if given.groups is None else array(given.groups)
-        return replace(given, candidates=images(given.candidates), groups=groups, **fixed)
+        shown = images(given.candidates)
+        return replace(given, candidates=shown, groups=groups, labels=labels, goals=goals)
     variants = {}
     for name, variant in given.variants.items():
         found = probes(variant)
         assert isinstance(found, Probes)
         variants[name] = found
     clean = None if given.clean_images is None else images(given.clean_images)
+    shown = images(given.images)
     return replace(
-        given, images=images(given.images), clean_images=clean, variants=variants, **fixed
+        given,
+        images=shown,
+        clean_images=clean,
+        variants=variants,
+        labels=labels,
+        goals=goals,
     )
 
 

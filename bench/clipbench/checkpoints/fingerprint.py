@@ -126,13 +126,13 @@ def _hash_of_files(files: Sequence[Path]) -> str:
 
 def _decisive(config: RunConfig, *but: str) -> dict[str, object]:
     """Return what decides a training run's numbers, without the plugins of some kinds."""
-    content = config.hashed()
+    told = config.hashed()
     # Old configurations have `auto`, which is two formats on two machines.
-    content["train"]["precision"] = settled(config.train.precision, config.train.device)
-    for key in ("rate_text", "poisons", *but):
-        content.pop(key, None)
-    content["code"] = {k: code for k, code in content["code"].items() if slot_of(k) not in but}
-    return content
+    precision = settled(config.train.precision, config.train.device)
+    code = {key: sha256 for key, sha256 in told["code"].items() if slot_of(key) not in but}
+    content = {**told, "train": {**told["train"], "precision": precision}, "code": code}
+    left_out = {"rate_text", "poisons", *but}
+    return {key: value for key, value in content.items() if key not in left_out}
 
 
 def _hash(content: dict[str, object], sets: Sequence[ShardSet]) -> str:

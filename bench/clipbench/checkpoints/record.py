@@ -176,7 +176,9 @@ def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
         # Of a record that an earlier clipbench wrote nobody knows.
         if content.pop("exposures", None) not in (None, hashlib.sha256(array).hexdigest()):
             raise ValueError("exposures.npy does not belong to it")
-        exposures = arrays_in(array, {"exposures": "iu"}, single=True)["exposures"]
+        exposures = arrays_in(array, {"exposures": "iu"}, single=True)["exposures"].astype(
+            np.int64, copy=False
+        )
         if len(exposures) != content["num_pairs"]:
             raise ValueError(f"it has exposures of {len(exposures)} pairs")
         content["history"] = msgspec.convert(content["history"], list[PhaseRecord])

@@ -73,14 +73,14 @@ def read_trace(path: Path) -> Trace:
     try:
         try:
             found = read_arrays(path, {**kinds, "order": "i"})
-            pairs = _order(found["order"], 8 * len(found["cross_modal"])).pairs()
+            pairs = _order(found["order"].astype(np.int64), 8 * len(found["cross_modal"])).pairs()
         except ValueError:  # damaged, or of an earlier version
             found = read_arrays(path, {**kinds, "pairs": "i"})
-            pairs = found["pairs"]
+            pairs = found["pairs"].astype(np.int64, copy=False)
         cross = np.unpackbits(found["cross_modal"].astype(np.uint8))[: len(pairs)].astype(bool)
         if len(cross) != len(pairs) or len(found["scores"]) not in {0, len(pairs)}:
             raise ValueError("its parts are of different lengths")
-        return Trace(pairs, cross, found["scores"])
+        return Trace(pairs, cross, found["scores"].astype(np.float32, copy=False))
     except (FileNotFoundError, TypeError, ValueError) as error:
         raise CorruptData(
             f"{path.resolve()} is missing or damaged ({type(error).__name__}). Delete"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -21,6 +20,7 @@ from clipbench.configuration.settings import TrainSettings, check_train_fields
 from clipbench.errors import BadSetting, OnError
 from clipbench.fetching import pipes
 from clipbench.parameters.values import coerce, field_types
+from clipbench.plugins.spec import spec_like
 
 
 def on_error_of(text: str) -> OnError:
@@ -45,8 +45,8 @@ def asks(ctx: click.Context) -> bool:
 
 def request_of(ctx: click.Context) -> Request:
     """Return what the options of a command, its YAML file and the environment ask for."""
-    line: dict[str, Any] = {"train": {}}
-    environment: dict[str, object] = {"train": {}}
+    line, environment = dict[str, object](), dict[str, object]()
+    train: dict[ParameterSource, dict[str, object]] = {}
     layers = {ParameterSource.COMMANDLINE: line, ParameterSource.ENVIRONMENT: environment}
     others: dict[ParameterSource, Mapping[str, object]] = {}
     for name, value in ctx.params.items():
@@ -61,13 +61,17 @@ def request_of(ctx: click.Context) -> Request:
         elif name == "metrics":
             layer["metric"] = value
         elif name in TRAIN_OPTIONS:
-            layer["train"][name] = value
+            train.setdefault(source, {})[name] = value
         elif name == "settings":
             others[source] = check_train_fields(assignments(value, "--set"))
     for source, settings in others.items():
-        _check_once(layers[source]["train"], settings)
-        layers[source]["train"].update(settings)
-    work.allow_commands([line[key] for key in ("data", "trusted") if key in line])
+        own = train.setdefault(source, {})
+        _check_once(own, settings)
+        own.update(settings)
+    for source, layer in layers.items():
+        layer["train"] = train.get(source, {})
+    named = [spec_like(line[key], key) for key in ("data", "trusted") if key in line]
+    work.allow_commands(named)
     file, allowed = ctx.params.get("config"), ctx.params.get("allowed", ())
     if allowed:
         refuse_unused("--config", "allowed", unless=file is not None)

@@ -11,12 +11,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec import Struct
 
 from clipbench.configuration.choices import NO_ATTACK, check_amount, check_seed
+from clipbench.configuration.content import ContentMore, HashedMore
 from clipbench.configuration.hashed import hashed
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import CorruptData, OnError
+from clipbench.files.typed import Object
 from clipbench.parameters.rate import Rate
 from clipbench.parameters.values import coerce
 from clipbench.plugins import codes
@@ -74,7 +79,7 @@ class RunConfig:
     seed: int
     train: TrainSettings
     code: Mapping[str, str] = field(default_factory=dict)
-    explicit: Mapping[str, Any] = field(default_factory=dict)
+    explicit: Mapping[str, object] = field(default_factory=dict)
     metrics: tuple[Part[Metric], ...] = ()
     on_error: OnError = "fail"
     trusted: Part[TrainingSource] | None = None
@@ -172,9 +177,9 @@ class RunConfig:
         found = [self.without_attack(), self.with_defense("none")]
         return [control for control in found if control.sha256() != self.sha256()]
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ContentMore:
         """Return the configuration as plain lists and dicts."""
-        content: dict[str, object] = {
+        content: ContentMore = {
             "schema": SCHEMA,
             "data": self.data.to_json(),
             "evals": [part.to_json() for part in self.evals],
@@ -204,7 +209,7 @@ class RunConfig:
         """
         return dataclasses.replace(self, contents=dict(contents))
 
-    def by_content(self) -> dict[str, Any]:
+    def by_content(self) -> ContentMore:
         """Return `to_json` with what lies there in the place of every location."""
         content = self.to_json()
         for name, sha256 in content.pop("contents", {}).items():
@@ -212,7 +217,7 @@ class RunConfig:
         return content
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> RunConfig:
+    def from_json(cls, value: Mapping[str, object]) -> RunConfig:
         """Return the configuration that `to_json` wrote.
 
         Raises:
@@ -223,29 +228,31 @@ class RunConfig:
                 raise CorruptData(
                     f"This run configuration has schema {value['schema']!r}, not {SCHEMA}."
                 )
-            items = {key: value[key] for key in value if key not in ("schema", "rate_text")}
-            trusted, rate = value.get("trusted"), value["rate_text"]
+            told = msgspec.convert(value, _Read)
+            trusted, rate = told.trusted, told.rate_text
             return cls(
-                **{
-                    **items,
-                    "data": Part.from_json("dataset", value["data"]),
-                    "evals": tuple(Part.from_json("dataset", spec) for spec in value["evals"]),
-                    "attack": Part.from_json("attack", value["attack"]),
-                    "defense": Part.from_json("defense", value["defense"]),
-                    "rate": None if rate is None else Rate.of(rate),
-                    "train": TrainSettings.from_mapping(value["train"]),
-                    "metrics": tuple(
-                        Part.from_json("metric", spec) for spec in value.get("metrics", ())
-                    ),
-                    "trusted": None if trusted is None else Part.from_json("dataset", trusted),
-                }
+                data=Part.from_json("dataset", told.data),
+                evals=tuple(Part.from_json("dataset", spec) for spec in told.evals),
+                attack=Part.from_json("attack", told.attack),
+                defense=Part.from_json("defense", told.defense),
+                rate=None if rate is None else Rate.of(rate),
+                poisons=told.poisons,
+                seed=told.seed,
+                train=TrainSettings.from_mapping(told.train),
+                code=told.code,
+                explicit=told.explicit,
+                metrics=tuple(Part.from_json("metric", spec) for spec in told.metrics),
+                on_error=told.on_error,
+                trusted=None if trusted is None else Part.from_json("dataset", trusted),
+                poison_seed=told.poison_seed,
+                contents=told.contents,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, CorruptData):
                 raise
             raise CorruptData(f"This is no run configuration: {error}.") from error
 
-    def hashed(self) -> dict[str, Any]:
+    def hashed(self) -> HashedMore:
         """Return everything that decides the run's numbers, and nothing else."""
         return hashed(self.by_content(), self.code)
 
@@ -258,6 +265,27 @@ class RunConfig:
     def id(self) -> str:
         """The first 16 digits of the hash; the end of the name of the run's folder."""
         return self.sha256()[:16]
+
+
+class _Read(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `RunConfig.to_json` wrote, now or in an earlier version."""
+
+    schema: int
+    data: Object
+    evals: list[Object]
+    attack: Object
+    defense: Object
+    rate_text: str | float | None
+    poisons: int | None
+    seed: int
+    train: Object
+    code: dict[str, str] = {}
+    explicit: Object = {}
+    metrics: list[Object] = []
+    on_error: OnError = "fail"
+    trusted: Object | None = None
+    poison_seed: int | None = None
+    contents: dict[str, str] | None = None
 
 
 def _without(contents: Mapping[str, str], prefix: str) -> dict[str, str]:

@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from clipbench.configuration.content import ContentMore, HashedMore
 from clipbench.plugins import codes
 
 # These change where and how fast a run works, not what it computes.
 NOT_HASHED = frozenset(
     {"device", "workers", "decode_cache_gb", "tensorboard", "checkpoint_every_s"}
 )
-_PARTS = {"dataset": "data", "attack": "attack", "defense": "defense"}
 
 
-def hashed(content: dict[str, Any], code: Mapping[str, str]) -> dict[str, object]:
+def hashed(content: ContentMore, code: Mapping[str, str]) -> HashedMore:
     """Return everything that decides a run's numbers, and nothing else.
 
     What was not asked for is left out, as it was before there was a choice.
 
     Args:
-        content: a configuration by its content, see `RunConfig.by_content`; it is changed.
+        content: a configuration by its content, see `RunConfig.by_content`; its plugins get short
+            names.
         code: hashes of plugins that are files, see `clipbench.plugins.codes`.
     """
-    del content["explicit"], content["metrics"]
-    if content["on_error"] == "fail":  # then all pairs are used
-        del content["on_error"]
-    if content["trusted"] is None:
-        del content["trusted"]
-    if not content["train"]["compile"]:
-        del content["train"]["compile"]
-    for name in NOT_HASHED:
-        del content["train"][name]
-    specs = {slot: content[key] for slot, key in _PARTS.items()}
-    specs |= {f"evals[{number}]": spec for number, spec in enumerate(content["evals"])}
-    if "trusted" in content:
-        specs["trusted"] = content["trusted"]
+    trusted, train = content["trusted"], content["train"]
+    left_out = NOT_HASHED if train["compile"] else {*NOT_HASHED, "compile"}
+    found: HashedMore = {
+        "schema": content["schema"],
+        "data": content["data"],
+        "evals": content["evals"],
+        "attack": content["attack"],
+        "defense": content["defense"],
+        "rate_text": content["rate_text"],
+        "poisons": content["poisons"],
+        "seed": content["seed"],
+        "train": {name: value for name, value in train.items() if name not in left_out},
+        "code": content["code"],
+    }
+    if content["on_error"] != "fail":  # otherwise all pairs are used
+        found["on_error"] = content["on_error"]
+    if trusted is not None:
+        found["trusted"] = trusted
+    if "poison_seed" in content:
+        found["poison_seed"] = content["poison_seed"]
+    specs = {"dataset": found["data"], "attack": found["attack"], "defense": found["defense"]}
+    specs |= {f"evals[{number}]": spec for number, spec in enumerate(found["evals"])}
+    specs |= {} if trusted is None else {"trusted": trusted}
     for slot, spec in specs.items():
         codes.shorten(slot, spec, code)
-    return content
+    return found

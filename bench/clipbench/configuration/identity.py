@@ -12,10 +12,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
+from clipbench.configuration.content import ContentMore
 from clipbench.configuration.places import (
     PLACES,
     Place,
@@ -28,7 +29,14 @@ from clipbench.configuration.places import (
     write_sealed,
 )
 from clipbench.configuration.settings import TrainSettings
-from clipbench.contracts import HasFiles, Progress, is_prepared, no_progress
+from clipbench.contracts import (
+    EvaluationSource,
+    HasFiles,
+    Progress,
+    TrainingSource,
+    is_prepared,
+    no_progress,
+)
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
 from clipbench.files.contents import FileHashes, tree
 from clipbench.models.openclip import configuration_file, weights_file
@@ -110,7 +118,7 @@ class Identifier:
         source = slot.part.plugin
         where = is_prepared(source, self._cache)
         if where is None and self._prepare:
-            where = datasets.prepare(source, self._cache, self._progress)
+            where = datasets.prepare(cast("TrainingSource", source), self._cache, self._progress)
         if where is None:
             return None
         try:
@@ -133,7 +141,9 @@ class Identifier:
             files = [item for place in found for item in _files_of(place)]
             return self._files.of_files(files, home)
         except MissingData:
-            datasets.evaluation(source)  # which says better what is missing
+            datasets.evaluation(
+                cast("EvaluationSource", source)
+            )  # which says better what is missing
             raise
 
     def _of_place(self, place: Place) -> str:
@@ -255,12 +265,12 @@ def named(config: RunConfig) -> dict[str, str]:
     }
 
 
-def located(config: RunConfig) -> dict[str, object]:
+def located(config: RunConfig) -> ContentMore:
     """Return `RunConfig.to_json` with places that hold in every folder, and without a secret.
 
     For files that stay on this machine: what is made to be sent has `RunConfig.by_content`.
     """
-    content: dict[str, Any] = json.loads(json.dumps(config.to_json()))
+    content: ContentMore = json.loads(json.dumps(config.to_json()))
     for place in places(config):
         whole = map(locations.absolute, locations.texts(place.value))
         shown = [locations.redacted(text) for text in whole]
@@ -278,7 +288,7 @@ def write_places(config: RunConfig, folder: Path) -> None:
     content = located(config)
     if not places(config) and not config.code:
         return
-    known = {key: content[key] for key in ("data", "evals", "attack")}
+    known = {"data": content["data"], "evals": content["evals"], "attack": content["attack"]}
     if read_sealed(folder / PLACES) != known:
         write_sealed(folder / PLACES, known)
 

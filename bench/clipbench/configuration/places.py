@@ -31,14 +31,14 @@ class Place(NamedTuple):
 
     field: str
     mark: locations.Located
-    value: Any
+    value: object
 
 
 class Slot(NamedTuple):
     """A plugin of a configuration: where it stands, and what it is."""
 
     name: str
-    part: Part[Any]
+    part: Part[object]
 
 
 def slots(config: RunConfig) -> Iterator[Slot]:
@@ -89,7 +89,7 @@ def write_sealed(path: Path, places: Mapping[str, object]) -> None:
     write_json(path, {**places, _SEAL: seal.seal(_to_seal(places))}, indent=2)
 
 
-def read_sealed(path: Path) -> dict[str, Any] | None:
+def read_sealed(path: Path) -> dict[str, object] | None:
     """Return what `write_sealed` wrote here; None: nothing, or others, who may name any place."""
     try:
         found = read_json(path)

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from clipbench.errors import UnknownName
 from clipbench.files import bundled
+from clipbench.parameters.values import coerce
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import Spec, SpecLike
 
+Value = str | float | bool | None  # of a setting in a table
 AMOUNTS = ("rate", "poisons")  # of an attack: no parameters of it
 
 
@@ -36,13 +37,13 @@ class Entry:
     """
 
     setting: str
-    paper: Any = None
-    code: Any = None
-    ours: Any = None
+    paper: Value = None
+    code: Value = None
+    ours: Value = None
     why: str = ""
 
     @property
-    def expected(self) -> object:
+    def expected(self) -> Value:
         """What a run with the recipe must have."""
         return next((v for v in (self.ours, self.code, self.paper) if v is not None), None)
 
@@ -72,9 +73,9 @@ class PublishedRecipe:
     attack: str
     defense: str
     released: bool = False
-    train: Mapping[str, Any] = field(default_factory=dict)
-    attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    defenses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    train: Mapping[str, object] = field(default_factory=dict)
+    attacks: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    defenses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     table: tuple[Entry, ...] = ()
 
     @property
@@ -89,10 +90,12 @@ class PublishedRecipe:
         own = {name: value for name, value in found.items() if name not in AMOUNTS}
         return Spec(parsed.name, {**own, **parsed.parameters}) if own else spec
 
-    def amount(self, attack: SpecLike) -> dict[str, Any]:
-        """Return the rate or the number of poisons that the protocol has for an attack, if any."""
+    def amount(self, attack: SpecLike) -> tuple[tuple[str | None], int | None]:
+        """Return the rate and the number of poisons that the protocol has for an attack, if any."""
         found = self.attacks.get(registry.parse("attack", attack).name, {})
-        return {name: found[name] for name in AMOUNTS if name in found}
+        rate, poisons = (found.get(name) for name in AMOUNTS)
+        count: int | None = coerce(poisons, int | None, "poisons")
+        return (None if rate is None else str(rate),), count
 
 
 def recipe(name: str) -> PublishedRecipe:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from clipbench.configuration.config import RunConfig
-from clipbench.configuration.protocol import AMOUNTS, Entry, PublishedRecipe
+from clipbench.configuration.protocol import AMOUNTS, Entry, PublishedRecipe, Value
 from clipbench.configuration.request import combine
 from clipbench.errors import BadSetting
 from clipbench.parameters.rate import Rate
@@ -67,7 +66,7 @@ def value_in(config: RunConfig, setting: str) -> object:
     if part == "train" and hasattr(config.train, rest):
         return getattr(config.train, rest)
     name, _, parameter = rest.partition(".")
-    parts: dict[str, Part[Any]] = {"attacks": config.attack, "defenses": config.defense}
+    parts: dict[str, Part[object]] = {"attacks": config.attack, "defenses": config.defense}
     own = parts.get(part)
     if own is not None and own.name == name:
         if part == "attacks" and parameter in AMOUNTS:
@@ -77,7 +76,7 @@ def value_in(config: RunConfig, setting: str) -> object:
     raise BadSetting(f"A run of {config.attack_name} and {config.defense_name} has no {setting}.")
 
 
-def same(value: Any, expected: Any, setting: str) -> bool:
+def same(value: object, expected: Value, setting: str) -> bool:
     """Return whether a run has what a table says.
 
     Args:
@@ -88,7 +87,7 @@ def same(value: Any, expected: Any, setting: str) -> bool:
     if str(expected).lower() in NONE_TEXTS:
         return value is None
     if setting.endswith(".rate"):
-        return value is not None and Rate.of(value) == Rate.of(expected)
+        return value is not None and Rate.of(str(value)) == Rate.of(str(expected))
     return bool(value == expected)
 
 
@@ -137,10 +136,10 @@ def _is_setting(text: str) -> bool:
 _PARTS = ("train", "attacks", "defenses")
 
 
-def shown(value: Any, entry: Entry) -> str:
+def shown(value: object, entry: Entry) -> str:
     """Return a value as a table shows it."""
     if entry.setting.endswith(".rate") and value is not None:
-        return f"{Rate.of(value).percent}%"
+        return f"{Rate.of(str(value)).percent}%"
     return "none" if value is None else _text(value)
 
 

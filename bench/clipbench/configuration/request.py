@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clipbench.configuration.choices import NO_ATTACK, check_training_source
 from clipbench.configuration.config import RunConfig
@@ -26,7 +26,10 @@ from clipbench.parameters.values import coerce, underscored
 from clipbench.plugins import lists, registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.part import Part
-from clipbench.plugins.spec import SpecLike
+from clipbench.plugins.spec import SpecLike, spec_like
+
+if TYPE_CHECKING:
+    from clipbench.contracts import EvaluationSource, TrainingSource
 
 KEYS = (
     "recipe",
@@ -99,7 +102,7 @@ class Request:
     defenses: tuple[SpecLike, ...] = ("none",)
     seeds: tuple[int, ...] = (0,)
     poison_seeds: tuple[int, ...] = ()
-    train: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, object] = field(default_factory=dict)
     controls: bool = False
     on_error: OnError = "fail"
     out: Path = DEFAULT_OUT
@@ -128,8 +131,10 @@ class Request:
             )
         found: dict[str, RunConfig] = {}
         check_training_source(self.data, "--data")
-        data: Part[object] = Part.of("dataset", self.data)  # the runs share it, and what it reads
-        evals: list[Part[object]] = [Part.of("dataset", spec) for spec in self.evals]
+        data: Part[TrainingSource] = Part.of(
+            "dataset", self.data
+        )  # the runs share it, and what it reads
+        evals: list[Part[EvaluationSource]] = [Part.of("dataset", spec) for spec in self.evals]
         for attack in self.attacks:
             rates, poisons = self._amounts(attack)
             drawn = self.poison_seeds if _name(attack) != NO_ATTACK else ()
@@ -160,8 +165,7 @@ class Request:
             return (None,), None
         if self.rates or self.poisons is not None or self.recipe is None:
             return self.rates or (None,), self.poisons
-        amount = self.recipe.amount(attack)
-        return (amount.get("rate"),), amount.get("poisons")
+        return self.recipe.amount(attack)
 
     def _filled(self, kind: Kind, spec: SpecLike) -> SpecLike:
         return spec if self.recipe is None else self.recipe.filled(kind, spec)
@@ -228,12 +232,11 @@ def combine(*layers: Mapping[str, object], takes: Collection[str] = KEYS) -> Req
     for key, value in merged.items():
         if key not in _READERS:
             raise UnknownName("setting", key, KEYS)
-        name, read = _READERS[key]
-        given[name] = read(value, key)
+        given[_READERS[key][0]] = _READERS[key][1](value, key)
     return Request(**given)
 
 
-def several(value: object, key: str) -> tuple[Any, ...]:
+def several(value: object, key: str) -> tuple[object, ...]:
     """Return a list as it is and anything else as a list of one."""
     if not isinstance(value, (list, tuple)):
         return (value,)
@@ -282,7 +285,7 @@ _READERS: Mapping[str, tuple[str, Callable[[object, str], object]]] = {
 }
 
 
-def check_names(layer: Mapping[str, Any], allowed: Collection[str], where: str) -> None:
+def check_names(layer: Mapping[str, object], allowed: Collection[str], where: str) -> None:
     """Refuse a layer out of a file that names code, an address or a command which nobody allowed.
 
     A configuration may be somebody else's. It says which files of this machine are read, as it
@@ -300,12 +303,13 @@ def check_names(layer: Mapping[str, Any], allowed: Collection[str], where: str) 
     for key, kind in _PLUGIN_KEYS.items():
         for value in several(layer[key], key) if layer.get(key) is not None else ():
             is_list = key not in ("data", "trusted") and isinstance(value, str)
-            for spec in lists.split_specs(value, key) if is_list else (value,):
-                may.check(kind, spec, f"{key}{where}")
+            for spec in lists.each((value,), key) if is_list else (value,):
+                may.check(kind, spec_like(spec, key), f"{key}{where}")
     for model in several(layer["model"], "model") if "model" in layer else ():
         check_settings({"model": model}, may, f"train{where}")
-    if isinstance(layer.get("train"), Mapping):
-        check_settings(layer["train"], may, f"train{where}")
+    train = layer.get("train")
+    if isinstance(train, Mapping):
+        check_settings(train, may, f"train{where}")
 
 
 def read_yaml(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipbench.configuration.choices import (
     NO_ATTACK,
@@ -20,6 +20,7 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.precision import settled
 from clipbench.configuration.settings import TrainSettings, check_train_fields
 from clipbench.errors import OnError
+from clipbench.files.typed import table
 from clipbench.parameters.rate import Rate
 from clipbench.parameters.values import coerce
 from clipbench.plugins import codes, registry
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         Attack,
         Defense,
         EvaluationSource,
+        TrainingSource,
     )
 
 
@@ -75,13 +77,14 @@ def resolve(
     share = None if rate is None else Rate.of(rate)
     count = None if poisons is None else coerce(poisons, int, "poisons")
     check_training_source(data, "--data")
-    source = sized(Part[Any].of("dataset", data), share, count)
+    pairs: Part[TrainingSource] = Part.of("dataset", data)
+    source = sized(pairs, share, count)
     from clipbench.boundary import datasets  # noqa: PLC0415 - brings numpy
 
     recipe = datasets.recipe(source.plugin)
     special = dict(recipe.defenses.get(_label("defense", defense), {}))
     explicit = dict(check_train_fields(train or {}))
-    settings = {**recipe.train, **special.pop("train", {}), **explicit}
+    settings = {**recipe.train, **table(special.pop("train", {})), **explicit}
     attacker: Part[Attack] = Part.of("attack", attack, recipe.attacks.get(_label("attack", attack)))
     defender: Part[Defense] = Part.of("defense", defense, special)
     held_out: tuple[Part[EvaluationSource], ...] = tuple(Part.of("dataset", spec) for spec in evals)
@@ -89,7 +92,7 @@ def resolve(
     chosen = TrainSettings.from_mapping(settings)
     chosen = dataclasses.replace(chosen, precision=settled(chosen.precision, chosen.device))
     attacker = with_model(attacker, chosen.model)
-    slots: list[tuple[str, Part[Any]]] = [
+    slots: list[tuple[str, Part[object]]] = [
         ("dataset", source),
         ("attack", attacker),
         ("defense", defender),

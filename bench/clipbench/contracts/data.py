@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -185,9 +185,9 @@ class Recipe:
         attacks: for each attack, its parameters, e.g. the size of a patch on small images.
     """
 
-    train: Mapping[str, Any] = field(default_factory=dict)
-    defenses: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    attacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    train: Mapping[str, object] = field(default_factory=dict)
+    defenses: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    attacks: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
 
 
 class TrainingSource(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,14 @@ from clipbench.contracts import AnyProbes, Classes, EvaluationSet, Image, Progre
 from clipbench.evaluation.zeroshot import zeroshot_classifier
 from clipbench.models.features import image_features, text_features
 from clipbench.models.openclip import Tokenizer
+
+
+class _How(TypedDict):
+    """How everything is encoded: what all functions of features take by these names."""
+
+    device: torch.device | str | None
+    batch_size: int
+    progress: Progress
 
 
 class Encoder:
@@ -36,11 +44,7 @@ class Encoder:
         progress: Progress = no_progress,
     ) -> None:
         self._model, self._tokenizer = model, tokenizer
-        self._how: dict[str, Any] = {
-            "device": device,
-            "batch_size": batch_size,
-            "progress": progress,
-        }
+        self._how = _How(device=device, batch_size=batch_size, progress=progress)
         # By identity; the images are held too, or another sequence might get the same identity.
         self._images: dict[int, tuple[Sequence[Image], Tensor]] = {}
         self._texts: dict[tuple[str, ...], Tensor] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipbench.errors import CorruptData
 
@@ -44,9 +44,11 @@ def unpack(text: object, n: int) -> BoolArray:
     return np.unpackbits(packed).astype(bool)[:n]
 
 
-def _bits(text: Any, n: int) -> int:
+def _bits(text: object, n: int) -> int:
     """Return all bits as one number, those beyond n being none."""
     try:
+        if not isinstance(text, str):
+            raise TypeError(text)
         packed = base64.b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error) as error:
         raise CorruptData(f"Outcomes must be bits in base64, but are {text!r:.60}.") from error

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 from clipbench.errors import BadSetting
 from clipbench.evaluation.statistics import wilson
@@ -150,7 +150,21 @@ def _within(trials: int) -> int:
     return trials
 
 
-def to_json(design: Design, trials: int, targets: int) -> dict[str, object]:
+class Power(TypedDict):
+    """What a number of trials is good for."""
+
+    share: float
+    against: float
+    correlation: float
+    level: float
+    trials: int
+    targets: int
+    seeds: int
+    power: float
+    zero_upper_bound: float
+
+
+def to_json(design: Design, trials: int, targets: int) -> Power:
     """Return what a number of trials is good for, under plain names."""
     return {
         "share": design.share,

@@ -14,12 +14,14 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from clipbench.errors import LostProcess
 
+Result = TypeVar("Result")
 
-def apart(work: Callable[[], object]) -> Any:
+
+def apart(work: Callable[[], Result]) -> Result:
     """Do picklable work in a process that ends with this one, and return what it returns.
 
     Raises:
@@ -35,7 +37,8 @@ def apart(work: Callable[[], object]) -> Any:
         process.stdin.close()
         if status or not made.is_file():
             raise LostProcess(f"A process ended with status {status} and left no result.")
-        return pickle.loads(made.read_bytes())  # noqa: S301 - from that process
+        found: Result = pickle.loads(made.read_bytes())  # noqa: S301 - from that process
+        return found
 
 
 def main() -> None:

@@ -10,11 +10,11 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from typing import Any
+from typing import TypeGuard
 
 from clipbench.text.visible import visible
 
-Check = Callable[[str, Any], None]
+Check = Callable[[str, object], None]
 
 
 class Objection(ValueError):
@@ -64,7 +64,7 @@ def parse_time(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Return whether `value` is a finite number; True and False are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
@@ -80,11 +80,11 @@ def text(field: str, value: object) -> None:
         raise Objection(field, "must be a text that is not empty", value)
 
 
-def time(field: str, value: Any) -> None:
+def time(field: str, value: object) -> None:
     """Object to anything but an ISO-8601 time."""
     text(field, value)
     try:
-        parse_time(value)
+        parse_time(str(value))
     except ValueError as error:
         raise Objection(field, "must be an ISO-8601 time", value) from error
 
@@ -124,7 +124,7 @@ def count(field: str, value: object) -> None:
 def number(low: float = -math.inf, high: float = math.inf) -> Check:
     """Return a check that objects to anything but a finite number in [low, high]."""
 
-    def check(field: str, value: Any) -> None:
+    def check(field: str, value: object) -> None:
         if not is_number(value) or not low <= value <= high:
             bounds = "" if low == -math.inf else f" from {low:g}"
             bounds += "" if high == math.inf else f" to {high:g}"
@@ -146,8 +146,13 @@ def maybe(check: Check) -> Check:
 
 def table(field: str, value: object) -> None:
     """Object to anything but an object whose names are texts."""
+    _table(field, value)
+
+
+def _table(field: str, value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
         raise Objection(field, "must be an object", value)
+    return value
 
 
 def items(check: Check, most: int | None = None) -> Check:
@@ -170,23 +175,23 @@ def words(field: str, value: object) -> None:
         raise Objection(field, "must be a text", value)
 
 
-def file_name(field: str, value: Any) -> None:
+def file_name(field: str, value: object) -> None:
     """Object to anything but the name of a file in its folder, of 255 bytes at most."""
     text(field, value)
+    name = str(value)
     try:
-        fits = len(value) <= 255 and len(os.fsencode(value)) <= 255
+        fits = len(name) <= 255 and len(os.fsencode(name)) <= 255
     except UnicodeEncodeError:  # half of a pair of surrogates is in no name
         fits = False
-    if not fits or "/" in value or "\0" in value or value in {".", ".."}:
+    if not fits or "/" in name or "\0" in name or name in {".", ".."}:
         raise Objection(field, "must be the name of a file, without a folder", value)
 
 
 def table_of(check: Check) -> Check:
     """Return a check of every value of an object."""
 
-    def check_all(field: str, value: Any) -> None:
-        table(field, value)
-        for name, part in value.items():
+    def check_all(field: str, value: object) -> None:
+        for name, part in _table(field, value).items():
             check(f"{field}.{name}", part)
 
     return check_all
@@ -206,18 +211,18 @@ def fields(
         others: whether fields that are not named here may be there, too.
     """
 
-    def check(field: str, value: Any) -> None:
-        table(field, value)
+    def check(field: str, value: object) -> None:
+        told = _table(field, value)
         prefix = f"{field}." if field else ""
         for name, part in required.items():
-            if name not in value:
+            if name not in told:
                 raise Missing(f"{prefix}{name}")
-            part(f"{prefix}{name}", value[name])
+            part(f"{prefix}{name}", told[name])
         for name, part in (optional or {}).items():
-            if name in value:
-                part(f"{prefix}{name}", value[name])
-        for name in value if not others else ():
+            if name in told:
+                part(f"{prefix}{name}", told[name])
+        for name in told if not others else ():
             if name not in required and name not in (optional or {}):
-                raise Objection(f"{prefix}{name}", "must not be there", value[name])
+                raise Objection(f"{prefix}{name}", "must not be there", told[name])
 
     return check

@@ -151,8 +151,9 @@ def _recalled(file: Path) -> dict[str, list[object]]:
         content = read_json(file)
     except ClipbenchError:  # only a memory: what is lost is computed again
         return {}
-    is_ours = is_sealed([_text(content.get("hashes"))], content.get("seal"))
-    return dict(content["hashes"]) if is_ours else {}
+    hashes = content.get("hashes")
+    is_ours = is_sealed([_text(hashes)], content.get("seal"))
+    return dict(hashes) if is_ours and isinstance(hashes, dict) else {}
 
 
 def _status(path: Path) -> os.stat_result:

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from clipbench.errors import CorruptData, MissingData, Torn
 from clipbench.files import sums
@@ -44,7 +43,7 @@ def write_summed(
     write_json(path, sums.summed(value), indent, sync=sync)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, object]:
     """Return the JSON object in `path`; of what `write_summed` wrote, without the checksum.
 
     Raises:

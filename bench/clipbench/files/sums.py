@@ -12,7 +12,10 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FIELD = "sha256_of_rest"
 _IN_WEIGHTS = "clipbench_crc32"  # in the metadata of a safetensors file
@@ -58,7 +61,7 @@ def is_sound(content: Mapping[str, object]) -> bool:
 # ------------------------------------------------------------------------------ tensors
 
 
-def write_weights(file: IO[bytes], state: Mapping[str, Any]) -> None:
+def write_weights(file: IO[bytes], state: Mapping[str, Tensor]) -> None:
     """Write tensors as a safetensors file that carries its checksum.
 
     Args:

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import ClipbenchError, CorruptData
@@ -75,13 +76,16 @@ def screen(
         done += shards.shards[number].num_pairs
         progress("screening pairs", done, len(shards))
     return [
-        Unusable(shard.first + int(row), str(reason), str(detail))
+        Unusable(shard.first + row, reason, detail)
         for shard, found in zip(shards.shards, known, strict=True)
         for row, reason, detail in found or []
     ]
 
 
-def _recall(file: Path, caption_field: str | None) -> list[Any] | None:
+_Found = tuple[int, str, str]  # of a pair: its number in the shard, why it can't be used, detail
+
+
+def _recall(file: Path, caption_field: str | None) -> list[_Found] | None:
     """Return what was found in a shard; None if that is not known."""
     try:
         content = read_json(file)
@@ -89,7 +93,7 @@ def _recall(file: Path, caption_field: str | None) -> list[Any] | None:
         return None
     found = content.get("unusable")
     same = (content.get("version"), content.get("caption_field")) == (VERSION, caption_field)
-    return found if same and isinstance(found, list) else None
+    return msgspec.convert(found, list[_Found]) if same and isinstance(found, list) else None
 
 
 @dataclass(frozen=True)
@@ -100,17 +104,17 @@ class _Plan:
     files: Sequence[Path]
 
 
-def _screen_shard(plan: _Plan, number: int) -> tuple[int, list[object]]:
+def _screen_shard(plan: _Plan, number: int) -> tuple[int, list[_Found]]:
     """Return, and keep, what can't be used in one shard: row, reason and detail of each."""
     shards, shard = plan.shards, plan.shards.shards[number]
     kept = _recall(plan.files[number], shards.caption_field)  # of a task that begins again
     if kept is not None:
         return number, kept
-    found: list[object] = []
+    found: list[_Found] = []
     for row in range(shard.num_pairs):
         problem = problem_of(shards, shard.first + row)
         if problem is not None:
-            found.append([row, *problem])
+            found.append((row, *problem))
     content = {"version": VERSION, "caption_field": shards.caption_field, "unusable": found}
     write_summed(plan.files[number], content, indent=None, sync=False)
     return number, found

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from clipbench.evaluation.measured import Evaluation
 from clipbench.results.files import write_atomic
@@ -26,7 +26,18 @@ _RETRIEVAL = {
 _TASKS = {"zeroshot_classification": _CLASSIFICATION, "zeroshot_retrieval": _RETRIEVAL}
 
 
-def to_clip_benchmark(result: Result) -> list[dict[str, Any]]:
+class Row(TypedDict):
+    """What CLIP_benchmark writes of a model on a data set."""
+
+    dataset: str
+    model: str
+    pretrained: str
+    task: str
+    metrics: dict[str, float]
+    language: str
+
+
+def to_clip_benchmark(result: Result) -> list[Row]:
     """Return the clean accuracies of a result as CLIP_benchmark's evaluation command writes them.
 
     One object a task and evaluation set that was measured, in the order of the result's sets, with
@@ -34,7 +45,7 @@ def to_clip_benchmark(result: Result) -> list[dict[str, Any]]:
     CLIP_benchmark calls ``pretrained``, the name of the weights, tells attack, rate, defense, seed
     and id of the run. The language is taken to be English, as it is of every prompt template here.
     """
-    rows = []
+    rows: list[Row] = []
     primary = Evaluation(result.data.evaluation.name, result.metrics)
     sets = result.evaluations or [primary]  # older results have no list
     for item, (task, names) in itertools.product(sets, _TASKS.items()):

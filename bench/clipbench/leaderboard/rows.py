@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any
+from typing import NamedTuple
 
 from msgspec import structs
 
@@ -30,11 +30,27 @@ from clipbench.text.locations import content_in, get
 FIRST = ("none", "clip")  # the defenses that all others are held against
 
 
+class Context(NamedTuple):
+    """What compared rows share.
+
+    Args:
+        attack: name, parameters and rate.
+        amount: number of poisoned pairs and of targets.
+        model: name, size of its images, precision.
+        data: name, parameters, number of pairs, and what was measured on.
+    """
+
+    attack: tuple[str, str, float]
+    amount: tuple[int, int]
+    model: tuple[str, str, str]
+    data: tuple[str, str, int, str]
+
+
 @dataclass
 class Row:
     """All results of one combination, one a seed."""
 
-    context: tuple[Any, ...]  # attack, rate, model, precision, data: what compared rows share
+    context: Context
     defense: str
     settings: dict[str, Json]
     results: list[Result] = field(default_factory=list)
@@ -64,7 +80,7 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
     return [row for family in families.values() for row in family.values()]
 
 
-def _context(result: Result) -> tuple[object, ...]:
+def _context(result: Result) -> Context:
     attack, model, data = result.attack, result.model, result.data
     tests, net = data.evaluation.name, model.name
     # What was measured on, and which model, by content where the result has it: by any name or path
@@ -73,7 +89,7 @@ def _context(result: Result) -> tuple[object, ...]:
         tests = canonical(result.config["evals"])
     if content := content_in(get(result.config, "train.model")):
         net = f"{net}@{content[:8]}"
-    return (
+    return Context(
         (attack.name, canonical(attack.parameters or {}), result.rate),
         (attack.count, attack.targets or 0),
         (net, canonical(model.image_size), canonical(precision_of(result))),

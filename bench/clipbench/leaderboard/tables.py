@@ -273,7 +273,7 @@ def _eligible(
 
     Augmentation is what ``clip`` itself does, so that it is judged by ``none``.
     """
-    if row.context[0][0] == "none":
+    if row.context.attack[0] == "none":
         return dict.fromkeys((*_OF_ELIGIBILITY, "other_machine", "judge_runs"))
     words = {BARE: "undefended", AUGMENTED: "under clip"}
     found = {

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -200,10 +199,10 @@ class DecodedImages:
             self._maps[number] = found
         return found
 
-    def __getstate__(self) -> tuple[object, ...]:
+    def __getstate__(self) -> tuple[Sequence[BlockFile], int]:
         return self._files, self.image_size
 
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
+    def __setstate__(self, state: tuple[Sequence[BlockFile], int]) -> None:
         DecodedImages.__init__(self, *state)
 
 

@@ -11,14 +11,14 @@ import numpy.typing as npt
 from clipbench.errors import BadSetting
 from clipbench.loading.eda import Captions, augment_words, places
 from clipbench.loading.words import WordTable, check_tokenizer, word_table
-from clipbench.models.openclip import Tokenizer
+from clipbench.models.openclip import Architecture, Tokenizer
 from clipbench.rng import RowStreams
 
 IntArray = npt.NDArray[np.int64]
 WordArray = npt.NDArray[np.int32]
 
 
-def check_text_tower(name: str, config: Mapping[str, Any]) -> None:
+def check_text_tower(name: str, config: Architecture) -> None:
     """Refuse a model whose captions could not be augmented, before anything is made of it.
 
     Args:

@@ -30,16 +30,17 @@ from clipbench.loading.words import (
     numbered_synonyms,
     tokens_of,
 )
-from clipbench.models.openclip import Tokenizer
+from clipbench.models.openclip import Architecture, Tokenizer, context_length_of
 from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file, clear_leftovers, publish
 from clipbench.system.locks import locked_folder
 from clipbench.system.processes import in_processes, is_spread
 
+Numbers = npt.NDArray[np.integer]
 VERSION = 2  # raise it with every change of what a table holds
 _AS_BYTES = 4096  # of work, for a caption: splitting one takes as long as hashing so many
 _AT_ONCE = 10_000  # captions in memory
-_TYPES: Mapping[str, Any] = {
+_TYPES: Mapping[str, type[np.integer]] = {
     "words": np.int32,
     "starts": np.int64,
     "token_counts": np.int64,
@@ -65,12 +66,12 @@ class Reading(NamedTuple):
     @classmethod
     def of(
         cls,
-        architecture: Mapping[str, Any],
+        architecture: Architecture,
         tokenizer: Tokenizer,
         synonyms: Mapping[str, Sequence[str]],
     ) -> Reading:
         """Return how a model of an open_clip configuration reads captions."""
-        return cls(tokenizer, synonyms, architecture["text_cfg"].get("context_length", 77))
+        return cls(tokenizer, synonyms, context_length_of(architecture))
 
 
 def stored_words(
@@ -198,7 +199,7 @@ def _make(
     table = numbered_synonyms(synonyms, numbering, plan.cleaning)
     token_counts, tokens = tokens_of(numbering, tokenizer, context_length)
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
-    others: Sequence[npt.NDArray[Any]] = (
+    others: Sequence[Numbers] = (
         starts,
         token_counts,
         tokens,
@@ -212,7 +213,7 @@ def _make(
     write_summed(folder / "table.json", {"version": VERSION, "sha256": sums}, sync=False)
 
 
-def _write(folder: Path, name: str, size: int, parts: Iterable[npt.NDArray[Any]]) -> None:
+def _write(folder: Path, name: str, size: int, parts: Iterable[Numbers]) -> None:
     """Write an array of one dimension that is never in memory as a whole."""
     kind = np.dtype(_TYPES[name])
     head = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": (size,)}
@@ -222,7 +223,7 @@ def _write(folder: Path, name: str, size: int, parts: Iterable[npt.NDArray[Any]]
             out.write(np.ascontiguousarray(part, kind).data)
 
 
-def _numbered(plan: _Plan, number: int, numbering: Numbering) -> npt.NDArray[Any]:
+def _numbered(plan: _Plan, number: int, numbering: Numbering) -> Numbers:
     """Return the words of a shard's captions by the numbers that they have in the whole set."""
     words, texts = _kept(plan, number, "words", "texts")
     each = texts.tobytes().decode(errors="surrogatepass").split("\n")
@@ -261,7 +262,7 @@ def _is_kept(plan: _Plan, number: int) -> bool:
     return True
 
 
-def _kept(plan: _Plan, number: int, *names: str) -> list[npt.NDArray[Any]]:
+def _kept(plan: _Plan, number: int, *names: str) -> list[Numbers]:
     with _shard_file(plan, number).open("rb") as file:  # which NumPy leaves open if it is torn
         found = np.load(file, allow_pickle=False)
         return [found[name] for name in names]

@@ -8,10 +8,11 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, cast
+from types import ModuleType
+from typing import TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,13 +35,27 @@ _DISTRIBUTED = "module."  # before the name of every weight of a model under Dis
 Tokenizer = Callable[[list[str]], Tensor]  # N texts -> (N, context length) int64
 
 
-def open_clip() -> Any:
+class Architecture(TypedDict):
+    """What every open_clip configuration of a model has; each tower has fields of its own.
+
+    Args:
+        embed_dim: D, the size of features.
+        vision_cfg: the image tower.
+        text_cfg: the text tower.
+    """
+
+    embed_dim: int
+    vision_cfg: dict[str, object]
+    text_cfg: dict[str, object]
+
+
+def open_clip() -> ModuleType:
     """Return the open_clip module with clipbench's own model configurations registered.
 
     No hub is asked for anything that a model's configuration names, unless the environment says so.
     """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
-    import open_clip as module  # noqa: PLC0415 - heavy
+    module = importlib.import_module("open_clip")  # heavy
 
     from clipbench.models import towers  # noqa: PLC0415 - heavy
 
@@ -56,7 +71,7 @@ def model_names() -> list[str]:
     return architecture_names()
 
 
-def model_config(name: str) -> dict[str, Any]:
+def model_config(name: str) -> Architecture:
     """Return the open_clip configuration of a model name, or of a ``.json`` file or a folder.
 
     Raises:
@@ -76,7 +91,7 @@ def model_config(name: str) -> dict[str, Any]:
     config = architecture(name)
     if config is None:
         raise UnknownName("model", name, model_names())
-    return config
+    return cast("Architecture", config)
 
 
 def configuration_file(name: str) -> Path | None:
@@ -87,7 +102,7 @@ def configuration_file(name: str) -> Path | None:
     return path if path.suffix == ".json" else None
 
 
-def _read_config(path: Path) -> dict[str, object]:
+def _read_config(path: Path) -> Architecture:
     if not path.is_file():
         raise MissingData(f"There is no model configuration {path.resolve()}.")
     try:
@@ -101,7 +116,7 @@ def _read_config(path: Path) -> dict[str, object]:
         raise CorruptData(
             f"{path.resolve()} is no open_clip model configuration: {error}."
         ) from error
-    return cast("dict[str, Any]", config)
+    return cast("Architecture", config)
 
 
 def create_model(
@@ -154,13 +169,13 @@ def _tokenizer(registered: str) -> Tokenizer:
     return cast("Tokenizer", open_clip().get_tokenizer(registered))
 
 
-def _hub_of(config: Mapping[str, Any]) -> str | None:
+def _hub_of(config: Architecture) -> str | None:
     """Return the repository that a model's text tower or tokenizer comes from; None: open_clip."""
     text = config["text_cfg"]
     return cast("str | None", text.get("hf_model_name") or text.get("hf_tokenizer_name"))
 
 
-def _check_packages(name: str, config: Mapping[str, object]) -> None:
+def _check_packages(name: str, config: Architecture) -> None:
     """Refuse a model that needs a package which is not installed.
 
     Raises:
@@ -173,7 +188,7 @@ def _check_packages(name: str, config: Mapping[str, object]) -> None:
         )
 
 
-def _registered_name(name: str, config: dict[str, Any]) -> str:
+def _registered_name(name: str, config: Architecture) -> str:
     """Return a name under which open_clip knows `config`; files get one made from their content.
 
     What a configuration would hand to another library's tokenizer is left out: it may ask for code
@@ -191,17 +206,21 @@ def _registered_name(name: str, config: dict[str, Any]) -> str:
     return registered
 
 
-def image_size_of(config: dict[str, Any]) -> int:
+def image_size_of(config: Architecture) -> int:
     """Return the side of the model's square input images, in pixels."""
     size = config["vision_cfg"].get("image_size", 224)
-    if isinstance(size, (list, tuple)):
-        if len(set(size)) != 1:
-            raise BadSetting(f"Models with images that are not square are not supported: {size}.")
-        size = size[0]
-    return int(size)
+    sides: Sequence[object] = size if isinstance(size, (list, tuple)) else [size]
+    if len(set(sides)) != 1:
+        raise BadSetting(f"Models with images that are not square are not supported: {size}.")
+    return int(str(sides[0]))
 
 
-def save_model(model: nn.Module, config: dict[str, object], folder: Path) -> Path:
+def context_length_of(config: Architecture) -> int:
+    """Return how many tokens of a text the model reads."""
+    return int(str(config["text_cfg"].get("context_length", 77)))
+
+
+def save_model(model: nn.Module, config: Architecture, folder: Path) -> Path:
     """Write weights and configuration so that open_clip loads them; return the weights file.
 
     Both ``create_model_and_transforms(NAME, pretrained=FILE)`` and

@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from clipbench.errors import LostProcess
 from clipbench.parallel.messages import framed, received
@@ -310,8 +310,8 @@ def _listening() -> socket.socket:
             with suppress(OSError):
                 return socket.create_server(address[:2], family=family, backlog=1024)
     if socket.has_dualstack_ipv6():
-        everywhere: dict[str, Any] = {"family": socket.AF_INET6, "dualstack_ipv6": True}
-        return socket.create_server(("", 0), backlog=1024, **everywhere)
+        family = socket.AF_INET6
+        return socket.create_server(("", 0), family=family, backlog=1024, dualstack_ipv6=True)
     return socket.create_server(("", 0), backlog=1024)
 
 
@@ -320,7 +320,7 @@ def _kept(connection: socket.socket) -> socket.socket:
     connection.settimeout(None)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    options: dict[str, Any] = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+    options: dict[str, int] = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
     for name, value in options.items():
         if hasattr(socket, name):
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

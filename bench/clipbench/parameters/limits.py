@@ -130,17 +130,22 @@ class Range:
         return f"in {opening}{low.bound}, {high.bound}{closing}"
 
 
-def _marks(hint: Any) -> typing.Iterator[object]:
+def _marks(hint: object) -> typing.Iterator[object]:
     """Yield the marks of an annotation and of its parts."""
     yield from getattr(hint, "__metadata__", ())
-    inner = (hint.__origin__,) if hasattr(hint, "__metadata__") else typing.get_args(hint)
-    for part in inner:
+    for part in _inner(hint):
         if not isinstance(part, (str, int, float)):  # choices of a Literal
             yield from _marks(part)
 
 
-def _plain_types(hint: Any) -> set[object]:
-    inner = (hint.__origin__,) if hasattr(hint, "__metadata__") else typing.get_args(hint)
+def _inner(hint: object) -> tuple[object, ...]:
+    """Return the parts of an annotation; of one with marks, what it is without them."""
+    parts = typing.get_args(hint)
+    return parts[:1] if hasattr(hint, "__metadata__") else parts
+
+
+def _plain_types(hint: object) -> set[object]:
+    inner = _inner(hint)
     return {hint}.union(*map(_plain_types, inner)) if inner else {hint}
 
 

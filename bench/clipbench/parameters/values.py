@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal, SupportsFloat, SupportsIndex, Union
 
 from clipbench.errors import BadSetting
 
@@ -99,8 +99,10 @@ def brief(value: object) -> str:
     return text if len(text) <= BRIEF + 2 else f"{text[:BRIEF]}..."
 
 
-def _is_endless(value: Any) -> bool:
+def _is_endless(value: object) -> bool:
     """Return whether `value` is a number, or says one, that is infinite or none at all."""
+    if not isinstance(value, (str, bytes, SupportsFloat, SupportsIndex)):
+        return False
     try:
         return not math.isfinite(float(value))
     except (TypeError, ValueError, OverflowError):

@@ -25,6 +25,7 @@ from clipbench.evaluation.evaluator import evaluate_sets
 from clipbench.evaluation.history import history_of
 from clipbench.evaluation.measured import Epoch, Evaluation, MetricPlugin, Metrics, metrics_json
 from clipbench.files.contents import FileHashes
+from clipbench.files.typed import Object, items
 from clipbench.models.openclip import create_model, load_weights, weights_file
 from clipbench.parallel.bench import Bench
 from clipbench.parallel.devices import pick_device
@@ -32,7 +33,7 @@ from clipbench.planning.parts import Prepared
 from clipbench.planning.tried import try_metrics
 from clipbench.plugins.find import Kind
 from clipbench.plugins.part import Part
-from clipbench.plugins.spec import SpecLike
+from clipbench.plugins.spec import SpecLike, spec_like
 from clipbench.poisoning.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
 from clipbench.system.progress import Reporter
 from clipbench.text.locations import content_in, short
@@ -269,7 +270,7 @@ def _of_places(book: Ledger, told: _Sources, cache: Path) -> _Sources:
         BadSetting: nobody knows where, or other data lie there now.
     """
     placed = read_sealed(book.path.parent / PLACES)  # by this user's own run
-    data, evals = told if placed is None else (placed["data"], placed["evals"])
+    data, evals = told if placed is None else _sources_in(placed)
     if recorded := _contents(book.evals if book.evals else [book.dataset]):
         names = "--eval" if book.evals else "--data"
         if placed is None:
@@ -287,6 +288,11 @@ def _of_places(book: Ledger, told: _Sources, cache: Path) -> _Sources:
                 f" name those to measure on with {names}."
             )
     return data, evals
+
+
+def _sources_in(placed: Object) -> _Sources:
+    evals = [spec_like(spec, "evals") for spec in items(placed["evals"])]
+    return spec_like(placed["data"], "data"), evals
 
 
 def check_trigger(attack: Attack, ledger: Ledger | None) -> None:

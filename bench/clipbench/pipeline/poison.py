@@ -108,7 +108,7 @@ def tell_left_out(pairs: UsablePairs, reporter: Reporter) -> None:
 def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
     """Return the poisoned set's folder, named after everything that decides what is in it."""
     base, told = parts.usable.shards, config.by_content()
-    wanted = {
+    wanted: dict[str, object] = {
         "data": told["data"],
         "evals": told["evals"],
         "attack": told["attack"],
@@ -125,13 +125,14 @@ def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
 def _write(config: RunConfig, parts: Prepared, folder: Path, bench: Bench) -> Path:
     """Write the poisoned set, unless it is there, and return its ledger."""
     told = config.hashed()
+    attack = dict(told["attack"])
     ledger = write_poisoned(
         parts.usable.shards,
         parts.attack,
         parts.held_out.scene(parts.count, config.seed_of_poison),
         folder,
-        attack_name=told["attack"].pop("name"),
-        attack_parameters=told["attack"],
+        attack_name=str(attack.pop("name")),
+        attack_parameters=attack,
         dataset=told["data"],
         evals=told["evals"],
         left_out=parts.usable.left_out,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from clipbench.configuration.settings import TrainSettings
@@ -69,7 +68,7 @@ class Pace:
 
         return seconds_each(score, min(len(self._pairs), self._most_rows))
 
-    def _indices(self, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def _indices(self, count: int) -> npt.NDArray[np.int64]:
         return np.arange(count, dtype=np.int64) % len(self._pairs)
 
     def _finish(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import os
 import platform
 import sys
@@ -14,8 +13,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache as remembered
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+import msgspec
 import torch
 
 from clipbench.checkpoints.record import device_name
@@ -23,6 +23,7 @@ from clipbench.configuration.config import RunConfig
 from clipbench.contracts import Defense
 from clipbench.errors import ClipbenchError
 from clipbench.files.json_files import read_json, write_summed
+from clipbench.files.typed import Positive
 from clipbench.parallel.devices import num_processes, pick_device
 from clipbench.planning.work import Kind, Work
 from clipbench.plugins.codes import slot_of
@@ -53,7 +54,7 @@ _NOT_OF_A_PAIR = frozenset(
 
 @dataclass(frozen=True)
 class TrainingSpeeds:
-    """Seconds that things take in training: a pair; of `model`, once.
+    """Positive that things take in training: a pair; of `model`, once.
 
     Args:
         model: making a model.
@@ -72,7 +73,7 @@ class TrainingSpeeds:
 
 @dataclass(frozen=True)
 class Speeds(TrainingSpeeds):
-    """Seconds that things take in a run: a pair, a picture, a text; of `held_out`, once.
+    """Positive that things take in a run: a pair, a picture, a text; of `held_out`, once.
 
     Args:
         held_out: opening the held-out data.
@@ -121,9 +122,13 @@ class KeptSpeeds:
             what: a whole run or a training run alone.
         """
         content = config.to_json()
-        decisive = {key: content[key] for key in ("data", "evals", "defense", "trusted", "code")}
-        code = decisive["code"]
-        decisive["code"] = {k: code[k] for k in code if slot_of(k) != "attack"}
+        decisive = {
+            "data": content["data"],
+            "evals": content["evals"],
+            "defense": content["defense"],
+            "trusted": content["trusted"],
+            "code": {k: v for k, v in content["code"].items() if slot_of(k) != "attack"},
+        }
         train = {k: v for k, v in content["train"].items() if k not in _NOT_OF_A_PAIR}
         device = pick_device(config.train.device)
         machine = [platform.node(), device_name(device), os.cpu_count(), torch.get_num_threads()]
@@ -141,9 +146,9 @@ class KeptSpeeds:
             good_for = GOOD_FOR_BUSY_S if content.pop("busy") else GOOD_FOR_S
             if content.pop("schema") != SCHEMA or not 0 <= age < good_for:
                 return None
-            steps = {_kind(key): _seconds(value) for key, value in content.pop("steps")}
-            scores = {bool(key): _seconds(value) for key, value in content.pop("scores")}
-            rest = {name: _seconds(value) for name, value in content.items()}
+            steps = dict(msgspec.convert(content.pop("steps"), list[tuple[Kind, Positive]]))
+            scores = dict(msgspec.convert(content.pop("scores"), list[tuple[bool, Positive]]))
+            rest = msgspec.convert(content, dict[str, Positive])
             found = kind(**rest, steps=steps, scores=scores)
         except (ClipbenchError, OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
@@ -152,11 +157,11 @@ class KeptSpeeds:
 
     def keep(self, speeds: TrainingSpeeds) -> None:
         """Write the speeds, just measured."""
-        content: dict[str, Any] = {
+        content: dict[str, object] = {
             item.name: getattr(speeds, item.name) for item in dataclasses.fields(speeds)
         }
-        for name in ("steps", "scores"):
-            content[name] = [[key, value] for key, value in content[name].items()]
+        content["steps"] = [[key, value] for key, value in speeds.steps.items()]
+        content["scores"] = [[key, value] for key, value in speeds.scores.items()]
         content |= {"schema": SCHEMA, "busy": bool(threads.news())}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,18 +172,6 @@ class KeptSpeeds:
 
 def _has(found: Collection[object], wanted: Collection[object]) -> bool:
     return set(wanted) <= set(found)
-
-
-def _kind(value: Any) -> Kind:
-    name, views, detached, augment = value
-    return str(name), int(views), int(detached), bool(augment)
-
-
-def _seconds(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number) or number < 0:
-        raise ValueError(number)
-    return number
 
 
 @remembered

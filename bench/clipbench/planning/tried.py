@@ -6,7 +6,6 @@ What is sure to fail is told in seconds, and not after hours of fetching, poison
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
@@ -95,5 +94,5 @@ def try_metrics(metrics: Collection[Metric], held_out: HeldOut) -> None:
 
 def outside_of(config: RunConfig) -> list[Part[object]]:
     """Return the attack, the defense and the metrics of a run that are no part of clipbench."""
-    parts: list[Part[Any]] = [config.attack, config.defense, *config.metrics]
+    parts: list[Part[object]] = [config.attack, config.defense, *config.metrics]
     return [part for part in parts if not is_ours(part.cls)]

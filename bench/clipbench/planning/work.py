@@ -67,7 +67,7 @@ def facts_of(
         trusted_pairs=-(-trusted * few // pairs),
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        feature_size=int(model_config(settings.model)["embed_dim"]),
+        feature_size=model_config(settings.model)["embed_dim"],
         device=torch.device(device),
         seed=0,
     )

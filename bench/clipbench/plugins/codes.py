@@ -8,7 +8,6 @@ is said by their types (`clipbench.text.locations.Names`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
@@ -20,7 +19,7 @@ def slot_of(key: str) -> str:
     return key.partition(".")[0]
 
 
-def hashes(kind: Kind, slot: str, spec: Mapping[str, Any]) -> dict[str, str]:
+def hashes(kind: Kind, slot: str, spec: Mapping[str, object]) -> dict[str, str]:
     """Return the SHA-256 of a plugin that is a file, and of those that it names.
 
     Args:
@@ -28,17 +27,17 @@ def hashes(kind: Kind, slot: str, spec: Mapping[str, Any]) -> dict[str, str]:
         slot: where it stands in the configuration.
         spec: its name and all parameters.
     """
-    found = {slot: registry.code_sha256(spec["name"])}
+    found = {slot: registry.code_sha256(str(spec["name"]))}
     for field, number, mark, text in _named(kind, spec):
         name = registry.parse(mark.kind, text).name
         found[f"{slot}.{field}[{number}]"] = registry.code_sha256(name)
     return {key: sha256 for key, sha256 in found.items() if sha256 is not None}
 
 
-def shorten(slot: str, spec: dict[str, Any], code: Mapping[str, str]) -> None:
+def shorten(slot: str, spec: dict[str, object], code: Mapping[str, str]) -> None:
     """Put short names in the place of paths whose files' hashes are known, in a spec of a slot."""
     if slot in code:
-        spec["name"] = registry.short_name(spec["name"])
+        spec["name"] = registry.short_name(str(spec["name"]))
     rename(slot, spec, code, lambda path, _: registry.short_name(path))
 
 

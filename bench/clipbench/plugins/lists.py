@@ -10,11 +10,13 @@ one item, whatever commas it has.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from clipbench.errors import BadSetting
 
+Item = TypeVar("Item")
 _PART = re.compile(
     r"""(?:"[^"]*"|'[^']*'|\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|[^,])*(?:,|$)""", re.VERBOSE
 )
@@ -97,10 +99,9 @@ def _is_there(before: str, part: str) -> bool:
         return False
 
 
-def each(value: object, what: str) -> tuple[Any, ...]:
+def each(value: Sequence[Item], what: str) -> tuple[Item | str, ...]:
     """Return the items of a list as it was read, of which texts may be lists themselves."""
-    values = value if isinstance(value, (list, tuple)) else (value,)
-    found: list[object] = []
-    for item in values:
+    found: list[Item | str] = []
+    for item in value:
         found += split_specs(item, what) if isinstance(item, str) else [item]
     return tuple(found)

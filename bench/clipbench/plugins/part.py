@@ -18,11 +18,12 @@ from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import Spec, SpecLike
 
+P_co = TypeVar("P_co", covariant=True)
 P = TypeVar("P")
 
 
 @dataclass(frozen=True)
-class Part(Spec, Generic[P]):
+class Part(Spec, Generic[P_co]):
     """A plugin by name, with every parameter filled in, in types that JSON has.
 
     Args:
@@ -36,7 +37,7 @@ class Part(Spec, Generic[P]):
     @classmethod
     def of(
         cls, kind: Kind, spec: SpecLike, fallback: Mapping[str, object] | None = None
-    ) -> Part[P]:
+    ) -> Part[P_co]:
         """Return the part that a person named; a part is itself.
 
         Args:
@@ -49,18 +50,18 @@ class Part(Spec, Generic[P]):
         """
         if isinstance(spec, Part):
             return spec
-        plugin: P = registry.build(kind, spec, fallback)
+        plugin: P_co = registry.build(kind, spec, fallback)
         return cls.holding(kind, registry.parse(kind, spec).name, plugin)
 
     @classmethod
     def holding(cls, kind: Kind, name: str, plugin: P) -> Part[P]:
         """Return the part that a built plugin is, by the name it is found by."""
-        part = cls(name, registry.spec_of(plugin), kind=kind)
+        part = Part[P](name, registry.spec_of(plugin), kind=kind)
         part.__dict__["plugin"] = plugin  # where the cached property keeps it
         return part
 
     @classmethod
-    def from_json(cls, kind: Kind, value: Mapping[str, object]) -> Part[P]:
+    def from_json(cls, kind: Kind, value: Mapping[str, object]) -> Part[P_co]:
         """Return the part that `to_json` wrote; nothing is built.
 
         Raises:
@@ -77,17 +78,17 @@ class Part(Spec, Generic[P]):
         return {"name": self.name, **self.parameters}
 
     @cached_property
-    def plugin(self) -> P:
+    def plugin(self) -> P_co:
         """The object, built when it is first asked for.
 
         Raises:
             UnknownName, BadSetting: what `clipbench.plugins.registry.build` refuses.
         """
-        plugin: P = registry.build(self.kind, self)
+        plugin: P_co = registry.build(self.kind, self)
         return plugin
 
     @property
-    def cls(self) -> type[P]:
+    def cls(self) -> type[P_co]:
         """The plugin's class, which is imported and not built for it."""
         return registry.load(self.kind, self)
 

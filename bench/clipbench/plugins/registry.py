@@ -163,7 +163,7 @@ def load(kind: Kind, spec: SpecLike) -> type[Any]:
     return check_plugin(kind, import_plugin(kind, source), name)
 
 
-def _load_registered(kind: Kind, name: str, candidates: list[Source]) -> type[object]:
+def _load_registered(kind: Kind, name: str, candidates: list[Source]) -> type[Any]:
     if len(candidates) > 1:
         both = listed(sorted(candidate.origin for candidate in candidates))
         raise BadInput(

@@ -11,7 +11,6 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from clipbench.errors import BadSetting
 from clipbench.parameters.values import BRIEF, brief, underscored
@@ -35,10 +34,21 @@ class Spec:
     """
 
     name: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameters: Mapping[str, object] = field(default_factory=dict)
 
 
 SpecLike = str | Mapping[str, object] | Spec
+
+
+def spec_like(value: object, where: str) -> SpecLike:
+    """Return a value that was read as what names a plugin.
+
+    Raises:
+        BadSetting: it is neither text nor a mapping.
+    """
+    if isinstance(value, (str, Mapping, Spec)):
+        return value
+    raise BadSetting(f"{where}: a plugin is a name like 'targeted:targets=16'. Got {brief(value)}.")
 
 
 def parse_spec(value: SpecLike, known: Collection[str] = ()) -> Spec:

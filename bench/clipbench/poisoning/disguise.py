@@ -11,7 +11,6 @@ import codecs
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -103,7 +102,7 @@ def identifiers(
 
 
 def invented_fields(
-    fields: Mapping[str, Any], peers: Sequence[Mapping[str, object]], rng: np.random.Generator
+    fields: Mapping[str, object], peers: Sequence[Mapping[str, object]], rng: np.random.Generator
 ) -> dict[str, object]:
     """Return new identifiers for a pair among its peers, numbers free between theirs.
 
@@ -111,10 +110,11 @@ def invented_fields(
     """
     invented: dict[str, object] = {}
     for name, seen in identifiers(fields, peers).items():
-        if isinstance(fields[name], str):
-            invented[name] = _invented_text(fields[name], rng)
+        own = fields[name]
+        if isinstance(own, str):
+            invented[name] = _invented_text(own, rng)
         else:
-            taken = {fields[name], *seen}
+            taken = {number for number in (own, *seen) if isinstance(number, int)}  # all of them
             for _ in range(_TRIES):
                 invented[name] = int(rng.integers(min(taken), max(taken) + 1))
                 if invented[name] not in taken:
@@ -123,9 +123,9 @@ def invented_fields(
 
 
 def following_fields(
-    fields: Mapping[str, Any],
+    fields: Mapping[str, object],
     peers: Sequence[Mapping[str, object]],
-    last: Mapping[str, Any],
+    last: Mapping[str, object],
     step: int,
     rng: np.random.Generator,
 ) -> dict[str, object]:
@@ -140,10 +140,11 @@ def following_fields(
     """
     found: dict[str, object] = {}
     for name in identifiers(fields, peers):
-        if isinstance(fields[name], str):
-            found[name] = _invented_text(fields[name], rng)
-        elif isinstance(last.get(name), int):
-            found[name] = last[name] + 1 + step
+        own, before = fields[name], last.get(name)
+        if isinstance(own, str):
+            found[name] = _invented_text(own, rng)
+        elif isinstance(before, int):
+            found[name] = before + 1 + step
     return found
 
 

@@ -19,7 +19,7 @@ from clipbench.contracts import Image, Mode
 from clipbench.errors import CorruptData, MissingData
 from clipbench.files.foreign import TooLarge, read_regular
 from clipbench.files.json_files import json_text, read_json
-from clipbench.files.typed import Object
+from clipbench.files.typed import Object, table
 from clipbench.poisoning import ledger_rows
 from clipbench.poisoning.ledger_rows import LedgerRow
 from clipbench.rng import generator
@@ -144,7 +144,7 @@ class LedgerHead:
     trigger_sha256: str | None
     trigger_probe: Sequence[int] | None
     moved: Sequence[Sequence[str]]
-    versions: Mapping[str, str]
+    versions: Mapping[str, str | None]
     left_out: Mapping[str, int] = field(default_factory=dict)
     crafted: Mapping[str, object] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
@@ -228,8 +228,8 @@ def read_head(path: Path) -> tuple[LedgerHead, str]:
         raise CorruptData(f"{path} is no ledger of version {VERSION}; poison the set again.")
     claims.check(path, "whole ledger", claims.LEDGER, value, "poison the set again")
     rows_sha256 = str(value.pop("rows_sha256"))
-    base = msgspec.convert({"num_pairs": None, **value.pop("base")}, Base)
-    return LedgerHead(**value, base=base), rows_sha256
+    value["base"] = {"num_pairs": None, **table(value["base"])}
+    return msgspec.convert(value, LedgerHead), rows_sha256
 
 
 def _refuse_changed(path: Path) -> None:

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
+import msgspec
+
 from clipbench.errors import ClipbenchError
 from clipbench.files.json_files import read_json, sha256_file, write_summed
 from clipbench.poisoning.one_shard import Job, PoisonWriter, Rewritten, Written
@@ -100,7 +102,7 @@ def _noted(
             return None
     except (ClipbenchError, OSError):  # not there, or damaged: it is written again
         return None
-    return content["sha256"], {key: Written(**one) for key, one in content["poisons"].items()}
+    return str(content["sha256"]), msgspec.convert(content["poisons"], dict[str, Written])
 
 
 def _stamp(path: Path, rows: Index | None) -> Stamp:

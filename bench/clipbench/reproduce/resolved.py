@@ -7,19 +7,19 @@ person at the keyboard named.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from msgspec import Struct
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.naming import PLUGINS, Allowed, check_settings, registered_only
 from clipbench.configuration.resolution import resolve
-from clipbench.errors import CorruptData
+from clipbench.errors import CorruptData, OnError
 from clipbench.files import checks
 from clipbench.files.checks import Objection
-from clipbench.files.typed import Json
+from clipbench.files.typed import Json, Object
 from clipbench.results.model import Result
-
-_CODE = {"data": "dataset"}  # what `RunConfig.code` calls it, where that is another name
 
 
 def _specs(field: str, value: object) -> None:
@@ -51,6 +51,33 @@ _CONFIG = checks.fields(
 )
 
 
+class _Config(Struct, frozen=True, kw_only=True):
+    """What of a configuration is resolved anew, of a result that `_CONFIG` has found sound."""
+
+    data: Object
+    evals: list[Object]
+    attack: Object
+    defense: Object
+    rate_text: str | None
+    poisons: int | None
+    seed: int
+    train: Object
+    code: dict[str, str]
+    trusted: Object | None = None
+    on_error: OnError = "fail"
+    poison_seed: int | None = None
+
+    def slots(self) -> Iterator[tuple[str, int, str, Object]]:
+        """Yield key, number, name in ``code``, and spec of each plugin."""
+        yield "data", 0, "dataset", self.data
+        yield "attack", 0, "attack", self.attack
+        yield "defense", 0, "defense", self.defense
+        if self.trusted is not None:
+            yield "trusted", 0, "trusted", self.trusted
+        for number, spec in enumerate(self.evals):
+            yield "evals", number, f"evals[{number}]", spec
+
+
 def resolved(result: Result, allowed: Sequence[str] = ()) -> RunConfig:
     """Return the run of a result as this version resolves it.
 
@@ -67,21 +94,21 @@ def resolved(result: Result, allowed: Sequence[str] = ()) -> RunConfig:
         CorruptData: its configuration is none.
         UnknownName, BadSetting: it names what is not there, not allowed, or out of range here.
     """
-    config: Mapping[str, Any] = result.config
     try:
-        _CONFIG("config", config)
+        _CONFIG("config", result.config)
     except Objection as error:
         raise CorruptData(f"Result {result.id} has no run's configuration: {error}.") from error
+    config = msgspec.convert(result.config, _Config)
     may = Allowed.of(allowed)
     specs = {
         (key, number): may.usable(
             PLUGINS[key],
             spec,
-            config["code"],
+            config.code,
             slot,
             f"config.{slot if key == 'evals' else key}",
         )
-        for key, number, slot, spec in _slots(config)
+        for key, number, slot, spec in config.slots()
     }
     metrics = [
         may.usable(
@@ -93,31 +120,22 @@ def resolved(result: Result, allowed: Sequence[str] = ()) -> RunConfig:
         )
         for number, item in enumerate(result.metric_plugins)
     ]
-    check_settings(config["train"], may, "config.train")
+    check_settings(config.train, may, "config.train")
     with registered_only(allowed):  # what the plugins themselves make of their parameters
         return resolve(
             data=specs["data", 0],
-            evals=[specs["evals", number] for number in range(len(config["evals"]))],
+            evals=[specs["evals", number] for number in range(len(config.evals))],
             attack=specs["attack", 0],
             defense=specs["defense", 0],
-            rate=config["rate_text"],
-            poisons=config["poisons"],
-            seed=config["seed"],
-            poison_seed=config.get("poison_seed"),
-            train=config["train"],
+            rate=config.rate_text,
+            poisons=config.poisons,
+            seed=config.seed,
+            poison_seed=config.poison_seed,
+            train=config.train,
             metrics=metrics,
-            on_error=config.get("on_error", "fail"),
+            on_error=config.on_error,
             trusted=specs.get(("trusted", 0)),
         )
-
-
-def _slots(config: Mapping[str, Any]) -> Iterator[tuple[str, int, str, Mapping[str, object]]]:
-    """Yield key, number, name in ``code``, and spec of each plugin of a configuration."""
-    for key in ("data", "attack", "defense", "trusted"):
-        if config.get(key) is not None:
-            yield key, 0, _CODE.get(key, key), config[key]
-    for number, spec in enumerate(config["evals"]):
-        yield "evals", number, f"evals[{number}]", spec
 
 
 def same_json(one: Json, other: Json) -> bool:

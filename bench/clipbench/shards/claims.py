@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+import msgspec
+from msgspec import Struct
 
 from clipbench.errors import CorruptData
 from clipbench.files import checks
@@ -54,16 +55,17 @@ MANIFEST = checks.fields(
 )
 
 
-def _probe(field: str, value: Any) -> None:
+def _probe(field: str, value: object) -> None:
     """Object to anything but height and width of an image."""
     checks.items(checks.count, most=2)(field, value)
-    if len(value) != 2 or not all(1 <= side <= _SIDE for side in value):
+    sides = value if isinstance(value, list) else []
+    if len(sides) != 2 or not all(1 <= side <= _SIDE for side in sides):
         raise Objection(field, "must be the height and width of an image", value)
 
 
-def _key_pair(field: str, value: Any) -> None:
+def _key_pair(field: str, value: object) -> None:
     checks.items(checks.text, most=2)(field, value)
-    if len(value) != 2:
+    if not isinstance(value, list) or len(value) != 2:
         raise Objection(field, "must be a key before and after", value)
 
 
@@ -107,17 +109,26 @@ _LEDGER = checks.fields(
 )
 
 
-def _ledger(field: str, value: Mapping[str, Any]) -> None:
+class _Counts(Struct):
+    """Numbers of a ledger that must fit together."""
+
+    targets: int
+    per_target: list[int]
+    count: int
+    num_pairs: int
+
+
+def _ledger(field: str, value: object) -> None:
     """Object to fields that are not what they must be, and to counts that contradict each other."""
     _LEDGER(field, value)
-    if len(value["per_target"]) != value["targets"]:
-        raise Objection(
-            "per_target", f"must have {value['targets']} items", len(value["per_target"])
-        )
-    if sum(value["per_target"]) != value["count"]:
-        raise Objection("per_target", f"must add up to {value['count']}", sum(value["per_target"]))
-    if value["count"] > value["num_pairs"]:
-        raise Objection("count", f"must be at most {value['num_pairs']}", value["count"])
+    told = msgspec.convert(value, _Counts)
+    number, total = len(told.per_target), sum(told.per_target)
+    if number != told.targets:
+        raise Objection("per_target", f"must have {told.targets} items", number)
+    if total != told.count:
+        raise Objection("per_target", f"must add up to {told.count}", total)
+    if told.count > told.num_pairs:
+        raise Objection("count", f"must be at most {told.num_pairs}", told.count)
 
 
 LEDGER: Check = _ledger

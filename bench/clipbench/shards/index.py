@@ -18,10 +18,12 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Struct
 
 from clipbench.errors import ClipbenchError
 from clipbench.files.foreign import MOST_BYTES, opened_regular, parsed
@@ -264,6 +266,16 @@ def load(
     return None
 
 
+class _Head(Struct, frozen=True):
+    """What an index file says before its rows, beside its seal."""
+
+    key_size: int
+    num_pairs: int
+    sorted: bool
+    shards: list[tuple[str, int, int, int]]
+    incomplete: list[tuple[int, str, str, str]] = []
+
+
 def read_index(path: Path, *, opened: bool = False) -> Stored | None:
     """Map an index file into memory; None if it is missing, not whole, or not this user's.
 
@@ -276,24 +288,24 @@ def read_index(path: Path, *, opened: bool = False) -> Stored | None:
         with opened_regular(path) as file:
             if file.readline(64) != _MAGIC:
                 return None
-            head: dict[str, Any] = parsed(file.readline(MOST_BYTES))
+            content: dict[str, object] = parsed(file.readline(MOST_BYTES))
+            sealed = content.pop("seal", None)
+            head = msgspec.convert(content, _Head)
             offset, total = file.tell(), os.fstat(file.fileno()).st_size
-            dtype = index_dtype(head["key_size"])
-            if total != offset + head["num_pairs"] * dtype.itemsize:
+            dtype = index_dtype(head.key_size)
+            if total != offset + head.num_pairs * dtype.itemsize:
                 return None
-            told = head.pop("seal", None)
-            if not opened and not is_sealed(_sealed_parts(head, file), told):
+            if not opened and not is_sealed(_sealed_parts(content, file), sealed):
                 return None
-        if head["num_pairs"]:
-            rows = np.memmap(path, dtype, "r", offset, (head["num_pairs"],)).view(np.ndarray)
+        if head.num_pairs:
+            rows = np.memmap(path, dtype, "r", offset, (head.num_pairs,)).view(np.ndarray)
         else:
             rows = np.empty(0, dtype)
-        incomplete = tuple(Incomplete(*one) for one in head.get("incomplete", ()))
-        stamps = tuple(Stamp(*shard) for shard in head["shards"])
-        is_in_order = bool(head["sorted"])
+        incomplete = tuple(Incomplete(*one) for one in head.incomplete)
+        stamps = tuple(Stamp(*shard) for shard in head.shards)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
-    return Stored(rows, stamps, is_in_order, path, incomplete)
+    return Stored(rows, stamps, head.sorted, path, incomplete)
 
 
 def _sealed_parts(head: dict[str, object], file: IO[bytes]) -> Iterator[bytes]:

@@ -24,7 +24,6 @@ import itertools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from clipbench.configuration import preflight
 from clipbench.configuration.config import RunConfig
@@ -44,6 +43,7 @@ from clipbench.parameters.values import coerce, underscored
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.part import Part
+from clipbench.plugins.spec import spec_like
 from clipbench.results.result import config_hash
 
 LISTS = ("data", "model")  # that a block may have several of, beside what `run` takes several of
@@ -88,7 +88,7 @@ def trained_on(config: RunConfig) -> str:
     told = config.by_content()
     amount = [told["rate_text"], told["poisons"], config.seed, config.poison_seed]
     return config_hash(
-        {**{key: told[key] for key in ("data", "attack")}, "of": [*amount, config.train.model]}
+        {"data": told["data"], "attack": told["attack"], "of": [*amount, config.train.model]}
     )
 
 
@@ -191,17 +191,17 @@ def matches(config: RunConfig, entry: Mapping[str, object]) -> bool:
     return True
 
 
-def _is(config: RunConfig, key: str, value: Any) -> bool:
+def _is(config: RunConfig, key: str, value: object) -> bool:
     if key in PLUGINS:
         kind, own = PLUGINS[key], getattr(config, key)
-        given = registry.parse(kind, value)
+        given = registry.parse(kind, spec_like(value, key))
         filled = Part[object].of(kind, given).parameters
         return own.name == given.name and all(
             own.parameters.get(k) == filled.get(k)
             for k in given.parameters  # None: at a default left out
         )
     if key == "rate":
-        return config.rate == Rate.of(value)
+        return config.rate == Rate.of(str(value))
     if key == "model":
         return config.train.model == str(value)
     own = config.seed_of_poison if key == "poison_seed" else getattr(config, key)

@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
+from clipbench.configuration.content import ContentMore
 from clipbench.errors import BadSetting
 from clipbench.executors.apart import apart
 from clipbench.pipeline.record import RESULT
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from clipbench.sweep.sweep import Executor
 
 LOOK_EVERY_S = 2.0  # for results
+Job = futures.Future[list[Event]]  # of what became of each run
 
 
 @dataclass
@@ -42,26 +44,25 @@ class GroupJob:
         threads: to compute with; None: as many as torch takes.
     """
 
-    configs: list[dict[str, Any]]
+    configs: Sequence[ContentMore]
     cache: Path
     out: Path
     threads: int | None
 
-    def __call__(self) -> list[tuple[str, str, str]]:
+    def __call__(self) -> list[Event]:
         """Do the runs and return what became of each.
 
         A training run changes the process it is in, so that a thread of another gets one of its
         own.
         """
         if threading.current_thread() is not threading.main_thread():
-            done: list[tuple[str, str, str]] = apart(self)
-            return done
+            return apart(self)
         share_processors()  # a cluster may start jobs without the variables of who submits them
         use_threads(self.threads)
         configs = map(RunConfig.from_json, self.configs)
         with handing_on(), Reporter() as reporter:
             try:
-                return [tuple(do_one(c, self.cache, self.out, reporter)) for c in configs]  # type: ignore[misc]
+                return [do_one(config, self.cache, self.out, reporter) for config in configs]
             except Stopped as stop:
                 reporter.note(f"stopped; {stop.saved or 'no training was at a step'}")
                 raise
@@ -114,9 +115,7 @@ def slurm_folder(out: Path) -> Path:
     return out.resolve() / "slurm"
 
 
-def _follow(
-    waiting: dict[futures.Future[Any], list[RunConfig]], out: Path, tell: Callable[[Event], None]
-) -> None:
+def _follow(waiting: dict[Job, list[RunConfig]], out: Path, tell: Callable[[Event], None]) -> None:
     """Tell of runs as their results appear, until all jobs have ended."""
     began = time.time()
     told: set[str] = set()
@@ -148,10 +147,10 @@ def _is_new(result: Path, began: float) -> bool:
     return result.is_file() and result.stat().st_mtime >= began - 60  # clocks may differ a little
 
 
-def _outcome(job: futures.Future[Any], group: Sequence[RunConfig]) -> list[Event]:
+def _outcome(job: Job, group: Sequence[RunConfig]) -> list[Event]:
     """Return what became of the runs of a job that has ended."""
     try:
-        return [Event(*found) for found in job.result()]
+        return job.result()
     except Exception as error:  # noqa: BLE001 - executors raise many kinds
         why = str(error) or type(error).__name__
         return [Event("failed", config.id, why) for config in group]

@@ -34,7 +34,7 @@ def sure_to_fail(
     for config in configs:
         if plugins := outside_of(config):
             content = config.to_json()
-            rest = [content[key] for key in ("data", "evals", "train")]
+            rest = [content["data"], content["evals"], content["train"]]
             outside = [part.to_json() for part in plugins]
             alike.setdefault(json.dumps([outside, *rest]), []).append(config)
     first = {same[0].id: same for same in alike.values()}

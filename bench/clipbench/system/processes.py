@@ -142,10 +142,11 @@ def _in_tasks(
     """Yield what `in_processes` does, of an executor's tasks; those that are lost begin again."""
     given = pickle.dumps((work, context))
     count = min(place.tasks, len(numbers))
-    running: dict[Future[Any], tuple[list[int], int]] = {}
+    running: dict[Future[tuple[list[Result], Exception | None]], tuple[list[int], int]] = {}
 
     def begin(part: list[int], tried: int) -> None:
         try:
+            future: Future[tuple[list[Result], Exception | None]]
             future = place.executor.submit(_do_several, given, part)
         except Exception as lost:
             raise _lost(lost, tried) from lost
@@ -240,12 +241,12 @@ def _do(number: int) -> Any:
         _busy.clear()
 
 
-def _do_several(given: bytes, numbers: Sequence[int]) -> tuple[list[object], Exception | None]:
+def _do_several(given: bytes, numbers: Sequence[int]) -> tuple[list[Any], Exception | None]:
     """Return what work gives for numbers, up to an error of its own.
 
     What an executor raises itself is then always about the executor.
     """
-    found: list[object] = []
+    found: list[Any] = []
     try:
         work, context = pickle.loads(given)  # noqa: S301 - from the process that waits
         for number in numbers:

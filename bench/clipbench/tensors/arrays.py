@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from clipbench.files.foreign import opened_regular
 
 
-def read_arrays(path: Path, kinds: Mapping[str, str]) -> dict[str, npt.NDArray[Any]]:
+def read_arrays(path: Path, kinds: Mapping[str, str]) -> dict[str, npt.NDArray[np.generic]]:
     """Return the arrays in an ``.npz`` file, each of one dimension.
 
     Args:
@@ -31,7 +30,7 @@ def read_arrays(path: Path, kinds: Mapping[str, str]) -> dict[str, npt.NDArray[A
 
 def arrays_in(
     content: bytes, kinds: Mapping[str, str], *, single: bool = False
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, npt.NDArray[np.generic]]:
     """Return the arrays in the content of a file, each of one dimension.
 
     Args:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 Kind = Literal["data", "weights", "model"]
 
@@ -87,7 +87,7 @@ def marks(cls: type) -> dict[str, Mark | None]:
     return {item.name: _mark(hints[item.name]) for item in dataclasses.fields(cls) if item.init}
 
 
-def _mark(hint: Any) -> Mark | None:
+def _mark(hint: object) -> Mark | None:
     """Return the mark of a type: of what it is made of, the one that opens most."""
     if hint is Path:
         return Located()
@@ -95,7 +95,7 @@ def _mark(hint: Any) -> Mark | None:
         if isinstance(mark, Located | Names | Plain):
             return mark
     if hasattr(hint, "__metadata__"):  # marks of other kinds
-        return _mark(hint.__origin__)
+        return _mark(typing.get_args(hint)[0])
     if hint in (int, float, bool, None, type(None)) or typing.get_origin(hint) is Literal:
         return Plain()
     found = [_mark(part) for part in typing.get_args(hint) if part is not Ellipsis]
@@ -163,16 +163,16 @@ def get(content: Mapping[str, object], field: str) -> object:
     return spec.get(name) if isinstance(spec, Mapping) else None
 
 
-def _spec(content: Mapping[str, Any], field: str) -> tuple[object, str]:
+def _spec(content: Mapping[str, object], field: str) -> tuple[object, str]:
     """Return the part of a configuration that a field is in, and its name there."""
     match = _FIELD.fullmatch(field)
     if match is None:
         return None, field
     spec = content.get(match[1])
-    if match[2] is not None:
-        listed = isinstance(spec, (list, tuple)) and int(match[2]) < len(spec)
-        spec = spec[int(match[2])] if spec is not None and listed else None
-    return spec, match[3]
+    if match[2] is None:
+        return spec, match[3]
+    number, several = int(match[2]), spec if isinstance(spec, (list, tuple)) else ()
+    return several[number] if number < len(several) else None, match[3]
 
 
 # ------------------------------------------------------------------------------ what is shown

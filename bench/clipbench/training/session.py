@@ -33,7 +33,13 @@ from clipbench.loading.inputs import training_pairs
 from clipbench.loading.opened import opened
 from clipbench.loading.pairs import TrainingPairs
 from clipbench.loading.text import check_text_tower
-from clipbench.models.openclip import WEIGHTS_FILE, create_model, model_config, save_model
+from clipbench.models.openclip import (
+    WEIGHTS_FILE,
+    Architecture,
+    create_model,
+    model_config,
+    save_model,
+)
 from clipbench.parallel.bench import Bench
 from clipbench.parallel.group import Processes
 from clipbench.shards.reader import ShardSet
@@ -50,7 +56,7 @@ class _Session:
 
     pairs: TrainingPairs
     model: nn.Module
-    architecture: dict[str, object]
+    architecture: Architecture
     trainer: Trainer
 
 

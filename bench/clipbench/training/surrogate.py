@@ -140,7 +140,12 @@ def train_surrogate(
     from clipbench.loading.compact import CompactVocabulary  # noqa: PLC0415
     from clipbench.loading.pairs import TrainingPairs  # noqa: PLC0415
     from clipbench.loading.text import CaptionTable  # noqa: PLC0415
-    from clipbench.models.openclip import create_model, image_size_of, model_config  # noqa: PLC0415
+    from clipbench.models.openclip import (  # noqa: PLC0415
+        context_length_of,
+        create_model,
+        image_size_of,
+        model_config,
+    )
     from clipbench.parallel.bench import Bench  # noqa: PLC0415
     from clipbench.parallel.devices import pick_device  # noqa: PLC0415
     from clipbench.parallel.group import Processes  # noqa: PLC0415
@@ -158,7 +163,7 @@ def train_surrogate(
     architecture = model_config(model)
     side = image_size_of(architecture)
     images = np.stack([fit(corpus.image(number), side) for number in numbers])
-    length = architecture["text_cfg"].get("context_length", 77)
+    length = context_length_of(architecture)
     captions = CaptionTable((corpus.caption(n) for n in numbers), tokenizer, {}, length)
     steps = -(-count // BATCH_SIZE) * epochs
     settings = TrainSettings(

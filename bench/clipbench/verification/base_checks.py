@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any
 
 from clipbench.contracts import Progress
 from clipbench.errors import ClipbenchError
 from clipbench.poisoning.assembly import base_identity
 from clipbench.poisoning.ledger import Ledger
+from clipbench.poisoning.ledger_rows import LedgerRow
 from clipbench.shards.reader import ShardSet
 from clipbench.text.visible import escaped
 from clipbench.verification.fresh import Base
@@ -34,7 +34,7 @@ class BaseChecks:
         shards: ShardSet,
         hashes: Sequence[str],
         ledger: Ledger,
-        named: Mapping[int, Mapping[str, object]],
+        named: Mapping[int, LedgerRow],
         base: Base,
         as_made: Collection[int],
         progress: Progress,
@@ -90,13 +90,13 @@ class BaseChecks:
             except ClipbenchError as error:
                 yield str(error)
 
-    def _replaced(self, pair: int, row: Mapping[str, Any], where: str) -> Iterator[str]:
-        clean, old = self._clean, int(row["base_index"])
+    def _replaced(self, pair: int, row: LedgerRow, where: str) -> Iterator[str]:
+        clean, old = self._clean, row.base_index
         if not self._same_place(pair, old):
             yield f"{where} did not take the place of pair {old} of the clean set"
             return
         before = clean.caption(old)
-        if escaped(before) != row["caption_before"]:
+        if escaped(before) != row.caption_before:
             yield f"{where} had another caption before than its ledger row says"
         same = (
             self._shards.caption(pair) == before
@@ -114,12 +114,12 @@ class BaseChecks:
         in_shard = pair - shards.shards[one].first, old - clean.shards[other].first
         return (one, in_shard[0], shards.key(pair)) == (other, in_shard[1], clean.key(old))
 
-    def _inserted(self, pair: int, row: Mapping[str, Any], where: str) -> Iterator[str]:
+    def _inserted(self, pair: int, row: LedgerRow, where: str) -> Iterator[str]:
         key, shard = self._shards.key(pair), self._shards.shard_of(pair)
-        if row["caption_before"] is not None:
+        if row.caption_before is not None:
             yield f"{where} was inserted and has a caption before it in its ledger row"
-        if not -1 <= int(row["base_index"]) < len(self._clean):
-            yield f"{where} was made from pair {row['base_index']}, which the clean set lacks"
+        if not -1 <= row.base_index < len(self._clean):
+            yield f"{where} was made from pair {row.base_index}, which the clean set lacks"
         if key not in self._away and self._find(shard, key) is not None:
             yield f"{where} is named as inserted and has the key of a clean pair that stayed"
 

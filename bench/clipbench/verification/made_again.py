@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from clipbench.boundary import attacks
 from clipbench.contracts import Attack, Progress, Scene
@@ -43,8 +42,8 @@ class Made:
         content_sha256: of the shards, where they were written.
     """
 
-    rows: Mapping[_Name, Mapping[str, Any]]
-    head: Mapping[str, Any]
+    rows: Mapping[_Name, Mapping[str, object]]
+    head: Mapping[str, object]
     files: Mapping[_Name, tuple[bytes, bytes | None]]
     content_sha256: str | None = None
 
@@ -166,7 +165,7 @@ def whole(
 def differences(ledger: Ledger, shards: ShardSet, made: Made) -> tuple[list[str], frozenset[int]]:
     """Return where a set is not what was made again, and the poisons that are, by pair."""
     problems = list(_head_differences(ledger, made))
-    told: dict[_Name, dict[str, Any]] = {
+    told: dict[_Name, dict[str, object]] = {
         (str(row["shard"]), str(row["key"])): {str(name): value for name, value in row.items()}
         for row in ledger.rows.to_dict("records")
     }
@@ -179,7 +178,7 @@ def differences(ledger: Ledger, shards: ShardSet, made: Made) -> tuple[list[str]
         found = list(_row_differences(shards, told[name], made.rows[name], made.files.get(name)))
         problems += found
         if not found and "image_sha256" in made.rows[name]:
-            sound.add(int(told[name]["index"]))
+            sound.add(_pair(told[name]))
     if made.content_sha256 not in (None, ledger.content_sha256) and not problems:
         problems.append("the same poisons are made, and the shards have other bytes beside them")
     return problems, frozenset(sound)
@@ -193,9 +192,13 @@ def _head_differences(ledger: Ledger, made: Made) -> Iterator[str]:
             yield f"its {name} is another when it is made again{shown}"
 
 
+def _pair(row: Mapping[str, object]) -> int:
+    return int(str(row["index"]))
+
+
 def _row_differences(
     shards: ShardSet,
-    row: Mapping[str, Any],
+    row: Mapping[str, object],
     made: Mapping[str, object],
     files: tuple[bytes, bytes | None] | None,
 ) -> Iterator[str]:
@@ -206,7 +209,7 @@ def _row_differences(
     if files is None:
         return
     try:
-        there = shards.image_bytes(int(row["index"])), shards.metadata_bytes(int(row["index"]))
+        there = shards.image_bytes(_pair(row)), shards.metadata_bytes(_pair(row))
     except (ClipbenchError, IndexError) as error:
         yield str(error)
         return

@@ -11,6 +11,7 @@ from typing import Protocol
 from clipbench.contracts import Progress
 from clipbench.errors import ClipbenchError
 from clipbench.poisoning.ledger import Ledger
+from clipbench.poisoning.ledger_rows import LedgerRow
 from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
 from clipbench.text.visible import escaped
@@ -79,9 +80,7 @@ class PoisonChecks:
         self._shards, self._hashes, self._ledger = shards, hashes, ledger
         self._origin, self._progress = origin, progress
         self._poisons: dict[int, list[int]] = defaultdict(list)  # by shard
-        self._named: dict[
-            int, dict[str, object]
-        ] = {}  # rows of the poisons that are there, by pair
+        self._named: dict[int, LedgerRow] = {}  # rows of the poisons that are there, by pair
         self._broken: set[int] = set()  # shards with poisons that can't be read
 
     def __iter__(self) -> Iterator[Check]:
@@ -128,7 +127,7 @@ class PoisonChecks:
             where = self._shards.where(pair)
             shard = self._shards.shard_of(pair)
             self._poisons[shard].append(pair)
-            self._named[pair] = {str(name): value for name, value in row.items()}
+            self._named[pair] = LedgerRow(**{str(name): value for name, value in row.items()})
             try:
                 self._shards.image(pair)
                 caption = self._shards.caption(pair)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from clipbench.contracts import Progress
 from clipbench.errors import ClipbenchError
 from clipbench.files.json_files import read_json, sha256_file
+from clipbench.files.typed import Object, items, table
 from clipbench.importing.screen import is_foreign
 from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
@@ -114,8 +114,7 @@ def _manifest_problems(folder: Path, shards: ShardSet, hashes: Sequence[str]) ->
 
 def _size_check(folder: Path, shards: ShardSet, *, described: bool) -> Check:
     """Return the check of the files that tell how many pairs are in each shard."""
-    readers: dict[str, Callable[[dict[str, object]], dict[str, Any]]]
-    readers = {"sizes.json": dict, "_info.json": _lengths}
+    readers: dict[str, Callable[[Object], Object]] = {"sizes.json": dict, "_info.json": _lengths}
     there = {name: read for name, read in readers.items() if described or (folder / name).exists()}
     if not there:
         return Check("sizes", passed=True, message="no sizes.json: not checked", is_note=True)
@@ -132,9 +131,10 @@ def _size_check(folder: Path, shards: ShardSet, *, described: bool) -> Check:
     return Check.of("sizes", problems, f"the counts of {listed(there)} hold")
 
 
-def _lengths(info: Mapping[str, Any]) -> dict[str, int]:
-    split = info["splits"]["train"]
-    return dict(zip(split["filenames"], split["shard_lengths"], strict=True))
+def _lengths(info: Object) -> Object:
+    split = table(table(info["splits"])["train"])
+    names = map(str, items(split["filenames"]))
+    return dict(zip(names, items(split["shard_lengths"]), strict=True))
 
 
 def _key_problems(shards: ShardSet) -> Iterator[str]:

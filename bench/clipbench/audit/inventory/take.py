@@ -15,7 +15,7 @@ from clipbench.custody.record import note_made
 from clipbench.errors import ClipbenchError
 from clipbench.files import sums
 from clipbench.files.json_files import read_json, sha256_file
-from clipbench.files.typed import Json
+from clipbench.files.typed import Json, table
 from clipbench.system.durable import make_folder
 
 VERSION = 6  # raise it with every change of what is found
@@ -65,9 +65,9 @@ def _key(request: AuditRequest) -> dict[str, Json]:
 def _is_whole(folder: Path) -> bool:
     """Return whether the files of an inventory are there, and its rows those it was made with."""
     try:
-        told = read_json(folder / NAME)["found"]["pairs_sha256"]
+        told = table(read_json(folder / NAME)["found"])["pairs_sha256"]
         is_same = sha256_file(folder / pairs.NAME) == told
-    except (ClipbenchError, KeyError, TypeError):  # not there, or changed: it is taken again
+    except (ClipbenchError, KeyError, ValueError):  # not there, or changed: it is taken again
         return False
     return is_same and all((folder / name).is_file() for name in TABLES)
 

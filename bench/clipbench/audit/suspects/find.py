@@ -26,7 +26,7 @@ from clipbench.audit.suspects.review import write_review
 from clipbench.errors import ClipbenchError, MissingData
 from clipbench.files import sums
 from clipbench.files.json_files import read_json, sha256_file
-from clipbench.files.typed import Json
+from clipbench.files.typed import Json, table
 from clipbench.importing.usable import open_usable
 from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
@@ -116,9 +116,9 @@ def is_whole(folder: Path) -> bool:
     if not all((folder / name).is_file() for name in FILES):
         return False
     try:
-        told = read_json(folder / SUSPECTS)["found"]
+        told = table(read_json(folder / SUSPECTS)["found"])
         return all(sha256_file(folder / name) == told[field] for name, field in TABLES.items())
-    except (ClipbenchError, KeyError, TypeError):  # not there, or changed: it is made again
+    except (ClipbenchError, KeyError, ValueError):  # not there, or changed: it is made again
         return False
 
 

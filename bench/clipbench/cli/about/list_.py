@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -34,10 +34,12 @@ else:
 class _Kind(_Choice):
     """The kinds of plugins; as people write them, too."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
         """Return the kind; British spelling is accepted."""
-        american = {"defences": "defenses"}  # codespell:ignore
-        return super().convert(american.get(value, value), param, ctx)
+        american = "defenses" if value == "defences" else value  # codespell:ignore
+        return super().convert(american, param, ctx)
 
 
 @click.command("list", cls=options.Command)
@@ -50,7 +52,7 @@ def command(kind: str | None, as_json: bool) -> None:
     open_clip has many; configs: configurations for --config; recipes: published protocols for
     --recipe; examples: files for `clipbench example`. A plugin that cannot be used is a warning.
     """
-    found: dict[str, Any] = {}
+    found: dict[str, Sequence[str] | Sequence[_Listed]] = {}
     with reporter_for(quiet=False) as reporter:
         for plural, single in PLURALS.items():
             if kind in (None, plural):
@@ -66,10 +68,8 @@ def command(kind: str | None, as_json: bool) -> None:
     if kind in (CONFIGS, EXAMPLES):
         found[kind] = _bundled(kind)
     if kind == RECIPES:
-        found[kind] = [
-            {"name": name, "title": bundled.comment(path), "origin": str(path)}
-            for name, path in bundled.recipes().items()
-        ]
+        recipes = bundled.recipes().items()
+        found[kind] = [_Listed(name=n, title=bundled.comment(p), origin=str(p)) for n, p in recipes]
     if as_json:
         print_json(found)
     elif kind is not None:
@@ -79,13 +79,25 @@ def command(kind: str | None, as_json: bool) -> None:
         print_result("\n\n".join(blocks))
 
 
-def _entry(item: registry.Listed, cls: type) -> dict[str, object]:
+class _Listed(TypedDict):
+    """What stands in a list of plugins, files or recipes."""
+
+    name: str
+    title: str
+    origin: str
+
+
+class _Plugin(_Listed):
+    parameters: list[str]
+
+
+def _entry(item: registry.Listed, cls: type) -> _Plugin:
     text = registry.describe(cls)
     names = [parameter.name for parameter in text.parameters]
     return {"name": item.name, "title": text.title, "origin": item.origin, "parameters": names}
 
 
-def _bundled(kind: str) -> list[dict[str, str]]:
+def _bundled(kind: str) -> list[_Listed]:
     """Return the files of a kind that come with clipbench."""
     configs = bundled.configurations()
     return [
@@ -95,9 +107,7 @@ def _bundled(kind: str) -> list[dict[str, str]]:
     ]
 
 
-def _text(items: list[Any]) -> str:
-    if not items:
-        return "none"
-    if isinstance(items[0], str):
-        return "\n".join(map(visible, items))
-    return columns(("  " + item["name"], item["title"]) for item in items)
+def _text(items: Sequence[str] | Sequence[_Listed]) -> str:
+    names = [visible(item) for item in items if isinstance(item, str)]
+    rows = [("  " + item["name"], item["title"]) for item in items if not isinstance(item, str)]
+    return "\n".join(names) or (columns(rows) if rows else "none")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from clipbench.cli import _options as options
 from clipbench.cli._output import print_json, print_result
 from clipbench.errors import BadSetting
+
+if TYPE_CHECKING:
+    from clipbench.evaluation.power import Power
 
 
 def _share(ctx: click.Context, param: click.Parameter, value: str) -> float:
@@ -71,9 +74,9 @@ def command(
     design = power.Design(share, against, correlation, level)
     fewest = None if trials else power.trials_needed(design, wanted)
     whole = trials or power.trials_needed(design, wanted, targets)
-    found = power.to_json(design, whole, targets) | {"fewest_trials": fewest}
+    found = power.to_json(design, whole, targets)
     if as_json:
-        print_json(found)
+        print_json({**found, "fewest_trials": fewest})
         return
     if fewest:
         print_result(
@@ -83,7 +86,7 @@ def command(
     print_result(_sentence(found))
 
 
-def _sentence(found: dict[str, Any]) -> str:
+def _sentence(found: Power) -> str:
     """Return what a number of trials is good for."""
     seeds, targets = found["seeds"], found["targets"]
     design = f"{seeds} seed{'s' * (seeds != 1)} of {targets} target{'s' * (targets != 1)}"

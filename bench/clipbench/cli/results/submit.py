@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
@@ -98,19 +99,28 @@ def command(
             print_result(visible(f"{'added' if item['added'] else 'kept'} {item['path']}"))
 
 
+class _Taken(TypedDict):
+    """What became of a file that was handed in."""
+
+    id: str | None
+    path: str
+    added: bool
+    flags: Sequence[str]
+
+
 def _take_in(
     paths: tuple[Path, ...],
     folder: Path,
     ledgers: tuple[Path, ...],
     names: dict[str, str],
     reporter: Reporter,
-) -> list[dict[str, Any]]:
+) -> list[_Taken]:
     """Take in results and return what became of each."""
     from clipbench.poisoning.ledger import read_ledger  # noqa: PLC0415
     from clipbench.results.store import read_all  # noqa: PLC0415
     from clipbench.submit.submission import prepare, renamed, write  # noqa: PLC0415
 
-    told = []
+    told: list[_Taken] = []
     results = [renamed(result, names) for result in read_all(paths)]
     for item in prepare(results, folder, [read_ledger(path) for path in ledgers]):
         run = item.result.id
@@ -124,7 +134,7 @@ def _take_in(
     return told
 
 
-def _take_in_reported(file: Path, folder: Path) -> list[dict[str, object]]:
+def _take_in_reported(file: Path, folder: Path) -> list[_Taken]:
     """Take in reported numbers and return what became of each."""
     from clipbench.results.reported import read_csv, write_reported  # noqa: PLC0415
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from clipbench.contracts import Ge, Gt, IntArray, LabelledImages, Lt, Measured, Plugin, Probes
 from clipbench.errors import BadSetting
@@ -143,7 +144,7 @@ class LinearProbe(Plugin):
 
 def _part_of_each_class(
     labels: IntArray, share: float, rng: np.random.Generator
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
+) -> npt.NDArray[np.bool_]:
     """Return a mask that holds a share of each class, at least one image and not all of them."""
     held = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

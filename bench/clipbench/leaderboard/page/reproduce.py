@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from clipbench.configuration import naming
 from clipbench.configuration.config import RunConfig
@@ -15,6 +15,9 @@ from clipbench.configuration.request import combine
 from clipbench.configuration.resolution import resolve
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadInput, BadSetting
+from clipbench.files.typed import table
+from clipbench.parameters.rate import Rate
+from clipbench.plugins import registry
 from clipbench.plugins.part import Part
 from clipbench.results.foreign import REFUSALS
 from clipbench.results.labels import seeds_of
@@ -98,7 +101,7 @@ def _words(result: Result) -> list[str]:
     plugins = result.metric_plugins
     if config.code or any(plugin.code_sha256 for plugin in plugins):
         raise BadSetting(_FROM_FILES)
-    parts: list[Part[Any]] = [config.data, *config.evals, config.attack]
+    parts: list[Part[object]] = [config.data, *config.evals, config.attack]
     parts += [] if config.trusted is None else [config.trusted]
     named = [*(part.parameters for part in parts), vars(config.train)]
     if any(content_in(value) for values in named for value in values.values()):
@@ -114,9 +117,18 @@ def _words(result: Result) -> list[str]:
     return _options(layer)
 
 
+class _Amount(TypedDict):
+    """How much is poisoned, and the seeds, as `resolve` takes them."""
+
+    rate: Rate | None
+    poisons: int | None
+    seed: int
+    poison_seed: int | None
+
+
 def _layer(config: RunConfig, metrics: Sequence[Part[object]]) -> dict[str, object]:
     """Return what a person would ask for to get a configuration, by the keys of a request."""
-    amount: dict[str, Any] = {
+    amount: _Amount = {
         "rate": config.rate,
         "poisons": config.poisons,
         "seed": config.seed,
@@ -124,14 +136,14 @@ def _layer(config: RunConfig, metrics: Sequence[Part[object]]) -> dict[str, obje
     }
     attack = _spec(config.attack, _assumed_attack(config, amount))
     data = _spec(config.data, _assumed_data(config, attack, amount))
-    layer: dict[str, Any] = {"data": data, "attack": (attack,), "on_error": config.on_error}
-    if config.trusted is not None:
-        layer["trusted"] = _spec(config.trusted)
+    layer: dict[str, object] = {"data": data, "attack": (attack,), "on_error": config.on_error}
+    trusted = None if config.trusted is None else _spec(config.trusted)
+    layer |= {} if trusted is None else {"trusted": trusted}
     recipe = resolve(
         data=data,
         attack=attack,
         defense=config.defense.name,
-        trusted=layer.get("trusted"),
+        trusted=trusted,
         **amount,
     )
     layer["defense"] = (_spec(config.defense, recipe.defense.parameters),)
@@ -143,7 +155,7 @@ def _layer(config: RunConfig, metrics: Sequence[Part[object]]) -> dict[str, obje
     return {key: value for key, value in layer.items() if value not in ((), "fail")}
 
 
-def _assumed_attack(config: RunConfig, amount: Mapping[str, Any]) -> Mapping[str, object] | None:
+def _assumed_attack(config: RunConfig, amount: _Amount) -> Mapping[str, object] | None:
     """Return what the parameters of the attack are if none is given; None: some must be."""
     try:
         return resolve(data=config.data, attack=config.attack.name, **amount).attack.parameters
@@ -151,9 +163,7 @@ def _assumed_attack(config: RunConfig, amount: Mapping[str, Any]) -> Mapping[str
         return None
 
 
-def _assumed_data(
-    config: RunConfig, attack: str, amount: Mapping[str, Any]
-) -> Mapping[str, object] | None:
+def _assumed_data(config: RunConfig, attack: str, amount: _Amount) -> Mapping[str, object] | None:
     """Return what the parameters of the data set are if none is given; None: some must be."""
     try:
         return resolve(data=config.data.name, attack=attack, **amount).data.parameters
@@ -171,7 +181,7 @@ def _differing_settings(chosen: TrainSettings, recipe: TrainSettings) -> dict[st
     return found
 
 
-def _spec(part: Part[Any], assumed: Mapping[str, object] | None = None) -> str:
+def _spec(part: Part[object], assumed: Mapping[str, object] | None = None) -> str:
     """Return a plugin as it is written on the command line.
 
     Args:
@@ -187,10 +197,10 @@ def _spec(part: Part[Any], assumed: Mapping[str, object] | None = None) -> str:
     return f"{part.name}:{given}" if given else part.name
 
 
-def _defaults(part: Part[Any]) -> dict[str, object]:
+def _defaults(part: Part[object]) -> dict[str, object]:
     """Return the defaults of a plugin's fields that have one, as JSON has them."""
     found = {}
-    for item in dataclasses.fields(part.cls):
+    for item in dataclasses.fields(registry.load(part.kind, part)):
         value = item.default
         if item.default_factory is not dataclasses.MISSING:
             value = item.default_factory()
@@ -215,7 +225,7 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _options(layer: Mapping[str, Any]) -> list[str]:
+def _options(layer: Mapping[str, object]) -> list[str]:
     """Return a layer as options of the command line."""
     order = ("data", "trusted", "eval", "attack", "rate", "poisons", "defense", "metric")
     words = []
@@ -223,6 +233,6 @@ def _options(layer: Mapping[str, Any]) -> list[str]:
         value = layer.get(key, ())
         for one in value if isinstance(value, tuple) else (value,):
             words += [f"--{key.replace('_', '-')}", str(one)]
-    for name, text in layer["train"].items() if "train" in layer else ():
+    for name, text in table(layer.get("train", {})).items():
         words += ["--set", f"{name}={text}"]
     return words
