@@ -15,8 +15,7 @@ from importlib.resources import files
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from clipbench.text.markup import Markup, breakable, trusted
-from clipbench.text.visible import visible
+from clipbench.text.markup import Markup, breakable, escaped, trusted
 
 
 def render(package: str, name: str, **values: object) -> Markup:
@@ -60,7 +59,9 @@ def head(package: str, *, style: str, script: str = "") -> Mapping[str, Markup |
         f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']};"
         " img-src data:; base-uri 'none'; form-action 'none'"
     )
-    return {"policy": policy, **{kind: trusted(text) for kind, text in texts.items()}}
+    # It stands in double quotes; its own are written as in every page so far.
+    told = trusted(policy.replace("'", "&#39;"))
+    return {"policy": told, **{kind: trusted(text) for kind, text in texts.items()}}
 
 
 def _hash(text: str) -> str:
@@ -68,5 +69,5 @@ def _hash(text: str) -> str:
 
 
 def _shown(value: object) -> object:
-    """Return what a template inserts, a text with invisible characters written out."""
-    return value if hasattr(value, "__html__") else visible(str(value))
+    """Return what a template inserts, a text escaped as all HTML of ours is."""
+    return value if hasattr(value, "__html__") else escaped(str(value))

@@ -133,7 +133,7 @@ def to_html(
         filters=_filters(records),
         shown=f"{len(records)} of {counted(len(records), 'row')}",
         table=table(records, anchors),
-        details=[details(record, row.results) for record, row in zip(records, rows, strict=True)],
+        rows=[details(record, row.results) for record, row in zip(records, rows, strict=True)],
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clipbench.leaderboard.cells import MISSING
+from clipbench.leaderboard.charts.bars import bar
 from clipbench.leaderboard.charts.by_attack import Looks
 from clipbench.leaderboard.charts.security import security
 from clipbench.leaderboard.charts.svg import drawn
 from clipbench.leaderboard.matrix import LEAST_CONTROL
-from clipbench.leaderboard.page.bars import bar
 from clipbench.leaderboard.page.heat import Heat, heat
 from clipbench.leaderboard.ranking.board import Board, boards
 from clipbench.leaderboard.ranking.findings import findings, interval, percent

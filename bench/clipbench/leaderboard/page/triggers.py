@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clipbench.configuration import naming
@@ -11,7 +12,6 @@ from clipbench.plugins import registry
 from clipbench.results.foreign import REFUSALS
 from clipbench.results.labels import Labels, canonical
 from clipbench.results.model import Result
-from clipbench.text.markup import Markup, tag
 
 if TYPE_CHECKING:
     from clipbench.contracts import Image
@@ -22,7 +22,20 @@ _SCENE = ("image_size", "seed", "encoding")  # parameters that test images depen
 _SHOWN = 2  # images an attack
 
 
-def pictures(results: Iterable[Result], labels: Labels) -> list[Markup]:
+@dataclass(frozen=True)
+class Trigger:
+    """A figure of a trigger.
+
+    Args:
+        label: of the attack.
+        pairs: test images without and with it, PNG in base64.
+    """
+
+    label: str
+    pairs: Sequence[tuple[str, str]]
+
+
+def pictures(results: Iterable[Result], labels: Labels) -> list[Trigger]:
     """Return a figure for each attack that has a trigger and can be built here.
 
     An attack that is not registered is never loaded, and one whose parameters are refused, or whose
@@ -32,7 +45,7 @@ def pictures(results: Iterable[Result], labels: Labels) -> list[Markup]:
         results: results in the order of the leaderboard.
         labels: what the attacks are called.
     """
-    found: dict[str, Markup | None] = {}
+    found: dict[str, Trigger | None] = {}
     for result in results:
         key = canonical([result.attack.name, result.attack.parameters])
         attacked = result.attack.count and result.data.name == EMBEDDED
@@ -41,7 +54,7 @@ def pictures(results: Iterable[Result], labels: Labels) -> list[Markup]:
     return [figure for figure in found.values() if figure is not None]
 
 
-def _figure(result: Result, label: str) -> Markup | None:
+def _figure(result: Result, label: str) -> Trigger | None:
     try:
         with naming.registered_only():
             pairs = _pairs(result)
@@ -49,11 +62,7 @@ def _figure(result: Result, label: str) -> Markup | None:
         return None
     if not pairs:
         return None
-    shown = [
-        tag("span", _picture(clean, f"test image {number}"), _picture(triggered, "with trigger"))
-        for number, (clean, triggered) in enumerate(pairs, start=1)
-    ]
-    return tag("figure", tag("div", *shown, class_="pairs"), tag("figcaption", label))
+    return Trigger(label, [(_png(clean), _png(triggered)) for clean, triggered in pairs])
 
 
 def _pairs(result: Result) -> list[tuple[Image, Image]]:
@@ -75,10 +84,7 @@ def _pairs(result: Result) -> list[tuple[Image, Image]]:
     return pairs_of(trigger, [test.images[number] for number in range(_SHOWN)])
 
 
-def _picture(image: Image, text: str) -> Markup:
+def _png(image: Image) -> str:
     from clipbench.images.encoding import encode_png  # noqa: PLC0415 - heavy
 
-    data = base64.b64encode(encode_png(image)).decode()
-    return tag(
-        "img", src=f"data:image/png;base64,{data}", alt=text, title=text, width="96", height="96"
-    )
+    return base64.b64encode(encode_png(image)).decode()

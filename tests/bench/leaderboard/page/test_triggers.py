@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import pytest
 from as_json import of_json
 from PIL import Image
 
-from clipbench.leaderboard.page.triggers import pictures
+from clipbench.leaderboard.page.triggers import Trigger, pictures
 from clipbench.plugins import registry
 from clipbench.results.labels import Labels
 
@@ -25,15 +24,15 @@ Result = dict[str, Any]
 AsRun = Callable[..., Result]
 
 
-def images(figure: str) -> list[np.ndarray[Any, Any]]:
+def images(figure: Trigger) -> list[np.ndarray[Any, Any]]:
     """Return the pictures in a figure."""
-    found = re.findall(r'src="data:image/png;base64,([^"]+)"', figure)
+    found = [data for pair in figure.pairs for data in pair]
     return [np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))) for data in found]
 
 
-def drawn(*results: Result) -> list[str]:
+def drawn(*results: Result) -> list[Trigger]:
     """Return the figures of results."""
-    return [str(figure) for figure in pictures(results, Labels(results))]
+    return list(pictures(results, Labels(results)))
 
 
 def test_clean_and_triggered_images_are_shown(as_run: AsRun) -> None:
@@ -44,7 +43,7 @@ def test_clean_and_triggered_images_are_shown(as_run: AsRun) -> None:
     assert np.array_equal(clean, test.images[0])
     assert np.array_equal(triggered, registry.build("attack", "badnets").trigger()(clean))
     assert len(more) == 2
-    assert "badnets" in figure
+    assert "badnets" in figure.label
 
 
 def test_what_an_attack_learned_is_drawn(as_run: AsRun) -> None:
