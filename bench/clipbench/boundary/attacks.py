@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
-from typing import Any
 
 import numpy as np
 
@@ -125,14 +124,13 @@ def probes(attack: Attack, scene: Scene, *, look: bool = True) -> AnyProbes:
     call, handed = Call("attack", attack, "probes"), readonly.scene(scene)
     seal = readonly.Seal.of(handed)
     with call:
-        found: Any = attack.probes(handed)
+        found: object = attack.probes(handed)
     seal.check(call)
-    check_probes(call, found, look=look)
-    return readonly.probes(found)
+    return readonly.probes(check_probes(call, found, look=look))
 
 
-def check_probes(call: Call, found: object, *, look: bool = True) -> None:
-    """Refuse what are no sound probes.
+def check_probes(call: Call, found: object, *, look: bool = True) -> AnyProbes:
+    """Return what an attack gave as probes, if they are sound ones.
 
     Raises:
         BrokenContract: of another type, or labels, goals and images are not one for each.
@@ -157,6 +155,7 @@ def check_probes(call: Call, found: object, *, look: bool = True) -> None:
             )
         for variant in found.variants.values():
             check_probes(call, variant, look=look)
+    return found
 
 
 def _check_numbers(call: Call, found: AnyProbes, name: str, count: int, each: str) -> None:

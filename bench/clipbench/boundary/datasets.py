@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -53,12 +52,11 @@ def targets(source: EvaluationSource) -> LabelledImages:
     """
     call = Call("dataset", source, "targets")
     with call:
-        found: Any = source.targets()
-    _check_labelled(call, found, None)
-    return readonly.labelled(found)
+        found: object = source.targets()
+    return readonly.labelled(_check_labelled(call, found, None))
 
 
-def _check_labelled(call: Call, found: object, classes: int | None) -> None:
+def _check_labelled(call: Call, found: object, classes: int | None) -> LabelledImages:
     if not isinstance(found, LabelledImages):
         raise call.broken(f"it must return LabelledImages. Got {kind_of(found)}.")
     labels: object = found.labels
@@ -80,6 +78,7 @@ def _check_labelled(call: Call, found: object, classes: int | None) -> None:
         )
     if len(found.images):
         check_image(call, found.images[0], "the first image")
+    return found
 
 
 def num_pairs(source: TrainingSource) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from clipbench.errors import BadSetting
 from clipbench.parameters.amounts import MOST, MOST_SEED
@@ -68,8 +67,7 @@ def with_model(attack: Part[Attack], model: str) -> Part[Attack]:
     found = {name: model for name in models if attack.parameters.get(name) is None}
     if not found:
         return attack
-    plugin: Any = attack.plugin
-    return Part.holding("attack", attack.name, dataclasses.replace(plugin, **found))
+    return Part.holding("attack", attack.name, registry.with_parameters(attack.plugin, found))
 
 
 def check_training_source(spec: SpecLike, option: str) -> None:

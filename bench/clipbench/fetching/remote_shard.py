@@ -18,8 +18,9 @@ import urllib.request
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.message import Message
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData, Torn
 from clipbench.fetching import pipes
@@ -286,7 +287,7 @@ class UrlShard(RemoteShard):
                     raise OSError(f"broke off after {file.tell()} of {start + length} bytes")
 
 
-def _keep_version(path: Path, headers: Any) -> None:
+def _keep_version(path: Path, headers: Message) -> None:
     """Remember by what a server can tell that the file is still the same: a strong ETag."""
     tag = headers.get("ETag") or ""
     mark = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified") or ""

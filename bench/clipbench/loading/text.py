@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from clipbench.errors import BadSetting
 from clipbench.loading.eda import Captions, augment_words, places
-from clipbench.loading.words import WordTable, check_tokenizer, word_table
+from clipbench.loading.words import WordTable, byte_pairs, check_tokenizer, word_table
 from clipbench.models.openclip import Architecture, Tokenizer
 from clipbench.rng import RowStreams
 
@@ -66,8 +65,8 @@ class CaptionTable:
         self._token_counts, self._all_tokens = table.token_counts, table.tokens
         self._token_starts = np.cumsum(table.token_counts) - table.token_counts
         self._synonyms = table.alternatives()
-        self._start_token = int(cast("Any", tokenizer).sot_token_id)
-        self._end_token = int(cast("Any", tokenizer).eot_token_id)
+        pairs = byte_pairs(tokenizer)
+        self._start_token, self._end_token = int(pairs.sot_token_id), int(pairs.eot_token_id)
 
     def __len__(self) -> int:
         return len(self._starts) - 1

@@ -26,6 +26,7 @@ from clipbench.loading.words import (
     Cleaning,
     Numbering,
     WordTable,
+    byte_pairs,
     check_tokenizer,
     numbered_synonyms,
     tokens_of,
@@ -124,13 +125,14 @@ def stored_words(
 
 
 @lru_cache(maxsize=8)  # of an object that nobody changes
-def _identity(tokenizer: Any) -> list[object]:
+def _identity(tokenizer: Tokenizer) -> list[object]:
     """Return what decides the tokens that a tokenizer makes of a word."""
-    rules = hashlib.sha256(json.dumps(sorted(tokenizer.encoder.items())).encode())
-    rules.update(json.dumps(sorted(map(list, tokenizer.bpe_ranks.items()))).encode())
-    clean = tokenizer.clean_fn
+    pairs = byte_pairs(tokenizer)
+    rules = hashlib.sha256(json.dumps(sorted(pairs.encoder.items())).encode())
+    rules.update(json.dumps(sorted(map(list, pairs.bpe_ranks.items()))).encode())
+    clean = pairs.clean_fn
     named = [clean.__module__, clean.__qualname__, type(tokenizer).__qualname__]
-    return [rules.hexdigest(), *named, getattr(tokenizer.pat, "pattern", "")]
+    return [rules.hexdigest(), *named, getattr(pairs.pat, "pattern", "")]
 
 
 # ------------------------------------------------------------------------- opening

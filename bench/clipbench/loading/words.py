@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,34 @@ from clipbench.models.openclip import Tokenizer
 _LONGEST_TOKEN = 33  # characters; the longest of CLIP's vocabulary has 32
 IntArray = npt.NDArray[np.int64]
 WordArray = npt.NDArray[np.int32]
+
+
+class BytePairs(Protocol):
+    """What is used of open_clip's byte-pair tokenizer.
+
+    Args:
+        clean_fn: cleans a text before it is split.
+        encoder: the number of each token.
+        bpe_ranks: in which order neighbors are joined.
+        pat: what a text is split by.
+        sot_token_id: the token before a text.
+        eot_token_id: the token behind it.
+    """
+
+    clean_fn: Callable[[str], str]
+    encoder: Mapping[str, int]
+    bpe_ranks: Mapping[tuple[str, str], int]
+    pat: object
+    sot_token_id: int
+    eot_token_id: int
+
+    def encode(self, text: str) -> list[int]:
+        """Return the tokens of a text."""
+
+
+def byte_pairs(tokenizer: Tokenizer) -> BytePairs:
+    """Return a tokenizer that `check_tokenizer` has let pass as what it is."""
+    return cast("BytePairs", tokenizer)
 
 
 class WordTable(NamedTuple):
@@ -86,7 +114,7 @@ class Cleaning:
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> Cleaning:
         """Return how a tokenizer cleans."""
-        clean = cast("Any", tokenizer).clean_fn
+        clean = byte_pairs(tokenizer).clean_fn
         return cls(clean, clean("A_b-c.") == "a_b-c.")
 
     def __call__(self, caption: str) -> str:
@@ -140,7 +168,7 @@ def tokens_of(
         tokenizer: open_clip's byte-pair tokenizer.
         context_length: no caption holds more tokens, and one endless word must not cost memory.
     """
-    splitter = cast("Any", copy(tokenizer))
+    splitter = byte_pairs(copy(tokenizer))
     splitter.clean_fn = str
     # Nor is more looked at than could be its tokens: the time taken grows with its square.
     longest = context_length * _LONGEST_TOKEN

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
-from typing import TypedDict, cast
+from typing import Protocol, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,27 @@ class Architecture(TypedDict):
     embed_dim: int
     vision_cfg: dict[str, object]
     text_cfg: dict[str, object]
+
+
+class ImageTextModel(Protocol):
+    """What every open_clip model has.
+
+    Args:
+        logit_scale: logarithm of the factor on cosines in its loss.
+    """
+
+    logit_scale: Tensor
+
+    def encode_image(self, image: Tensor, normalize: bool = False) -> Tensor:
+        """Return features ``(N, D)`` of images ``(N, 3, S, S)``."""
+
+    def encode_text(self, text: Tensor, normalize: bool = False) -> Tensor:
+        """Return features ``(N, D)`` of tokens ``(N, L)``."""
+
+
+def towers_of(model: nn.Module) -> ImageTextModel:
+    """Return an open_clip model as what encodes images and texts."""
+    return cast("ImageTextModel", model)
 
 
 def open_clip() -> ModuleType:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from clipbench.boundary import attacks, datasets
 from clipbench.configuration.config import RunConfig
@@ -15,6 +15,7 @@ from clipbench.evaluation import plugins
 from clipbench.importing.usable import UsablePairs
 from clipbench.loading.opened import usable as usable_of
 from clipbench.parallel.bench import Bench
+from clipbench.plugins import registry
 
 PartsType = TypeVar("PartsType", bound="Parts")
 
@@ -101,8 +102,7 @@ def with_crafted(parts: PartsType, crafted: Mapping[str, object]) -> PartsType:
     """Return parts whose attack has what it learned when it poisoned; {}: it learned nothing."""
     if not crafted:
         return parts
-    attack: Any = parts.attack
-    return replace(parts, attack=replace(attack, **crafted))
+    return replace(parts, attack=registry.with_parameters(parts.attack, crafted))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import CodeType, TracebackType
-from typing import Any
+from types import CodeType, FrameType, TracebackType
 
 from clipbench.errors import BrokenContract, ClipbenchError, PluginFault
 from clipbench.plugins.find import KINDS, OURS, Kind
@@ -192,7 +191,7 @@ def _code_of(function: object) -> CodeType | None:
     return code if isinstance(code, CodeType) else None
 
 
-def _frames(trace: TracebackType | None) -> Iterator[tuple[Any, int]]:
+def _frames(trace: TracebackType | None) -> Iterator[tuple[FrameType, int]]:
     while trace is not None:
         yield trace.tb_frame, trace.tb_lineno
         trace = trace.tb_next

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from clipbench.errors import BadInput, BadSetting, UnknownName
 from clipbench.parameters.amounts import check_amounts
@@ -27,6 +27,8 @@ from clipbench.plugins.find import KINDS, Kind, Source, check_plugin, import_plu
 from clipbench.plugins.spec import Spec, SpecLike, is_path, parse_spec
 from clipbench.text.locations import UNSAID
 from clipbench.text.words import listed
+
+P = TypeVar("P")
 
 __all__ = [
     "KINDS",
@@ -206,6 +208,13 @@ def build(kind: Kind, spec: SpecLike, fallback: Mapping[str, object] | None = No
             raise
         except (ValueError, TypeError) as error:
             raise BadSetting(f"The {kind} {label!r} refuses its parameters: {error}.") from error
+
+
+def with_parameters(plugin: P, values: Mapping[str, object]) -> P:
+    """Return a plugin, which is a frozen dataclass of its parameters, with others of them."""
+    instance: Any = plugin
+    changed: P = dataclasses.replace(instance, **values)
+    return changed
 
 
 def spec_of(plugin: Any, *, whole: bool = False) -> dict[str, object]:

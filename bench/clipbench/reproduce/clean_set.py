@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from clipbench.boundary import datasets
 from clipbench.configuration.identity import training_content
 from clipbench.configuration.naming import registered_only
+from clipbench.contracts import Progress, TrainingSource
 from clipbench.errors import BadInput, BadSetting, CorruptData
 from clipbench.fetching.remote import is_remote
 from clipbench.plugins import registry
@@ -98,7 +98,7 @@ class CleanSet:
             progress=self._tell,
         )
 
-    def _own(self, ledger: Ledger, shards: ShardSet) -> Any:
+    def _own(self, ledger: Ledger, shards: ShardSet) -> TrainingSource | None:
         """Return the data set of a ledger, if clipbench can make it by itself; else None.
 
         It is no larger than the set that is there: nobody has a ledger make a billion pairs.
@@ -114,7 +114,7 @@ class CleanSet:
         if cls.__module__.partition(".")[0] not in OURS or location_fields(cls):
             return None
         with registered_only():
-            source = registry.build("dataset", spec)
+            source: TrainingSource = registry.build("dataset", spec)
         added = ledger.count if ledger.mode == "insert" else 0
         if datasets.num_pairs(source) != len(shards) - added:
             raise BadInput(
@@ -169,7 +169,7 @@ class CleanSet:
         return spec if spec is not None and spec.name == ledger.dataset.get("name") else None
 
     @property
-    def _tell(self) -> Any:
+    def _tell(self) -> Progress:
         return self.reporter.progress
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from clipbench.configuration.heldout import HeldOut
 from clipbench.configuration.identity import contents_of
@@ -89,9 +88,8 @@ class LedgerOrigin:
                 return [Again(Check.undecided(_AGAIN, _rounding(ledger, problems)), sound)]
         elif learns and not ledger.crafted:
             raise _OpenQuestion(f"{ledger.attack} trains a model first; --all has it trained again")
-        taught: Any = attack
-        if ledger.crafted:
-            taught = dataclasses.replace(taught, **ledger.crafted)
+        crafted = ledger.crafted
+        taught = registry.with_parameters(attack, crafted) if crafted else attack
         made = made_again.by_sample(clean, taught, scene, self.clean.reporter.progress)
         problems, sound = made_again.differences(ledger, shards, made)
         well = (

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
 
 _ASKED = ("SIGUSR1", "SIGUSR2")  # which nothing sends unless a person, or a cluster, says so
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP", *_ASKED)
@@ -117,7 +116,10 @@ def handing_on() -> Iterator[None]:
         _restore(before)
 
 
-def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+_Handler = Callable[[int, FrameType | None], object] | int | None  # as `signal.getsignal` has it
+
+
+def _restore(handlers: Mapping[signal.Signals, _Handler]) -> None:
     _state.at_step, _state.asked, _state.wanted = False, None, False
     for number, handler in handlers.items():
         signal.signal(number, handler)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from clipbench.contracts import Features
 from clipbench.loading.pairs import Batch
-from clipbench.models.openclip import open_clip
+from clipbench.models.openclip import open_clip, towers_of
 from clipbench.parallel.group import Processes
 from clipbench.system.arithmetic import computing
 
@@ -34,7 +33,7 @@ class Encoder:
         self, model: nn.Module, processes: Processes, precision: str, *, compiled: bool = False
     ) -> None:
         self._model = model
-        towers: Any = model
+        towers = towers_of(model)
         self._encode_image, self._encode_text = towers.encode_image, towers.encode_text
         if compiled:
             # For any number of rows: the last batch of an epoch has fewer, and so has a scored one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -51,8 +51,9 @@ class Surrogate:
     @property
     def logit_scale(self) -> float:
         """The factor on cosines in its loss."""
-        network: Any = self.model
-        return float(network.logit_scale.detach().exp())
+        from clipbench.models.openclip import towers_of  # noqa: PLC0415 - heavy
+
+        return float(towers_of(self.model).logit_scale.detach().exp())
 
     @property
     def side(self) -> int:
@@ -70,11 +71,12 @@ class Surrogate:
         """
         from open_clip import get_model_preprocess_cfg  # noqa: PLC0415 - heavy
 
+        from clipbench.models.openclip import towers_of  # noqa: PLC0415 - heavy
+
         known = get_model_preprocess_cfg(self.model)
         mean, std = (pixels.new_tensor(known[name])[:, None, None] for name in ("mean", "std"))
-        network: Any = self.model
         inputs = ((pixels - mean) / std).to(next(self.model.parameters()).device)
-        features: Tensor = network.encode_image(inputs, normalize=True)
+        features = towers_of(self.model).encode_image(inputs, normalize=True)
         return features.to(pixels.device)
 
 
