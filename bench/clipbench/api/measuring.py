@@ -50,10 +50,11 @@ def evaluate(
         BadInput: something that is named cannot be used.
     """
     share_processors()  # before torch is loaded
-    from clipbench.pipeline.evaluate import evaluate_checkpoint  # noqa: PLC0415 - heavy
+    from clipbench.parallel.bench import Bench  # noqa: PLC0415 - heavy
+    from clipbench.pipeline.evaluate import Checkpoint, evaluate_checkpoint  # noqa: PLC0415
 
     with reporter_for(not progress) as reporter:
-        measured = evaluate_checkpoint(
+        asked = Checkpoint(
             Path(checkpoint),
             model,
             data=None if data is None else spec_for("dataset", data),
@@ -61,8 +62,7 @@ def evaluate(
             metrics=specs_for("metric", metrics),
             ledger=None if ledger is None else Path(ledger),
             allowed=allow,
-            device=device,
-            cache=default_cache() if cache is None else Path(cache),
-            reporter=reporter,
         )
+        home = default_cache() if cache is None else Path(cache)
+        measured = evaluate_checkpoint(asked, Bench(home, reporter=reporter), device)
     return Evaluation(measured)

@@ -36,7 +36,6 @@ from clipbench.results.result import environment
 from clipbench.shards.hashes import content_of
 from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file, make_folder
-from clipbench.system.progress import Reporter
 from clipbench.text.visible import escaped
 from clipbench.text.words import counted
 from clipbench.training.session import score_on, scores_nothing
@@ -112,9 +111,8 @@ class DetectionPlan:
 
 def plan_detection(
     configs: Sequence[RunConfig],
+    bench: Bench,
     *,
-    cache: Path,
-    reporter: Reporter,
     shards: Path | None = None,
     ledger: Path | None = None,
 ) -> DetectionPlan:
@@ -122,8 +120,7 @@ def plan_detection(
 
     Args:
         configs: a clean run for each method, which is its defense; they differ in that alone.
-        cache: for shards and indexes.
-        reporter: told about progress.
+        bench: for shards and indexes.
         shards: the pairs; None: those of the runs' data set.
         ledger: of a poisoned set, to measure the methods by.
 
@@ -135,9 +132,9 @@ def plan_detection(
     check_text_tower(model, model_config(model))
     for config in configs:
         try_defense(config, config.defense.plugin)
-    source = configs[0].data.plugin
+    cache, reporter, source = bench.cache, bench.reporter, configs[0].data.plugin
     where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards
-    found = usable(where, configs[0], Bench(cache, reporter=reporter))
+    found = usable(where, configs[0], bench)
     tell_left_out(found, reporter)
     pairs = found.shards
     poisoned = None if ledger is None else _poisoned(ledger, pairs)
@@ -162,25 +159,20 @@ def _work(config: RunConfig, pairs: ShardSet) -> Work:
 
 
 def detect(
-    plan: DetectionPlan,
-    out: Path,
-    *,
-    cache: Path,
-    reporter: Reporter,
-    drop: float = 0.1,
-    shown: int = 50,
+    plan: DetectionPlan, out: Path, bench: Bench, *, drop: float = 0.1, shown: int = 50
 ) -> Detected:
     """Score every pair of a set by each method, and write a table and a page.
 
     Args:
         plan: methods and pairs.
         out: folder of ``scores.parquet``, ``suspicious.html`` and ``detection.json``.
-        cache: for decoded images, indexes, and training runs that were stopped.
-        reporter: told about progress.
+        bench: for decoded images, indexes, and training runs that were stopped; the processes of
+            the runs' device are joined here.
         drop: share of the pairs, those of lowest score, for which ``poison_kept`` is measured.
         shown: pairs on the page, for each method.
     """
     configs, pairs, poisoned = plan.configs, plan.pairs, plan.poisoned
+    cache, reporter = bench.cache, bench.reporter
     bench = Bench.joined(configs[0].train.device, cache, reporter)
     processes = bench.processes
     known = content_of(plan.where, cache / "index", reporter.progress)
@@ -215,17 +207,15 @@ def detect(
     return Detected(table, page, metrics)
 
 
-def follow_detection(
-    configs: Sequence[RunConfig], shards: Path | None, *, cache: Path, reporter: Reporter
-) -> None:
+def follow_detection(configs: Sequence[RunConfig], shards: Path | None, bench: Bench) -> None:
     """Do what `detect` does, in a process that is not the first: that one plans, and writes.
 
     Args:
         configs: a clean run for each method.
         shards: the pairs; None: those of the runs' data set.
-        cache: for decoded images, indexes, and training runs that were stopped.
-        reporter: told about progress.
+        bench: for decoded images, indexes, and training runs that were stopped.
     """
+    cache, reporter = bench.cache, bench.reporter
     bench = Bench.joined(configs[0].train.device, cache, reporter)
     processes = bench.processes
     contents = processes.told([config.contents for config in configs])

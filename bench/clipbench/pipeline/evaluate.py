@@ -35,7 +35,6 @@ from clipbench.plugins.find import Kind
 from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike, spec_like
 from clipbench.poisoning.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
-from clipbench.system.progress import Reporter
 from clipbench.text.locations import content_in, short
 
 
@@ -132,64 +131,70 @@ def evaluate_run(trained: Trained, bench: Bench) -> Measured:
     return Measured(size, {**found.metrics, **detection}, found.evaluations, history)
 
 
-def evaluate_checkpoint(
-    checkpoint: Path,
-    model: str,
-    *,
-    data: SpecLike | None = None,
-    evals: Sequence[SpecLike] = (),
-    ledger: Path | None,
-    device: str,
-    cache: Path,
-    reporter: Reporter,
-    metrics: Sequence[SpecLike] = (),
-    allowed: Sequence[str] = (),
-) -> MeasuredCheckpoint:
-    """Measure any open_clip checkpoint; with a ledger, the attack's success too.
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that is to be measured, and on what.
 
     Args:
-        checkpoint: weights file, or a folder written by clipbench.
+        weights: weights file, or a folder written by clipbench.
         model: open_clip model name or configuration file.
         data: the training source whose held-out sets are used where `evals` is empty; None: that of
             the ledger, else `shapes`.
         evals: the evaluation sources; empty: those of the ledger, unless `data` is given.
         ledger: ledger of the poisoned set the model was trained on.
-        device: auto, cpu or cuda.
-        cache: to remember hashes of files in.
-        reporter: told about progress.
         metrics: metrics beside those that every run has.
         allowed: what the ledger may name beside what is installed: plugins' files of the content
             that it records, ``module:object``, places of data and weights.
+    """
+
+    weights: Path
+    model: str
+    data: SpecLike | None = None
+    evals: Sequence[SpecLike] = ()
+    ledger: Path | None = None
+    metrics: Sequence[SpecLike] = ()
+    allowed: Sequence[str] = ()
+
+
+def evaluate_checkpoint(asked: Checkpoint, bench: Bench, device: str) -> MeasuredCheckpoint:
+    """Measure any open_clip checkpoint; with a ledger, the attack's success too.
+
+    Args:
+        asked: the checkpoint.
+        bench: to remember hashes of files in.
+        device: auto, cpu or cuda.
 
     Raises:
         BadSetting: the ledger names something else.
         PluginFault: a metric is sure to fail.
     """
-    asked_for: list[Part[Metric]] = [Part.of("metric", spec) for spec in metrics]
+    asked_for: list[Part[Metric]] = [Part.of("metric", spec) for spec in asked.metrics]
     extra = plugins.built(asked_for)
-    book = read_ledger(ledger_path(ledger)) if ledger else None
-    asked = (data or "shapes", evals) if book is None or data or evals else None
-    told = None if book is None else _named_by(book, Allowed.of(allowed), sources=asked is None)
-    net, tokenizer = create_model(model, 0)
-    load_weights(net, checkpoint)
+    book = read_ledger(ledger_path(asked.ledger)) if asked.ledger else None
+    typed = asked.data or asked.evals
+    sources = (asked.data or "shapes", asked.evals) if book is None or typed else None
+    may = Allowed.of(asked.allowed)
+    told = None if book is None else _named_by(book, may, sources=sources is None)
+    net, tokenizer = create_model(asked.model, 0)
+    load_weights(net, asked.weights)
     if book and told:
-        with registered_only(allowed, places=True):  # none but what was named and looked at
-            held_out, probes = _of_ledger(book, told, asked, cache, reporter)
+        with registered_only(asked.allowed, places=True):  # none but what was named and looked at
+            held_out, probes = _of_ledger(book, told, sources, bench)
     else:
-        assert asked is not None
-        held_out, probes = HeldOut.of(*asked), None
+        assert sources is not None
+        held_out, probes = HeldOut.of(*sources), None
     try_metrics(extra.values(), held_out)
-    encoder = Encoder(net, tokenizer, device=pick_device(device), progress=reporter.progress)
+    encoder = Encoder(net, tokenizer, device=pick_device(device), progress=bench.progress)
     seed = book.seed if book else 0
     measured = evaluate_sets(encoder, held_out.sets, probes, extra, seed=seed)
-    sha256 = FileHashes(cache, fresh=True).of_file(weights_file(checkpoint))
+    sha256 = FileHashes(bench.cache, fresh=True).of_file(weights_file(asked.weights))
     note_used("weights", sha256)
     for name, metric in measured.metrics.items():
         note_made(name, repr(metric.value))
     return MeasuredCheckpoint(
-        checkpoint=short(str(checkpoint)),
+        checkpoint=short(str(asked.weights)),
         checkpoint_sha256=sha256,
-        model=model,
+        model=asked.model,
         data=held_out.primary.name,
         ledger=book,
         metrics=measured.metrics,
@@ -229,8 +234,7 @@ def _of_ledger(
     book: Ledger,
     told: _Named,
     asked: _Sources | None,
-    cache: Path,
-    reporter: Reporter,
+    bench: Bench,
 ) -> tuple[HeldOut, AnyProbes]:
     """Return the held-out data and the probes of the set that a ledger is of.
 
@@ -238,15 +242,15 @@ def _of_ledger(
         book: the ledger.
         told: what it names.
         asked: training and evaluation sources that a person named instead of the ledger's.
-        cache: to remember hashes of files in.
-        reporter: told where what was named is not what the ledger was made with.
+        bench: to remember hashes of files in; its reporter is told where what was named is not what
+            the ledger was made with.
     """
     if told.sources is not None:
-        asked = _of_places(book, told.sources, cache)
+        asked = _of_places(book, told.sources, bench.cache)
     elif asked and (recorded := _contents(book.evals)):
-        found = contents_of(asked[1], cache)
+        found = contents_of(asked[1], bench.cache)
         if found != recorded:
-            reporter.warning(
+            bench.reporter.warning(
                 "the test data named are not those that the ledger was made with; success is"
                 " measured on others"
             )

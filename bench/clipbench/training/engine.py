@@ -27,6 +27,7 @@ from clipbench.training.decided import phases_of_first, state_of_first
 from clipbench.training.learner import Learner
 from clipbench.training.plan import EpochPlan, Method, batch_size_of, kept, parts_of
 from clipbench.training.resume import Checkpoints, copied, where_it_goes_on
+from clipbench.training.scoring import Scoring
 from clipbench.training.seen import PassScores, SeenPairs
 from clipbench.training.state import Clock, State
 from clipbench.training.tally import Tally
@@ -170,7 +171,8 @@ class Trainer:
             else:
                 self._passed.clear()
         indices, scores = order.pairs(), None if resumed is None else resumed.scores
-        seen = SeenPairs(self.learner, pairs, epoch, indices, scores, self._folder, self._passed)
+        scoring = Scoring(self.learner, pairs, epoch, self._folder)
+        seen = SeenPairs(scoring, indices, scores, self._passed)
         before = {} if resumed is None else resumed.defense_at_epoch_start
         at_start = copied(before or self._run.state_dict())
         phases = self._phases(epoch, seen, place.stage)

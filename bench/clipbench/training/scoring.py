@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,65 +32,71 @@ from clipbench.training.learner import Learner
 FULL_UP_TO = 1 << 30
 
 
-def whole_scores(
-    learner: Learner, pairs: TrainingPairs, epoch: int, score: Score, *, unit: bool
-) -> Tensor:
-    """Return the score of all pairs at once, ``(N,)`` float32.
+@dataclass(frozen=True)
+class Scoring:
+    """What pairs are scored with.
 
     Args:
         learner: the model as it stands.
         pairs: the set.
         epoch: names random streams.
+        folder: on whose disk features may lie while they are scored.
+    """
+
+    learner: Learner
+    pairs: TrainingPairs
+    epoch: int
+    folder: Path = Path()
+
+    def features(self, *, unit: bool) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the features of all pairs in batches, see `Learner.each_features`."""
+        return self.learner.each_features(self.pairs, self.epoch, unit=unit)
+
+
+def whole_scores(scoring: Scoring, score: Score, *, unit: bool) -> Tensor:
+    """Return the score of all pairs at once, ``(N,)`` float32.
+
+    Args:
+        scoring: the model and the set.
         score: gets the features of all images and captions, ``(N, D)`` each.
         unit: whether those are brought to unit length.
 
     Raises:
         ValueError: `score` returns something else.
     """
-    processes, size, width = learner.processes, len(pairs), learner.feature_size()
+    learner, size = scoring.learner, len(scoring.pairs)
+    processes, width = learner.processes, learner.feature_size()
     images, texts = (torch.zeros(size if processes.is_first else 0, width) for _ in range(2))
-    for at, rows in learner.each_features(pairs, epoch, unit=unit):
+    for at, rows in scoring.features(unit=unit):
         if processes.is_first:
             images[at], texts[at] = rows[:, :width], rows[:, width:]
     scores = _checked(score(images, texts), size) if processes.is_first else torch.zeros(size)
     return processes.sum_when_ready(scores)
 
 
-def block_scores(
-    learner: Learner,
-    pairs: TrainingPairs,
-    epoch: int,
-    score: Score,
-    blocks: Sequence[Tensor],
-    folder: Path,
-    *,
-    unit: bool,
-) -> Tensor:
+def block_scores(scoring: Scoring, score: Score, blocks: Sequence[Tensor], *, unit: bool) -> Tensor:
     """Return the score of all pairs, block by block, ``(N,)`` float32.
 
     Args:
-        learner: the model as it stands.
-        pairs: the set.
-        epoch: names random streams.
+        scoring: the model and the set.
         score: gets the features of a block's images and captions, ``(B, D)`` each.
         blocks: the members of each, ``(B,)`` int64; every pair is in one.
-        folder: on whose disk the features may lie meanwhile.
         unit: whether features are brought to unit length.
 
     Raises:
         ValueError: `score` returns something else, or a pair is in no block.
         ClipbenchError: features do not fit the disk, or half precision.
     """
-    processes = learner.processes
-    if not (torch.bincount(torch.cat(list(blocks)), minlength=len(pairs)) == 1).all():
-        raise ValueError(f"each of the {len(pairs)} pairs of the set must be in one block")
-    width = learner.feature_size()
-    is_small = 2 * 4 * width * len(pairs) <= FULL_UP_TO
+    learner, size = scoring.learner, len(scoring.pairs)
+    processes, width = learner.processes, learner.feature_size()
+    if not (torch.bincount(torch.cat(list(blocks)), minlength=size) == 1).all():
+        raise ValueError(f"each of the {size} pairs of the set must be in one block")
+    is_small = 2 * 4 * width * size <= FULL_UP_TO
     mine = blocks[processes.rank :: processes.count]
-    scores = torch.zeros(len(pairs))
+    scores = torch.zeros(size)
     dtype = torch.float32 if is_small else torch.float16
-    with closing(FeatureFile(folder, mine, len(pairs), width, dtype)) as file:
-        for at, rows in learner.each_features(pairs, epoch, unit=unit):
+    with closing(FeatureFile(scoring.folder, mine, size, width, dtype)) as file:
+        for at, rows in scoring.features(unit=unit):
             file.put(at.start, rows)
         first = 0
         for members in mine:

@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from clipbench.contracts import Image, IntArray, Score
 from clipbench.loading.augment import on_device
-from clipbench.loading.pairs import PairSource, TrainingPairs
+from clipbench.loading.pairs import PairSource
 from clipbench.loading.stored import StoredPairs
-from clipbench.training.learner import Learner
 from clipbench.training.released import released_similarity
-from clipbench.training.scoring import block_scores, whole_scores
+from clipbench.training.scoring import Scoring, block_scores, whole_scores
 
 
 class SeenPairs:
     """See `clipbench.contracts.EpochPairs`; each value is computed at most once an epoch.
 
     Args:
-        learner: the model as it stands.
-        pairs: the set.
-        epoch: number of the epoch; names random streams.
+        scoring: the model as it stands, the set, and the epoch's number, from 0.
         numbers: the epoch's pairs, ``(num_pairs,)``.
         values: what was computed before a training run of this epoch was stopped.
-        folder: on whose disk features may lie while they are scored.
         passed: what the steps of the epoch before computed; None: nothing.
     """
 
     def __init__(
         self,
-        learner: Learner,
-        pairs: TrainingPairs,
-        epoch: int,
+        scoring: Scoring,
         numbers: IntArray,
         values: dict[str, Tensor] | None,
-        folder: Path = Path(),
         passed: PassScores | None = None,
     ) -> None:
+        self._scoring = scoring
         self._passed = passed
-        self._folder = folder
-        self._learner = learner
-        self._pairs = pairs
-        self._epoch = epoch
         self._numbers = numbers
         self.values = dict(values or {})
 
@@ -78,8 +67,9 @@ class SeenPairs:
         return StoredPairs(self._source(), self._numbers)
 
     def _source(self) -> PairSource:
-        assert self._pairs.source is not None, "pairs without a source"
-        return self._pairs.source
+        source = self._scoring.pairs.source
+        assert source is not None, "pairs without a source"
+        return source
 
     def similarity(self, augment: bool = False, reuse: bool = False) -> Tensor:
         """Return the cosine similarity of image and caption of each of the epoch's pairs."""
@@ -95,7 +85,8 @@ class SeenPairs:
         """Return the similarities of all pairs, scoring those that are not known."""
 
         def score(numbers: IntArray) -> Tensor:
-            return self._learner.similarity(self._pairs, numbers, augment, self._epoch)
+            used = self._scoring
+            return used.learner.similarity(used.pairs, numbers, augment, used.epoch)
 
         if known is None:
             return score(self._numbers)
@@ -109,17 +100,16 @@ class SeenPairs:
     ) -> Tensor:
         """Return a score of all pairs of the set, in the order of the set."""
         if "set" not in self.values:
-            given = (self._learner, self._pairs, self._epoch, score)
             if blocks is None:
-                self.values["set"] = whole_scores(*given, unit=unit)
+                self.values["set"] = whole_scores(self._scoring, score, unit=unit)
             else:
-                self.values["set"] = block_scores(*given, blocks, self._folder, unit=unit)
+                self.values["set"] = block_scores(self._scoring, score, blocks, unit=unit)
         return self.values["set"].clone()
 
     def released_similarity(self, model: str, weights: str) -> Tensor:
         """Return the cosine similarity of all pairs of the set under a model of others."""
         if "set" not in self.values:
-            given = (self._source(), self._learner.processes)
+            given = (self._source(), self._scoring.learner.processes)
             self.values["set"] = released_similarity(model, weights, *given)
         return self.values["set"].clone()
 

@@ -20,8 +20,9 @@ from clipbench.configuration.config import RunConfig
 from clipbench.evaluation.measured import Metric
 from clipbench.evaluation.statistics import Proportion
 from clipbench.parallel import group as distributed
+from clipbench.parallel.bench import Bench
 from clipbench.parameters.rate import Rate
-from clipbench.pipeline.evaluate import MeasuredCheckpoint
+from clipbench.pipeline.evaluate import Checkpoint, MeasuredCheckpoint
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class Recorder(types.ModuleType):
         self.calls.append(("follow_training", config, shards, out, cache))
         return out / "weights"
 
-    def plan_detection(self, configs: Sequence[RunConfig], **_: Any) -> Plan:
+    def plan_detection(self, configs: Sequence[RunConfig], *_: Any, **__: Any) -> Plan:
         """Return the plan of a scoring."""
         self.calls.append(("plan_detection",))
         return Plan(configs[0], self.calls)
@@ -127,25 +128,18 @@ class Recorder(types.ModuleType):
 
     def evaluate_checkpoint(
         self,
-        checkpoint: Path,
-        model: str,
-        *,
-        data: str | None,
-        evals: tuple[str, ...],
-        metrics: tuple[str, ...],
-        ledger: Path | None,
-        allowed: Sequence[str],
+        asked: Checkpoint,
+        bench: Bench,
         device: str,
-        cache: Path,  # noqa: ARG002
-        reporter: Any,
     ) -> MeasuredCheckpoint:
         """Return some metrics."""
-        assert not allowed
-        reporter.note("working")
-        self.calls.append(("evaluate", checkpoint, model, data, evals, ledger, device))
-        assert metrics == ()
+        assert not asked.allowed
+        bench.reporter.note("working")
+        told = (asked.weights, asked.model, asked.data, asked.evals, asked.ledger, device)
+        self.calls.append(("evaluate", *told))
+        assert asked.metrics == ()
         found = {"zeroshot_top1": Metric.of(Proportion(1, 2)), "attack_margin": Metric(value=0.25)}
-        return MeasuredCheckpoint("f.pt", "0" * 64, model, "shapes", None, found, (), ())
+        return MeasuredCheckpoint("f.pt", "0" * 64, asked.model, "shapes", None, found, (), ())
 
     def configs(self, what: str) -> list[RunConfig]:
         """Return the configurations that `what` was called with."""

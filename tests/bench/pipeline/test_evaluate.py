@@ -12,7 +12,13 @@ from small_runs import QUIET, Place, config_of
 
 from clipbench.configuration.places import PLACES, write_sealed
 from clipbench.errors import BadInput, BadSetting, MissingData
-from clipbench.pipeline.evaluate import MeasuredCheckpoint, check_trigger, evaluate_checkpoint
+from clipbench.parallel.bench import Bench
+from clipbench.pipeline.evaluate import (
+    Checkpoint,
+    MeasuredCheckpoint,
+    check_trigger,
+    evaluate_checkpoint,
+)
 from clipbench.planning.parts import Parts
 from clipbench.poisoning.ledger import read_ledger
 
@@ -38,13 +44,14 @@ def test_evaluating_takes_data_and_attack_from_the_ledger(shared: Place) -> None
 
     def measured(data: str | None) -> MeasuredCheckpoint:
         return evaluate_checkpoint(
-            shared.folder_of(config) / "model",
-            config.train.model,
-            data=data,
-            ledger=made.ledger.parent,
-            device="auto",
-            cache=shared.cache,
-            reporter=QUIET,
+            Checkpoint(
+                shared.folder_of(config) / "model",
+                config.train.model,
+                data=data,
+                ledger=made.ledger.parent,
+            ),
+            Bench(shared.cache, reporter=QUIET),
+            "auto",
         )
 
     found = measured(None)
@@ -76,13 +83,9 @@ def test_code_that_a_ledger_names_is_not_run_unless_that_is_allowed(
         made.ledger.write_text(json.dumps({**head, **told}))
         made.ledger.with_suffix(".sha256").unlink(missing_ok=True)
         return evaluate_checkpoint(
-            weights,
-            config.train.model,
-            ledger=made.ledger,
-            device="auto",
-            cache=shared.cache,
-            reporter=QUIET,
-            allowed=allowed,
+            Checkpoint(weights, config.train.model, ledger=made.ledger, allowed=allowed),
+            Bench(shared.cache, reporter=QUIET),
+            "auto",
         )
 
     sha256 = hashlib.sha256(trap.read_bytes()).hexdigest()
@@ -107,12 +110,9 @@ def test_places_that_came_with_a_ledger_are_not_looked_at(shared: Place, tmp_pat
 
     def measured() -> MeasuredCheckpoint:
         return evaluate_checkpoint(
-            shared.folder_of(config) / "model",
-            config.train.model,
-            ledger=made.ledger,
-            device="auto",
-            cache=shared.cache,
-            reporter=QUIET,
+            Checkpoint(shared.folder_of(config) / "model", config.train.model, ledger=made.ledger),
+            Bench(shared.cache, reporter=QUIET),
+            "auto",
         )
 
     (made.ledger.parent / PLACES).write_text(json.dumps(told))
@@ -140,10 +140,7 @@ def test_a_ledger_names_what_is_installed_alone(
     made.ledger.with_suffix(".sha256").unlink()
     with pytest.raises(BadInput, match=said):
         evaluate_checkpoint(
-            tmp_path / "no weights",
-            "shapes-32",
-            ledger=made.ledger,
-            device="auto",
-            cache=shared.cache,
-            reporter=QUIET,
+            Checkpoint(tmp_path / "no weights", "shapes-32", ledger=made.ledger),
+            Bench(shared.cache, reporter=QUIET),
+            "auto",
         )

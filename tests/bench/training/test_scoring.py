@@ -14,7 +14,7 @@ from torch import Tensor
 from clipbench.errors import ClipbenchError
 from clipbench.training import scoring
 from clipbench.training.engine import Trainer
-from clipbench.training.scoring import FeatureFile, block_scores, whole_scores
+from clipbench.training.scoring import FeatureFile, Scoring, block_scores, whole_scores
 from clipbench_defenses.clip import AugmentedClip
 from clipbench_defenses.dao import DAO
 
@@ -33,8 +33,8 @@ def by_blocks(trainer: Trainer, folder: Path, blocks: list[Tensor] | None = None
         return FILTER.score_block(images, texts, SEED)
 
     wanted = [*FILTER.blocks(COUNT, SEED)] if blocks is None else blocks
-    given = (trainer.learner, trainer._pairs, 0)
-    return block_scores(*given, score, wanted, folder, unit=False)
+    given = Scoring(trainer.learner, trainer._pairs, 0, folder)
+    return block_scores(given, score, wanted, unit=False)
 
 
 def at_once(trainer: Trainer) -> Tensor:
@@ -43,7 +43,7 @@ def at_once(trainer: Trainer) -> Tensor:
     def score(images: Tensor, texts: Tensor) -> Tensor:
         return FILTER.score(images, texts, SEED)
 
-    return whole_scores(trainer.learner, trainer._pairs, 0, score, unit=False)
+    return whole_scores(Scoring(trainer.learner, trainer._pairs, 0), score, unit=False)
 
 
 def test_scores_by_blocks_are_those_of_features_in_memory_to_the_bit(tmp_path: Path) -> None:
@@ -79,15 +79,14 @@ def test_a_pair_that_is_in_no_block_has_no_score(tmp_path: Path) -> None:
 def test_a_score_must_be_a_value_for_each_pair(tmp_path: Path) -> None:
     """Of the set, or of a block."""
     trainer = trained(tmp_path)
-    given = (trainer.learner, trainer._pairs, 0)
+    given = Scoring(trainer.learner, trainer._pairs, 0, tmp_path)
     with pytest.raises(ValueError, match=r"shape \(96,\)"):
-        whole_scores(*given, lambda images, _: images, unit=True)
+        whole_scores(given, lambda images, _: images, unit=True)
     with pytest.raises(ValueError, match=r"shape \(48,\)"):
         block_scores(
-            *given,
+            given,
             lambda images, _: images,
             [*torch.arange(COUNT).tensor_split(2)],
-            tmp_path,
             unit=True,
         )
 

@@ -20,6 +20,7 @@ from clipbench.contracts import (
 )
 from clipbench.loading.pairs import Batch
 from clipbench.toolkit.losses import clip_loss
+from clipbench.training.scoring import Scoring
 from clipbench.training.seen import PassScores, SeenPairs
 from clipbench_defenses.clip import AugmentedClip
 from clipbench_defenses.safeclip import SafeCLIP
@@ -33,7 +34,7 @@ def test_plain_and_augmented_similarities_are_told_apart(tmp_path: Path) -> None
     trainer = tiny_trainer(tmp_path, AugmentedClip())
 
     def seen() -> SeenPairs:
-        return SeenPairs(trainer.learner, trainer._pairs, 0, np.arange(96), None)
+        return SeenPairs(Scoring(trainer.learner, trainer._pairs, 0), np.arange(96), None)
 
     both = seen()
     augmented, plain = both.similarity(augment=True), both.similarity()
@@ -55,7 +56,8 @@ def test_only_pairs_that_no_step_scored_are_scored_when_scores_are_reused(tmp_pa
 
     def seen() -> SeenPairs:
         numbers = np.arange(96)[::-1].copy()
-        return SeenPairs(trainer.learner, trainer._pairs, 0, numbers, None, tmp_path, passed)
+        scoring = Scoring(trainer.learner, trainer._pairs, 0, tmp_path)
+        return SeenPairs(scoring, numbers, None, passed)
 
     scored = seen().similarity()
     torch.testing.assert_close(seen().similarity(reuse=True), scored)  # the epoch is not over

@@ -110,6 +110,7 @@ def command(
         print_json([config.to_json() for config in configs])
         return
     use_threads(request.threads)
+    from clipbench.parallel.bench import Bench  # noqa: PLC0415 - heavy
     from clipbench.parallel.group import joined  # noqa: PLC0415 - heavy
     from clipbench.pipeline.detect import (  # noqa: PLC0415 - heavy
         detect,
@@ -117,24 +118,24 @@ def command(
         plan_detection,
     )
 
-    cache = request.cache
     with reporter_for(quiet) as reporter, joined(configs[0].train.device) as processes:
         warn_of_secrets(configs, reporter)
+        bench = Bench(request.cache, reporter=reporter)
         if not processes.is_first:
             if not dry_run:
-                follow_detection(configs, shards, cache=cache, reporter=reporter)
+                follow_detection(configs, shards, bench)
             return
-        plan = plan_detection(configs, cache=cache, reporter=reporter, shards=shards, ledger=ledger)
+        plan = plan_detection(configs, bench, shards=shards, ledger=ledger)
         tell_recipe(request.recipe, configs, reporter, dry=dry_run)
         tell_lines(plan.lines(), reporter, dry=dry_run)
         if estimate and (dry_run or not quiet):
-            tell_times(plan.estimates(cache), reporter, dry=dry_run)
+            tell_times(plan.estimates(request.cache), reporter, dry=dry_run)
         else:
             plan.check()
         if dry_run:
             return
         with logged("detect", folder, methods=[c.defense_name for c in configs]):
-            found = detect(plan, folder, cache=cache, reporter=reporter, drop=drop, shown=shown)
+            found = detect(plan, folder, bench, drop=drop, shown=shown)
     if as_json:
         print_json(
             {

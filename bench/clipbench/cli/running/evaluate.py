@@ -80,10 +80,11 @@ def command(
     requests.refuse_unused("--ledger", "allowed", unless=ledger is not None)
     wanted = "no --eval, for it says what to measure on where that is not named"
     requests.refuse_unused(wanted, "data", unless=not evals)
-    from clipbench.pipeline.evaluate import evaluate_checkpoint  # noqa: PLC0415 - heavy
+    from clipbench.parallel.bench import Bench  # noqa: PLC0415 - heavy
+    from clipbench.pipeline.evaluate import Checkpoint, evaluate_checkpoint  # noqa: PLC0415
 
     with reporter_for(quiet) as reporter, logged("evaluate", None, model=model):
-        result = evaluate_checkpoint(
+        asked = Checkpoint(
             checkpoint,
             model,
             data=data,
@@ -91,10 +92,8 @@ def command(
             metrics=lists.each(metrics, "metric"),
             ledger=ledger,
             allowed=allowed,
-            device=device,
-            cache=cache,
-            reporter=reporter,
         )
+        result = evaluate_checkpoint(asked, Bench(cache, reporter=reporter), device)
     if as_json:
         print_json([result.to_json()])
     else:
