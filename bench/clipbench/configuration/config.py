@@ -17,8 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from clipbench.configuration.choices import NO_ATTACK, check_amount, check_seed
-from clipbench.configuration.content import ContentMore, HashedMore
-from clipbench.configuration.hashed import hashed
+from clipbench.configuration.hashed import ContentMore, HashedMore, hashed
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import CorruptData, OnError
 from clipbench.files.typed import Object

@@ -3,14 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypedDict
 
-from clipbench.configuration.content import ContentMore, HashedMore
+from clipbench.errors import OnError
 from clipbench.plugins import codes
 
 # These change where and how fast a run works, not what it computes.
 NOT_HASHED = frozenset(
     {"device", "workers", "decode_cache_gb", "tensorboard", "checkpoint_every_s"}
 )
+
+
+Told = dict[str, object]  # a plugin's name and all its parameters
+
+
+class Hashed(TypedDict):
+    """What decides the numbers of a run; what was not asked for is left out."""
+
+    schema: int
+    data: Told
+    evals: list[Told]
+    attack: Told
+    defense: Told
+    rate_text: str | None
+    poisons: int | None
+    seed: int
+    train: dict[str, object]
+    code: dict[str, str]
+
+
+class HashedMore(Hashed, total=False):
+    """With what is there where it was asked for."""
+
+    on_error: OnError
+    trusted: Told
+    poison_seed: int
+
+
+class Content(Hashed):
+    """All of a configuration, see `RunConfig`."""
+
+    explicit: dict[str, object]
+    metrics: list[Told]
+    on_error: OnError
+    trusted: Told | None
+
+
+class ContentMore(Content, total=False):
+    """With what is there where it is known."""
+
+    poison_seed: int
+    contents: dict[str, str]
 
 
 def hashed(content: ContentMore, code: Mapping[str, str]) -> HashedMore:

@@ -16,7 +16,7 @@ from typing import cast
 
 from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
-from clipbench.configuration.content import ContentMore
+from clipbench.configuration.hashed import ContentMore
 from clipbench.configuration.places import (
     PLACES,
     Place,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
-from clipbench.configuration.content import ContentMore
+from clipbench.configuration.hashed import ContentMore
 from clipbench.errors import BadSetting
 from clipbench.executors.apart import apart
 from clipbench.pipeline.record import RESULT

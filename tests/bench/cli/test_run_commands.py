@@ -126,6 +126,8 @@ class Recorder(types.ModuleType):
         """Score in a process that is not the first."""
         self.calls.append(("follow_detection",))
 
+    Checkpoint = Checkpoint  # what it is asked with
+
     def evaluate_checkpoint(
         self,
         asked: Checkpoint,

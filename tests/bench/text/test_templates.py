@@ -44,7 +44,7 @@ def test_texts_are_escaped_and_markup_is_not(package: str) -> None:
         made=tag("b", "<"),
         number=3,
     )
-    shown = "&#34;&#39;&lt;\\u202e\\n&gt;"
+    shown = "&quot;&#x27;&lt;\\u202e\\n&gt;"
     assert f'<p title="{shown}">{shown}<b>&lt;</b>3</p>' in page
     assert "<title>&lt;t&gt;</title>" in page
     assert "<script" not in page
