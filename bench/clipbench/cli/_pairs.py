@@ -11,7 +11,6 @@ import click
 from clipbench.cli import _options as options
 from clipbench.configuration.preflight import check_writable
 from clipbench.errors import BadSetting
-from clipbench.fetching.remote import is_remote
 from clipbench.fetching.sources import expand
 
 LARGEST_SEED = 2**63 - 1
@@ -89,6 +88,8 @@ def check_out(out: Path, data: str) -> None:
         MissingData: it can't be written, or there are no shards.
     """
     check_writable(out)
+    from clipbench.fetching.remote import is_remote  # noqa: PLC0415 - brings numpy
+
     if is_remote(data):
         return
     place = out.expanduser().resolve()
