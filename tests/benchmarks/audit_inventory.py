@@ -20,7 +20,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ import numpy.typing as npt
 from PIL import Image as Pil
 from PIL import ImageDraw
 
-from clipbench.audit.inventory.near import look_alike, sketch, slopes
+from clipbench.audit.inventory.near import Sketches, look_alike, sketch, slopes
 from clipbench.audit.inventory.pairs import READ_SIDE
 from clipbench.audit.inventory.take import take_inventory
 from clipbench.audit.request import AuditRequest
@@ -37,7 +37,7 @@ from clipbench.images.encoding import decode, encode_jpeg, encode_png
 from clipbench.images.reduced import decode_reduced
 from clipbench.shards.reader import ShardSet
 from clipbench.system.progress import Reporter
-from clipbench.toolkit.lookalikes import phash_of_gray
+from clipbench.toolkit.lookalikes import Hashes, phash_of_gray
 
 PAIRS, PER_SHARD, POOL, COPIED = 200_000, 10_000, 300, 0.05
 SPOTS, AGAIN = 6, 100  # of a drawing; drawings of which one is saved again
@@ -127,10 +127,13 @@ def drawings(pairs: int) -> None:
     groups = look_alike(hashes, np.arange(len(seen)), lambda number: sketches[number])
     seconds = time.process_time() - began
     found = groups[:pairs:AGAIN] == groups[pairs:]
+    both = ((number * AGAIN, pairs + number) for number in range(len(found)))
+    alone = sum(is_one([kind[[*two]] for kind in hashes], sketches[[*two]]) for two in both)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{pairs:,} drawings: {seconds:.0f} CPU s, {peak:.0f} MB; {found.sum()} of {len(found)}"
-        f" copies found, {len(np.unique(groups[:pairs])):,} of the drawings told apart"
+        f"{pairs:,} drawings: {seconds:.0f} CPU s, {peak:.0f} MB; {found.sum():,} copies found"
+        f" of {len(found):,}, of which {alone:,} are found where nothing is beside them;"
+        f" {len(np.unique(groups[:pairs])):,} drawings told apart"
     )
 
 
@@ -157,8 +160,13 @@ def are_alike(one: bytes, two: bytes) -> bool:
     hashes = [
         np.array([kind(image) for image in gray], np.uint64) for kind in (phash_of_gray, slopes)
     ]
-    groups = look_alike(hashes, np.arange(2), lambda number: sketch(files[number]))
-    return bool(groups[0] == groups[1])
+    return is_one(hashes, [sketch(file) for file in files])
+
+
+def is_one(hashes: Sequence[Hashes], sketches: Sequence[Sketches]) -> bool:
+    """Return whether two images look the same by what is known of them."""
+    one, other = look_alike(hashes, np.arange(2), lambda number: sketches[number])
+    return bool(one == other)
 
 
 if __name__ == "__main__":

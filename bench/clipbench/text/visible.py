@@ -15,6 +15,8 @@ _HIDDEN = re.compile(
     f"[{''.join(sorted(_BLANK))}\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
 
+_HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of surrogates that stand for no byte
+
 
 def has_visible(text: str) -> bool:
     """Return whether any character of `text` is seen by itself.
@@ -37,13 +39,18 @@ def hashable(text: str) -> bytes:
 
 
 def escaped(text: str) -> str:
-    r"""Return a name for a table or a page: bytes of it that are no UTF-8 as ``\xe9``."""
+    r"""Return a name for a table or a page: what of it is no UTF-8 is written out.
+
+    Bytes of the name of a file are shown as ``\xe9``, other halves of a pair of surrogates, which
+    JSON can hold, as ``\ud800``.
+    """
     if text.isascii():
         return text
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        whole = _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", text)
+        return whole.encode(errors="surrogateescape").decode(errors="backslashreplace")
     return text
 
 

@@ -103,29 +103,59 @@ def _first_of(group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.unique(group, return_index=True)[1].astype(np.int64)
 
 
-def _near(hashes: Hashes, distance: int) -> Iterator[Links]:
-    """Yield pairs of similar hashes, among those that are equal in two blocks.
+def near_pairs(
+    hashes: Hashes, distance: int, steps: int, within: npt.NDArray[np.generic] | None = None
+) -> Iterator[Links]:
+    """Yield pairs of similar hashes, equal ones among them, some of them more than once.
+
+    Hashes that share two blocks are compared, each with the next `steps` of them in order: all,
+    unless more share two.
 
     Args:
-        hashes: ``(N,)``, rising, each once.
-        distance: most bits in which similar hashes differ, from 1.
+        hashes: ``(N,)`` of 64 bits.
+        distance: most bits in which similar hashes differ, 0 to `MOST_APART`.
+        steps: hashes that each is compared with, for each two blocks.
+        within: ``(N,)`` what decides the order of equal hashes; None: their numbers.
     """
-    is_crowded = np.zeros(len(hashes), bool)
-    for blocks in combinations(_BLOCKS, 2):
-        mask = np.uint64(sum(((1 << bits) - 1) << first for first, bits in blocks))
-        order = np.argsort(hashes & mask, kind="stable").astype(np.int64)  # rising within each key
+    ties = np.arange(len(hashes)) if within is None else within
+    for mask in _masks():
+        order = np.lexsort((ties, hashes, hashes & mask)).astype(np.int64)
         ordered = hashes[order]
         keys = ordered & mask
         places = np.arange(len(keys))
-        for step in range(1, _STEPS + 1):  # with the next of the same key, the one after it, ...
+        for step in range(1, steps + 1):  # with the next of the same key, the one after it, ...
             places = places[places + step < len(keys)]
             places = places[keys[places] == keys[places + step]]
             if not len(places):
                 break
             near = places[bits_of(ordered[places] ^ ordered[places + step]) <= distance]
             yield np.stack([order[near], order[near + step]])
-        is_crowded[order[np.isin(keys, keys[places])]] = True  # of those with more than so many
-    crowded = np.flatnonzero(is_crowded)
+
+
+def _masks() -> list[np.uint64]:
+    """Return the bits of each two blocks."""
+    bits = [((1 << count) - 1) << first for first, count in _BLOCKS]
+    return [np.uint64(one | other) for one, other in combinations(bits, 2)]
+
+
+def _crowded(hashes: Hashes) -> npt.NDArray[np.int64]:
+    """Return the hashes that share two blocks with more than `_STEPS` others."""
+    is_crowded = np.zeros(len(hashes), bool)
+    for mask in _masks():
+        _, of_hash, counts = np.unique(hashes & mask, return_inverse=True, return_counts=True)
+        is_crowded |= counts[of_hash.reshape(-1)] > _STEPS + 1
+    return np.flatnonzero(is_crowded)
+
+
+def _near(hashes: Hashes, distance: int) -> Iterator[Links]:
+    """Yield pairs of similar hashes that connect those that `alike` says.
+
+    Args:
+        hashes: ``(N,)``, each once.
+        distance: most bits in which similar hashes differ, from 1.
+    """
+    yield from near_pairs(hashes, distance, _STEPS)
+    crowded = _crowded(hashes)
     for links in _by_flips(hashes[crowded], distance):
         yield crowded[links]
 

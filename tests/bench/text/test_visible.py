@@ -1,8 +1,8 @@
-"""Text of strangers: what of it is seen."""
+"""Text of strangers: what of it is seen, and what of it no file can hold."""
 
 import pytest
 
-from clipbench.text.visible import has_visible
+from clipbench.text.visible import escaped, has_visible
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,20 @@ def test_text_of_which_nothing_is_seen(text: str) -> None:
 def test_text_of_which_something_is_seen(text: str) -> None:
     """One character is enough."""
     assert has_visible(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a cat", "a cat"),
+        ("ca\xf1\u00f3n \U0001f600", "ca\xf1\u00f3n \U0001f600"),
+        ("caf\udce9", r"caf\xe9"),
+        ("caf\udcc3\udca9", "caf\xe9"),  # two bytes that are UTF-8 together
+        ("\ud800", r"\ud800"),
+        ("a\udc7f\udce9\udfffb\xe9", r"a\udc7f\xe9\udfffb" + "\xe9"),
+    ],
+)
+def test_what_no_codec_takes_is_written_out(text: str, shown: str) -> None:
+    """Bytes of the name of a file, and any half of a pair of surrogates, which JSON can hold."""
+    assert escaped(text) == shown
+    shown.encode()

@@ -10,13 +10,14 @@ near, too; a slope counts where it is steep enough to be none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pil
 
 from clipbench.images.reduced import decode_reduced
-from clipbench.toolkit.lookalikes import MOST_APART, Hashes, Links, alike, connected
+from clipbench.toolkit.lookalikes import MOST_APART, Hashes, Links, alike, connected, near_pairs
 
 Codes = npt.NDArray[np.int64]
 Sketches = npt.NDArray[np.uint8]  # ``(N, 192)``
@@ -25,8 +26,7 @@ SIDE = 8  # parts along each side
 # by among themselves, for of pale images all would be alike.
 _CONTRASTS, LEAST_DIFFERENT, MOST_DIFFERENT = 10, 4, 16
 _FLAT = 8  # levels of 255 by which noise may differ from a part to the next
-_AT_ONCE = 1 << 14  # images
-_STEPS = 256  # images of near brightness that each is compared with, in a group of near hashes
+_STEPS = 64  # images that each is compared with, for each two blocks that hashes share
 _READ_SIDE = 64  # pixels
 
 
@@ -52,6 +52,9 @@ def look_alike(
 ) -> Codes:
     """Return the group of each pair, ``(N,)``: pairs whose images look the same, in chains.
 
+    Where more images than `_STEPS` share much of their hashes, as drawings on white do, not all of
+    them are compared, and few that look the same are missed.
+
     Args:
         hashes: ``(N,)`` of each pair's image, of one kind or several; near in one is enough.
         images: ``(N,)`` number of each pair's image; equal images have one number.
@@ -64,34 +67,25 @@ def look_alike(
     same = np.arange(len(first))
     if len(near):
         sketches = np.stack([sketch_of(int(pair)) for pair in first[near]])
-        links = (link for found in groups for link in _links(found[near], sketches))
-        found = connected(links, len(near))
+        links = (_links(kind[first[near]], sketches) for kind in hashes)
+        found = connected(chain.from_iterable(links), len(near))
         same[near] = near[np.unique(found, return_index=True)[1][found]]
     number = np.unique(same, return_inverse=True)[1].reshape(-1).astype(np.int64)
     return number[images]
 
 
-def _links(groups: Codes, sketches: Sketches) -> Iterator[Links]:
-    """Yield pairs of images of one group that look the same, of those near in brightness.
+def _links(hashes: Hashes, sketches: Sketches) -> Iterator[Links]:
+    """Yield pairs of images of near hashes that look the same.
 
-    Some thousands are compared at once, so that memory does not grow with their number.
+    Args:
+        hashes: ``(N,)`` of one kind.
+        sketches: ``(N, 192)``.
     """
-    mean = sketches.mean(axis=1)
-    order = np.lexsort((mean, groups))
-    in_group, bright, colors = groups[order], mean[order], sketches[order]
-    contrast = colors.max(axis=1).astype(np.int16) - colors.min(axis=1)
+    bright = sketches.mean(axis=1)
+    contrast = sketches.max(axis=1).astype(np.int16) - sketches.min(axis=1)
     limit = np.clip(contrast // _CONTRASTS, LEAST_DIFFERENT, MOST_DIFFERENT)
-    for start in range(0, len(order), _AT_ONCE):
-        places = np.arange(start, min(len(order), start + _AT_ONCE))
-        for step in range(1, _STEPS + 1):
-            places = places[places + step < len(order)]
-            other = places + step
-            is_near = in_group[places] == in_group[other]
-            is_near &= bright[other] - bright[places] <= limit[places]
-            places = places[is_near]
-            if not len(places):
-                break
-            other = places + step
-            apart = np.abs(colors[places].astype(np.int16) - colors[other]).max(axis=1)
-            same = places[apart <= np.minimum(limit[places], limit[other])]
-            yield np.stack([order[same], order[same + step]])
+    for every in near_pairs(hashes, MOST_APART, _STEPS, within=bright):
+        # What differs more in brightness differs more in a part of it.
+        links = every[:, np.abs(np.subtract(*bright[every])) <= limit[every].min(axis=0)]
+        apart = np.abs(np.subtract(*sketches[links].astype(np.int16))).max(axis=1)
+        yield links[:, apart <= limit[links].min(axis=0)]

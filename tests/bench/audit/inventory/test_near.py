@@ -84,6 +84,21 @@ def test_images_without_structure_are_told_by_their_color() -> None:
     assert groups(*map(encode_png, plain)) == [0, 0, 0, 3, 3, 5]
 
 
+def test_copies_are_found_among_drawings_that_share_much_of_their_hashes() -> None:
+    """In a crowd of near hashes, with thousands of images of a brightness between the two."""
+    rng, count = np.random.default_rng(0), 10_000
+    bits = np.uint64(1) << rng.integers(13, 51, (count, 4), dtype=np.uint64)
+    hashes = np.bitwise_or.reduce(bits, axis=1)
+    colors = rng.integers(0, 250, (count, 192))
+    copies = np.arange(0, count, 100)
+    flipped = hashes[copies] ^ (np.uint64(1) << rng.integers(13, 51, 100, dtype=np.uint64))
+    sketches = np.concatenate([colors, colors[copies] + 5]).astype(np.uint8)
+    every = np.concatenate([hashes, flipped])
+    found = look_alike([every], np.arange(len(every)), lambda number: sketches[number])
+    assert np.mean(found[copies] == found[count:]) > 0.9
+    assert len(np.unique(found[:count])) == count
+
+
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_images_are_compared_as_well(count: int) -> None:
     """One has no other."""

@@ -14,6 +14,7 @@ from shard_pairs import picture
 from clipbench.audit.inventory import pairs, take
 from clipbench.audit.inventory.captions import caption_hash
 from clipbench.audit.inventory.model import Inventory
+from clipbench.audit.inventory.section import section
 from clipbench.audit.request import AuditRequest
 from clipbench.errors import BadSetting
 from clipbench.images.encoding import encode_jpeg, encode_png
@@ -78,6 +79,17 @@ def test_suppliers_are_what_a_field_names(tmp_path: Path) -> None:
     inventory, rows = taken(tmp_path / "set", tmp_path, supplier="who")
     assert inventory.suppliers_by == "field"
     assert [row["supplier"] for row in rows] == ["Alpha Ltd", "3", "", ""]
+
+
+def test_half_a_pair_of_surrogates_names_a_supplier_as_well(tmp_path: Path) -> None:
+    """JSON can hold it, and no file of text: it is written out, in tables and on the page."""
+    image = encode_png(picture(1))
+    told = [{"who": "\ud800", "url": "https://a\ud800.org/"}, {"who": "caf\udce9"}]
+    shard(tmp_path / "set" / "0.tar", *((image, f"cat {n}", one) for n, one in enumerate(told)))
+    inventory, rows = taken(tmp_path / "set", tmp_path, supplier="who")
+    assert [row["supplier"] for row in rows] == [r"\ud800", r"caf\xe9"]
+    assert r"\ud800" in section(inventory).evidence
+    assert taken(tmp_path / "set", tmp_path)[0].suppliers_by == "none"  # that is no host
 
 
 @pytest.mark.parametrize(
