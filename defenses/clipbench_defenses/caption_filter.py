@@ -22,6 +22,7 @@ from clipbench.contracts import DefenseRun, EpochPairs, Ge, Phase, Plugin, Train
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
 from clipbench.text.locations import Word
+from clipbench.toolkit.captions import caption_hash
 from clipbench_defenses._plain import loss
 
 
@@ -94,8 +95,8 @@ class CaptionFilterRun:
         sound = np.fromiter((self._config.passes(caption) for caption in captions), dtype=bool)
         most = self._config.repeats
         if most is not None:
-            seen: Counter[int] = Counter()
-            texts = [hash_of(caption) for caption in captions]
+            seen: Counter[str] = Counter()
+            texts = [caption_hash(caption) for caption in captions]
             for number in generator(self._seed, "caption_filter").permutation(len(texts)).tolist():
                 if sound[number]:
                     seen[texts[number]] += 1
@@ -109,14 +110,6 @@ class CaptionFilterRun:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a saved state."""
         self._keep = state["keep"]
-
-
-def hash_of(caption: str) -> int:
-    """Return a hash of a caption, ignoring case and space.
-
-    Two different captions share it with probability 2**-64.
-    """
-    return hash(" ".join(caption.split()).casefold())
 
 
 DEFENSE = CaptionFilter

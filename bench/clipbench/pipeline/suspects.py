@@ -74,11 +74,16 @@ def _pair(pairs: ShardSet, index: int, score: float) -> _Pair:
         key=pairs.key(index),
         caption=caption if len(caption) <= LETTERS else f"{caption[:LETTERS]}…",
         score=f"{score:.4g}",
-        picture=base64.b64encode(thumbnail(pairs, index)).decode(),
+        picture=picture(pairs, index, THUMBNAIL),
     )
 
 
-def thumbnail(pairs: ShardSet, index: int, side: int = THUMBNAIL) -> bytes:
+def picture(pairs: ShardSet, index: int, side: int) -> str:
+    """Return `thumbnail` in Base64, as a page holds it."""
+    return base64.b64encode(thumbnail(pairs, index, side)).decode()
+
+
+def thumbnail(pairs: ShardSet, index: int, side: int) -> bytes:
     """Return a pair's picture as a small JPEG, made again: no byte of the file is passed on.
 
     Args:
@@ -86,8 +91,8 @@ def thumbnail(pairs: ShardSet, index: int, side: int = THUMBNAIL) -> bytes:
         index: number of the pair.
         side: pixels, the longer side.
     """
-    picture = Pil.fromarray(pairs.image(index))
-    picture.thumbnail((side, side))
+    small = Pil.fromarray(pairs.image(index))
+    small.thumbnail((side, side))
     memory = io.BytesIO()
-    picture.save(memory, "JPEG", quality=90)
+    small.save(memory, "JPEG", quality=90)
     return memory.getvalue()

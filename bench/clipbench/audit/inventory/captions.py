@@ -1,14 +1,11 @@
-"""Captions as an inventory counts them: their words, their script, and when two are the same."""
+"""Captions as an inventory counts them: their words and their script."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import unicodedata
 from collections import Counter
 from functools import lru_cache
-
-from clipbench.text.visible import hashable
 
 NO_LETTERS = "no letters"
 # Of scripts that put no space between words, each character counts as one.
@@ -32,12 +29,6 @@ _SCRIPTS = {
     "KATAKANA-HIRAGANA": "Katakana",
 }
 _NO_SCRIPT = frozenset({"MODIFIER", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER"})
-
-
-def caption_hash(caption: str) -> str:
-    """Return 16 hexadecimal digits of a caption's SHA-256, ignoring case and white space."""
-    plain = " ".join(caption.split()).casefold()
-    return hashlib.sha256(hashable(plain)).hexdigest()[:16]
 
 
 def count_words(caption: str) -> int:

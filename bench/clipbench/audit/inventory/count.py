@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,15 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image as Pil
 
 from clipbench.audit.inventory.grouping import Codes, Groups, codes_of, spread_of
 from clipbench.audit.inventory.model import MANY, MOST_WORDS, Burst, Repeat, Supplier
 from clipbench.audit.inventory.near import look_alike, sketch
 from clipbench.audit.inventory.pairs import Joined, read_pairs
 from clipbench.contracts import Progress
-from clipbench.images.reduced import decode_reduced
 from clipbench.leaderboard.render import to_csv
+from clipbench.pipeline.suspects import picture
 from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file
 from clipbench.text.visible import visible
@@ -51,7 +48,7 @@ class Counted:
 
     @classmethod
     def of(cls, shards: ShardSet, path: Path, joined: Joined, progress: Progress) -> Counted:
-        """Return the rows of ``pairs.parquet``."""
+        """Return the rows in a file that `join` wrote."""
         table = read_pairs(path, [*_READ, "image_bytes", "key", "shard"])
         return cls(shards, table, np.concatenate(joined.slopes), progress)
 
@@ -117,7 +114,7 @@ class Counted:
                     key=self.table.column("key")[first].as_py(),
                     shard=self.table.column("shard")[first].as_py(),
                     caption=self._caption(first),
-                    thumbnail=_thumbnail(self.shards.image_bytes(first)),
+                    thumbnail=picture(self.shards, first, _THUMBNAIL),
                 )
             )
         return tuple(found)
@@ -126,8 +123,8 @@ class Counted:
         """Return how many images come with `MANY` different captions or more."""
         return int((self.alike.different(self.captions.codes) >= MANY).sum())
 
-    def repeats(self, *, by_images: bool, count: int = LISTED) -> tuple[Repeat, ...]:
-        """Return the captions that most pairs have, or most different images."""
+    def repeats(self, count: int = LISTED) -> tuple[Repeat, ...]:
+        """Return the captions that most pairs have."""
         groups = self.captions
         images = groups.different(self.alike.codes)
         suppliers = groups.different(self.suppliers.codes)
@@ -138,7 +135,7 @@ class Counted:
                 images=int(images[group]),
                 suppliers=int(suppliers[group]),
             )
-            for group in groups.largest(images if by_images else groups.sizes, count)
+            for group in groups.largest(groups.sizes, count)
         )
 
     def by_supplier(self) -> list[Supplier]:
@@ -188,7 +185,7 @@ class Counted:
 
     def write_repeats(self, path: Path) -> None:
         """Write the captions that most pairs have, at most `FILED`."""
-        rows = self.repeats(by_images=False, count=FILED)
+        rows = self.repeats(FILED)
         frame = pd.DataFrame(
             [(one.pairs, one.images, one.suppliers, one.caption) for one in rows],
             columns=["pairs", "images", "suppliers", "caption"],
@@ -211,12 +208,3 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
     """Write a table for a spreadsheet; no text in it is a formula."""
     with atomic_file(path) as file:
         file.write(to_csv(frame).encode("utf-8", "replace"))
-
-
-def _thumbnail(image: bytes) -> str:
-    """Return an image as a small JPEG on white, in Base64."""
-    small = decode_reduced(image, _THUMBNAIL, "RGB")
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL), Pil.Resampling.BICUBIC)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=80)
-    return base64.b64encode(buffer.getvalue()).decode()

@@ -115,7 +115,6 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
         captions: different ones.
         repeated: captions that several pairs have.
         repeats: those that most pairs have.
-        spread: those that most different images have.
         suppliers_by: what names suppliers.
         suppliers_count: how many there are; pairs of unnamed ones count as one's.
         suppliers: those that deliver most pairs.
@@ -140,7 +139,6 @@ class Inventory(msgspec.Struct, frozen=True, kw_only=True):
     captions: int
     repeated: Copies
     repeats: tuple[Repeat, ...]
-    spread: tuple[Repeat, ...]
     suppliers_by: By
     suppliers_count: int
     suppliers: tuple[Supplier, ...]

@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clipbench.audit.inventory.captions import caption_hash, count_words, script_of
+import numpy as np
+import numpy.typing as npt
+
+from clipbench.audit.inventory.captions import count_words, script_of
 from clipbench.audit.inventory.near import slopes
 from clipbench.audit.inventory.suppliers import HERE, URL, By, folder_of, host_of, name_of
 from clipbench.contracts import Progress
@@ -25,9 +28,10 @@ from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file, make_folder
 from clipbench.system.processes import in_processes
 from clipbench.text.visible import escaped
+from clipbench.toolkit.captions import caption_hash
 from clipbench.toolkit.lookalikes import SIDE, Hashes, phash_of_gray
 
-NAME = "pairs.parquet"
+NAME, SAME_IMAGE = "pairs.parquet", "same_image"
 COLUMNS = {
     "index": "int64",
     "key": "string",
@@ -40,9 +44,11 @@ COLUMNS = {
     "image_hash": "uint64",
     "caption_sha256": "string",
     "words": "int32",
+    SAME_IMAGE: "int64",
 }
-# Of each shard.
-_KEPT = {**COLUMNS, "script": "string", "extension": "string", "image_slopes": "uint64"}
+# Of each shard; which images look the same is known when all are.
+_JOINED = {name: kind for name, kind in COLUMNS.items() if name != SAME_IMAGE}
+_KEPT = {**_JOINED, "script": "string", "extension": "string", "image_slopes": "uint64"}
 _AT_ONCE = 1 << 12  # rows
 READ_SIDE = 4 * SIDE  # pixels: a JPEG is decoded no larger where it can be
 
@@ -189,24 +195,24 @@ class Joined:
 
 
 def join(reading: Reading, path: Path) -> Joined:
-    """Write the rows of all shards as ``pairs.parquet``, those of one shard in memory at a time.
+    """Write the rows of all shards in one file, those of one shard in memory at a time.
 
-    Suppliers are what a field or the host of a URL names; where neither does, the folders in which
-    shards lie, if there are several.
+    Suppliers are what a field names; without one, what the host of a URL does, if most pairs have
+    one; else the folders in which shards lie, if there are several; else nobody is known.
     """
     import pyarrow.parquet as pq  # noqa: PLC0415  (heavy)
 
     by = _suppliers_by(reading)
     counts = Joined(by, Counter(), Counter(), [])
-    schema = _schema(COLUMNS)
+    schema = _schema(_JOINED)
     with atomic_file(path) as out, pq.ParquetWriter(out, schema, compression="zstd") as writer:
         for table in _tables(reading):
             for name, column in (("script", counts.scripts), ("extension", counts.extensions)):
                 for one in table.column(name).value_counts().to_pylist():
                     column[one["values"]] += one["counts"]
             counts.slopes.append(table.column("image_slopes").to_numpy())
-            named = _with_folders(table) if by == "folder" else table
-            writer.write_table(named.select([*COLUMNS]))
+            named = table if by in ("field", "host") else _placed(table, by)
+            writer.write_table(named.select([*schema.names]))
     return counts
 
 
@@ -228,23 +234,47 @@ def _tables(reading: Reading) -> Iterator[Any]:
 def _suppliers_by(reading: Reading) -> By:
     if reading.field is not None:
         return "field"
-    columns = (table.column("supplier").unique().to_pylist() for table in _tables(reading))
-    if any(map(any, columns)):
+    named = (sum(map(bool, table.column("supplier").to_pylist())) for table in _tables(reading))
+    if 2 * sum(named) > len(reading.shards):
         return "host"
     return "folder" if len({*map(folder_of, reading.names)}) > 1 else "none"
 
 
-def _with_folders(table: Any) -> Any:
-    """Return rows with the folders of their shards for suppliers."""
+def _placed(table: Any, by: By) -> Any:
+    """Return rows with the folders of their shards for suppliers, or without any."""
     import pyarrow as pa  # noqa: PLC0415  (heavy)
 
-    folders = [folder_of(name) or HERE for name in table.column("shard").to_pylist()]
-    place = table.schema.get_field_index("supplier")
-    return table.set_column(place, "supplier", pa.array(folders, pa.string()))
+    names = [folder_of(name) or HERE for name in table.column("shard").to_pylist()]
+    suppliers = pa.array(names if by == "folder" else [""] * len(names), pa.string())
+    return table.set_column(table.schema.get_field_index("supplier"), "supplier", suppliers)
+
+
+def write_pairs(joined: Path, path: Path, same_image: npt.NDArray[np.int64]) -> None:
+    """Write ``pairs.parquet``: rows of all shards, and for each the number of its image.
+
+    Args:
+        joined: what `join` wrote.
+        path: of the file.
+        same_image: ``(N,)`` number of the first pair whose image looks the same.
+    """
+    import pyarrow as pa  # noqa: PLC0415  (heavy)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    schema, first = _schema(COLUMNS), 0
+    with (
+        atomic_file(path) as out,
+        pq.ParquetFile(joined) as file,
+        pq.ParquetWriter(out, schema, compression="zstd") as writer,
+    ):
+        for number in range(file.num_row_groups):
+            table = file.read_row_group(number)
+            numbers = pa.array(same_image[first : first + len(table)], pa.int64())
+            writer.write_table(table.append_column(SAME_IMAGE, numbers))
+            first += len(table)
 
 
 def read_pairs(path: Path, columns: Sequence[str] | None = None) -> Any:
-    """Return ``pairs.parquet`` as a table of pyarrow.
+    """Return ``pairs.parquet``, or what `join` wrote, as a table of pyarrow.
 
     Args:
         path: the file.

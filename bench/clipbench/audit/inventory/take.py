@@ -18,7 +18,7 @@ from clipbench.files.json_files import read_json, sha256_file
 from clipbench.files.typed import Json, table
 from clipbench.system.durable import make_folder
 
-VERSION = 6  # raise it with every change of what is found
+VERSION = 7  # raise it with every change of what is found
 FOLDER, NAME, LEFT_OUT = "inventory", "inventory.json", "left_out.jsonl"
 TABLES = COPIES, REPEATS, SUPPLIERS = "copies.csv", "captions.csv", "suppliers.csv"
 _PARTS = "parts"
@@ -79,10 +79,12 @@ def _taken(request: AuditRequest, folder: Path, workers: int | None) -> Inventor
         check_field(shards, request.supplier)
     reading = _reading(request, folder / _PARTS)
     pairs.read_shards(reading, progress, workers)
-    joined = pairs.join(reading, folder / pairs.NAME)
+    rows = folder / _PARTS / pairs.NAME
+    joined = pairs.join(reading, rows)
     (folder / LEFT_OUT).unlink(missing_ok=True)
     request.usable.write_names(folder / LEFT_OUT)
-    counted = Counted.of(shards, folder / pairs.NAME, joined, progress)
+    counted = Counted.of(shards, rows, joined, progress)
+    pairs.write_pairs(rows, folder / pairs.NAME, counted.alike.firsts[counted.alike.codes])
     suppliers = counted.by_supplier()
     counted.write_copies(folder / COPIES)
     counted.write_repeats(folder / REPEATS)
@@ -106,8 +108,7 @@ def _taken(request: AuditRequest, folder: Path, workers: int | None) -> Inventor
         scripts=dict(joined.scripts.most_common()),
         captions=len(counted.captions.sizes),
         repeated=counted.captions.copies(by),
-        repeats=counted.repeats(by_images=False),
-        spread=counted.repeats(by_images=True),
+        repeats=counted.repeats(),
         suppliers_by=joined.by,
         suppliers_count=len(suppliers),
         suppliers=tuple(suppliers[:LISTED]),

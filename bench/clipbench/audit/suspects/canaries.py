@@ -16,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from clipbench.files import sums
 from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.shard_writer import Sample
 from clipbench.shards.writer import write_set
+from clipbench.toolkit.captions import caption_hash
 
 SHARE, MOST_SHARE = 0.01, 0.1  # of the pairs
 LEAST, MOST = 20, 1_000  # of which something can be said, where there are so many pairs
@@ -47,13 +49,16 @@ def plant(pairs: ShardSet, folder: Path, seed: int) -> tuple[ShardSet, BoolArray
         where nearly all pairs have one caption.
     """
     mismatch = _Mismatch(pairs, seed)
-    source = {"of": pairs.content_sha256(), "seed": seed, "caption_field": pairs.caption_field}
+    source = {
+        "of": sums.of_json(pairs.view_hashes()),
+        "seed": seed,
+        "caption_field": pairs.caption_field,
+    }
     count = num_canaries(len(pairs))
     planted = write_set(folder, count, mismatch, name="canaries", source=source, workers=0)
-    images, _ = mismatch.chosen
     differs = [
-        not _same(planted.caption(place), pairs.caption(image))
-        for place, image in enumerate(images.tolist())
+        caption_hash(now) != caption_hash(before)
+        for now, before in zip(planted.captions(), mismatch.replaced, strict=True)
     ]
     return planted, np.array(differs, dtype=bool)
 
@@ -67,35 +72,39 @@ class _Mismatch:
 
     def __call__(self, start: int, stop: int) -> Iterator[Sample]:
         """Yield the samples of canaries ``start .. stop - 1``."""
-        images, texts = self.chosen
         field = self.pairs.caption_field
-        for image, text in zip(
-            images[start:stop].tolist(), texts[start:stop].tolist(), strict=True
-        ):
-            caption = self.pairs.caption(text)
+        images = self._images[start:stop].tolist()
+        for image, caption in zip(images, self._captions[start:stop], strict=True):
             more = {} if field in (None, "caption") else {field: caption}
             content = self.pairs.image_bytes(image)
             yield Sample(content, self.pairs.extension(image), caption, more)
 
     @cached_property
-    def chosen(self) -> tuple[IntArray, IntArray]:
-        """The pairs whose images, and those whose captions, are taken, ``(C,)`` each."""
-        order = generator(self.seed, "canaries").permutation(len(self.pairs))
+    def replaced(self) -> list[str]:
+        """The captions of the pairs whose images are taken, ``(C,)``."""
+        return self.pairs.captions(self._images)
+
+    @cached_property
+    def _order(self) -> IntArray:
+        return generator(self.seed, "canaries").permutation(len(self.pairs))
+
+    @property
+    def _images(self) -> IntArray:
+        """The pairs whose images are taken, ``(C,)``."""
+        return self._order[: num_canaries(len(self.pairs))]
+
+    @cached_property
+    def _captions(self) -> list[str]:
+        """The captions that are taken, ``(C,)``; of some pairs, each of which is read once."""
         count = num_canaries(len(self.pairs))
-        images = order[:count]
-        others = deque(np.roll(order, -count)[: TRIED * count].tolist())
+        others = self.pairs.captions(np.roll(self._order, -count)[: TRIED * count])
+        queue = deque((caption_hash(caption), caption) for caption in others)
         texts = []
-        for image in images.tolist():
-            own = self.pairs.caption(image)
-            for _ in range(len(others)):
-                if not _same(self.pairs.caption(others[0]), own):
+        for own in map(caption_hash, self.replaced):
+            for _ in range(len(queue)):
+                if queue[0][0] != own:
                     break
-                others.rotate(-1)
-            texts.append(others[0])
-            others.rotate(-1)
-        return images, np.array(texts, dtype=np.int64)
-
-
-def _same(one: str, other: str) -> bool:
-    """Return whether two captions say the same, but for case and white space."""
-    return one.casefold().split() == other.casefold().split()
+                queue.rotate(-1)
+            texts.append(queue[0][1])
+            queue.rotate(-1)
+        return texts

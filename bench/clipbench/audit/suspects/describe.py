@@ -11,10 +11,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import hypergeom
 
+from clipbench.audit.inventory.pairs import SAME_IMAGE
 from clipbench.audit.request import AuditRequest
 from clipbench.audit.suspects.combine import shares
 from clipbench.audit.suspects.found import Neighbor, SupplierShare, Suspect
-from clipbench.audit.suspects.models import Features, Nearest
+from clipbench.audit.suspects.models import Features
 from clipbench.text.visible import escaped
 from clipbench.text.words import counted
 
@@ -69,11 +70,11 @@ class Describer:
         nearest = self._features.nearest(pairs, SHOWN, np.arange(len(self._ranks)))
         return [self._suspect(int(pair), nearest, row) for row, pair in enumerate(pairs)]
 
-    def _suspect(self, pair: int, nearest: Nearest, row: int) -> Suspect:
+    def _suspect(self, pair: int, nearest: IntArray, row: int) -> Suspect:
         line = self._table.iloc[pair]
         near = [
-            Neighbor(int(other), self._key(int(other)), self._caption(int(other)), float(cosine))
-            for other, cosine in zip(nearest.rows[row], nearest.cosines[row], strict=True)
+            Neighbor(other, self._key(other), self._caption(other))
+            for other in nearest[row].tolist()
         ]
         return Suspect(
             rank=int(self._ranks[pair]),
@@ -97,10 +98,10 @@ class Describer:
     def _repeated(self, pair: int) -> list[str]:
         """Return what of a pair other pairs share."""
         found = []
-        images = self._counted["image"][pair] - 1
+        images = self._counted[SAME_IMAGE][pair] - 1
         captions = self._counted["caption_sha256"][pair] - 1
         if images:
-            same = self._table["image"] == self._table["image"].iloc[pair]
+            same = self._table[SAME_IMAGE] == self._table[SAME_IMAGE].iloc[pair]
             texts = int(self._table.loc[same, "caption_sha256"].nunique())
             others = f", with {counted(texts, 'caption')} in all" if texts > 1 else ""
             found.append(
@@ -115,7 +116,7 @@ class Describer:
         """How many pairs share an image or a caption with each, by column."""
         return {
             column: self._table.groupby(column)[column].transform("size").to_numpy(np.int64)
-            for column in ("image", "caption_sha256")
+            for column in (SAME_IMAGE, "caption_sha256")
         }
 
     def _key(self, pair: int) -> str:

@@ -41,7 +41,7 @@ NEIGHBORS, REFERENCES = 10, 32_768  # of each image; images among which they are
 WORK, SCORES = "work", "scores.parquet"
 TABLES = {SCORES: "scores_sha256", FIRST_SPLIT: "first_split_sha256"}  # with the field of each
 FILES = (*TABLES, "suspects.csv", "review.html")
-COLUMNS = ["shard", "supplier", "caption_sha256"]
+COLUMNS = ["shard", "supplier", "caption_sha256", rows.SAME_IMAGE]
 FLAGGED = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)  # shares of pairs
 
 
@@ -80,7 +80,7 @@ def _decisive(request: AuditRequest, plan: SuspectsPlan) -> dict[str, Json]:
     """Return what decides canaries and scores."""
     return {
         "version": [VERSION, __version__],
-        "pairs": request.usable.shards.content_sha256(),
+        "pairs": list[Json](request.usable.shards.view_hashes()),
         "caption_field": request.caption_field,
         "model": request.model,
         "seed": request.seed,
@@ -94,7 +94,7 @@ def rows_file(request: AuditRequest) -> Path:
 
 
 def read_rows(request: AuditRequest) -> pd.DataFrame:
-    """Return what the inventory says of each usable pair; images that look the same have a number.
+    """Return what the inventory says of each usable pair.
 
     Raises:
         MissingData: there is no inventory, or one of other pairs.
@@ -105,10 +105,7 @@ def read_rows(request: AuditRequest) -> pd.DataFrame:
     table: pd.DataFrame = rows.read_pairs(path, COLUMNS).to_pandas()
     if len(table) != len(request.usable.shards):
         raise MissingData(f"{path} is of other pairs; start the audit again.")
-    copies = pd.read_csv(path.with_name(take.COPIES), usecols=["group", "index"])
-    alike = -1 - np.arange(len(table))  # a group of its own, for an image that no other pair has
-    alike[copies["index"].to_numpy(dtype=np.int64)] = copies["group"]
-    return table.assign(image=alike)
+    return table
 
 
 def is_whole(folder: Path) -> bool:
@@ -176,7 +173,6 @@ class _Search:
                 first_split_sha256=write_splits(self._folder / FIRST_SPLIT, splits),
                 first=first,
                 region=region,
-                sample=drawn.tolist(),
                 sampled=shown.suspects(drawn),
                 suppliers=describe.suppliers(self._table, ranks),
                 suppliers_count=int(self._table["supplier"].nunique()),

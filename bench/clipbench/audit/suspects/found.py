@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from clipbench.files import sums
+
 
 class Neighbor(msgspec.Struct, frozen=True):
     """A pair whose image is like another's.
@@ -12,13 +14,11 @@ class Neighbor(msgspec.Struct, frozen=True):
         index: its number.
         key: its key.
         caption: its caption.
-        similarity: cosine of the two images' features.
     """
 
     index: int
     key: str
     caption: str
-    similarity: float
 
 
 class Suspect(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,9 +89,8 @@ class Suspects(msgspec.Struct, frozen=True, kw_only=True):
         scores_sha256: of ``scores.parquet``.
         first_split_sha256: of ``first_split.parquet``.
         first: the most suspicious pairs.
-        region: of so many first ranks `sample` was drawn.
-        sample: numbers of pairs drawn at random among the first `region`, in the order of the draw.
-        sampled: the same pairs, as they are shown.
+        region: of so many first ranks `sampled` were drawn.
+        sampled: pairs drawn at random among the first `region`, in the order of the draw.
         suppliers: those with most suspects among the first hundredth, the most surprising first.
         suppliers_count: suppliers of the whole set; those of pairs that name none count as one.
         canaries: planted pairs, and where they ended.
@@ -109,7 +108,6 @@ class Suspects(msgspec.Struct, frozen=True, kw_only=True):
     first_split_sha256: str
     first: list[Suspect]
     region: int
-    sample: list[int]
     sampled: list[Suspect]
     suppliers: list[SupplierShare]
     suppliers_count: int
@@ -117,3 +115,15 @@ class Suspects(msgspec.Struct, frozen=True, kw_only=True):
     flagged: list[float]
     agreement: dict[str, float]
     doubts: list[str]
+
+    @property
+    def review_sha256(self) -> str:
+        """Hash of what reviewers are shown: of both lists, in order, of which pairs and where from.
+
+        A judgment counts as one of the random sample because of how that was drawn: labels of
+        another draw, or from another region, are none of this list, also if scores are the same.
+        """
+        lists = [
+            [[one.rank, one.index, one.key] for one in each] for each in (self.first, self.sampled)
+        ]
+        return sums.of_json([self.scores_sha256, self.pairs, self.region, lists])

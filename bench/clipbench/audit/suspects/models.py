@@ -125,26 +125,24 @@ class Features:
         """Return the cosine of image and caption of each pair, ``(N,)``."""
         return (self.images * self.texts).sum(dim=1).numpy()
 
-    def nearest(self, pairs: IntArray, count: int, among: IntArray) -> Nearest:
-        """Return the pairs whose images are most like those of some pairs.
+    def nearest(self, pairs: IntArray, count: int, among: IntArray) -> IntArray:
+        """Return the pairs whose images are most like those of some pairs, ``(M, K)``.
 
         Args:
             pairs: ``(M,)`` numbers.
-            count: K, neighbors of each; fewer where there are fewer.
+            count: K, neighbors of each, the most similar first; fewer where there are fewer.
             among: ``(R,)`` pairs that may be neighbors, rising.
         """
         few = min(count, len(among) - 1)
         others = self.images[torch.from_numpy(among)]
-        rows, cosines = [], []
+        rows = []
         for part in np.array_split(pairs, max(1, -(-len(pairs) * len(among) // MOST_CELLS))):
             cosine = self.images[torch.from_numpy(part)] @ others.T
             place = np.searchsorted(among, part).clip(max=len(among) - 1)
             own = (among[place] == part).nonzero()[0]
             cosine[own, place[own]] = -torch.inf
-            best = cosine.topk(few)
-            rows.append(among[best.indices.numpy()])
-            cosines.append(best.values.numpy())
-        return Nearest(np.concatenate(rows), np.concatenate(cosines))
+            rows.append(among[cosine.topk(few).indices.numpy()])
+        return np.concatenate(rows)
 
     def agreement(self, count: int, among: IntArray) -> FloatArray:
         """Return how like each caption is those of the images most like its own, ``(N,)``.
@@ -154,26 +152,13 @@ class Features:
             among: ``(R,)`` pairs that may be neighbors, rising.
         """
         everyone = np.arange(len(self.images))
-        rows = self.nearest(everyone, count, among).rows
+        rows = self.nearest(everyone, count, among)
         found = np.empty(len(rows), np.float32)
         for start in range(0, len(rows), ROWS):
             part = slice(start, start + ROWS)
             theirs = self.texts[torch.from_numpy(rows[part])].mean(dim=1)
             found[part] = (theirs * self.texts[part]).sum(dim=1).numpy()
         return found
-
-
-@dataclass(frozen=True)
-class Nearest:
-    """Pairs whose images are like those of others.
-
-    Args:
-        rows: ``(M, K)`` numbers of pairs, the most similar first.
-        cosines: ``(M, K)``.
-    """
-
-    rows: IntArray
-    cosines: FloatArray
 
 
 def config_of(

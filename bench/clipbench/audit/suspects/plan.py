@@ -11,11 +11,12 @@ from clipbench.audit.request import AuditRequest
 from clipbench.audit.stage import kept
 from clipbench.audit.suspects.canaries import num_canaries
 from clipbench.audit.suspects.models import config_of
+from clipbench.files.typed import Json
 from clipbench.planning.estimate import estimate_training
 from clipbench.planning.work import work_for
 from clipbench.text.words import counted
 
-VERSION = 2  # raise it with every change that scores pairs otherwise
+VERSION = 3  # raise it with every change that scores pairs otherwise
 SHARE = 1 / 3  # of an audit's time
 METHODS = ("similarity", "neighbors", "dao", "safeclip")
 # Pairs that a model sees in all, where there is time. DAO looks for what a model has learned too
@@ -68,9 +69,10 @@ def plan_suspects(request: AuditRequest) -> SuspectsPlan:
     Args:
         request: the audit.
     """
-    key = {
+    key: dict[str, Json] = {
         "version": VERSION,
-        "pairs": request.usable.shards.content_sha256(),
+        "pairs": list[Json](request.usable.shards.view_hashes()),
+        "caption_field": request.caption_field,
         "model": request.model,
         "budget_s": request.budget_s,
         "seed": request.seed,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 from clipbench.audit.inventory.suppliers import shown_name
 from clipbench.audit.suspects.found import Suspect, Suspects
-from clipbench.pipeline.suspects import thumbnail
+from clipbench.pipeline.suspects import picture
 from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file
 from clipbench.text.sinks import csv_cell
@@ -25,21 +25,25 @@ def write_review(path: Path, found: Suspects, pairs: ShardSet) -> None:
         found: both lists.
         pairs: of the audit.
     """
+    # A pair may be in both lists, and beside several others: it is decoded once for each size.
+    picture_of = cache(partial(picture, pairs))
     page = render(
         __package__,
         "review.html",
         **head(__package__, style="review.css", script="review.js"),
         title="Review of suspicious pairs",
-        scores_sha256=found.scores_sha256,
+        review_sha256=found.review_sha256,
         region=f"{found.region:,}",
-        first=_cards(found.first, pairs),
-        random=_cards(found.sampled, pairs),
+        first=_cards(found.first, picture_of),
+        random=_cards(found.sampled, picture_of),
     )
     with atomic_file(path) as file:
         file.write(page.encode("utf-8", "replace"))
 
 
-def _cards(suspects: Sequence[Suspect], pairs: ShardSet) -> list[dict[str, object]]:
+def _cards(
+    suspects: Sequence[Suspect], picture_of: Callable[[int, int], str]
+) -> list[dict[str, object]]:
     """Return what the template shows of each pair."""
     return [
         {
@@ -50,23 +54,18 @@ def _cards(suspects: Sequence[Suspect], pairs: ShardSet) -> list[dict[str, objec
             "key": one.key,
             "csv_key": csv_cell(one.key),
             "shard": one.shard,
-            "csv_shard": csv_cell(one.shard),
             "supplier": shown_name(one.supplier),
             "caption": one.caption,
-            "picture": _picture(pairs, one.index, LARGE),
+            "picture": picture_of(one.index, LARGE),
             "reasons": one.reasons,
             "neighbors": [
                 {
                     "key": near.key,
                     "caption": near.caption,
-                    "picture": _picture(pairs, near.index, SMALL),
+                    "picture": picture_of(near.index, SMALL),
                 }
                 for near in one.neighbors
             ],
         }
         for place, one in enumerate(suspects, 1)
     ]
-
-
-def _picture(pairs: ShardSet, index: int, side: int) -> str:
-    return base64.b64encode(thumbnail(pairs, index, side)).decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 
 from clipbench.audit.inventory.suppliers import shown_name
@@ -11,7 +10,7 @@ from clipbench.audit.section import Section
 from clipbench.audit.suspects.describe import first_part
 from clipbench.audit.suspects.found import SupplierShare, Suspects
 from clipbench.evaluation.statistics import Proportion
-from clipbench.pipeline.suspects import thumbnail
+from clipbench.pipeline.suspects import picture
 from clipbench.text.templates import render
 from clipbench.text.words import counted
 
@@ -45,7 +44,7 @@ def suspects_section(request: AuditRequest, found: Suspects) -> Section:
                 "key": one.key,
                 "supplier": shown_name(one.supplier) if one.supplier else "",
                 "why": one.reasons[0],
-                "picture": _picture(request, one.index),
+                "picture": picture(request.usable.shards, one.index, THUMBNAIL),
             }
             for one in found.first[:SHOWN]
         ],
@@ -135,8 +134,3 @@ def _row(one: SupplierShare) -> dict[str, str]:
 
 def _short(caption: str) -> str:
     return caption if len(caption) <= LONGEST else f"{caption[:LONGEST]}…"
-
-
-def _picture(request: AuditRequest, pair: int) -> str:
-    picture = thumbnail(request.usable.shards, pair, THUMBNAIL)
-    return base64.b64encode(picture).decode()

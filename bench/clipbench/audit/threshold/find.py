@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 import numpy as np
 
 from clipbench.audit.request import AuditRequest
@@ -17,9 +18,10 @@ from clipbench.audit.threshold.found import Bound, Reviewed, Step, Threshold, Un
 from clipbench.audit.threshold.labels import Label, check_form, read_labels, review_of
 from clipbench.custody.record import note_used
 from clipbench.errors import BadSetting
+from clipbench.files import sums
 from clipbench.files.json_files import sha256_file
 
-VERSION = 1  # raise it with every change of what is found
+VERSION = 2  # raise it with every change of what is found
 ALPHAS = (0.1, 0.2, 0.5)  # shares of good pairs among the flagged
 CONFIDENCE = 0.9
 
@@ -39,7 +41,8 @@ def threshold(request: AuditRequest, suspects: Suspects) -> Threshold:
     sha256 = None if path is None else sha256_file(path)
     if sha256 is not None:
         note_used("labels", sha256)
-    key = {"version": VERSION, "scores": suspects.scores_sha256, "labels": sha256}
+    listed = sums.of_json(msgspec.to_builtins(suspects))
+    key = {"version": VERSION, "suspects": listed, "labels": sha256}
 
     def found() -> Threshold:
         reviewed = None if labels is None else _reviewed(labels, suspects)

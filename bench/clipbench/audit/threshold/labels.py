@@ -1,8 +1,8 @@
 """Labels of reviewed pairs: a CSV file that the review page exports, or a person writes.
 
 A row says of one pair whether it is good, bad, or whether the person could not tell, whether it was
-judged among the first suspects or in the random sample, and of which audit it is, by the hash of
-that one's scores.
+judged among the first suspects or in the random sample, and of which lists it is, by the hash of
+what the page showed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from clipbench.shards.reader import ShardSet
 from clipbench.text.sinks import csv_cell
 from clipbench.text.visible import escaped, visible
 
-COLUMNS = ("key", "shard", "index", "label", "scores_sha256")
+COLUMNS = ("key", "index", "label", "review_sha256")
 LABELS = ("good", "bad", "unsure")
 LISTS = FIRST, RANDOM = "first", "random"
 MOST_BYTES = 1 << 26
@@ -58,10 +58,10 @@ def read_labels(path: Path, found: Suspects, pairs: ShardSet) -> dict[int, Label
     labels: dict[int, Label] = {}
     for line, row in _rows(path):
         where = f"{path} line {line}"
-        if row["scores_sha256"] != found.scores_sha256:
+        if row["review_sha256"] != found.review_sha256:
             raise CorruptData(
-                f"{where} judges a pair of another list (scores {_shown(row['scores_sha256'])},"
-                f" here {found.scores_sha256[:12]}); export labels from this audit's review.html."
+                f"{where} judges a pair of another list ({_shown(row['review_sha256'])}, here"
+                f" {found.review_sha256[:12]}); export labels from this audit's review.html."
             )
         index = _index_of(row, pairs, where)
         label = row["label"].strip().lower()

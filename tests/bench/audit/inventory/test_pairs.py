@@ -12,7 +12,6 @@ from delivered_pairs import request, shard
 from shard_pairs import picture
 
 from clipbench.audit.inventory import pairs, take
-from clipbench.audit.inventory.captions import caption_hash
 from clipbench.audit.inventory.model import Inventory
 from clipbench.audit.inventory.section import section
 from clipbench.audit.request import AuditRequest
@@ -20,6 +19,7 @@ from clipbench.errors import BadSetting
 from clipbench.images.encoding import encode_jpeg, encode_png
 from clipbench.shards.reader import ShardSet
 from clipbench.system.progress import Reporter
+from clipbench.toolkit.captions import caption_hash
 from clipbench.toolkit.lookalikes import bits_of, hashes_of
 
 
@@ -60,6 +60,7 @@ def test_suppliers_are_hosts_of_urls_and_nothing_else_of_them(tmp_path: Path) ->
     image = encode_png(picture(1))
     told: list[Mapping[str, object] | None] = [
         {"url": "https://User:Secret@Cats.Example.org:8443/home/ann/1.png?token=abc"},
+        *[{"url": f"https://dogs.example/{number}"} for number in range(5)],
         {"url": "/home/ann/private/2.png"},
         {"url": 7},
         None,
@@ -68,7 +69,8 @@ def test_suppliers_are_hosts_of_urls_and_nothing_else_of_them(tmp_path: Path) ->
     shard(tmp_path / "set" / "0.tar", *((image, f"cat {n}", one) for n, one in enumerate(told)))
     inventory, rows = taken(tmp_path / "set", tmp_path)
     assert inventory.suppliers_by == "host"
-    assert [row["supplier"] for row in rows] == ["cats.example.org", "", "", "", ""]
+    names = ["cats.example.org", *["dogs.example"] * 5, "", "", "", ""]
+    assert [row["supplier"] for row in rows] == names
 
 
 def test_suppliers_are_what_a_field_names(tmp_path: Path) -> None:
@@ -116,6 +118,29 @@ def test_without_urls_suppliers_are_the_folders_of_shards(tmp_path: Path) -> Non
         ("one/0.tar", "one"),
         ("two/0.tar", "two"),
     ]
+
+
+def test_hosts_are_suppliers_where_most_pairs_have_one(tmp_path: Path) -> None:
+    """One pair with a URL among others is no reason to forget who delivered these."""
+    image, url = encode_png(picture(1)), {"url": "https://cats.example/1"}
+    shard(tmp_path / "set" / "one" / "0.tar", (image, "a cat", url), (image, "two cats", None))
+    shard(tmp_path / "set" / "two" / "0.tar", (image, "a dog", None))
+    source = f"{tmp_path / 'set' / 'one'}::{tmp_path / 'set' / 'two'}"
+    inventory, rows = taken(Path(source), tmp_path)
+    assert inventory.suppliers_by == "folder"
+    assert [row["supplier"] for row in rows] == ["one", "one", "two"]
+    inventory, rows = taken(tmp_path / "set" / "one", tmp_path)  # of one folder nobody is known
+    assert (inventory.suppliers_by, inventory.unnamed) == ("none", 2)
+    assert [row["supplier"] for row in rows] == ["", ""]
+
+
+def test_rows_say_which_images_look_the_same(tmp_path: Path) -> None:
+    """By the first pair with such an image, across shards."""
+    images = [encode_png(picture(number)) for number in range(2)]
+    shard(tmp_path / "set" / "0.tar", (images[0], "a cat", None), (images[1], "a dog", None))
+    shard(tmp_path / "set" / "1.tar", (images[1], "two dogs", None), (images[0], "a cat", None))
+    _, rows = taken(tmp_path / "set", tmp_path)
+    assert [row["same_image"] for row in rows] == [0, 1, 1, 0]
 
 
 def test_killed_work_goes_on_with_the_next_shard(

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import csv
 import shutil
+import weakref
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pandas as pd
+import pytest
 from audited import PAIRS, Audited
+from delivered_pairs import request, shard
+from shard_pairs import picture
 
-from clipbench.audit.suspects.find import find_suspects
+from clipbench.audit.suspects.find import find_suspects, read_rows
+from clipbench.audit.suspects.models import Features, Trainer
+from clipbench.audit.suspects.plan import plan_suspects
+from clipbench.audit.suspects.review import write_review
+from clipbench.contracts import Image
 from clipbench.files.json_files import sha256_file
+from clipbench.images.encoding import encode_png
+from clipbench.shards.reader import ShardSet
 
 
 def stamps(folder: Path) -> dict[str, tuple[int, int]]:
@@ -52,7 +63,6 @@ def test_pairs_for_the_threshold_are_drawn_at_random_from_the_region(audited: Au
     assert len(set(ranks)) == len(ranks)
     assert max(ranks) <= found.region
     assert ranks != sorted(ranks)
-    assert [one.index for one in found.sampled] == found.sample
 
 
 def test_the_spreadsheet_has_both_lists(audited: Audited) -> None:
@@ -115,3 +125,61 @@ def test_a_file_that_was_lost_is_made_again_the_same(audited: Audited) -> None:
     shutil.rmtree(canaries)
     assert find_suspects(audited.request, audited.plan) == audited.found
     assert path.read_bytes() == before
+
+
+def test_features_of_one_seed_are_gone_when_those_of_the_next_come(
+    audited: Audited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take most of the memory, and only those of the first seed are needed to the end."""
+    (audited.request.out / "suspects" / "scores.parquet").unlink()
+    made, features = list["weakref.ref[Features]"](), Trainer.features
+
+    def watched(trainer: Trainer, name: str, pairs: ShardSet, epochs: int) -> Features:
+        assert [one() for one in made] == [None] * len(made)
+        found = features(trainer, name, pairs, epochs)
+        made.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(Trainer, "features", watched)
+    assert find_suspects(audited.request, audited.plan) == audited.found
+    assert len(made) == 2
+
+
+def test_the_review_page_decodes_each_picture_once(
+    audited: Audited, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In each of its two sizes, though a pair is in both lists and beside several others."""
+    decoded, image = Counter[int](), ShardSet.image
+
+    def counted(pairs: ShardSet, index: int) -> Image:
+        decoded[index] += 1
+        return image(pairs, index)
+
+    monkeypatch.setattr(ShardSet, "image", counted)
+    write_review(tmp_path / "page.html", audited.found, audited.request.usable.shards)
+    assert max(decoded.values()) == 2
+
+
+def test_what_spreadsheets_are_for_is_not_read(audited: Audited, tmp_path: Path) -> None:
+    """Which images look the same is in the rows, also where somebody removed the list of copies."""
+    shutil.copytree(audited.request.out / "inventory", tmp_path / "inventory")
+    (tmp_path / "inventory" / "copies.csv").unlink()
+    assert read_rows(replace(audited.request, out=tmp_path)).equals(read_rows(audited.request))
+
+
+def test_a_plan_is_of_the_pairs_that_can_be_used(tmp_path: Path) -> None:
+    """Another field of captions leaves other pairs out of the same shards."""
+    each = [
+        (
+            encode_png(picture(number)),
+            "a cat",
+            {"one": "a dog", **({"two": "cat"} if number else {})},
+        )
+        for number in range(24)
+    ]
+    shard(tmp_path / "set" / "0.tar", *each)
+    planned = [
+        plan_suspects(request(tmp_path / "set", tmp_path, caption_field=field)).pairs
+        for field in ("one", "two", None)
+    ]
+    assert planned == [24, 23, 24]

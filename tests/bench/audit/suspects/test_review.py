@@ -90,7 +90,7 @@ def test_pairs_are_judged_by_keys_and_exported_as_labels(
 
 def test_a_button_says_what_was_judged_and_a_reload_keeps_it(page: Any, audited: Audited) -> None:
     """A pair of both lists is judged once; a judgment can be changed."""
-    both = next(one.index for one in audited.found.first if one.index in audited.found.sample)
+    both = next(one.index for one in audited.found.first if one in audited.found.sampled)
     place = [one.index for one in audited.found.first].index(both)
     press(page, *[Keys.ARROW_RIGHT] * place)
     button = page.execute_script(SHOWN)[0].find_element("css selector", "button[value=bad]")
@@ -110,12 +110,12 @@ def test_the_random_list_is_shown_in_the_order_of_the_draw(
     """And says that none may be skipped; each list remembers its place."""
     press(page, Keys.ARROW_RIGHT)
     page.find_element("css selector", "[data-show=random]").click()
-    assert current(page) == audited.found.sample[0]
+    assert current(page) == audited.found.sampled[0].index
     assert "skip none" in page.find_element("css selector", ".hint[data-of=random]").text
     press(page, "b")
     labels = read_labels(exported(page, downloads), audited.found, audited.request.usable.shards)
-    assert labels == {audited.found.sample[0]: ("bad", True)}
-    assert current(page) == audited.found.sample[1]
+    assert labels == {audited.found.sampled[0].index: ("bad", True)}
+    assert current(page) == audited.found.sampled[1].index
     page.find_element("css selector", "[data-show=first]").click()
     assert current(page) == audited.found.first[1].index
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,6 +22,7 @@ from clipbench.audit.suspects.files import write_csv
 from clipbench.audit.suspects.find import region_of
 from clipbench.audit.suspects.found import Canaries
 from clipbench.audit.suspects.models import Features
+from clipbench.files import fields
 from clipbench.images.encoding import encode_png
 from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
@@ -81,7 +84,7 @@ def test_neighbors_are_the_most_similar_other_images() -> None:
     among = np.arange(0, 300, 2)
     pairs = np.array([0, 1, 298, 299])
     expected = among[cosine[pairs][:, among].topk(4).indices.numpy()]
-    assert features.nearest(pairs, 4, among).rows.tolist() == expected.tolist()
+    assert features.nearest(pairs, 4, among).tolist() == expected.tolist()
 
 
 def test_a_caption_unlike_those_of_similar_images_agrees_least() -> None:
@@ -118,6 +121,27 @@ def test_where_all_captions_are_the_same_no_canary_differs(tmp_path: Path) -> No
     table = pd.DataFrame({"caption_sha256": ["x"] * 12})
     told = doubts(table, {"similarity": scores(*range(12))})
     assert told[0].startswith("100% of the pairs have one caption")
+
+
+def test_captions_for_canaries_are_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nearly all are the same, so that one that differs is long sought."""
+    image, members = encode_png(picture(0)), []
+    for number in range(300):
+        members.append((f"{number:04d}.png", image))
+        members.append((f"{number:04d}.txt", b"a cat"))
+    write_members(tmp_path / "set" / "00000.tar", members)
+    pairs, caption_in, read = ShardSet.open(tmp_path / "set"), fields.caption_in, Counter[str]()
+
+    def counted(content: bytes, field: str | None, where: Callable[[], str]) -> str:
+        read[where()] += 1
+        return caption_in(content, field, where)
+
+    monkeypatch.setattr(fields, "caption_in", counted)
+    canaries, _ = plant(pairs, tmp_path / "canaries", 0)
+    assert len(canaries) == 20
+    assert set(read.values()) == {1}
 
 
 @pytest.mark.parametrize(

@@ -83,10 +83,9 @@ def test_with_labels_the_summary_says_how_many_to_set_aside(
     """With its confidence, for each share of good pairs; the advice names the largest."""
     path = tmp_path / "labels.csv"
     rows = [
-        f"{one.key},{one.shard},{one.index},bad,{audited.found.scores_sha256}"
-        for one in audited.found.first
+        f"{one.key},{one.index},bad,{audited.found.review_sha256}" for one in audited.found.first
     ]
-    path.write_text("\n".join(["key,shard,index,label,scores_sha256", *rows]))
+    path.write_text("\n".join(["key,index,label,review_sha256", *rows]))
     found = threshold(replace(audited.request, labels=path), audited.found)
     section = threshold_section(audited.found, found)
     assert "at most 10 in 100 of them are good ones (confidence 90%)" in " ".join(section.said)
@@ -100,8 +99,8 @@ def test_labels_that_find_nothing_advise_to_set_nothing_aside(
 ) -> None:
     path = tmp_path / "labels.csv"
     one = audited.found.first[0]
-    row = f"{one.key},{one.shard},{one.index},good,{audited.found.scores_sha256}"
-    path.write_text(f"key,shard,index,label,scores_sha256\n{row}\n")
+    row = f"{one.key},{one.index},good,{audited.found.review_sha256}"
+    path.write_text(f"key,index,label,review_sha256\n{row}\n")
     found = threshold(replace(audited.request, labels=path), audited.found)
     section = threshold_section(audited.found, found)
     assert sum(line.startswith("No threshold is known") for line in section.said) == 3

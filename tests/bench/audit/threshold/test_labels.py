@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 from audited import Audited
 
+from clipbench.audit.suspects.found import Canaries
 from clipbench.audit.threshold.find import check_before, threshold
 from clipbench.audit.threshold.labels import Label, read_labels, review_of
 from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
 
-HEAD = "key,shard,index,label,scores_sha256"
+HEAD = "key,index,label,review_sha256"
 Edit = Callable[[list[str]], list[str]]
 
 
 def written(path: Path, audited: Audited, labels: list[str], edit: Edit = list) -> Path:
     """Write labels of the first suspects, in the order of the list."""
     rows = [
-        f"{one.key},{one.shard},{one.index},{label},{audited.found.scores_sha256}"
+        f"{one.key},{one.index},{label},{audited.found.review_sha256}"
         for one, label in zip(audited.found.first, labels, strict=False)
     ]
     path.write_text("\n".join(edit([HEAD, *rows])) + "\n", encoding="utf-8")
@@ -58,7 +61,7 @@ def test_what_a_spreadsheet_does_to_a_file_is_no_harm(
     ("edit", "error", "says"),
     [
         (lambda lines: lines[:1], BadSetting, "judges no pair"),
-        (lambda lines: ["key,index,label", *lines[1:]], CorruptData, "lack the column 'shard'"),
+        (lambda lines: ["key,index", *lines[1:]], CorruptData, "lack the column 'label'"),
         (
             lambda lines: [*lines, lines[1].replace(",bad,", ",good,")],
             CorruptData,
@@ -111,7 +114,8 @@ def test_a_pair_that_was_passed_over_counts_as_good(audited: Audited) -> None:
     review = review_of(labels, found)
     assert review.census.tolist() == [True] * 3
     assert not len(review.ranks)  # a pair of the first list is no draw, also if it was drawn
-    labels = {found.sample[0]: bad, found.sample[4]: bad, found.sample[2]: unsure}
+    drawn = [one.index for one in found.sampled]
+    labels = {drawn[0]: bad, drawn[4]: bad, drawn[2]: unsure}
     review = review_of(labels, found)
     known = len(review.census)
     drawn = [one for one in found.sampled[:5] if one.rank > known]
@@ -137,3 +141,36 @@ def test_labels_give_thresholds_and_no_labels_give_what_canaries_tell(
     for bound in told.reviewed.bounds:
         assert bound.flagged is not None
         assert 100 <= bound.flagged <= 100 / (1 - bound.alpha)  # though all beyond were good
+
+
+def test_labels_of_another_draw_are_refused(audited: Audited, tmp_path: Path) -> None:
+    """Though scores are the same: the sample, its order and its region decide what labels say."""
+    path, found = written(tmp_path / "l.csv", audited, ["bad"]), audited.found
+    pairs = audited.request.usable.shards
+    for fields in (
+        {"sampled": found.sampled[::-1]},
+        {"sampled": found.sampled[1:]},
+        {"region": found.region - 1},
+    ):
+        other = msgspec.structs.replace(found, **fields)
+        with pytest.raises(CorruptData, match="another list"):
+            read_labels(path, other, pairs)
+    assert read_labels(path, found, pairs)
+
+
+def test_thresholds_are_found_again_where_the_list_is_another(
+    audited: Audited, tmp_path: Path
+) -> None:
+    """Also where its scores are the same: other canaries, another region."""
+    shutil.copytree(audited.request.out, tmp_path / "out")
+    asked = replace(audited.request, out=tmp_path / "out")
+    assert threshold(asked, audited.found) == threshold(audited.request, audited.found)
+    first = Canaries(planted=3, ranks=[1, 1, 1])
+    told = threshold(asked, msgspec.structs.replace(audited.found, canaries=first))
+    assert [(step.canaries, step.planted) for step in told.unlabelled] == [(3, 3)] * 6
+    path = written(asked.out / "labels.csv", audited, ["bad"])
+    asked, shorter = replace(asked, labels=path), msgspec.structs.replace(audited.found, region=110)
+    written(path, replace(audited, found=shorter), ["bad"])
+    reviewed = threshold(asked, shorter).reviewed
+    assert reviewed is not None
+    assert reviewed.region == 110

@@ -1,6 +1,6 @@
 const main = document.querySelector("main");
-const scores = main.dataset.scores;
-const store = `clipbench labels ${scores}`;
+const review = main.dataset.review;
+const store = `clipbench labels ${review}`;
 const cards = [...document.querySelectorAll("article")];
 const progress = document.getElementById("progress");
 const words = { good: "good", bad: "bad", unsure: "not sure" };
@@ -74,13 +74,13 @@ function judge(label) {
 const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
 function table() {
-  const rows = [["key", "shard", "index", "label", "list", "scores_sha256"]];
+  const rows = [["key", "index", "label", "list", "review_sha256"]];
   const seen = new Set();
   for (const { dataset } of cards) {
     if (!labels.has(dataset.index) || seen.has(dataset.index)) continue;
     seen.add(dataset.index);
     const { label, from } = labels.get(dataset.index);
-    rows.push([dataset.key, dataset.shard, dataset.index, label, from, scores]);
+    rows.push([dataset.key, dataset.index, label, from, review]);
   }
   return rows.map((row) => `${row.map(cell).join(",")}\n`).join("");
 }
