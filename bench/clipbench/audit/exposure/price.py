@@ -91,8 +91,8 @@ def _said(exposure: Exposure, found: list[Price]) -> Iterator[str]:
             yield (
                 f"{trained(item)} changes the share of held-out images read right by"
                 f" {points(item.useful.read_to_clip)}, and of those that find their own caption by"
-                f" {points(item.useful.to_text_to_clip)}, against {trained(clip)}"
-                f" ({told(item.useful.read)} read right)."
+                f" {points(item.useful.to_text_to_clip)}, against {trained(clip)}:"
+                f" it reads {told(item.useful.read)} right."
             )
         else:
             yield f"With {trained(item)} {told(item.useful.read)} images are read right."

@@ -53,7 +53,8 @@ def _chosen_images(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
         return
     worst = base.targeted[-1]
     yield (
-        f"An attacker who places {counted(worst.poisons, 'pair')} among {_among(plan, exposure)}"
+        f"An attacker who places {counted(worst.poisons, 'pair')} among {exposure.pairs:,}"
+        f" ({_which(plan)})"
         f" has a chosen image misread in {told(worst.read, 'trials')} with {trained(base)};"
         f" without the attack it happens in {worst.read_control.k} of {worst.read_control.n}."
     )
@@ -109,13 +110,13 @@ def _backdoor(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
     if not sound:
         return
     parts = [
-        f"{told(item.backdoor.read)} with {trained(item)}"
-        f" (without the attack {item.backdoor.read_control.k:,})"
+        f"{told(item.backdoor.read)} with {trained(item)}, and"
+        f" {item.backdoor.read_control.k:,} without the attack"
         for item in sound
     ]
     yield (
         f"An attacker who puts a small pattern on {plan.backdoor:,} pairs has images that carry"
-        f" the pattern read as one chosen thing: {listed(parts)}."
+        f" the pattern read as one chosen thing: {'; '.join(parts)}."
     )
 
 
@@ -206,9 +207,10 @@ def _cannot(plan: ExposurePlan, exposure: Exposure) -> Iterator[str]:
         )
 
 
-def _among(plan: ExposurePlan, exposure: Exposure) -> str:
+def _which(plan: ExposurePlan) -> str:
+    """Return which of the user's pairs are trained on."""
     which = "those that are not held out" if plan.all_pairs else "a sample"
-    return f"{counted(exposure.pairs, 'pair')} ({which} of your {plan.pairs:,})"
+    return f"{which} of your {plan.pairs:,}"
 
 
 def _evidence(plan: ExposurePlan, exposure: Exposure) -> Markup:
@@ -223,6 +225,6 @@ def _evidence(plan: ExposurePlan, exposure: Exposure) -> Markup:
             for place, dose in enumerate(plan.doses)
         ],
         percent=percent,
-        among=_among(plan, exposure),
+        among=f"{counted(exposure.pairs, 'pair')}, {_which(plan)}",
         most=_MOST_SUPPLIERS,
     )

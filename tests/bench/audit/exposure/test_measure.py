@@ -66,7 +66,7 @@ def test_the_page_says_how_many_pairs_were_trained_on(audit: Audit) -> None:
     (trained,) = {result["data"]["pairs"] for result in results}
     assert audit.exposure.pairs == trained < audit.plan.size
     section = exposure_section(audit.plan, audit.exposure)
-    told = f"was trained on {trained} pairs (those that are not held out of your 300)"
+    told = f"was trained on {trained} pairs, those that are not held out of your 300,"
     assert told in section.evidence
 
 

@@ -79,12 +79,12 @@ SAFE = defended("safeclip", (0, 0, 2), times=2.3, aside=600, epochs=20)
 def test_success_is_told_in_counts_with_intervals_and_beside_its_control() -> None:
     """For the largest dose, with and without each defense."""
     text = " ".join(exposure_section(PLAN, found(PLAIN, SAFE)).said)
-    assert "places 8 pairs among 19,800 pairs (a sample of your 200,000)" in text
+    assert "places 8 pairs among 19,800 (a sample of your 200,000)" in text
     assert "14 of 16 trials (88%, 64 to 97%) with plain training (12 epochs)" in text
     assert "without the attack it happens in 0 of 16" in text
     assert "With SafeCLIP (20 epochs) it is 0 of 16 (0%, 0 to 19%)" in text
     assert "200 pairs" in text
-    assert "90 of 100" in text
+    assert "90 of 100 (90%, 83 to 94%) with plain training (12 epochs), and 1 without" in text
 
 
 def test_a_defense_is_advised_where_intervals_leave_no_doubt() -> None:
@@ -175,7 +175,7 @@ def test_price_says_against_what_it_was_measured() -> None:
     text = " ".join(section.said)
     assert "With plain training (12 epochs) the small model reads 600 of 1,000 held-out" in text
     assert "-2.0 points, -4.1 to +0.2" in text
-    assert "against clip (augmented images and captions alone, 12 epochs)" in text
+    assert "against clip (augmented images and captions alone, 12 epochs): it reads 600" in text
     told = "SafeCLIP (20 epochs) takes 2.3 times as long as plain training (12 epochs): if yours"
     assert told in text
     assert "10 hours, expect about 23" in text
