@@ -34,6 +34,7 @@ from clipbench.rng import generator
 from clipbench.system.progress import Reporter
 
 REVIEWS = 200
+UNHURRIED_S = 1e7  # of an audit that trains on every pair as often as it wants, on a busy machine
 LABELS = (50, 100, 200)
 BoolArray = npt.NDArray[np.bool_]
 
@@ -105,7 +106,9 @@ def search(shards: Path, out: Path, seeds: int) -> None:
     """
     cache = Path(os.environ.get("CLIPBENCH_CACHE", "~/.cache/clipbench")).expanduser()
     reporter = Reporter()
-    request = AuditRequest(data=str(shards), out=out, cache=cache, reporter=reporter)
+    request = AuditRequest(
+        data=str(shards), out=out, cache=cache, reporter=reporter, budget_s=UNHURRIED_S
+    )
     take_inventory(request)
     plan = plan_suspects(request)
     find_suspects(request, msgspec.structs.replace(plan, seeds=[*range(seeds)]))
