@@ -133,5 +133,5 @@ def _epochs_of_steps(steps: int, pairs: int, epochs: int) -> int:
     return max(1, min(wanted, epochs // 4))
 
 
-def _name(kind: Any, spec: str) -> str:
+def _name(kind: registry.Kind, spec: str) -> str:
     return registry.short_name(registry.parse(kind, spec).name)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from clipbench.audit.inventory.grouping import Codes, Groups, codes_of, spread_of
-from clipbench.audit.inventory.model import MANY, MOST_WORDS, Burst, Repeat, Supplier
+from clipbench.audit.inventory.model import MANY, MOST_WORDS, Burst, Repeat, Spread, Supplier
 from clipbench.audit.inventory.near import look_alike, sketch
 from clipbench.audit.inventory.pairs import Joined, read_pairs
 from clipbench.contracts import Progress
@@ -22,6 +22,9 @@ from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file
 from clipbench.text.visible import visible
 from clipbench.toolkit.lookalikes import Hashes
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 LISTED = 20  # bursts, captions and suppliers of the inventory; files beside it hold more
 FILED = 10_000  # captions in a file
@@ -42,7 +45,7 @@ class Counted:
     """
 
     shards: ShardSet
-    table: Any
+    table: pa.Table
     slopes: Hashes
     progress: Progress
 
@@ -52,9 +55,10 @@ class Counted:
         table = read_pairs(path, [*_READ, "image_bytes", "key", "shard"])
         return cls(shards, table, np.concatenate(joined.slopes), progress)
 
-    def numbers(self, name: str) -> Any:
+    def numbers(self, name: str) -> npt.NDArray[np.integer]:
         """Return a column of numbers, ``(N,)``."""
-        return self.table.column(name).to_numpy()
+        column: npt.NDArray[np.integer] = self.table.column(name).to_numpy()
+        return column
 
     @cached_property
     def exact(self) -> Groups:
@@ -80,11 +84,11 @@ class Counted:
         """The pairs of each image, to the eye."""
         self.progress("comparing images", 0, len(self.shards))
 
-        def sketch_of(pair: int) -> Any:
+        def sketch_of(pair: int) -> npt.NDArray[np.uint8]:
             self.progress("comparing images", pair, len(self.shards))
             return sketch(self.shards.image_bytes(pair))
 
-        hashes = self.numbers("image_hash"), self.slopes
+        hashes = self.table.column("image_hash").to_numpy(), self.slopes
         found = look_alike(hashes, self.exact.codes, sketch_of)
         self.progress("comparing images", len(self.shards), len(self.shards))
         return Groups(found)
@@ -142,7 +146,7 @@ class Counted:
         """Return what each supplier delivers, those with most pairs first."""
         codes, names = self._suppliers
         is_shared = (self.alike.different(codes) > 1)[self.alike.codes]
-        columns: Mapping[str, Any] = {
+        columns = {
             "exact": self.exact.is_repeated,
             "alike": self.alike.is_repeated,
             "shared": is_shared,
@@ -198,7 +202,7 @@ class Counted:
         rows = [(s.name, s.pairs, s.exact, s.alike, s.shared, s.repeated) for s in suppliers]
         _write(path, pd.DataFrame(rows, columns=names))
 
-    def spreads(self) -> tuple[Any, Any]:
+    def spreads(self) -> tuple[Spread, Spread]:
         """Return how shorter sides and words are spread."""
         sides = np.minimum(self.numbers("width"), self.numbers("height"))
         return spread_of(sides), spread_of(self.numbers("words"))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ from clipbench.system.processes import in_processes
 from clipbench.text.visible import escaped
 from clipbench.toolkit.captions import caption_hash
 from clipbench.toolkit.lookalikes import SIDE, Hashes, phash_of_gray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 NAME, SAME_IMAGE = "pairs.parquet", "same_image"
 COLUMNS = {
@@ -144,7 +147,7 @@ def _row(reading: Reading, shard: int, pair: int) -> dict[str, object]:
 # ------------------------------------------------------------------ rows of single shards
 
 
-def _schema(columns: Mapping[str, str]) -> Any:
+def _schema(columns: Mapping[str, str]) -> pa.Schema:
     import pyarrow as pa  # noqa: PLC0415  (heavy)
 
     return pa.schema([(name, getattr(pa, kind)()) for name, kind in columns.items()])
@@ -216,7 +219,7 @@ def join(reading: Reading, path: Path) -> Joined:
     return counts
 
 
-def _tables(reading: Reading) -> Iterator[Any]:
+def _tables(reading: Reading) -> Iterator[pa.Table]:
     """Yield the rows of every shard.
 
     Raises:
@@ -240,7 +243,7 @@ def _suppliers_by(reading: Reading) -> By:
     return "folder" if len({*map(folder_of, reading.names)}) > 1 else "none"
 
 
-def _placed(table: Any, by: By) -> Any:
+def _placed(table: pa.Table, by: By) -> pa.Table:
     """Return rows with the folders of their shards for suppliers, or without any."""
     import pyarrow as pa  # noqa: PLC0415  (heavy)
 
@@ -273,7 +276,7 @@ def write_pairs(joined: Path, path: Path, same_image: npt.NDArray[np.int64]) -> 
             first += len(table)
 
 
-def read_pairs(path: Path, columns: Sequence[str] | None = None) -> Any:
+def read_pairs(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """Return ``pairs.parquet``, or what `join` wrote, as a table of pyarrow.
 
     Args:

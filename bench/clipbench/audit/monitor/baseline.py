@@ -157,7 +157,7 @@ def write(
     return made
 
 
-def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
     content = io.BytesIO()
     flat: dict[str, Any] = {name: array.reshape(-1) for name, array in arrays.items()}
     np.savez(content, **flat)
@@ -256,7 +256,9 @@ def _pairs(path: Path, head: Head) -> Pairs:
     return Pairs(image=image, text=text, starts=starts, **rest)
 
 
-def _features(arrays: Mapping[str, npt.NDArray[Any]], head: Head) -> tuple[Features, Features]:
+def _features(
+    arrays: Mapping[str, npt.NDArray[np.generic]], head: Head
+) -> tuple[Features, Features]:
     """Return unit features of images and captions, normalized anew after half precision.
 
     Raises:

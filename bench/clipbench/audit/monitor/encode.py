@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,11 +15,14 @@ from clipbench.models.features import image_features, text_features
 from clipbench.models.openclip import create_model
 from clipbench.shards.reader import ShardSet
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 COLUMNS = ("supplier", "width", "height", "image_hash", "caption_sha256")
 
 
 def encoded(
-    shards: ShardSet, rows: Ints, table: Any, model: tuple[str, Path], progress: Progress
+    shards: ShardSet, rows: Ints, table: pa.Table, model: tuple[str, Path], progress: Progress
 ) -> Pairs:
     """Return some pairs of a set.
 
@@ -51,7 +54,7 @@ def encoded(
     )
 
 
-def hashes_in(table: Any, column: str) -> Hashes:
+def hashes_in(table: pa.Table, column: str) -> Hashes:
     """Return a column of 16 hexadecimal digits as numbers, ``(N,)``."""
     digits = table[column].to_pylist()
     return np.fromiter((int(text, 16) for text in digits), np.uint64, len(digits))

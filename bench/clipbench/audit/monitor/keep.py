@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from clipbench.models.openclip import CONFIG_FILE, WEIGHTS_FILE
 from clipbench.plugins import registry
 from clipbench.results import folders
 from clipbench.rng import generator
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MOST_HELD_OUT = 10_000  # pairs that deliveries are compared with
 MOST_SUSPECTS = 200  # that are the most suspicious of the audit
@@ -64,7 +67,7 @@ def keep_baseline(request: AuditRequest, plan: ExposurePlan) -> baseline.Head | 
 
 
 def write_baseline(
-    request: AuditRequest, model: Path, own: Mapping[str, Any], threshold: float | None = None
+    request: AuditRequest, model: Path, own: Mapping[str, object], threshold: float | None = None
 ) -> baseline.Head:
     """Write what the monitor needs into ``baseline`` of the audit's folder, if it is not there.
 
@@ -96,7 +99,7 @@ def _key(
     request: AuditRequest,
     found: Inventory,
     model: Path,
-    own: Mapping[str, Any],
+    own: Mapping[str, object],
     threshold: float | None,
 ) -> str:
     """Return the hash of all that decides a baseline."""
@@ -128,7 +131,7 @@ def _written(
     request: AuditRequest,
     folder: Path,
     model: Path,
-    own: Mapping[str, Any],
+    own: Mapping[str, object],
     threshold: float | None,
     made_of: str,
 ) -> baseline.Head:
@@ -161,7 +164,7 @@ def _written(
     return baseline.write(folder, model, head, held_out, _known(table, rows), suspects)
 
 
-def _known(table: Any, rows: Ints) -> Known:
+def _known(table: pa.Table, rows: Ints) -> Known:
     """Return the audited pairs that are not held out, and all suppliers."""
     others = table.take(np.flatnonzero(~np.isin(np.arange(len(table)), rows)))
     suppliers = table["supplier"].unique().to_pylist()

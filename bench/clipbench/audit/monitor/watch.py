@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from clipbench.audit.monitor.asked import Asked, Names
 from clipbench.audit.monitor.baseline import Baseline, Head
 from clipbench.audit.monitor.differences import Bools, Floats, Ints
 from clipbench.audit.monitor.encode import COLUMNS, encoded
-from clipbench.audit.monitor.pairs import Pairs, hash_of, joined, words_of
+from clipbench.audit.monitor.pairs import Features, Pairs, hash_of, joined, words_of
 from clipbench.audit.monitor.permutation import compare, divisions
 from clipbench.audit.monitor.questions import not_asked
 from clipbench.audit.monitor.questions import questions as questions_to
@@ -224,7 +223,7 @@ def _names(captions: Sequence[str], suppliers: Sequence[str]) -> Names:
     return Names(words, {hash_of(name): name or "no named supplier" for name in suppliers})
 
 
-def _nearest_suspect(pairs: Pairs, suspects: tuple[Any, Any]) -> Floats:
+def _nearest_suspect(pairs: Pairs, suspects: tuple[Features, Features]) -> Floats:
     """Return the similarity of each pair to the nearest suspect: the mean of image and caption."""
     found = []
     for start in range(0, len(pairs), _ROWS):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pandas as pd
@@ -24,6 +24,9 @@ from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file, make_folder
 from clipbench.text.templates import head, render
 from clipbench.text.words import counted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 REPORT, PAIRS, PAGE = "monitor.json", "look_at.csv", "monitor.html"
 MOST_LISTED = 1_000  # pairs of an alarm in the spreadsheet
@@ -57,9 +60,9 @@ def write(watched: Watched, out: Path) -> None:
     note_made("verdict", report.summary)
 
 
-def to_json(report: Report) -> dict[str, Any]:
+def to_json(report: Report) -> dict[str, object]:
     """Return a report as JSON has it."""
-    told: dict[str, Any] = msgspec.to_builtins(report)
+    told: dict[str, object] = msgspec.to_builtins(report)
     alarms = [one.name for one in report.alarms]
     return {"alarm": bool(alarms), "summary": report.summary, "alarms": alarms, **told}
 
@@ -73,7 +76,7 @@ def write_cases(report: Report, path: Path) -> None:
     write_junit(path, "clipbench monitor", cases)
 
 
-def _rows(watched: Watched, shards: ShardSet, table: Any) -> Any:
+def _rows(watched: Watched, shards: ShardSet, table: pa.Table) -> Iterator[list[object]]:
     """Yield a row for each pair to look at."""
     for one in watched.report.alarms:
         for place, index in enumerate(watched.rows[one.name][:MOST_LISTED].tolist(), 1):
