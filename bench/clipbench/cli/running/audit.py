@@ -73,7 +73,8 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str) -> float:
     help="Reviewed pairs, as the page for reviewers writes them (CSV).",
 )
 @pairs_options(
-    supplier="host of the URL, else the shard's folder", captions="captions are in KEY.txt"
+    supplier="host of the URL where most pairs have one, else the shard's folder",
+    captions="captions are in KEY.txt",
 )
 @options.option(
     "--classes",
