@@ -86,7 +86,7 @@ def _describe(folder: Path, path: Path, num_pairs: int) -> None:
     manifests.write_all(folder / "shards", new)
 
     def fit(head: Head, rows: Rows) -> Rows:
-        head["content_sha256"], head["num_pairs"] = new["content_sha256"], new["num_pairs"]
+        head["content_sha256"], head["num_pairs"] = new.content_sha256, new.num_pairs
         return recount(head, rows)
 
     forge(folder, fit)

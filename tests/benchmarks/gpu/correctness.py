@@ -157,8 +157,8 @@ def in_bf16(bench: Bench, name: str) -> dict[str, Any]:
         bench.train(bench.config(name, precision=precision), bench.device, bench.fresh())
         for precision in ("fp32", "bf16")
     ]
-    pairs = zip(records[0].history, records[1].history, strict=True)
-    worst = max(abs(b["loss"] - a["loss"]) / max(abs(a["loss"]), 1e-3) for a, b in pairs)
+    means = [[entry.loss for entry in record.history] for record in records]
+    worst = max(abs(b - a) / max(abs(a), 1e-3) for a, b in zip(*means, strict=True))
     return {"passed": worst <= BF16_BAND, "worst_phase": worst}
 
 
