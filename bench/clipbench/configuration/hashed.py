@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from clipbench.errors import OnError
 from clipbench.plugins import codes
@@ -67,25 +67,13 @@ def hashed(content: ContentMore, code: Mapping[str, str]) -> HashedMore:
         code: hashes of plugins that are files, see `clipbench.plugins.codes`.
     """
     trusted, train = content["trusted"], content["train"]
+    aside = {"explicit", "metrics"}
+    aside |= {"on_error"} if content["on_error"] == "fail" else set()  # then all pairs are used
+    aside |= {"trusted"} if trusted is None else set()
     left_out = NOT_HASHED if train["compile"] else {*NOT_HASHED, "compile"}
-    found: HashedMore = {
-        "schema": content["schema"],
-        "data": content["data"],
-        "evals": content["evals"],
-        "attack": content["attack"],
-        "defense": content["defense"],
-        "rate_text": content["rate_text"],
-        "poisons": content["poisons"],
-        "seed": content["seed"],
-        "train": {name: value for name, value in train.items() if name not in left_out},
-        "code": content["code"],
-    }
-    if content["on_error"] != "fail":  # otherwise all pairs are used
-        found["on_error"] = content["on_error"]
-    if trusted is not None:
-        found["trusted"] = trusted
-    if "poison_seed" in content:
-        found["poison_seed"] = content["poison_seed"]
+    # A field that is added some day decides the id until somebody says that it does not.
+    found = cast("HashedMore", {name: content[name] for name in content if name not in aside})
+    found["train"] = {name: value for name, value in train.items() if name not in left_out}
     specs = {"dataset": found["data"], "attack": found["attack"], "defense": found["defense"]}
     specs |= {f"evals[{number}]": spec for number, spec in enumerate(found["evals"])}
     specs |= {} if trusted is None else {"trusted": trusted}

@@ -141,9 +141,8 @@ class Identifier:
             files = [item for place in found for item in _files_of(place)]
             return self._files.of_files(files, home)
         except MissingData:
-            datasets.evaluation(
-                cast("EvaluationSource", source)
-            )  # which says better what is missing
+            # Which says better what is missing.
+            datasets.evaluation(cast("EvaluationSource", source))
             raise
 
     def _of_place(self, place: Place) -> str:

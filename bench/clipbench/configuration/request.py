@@ -131,9 +131,8 @@ class Request:
             )
         found: dict[str, RunConfig] = {}
         check_training_source(self.data, "--data")
-        data: Part[TrainingSource] = Part.of(
-            "dataset", self.data
-        )  # the runs share it, and what it reads
+        # The runs share it, and what it reads.
+        data: Part[TrainingSource] = Part.of("dataset", self.data)
         evals: list[Part[EvaluationSource]] = [Part.of("dataset", spec) for spec in self.evals]
         for attack in self.attacks:
             rates, poisons = self._amounts(attack)

@@ -54,7 +54,7 @@ _NOT_OF_A_PAIR = frozenset(
 
 @dataclass(frozen=True)
 class TrainingSpeeds:
-    """Positive that things take in training: a pair; of `model`, once.
+    """Seconds that things take in training: a pair; of `model`, once.
 
     Args:
         model: making a model.
@@ -73,7 +73,7 @@ class TrainingSpeeds:
 
 @dataclass(frozen=True)
 class Speeds(TrainingSpeeds):
-    """Positive that things take in a run: a pair, a picture, a text; of `held_out`, once.
+    """Seconds that things take in a run: a pair, a picture, a text; of `held_out`, once.
 
     Args:
         held_out: opening the held-out data.

@@ -30,9 +30,7 @@ MOST_APART = 3  # bits; so far apart, two hashes are equal in two of their five 
 _BLOCKS = ((0, 13), (13, 13), (26, 13), (39, 13), (52, 12))  # first bit and bits of each
 _MOST_LINKS = 1 << 22  # that are held before they are replaced by what they connect
 _STEPS = 256  # hashes with the same two blocks that each is compared with
-_FLIPPED = (
-    1 << 20
-)  # hashes with a bit flipped that are sorted at once, as far as they spread evenly
+_FLIPPED = 1 << 20  # hashes with a bit flipped that are sorted at once, if they spread evenly
 
 
 def phash(image: Image) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from clipbench.configuration.config import RunConfig
+from clipbench.configuration.hashed import hashed
 from clipbench.configuration.resolution import resolve
 from clipbench.errors import BadSetting, CorruptData, UnknownName
 from clipbench.parameters.rate import Rate
@@ -184,6 +185,13 @@ def test_all_seeds_of_poison_have_one_clean_control(plugins: dict[str, Any]) -> 
     one, other = (resolve(**plugins, rate="0.01", poison_seed=seed) for seed in (1, 2))
     assert one.without_attack() == other.without_attack()
     assert one.with_defense("none").poison_seed == 1
+
+
+def test_a_field_that_nobody_thought_of_decides_the_hash(plugins: dict[str, Any]) -> None:
+    """Of two runs that differ in it alone, neither passes for the other."""
+    config = resolve(**plugins, rate="0.01")
+    content: Any = {**config.by_content(), "moon": "full"}
+    assert hashed(content, config.code) == {**config.hashed(), "moon": "full"}
 
 
 def test_parameters_of_plugins_and_the_code_of_files_are_in_the_hash(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ from clipbench.audit.threshold.found import Fit, Mixture
 from clipbench.errors import MissingData
 from clipbench.files.json_files import sha256_file
 from clipbench.toolkit.mixture import FloatArray, gaussians
+
+if TYPE_CHECKING:
+    from sklearn.mixture import GaussianMixture
 
 THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 COMPONENTS = (2, 3)
@@ -67,8 +71,16 @@ def fitted(path: Path, suspects: Suspects) -> Mixture:
     seeds = {seed: _known(column) for seed, column in _read(path, suspects).items()}
     if not seeds or any(len(one) < LEAST_PAIRS or np.ptp(one) < 1e-6 for one in seeds.values()):
         return _none("There are too few pairs, or all similarities are equal.")
-    fits = [_fit(seed, count, values) for seed, values in seeds.items() for count in COMPONENTS]
-    humps = [_humps(values) for values in seeds.values()]
+    models = {
+        seed: {count: gaussians(values[:, None], count) for count in (1, *COMPONENTS)}
+        for seed, values in seeds.items()
+    }
+    fits = [
+        _fit(seed, count, models[seed][count], values)
+        for seed, values in seeds.items()
+        for count in COMPONENTS
+    ]
+    humps = [_humps(models[seed][1], models[seed][2], values) for seed, values in seeds.items()]
     shown = next((one for one in humps if not one.trusted), humps[0])
     start = fits[0].safe[THRESHOLDS.index(USUAL)]
     after = _growing(suspects)
@@ -138,9 +150,8 @@ def _why(humps: _Humps) -> str:
     )
 
 
-def _fit(seed: int, components: int, values: FloatArray) -> Fit:
+def _fit(seed: int, components: int, model: GaussianMixture, values: FloatArray) -> Fit:
     """Return what a mixture of so many components calls safe."""
-    model = gaussians(values[:, None], components)
     posterior = model.predict_proba(values[:, None])[:, int(np.argmax(model.means_[:, 0]))]
     return Fit(
         seed=seed,
@@ -149,9 +160,8 @@ def _fit(seed: int, components: int, values: FloatArray) -> Fit:
     )
 
 
-def _humps(values: FloatArray) -> _Humps:
-    """Return how far two components stand apart."""
-    one, two = (gaussians(values[:, None], count) for count in (1, 2))
+def _humps(one: GaussianMixture, two: GaussianMixture, values: FloatArray) -> _Humps:
+    """Return how far the components of the mixture of two stand apart."""
     means, variances = two.means_[:, 0], two.covariances_[:, 0, 0]
     return _Humps(
         separation=float(abs(means[0] - means[1]) / np.sqrt(variances.mean())),

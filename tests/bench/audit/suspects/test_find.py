@@ -113,7 +113,7 @@ def test_another_seed_is_another_list_in_the_same_folder(audited: Audited, tmp_p
     plan = msgspec.structs.replace(audited.plan, seeds=[1])
     found = find_suspects(request, plan)
     assert found.scores_sha256 != audited.found.scores_sha256
-    assert len([*out.glob("suspects/work/*")]) == 1
+    assert len([*(out / "suspects" / "work").iterdir()]) == 1
 
 
 def test_a_file_that_was_lost_is_made_again_the_same(audited: Audited) -> None:
