@@ -72,7 +72,7 @@ def hashed(content: ContentMore, code: Mapping[str, str]) -> HashedMore:
     aside |= {"trusted"} if trusted is None else set()
     left_out = NOT_HASHED if train["compile"] else {*NOT_HASHED, "compile"}
     # A field that is added some day decides the id until somebody says that it does not.
-    found = cast("HashedMore", {name: content[name] for name in content if name not in aside})
+    found = cast("HashedMore", {k: v for k, v in content.items() if k not in aside})
     found["train"] = {name: value for name, value in train.items() if name not in left_out}
     specs = {"dataset": found["data"], "attack": found["attack"], "defense": found["defense"]}
     specs |= {f"evals[{number}]": spec for number, spec in enumerate(found["evals"])}

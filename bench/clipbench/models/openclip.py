@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +21,7 @@ from clipbench.errors import BadSetting, CorruptData, MissingData, UnknownName
 from clipbench.files import sums
 from clipbench.files.foreign import parsed, read_regular
 from clipbench.files.json_files import write_json
-from clipbench.models.architectures import OWED, OWN, architecture, architecture_names
+from clipbench.models.architectures import OWN, Description, architecture, architecture_names
 from clipbench.rng import derive_seed
 from clipbench.system.durable import atomic_file, make_folder, scratch_folder
 from clipbench.tensors.files import NotTensors, read_tensors
@@ -129,8 +129,7 @@ def _read_config(path: Path) -> Architecture:
     try:
         config = parsed(read_regular(path))
         config = config.get("model_cfg", config)
-        if not set(config) >= OWED:
-            raise ValueError("embed_dim, vision_cfg or text_cfg is missing")
+        Description.of(config)
     except OSError as error:
         raise MissingData(f"{path.resolve()} can't be read: {error.strerror}.") from error
     except (ValueError, AttributeError, TypeError) as error:
@@ -229,16 +228,16 @@ def _registered_name(name: str, config: Architecture) -> str:
 
 def image_size_of(config: Architecture) -> int:
     """Return the side of the model's square input images, in pixels."""
-    size = config["vision_cfg"].get("image_size", 224)
-    sides: Sequence[object] = size if isinstance(size, (list, tuple)) else [size]
+    size = Description.of(config).vision_cfg.image_size
+    sides = size if isinstance(size, list) else [size]
     if len(set(sides)) != 1:
         raise BadSetting(f"Models with images that are not square are not supported: {size}.")
-    return int(str(sides[0]))
+    return sides[0]
 
 
 def context_length_of(config: Architecture) -> int:
     """Return how many tokens of a text the model reads."""
-    return int(str(config["text_cfg"].get("context_length", 77)))
+    return Description.of(config).text_cfg.context_length
 
 
 def save_model(model: nn.Module, config: Architecture, folder: Path) -> Path:

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,14 @@ import torch
 from torch import nn
 
 from clipbench.errors import BadSetting, CorruptData, MissingData
-from clipbench.models.openclip import create_model, load_weights, model_config, open_clip
+from clipbench.models.openclip import (
+    context_length_of,
+    create_model,
+    load_weights,
+    model_config,
+    model_names,
+    open_clip,
+)
 from clipbench.parallel.devices import pick_device
 
 State = dict[str, torch.Tensor]
@@ -155,3 +163,31 @@ def test_a_device_that_is_not_here_is_one_line(name: str, why: str) -> None:
     """One GPU too many, or Apple's, on which nobody has trained: it is said before work begins."""
     with pytest.raises(BadSetting, match=why):
         pick_device(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"vision_cfg": {"image_size": 224.0}}, "vision_cfg.image_size must be a whole number"),
+        ({"vision_cfg": {"image_size": 0}}, "vision_cfg.image_size must be a whole number"),
+        ({"vision_cfg": {"image_size": []}}, "vision_cfg.image_size must be a whole number"),
+        ({"vision_cfg": [1]}, "vision_cfg must be an object"),
+        ({"text_cfg": None}, "text_cfg must be an object"),
+        ({"text_cfg": {"context_length": "many"}}, "text_cfg.context_length must be a whole"),
+        ({"embed_dim": "wide"}, "embed_dim must be a whole number"),
+    ],
+)
+def test_a_description_of_a_model_that_says_nonsense_is_refused_before_work(
+    change: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    """It may be a stranger's file; what only failed in training would have cost hours."""
+    path = tmp_path / "theirs.json"
+    path.write_text(json.dumps({**model_config("shapes-32"), **change}))
+    with pytest.raises(CorruptData, match=re.escape(said)):
+        model_config(str(path))
+
+
+def test_sizes_are_read_of_every_model_that_open_clip_knows() -> None:
+    """One number or several; what says nothing has open_clip's own default."""
+    for name in model_names():
+        assert context_length_of(model_config(name)) > 0
