@@ -2,7 +2,7 @@
 
     python tests/benchmarks/decoding.py
 
-Pictures are those of `tests/bench/training/helpers/photographs.py`, crops as the settings have them
+Pictures are those of `tests/support/photographs.py`, crops as the settings have them
 by default. Of a row's time the part that holds Python's lock bounds what threads can do: it is the
 thread's time less that spent in decoders, resampling and copies, which let the lock go.
 """
