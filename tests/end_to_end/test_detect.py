@@ -167,6 +167,17 @@ def test_what_scores_nothing_is_refused(
     assert not (poisoned / "new cache" / "scored").exists()
 
 
+def test_the_plan_says_whose_pairs_a_method_is_told_are_clean(
+    poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The shards are anybody's, and these pairs those of the data set."""
+    line = ["detect", "--data", DATA, "--shards", str(poisoned / "set" / "shards"), "--dry-run"]
+    places = ["--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "out"), "--no-estimate"]
+    assert main([*line, *places, "--method", "clipscore:trusted_size=30"]) == 0
+    (told,) = capsys.readouterr().out.splitlines()[1:]
+    assert told.endswith("; 30 pairs known to be clean, held out by shapes, as --data says")
+
+
 def test_the_plan_names_every_method_with_its_time(
     poisoned: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.suspects import write_page
 from clipbench.planning.estimate import Estimate, estimate_training
+from clipbench.planning.plan import trusted
 from clipbench.planning.tried import try_defense
 from clipbench.planning.work import Work, work_for
 from clipbench.plugins.faults import before_work
@@ -79,11 +80,11 @@ class DetectionPlan:
     def lines(self) -> list[str]:
         """Return the plan for people, a fact a line."""
         train = self.configs[0].train
-        names = [config.defense_name for config in self.configs]
-        width = max(map(len, names))
+        width = max(len(config.defense_name) for config in self.configs)
         methods = [
-            f"  {name:{width}}  {counted(work.epochs, 'epoch')}"
-            for name, work in zip(names, self.works, strict=True)
+            f"  {config.defense_name:{width}}  {counted(work.epochs, 'epoch')}"
+            + (f"; {told}" if (told := trusted(config)) else "")
+            for config, work in zip(self.configs, self.works, strict=True)
         ]
         return [
             f"detect: {counted(len(self.pairs), 'pair')} of {self.pairs.source}; {train.model},"

@@ -10,7 +10,7 @@ from clipbench.boundary import attacks
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import Identifier
 from clipbench.configuration.places import places
-from clipbench.contracts import Progress, no_progress
+from clipbench.contracts import Progress, no_progress, trusted_size
 from clipbench.loading.text import check_text_tower
 from clipbench.models.openclip import create_model, model_config
 from clipbench.planning.parts import Parts
@@ -184,9 +184,24 @@ def special(config: RunConfig, per_epoch: int) -> list[str]:
     if own:
         values = ", ".join(f"{name}={value}" for name, value in own.items())
         found.append(f"  defense  {config.defense_name} with {values}, by the recipe or as given")
+    if told := trusted(config):
+        found.append(f"  trusted  {told}")
     if size > per_epoch:
         found.append(f"  note     a batch of {size:,} holds the whole epoch, which is one step")
     return found
+
+
+def trusted(config: RunConfig) -> str:
+    """Say whose the pairs are that a defense is told are clean; nothing where it needs none.
+
+    Shards that are trained on may be anybody's, and these pairs are those of a data set.
+    """
+    count = trusted_size(config.defense.plugin)
+    if not count:
+        return ""
+    held_out = f"held out by {config.data_name}, as --data says"
+    whose = held_out if config.trusted is None else f"of {config.trusted.name}, as --trusted says"
+    return f"{counted(count, 'pair')} known to be clean, {whose}"
 
 
 def added_stages(config: RunConfig, epochs: int) -> str:

@@ -35,6 +35,7 @@ def test_the_plan_names_pairs_and_folder_and_what_is_done(shared: Place) -> None
     said = "\n".join(plan.lines())
     assert f"{made.shards_folder}, 200 pairs" in said
     assert "1 epoch of 200 pairs; 4 epochs with all stages of cleanclip" in said
+    assert "trusted  20 pairs known to be clean, held out by shapes, as --data says" in said
     assert f"folder   {plan.folder}" in said
     assert "time" not in said
     assert shared.train(config, made.shards_folder).parent.parent == plan.folder

@@ -54,6 +54,17 @@ def test_the_plan_says_what_a_person_may_not_expect(place: Place) -> None:
     assert "  defense" not in usual
 
 
+def test_the_plan_says_whose_pairs_are_known_to_be_clean(place: Place) -> None:
+    """Nothing where a defense needs none."""
+    own = "\n".join(place.plan(config_of(defense="par:trusted_size=20")).lines())
+    assert "trusted  20 pairs known to be clean, held out by shapes, as --data says" in own
+    given = config_of(defense="par:trusted_size=20", trusted="shapes:size=50,seed=9")
+    assert "20 pairs known to be clean, of shapes, as --trusted says" in "\n".join(
+        place.plan(given).lines()
+    )
+    assert "trusted" not in "\n".join(place.plan(config_of(defense="clip")).lines())
+
+
 def test_missing_weights_to_start_from_are_told_before_work(place: Place) -> None:
     """Weights that are not there end a run before its data is made, timed or not."""
     config = config_of(train={**TRAIN, "pretrained": str(place.folder / "weights.pt")})

@@ -26,7 +26,7 @@ from clipbench.system.threads import use_threads
     type=click.Path(path_type=Path),
     metavar="FOLDER",
     show_default="the pairs of --data",
-    help="WebDataset shards to score; --data then supplies only the recipe.",
+    help="WebDataset shards to score; --data then supplies only the recipe and trusted pairs.",
 )
 @options.option(
     "--method",

@@ -49,8 +49,9 @@ def command(
 ) -> None:
     """Train with a defense on any folder of shards.
 
-    Prints the path of the weights. The data set given with --data supplies only the recipe and
-    the synonyms for text augmentation.
+    Prints the path of the weights. The data set given with --data supplies the recipe, the synonyms
+    for text augmentation, and, without --trusted, the pairs known to be clean that some defenses
+    need.
     """
     request = requests.request_of(ctx)
     if not (dry_run and as_json):
