@@ -30,7 +30,6 @@ from PIL import Image as PilImage
 
 from clipbench.contracts import Corpus, Ge, Gt, Image, IntArray, Le, Scene
 from clipbench.errors import BadSetting
-from clipbench.images.fit import fit
 from clipbench.text.locations import Word
 from clipbench_attacks._backdoor import Backdoor, DirtyLabel
 from clipbench_attacks._patches import published_side
@@ -204,7 +203,7 @@ class Known(NamedTuple):
         """Return some pairs with their features under a surrogate."""
         import torch  # noqa: PLC0415 - heavy
 
-        squares = [fit(corpus.image(number), surrogate.side) for number, _ in pairs]
+        squares = [surrogate.fitted(corpus.image(number)) for number, _ in pairs]
         pixels = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 255
         images = surrogate.image_features(squares)
         return cls(pixels, images, surrogate.text_features([caption for _, caption in pairs]))

@@ -148,7 +148,7 @@ def serve(threads: int, pairs: int) -> None:
     import torch  # noqa: PLC0415 - after the environment is as it should be
 
     from clipbench.configuration import resolution as configuration  # noqa: PLC0415
-    from clipbench.models.openclip import WEIGHTS_FILE  # noqa: PLC0415
+    from clipbench.models.weights import WEIGHTS_FILE  # noqa: PLC0415
     from clipbench.parallel.bench import Bench  # noqa: PLC0415
     from clipbench.training.session import train_on  # noqa: PLC0415
     from clipbench_datasets.shapes import Shapes  # noqa: PLC0415

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from tiny_runs import SAFECLIP, Place, numbers
 
-from clipbench.models.openclip import WEIGHTS_FILE
+from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.pipeline import execute
 
 Grid = tuple[Place, list[dict[str, Any]]]

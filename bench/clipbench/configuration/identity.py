@@ -39,7 +39,8 @@ from clipbench.contracts import (
 )
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, MissingData
 from clipbench.files.contents import FileHashes, tree
-from clipbench.models.openclip import configuration_file, weights_file
+from clipbench.models.openclip import configuration_file, heeded_since
+from clipbench.models.weights import weights_file
 from clipbench.plugins.find import missing_members
 from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike
@@ -152,6 +153,8 @@ class Identifier:
             path = weights_file(path)
         elif place.mark.kind == "model":
             path = configuration_file(str(place.value)) or path
+            if heeded := heeded_since(str(place.value)):
+                return _joined([self._files.of_file(path), *heeded])
         if path.is_dir():
             return self._files.of_files(tree(path), path)
         return self._files.of_file(path)

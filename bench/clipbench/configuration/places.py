@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -57,6 +58,27 @@ def places(config: RunConfig) -> list[Place]:
     found = [place for slot in slots(config) for place in places_of(slot)]
     marks = locations.location_fields(TrainSettings)
     return found + list(filled("train", marks, vars(config.train)))
+
+
+def released(config: RunConfig) -> Iterator[tuple[str, Path]]:
+    """Yield the models that others trained and a configuration names, each with its weights."""
+    given = [
+        (locations.location_fields(slot.part.cls), slot.part.parameters) for slot in slots(config)
+    ]
+    given.append((locations.location_fields(TrainSettings), vars(config.train)))
+    for marks, values in given:
+        named = {
+            kind: [
+                values[name]
+                for name, mark in marks.items()
+                if mark.kind == kind and values.get(name)
+            ]
+            for kind in ("model", "weights")
+        }
+        pairs = list(itertools.product(named["model"], named["weights"]))
+        known = any(map(locations.content_in, itertools.chain(*named.values())))
+        if len(pairs) == 1 and not known:
+            yield str(pairs[0][0]), Path(str(pairs[0][1])).expanduser()
 
 
 def places_of(slot: Slot) -> list[Place]:

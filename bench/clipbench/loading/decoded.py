@@ -18,7 +18,7 @@ import numpy.typing as npt
 from clipbench.contracts import Image, IntArray, Progress, no_progress
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.files.json_files import sha256_file
-from clipbench.images.fit import fit
+from clipbench.images.fit import Fitting, fit
 from clipbench.shards.opening import Shard
 from clipbench.shards.reader import ShardSet
 from clipbench.system.descriptors import register, share
@@ -35,6 +35,7 @@ class _Plan:
     shards: ShardSet
     hashes: tuple[str, ...]
     files: tuple[BlockFile, ...]
+    fitting: Fitting
 
 
 class DecodedImages:
@@ -67,6 +68,7 @@ class DecodedImages:
         image_size: int,
         cache: Path,
         *,
+        fitting: Fitting = fit,
         workers: int | None = None,
         progress: Progress = no_progress,
     ) -> DecodedImages:
@@ -74,8 +76,9 @@ class DecodedImages:
 
         Args:
             shards: the set.
-            image_size: S; other images are resized and cropped as open_clip does.
+            image_size: S.
             cache: the folder of the arrays, which may serve many sets.
+            fitting: makes squares of images of other sizes.
             workers: processes; 0: this one; None: one a processor.
             progress: told after every shard.
 
@@ -90,14 +93,14 @@ class DecodedImages:
         hashes = shards.view_hashes(progress)
         counts = [shard.num_pairs for shard in shards.shards]
         files = tuple(
-            BlockFile(cache / f"{value}-{image_size}.npy", count, image_size)
+            BlockFile(cache / f"{value}-{image_size}{fitting.name}.npy", count, image_size)
             for value, count in zip(hashes, counts, strict=True)
         )
         missing = [number for number, file in enumerate(files) if not _is_whole(file)]
         done, total = sum(counts) - sum(counts[number] for number in missing), len(shards)
         if missing:
             progress("decoding images", done, total)
-        plan = _Plan(shards, tuple(shards.hashes()), files)
+        plan = _Plan(shards, tuple(shards.hashes()), files, fitting)
         for number in in_processes(_decode, plan, missing, workers):
             done += counts[number]
             progress("decoding images", done, total)
@@ -229,11 +232,11 @@ def _decode(plan: _Plan, number: int) -> int:
             " and time of change are the same; fetch or write it again."
         )
     with atomic_file(file.path, file.nbytes, sync=False) as out:
-        file.write(out, _parts(plan.shards, shard, file))
+        file.write(out, _parts(plan, shard, file))
     return number
 
 
-def _parts(shards: ShardSet, shard: Shard, file: BlockFile) -> Iterator[npt.NDArray[np.uint8]]:
+def _parts(plan: _Plan, shard: Shard, file: BlockFile) -> Iterator[npt.NDArray[np.uint8]]:
     """Yield the images of a shard, as many at once as a worker may hold, in whole blocks."""
     whole = max(1, _AT_ONCE // (file.size * file.size * 3) // file.per_block)
     step = whole * file.per_block
@@ -241,12 +244,12 @@ def _parts(shards: ShardSet, shard: Shard, file: BlockFile) -> Iterator[npt.NDAr
         stop = min(start + step, shard.num_pairs)
         pixels = np.empty((stop - start, *file.shape[1:]), np.uint8)
         for row in range(stop - start):
-            pixels[row] = _image(shards, shard.first + start + row, file.size)
+            pixels[row] = _image(plan, shard.first + start + row, file.size)
         yield pixels
 
 
-def _image(shards: ShardSet, index: int, size: int) -> Image:
-    image = shards.image(index)
+def _image(plan: _Plan, index: int, size: int) -> Image:
+    image = plan.shards.image(index)
     if 0 in image.shape:
-        raise CorruptData(f"Image of {shards.where(index)} has no pixels.")
-    return fit(image, size)
+        raise CorruptData(f"Image of {plan.shards.where(index)} has no pixels.")
+    return plan.fitting(image, size)

@@ -10,6 +10,7 @@ from torch import nn
 from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.settings import TrainSettings
+from clipbench.images.fit import Fitting, fit
 from clipbench.loading.augment import ImageAugmentation
 from clipbench.loading.compact import CompactVocabulary
 from clipbench.loading.decoded import DecodedImages
@@ -19,6 +20,7 @@ from clipbench.loading.resident import resident
 from clipbench.loading.text import CaptionTable
 from clipbench.loading.word_files import Reading, stored_words
 from clipbench.models.openclip import Tokenizer, image_size_of, model_config
+from clipbench.models.preprocessing import fitting_of
 from clipbench.parallel.bench import Bench
 from clipbench.shards.reader import ShardSet
 
@@ -50,7 +52,7 @@ def training_pairs(
     size, augmentation = image_size_of(architecture), ImageAugmentation.of(settings)
     found = []
     for shards, table in zip(sets, tables, strict=True):
-        images = image_store(shards, size, settings, bench)
+        images = image_store(shards, size, settings, bench, fitting_of(model))
         more = (augmentation, settings.eda, config.seed, bench.processes.device)
         found.append(TrainingPairs(images, table, vocabulary, *more, source=shards))
     return found
@@ -74,7 +76,9 @@ def caption_table(shards: ShardSet, reading: Reading, bench: Bench) -> CaptionTa
     return bench.processes.in_turn(made)
 
 
-def image_store(shards: ShardSet, size: int, settings: TrainSettings, bench: Bench) -> ImageStore:
+def image_store(
+    shards: ShardSet, size: int, settings: TrainSettings, bench: Bench, fitting: Fitting = fit
+) -> ImageStore:
     """Return the images of a set as the settings want them.
 
     Squares that are kept, on the disk or on a GPU with room for them, and squares that are made for
@@ -85,20 +89,21 @@ def image_store(shards: ShardSet, size: int, settings: TrainSettings, bench: Ben
         size: side of the model's images, in pixels.
         settings: of them, `crop_from` and `decode_cache_gb`.
         bench: where decoded squares go.
+        fitting: makes squares of whole pictures, as the model is evaluated with them.
     """
     crop_from = settings.crop_from
     if crop_from == "auto":
         crop_from = "original" if size >= SMALLEST_ORIGINAL else "square"
     if crop_from == "original":
-        return OriginalImages(shards, size)
+        return OriginalImages(shards, size, fitting)
     if len(shards) * size * size * 3 > settings.decode_cache_gb * 1e9:
-        return FittedImages(shards, size)
-    return resident(_decoded(shards, size, bench), bench.processes.device)
+        return FittedImages(shards, size, fitting)
+    return resident(_decoded(shards, size, bench, fitting), bench.processes.device)
 
 
-def _decoded(shards: ShardSet, size: int, bench: Bench) -> DecodedImages:
+def _decoded(shards: ShardSet, size: int, bench: Bench, fitting: Fitting) -> DecodedImages:
     """Open the decoded images; one process for each cache makes them, the others wait."""
     folder, progress = bench.cache / "decoded", bench.reporter.progress
     return bench.processes.in_turn(
-        lambda: DecodedImages.open(shards, size, folder, progress=progress)
+        lambda: DecodedImages.open(shards, size, folder, fitting=fitting, progress=progress)
     )

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from clipbench.contracts import Image, IntArray
 from clipbench.errors import CorruptData
 from clipbench.images.encoding import MAX_PIXELS, calm, decode, image_size, jpeg_components
-from clipbench.images.fit import fit
+from clipbench.images.fit import Fitting, fit
 from clipbench.images.memory import Memory, Recycled
 from clipbench.loading.augment import Box
 from clipbench.shards.reader import ShardSet
@@ -36,11 +36,13 @@ class FittedImages:
     Args:
         shards: the set.
         image_size: S.
+        fitting: makes squares of whole pictures.
     """
 
-    def __init__(self, shards: ShardSet, image_size: int) -> None:
+    def __init__(self, shards: ShardSet, image_size: int, fitting: Fitting = fit) -> None:
         self._shards = shards
         self.image_size = image_size
+        self._fit = fitting
         self._memory, self._pieces = Memory(), Memory()  # of pictures, and of what is cut out
         self._batches = Recycled()
 
@@ -58,7 +60,7 @@ class FittedImages:
             with self._naming(index):
                 data = self._shards.image_bytes(index)
                 bounded_size(data)
-                out[row] = fit(decode(data, self._memory), self.image_size)
+                out[row] = self._fit(decode(data, self._memory), self.image_size)
         return out
 
     @contextmanager

@@ -186,8 +186,14 @@ class _PixelsOf:
         if image.shape == self.shape:
             return image
         picture = PillowImage.fromarray(image)
-        for step in self._steps:
-            picture = step(picture)
+        try:
+            for step in self._steps:
+                picture = step(picture)
+        except ValueError as error:  # of a strip so narrow that nothing is left of its short side
+            raise BadInput(
+                f"Test image {number} of shape {image.shape} can't be brought to the model's size:"
+                f" {error}. Take it out."
+            ) from error
         return np.asarray(picture)
 
     def normalized(self, batch: Sequence[Image], device: torch.device) -> Tensor:

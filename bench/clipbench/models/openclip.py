@@ -6,9 +6,7 @@ import hashlib
 import importlib.util
 import json
 import logging
-import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -19,18 +17,34 @@ from torch import Tensor, nn
 
 from clipbench.errors import BadSetting, CorruptData, MissingData, UnknownName
 from clipbench.files import sums
+from clipbench.files.checks import Objection
 from clipbench.files.foreign import parsed, read_regular
 from clipbench.files.json_files import write_json
-from clipbench.models.architectures import OWN, Description, architecture, architecture_names
+from clipbench.files.typed import table
+from clipbench.models.architectures import (
+    OWN,
+    Description,
+    Preprocessing,
+    architecture,
+    architecture_names,
+    library,
+)
+from clipbench.models.preprocessing import (
+    check_activation,
+    check_same,
+    preprocessing_of,
+    set_preprocessing,
+    unusual,
+    warn_of_tags,
+)
+from clipbench.models.weights import WEIGHTS_FILE, read_weights, weights_file
 from clipbench.rng import derive_seed
 from clipbench.system.durable import atomic_file, make_folder, scratch_folder
-from clipbench.tensors.files import NotTensors, read_tensors
 
 CONFIG_FILE = "open_clip_config.json"
+_PREPROCESSING = "preprocess_cfg"  # of a configuration file
+_GELU = "quick_gelu"  # of a model: weights of either kind fit into both
 _HUB, _FOLDER = "hf-hub:", "local-dir:"  # open_clip's prefixes of model names
-_HANDED_ON = "tokenizer_kwargs"  # of a text tower: arguments of another library's tokenizer
-WEIGHTS_FILE = "open_clip_model.safetensors"
-_DISTRIBUTED = "module."  # before the name of every weight of a model under DistributedDataParallel
 
 Tokenizer = Callable[[list[str]], Tensor]  # N texts -> (N, context length) int64
 
@@ -71,12 +85,8 @@ def towers_of(model: nn.Module) -> ImageTextModel:
 
 
 def open_clip() -> ModuleType:
-    """Return the open_clip module with clipbench's own model configurations registered.
-
-    No hub is asked for anything that a model's configuration names, unless the environment says so.
-    """
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when the hub's library is imported
-    module = importlib.import_module("open_clip")  # heavy
+    """Return the open_clip module with clipbench's own model configurations registered."""
+    module = library()  # heavy
 
     from clipbench.models import towers  # noqa: PLC0415 - heavy
 
@@ -97,7 +107,7 @@ def model_config(name: str) -> Architecture:
 
     Raises:
         UnknownName: the name is no open_clip model.
-        BadSetting: the model is on a hub, which is never asked for it.
+        BadSetting: the model is on a hub, which is never asked for it, or wants what is not had.
         MissingData, CorruptData: the configuration file is not there or is not one.
     """
     if name.lower().startswith(_HUB):
@@ -108,11 +118,36 @@ def model_config(name: str) -> Architecture:
         )
     path = configuration_file(name)
     if path is not None:
-        return _read_config(path)
+        return _read_config(path)[0]
     config = architecture(name)
     if config is None:
         raise UnknownName("model", name, model_names())
+    try:
+        Description.of(config)
+    except Objection as error:
+        raise BadSetting(f"The model {name!r} can't be had here: {error}.") from error
     return cast("Architecture", config)
+
+
+def described_preprocessing(name: str) -> Preprocessing:
+    """Return how a model's images are prepared, as its description says; a name has none.
+
+    Raises:
+        MissingData, CorruptData: the configuration file is not there or is not one.
+    """
+    path = configuration_file(name)
+    return Preprocessing().whole() if path is None else _read_config(path)[1]
+
+
+def heeded_since(name: str) -> list[str]:
+    """Return what a configuration file says that earlier versions passed over; most say nothing.
+
+    They made other numbers of it, so that runs with it can't keep the ids they had then.
+    """
+    config, prepared = _read_config(cast("Path", configuration_file(name)))
+    tokens = config["text_cfg"].get("tokenizer_kwargs")
+    found = {**unusual(prepared), **({"tokenizer_kwargs": tokens} if tokens else {})}
+    return [json.dumps(found, sort_keys=True)] if found else []
 
 
 def configuration_file(name: str) -> Path | None:
@@ -123,12 +158,14 @@ def configuration_file(name: str) -> Path | None:
     return path if path.suffix == ".json" else None
 
 
-def _read_config(path: Path) -> Architecture:
+def _read_config(path: Path) -> tuple[Architecture, Preprocessing]:
+    """Return what a file says of a model, and of how its images are prepared."""
     if not path.is_file():
         raise MissingData(f"There is no model configuration {path.resolve()}.")
     try:
-        config = parsed(read_regular(path))
-        config = config.get("model_cfg", config)
+        whole = dict(table(parsed(read_regular(path))))
+        prepared = Preprocessing.of(whole.pop(_PREPROCESSING, None))
+        config = whole.get("model_cfg", whole)
         Description.of(config)
     except OSError as error:
         raise MissingData(f"{path.resolve()} can't be read: {error.strerror}.") from error
@@ -136,7 +173,7 @@ def _read_config(path: Path) -> Architecture:
         raise CorruptData(
             f"{path.resolve()} is no open_clip model configuration: {error}."
         ) from error
-    return cast("Architecture", config)
+    return cast("Architecture", config), prepared
 
 
 def create_model(
@@ -144,16 +181,21 @@ def create_model(
 ) -> tuple[nn.Module, Tokenizer]:
     """Return an open_clip model in float32 on the CPU, and its tokenizer.
 
+    Its images are prepared as a file's ``preprocess_cfg`` says, by name as OpenAI's are.
+
     Args:
         name: an open_clip model name, a configuration file, or a folder with one.
         seed: decides the initial weights; the same for every defense of a run.
         pretrained: weights to start from: a local file or a folder written by `save_model`.
 
     Raises:
-        UnknownName, BadSetting: there is no such model, or it can't be made or trained here.
+        UnknownName, BadSetting: there is no such model, or it can't be made or trained here, or
+            the weights' own folder says that images are prepared otherwise.
         MissingData, CorruptData: a file is not there, or is not what it must be.
     """
     config = model_config(name)
+    if pretrained is not None:
+        check_weights(name, Path(pretrained))
     _check_packages(name, config)
     if "multimodal_cfg" in config:
         raise BadSetting(f"{name!r} has a text decoder; only two-tower CLIP models can be trained.")
@@ -175,9 +217,34 @@ def create_model(
         ) from error
     finally:
         logging.disable(logging.NOTSET)
+    set_preprocessing(model, described_preprocessing(name))
     if pretrained is not None:
         load_weights(model, Path(pretrained))
     return model, tokenizer
+
+
+def check_weights(name: str, weights: Path) -> None:
+    """Look whether a model prepares images as its weights want it, before they are read.
+
+    Of weights that lie in no folder with a description nobody knows; then a warning says so, where
+    open_clip lists weights of that name that want it otherwise.
+
+    Args:
+        name: an open_clip model name, a configuration file, or a folder with one.
+        weights: as for `load_weights`.
+
+    Raises:
+        BadSetting: the description in the folder of the weights says otherwise.
+        MissingData, CorruptData: a file is not there, or is not what it must be.
+    """
+    file = weights_file(weights)
+    beside, own = file.parent / CONFIG_FILE, configuration_file(name)
+    if beside.is_file() and not (own is not None and own.resolve() == beside.resolve()):
+        config, prepared = _read_config(beside)
+        check_same(described_preprocessing(name), name, prepared, beside)
+        check_activation(model_config(name).get(_GELU), name, config.get(_GELU), beside)
+    elif own is None:
+        warn_of_tags(name, file)
 
 
 @lru_cache(maxsize=8)
@@ -209,15 +276,10 @@ def _check_packages(name: str, config: Architecture) -> None:
 
 
 def _registered_name(name: str, config: Architecture) -> str:
-    """Return a name under which open_clip knows `config`; files get one made from their content.
-
-    What a configuration would hand to another library's tokenizer is left out: it may ask for code
-    to be run. So a model with such a tokenizer gets a name of its own, too.
-    """
-    if name in model_names() and not _hub_of(config):
+    """Return a name under which open_clip knows `config`; files get one made from their content."""
+    if name in model_names():
         return name
-    plain = {key: value for key, value in config["text_cfg"].items() if key != _HANDED_ON}
-    text = json.dumps({**config, "text_cfg": plain}, sort_keys=True)
+    text = json.dumps(config, sort_keys=True)
     registered = "clipbench-" + hashlib.sha256(text.encode()).hexdigest()[:12]
     with scratch_folder("model") as folder:
         path = folder / f"{registered}.json"
@@ -248,11 +310,10 @@ def save_model(model: nn.Module, config: Architecture, folder: Path) -> Path:
     """
     make_folder(folder)
     state = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    preprocess = {
-        "mean": list(getattr(model.visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN),
-        "std": list(getattr(model.visual, "image_std", None) or open_clip().OPENAI_DATASET_STD),
-    }
-    write_json(folder / CONFIG_FILE, {"model_cfg": config, "preprocess_cfg": preprocess}, indent=2)
+    known = preprocessing_of(model)
+    # What is as usual has never been written, but for these two; and the file decides ids of runs.
+    preprocess = {"mean": known.mean, "std": known.std, **unusual(known)}
+    write_json(folder / CONFIG_FILE, {"model_cfg": config, _PREPROCESSING: preprocess}, indent=2)
     with atomic_file(folder / WEIGHTS_FILE) as file:
         sums.write_weights(file, state)
     return folder / WEIGHTS_FILE
@@ -270,7 +331,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
         CorruptData: it cannot be read, or belongs to another model.
     """
     path = weights_file(path)
-    state, own = _read_weights(path), model.state_dict()
+    state, own = read_weights(path), model.state_dict()
     unfit = [key for key in own if key not in state or own[key].shape != state[key].shape]
     # Buffers that are made again are in no checkpoint but one of TorchScript.
     made_anew = {name for name, _ in model.named_buffers()} - set(own)
@@ -282,64 +343,3 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f" the first is {sorted([*unfit, *foreign])[0]!r}. Give the model it was trained as."
         )
     model.load_state_dict({key: state[key] for key in own})
-
-
-def _advice(text: str) -> str:
-    """Return what to do about a checkpoint that is not there; it may be a name of open_clip's."""
-    if text.lower() not in {tag.lower() for _, tag in open_clip().list_pretrained()}:
-        return "check the path."
-    return (
-        f"{text!r} is a name by which open_clip downloads weights, and clipbench downloads nothing:"
-        " save them to a file and give that (the guide says how, under Released weights)."
-    )
-
-
-def weights_file(path: Path) -> Path:
-    """Return the file of weights that is meant by a file, or the folder of a run or of its model.
-
-    Raises:
-        MissingData: there is no such file.
-    """
-    if path.is_dir():
-        inner = path / "model" / WEIGHTS_FILE
-        path = inner if inner.is_file() else path / WEIGHTS_FILE
-    if not path.is_file():
-        raise MissingData(f"There is no checkpoint {path.resolve()}; {_advice(str(path))}")
-    return path
-
-
-def _read_weights(path: Path) -> Mapping[str, Tensor]:
-    """Return the weights in a file of open_clip, or in one that training kept of an epoch."""
-    remedy = "Fetch it again; if a run wrote it, delete it and start the run again."
-    try:
-        state = read_tensors(path)
-    except NotTensors as error:
-        if error.objects:
-            more = ", ..." if len(error.objects) > 3 else ""
-            raise CorruptData(
-                f"{path.resolve()} holds other things than weights"
-                f" ({', '.join(sorted(error.objects)[:3])}{more}), whose code would"
-                " run if they were read, so they are not. If you trust the file, read it with"
-                " torch.load(FILE, weights_only=False), write its weights alone with"
-                " torch.save({'state_dict': ...}, NEW), and give NEW."
-            ) from error
-        reason = str(error).rstrip(".")
-        raise CorruptData(
-            f"{path.resolve()} cannot be read as a checkpoint ({reason}). {remedy}"
-        ) from error
-    if isinstance(state, dict):
-        inner = "model" if set(state) == {"format", "model"} else "state_dict"  # ours; open_clip's
-        state = state.get(inner, state)
-    if not isinstance(state, dict) or not all(isinstance(item, Tensor) for item in state.values()):
-        raise CorruptData(f"{path.resolve()} holds other things than weights. {remedy}")
-    return _bare(cast("Mapping[str, Tensor]", state))
-
-
-def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights without what compiling and distributing a model put into their names."""
-    plain = {re.sub(r"(^|\.)_orig_mod(?=\.)", "", key).lstrip("."): state[key] for key in state}
-    if len(plain) < len(state):
-        return dict(state)  # names that differ in this alone: no such model
-    while plain and all(key.startswith(_DISTRIBUTED) for key in plain):
-        plain = {key.removeprefix(_DISTRIBUTED): value for key, value in plain.items()}
-    return plain

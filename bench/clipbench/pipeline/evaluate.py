@@ -26,7 +26,8 @@ from clipbench.evaluation.history import history_of
 from clipbench.evaluation.measured import Epoch, Evaluation, MetricPlugin, Metrics, metrics_json
 from clipbench.files.contents import FileHashes
 from clipbench.files.typed import Object, items
-from clipbench.models.openclip import create_model, load_weights, weights_file
+from clipbench.models.openclip import create_model, load_weights
+from clipbench.models.weights import weights_file
 from clipbench.parallel.bench import Bench
 from clipbench.parallel.devices import pick_device
 from clipbench.planning.parts import Prepared
@@ -175,8 +176,7 @@ def evaluate_checkpoint(asked: Checkpoint, bench: Bench, device: str) -> Measure
     sources = (asked.data or "shapes", asked.evals) if book is None or typed else None
     may = Allowed.of(asked.allowed)
     told = None if book is None else _named_by(book, may, sources=sources is None)
-    net, tokenizer = create_model(asked.model, 0)
-    load_weights(net, asked.weights)
+    net, tokenizer = create_model(asked.model, 0, str(asked.weights))
     if book and told:
         with registered_only(asked.allowed, places=True):  # none but what was named and looked at
             held_out, probes = _of_ledger(book, told, sources, bench)

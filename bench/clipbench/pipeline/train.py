@@ -13,7 +13,8 @@ from clipbench.importing.usable import NAME as LEFT_OUT
 from clipbench.importing.usable import UsablePairs
 from clipbench.loading.opened import check_contrast, usable
 from clipbench.loading.text import check_text_tower
-from clipbench.models.openclip import WEIGHTS_FILE, create_model, model_config
+from clipbench.models.openclip import create_model, model_config
+from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.parallel.bench import Bench
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out

@@ -26,6 +26,7 @@ from clipbench.loading.inputs import image_store, training_pairs
 from clipbench.loading.pairs import TrainingPairs
 from clipbench.models.features import image_features, text_features
 from clipbench.models.openclip import Tokenizer, create_model, image_size_of, model_config
+from clipbench.models.preprocessing import fitting_of
 from clipbench.parallel.bench import Bench
 from clipbench.parallel.devices import num_processes, pick_device
 from clipbench.parallel.group import Processes
@@ -198,7 +199,7 @@ class _Rehearsal:
         config = replace(self._config, train=replace(settings, decode_cache_gb=room))
         side = image_size_of(model_config(settings.model))
         with self._noting("decode", len(shards)):
-            image_store(shards, side, config.train, bench)
+            image_store(shards, side, config.train, bench, fitting_of(model))
         with self._noting("caption", len(shards)):
             return training_pairs([shards], model, tokenizer, config, bench)[0]
 

@@ -11,7 +11,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from clipbench.contracts import Features
 from clipbench.loading.pairs import Batch
-from clipbench.models.openclip import open_clip, towers_of
+from clipbench.models.openclip import towers_of
+from clipbench.models.preprocessing import preprocessing_of
 from clipbench.parallel.group import Processes
 from clipbench.system.arithmetic import computing
 
@@ -132,7 +133,7 @@ class Normalization:
 
 def mean_and_std(model: nn.Module) -> tuple[Sequence[float], Sequence[float]]:
     """Return mean and standard deviation by which the model's input is normalized."""
-    visual: object = model.visual
-    mean = getattr(visual, "image_mean", None) or open_clip().OPENAI_DATASET_MEAN
-    std = getattr(visual, "image_std", None) or open_clip().OPENAI_DATASET_STD
-    return mean, std
+    known = preprocessing_of(model)
+    assert known.mean is not None
+    assert known.std is not None
+    return known.mean, known.std

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from clipbench.images.fit import fit
 from clipbench.loading.pairs import PairSource
 from clipbench.loading.stored import StoredPairs
-from clipbench.models.openclip import create_model, image_size_of, load_weights, model_config
+from clipbench.models.openclip import create_model, image_size_of, model_config
+from clipbench.models.preprocessing import fitting_of
 from clipbench.parallel.group import Processes
 from clipbench.training.encoder import Encoder
 
@@ -36,11 +34,10 @@ def released_similarity(
         UnknownName, BadSetting: there is no such model.
         MissingData, CorruptData: the weights can't be read, or are another model's.
     """
-    network, tokenizer = create_model(model, 0, None)
-    load_weights(network, Path(weights))
+    network, tokenizer = create_model(model, 0, weights)
     encoder = Encoder(network.to(processes.device).eval(), processes, "fp32")
     size, found = image_size_of(model_config(model)), torch.zeros(len(source))
-    step = BLOCK * processes.count
+    fit, step = fitting_of(network), BLOCK * processes.count
     for start in range(processes.rank * BLOCK, len(source), step):
         numbers = np.arange(start, min(start + BLOCK, len(source)))
         pairs = StoredPairs(source, numbers)

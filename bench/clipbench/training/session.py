@@ -34,12 +34,12 @@ from clipbench.loading.opened import opened
 from clipbench.loading.pairs import TrainingPairs
 from clipbench.loading.text import check_text_tower
 from clipbench.models.openclip import (
-    WEIGHTS_FILE,
     Architecture,
     create_model,
     model_config,
     save_model,
 )
+from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.parallel.bench import Bench
 from clipbench.parallel.group import Processes
 from clipbench.shards.reader import ShardSet

@@ -63,6 +63,12 @@ class Surrogate:
         size: int | tuple[int, int] = get_model_preprocess_cfg(self.model)["size"]
         return size if isinstance(size, int) else size[0]
 
+    def fitted(self, image: Image) -> Image:
+        """Return an image of any size as a square of the model's, ``(S, S, 3)``."""
+        from clipbench.models.preprocessing import fitting_of  # noqa: PLC0415 - heavy
+
+        return fitting_of(self.model)(image, self.side)
+
     def encode(self, pixels: Tensor) -> Tensor:
         """Return unit features ``(N, D)`` of pixels, through which gradients flow to the pixels.
 
@@ -91,10 +97,9 @@ def load_surrogate(model: str, weights: str | Path) -> Surrogate:
         UnknownName: there is no such model.
         MissingData, CorruptData: the weights cannot be read.
     """
-    from clipbench.models.openclip import create_model, load_weights  # noqa: PLC0415 - heavy
+    from clipbench.models.openclip import create_model  # noqa: PLC0415 - heavy
 
-    network, tokenizer = create_model(model, 0, None)
-    load_weights(network, Path(weights))
+    network, tokenizer = create_model(model, 0, str(weights))
     return Surrogate(network.eval(), tokenizer)
 
 
@@ -137,7 +142,6 @@ def train_surrogate(
         BadSetting: fewer than two pairs, or no epoch.
     """
     from clipbench.configuration.settings import TrainSettings  # noqa: PLC0415
-    from clipbench.images.fit import fit  # noqa: PLC0415
     from clipbench.loading.augment import ImageAugmentation  # noqa: PLC0415
     from clipbench.loading.compact import CompactVocabulary  # noqa: PLC0415
     from clipbench.loading.pairs import TrainingPairs  # noqa: PLC0415
@@ -148,6 +152,7 @@ def train_surrogate(
         image_size_of,
         model_config,
     )
+    from clipbench.models.preprocessing import fitting_of  # noqa: PLC0415
     from clipbench.parallel.bench import Bench  # noqa: PLC0415
     from clipbench.parallel.devices import pick_device  # noqa: PLC0415
     from clipbench.parallel.group import Processes  # noqa: PLC0415
@@ -163,7 +168,7 @@ def train_surrogate(
     numbers = generator(seed, "surrogate", "pairs").permutation(len(corpus))[:count].tolist()
     network, tokenizer = create_model(model, own, None)
     architecture = model_config(model)
-    side = image_size_of(architecture)
+    side, fit = image_size_of(architecture), fitting_of(network)
     images = np.stack([fit(corpus.image(number), side) for number in numbers])
     length = context_length_of(architecture)
     captions = CaptionTable((corpus.caption(n) for n in numbers), tokenizer, {}, length)

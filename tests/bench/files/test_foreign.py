@@ -15,7 +15,8 @@ from clipbench.files.foreign import MOST_DEPTH, TooLarge, opened_regular, parsed
 from clipbench.files.json_files import read_json, sha256_file
 from clipbench.files.tar import members
 from clipbench.images.lazy import read_image
-from clipbench.models.openclip import model_config, weights_file
+from clipbench.models.openclip import model_config
+from clipbench.models.weights import weights_file
 from clipbench.poisoning import ledger
 from clipbench.results.result import parse_json
 from clipbench.shards import index, manifest, skipped

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from photographs import write_photographs
 
@@ -12,6 +13,7 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.resolution import resolve
 from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadSetting
+from clipbench.images.fit import Fitting, fit
 from clipbench.loading.decoded import DecodedImages
 from clipbench.loading.inputs import image_store
 from clipbench.loading.originals import FittedImages, OriginalImages
@@ -49,6 +51,20 @@ def test_squares_above_the_limit_are_not_kept(shards: ShardSet, tmp_path: Path) 
     assert type(squares) is FittedImages
     assert not (tmp_path / "cache").exists()
     assert isinstance(store(shards, tmp_path, 64, decode_cache_gb=size), DecodedImages)
+
+
+@pytest.mark.parametrize("more", [{}, {"decode_cache_gb": 0.0}, {"crop_from": "original"}])
+def test_pictures_become_squares_as_the_model_wants_them(
+    shards: ShardSet, tmp_path: Path, more: dict[str, object]
+) -> None:
+    """Kept or not; and what is kept for one model is not taken for another's."""
+    settings, bench = TrainSettings(**more), Bench(tmp_path)  # type: ignore[arg-type]
+    numbers = np.arange(COUNT)
+    for fitting in (fit, Fitting("squash"), Fitting("longest", "bilinear", 9), Fitting("squash")):
+        found = image_store(shards, 40, settings, bench, fitting).gather(numbers)
+        for number in numbers.tolist():
+            expected = fitting(shards.image(number), 40)
+            np.testing.assert_array_equal(found[number], expected)
 
 
 def configurations() -> Iterator[RunConfig]:

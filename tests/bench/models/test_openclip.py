@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from torch import nn
@@ -22,8 +23,8 @@ from clipbench.models.openclip import (
     load_weights,
     model_config,
     model_names,
-    open_clip,
 )
+from clipbench.models.openclip import open_clip as with_own_models
 from clipbench.parallel.devices import pick_device
 
 State = dict[str, torch.Tensor]
@@ -131,14 +132,49 @@ def test_a_model_that_needs_another_package_is_one_line(monkeypatch: pytest.Monk
         create_model("ViT-B-16-SigLIP", seed=0)
 
 
-def test_a_configuration_hands_nothing_on_to_the_library_of_its_tokenizer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"trust_remote_code": True}, "tokenizer_kwargs.trust_remote_code must be left out"),
+        ({"bpe_path": "/etc/passwd"}, "tokenizer_kwargs.bpe_path must be left out"),
+        ({"clean": "everything"}, "tokenizer_kwargs.clean must be 'canonicalize'"),
+        ({"strip_sep_token": 1}, "tokenizer_kwargs.strip_sep_token must be true or false"),
+        ({"strip_sep_token": True}, "tokenizer_kwargs.strip_sep_token must be left out"),
+        (None, "tokenizer_kwargs must be an object"),
+    ],
+)
+def test_what_a_configuration_would_hand_to_a_tokenizer_is_refused(
+    given: object, said: str, tmp_path: Path
 ) -> None:
     """Arguments such as `trust_remote_code`, with which code of a repository would be run."""
     config = model_config("shapes-32")
+    config["text_cfg"]["tokenizer_kwargs"] = given
+    (tmp_path / "model.json").write_text(json.dumps(config))
+    with pytest.raises(CorruptData, match=re.escape(f"text_cfg.{said}")):
+        create_model(str(tmp_path / "model.json"), seed=0)
+
+
+def test_how_captions_are_cleaned_is_heeded(tmp_path: Path) -> None:
+    """SigLIP's descriptions say `canonicalize`, which takes punctuation out of captions, too."""
+    config = model_config("shapes-32")
+    config["text_cfg"]["tokenizer_kwargs"] = {"clean": "canonicalize"}
+    (tmp_path / "model.json").write_text(json.dumps(config))
+    texts = ["A dog, running!", "it's_a cat..."]
+    found = create_model(str(tmp_path / "model.json"), seed=0)[1](texts)
+    length = context_length_of(config)
+    own = open_clip.SimpleTokenizer(context_length=length, clean="canonicalize")(texts)
+    assert torch.equal(found, own)
+    assert not torch.equal(found, open_clip.SimpleTokenizer(context_length=length)(texts))
+
+
+def test_the_tokenizer_of_another_library_is_told_how_to_clean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing is asked of a hub."""
+    config = model_config("shapes-32")
     config["text_cfg"] |= {
         "hf_tokenizer_name": "stranger/tokenizer",
-        "tokenizer_kwargs": {"trust_remote_code": True},
+        "tokenizer_kwargs": {"strip_sep_token": True},
     }
     (tmp_path / "model.json").write_text(json.dumps(config))
     found = importlib.util.find_spec
@@ -146,13 +182,13 @@ def test_a_configuration_hands_nothing_on_to_the_library_of_its_tokenizer(
         "importlib.util.find_spec", lambda name: found("json" if name == "transformers" else name)
     )
     asked: list[dict[str, Any]] = []
-    module = open_clip()
+    module = with_own_models()
     monkeypatch.setattr(
         module, "get_tokenizer", lambda name: asked.append(module.get_model_config(name))
     )
     create_model(str(tmp_path / "model.json"), seed=0)
     assert asked[0]["text_cfg"]["hf_tokenizer_name"] == "stranger/tokenizer"
-    assert "tokenizer_kwargs" not in asked[0]["text_cfg"]
+    assert asked[0]["text_cfg"]["tokenizer_kwargs"] == {"strip_sep_token": True}
     assert os.environ["HF_HUB_OFFLINE"] == "1"
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from small_runs import Place, config_of
 
-from clipbench.models.openclip import WEIGHTS_FILE
+from clipbench.models.weights import WEIGHTS_FILE
 
 
 def test_training_on_given_shards_has_a_folder_for_each_set(

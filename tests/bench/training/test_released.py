@@ -56,6 +56,25 @@ def test_pairs_are_scored_as_open_clip_scores_them(
     torch.testing.assert_close(released_similarity(*model, source, Processes()), found)
 
 
+def test_pairs_are_prepared_as_the_description_says(model: tuple[str, str], tmp_path: Path) -> None:
+    """Many released weights want another mean and pictures that are squashed."""
+    wanted = {"mean": (0.5,) * 3, "std": (0.4,) * 3, "resize_mode": "squash"}
+    config = {"model_cfg": json.loads(Path(model[0]).read_text()), "preprocess_cfg": wanted}
+    (tmp_path / "squashed.json").write_text(json.dumps(config))
+    source = pairs(5)
+    found = released_similarity(str(tmp_path / "squashed.json"), model[1], source, Processes())
+    network = tiny_model(3).eval()
+    transform = open_clip.image_transform(SIDE, is_train=False, **wanted)
+    tokens = open_clip.SimpleTokenizer(context_length=LENGTH)(source.captions(range(5)))
+    pixels = torch.stack([transform(Pil.fromarray(source.image(n))) for n in range(5)])
+    with torch.no_grad():
+        images = network.encode_image(pixels, normalize=True)
+        texts = network.encode_text(tokens, normalize=True)
+    torch.testing.assert_close(found, (images * texts).sum(dim=1), atol=2e-6, rtol=0)
+    usual = released_similarity(*model, source, Processes())
+    assert (found - usual).abs().max() > 1e-4
+
+
 def test_weights_of_another_model_are_refused(model: tuple[str, str], tmp_path: Path) -> None:
     """Rather than scored with as much of them as fits."""
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")

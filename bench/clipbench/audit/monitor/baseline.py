@@ -25,7 +25,8 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.files.checks import Objection
 from clipbench.files.json_files import read_json, sha256_file, write_summed
 from clipbench.files.typed import read_as
-from clipbench.models.openclip import CONFIG_FILE, WEIGHTS_FILE
+from clipbench.models.openclip import CONFIG_FILE
+from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.system.durable import atomic_file, make_folder
 from clipbench.tensors.arrays import read_arrays
 

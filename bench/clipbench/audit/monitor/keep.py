@@ -24,7 +24,8 @@ from clipbench.custody.record import note_made
 from clipbench.errors import ClipbenchError, MissingData
 from clipbench.files import sums
 from clipbench.files.json_files import sha256_file
-from clipbench.models.openclip import CONFIG_FILE, WEIGHTS_FILE
+from clipbench.models.openclip import CONFIG_FILE
+from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.plugins import registry
 from clipbench.results import folders
 from clipbench.rng import generator
