@@ -21,13 +21,13 @@ from clipbench.evaluation.detection import detection_metrics
 from clipbench.evaluation.measured import Metrics, metrics_json
 from clipbench.files.json_files import write_json
 from clipbench.loading.opened import check_contrast, usable
-from clipbench.loading.text import check_text_tower
-from clipbench.models.openclip import create_model, model_config
+from clipbench.models.openclip import create_model
 from clipbench.parallel.bench import Bench
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.suspects import write_page
 from clipbench.planning.estimate import Estimate, estimate_training
+from clipbench.planning.models import check_models
 from clipbench.planning.plan import trusted
 from clipbench.planning.tried import try_defense
 from clipbench.planning.work import Work, work_for
@@ -129,9 +129,8 @@ def plan_detection(
         BadSetting: a method scores nothing, or the ledger is of another set.
         PluginFault: a method is sure to fail.
     """
-    model = configs[0].train.model
-    check_text_tower(model, model_config(model))
     for config in configs:
+        check_models(config)
         try_defense(config, config.defense.plugin)
     cache, reporter, source = bench.cache, bench.reporter, configs[0].data.plugin
     where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards

@@ -12,13 +12,13 @@ from clipbench.custody.record import note_file, note_used
 from clipbench.importing.usable import NAME as LEFT_OUT
 from clipbench.importing.usable import UsablePairs
 from clipbench.loading.opened import check_contrast, usable
-from clipbench.loading.text import check_text_tower
-from clipbench.models.openclip import create_model, model_config
+from clipbench.models.openclip import create_model
 from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.parallel.bench import Bench
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.planning.estimate import Estimate, estimate_training
+from clipbench.planning.models import check_models
 from clipbench.planning.plan import added_stages, begun_epochs, special
 from clipbench.planning.tried import try_defense
 from clipbench.planning.work import Work, work_for
@@ -106,7 +106,7 @@ def plan_training(
             refuses the settings.
         PluginFault: the defense is sure to fail.
     """
-    check_text_tower(config.train.model, model_config(config.train.model))
+    check_models(config)
     defense = config.defense.plugin
     try_defense(config, defense)
     pairs = usable(shards, config, Bench(cache, reporter=reporter))

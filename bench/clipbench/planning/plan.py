@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from clipbench.boundary import attacks
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import Identifier
-from clipbench.configuration.places import places, released
+from clipbench.configuration.places import places
 from clipbench.contracts import Progress, no_progress, trusted_size
-from clipbench.loading.text import check_text_tower
-from clipbench.models.openclip import check_weights, create_model, model_config
+from clipbench.models.openclip import create_model
+from clipbench.planning.models import check_models
 from clipbench.planning.parts import Parts
 from clipbench.planning.tried import try_plugins
 from clipbench.planning.work import epochs_of
@@ -161,9 +161,7 @@ def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_p
     """
     with before_work():
         parts = Parts.of(config)
-        check_text_tower(config.train.model, model_config(config.train.model))
-        for model, weights in released(config):
-            check_weights(model, weights)
+        check_models(config)
         epochs = epochs_of(config, parts.defense, parts.pairs_after) if parts.num_pairs else 0
     known = Identifier(cache, progress).identified(config)
     if known is None:

@@ -157,6 +157,15 @@ def test_what_is_saved_says_how_images_are_prepared(
         assert list(written) == ["mean", "std"]
 
 
+def test_what_open_clip_knows_of_released_weights_is_saved(tmp_path: Path) -> None:
+    """As the guide tells under Released weights: open_clip's model of a tag, into a folder."""
+    with_tag = open_clip.create_model("RN50", force_preprocess_cfg=SIGLIP)
+    save_model(with_tag, open_clip.get_model_config("RN50"), tmp_path)
+    written = json.loads((tmp_path / CONFIG_FILE).read_text())
+    assert written["preprocess_cfg"] == SIGLIP
+    assert written["model_cfg"] == model_config("RN50") == model_config(str(tmp_path))
+
+
 def test_a_strip_of_which_nothing_would_be_left_is_one_line(tmp_path: Path) -> None:
     """In evaluation; open_clip's own transform fails with it."""
     model, _ = create_model(str(released_folder(tmp_path, {"resize_mode": "longest"})), 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,25 @@ def test_workers_and_the_cache_change_no_bit(
             kept = (folder / "cache" / "decoded").exists()
             assert kept == (crop_from == "square" and "decode_cache_gb" not in more)
         assert len(weights) == 1
+
+
+def test_a_model_is_trained_and_saved_with_the_preparation_of_its_description(
+    shards: ShardSet, tmp_path: Path
+) -> None:
+    """Other weights come of another mean; squares go by another name; the model says so itself."""
+    described = {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"}
+    names, weights = set(), set()
+    for number, more in enumerate(({}, {"preprocess_cfg": described})):
+        folder, file = tmp_path / str(number), tmp_path / f"{number}.json"
+        file.write_text(json.dumps({**json.loads(SMALL_224 % ("", "")), **more}))
+        trained(shards, folder, model=str(file), batch_size=2, crop_from="square")
+        model = folder / "run" / "model"
+        weights.add((model / "open_clip_model.safetensors").read_bytes())
+        names |= {path.stem.partition("-")[2] for path in (folder / "cache/decoded").glob("*.npy")}
+        written = json.loads((model / "open_clip_config.json").read_text())["preprocess_cfg"]
+        assert written == more.get("preprocess_cfg", written)
+    assert len(weights) == 2
+    assert names == {"224", "224-squash-bicubic"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="others keep one number for a process's life")
