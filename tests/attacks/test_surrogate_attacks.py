@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from clipbench.contracts import Crafted, Image
 from clipbench.errors import BadSetting, MissingData
+from clipbench.images.fit import fit
 from clipbench.training.surrogate import Surrogate, train_surrogate
 from clipbench_attacks import _surrogates
 from clipbench_attacks.badclip import BadCLIP, Known
@@ -148,6 +149,9 @@ class SeesColor:
 
     side = 32
     logit_scale = 10.0
+
+    def fitted(self, image: Image) -> Image:
+        return fit(image, self.side)
 
     def encode(self, pixels: torch.Tensor) -> torch.Tensor:
         return F.normalize(pixels[:, :, 12:20, 12:20].mean(dim=(2, 3)) - 0.5, dim=1)
