@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -102,6 +103,7 @@ def check_activation(quick: object, model: str, beside: object, file: Path) -> N
         )
 
 
+@cache  # plans, estimates and training come by here, and one line is enough
 def warn_of_tags(model: str, weights: Path) -> None:
     """Say in a line which weights of a name want another preparation than they get, if any do.
 

@@ -205,6 +205,12 @@ def test_folders_that_differ_in_the_preparation_alone_are_different_runs(tmp_pat
 # ------------------------------------------------------------------ weights and a name
 
 
+@pytest.fixture(autouse=True)
+def anew() -> None:
+    """Nothing was told before."""
+    warn_of_tags.cache_clear()
+
+
 def told(model: str) -> list[str]:
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
@@ -246,8 +252,12 @@ def test_a_plan_says_so_before_work(tmp_path: Path) -> None:
     started = {"train": {"model": "ViT-L-14", "pretrained": str(file)}}
     for config in (resolve(**base, **started), resolve(**base, defense=scorer)):
         assert list(released(config)) == [("ViT-L-14", file)]
+        warn_of_tags.cache_clear()
         with pytest.warns(UserWarning, match="laion2b_s32b_b82k"):
             plan(config, tmp_path / "runs", cache=tmp_path / "cache")
+        with warnings.catch_warnings():  # once is enough, whatever others do to the filters
+            warnings.simplefilter("error")
+            check_weights("ViT-L-14", file)
     assert not list(released(resolve(**base)))
 
 
