@@ -33,6 +33,8 @@ from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.files.tar import Member
 from clipbench.images.lazy import LazyImages, decoded
 from clipbench.shards.handles import OpenFiles
+from clipbench.shards.index import EXTENSIONS
+from clipbench.shards.refusals import key_text
 from clipbench.shards.scan import groups
 from clipbench.text.locations import Word
 from clipbench.text.visible import has_visible
@@ -162,11 +164,15 @@ class _Split:
     def _scan(self, number: int) -> list[_Place]:
         found = []
         try:
-            for group in groups(self.shards[number]):
+            for group in groups(self.shards[number], others={"cls"}):
                 image = group.image()
                 if image is None:
-                    key = group.key.decode(errors="replace")
-                    raise CorruptData(f"Shard {self.shards[number]} has no image for key {key}.")
+                    key = key_text(group.key)
+                    beside = f"; {words}" if (words := group.words()) else ""
+                    raise CorruptData(
+                        f"Shard {self.shards[number]} has no image for key {key}{beside}. Images"
+                        f" must be one of {', '.join(EXTENSIONS)}, each a file of its own."
+                    )
                 found.append(_Place(number, group.key, image, group.members))
         except OSError as error:
             raise MissingData(

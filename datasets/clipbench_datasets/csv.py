@@ -103,7 +103,7 @@ class Csv(training.LooseTraining):
             )
             for number, row in enumerate(found, 1):
                 if row.cells or row.problem:
-                    yield self._entry(number, row, image, caption)
+                    yield self._entry(number, row, (image, caption), len(header))
 
     @contextmanager
     def _lines(self) -> Iterator[Iterator[str]]:
@@ -137,13 +137,20 @@ class Csv(training.LooseTraining):
                 )
         return cells.index(self.img_key), cells.index(self.caption_key)
 
-    def _entry(self, number: int, found: tables.Row, image: int, caption: int) -> Entry:
+    def _entry(
+        self, number: int, found: tables.Row, columns: tuple[int, int], width: int
+    ) -> Entry:
+        """Return the pair of a row; `columns` are those of image and caption, of `width` in all."""
         name, row = f"row {number} of {self.path.name}", found.cells
+        image, caption = columns
         if found.problem is not None:
             problem = ("wrongly quoted", f"in line {found.line} {found.problem}")
             return Entry(name, "", None, problem=problem)
         if len(row) <= max(image, caption):
             problem = ("row too short", f"{len(row)} columns")
+            return Entry(name, "", None, problem=problem)
+        if any(row[width:]):  # a separator in a caption that is not quoted cuts the caption
+            problem = ("row too long", f"{len(row)} columns for {width}; quote captions")
             return Entry(name, "", None, problem=problem)
         path, wrong = training.inside(self._folder, row[image], self.outside)
         return Entry(name, path, row[caption], problem=wrong)

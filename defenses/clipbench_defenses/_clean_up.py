@@ -33,7 +33,8 @@ class CleanUp(Plugin, ABC):
         clean_up_epochs: epochs of the clean-up, over the trusted pairs.
         clean_up_lr_scale: learning rate of the clean-up, as a share of that of pre-training; 1e-5
             after 5e-4 in CleanCLIP, 3e-5 in PAR.
-        clean_up_warmup: steps of the clean-up's linear warm-up; 50 in CleanCLIP.
+        clean_up_warmup: steps of the clean-up's linear warm-up; 50 in CleanCLIP, 0 in
+            PAR.
         clean_up_batch_size: batch size of the clean-up; 64 in CleanCLIP, 2,048 (512 on each
             of four GPUs) in PAR; none: as in pre-training.
         clean_up_wd: weight decay of the clean-up; 1e-4 in PAR; none: as in pre-training.

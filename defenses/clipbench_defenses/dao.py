@@ -6,10 +6,11 @@ ICLR 2025. https://arxiv.org/abs/2502.01385
 DAO: Anderberg, Bailey, Campello, Houle, Marques, Radovanović, Zimek. Dimensionality-Aware Outlier
 Detection. SDM 2024. https://arxiv.org/abs/2401.05453
 
-Differs from the authors' code: neighbors are counted differently (see `k`); equal features, at
-distance 0, are the least suspicious, while in their code more than k of them are the most. Their
-code also looks up half of the neighbors' own distances at an index that is off by one, and counts
-the point itself in their dimension; this follows the definition.
+Differs from the authors' code: neighbors are counted differently (see `k`); of more than k
+equal features in a block each gets 0, as any point that lies as dense as its neighbors, while in
+their code they are the most suspicious. Their code also looks up half of the neighbors' own
+distances at an index that is off by one, and counts the point itself in their dimension; this
+follows the definition.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Singh, Croce, Hein. Perturb and Recover: Fine-tuning for Effective Backdoor Remo
 https://arxiv.org/abs/2412.00727
 
 Differs from the paper: images are augmented as the data set's recipe says, not by noise and CutOut;
-the learning rate follows the usual warm-up and cosine, not a linear decay and a cosine.
+the learning rate follows one cosine, not a linear decay and then a cosine.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class PAR(CleanUp):
 
     trusted_size: Annotated[int, Ge(2)] = 250_000
     clean_up_lr_scale: Annotated[float, Gt(0)] = 0.06
+    clean_up_warmup: Annotated[int, Ge(0)] = 0
     clean_up_batch_size: Annotated[int, Ge(2)] | None = 2_048
     clean_up_wd: Annotated[float, Ge(0)] | None = 1e-4
     tau: Annotated[float, Gt(0), Le(4)] = 2.15

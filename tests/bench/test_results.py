@@ -13,13 +13,13 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.cli._leaderboard import frame_of
-from clipbench.leaderboard.footing import machine_of, mismatches
+from clipbench.leaderboard.footing import is_control, mismatches
 from clipbench.leaderboard.matrix import to_matrix
 from clipbench.leaderboard.ranking.markdown import to_ranking
 from clipbench.leaderboard.tables import leaderboard, write_all
 from clipbench.results.labels import precision_of
 from clipbench.results.model import Result, records
-from clipbench.results.poison_sets import different_sets
+from clipbench.results.side_by_side import different_sets
 from clipbench.results.store import load_results
 from clipbench.sweep.grid import read_grid
 
@@ -46,7 +46,8 @@ def crossings(results: list[Result]) -> list[str]:
     """Say which rows' control, cost or eligibility is of another precision, recipe or machine.
 
     A machine that the row is marked for is none of them, nor the epochs of a defense's own recipe,
-    which stand in a column, where no baseline has as many.
+    which stand in a column, where no baseline has as many. A control whose clean run is not there
+    could be of anything.
     """
     of_run = {result.id: result for result in results}
     found = []
@@ -56,21 +57,29 @@ def crossings(results: list[Result]) -> list[str]:
         for run in runs:
             control = of_run.get(run.control_id or "")
             if control is None:
+                if "attack_success_control" in run.metrics:
+                    found.append(f"control of {told}: not there")
                 continue
             found += [f"control of {told}: {what}" for what in mismatches(run, control)]
-            if machine_of(control) != machine_of(run) and "control" not in marked:
+            another = processor(control) != processor(run) or not is_control(control, run)
+            if another and "control" not in marked:
                 found.append(f"control of {told}: machine")
         for use, column in (("cost", "cost_runs"), ("eligible", "judge_runs")):
             judges = [of_run[run] for run in (row[column] or "").split()]
-            found += [f"{use} of {told}: {what}" for what in apart(runs[0], judges)]
-            alike = {machine_of(result) for result in (*runs, *judges)}
+            found += [f"{use} of {told}: {what}" for run in runs for what in apart(run, judges)]
+            alike = {processor(result) for result in (*runs, *judges)}
             if use == "eligible" and judges and len(alike) > 1 and "eligible" not in marked:
                 found.append(f"{use} of {told}: machine")
-            if use == "cost" and not {machine_of(judge) for judge in judges} <= {
-                machine_of(run) for run in runs
+            if use == "cost" and not {processor(judge) for judge in judges} <= {
+                processor(run) for run in runs
             }:
                 found.append(f"{use} of {told}: machine")
     return found
+
+
+def processor(result: Result) -> str:
+    """Return what a model was trained on, as its result says it."""
+    return result.environment.hardware.cpu
 
 
 def apart(run: Result, judges: list[Result]) -> set[str]:

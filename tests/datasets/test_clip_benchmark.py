@@ -129,6 +129,10 @@ GOOD = webp(photograph(0))
             sample(cls=b"0", npy=b"x", webp=GOOD, txt=b"x") | sample("s2", txt=b"b"),
             "no image for key s2",
         ),
+        (
+            sample(cls=b"0", webp=GOOD) | sample("s2", cls=b"1", tif=b"II*\0"),
+            r"no image for key s2; it has \.cls, \.tif\. Images must be one of jpg, png, jpeg, webp",
+        ),
     ],
 )
 def test_a_wrong_sample_is_named(tmp_path: Path, members: dict[str, bytes], message: str) -> None:

@@ -73,6 +73,7 @@ def test_csv_columns_and_folder_can_be_named(tmp_path: Path) -> None:
         ("filepath\ttitle\n../../secret.jpg\tx\n", "image outside the folder"),
         ("filepath\ttitle\nimages/none.jpg\tx\n", "image missing"),
         ("filepath\ttitle\nimages\tx\n", "image unreadable"),
+        ("filepath\ttitle\nimages/0.jpg\tA dog\t a cat and a bird\n", "row too long"),
     ],
 )
 def test_a_csv_row_that_cannot_be_used_is_named(tmp_path: Path, content: str, reason: str) -> None:

@@ -150,7 +150,7 @@ def cost_of(result: Result, references: Sequence[Result]) -> tuple[float | None,
     """Return training seconds relative to undefended runs, or None and why there is none."""
     if not result.train or not any(other.train for other in references):
         return None, "no training without a defense to compare with"
-    cost = relative_cost([result], references)
+    cost, _ = relative_cost([result], references)
     if cost is None:
         return (
             None,

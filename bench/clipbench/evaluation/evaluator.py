@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -145,7 +146,7 @@ class Measurements:
     Args:
         metrics: those of the first classification set, its attack included, and of the first
             retrieval set: what tables show.
-        evaluations: for each set its name and its own metrics.
+        evaluations: for each set its name, which no two share, and its own metrics.
     """
 
     metrics: Metrics
@@ -197,10 +198,19 @@ def evaluate_sets(
                 f" {', '.join(item.name for item in sets)}; `clipbench describe {name}` says what"
                 " it needs."
             )
-    by_set = [Evaluation(item.name, own) for item, own in zip(sets, found, strict=True)]
+    by_set = [Evaluation(name, own) for name, own in zip(_names(sets), found, strict=True)]
     of_first, of_retrieving = (found[_position(sets, item)] for item in (first, retrieving))
     # What both measured is told of the first; its entries come first, too.
     return Measurements({**of_first, **of_retrieving, **of_first}, by_set)
+
+
+def _names(sets: Sequence[EvaluationSet]) -> list[str]:
+    """Return the sets' names; of several of one name, all but the first get a number."""
+    names: list[str] = []
+    for item in sets:
+        others = (f"{item.name} ({number})" for number in itertools.count(2))
+        names.append(next(n for n in itertools.chain([item.name], others) if n not in names))
+    return names
 
 
 def _position(sets: Sequence[EvaluationSet], wanted: EvaluationSet) -> int:

@@ -9,6 +9,7 @@ all of them alone is not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from msgspec import structs
@@ -19,7 +20,8 @@ from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.eligibility import SUCCESS
 from clipbench.results.model import Kind, Result
 
-_OF_PROBES = ("attack_success_top5", "poisoned_accuracy", "attack_margin")
+# How names of metrics of the attack's probes end, whatever read-out or key stands before.
+_OF_PROBES = re.compile(r"(attack_success(_top\d+)?|poisoned_accuracy|attack_margin)(_control)?$")
 
 
 def by_part(results: Iterable[Result]) -> list[Result]:
@@ -68,7 +70,7 @@ def _of_part(name: str, metric: Metric, own: slice) -> Metric | None:
         metric: as it stands in a result.
         own: where the probes stand among all.
     """
-    if name not in _OF_PROBES and not name.removesuffix("_control").endswith(SUCCESS):
+    if not _OF_PROBES.search(name):
         return metric
     share = metric.share
     if share is None or metric.outcomes is None or metric.parts is None:

@@ -122,20 +122,28 @@ def _panel(members: list[tuple[Row, Curve]], labels: Labels) -> Panel:
 
 
 def _curve(row: Row) -> Curve:
-    poisons = row.results[0].attack.count
-    pairs = row.results[0].data.pairs
-    kept = _by_epoch(row, lambda epoch: epoch.poisons_in_safe_set)
-    size = _by_epoch(row, lambda epoch: epoch.safe_set_size)
+    kept = _by_epoch(row, lambda epoch: _part(epoch.poisons_in_safe_set, epoch.poisons_in_epoch))
+    size = _by_epoch(row, lambda epoch: _part(epoch.safe_set_size, epoch.pairs))
     success = _by_epoch(row, lambda e: None if e.attack_success is None else e.attack_success.share)
     runs = len(row.results)
     return Curve(
         defense=row.defense_label,
         seeds=runs,
-        poisons_kept={epoch: sum(counts) / (poisons * runs) for epoch, counts in kept.items()},
-        safe_share={epoch: sum(counts) / (pairs * runs) for epoch, counts in size.items()},
+        poisons_kept={epoch: _share(parts) for epoch, parts in kept.items()},
+        safe_share={epoch: _share(parts) for epoch, parts in size.items()},
         success={epoch: pool(shares) for epoch, shares in success.items()},
         bounds={epoch: clustered_interval(shares) for epoch, shares in success.items()},
     )
+
+
+def _part(some: int | None, of_all: int | None) -> tuple[int, int] | None:
+    """Return how many of how many: an epoch can be a part of a pass, and has part of the poison."""
+    return None if some is None or not of_all else (some, of_all)
+
+
+def _share(parts: Iterable[tuple[int, int]]) -> float:
+    some, of_all = zip(*parts, strict=True)
+    return sum(some) / sum(of_all)
 
 
 def _by_epoch(row: Row, of: Callable[[Epoch], Value | None]) -> dict[int, list[Value]]:

@@ -13,7 +13,7 @@ from statistics import mean
 from clipbench.files.typed import Json
 from clipbench.leaderboard.rows import Row, baseline, common_settings
 from clipbench.results.labels import canonical, precision_of, settings
-from clipbench.results.model import Result
+from clipbench.results.model import Control, Result
 from clipbench.text.locations import get
 
 BARE, AUGMENTED = "none", "clip"  # defenses: nothing at all, and the augmentation all others have
@@ -52,7 +52,8 @@ def other_machines(
 ) -> tuple[str, ...]:
     """Return what of a row comes from another kind of machine: "control", "eligible".
 
-    Costs never do, see `rows.relative_cost`.
+    Of a control whose clean run was done again since, nothing is known; it counts as one of those.
+    Costs never come from another, see `rows.relative_cost`.
 
     Args:
         row: of the leaderboard.
@@ -62,7 +63,7 @@ def other_machines(
     found = []
     if any(
         (clean := control_of(result, controls)) is not None
-        and machine_of(clean) != machine_of(result)
+        and (machine_of(clean) != machine_of(result) or not is_control(clean, result))
         for result in row.results
     ):
         found.append("control")
@@ -70,6 +71,12 @@ def other_machines(
     if len(machines) > 1:
         found.append("eligible")
     return tuple(found)
+
+
+def is_control(clean: Result, result: Result) -> bool:
+    """Return whether a control was measured on this training of its clean run, if that is told."""
+    told = result.control.created if isinstance(result.control, Control) else None
+    return told is None or told == clean.created
 
 
 def control_of(result: Result, controls: Mapping[str, Result]) -> Result | None:

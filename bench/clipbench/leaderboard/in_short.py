@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from clipbench.leaderboard.eligibility import YES, eligibility
+from clipbench.leaderboard.rows import group
+from clipbench.results.labels import Labels
 from clipbench.results.model import Result
-from clipbench.results.result import config_hash
 
 UNDEFENDED = "none"
 _TAKES = 0.5  # least undefended success from which on a defense can be seen at work
@@ -19,32 +20,31 @@ def in_short(results: Iterable[Result]) -> str:
         results: of one command; clean ones are passed over.
 
     Returns:
-        The sentences; empty where there is more than one attack, trigger, data set or model, no
-        undefended run or nothing beside it, or a success that was not measured: a table says that
-        better.
+        The sentences; empty where there is more than one attack, trigger, data set, model or
+        training without a defense, no such training or nothing beside it, or a success that was not
+        measured: a table says that better.
     """
     attacked = [result for result in results if result.attack.count]
-    if len({_setting(result) for result in attacked}) != 1:
-        return ""
     found = [result.metrics.get("attack_success") for result in attacked]
     if any(metric is not None and metric.parts for metric in found):
         return ""
-    by_defense: dict[str, list[Result]] = {}
-    for result in attacked:
-        by_defense.setdefault(_label(result), []).append(result)
-    bare = by_defense.pop(UNDEFENDED, [])
-    if not bare or not by_defense or any(_success(group) is None for group in by_defense.values()):
+    rows = group(attacked, Labels(attacked))
+    bare = [row for row in rows if row.defense == UNDEFENDED]
+    if len(bare) != 1 or len(rows) < 2 or len({row.context for row in rows}) != 1:
         return ""
-    undefended = _success(bare)
-    if undefended is None:
+    runs = {row.defense_label: row.results for row in (bare[0], *rows) if row.results}
+    success = {label: _success(of_row) for label, of_row in runs.items()}
+    if None in success.values():
         return ""
+    undefended, *others = (_share(found) for found in success.values())
     name = attacked[0].attack.name
-    first = f"{name} without a defense: {_share(undefended)} are classified as the attacker wants"
-    if (objection := _objection(bare)) is not None:
+    first = f"{name} without a defense: {undefended} are classified as the attacker wants"
+    if (objection := _objection(bare[0].results)) is not None:
         return f"{first}. {objection}"
-    others = "; ".join(f"with {label} {_share(_success(g))}" for label, g in by_defense.items())
-    groups = {UNDEFENDED: bare, **by_defense}
-    return f"{first}; {others}.{_accuracy(groups)}"
+    told = "; ".join(
+        f"with {label} {share}" for label, share in zip([*runs][1:], others, strict=True)
+    )
+    return f"{first}; {told}.{_accuracy(runs)}"
 
 
 def _objection(bare: Sequence[Result]) -> str | None:
@@ -63,17 +63,6 @@ def _objection(bare: Sequence[Result]) -> str | None:
         return "Whether that is the poison's doing is not known: run again with --controls."
     reason = str(found.verdict).partition(", ")[2].removesuffix(")")
     return f"That says nothing about the defenses: {reason}."
-
-
-def _setting(result: Result) -> str:
-    """Return what two results must share to be of one attack on the same thing."""
-    attack, data = result.attack, result.data
-    parts = [attack.name, attack.parameters, attack.rate, data.name, data.parameters]
-    return config_hash({"parts": parts, "model": result.model.name})
-
-
-def _label(result: Result) -> str:
-    return result.defense.name
 
 
 def _success(group: Sequence[Result]) -> tuple[int, int] | None:

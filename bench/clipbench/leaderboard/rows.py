@@ -8,42 +8,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import NamedTuple
 
 from msgspec import structs
 
-from clipbench.files.checks import parse_time
 from clipbench.files.typed import Json
-from clipbench.results.labels import (
-    Labels,
-    canonical,
-    contents_of_tests,
-    differing,
-    label,
-    precision_of,
-    seeds_of,
-    settings,
-)
+from clipbench.results.labels import Labels, canonical, differing, label, seeds_of
 from clipbench.results.model import Result
-from clipbench.text.locations import content_in, get
+from clipbench.results.side_by_side import Context, age, settings_of
 
 FIRST = ("none", "clip")  # the defenses that all others are held against
-
-
-class Context(NamedTuple):
-    """What compared rows share.
-
-    Args:
-        attack: name, parameters and rate.
-        amount: number of poisoned pairs and of targets.
-        model: name, size of its images, precision.
-        data: name, parameters, number of pairs, and what was measured on.
-    """
-
-    attack: tuple[str, str, float]
-    amount: tuple[int, int]
-    model: tuple[str, str, str]
-    data: tuple[str, str, int, str]
 
 
 @dataclass
@@ -61,10 +34,7 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
     """Return the rows of the table, each with its newest result a seed, in the order of seeds."""
     families: dict[tuple[object, ...], dict[str, Row]] = defaultdict(dict)
     for result in results:
-        context, defense = _context(result), result.defense
-        chosen = settings(result.config)
-        if chosen.get("train.precision") == "auto":  # as older configurations have it
-            chosen["train.precision"] = precision_of(result)
+        context, defense, chosen = Context.of(result), result.defense, settings_of(result)
         family = families[context, defense.name, canonical(defense.parameters)]
         row = family.setdefault(canonical(chosen), Row(context, defense.name, chosen))
         row.results.append(result)
@@ -80,27 +50,10 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
     return [row for family in families.values() for row in family.values()]
 
 
-def _context(result: Result) -> Context:
-    attack, model, data = result.attack, result.model, result.data
-    tests, net = data.evaluation.name, model.name
-    # What was measured on, and which model, by content where the result has it: by any name or path
-    # the same data are the same.
-    if contents_of_tests(result.config):
-        tests = canonical(result.config["evals"])
-    if content := content_in(get(result.config, "train.model")):
-        net = f"{net}@{content[:8]}"
-    return Context(
-        (attack.name, canonical(attack.parameters or {}), result.rate),
-        (attack.count, attack.targets or 0),
-        (net, canonical(model.image_size), canonical(precision_of(result))),
-        (data.name, canonical(data.parameters), data.pairs, tests),
-    )
-
-
 def _one_a_seed(results: Iterable[Result]) -> list[Result]:
     """Return one result per seed of training and of poison, the newest; all without a seed."""
     kept: dict[tuple[int, int, str], Result] = {}
-    for result in sorted(results, key=lambda item: (parse_time(item.created), item.id)):
+    for result in sorted(results, key=age):
         seed, drawn = seeds_of(result)
         kept[(0, 0, result.id) if seed is None or drawn is None else (seed, drawn, "")] = result
     return [kept[key] for key in sorted(kept)]
@@ -146,10 +99,12 @@ def common_settings(row: Row) -> dict[str, Json]:
     return {key: value for key, value in row.settings.items() if not own.match(key)}
 
 
-def relative_cost(results: Sequence[Result], reference: Sequence[Result]) -> float | None:
-    """Return training time relative to other results, machine by machine.
+def relative_cost(
+    results: Sequence[Result], reference: Sequence[Result]
+) -> tuple[float | None, list[Result]]:
+    """Return training time relative to other results, and to which of them, machine by machine.
 
-    On each machine where both were trained, in one precision and by one number of processes, the
+    On each machine where both were trained, in one precision, by as many processes and threads, the
     cost is the ratio of their medians; of several machines it is the median. Seconds of different
     machines do not compare: medians over all of them would tell which machine had more of the runs.
 
@@ -158,13 +113,15 @@ def relative_cost(results: Sequence[Result], reference: Sequence[Result]) -> flo
     machine is left.
     """
     own, others = _spent_by_machine(results), _spent_by_machine(reference)
-    ratios = [
-        median(own[machine]) / median(others[machine])
+    ratios = {
+        machine: median(own[machine]) / median(others[machine])
         for machine in own.keys() & others.keys()
         if all(own[machine]) and all(others[machine])
-    ]
-    finite = [ratio for ratio in ratios if math.isfinite(ratio)]  # others are of no real seconds
-    return median(finite) if finite else None
+    }
+    # Others are of no real seconds.
+    finite = {machine: ratio for machine, ratio in ratios.items() if math.isfinite(ratio)}
+    used = [result for result in reference if _machine_and_threads(result) in finite]
+    return (median(finite.values()) if finite else None), used
 
 
 def _spent_by_machine(results: Iterable[Result]) -> dict[str, list[float]]:
@@ -172,7 +129,14 @@ def _spent_by_machine(results: Iterable[Result]) -> dict[str, list[float]]:
     spent: dict[str, list[float]] = defaultdict(list)
     for result in results:
         if (train := result.train) is not None:
-            told = [train.device, train.precision, train.processes]
-            machine = canonical([told, structs.asdict(result.environment.hardware)])
-            spent[machine].append(train.cpu_seconds if train.device == "cpu" else train.seconds)
+            seconds = train.cpu_seconds if train.device == "cpu" else train.seconds
+            spent[_machine_and_threads(result)].append(seconds)
     return spent
+
+
+def _machine_and_threads(result: Result) -> str:
+    """Return what trainings must share for their seconds to compare; empty: nothing was trained."""
+    if (train := result.train) is None:
+        return ""
+    told = [train.device, train.precision, train.processes, train.threads]
+    return canonical([told, structs.asdict(result.environment.hardware)])

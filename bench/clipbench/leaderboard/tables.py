@@ -22,14 +22,7 @@ from clipbench.evaluation.statistics import mean_and_spread, pool
 from clipbench.leaderboard.by_part import by_part, is_pooled
 from clipbench.leaderboard.eligibility import counts_of, eligibility
 from clipbench.leaderboard.export import results_json
-from clipbench.leaderboard.footing import (
-    AUGMENTED,
-    BARE,
-    fair,
-    given,
-    machine_of,
-    other_machines,
-)
+from clipbench.leaderboard.footing import AUGMENTED, BARE, fair, given, other_machines
 from clipbench.leaderboard.render import to_csv, to_latex, to_markdown
 from clipbench.leaderboard.rows import Row, baseline, group, order, relative_cost
 from clipbench.leaderboard.text_table import to_text
@@ -247,11 +240,9 @@ def _spread(name: str, values: Sequence[float]) -> dict[str, object]:
 def _cost(row: Row, reference: Sequence[Result]) -> dict[str, object]:
     trained = [result.train for result in row.results if result.train is not None]
     memory = [train.peak_memory_bytes for train in trained]
-    machines = {machine_of(result) for result in row.results}
-    beside = [result for result in reference if machine_of(result) in machines]
-    cost = relative_cost(row.results, reference)
+    cost, beside = relative_cost(row.results, reference)
     return {
-        "cost_runs": _ids(beside if cost is not None else []),
+        "cost_runs": _ids(beside),
         "seconds": median(train.seconds for train in trained) if trained else None,
         "seconds_seeds": len(trained),
         "cost": cost,

@@ -182,4 +182,5 @@ def _add_control(config: RunConfig, folder: Path, out: Path, bench: Bench) -> No
             trained = _trained(config, result, clean)
             controls = plugins.control_metrics(trained, config.metrics, bench.processes)
             added = with_measured(result, Measurements(controls, ()))
-            write_result(folder / RESULT, added.updated(control={"id": control.id}))
+            made = {"id": control.id, "created": read_result(clean / RESULT).created}
+            write_result(folder / RESULT, added.updated(control=made))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -98,14 +99,16 @@ def _at(part: Json, key: str) -> str:
 
 
 def _all_metrics(old: Result, new: Result) -> Iterator[Comparison]:
-    """Yield the comparisons of the main metrics, and of further evaluation sets by their names."""
+    """Yield the comparisons of the main metrics, and of evaluation sets where there are several.
+
+    Sets are those of the run's configuration, in its order; older results can name two alike.
+    """
     for name, metric in old.metrics.items():
         yield _metrics(name, metric, new.metrics.get(name))
-    sets = {entry.name: entry.metrics for entry in new.evaluations}
-    entries = old.evaluations
-    for entry in entries if len(entries) > 1 else []:
+    entries = old.evaluations if len(old.evaluations) > 1 else ()
+    for entry, again in itertools.zip_longest(entries, new.evaluations[: len(entries)]):
         for name, metric in entry.metrics.items():
-            other = sets.get(entry.name, {}).get(name)
+            other = None if again is None else again.metrics.get(name)
             yield _metrics(f"{entry.name}: {name}", metric, other)
 
 

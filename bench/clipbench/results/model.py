@@ -173,9 +173,15 @@ class Hardware(Struct, frozen=True):
 
 
 class Control(Struct, frozen=True):
-    """The clean run on which the controls of a result were measured."""
+    """The clean run on which the controls of a result were measured.
+
+    Args:
+        id: the run's.
+        created: when its result was; another one of that id is of another training.
+    """
 
     id: Text
+    created: Text | None = None
 
 
 class Environment(Struct, frozen=True, kw_only=True):

@@ -148,15 +148,11 @@ def _number(cells: Mapping[str, str | None], metric: str) -> dict[str, float | N
     return {"value": number, "k": None, "n": None}
 
 
-def write_reported(rows: Iterable[Reported], folder: Path) -> list[tuple[Path, bool]]:
-    """Write each row that is new as ``reported-HASH.json``, after looking at all of them.
-
-    Returns:
-        The path of each row, and whether it is new.
+def prepare_reported(rows: Iterable[Reported], folder: Path) -> dict[Path, tuple[Reported, bool]]:
+    """Return where each row belongs, ``reported-HASH.json``, and whether it is new there.
 
     Raises:
-        CorruptData: there is another number of the same table of the same paper; none is written.
-        ClipbenchError: the file system refuses.
+        CorruptData: there is another number of the same table of the same paper.
     """
     found: dict[Path, Reported] = {}
     new = set()
@@ -173,10 +169,25 @@ def write_reported(rows: Iterable[Reported], folder: Path) -> list[tuple[Path, b
                 f" {row.value:g}; nothing is replaced. Remove the wrong one."
             )
         found[path] = row
-    for path in new:
-        text = json.dumps(structs.asdict(found[path]), sort_keys=True, indent=2, allow_nan=False)
-        write_atomic(path, f"{text}\n".encode())
-    return [(path, path in new) for path in found]
+    return {path: (row, path in new) for path, row in found.items()}
+
+
+def write_reported(rows: Iterable[Reported], folder: Path) -> list[tuple[Path, bool]]:
+    """Write each row that is new, after looking at all of them.
+
+    Returns:
+        The path of each row, and whether it is new.
+
+    Raises:
+        CorruptData: see `prepare_reported`; none is written.
+        ClipbenchError: the file system refuses.
+    """
+    prepared = prepare_reported(rows, folder)
+    for path, (row, is_new) in prepared.items():
+        if is_new:
+            text = json.dumps(structs.asdict(row), sort_keys=True, indent=2, allow_nan=False)
+            write_atomic(path, f"{text}\n".encode())
+    return [(path, is_new) for path, (_, is_new) in prepared.items()]
 
 
 def load_reported(paths: Sequence[Path], *, skip_damaged: Skipped) -> list[Reported]:

@@ -6,7 +6,7 @@ import itertools
 import mmap
 import re
 import zlib
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Collection, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -90,8 +90,12 @@ class Group:
         return "txt" in self.members or "json" in self.members or self.image() is not None
 
 
-def groups(path: Path) -> Iterator[Group]:
+def groups(path: Path, others: Collection[str] = ()) -> Iterator[Group]:
     """Yield the pairs of a shard with all members of theirs, in order.
+
+    Args:
+        path: the shard.
+        others: extensions that make a group one to yield, though it is no pair.
 
     Raises:
         CorruptData: a key comes twice, or its members do not lie side by side.
@@ -108,7 +112,7 @@ def groups(path: Path) -> Iterator[Group]:
                 f" {MOST_KEY:,} are not read. Write the shard again with shorter names."
             )
         if key != group.key:
-            if group.is_pair():
+            if group.is_pair() or group.members.keys() & others:
                 yield group
             if key in seen:
                 raise _again(path, key, extension)
@@ -119,7 +123,7 @@ def groups(path: Path) -> Iterator[Group]:
                 f"Shard {path} has key {key_text(key)} twice ({extension}); keys must be unique."
             )
         group.members[extension] = member
-    if group.is_pair():
+    if group.is_pair() or group.members.keys() & others:
         yield group
 
 

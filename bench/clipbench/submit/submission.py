@@ -26,6 +26,8 @@ from clipbench.results.files import write_atomic
 from clipbench.results.labels import seeds_of
 from clipbench.results.model import Result
 from clipbench.results.result import checked, read_result
+from clipbench.results.side_by_side import place_of
+from clipbench.results.store import load_results
 from clipbench.text.locations import content_in, has_secret
 from clipbench.text.visible import visible
 
@@ -75,7 +77,7 @@ def prepare(
         ledgers: ledgers of some of them.
 
     Raises:
-        CorruptData: one contradicts itself, its ledger, or a result of the same id with other
+        CorruptData: one contradicts itself, its ledger, or a result of the same run with other
             numbers; or a ledger belongs to none of them.
     """
     known = {ledger.sha256: ledger for ledger in ledgers}
@@ -87,6 +89,10 @@ def prepare(
                 f" results name {', '.join(sorted(n[:16] for n in named if n)) or 'none'}."
             )
     found: dict[str, Submission] = {}
+    there: list[Result] = []
+    if folder.is_dir():  # of damaged files `leaderboard` tells
+        there = load_results([folder], skip_damaged=lambda _: None, may_lack=[folder])
+    places = {place_of(result): result for result in there}
     for result in results:
         _refuse_secrets(result)
         path = folder / f"{result.id}.json"
@@ -100,6 +106,13 @@ def prepare(
             raise CorruptData(
                 f"There is a result {result.id} with other numbers, {path}; nothing is replaced."
                 " Find out which is right, and remove the other."
+            )
+        rival = places.setdefault(place_of(result), result)
+        if rival.metrics != result.metrics:
+            raise CorruptData(
+                f"Result {result.id} is of the same combination and seed as {rival.id} in {folder},"
+                " with other numbers: a table has one of them, and nothing is replaced. Find out"
+                " which is right, and remove the other."
             )
         found.setdefault(result.id, Submission(flagged, path, before is None))
     return list(found.values())

@@ -93,11 +93,15 @@ def k_distance(neighbors: Neighbors) -> Tensor:
 
 
 def local_intrinsic_dimension(neighbors: Neighbors) -> Tensor:
-    """Return the maximum-likelihood local intrinsic dimension, ``(N,)``."""
+    """Return the maximum-likelihood local intrinsic dimension, ``(N,)``, at most 1 / LID_OFFSET.
+
+    Neighbors that are all equally far, such as copies of one image, have an infinite one; the
+    offset in the logarithm would make it negative, and the most suspicious the least.
+    """
     distances = neighbors.distances
     ratios = distances / distances[:, -1:].clamp_min(SMALLEST)
     k = distances.shape[1]
-    return -k / (ratios + LID_OFFSET).log().sum(dim=1)
+    return -k / (ratios + LID_OFFSET).log().sum(dim=1).clamp_max(-k * LID_OFFSET)
 
 
 def simplified_lof(neighbors: Neighbors) -> Tensor:

@@ -124,7 +124,7 @@ class Normalization:
             )
         scale = self._scale[images.dtype]
         # A processor makes three passes over what still lies in its cache.
-        rows = len(images) if images.is_cuda else max(1, CACHED // images.shape[1:].numel())
+        rows = max(1, len(images) if images.is_cuda else CACHED // images.shape[1:].numel())
         for start in range(0, len(images), rows):
             part = slice(start, start + rows)
             out[part].copy_(images[part]).mul_(scale).add_(self._offset)

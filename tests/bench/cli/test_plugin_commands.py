@@ -144,6 +144,16 @@ def test_describe_of_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> No
     assert "There is no plugin file" in err
 
 
+@pytest.mark.parametrize("name", ["badnets:foo=1", "badnets:size=0.5", "dao:k=3"])
+def test_describe_takes_no_parameters_that_it_would_ignore(
+    capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """Neither wrong ones nor right ones: what is described is the plugin."""
+    status, out, err = run(capsys, "describe", name)
+    assert (status, out) == (2, "")
+    assert f"{name} has parameters" in err
+
+
 def test_data_writes_a_folder_for_any_program(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

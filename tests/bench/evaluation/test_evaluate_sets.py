@@ -67,6 +67,13 @@ def model() -> tuple[nn.Module, Any]:
     return create_model("shapes-32", 0)
 
 
+def test_sets_of_one_name_are_numbered(model: tuple[nn.Module, Any]) -> None:
+    """Two folders of images are both `imagefolder`; each keeps its numbers."""
+    found = evaluate_sets(Encoder(*model), (ANIMALS, COLORS, ANIMALS, ANIMALS), None, {}, seed=0)
+    names = [item.name for item in found.evaluations]
+    assert names == ["animals", "colors", "animals (2)", "animals (3)"]
+
+
 def test_each_set_has_its_own_metrics_and_the_first_fit_come_first(
     model: tuple[nn.Module, Any],
 ) -> None:

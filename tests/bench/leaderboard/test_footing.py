@@ -104,6 +104,10 @@ def test_what_comes_from_another_machine_is_marked(make_result: MakeResult) -> N
     assert mark(none, mine, elsewhere(clean)) == "control"
     assert mark(elsewhere(none), mine, clean) == "eligible"
     assert mark(none, elsewhere(mine), clean) == "control eligible"
+    mine["control"]["created"] = clean["created"]
+    assert mark(none, mine, clean) is None
+    again = {**clean, "created": "2027-01-01T00:00:00+00:00"}  # its numbers are not the control's
+    assert mark(none, mine, again) == "control"
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,25 @@ def test_an_attack_and_what_stops_it_are_told_with_what_that_costs() -> None:
 
 def test_seeds_are_put_together_and_clean_runs_passed_over() -> None:
     """As the row of the table has them."""
-    runs = [result(name, k) for name in ("none", "clip") for k in (50, 40)]
+    runs = [
+        result(name, k, seed=seed)
+        for name in ("none", "clip")
+        for seed, k in enumerate((50, 40))
+    ]
     clean = result("none", 0, attack={"name": "none", "parameters": {}, "rate": None, "count": 0})
     assert "90 of 100 test images (90.0%)" in in_short([*runs, clean])
+
+
+def test_settings_of_one_defense_are_told_apart() -> None:
+    """What half of the pairs dropped does is not averaged with what a hundredth does."""
+    few, many = result("clipscore", 48), result("clipscore", 0)
+    few["defense"]["parameters"], many["defense"]["parameters"] = {"drop": 0.01}, {"drop": 0.5}
+    told = in_short([result("none", 45), few, many])
+    assert "with clipscore (drop=0.01) 48 of 50 test images (96.0%)" in told
+    assert "with clipscore (drop=0.5) 0 of 50 test images (0.0%)" in told
+    long, short = ({"train": {"epochs": epochs}} for epochs in (20, 2))
+    two = [result("none", 45, config=long), result("none", 1, config=short)]
+    assert in_short([*two, result("safeclip", 0)]) == ""
 
 
 def test_an_attack_that_fails_by_itself_says_nothing_about_a_defense() -> None:

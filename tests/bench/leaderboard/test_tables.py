@@ -435,6 +435,17 @@ def test_cost_is_told_machine_by_machine(
     assert one(leaderboard(made), defense="clip")["cost"] == cost
 
 
+def test_a_cost_is_of_runs_with_as_many_threads(make_result: MakeResult) -> None:
+    """Threads that wait for one another spend a processor's seconds, too."""
+    made = []
+    for defense, seconds, threads in (("none", 100.0, 1), ("none", 150.0, 2), ("clip", 300.0, 2)):
+        result = make_result(defense=defense, seed=threads)
+        result["train"] |= {"cpu_seconds": seconds, "threads": [threads]}
+        made.append(result)
+    row = one(leaderboard(made), defense="clip")
+    assert (row["cost"], row["cost_runs"]) == (2.0, made[1]["id"])
+
+
 def test_two_metrics_have_two_columns(make_result: MakeResult) -> None:
     """A share called as the mean of another metric is, and names that print alike, are numbered."""
     metrics = {"a": 0.5, "a_mean": (1, 4), "b\n": 1.0, "b\\n": 2.0}

@@ -105,6 +105,16 @@ def test_every_evaluation_set_is_compared(make_result: MakeResult) -> None:
     assert not passes(old, new)
 
 
+def test_sets_of_one_name_are_compared_in_their_order(make_result: MakeResult) -> None:
+    """As older results have them: a result is equal to itself."""
+    old = make_result()
+    old["evaluations"] = [
+        {"name": "imagefolder", "metrics": {"zeroshot_top1": Proportion(k, 100).to_json()}}
+        for k in (90, 30)
+    ]
+    assert passes(old, old)
+
+
 def test_what_rounding_depends_on_is_named_where_it_differs(make_result: MakeResult) -> None:
     """Threads, processor and versions; what an older result does not say is said to be missing."""
     old, new = make_result(), make_result()

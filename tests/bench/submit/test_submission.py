@@ -95,6 +95,20 @@ def test_other_numbers_of_the_same_run_are_refused(make_result: MakeResult, tmp_
     assert not (tmp_path / "empty").exists()
 
 
+def test_a_result_that_would_take_the_place_of_another_is_refused(
+    make_result: MakeResult, tmp_path: Path
+) -> None:
+    """Which checkpoints are kept makes another run and no other row: a table has one of the two."""
+    other = {"train": {"save_frequency": 1}}
+    submit(tmp_path / "board", make_result(defense="clip"))
+    with pytest.raises(CorruptData, match="of the same combination and seed as .* nothing is"):
+        submit(tmp_path / "board", make_result(defense="clip", success=3, **other))
+    with pytest.raises(CorruptData, match="of the same combination and seed as"):
+        submit(tmp_path / "new", make_result(), make_result(success=3, **other))
+    same = make_result(defense="clip", **other)
+    assert submit(tmp_path / "board", same, make_result(defense="clip", seed=1)) == [[], []]
+
+
 def changed(result: Result, path: str, value: Any) -> Result:
     """Return a result with one field changed."""
     *parents, last = path.split(".")

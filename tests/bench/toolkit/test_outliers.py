@@ -171,12 +171,21 @@ def test_at_sixteen_neighbors_scores_are_those_of_scikit_learns_neighborhoods() 
 def test_more_than_k_copies_in_a_block_look_harmless() -> None:
     """Their neighbors are 0 apart; in the authors' code 0 over 0 makes them the most suspicious.
 
-    By distance and by SLOF they are the least suspicious; DAO gives 0, as to any point that lies
-    as dense as its neighbors.
+    By distance, by SLOF and by dimension they are the least suspicious; DAO gives 0, as to any
+    point that lies as dense as its neighbors.
     """
     given = features(60)
     given[:20] = given[0]
     found = nearest(given, K)
-    for score in (k_distance(found), simplified_lof(found)):
+    for score in (k_distance(found), simplified_lof(found), local_intrinsic_dimension(found)):
         assert float(score[:20].max()) < float(score[20:].min())
     assert dimensionality_aware_outlierness(found)[:20].tolist() == [0.0] * 20
+
+
+def test_neighbors_that_are_all_equally_far_have_a_high_dimension_not_a_negative_one() -> None:
+    """The nearest K of each other point are copies of one: their distances say no dimension."""
+    given = features(60)
+    given[:40] = given[0]
+    found = local_intrinsic_dimension(nearest(given, K))
+    assert float(found.min()) > 0
+    assert float(found[40:].min()) > 100

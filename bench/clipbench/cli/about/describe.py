@@ -132,7 +132,13 @@ def command(
         _show(name, show, as_json, **other)
         return
     requests.refuse_unused("--show", "files", "data", "quality", "settings", unless=False)
-    found = {item: registry.describe(cls) for item, cls in _find(name, kind).items()}
+    kinds = _find(name, kind)
+    if given := [item for item in kinds if registry.parse(item, name).parameters]:
+        raise BadSetting(
+            f"{name} has parameters, which change nothing of what is described; leave them out, or"
+            f" try them with --check{' or --show FILE.png' if 'attack' in given else ''}."
+        )
+    found = {item: registry.describe(cls) for item, cls in kinds.items()}
     if as_json:
         print_json([{"kind": item, "name": name, **text.to_json()} for item, text in found.items()])
     else:

@@ -17,6 +17,7 @@ from clipbench.errors import BadSetting
 from clipbench.text.visible import visible
 
 if TYPE_CHECKING:
+    from clipbench.results.reported import Reported
     from clipbench.system.progress import Reporter
 
 
@@ -88,8 +89,9 @@ def command(
 
     with reporter_for(quiet) as reporter, logged("submit", None):
         chosen = requests.assignments(names, "--name")
+        numbers = _checked_reported(reported, folder) if reported else []
         told = _take_in(results, folder, ledgers, chosen, reporter) if results else []
-        told += _take_in_reported(reported, folder) if reported else []
+        told += _take_in_reported(numbers, folder)
         for item in told:
             note_file(Path(item["path"]))
     if as_json:
@@ -134,11 +136,20 @@ def _take_in(
     return told
 
 
-def _take_in_reported(file: Path, folder: Path) -> list[_Taken]:
+def _checked_reported(file: Path, folder: Path) -> list[Reported]:
+    """Return reported numbers, checked before anything is written."""
+    from clipbench.results.reported import prepare_reported, read_csv  # noqa: PLC0415
+
+    rows = list(read_csv(file))
+    prepare_reported(rows, folder)
+    return rows
+
+
+def _take_in_reported(rows: Sequence[Reported], folder: Path) -> list[_Taken]:
     """Take in reported numbers and return what became of each."""
-    from clipbench.results.reported import read_csv, write_reported  # noqa: PLC0415
+    from clipbench.results.reported import write_reported  # noqa: PLC0415
 
     return [
         {"id": None, "path": str(path), "added": is_new, "flags": []}
-        for path, is_new in write_reported(read_csv(file), folder)
+        for path, is_new in write_reported(rows, folder)
     ]

@@ -39,6 +39,7 @@ def epochs(successes: list[int | None], kept: list[int] | None = None) -> list[d
             entry["attack_success"] = Proportion(count, 16).to_json()
         if kept is not None and epoch >= 1:
             entry |= {"safe_set_size": 10000 + 1000 * epoch, "poisons_in_safe_set": kept[epoch]}
+            entry |= {"pairs": 20000, "poisons_in_epoch": 160}
         history.append(entry)
     return history
 
@@ -74,6 +75,17 @@ def test_curves_pool_seeds_and_count_poisons(told: list[Result]) -> None:
     assert safeclip.poisons_kept[11] == 10 / 160
     assert safeclip.safe_share[4] == 14000 / 20000
     assert sorted(safeclip.safe_share) == list(range(1, 12))
+
+
+def test_of_an_epoch_that_is_part_of_a_pass_shares_are_of_its_own_pairs(
+    make_result: MakeResult,
+) -> None:
+    """Of 2,000 of 20,000 pairs 16 are poison: a defense that keeps all 16 keeps all, not a tenth."""
+    entry = {"epoch": 1, "pairs": 2000, "safe_set_size": 1700}
+    entry |= {"poisons_in_epoch": 16, "poisons_in_safe_set": 16}
+    (panel,) = panels([make_result(defense="safeclip", history=[entry])])
+    (curve,) = panel.curves
+    assert (curve.poisons_kept[1], curve.safe_share[1]) == (1.0, 0.85)
 
 
 def test_history_is_drawn_and_stable(tmp_path: Path, told: list[Result]) -> None:

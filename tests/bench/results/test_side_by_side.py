@@ -1,4 +1,4 @@
-"""Results side by side are of the same poison, or it is said."""
+"""Results side by side are of the same poison, and each is in a place of its own, or it is said."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 from as_json import of_json
+from made_results import make_result
 
-from clipbench.results.poison_sets import different_sets
+from clipbench.results.side_by_side import different_sets, rivals
 
+__all__ = ["make_result"]
 different_sets = of_json(different_sets)
+rivals = of_json(rivals)
 
 
 def result(defense: str, ledger: str | None, **changes: Any) -> dict[str, Any]:
@@ -61,3 +64,15 @@ def test_names_from_elsewhere_drive_no_terminal() -> None:
     """Escapes in a plugin's name are shown as such."""
     (said,) = different_sets([result("none", "aaaa"), result("\x1b[2J", "bbbb")])
     assert "\x1b" not in said
+
+
+def test_results_in_one_place_are_named_with_the_one_that_counts(make_result: Any) -> None:
+    """A setting that decides no number makes another run, and not another row of a table."""
+    kept = {"train": {"save_frequency": 1}}
+    old = make_result(success=(0, 16))
+    new = make_result(success=(16, 16), created="2099-01-01T00:00:00+00:00", **kept)
+    (said,) = rivals([new, make_result(seed=1), old])
+    assert f"{old['id']} of 2026-03-01T12:00:00+00:00 gives way to {new['id']} of 2099-" in said
+    assert rivals([old, make_result(success=(0, 16), **kept)]) == []
+    other = make_result(success=(16, 16), train={"epochs": 30})
+    assert rivals([old, other, make_result(seed=None), make_result(seed=None, **kept)]) == []
