@@ -137,9 +137,7 @@ class Csv(training.LooseTraining):
                 )
         return cells.index(self.img_key), cells.index(self.caption_key)
 
-    def _entry(
-        self, number: int, found: tables.Row, columns: tuple[int, int], width: int
-    ) -> Entry:
+    def _entry(self, number: int, found: tables.Row, columns: tuple[int, int], width: int) -> Entry:
         """Return the pair of a row; `columns` are those of image and caption, of `width` in all."""
         name, row = f"row {number} of {self.path.name}", found.cells
         image, caption = columns

@@ -141,9 +141,8 @@ def _part(some: int | None, of_all: int | None) -> tuple[int, int] | None:
     return None if some is None or not of_all else (some, of_all)
 
 
-def _share(parts: Iterable[tuple[int, int]]) -> float:
-    some, of_all = zip(*parts, strict=True)
-    return sum(some) / sum(of_all)
+def _share(parts: Sequence[tuple[int, int]]) -> float:
+    return sum(some for some, _ in parts) / sum(of_all for _, of_all in parts)
 
 
 def _by_epoch(row: Row, of: Callable[[Epoch], Value | None]) -> dict[int, list[Value]]:

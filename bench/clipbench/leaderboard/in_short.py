@@ -83,10 +83,10 @@ def _share(success: tuple[int, int] | None) -> str:
 def _accuracy(groups: Mapping[str, Sequence[Result]]) -> str:
     """Return what it cost in clean accuracy; empty where that was not measured."""
     shown = []
-    for label, group in groups.items():
-        found = [result.metrics.get("zeroshot_top1") for result in group]
+    for label, runs in groups.items():
+        found = [result.metrics.get("zeroshot_top1") for result in runs]
         values = [metric.value for metric in found if metric is not None]
-        if len(values) < len(group):
+        if len(values) < len(runs):
             return ""
         shown.append(f"{sum(values) / len(values):.1%} with {label}")
     return f" Zero-shot accuracy: {', '.join(shown)}."

@@ -9,7 +9,7 @@ import pandas as pd
 
 from clipbench.errors import BadSetting
 from clipbench.leaderboard.cells import MISSING, Judge, judgment, number
-from clipbench.leaderboard.record import Record, records_of
+from clipbench.leaderboard.record import Record, elsewhere, records_of
 from clipbench.leaderboard.render import markdown_line
 from clipbench.results.labels import rate_text
 from clipbench.text.sinks import markdown
@@ -44,18 +44,19 @@ def to_matrix(
     if column is None:
         raise BadSetting(f"No result has the metric {metric!r}; `--json` shows what there is.")
     metric = column
+    last = f"{_pooled(metric, rows)}{elsewhere(rows)}"
     squares: dict[str, list[Record]] = defaultdict(list)
     for row in rows:
         squares[f"model {row.model}, data {row.data}"].append(row)
     if len(squares) == 1:
         told, rows = squares.popitem()
-        note = _note(f"{metric}, {told}", eligible_at)
+        note = _note(f"{metric}, {told}", eligible_at) + last
         return "\n".join([*_square(rows, metric), "", note, ""])
     lines: list[str] = []
     for told, rows in sorted(squares.items()):
         head = markdown(f"{told[:1].upper()}{told[1:]}.")
         lines += [head, "", *_square(rows, metric), ""]
-    return "\n".join([*lines, _note(metric, eligible_at), ""])
+    return "\n".join([*lines, _note(metric, eligible_at) + last, ""])
 
 
 def _square(rows: Sequence[Record], metric: str) -> list[str]:
@@ -138,6 +139,18 @@ def _clean(row: Record | None) -> list[str]:
         number("epochs")(row),
         number("trusted_pairs")(row),
     ]
+
+
+def _pooled(metric: str, rows: Sequence[Record]) -> str:
+    """Say that a metric of pairs is that of all triggers or doses of an attack, where it has any.
+
+    Of a metric of probes each part has its own, see `by_part`.
+    """
+    own = metric.removesuffix("_control").endswith("attack_success")
+    runs = [row.runs for row in rows if row.count]
+    if own or len(set(runs)) == len(runs):
+        return ""
+    return " Of an attack in parts, triggers or doses, it is over all of them, in each column."
 
 
 def _note(subject: str, eligible_at: float) -> str:

@@ -5,7 +5,7 @@ What was not measured is None. Fractions are in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -116,6 +116,18 @@ class Record:
     def top1(self) -> Measured:
         """Zero-shot accuracy."""
         return self.metric("zeroshot_top1")
+
+
+def elsewhere(rows: Collection[Record]) -> str:
+    """Say how many attacked rows rest on another kind of machine; empty: none does."""
+    attacked = [row for row in rows if row.count]
+    marked = sum(row.other_machine is not None for row in attacked)
+    if not marked:
+        return ""
+    return (
+        f" Of {len(attacked):,} rows here, {marked:,} have a control or a verdict from another kind"
+        " of machine, which rounds otherwise (other machine, in the table of all rows)."
+    )
 
 
 _PLAIN = tuple(item.name for item in fields(Record) if item.name != "metrics")

@@ -41,9 +41,7 @@ def test_an_attack_and_what_stops_it_are_told_with_what_that_costs() -> None:
 def test_seeds_are_put_together_and_clean_runs_passed_over() -> None:
     """As the row of the table has them."""
     runs = [
-        result(name, k, seed=seed)
-        for name in ("none", "clip")
-        for seed, k in enumerate((50, 40))
+        result(name, k, seed=seed) for name in ("none", "clip") for seed, k in enumerate((50, 40))
     ]
     clean = result("none", 0, attack={"name": "none", "parameters": {}, "rate": None, "count": 0})
     assert "90 of 100 test images (90.0%)" in in_short([*runs, clean])

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from as_json import of_json
 
 from clipbench.errors import BadSetting
+from clipbench.evaluation.outcomes import pack
 from clipbench.leaderboard.matrix import to_matrix
+from clipbench.leaderboard.ranking.markdown import to_ranking
 from clipbench.leaderboard.tables import leaderboard
 
 leaderboard = of_json(leaderboard)
@@ -130,3 +133,35 @@ def test_brackets_and_seeds_say_what_is_so(make_result: Callable[..., Result]) -
     text = to_matrix(leaderboard(made, eligible_at=0.9), eligible_at=0.9)
     assert "[75.0% (1/2 seeds)]" in text
     assert "at least 90% of its probes" in text
+
+
+def test_what_rests_on_another_kind_of_machine_is_counted(
+    make_result: Callable[..., Result],
+) -> None:
+    """Below the matrix and the ranking; where all is of one kind, nothing is said."""
+    made = [make_result(), make_result(defense="mine", success=(0, 16))]
+    said = "Of 2 rows here, 1 have a control or a verdict from another kind of machine"
+    for told in (to_matrix, to_ranking):
+        assert "another kind of machine" not in told(leaderboard(made))
+    made[1]["environment"]["hardware"] = {"cpu": "Another"}
+    for told in (to_matrix, to_ranking):
+        assert said in told(leaderboard(made))
+
+
+def test_a_metric_of_pairs_is_said_to_be_over_all_triggers(
+    make_result: Callable[..., Result],
+) -> None:
+    """Which scores each trigger's pairs have is not known; each column has that of all."""
+    made = make_result(
+        attack="multi_trigger",
+        attack_parameters={"triggers": ["badnets", "blended"]},
+        success=(16, 16),
+        metrics={"score_auroc": 0.75},
+    )
+    made["metrics"]["attack_success"] |= {
+        "outcomes": pack(np.ones(16, bool)),
+        "parts": [{"name": "badnets", "n": 8}, {"name": "blended", "n": 8}],
+    }
+    said = "triggers or doses, it is over all of them, in each column"
+    assert said in to_matrix(leaderboard([made]), "score_auroc")
+    assert said not in to_matrix(leaderboard([made]))

@@ -101,7 +101,7 @@ def test_a_result_that_would_take_the_place_of_another_is_refused(
     """Which checkpoints are kept makes another run and no other row: a table has one of the two."""
     other = {"train": {"save_frequency": 1}}
     submit(tmp_path / "board", make_result(defense="clip"))
-    with pytest.raises(CorruptData, match="of the same combination and seed as .* nothing is"):
+    with pytest.raises(CorruptData, match=r"of the same combination and seed as .* nothing is"):
         submit(tmp_path / "board", make_result(defense="clip", success=3, **other))
     with pytest.raises(CorruptData, match="of the same combination and seed as"):
         submit(tmp_path / "new", make_result(), make_result(success=3, **other))

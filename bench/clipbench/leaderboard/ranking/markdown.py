@@ -11,7 +11,7 @@ from clipbench.leaderboard.cells import MISSING
 from clipbench.leaderboard.ranking.board import Board, boards
 from clipbench.leaderboard.ranking.findings import findings, interval, percent, span
 from clipbench.leaderboard.ranking.standing import Ranking, Standing, ranking
-from clipbench.leaderboard.record import records_of
+from clipbench.leaderboard.record import elsewhere, records_of
 from clipbench.leaderboard.render import markdown_line
 from clipbench.text.sinks import markdown
 from clipbench.text.words import counted
@@ -66,6 +66,7 @@ def note(board: Board, eligible_at: float) -> str:
         " with it. Ranks are within a group, and a range where these intervals overlap. Mean: over"
         " the same attacks. Clean top-1 (zero-shot accuracy) and training time (no defense ="
         f" 1.00×): after training on clean data, over numeric formats. {MISSING}: not measured."
+        f"{elsewhere(board.cells.values())}"
     )
 
 

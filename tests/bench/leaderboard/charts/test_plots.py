@@ -80,7 +80,7 @@ def test_curves_pool_seeds_and_count_poisons(told: list[Result]) -> None:
 def test_of_an_epoch_that_is_part_of_a_pass_shares_are_of_its_own_pairs(
     make_result: MakeResult,
 ) -> None:
-    """Of 2,000 of 20,000 pairs 16 are poison: a defense that keeps all 16 keeps all, not a tenth."""
+    """Of 2,000 of 20,000 pairs 16 are poison: who keeps all 16 keeps all, not a tenth."""
     entry = {"epoch": 1, "pairs": 2000, "safe_set_size": 1700}
     entry |= {"poisons_in_epoch": 16, "poisons_in_safe_set": 16}
     (panel,) = panels([make_result(defense="safeclip", history=[entry])])
