@@ -33,7 +33,8 @@ class ClipScore(Filter):
     """Drop the pairs with the lowest similarity of image and caption under a trusted model.
 
     Args:
-        trusted_size: number of trusted pairs to train the model on; 0 with a released model.
+        trusted_size: number of trusted pairs to train the model on; 0 with a released model, which
+            is better on photographs: a model learns little from a few thousand of them.
         scoring_warmup: steps of linear warm-up of that training.
         weights: weights file of a released model, which scores instead.
         model: the released model: its name, or the path of its configuration.
