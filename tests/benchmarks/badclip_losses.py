@@ -103,10 +103,13 @@ def gradients(scene: Scene, corpus: Corpus, attack: BadCLIP, reader: Surrogate) 
             found[published, weight] = [value.detach(), torch.autograd.grad(value, stamped)[0]]
     for which, weight in (("textual", 0.0), ("whole", 500.0)):
         (ours, one), (theirs, other) = (found[published, weight] for published in (False, True))
-        one, other = (grad[:, :, 12:20, 12:20].sum(0).flatten() for grad in (one, other))
+        one, other = (grad[:, :, 12:20, 12:20].flatten(1) for grad in (one, other))
+        each = float(F.cosine_similarity(one, other).mean())
+        one, other = one.sum(0), other.sum(0)  # one patch is on all images
         alike = float(F.cosine_similarity(one, other, dim=0))
         print(f"{which} loss: {ours:.1f} here, {theirs:.1f} in the code; cosine of gradients")
-        print(f"  of the patch {alike:.2f}, their lengths {one.norm():.1f} and {other.norm():.1f}")
+        print(f"  of the patch {alike:.2f}, their lengths {one.norm():.1f} and {other.norm():.1f};")
+        print(f"  of the pixels of one image {each:.2f} on average", flush=True)
 
 
 def main() -> None:
