@@ -50,6 +50,8 @@ def told(make_result: MakeResult, bench: list[Result]) -> list[Result]:
         {
             "epoch": epoch,
             "safe_set_size": 9000 + 1000 * epoch,
+            "pairs": 20000,
+            "poisons_in_epoch": 160,
             "poisons_in_safe_set": 3 * epoch,
             "attack_success": Proportion(round(16 / (1 + math.exp(4 - epoch))), 16).to_json(),
         }
