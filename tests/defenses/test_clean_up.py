@@ -33,15 +33,15 @@ def features(views: int) -> Features:
 
 
 @pytest.mark.parametrize(
-    ("name", "share", "pairs", "batch", "wd"),
+    ("name", "share", "pairs", "warmup", "batch", "wd"),
     [
-        ("finetune", 0.02, 100_000, 64, None),
-        ("cleanclip", 0.02, 100_000, 64, None),
-        ("par", 0.06, 250_000, 2_048, 1e-4),
+        ("finetune", 0.02, 100_000, 50, 64, None),
+        ("cleanclip", 0.02, 100_000, 50, 64, None),
+        ("par", 0.06, 250_000, 0, 2_048, 1e-4),
     ],
 )
 def test_the_clean_up_goes_on_from_the_pre_trained_weights(
-    name: str, share: float, pairs: int, batch: int, wd: float | None
+    name: str, share: float, pairs: int, warmup: int, batch: int, wd: float | None
 ) -> None:
     """Four epochs on the set, ten on the papers' trusted pairs at their rate and batch."""
     defense = registry.build("defense", name)
@@ -49,7 +49,7 @@ def test_the_clean_up_goes_on_from_the_pre_trained_weights(
     assert isinstance(run, StagedRun)
     assert tuple(run.stages) == (
         Stage(4, like="clip"),
-        Stage(10, trusted=True, lr_scale=share, warmup=50, batch_size=batch, wd=wd),
+        Stage(10, trusted=True, lr_scale=share, warmup=warmup, batch_size=batch, wd=wd),
     )
     assert trusted_size(defense) == pairs
     names = [[p.name for p in run.phases(epoch, KnownPairs())] for epoch in range(14)]
