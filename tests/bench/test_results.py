@@ -26,7 +26,7 @@ from clipbench.sweep.grid import read_grid
 RESULTS = Path(__file__).parents[2] / "results"
 SETS = sorted(path.parent for path in RESULTS.glob("*/grid.yaml"))
 # whose grids have other names, and how many these are
-STUDIES = {"dose": 4, "noise": 1, "safeclip": 1}
+STUDIES = {"dose": 4, "mixture": 1, "noise": 1, "safeclip": 1}
 
 
 def printed(*arguments: str) -> str:
