@@ -194,19 +194,25 @@ def filters() -> Iterator[str]:
     """Say what filters detect, and what they leave."""
     single = {share(a, "clipscore").k for a in ("targeted", "text_targeted", "adaptive")}
     yield f"it lets {' or '.join(map(str, sorted(single)))} of 16 targets through"
-    found = [auroc("badnets", name) for name in NEIGHBORS]
-    yield f"detect `badnets` with an AUROC of {spread(found, 2)} and stop it"
+    yield f"leaves every backdoor at {100 * max(left_by_clipscore()):.1f}% or less"
+    found = ("dao", "slof", "kdist", "isolation_forest")
+    assert {round(auroc("badnets", name), 2) for name in found} == {1.0}
+    assert {share("badnets", name, name="poison_kept").k for name in found} == {0}
+    most = max(share("badnets", name).k for name in found)
+    yield f"drop all 100 poisoned pairs, and at most {most} of 1,980 images are misclassified"
     yield (
-        f"(`lid`: {percent('blended', 'lid')} against {percent('blended', 'random_removal')} for "
-        f"`blended`; for `filter`, {percent('filter', 'lid')} against "
-        f"{percent('filter', 'random_removal')})"
+        f"`lid`, which counts 64 neighbors, does not ({auroc('badnets', 'lid'):.2f}, and "
+        f"{percent('badnets', 'lid')})"
     )
-    yield f"`lid` ranks them as the *least* suspicious ({auroc('targeted', 'lid'):.3f})"
+    for attack in ("blended", "wanet", "label_consistent"):
+        left = [100 * share(attack, name).value for name in (*NEIGHBORS, "isolation_forest")]
+        yield (
+            f"`{attack}` at {min(left):.0f} to {max(left):.0f}% "
+            f"({percent(attack, 'random_removal')} with `random_removal`)"
+        )
+    yield f"`lid` ranks them as the *least* suspicious ({auroc('targeted', 'lid'):.2f})"
     both = ("lid", "kdist")
-    yield (
-        "rank `badclip` nearly as high as `badnets` ("
-        f"{auroc('badclip', 'lid'):.2f} and {auroc('badclip', 'kdist'):.2f})"
-    )
+    yield f"({auroc('badclip', 'lid'):.2f} and {auroc('badclip', 'kdist'):.2f})"
     kept = [share("badclip", name, name="poison_kept") for name in both]
     yield f"but the {kept[0].k} and {kept[1].k} of {kept[0].n} poisoned pairs that they keep"
     yield f"success on {percent('badclip', 'lid')} and {percent('badclip', 'kdist')} of the images"
@@ -217,11 +223,23 @@ def filters() -> Iterator[str]:
     )
     yield f"`clip`'s model misclassifies {by_trigger('clip')} of the 1,980 images"
     yield f"`dao`'s {by_trigger('dao')}."
+    sig = [100 * share("sig", name).value for name in NEIGHBORS]
+    yield f"leave `sig` at {min(sig):.0f} to {max(sig):.0f}%"
     few = ("kdist", "isolation_forest", "lid")
     told = [f"`{name}` ({auroc('text_trigger', name):.2f})" for name in few]
     yield f"{told[0]}, {told[1]}, and {told[2]} rank them as the least suspicious"
-    forest = [auroc(attack, "isolation_forest") for attack in attacked("isolation_forest")]
-    yield f"has an AUROC of {spread(forest, 2)} in these rows"
+    forest = [
+        auroc(attack, "isolation_forest")
+        for attack in attacked("isolation_forest")
+        if run(attack, "isolation_forest").defense.parameters["features"] == "unit"
+    ]
+    yield f"it has an AUROC of {spread(forest, 2)}"
+
+
+def left_by_clipscore() -> list[float]:
+    """Return success of the backdoors, whose probes are more than a few images."""
+    shares = [share(attack, "clipscore") for attack in attacked("clipscore")]
+    return [found.value for found in shares if found.n > 100]
 
 
 def clean_ups() -> Iterator[str]:

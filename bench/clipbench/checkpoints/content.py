@@ -37,6 +37,8 @@ class Checkpoint(FirstStage, frozen=True):
         defense_at_epoch_start: the defense's state before it was asked for the epoch's phases.
         scores: what the defense asked for in this epoch, by name, ``(N,)`` each.
         passed: ``(num_pairs,)`` similarities that steps of this epoch computed, NaN where none did.
+        computed: what identifies how all so far was computed, see `SharedStages`; empty: not known,
+            or in several ways.
     """
 
     optimizer: dict[str, object]
@@ -45,6 +47,7 @@ class Checkpoint(FirstStage, frozen=True):
     defense_at_epoch_start: dict[str, object]
     scores: dict[str, Tensor] | None
     passed: Tensor | None
+    computed: str = ""
 
 
 Content = TypeVar("Content", bound=FirstStage)

@@ -31,23 +31,43 @@ class Row:
 
 
 def group(results: Sequence[Result], labels: Labels) -> list[Row]:
-    """Return the rows of the table, each with its newest result a seed, in the order of seeds."""
+    """Return the rows of the table, each with its newest result a seed, in the order of seeds.
+
+    One label is one way to train: of a defense whose settings differ anywhere on a model and data
+    set, under whatever attacks, each row's label tells its own. Else a matrix or a ranking would
+    join what was tuned for each attack to one defense.
+    """
     families: dict[tuple[object, ...], dict[str, Row]] = defaultdict(dict)
+    everywhere: dict[tuple[object, ...], list[Row]] = defaultdict(list)
     for result in results:
         context, defense, chosen = Context.of(result), result.defense, settings_of(result)
-        family = families[context, defense.name, canonical(defense.parameters)]
-        row = family.setdefault(canonical(chosen), Row(context, defense.name, chosen))
-        row.results.append(result)
+        parameters, key = canonical(defense.parameters), canonical(chosen)
+        family = families[context, defense.name, parameters]
+        if key not in family:
+            family[key] = Row(context, defense.name, chosen)
+            place = context.model, context.data, defense.name, parameters
+            everywhere[place].append(family[key])
+        family[key].results.append(result)
+    trained = {
+        id(row): differing(map(_of_training, rows)) for rows in everywhere.values() for row in rows
+    }
     for family in families.values():
-        apart = differing(row.settings for row in family.values())
+        apart_here = differing(row.settings for row in family.values())
         for row in family.values():
+            apart = apart_here | trained[id(row)]
             row.results = _one_a_seed(row.results)
-            parameters = labels.shown("defense", row.results[0])
+            shown = labels.shown("defense", row.results[0])
             chosen = {key: row.settings[key] for key in sorted(apart & row.settings.keys())}
             short = {key.removeprefix("train."): value for key, value in chosen.items()}
-            told = chosen if short.keys() & parameters.keys() else short
-            row.defense_label = label(row.defense, told | parameters)
+            told = chosen if short.keys() & shown.keys() else short
+            row.defense_label = label(row.defense, told | shown)
     return [row for family in families.values() for row in family.values()]
+
+
+def _of_training(row: Row) -> dict[str, Json]:
+    """Return the settings of a row that its attack, data and evaluation do not decide."""
+    context = re.compile(r"(code\.)?(attack|rate|data|evals|model)(\.|$)")
+    return {key: value for key, value in row.settings.items() if not context.match(key)}
 
 
 def _one_a_seed(results: Iterable[Result]) -> list[Result]:

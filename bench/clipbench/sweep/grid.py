@@ -131,7 +131,9 @@ def read_grid(
         for config in replace(request, controls=False).configs():
             if any(matches(config, entry) for entry in excluded):
                 continue
-            for run in [*(config.controls() if request.controls else []), config]:
+            controls = config.controls() if request.controls else []
+            kept = [run for run in controls if not any(matches(run, entry) for entry in excluded)]
+            for run in [*kept, config]:
                 known = configs.setdefault(run.sha256(), run)
                 more = [spec for spec in run.metrics if spec not in known.metrics]
                 # A run is the same one whatever is measured of it; each block has its metrics.

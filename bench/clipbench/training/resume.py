@@ -68,6 +68,7 @@ class Checkpoints:
         self._every_s = every_s
         self._processes = processes
         self._shared = shared
+        self._is_one_way = True  # to compute: of another machine, number of threads or code is none
         self._written = self._looked = time.monotonic()
         self._look_every, self._steps_to_look = 1, 0  # steps from look to look at the clock
 
@@ -94,6 +95,7 @@ class Checkpoints:
         self._written = time.monotonic()
         self._processes.can_resume()
         if self._processes.is_first:
+            content = structs.replace(content, computed=self._computed if self._is_one_way else "")
             save_checkpoint(
                 self._path, {"fingerprint": self._fingerprint, **structs.asdict(content)}
             )
@@ -105,7 +107,13 @@ class Checkpoints:
         if content is None:
             return None
         self._processes.can_resume()
-        return content_as(Checkpoint, content, self._path)
+        found = content_as(Checkpoint, content, self._path)
+        self._is_one_way = found.computed == self._computed
+        return found
+
+    @property
+    def _computed(self) -> str:
+        return "" if self._shared is None else self._shared.base
 
     def _found(self) -> dict[str, object] | None:
         try:
@@ -116,8 +124,13 @@ class Checkpoints:
             return None
 
     def keep_stage(self, first: Stage, content: FirstStage) -> None:
-        """Keep the first stage, just trained, for defenses that begin alike."""
-        if self._shared is not None and first.like is not None and self._processes.is_first:
+        """Keep the first stage, just trained, for defenses that begin alike.
+
+        One that was stopped and went on otherwise, with more threads or after an upgrade, is none
+        that anybody else would train.
+        """
+        may = self._is_one_way and first.like is not None and self._processes.is_first
+        if self._shared is not None and may:
             self._shared.keep(first, self._path.parent, structs.asdict(content))
 
     def take_stage(self, first: Stage) -> FirstStage | None:

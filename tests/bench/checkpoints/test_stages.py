@@ -134,6 +134,27 @@ def test_what_differs_is_not_shared(
     assert trainer.state.seconds_shared == 0
 
 
+@pytest.mark.parametrize(("later", "kept"), [("base", True), ("more threads", False)])
+def test_a_stage_that_went_on_otherwise_than_it_began_is_not_kept(
+    tmp_path: Path, later: str, kept: bool
+) -> None:
+    """Stopped in its midst and finished with other threads or code: nobody else would train it."""
+
+    def kill(_: str, done: int, total: int) -> None:
+        if 2 * done > total:
+            raise KeyboardInterrupt
+
+    shared = SharedStages(tmp_path / "s", "base")
+    with pytest.raises(KeyboardInterrupt):
+        tiny_trainer(tmp_path / "c", AugmentedClip(), shared=shared, progress=kill).train()
+    assert (tmp_path / "c" / "checkpoint.pt").is_file()
+    shared = SharedStages(tmp_path / "s", later)
+    tiny_trainer(tmp_path / "c", AugmentedClip(), shared=shared).train()
+    other = tiny_trainer(tmp_path / "other", FILTER, shared=shared)
+    other.train()
+    assert (other.state.seconds_shared > 0) is kept
+
+
 def test_other_epochs_are_another_stage(tmp_path: Path) -> None:
     """A scoring model of fewer epochs than the other training's is trained."""
     shared = SharedStages(tmp_path / "stages", "base")

@@ -111,6 +111,15 @@ def test_an_excluded_run_brings_no_controls(tmp_path: Path) -> None:
     assert not [name for name in found if "clip / seed 1" in name]
 
 
+def test_controls_that_are_excluded_are_not_done(tmp_path: Path) -> None:
+    """An entry drops whatever it matches, whoever asked for it."""
+    block = {"attack": "badnets", "rate": "1%", "defense": ["none", "clip"]}
+    exclude = [{"attack": "none", "defense": "clip"}]
+    found = labels(grid_of(tmp_path, {"controls": True, "grid": [block], "exclude": exclude}))
+    assert "none / none / seed 0" in found
+    assert "none / clip / seed 0" not in found
+
+
 def test_groups_are_runs_on_the_same_pairs_and_clean_ones_come_first(tmp_path: Path) -> None:
     """A group's runs share shards, poison and what defenses begin with."""
     block = {"attack": ["badnets", "sig"], "rate": "1%", "defense": ["none", "clip"]}

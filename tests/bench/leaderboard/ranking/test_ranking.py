@@ -9,6 +9,7 @@ import pytest
 from as_json import of_json
 
 from clipbench.errors import MissingData
+from clipbench.leaderboard.matrix import to_matrix
 from clipbench.leaderboard.ranking.board import Board, boards
 from clipbench.leaderboard.ranking.findings import findings
 from clipbench.leaderboard.ranking.markdown import to_ranking
@@ -211,3 +212,21 @@ def test_hostile_names_stay_text(make_result: MakeResult) -> None:
     text = to_ranking(leaderboard(made))
     assert "](http" not in text
     assert all(line.count(" | ") == 4 for line in text.splitlines() if line.startswith("| "))
+
+
+def test_one_name_trained_in_several_ways_is_several_defenses(
+    make_result: Callable[..., Result],
+) -> None:
+    """What was tuned for each attack is not joined to one, with another's accuracy and cost."""
+    made = []
+    for attack, epochs in (("badnets", 90), ("blended", 5), ("none", 15)):
+        one = {"attack": attack, "attack_parameters": {}}
+        made.append(make_result(defense="none", success=(1980, 1980), **one))
+        made.append(make_result(defense="mine", success=(0, 1980), train={"epochs": epochs}, **one))
+    told = to_ranking(leaderboard(made))
+    assert "mine (epochs=90)" in told
+    assert "mine (epochs=5)" in told
+    assert "1. mine" not in told
+    found = to_matrix(leaderboard(made))
+    assert "| mine |" not in found
+    assert "| none |" in found
