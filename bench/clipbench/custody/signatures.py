@@ -56,16 +56,15 @@ class Signers:
                 f"{file} was signed with a key that {self.path} does not allow today"
                 f" ({_said(found)}); ask the supplier for a key, or for a new signature."
             )
-        content = read_regular(file)
-        for name in names:  # one key may stand in several lines, each for uses of its own
-            told = ("-f", str(self.path), "-I", name, "-n", NAMESPACE, "-s", str(signature))
-            checked = self._ssh_keygen("verify", *told, content=content)
-            if not checked.returncode:
-                return name
-        raise Unsigned(
-            f"The signature {signature} does not fit {file.name} ({_said(checked)}); fetch the"
-            " delivery again, or ask the supplier."
-        )
+        name = names[0]
+        told = ("-f", str(self.path), "-I", name, "-n", NAMESPACE, "-s", str(signature))
+        checked = self._ssh_keygen("verify", *told, content=read_regular(file))
+        if checked.returncode:
+            raise Unsigned(
+                f"The signature {signature} does not fit {file.name} ({_said(checked)}); fetch the"
+                " delivery again, or ask the supplier."
+            )
+        return name
 
     @staticmethod
     def _ssh_keygen(

@@ -56,14 +56,6 @@ def test_a_signature_tells_who_signed(tmp_path: Path, manifest: Path, public: st
     )
 
 
-def test_a_key_that_stands_in_several_lines_may_sign_by_any(
-    tmp_path: Path, manifest: Path, public: str
-) -> None:
-    """The first line allows it for something else, the second for anything."""
-    lines = f'commits@example.org namespaces="git" {public}\nphotos@example.org {public}'
-    assert allowed(tmp_path, lines).signer_of(manifest) == "photos@example.org"
-
-
 def test_an_unknown_key_is_refused(tmp_path: Path, manifest: Path) -> None:
     """The signature is sound, but nobody allowed the key."""
     signers = allowed(tmp_path, f"photos@example.org {key(tmp_path, 'other')}")
