@@ -16,13 +16,13 @@ import pytest
 from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.statistics import Proportion, pool, wilson
 from clipbench.leaderboard.tables import leaderboard
-from clipbench.results.labels import precision_of
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
 ROOT = Path(__file__).parents[2]
 SEEDS = (0, 1, 2)
 NEIGHBORS = ("dao", "slof", "kdist", "lid")
+LONG = 15  # epochs of SafeCLIP, and of some rows of `clip`
 
 
 @cache
@@ -32,19 +32,26 @@ def text() -> str:
 
 
 @cache
-def rows() -> dict[tuple[str, str, int], list[Result]]:
-    """Return the results by attack, defense and seed; of both formats, fp32 comes first."""
-    found: dict[tuple[str, str, int], list[Result]] = {}
+def rows() -> dict[tuple[str, str, int], Result]:
+    """Return the results by attack, defense and seed, but for `clip` for as long as SafeCLIP.
+
+    Of clean data an outlier filter has two; that of its authors' setting is returned.
+    """
+    found: dict[tuple[str, str, int], Result] = {}
     for result in load_results([ROOT / "results" / "shapes" / "rows"]):
         assert result.seed is not None
-        found.setdefault((result.attack.name, result.defense.name, result.seed), []).append(result)
-    for several in found.values():
-        several.sort(key=lambda result: precision_of(result) != "fp32")
+        assert result.train is not None
+        key = result.attack.name, result.defense.name, result.seed
+        other = result.attack.name == "none" and result.defense.parameters.get("features") == "unit"
+        if other or (result.defense.name == "clip" and result.train.epochs == LONG):
+            continue
+        assert key not in found
+        found[key] = result
     return found
 
 
 def run(attack: str, defense: str, seed: int = 0) -> Result:
-    return rows()[attack, defense, seed][0]
+    return rows()[attack, defense, seed]
 
 
 def share(attack: str, defense: str, seed: int = 0, name: str = "attack_success") -> Proportion:
@@ -116,12 +123,11 @@ def attacked(defense: str) -> list[str]:
 
 
 def percents(defense: str, name: str) -> list[float]:
-    """Return a share of all rows of a defense at seed 0, clean ones and both formats included."""
+    """Return a share of all rows of a defense at seed 0, clean ones included."""
     return [
         100 * result.metrics[name].value
-        for (_, of, seed), several in rows().items()
+        for (_, of, seed), result in rows().items()
         if (of, seed) == (defense, 0)
-        for result in several
     ]
 
 
@@ -149,7 +155,7 @@ def safeclip() -> Iterator[str]:
     )
     lowest = min(auroc(a, "safeclip", seed) for a in ("wanet", "filter") for seed in SEEDS)
     yield f"(AUROC at least {int(1000 * lowest) / 1000} at each seed)"
-    yield f"the score says nothing (AUROC {aurocs('label_consistent', 2)})"
+    yield f"the score says little (AUROC {aurocs('label_consistent', 2)})"
     yield f"{safe('label_consistent', last)} of 180 poisoned pairs end in the safe set"
     yield (
         f"the attack succeeds on {pooled('label_consistent', 'safeclip')}, more than without a "
@@ -268,15 +274,12 @@ def clean_ups() -> Iterator[str]:
 
 def controls() -> Iterator[str]:
     """Say what removal at random and augmentation alone do."""
-    yield (
-        f"(`wanet` {percent('wanet', 'random_removal')} against {percent('wanet', 'clip')}, "
-        f"`text_trigger` {percent('text_trigger', 'random_removal')} against "
-        f"{percent('text_trigger', 'clip')}, `text_targeted` "
-        f"{share('text_targeted', 'random_removal').k} against {share('text_targeted', 'clip').k} "
-        f"of 16, `multi_trigger` {percent('multi_trigger', 'random_removal')} against "
-        f"{percent('multi_trigger', 'clip')}) or adds some (`blended` "
-        f"{percent('blended', 'random_removal')} against {percent('blended', 'clip')})"
-    )
+    shares = [
+        f"`{name}` {percent(name, 'random_removal')} against {percent(name, 'clip')}"
+        for name in ("wanet", "blended", "text_trigger", "multi_trigger")
+    ]
+    few = [share("text_targeted", name).k for name in ("random_removal", "clip")]
+    yield f"({', '.join(shares)}, `text_targeted` {few[0]} against {few[1]} of 16)"
     yield (
         f"makes `label_consistent` stronger ({pooled('label_consistent', 'clip')} against "
         f"{pooled('label_consistent', 'none')})"
@@ -293,6 +296,7 @@ def costs() -> Iterator[str]:
         ("clip", "({middle:.2f})"),
     ):
         mine = [row for row in told if row["defense_name"] == defense and row["cost"]]
+        mine = [row for row in mine if (defense, row["epochs"]) != ("clip", LONG)]
         found = {row["runs"]: row["cost"] for row in mine}.values()  # once for several triggers
         middle = form.format(n=len(found), middle=median(found))
         yield f"{spread(found, 2)} for `{defense}` {middle}"
