@@ -117,7 +117,7 @@ def test_a_metric_is_added_to_a_run_that_is_done(
     assert {name: result["metrics"][name] for name in plain["metrics"]} == plain["metrics"]
     assert result["metric_plugins"][0]["parameters"] == {"scale": 1.0}
     assert "first_mean" in result["evaluations"][0]["metrics"]
-    assert result["control"] == {"id": clean["id"]}
+    assert result["control"] == {"id": clean["id"], "created": clean["created"]}
     assert execute(config_of(str(metric)), tmp_path) == result
 
     doubled = execute(config_of(f"{metric}:scale=2"), tmp_path)

@@ -56,7 +56,7 @@ def test_the_same_data_are_one_run_by_every_path(own: Bench, here: Path) -> None
     assert ids(own) == {first["id"]}
     clean = own.run(here / "moved", "--eval", spec)
     judged = own.run("./moved", "--eval", spec, *ATTACK)
-    assert judged["control"] == {"id": clean["id"]}
+    assert judged["control"] == {"id": clean["id"], "created": clean["created"]}
     assert len(list(own.cache.glob("poisoned/*"))) == 1
 
 

@@ -47,17 +47,17 @@ def test_the_control_is_added_when_the_clean_run_is_there(shared: Place) -> None
     judged = shared.execute(config)
     control = judged["metrics"].pop("attack_success_control")
     assert control["n"] == alone["metrics"]["attack_success"]["n"] == 99
-    assert judged.pop("control") == {"id": clean["id"]}
+    assert judged.pop("control") == {"id": clean["id"], "created": clean["created"]}
     assert judged == alone
 
 
 def test_seeds_of_poison_and_of_training_are_two(shared: Place) -> None:
     """The result tells both, and its control is the clean run of its seed of training."""
     config = config_of(**{**JUDGED_LATER, "attack": "targeted:doses=1+2", "poison_seed": 4})
-    shared.execute(config.without_attack())
+    clean = shared.execute(config.without_attack())
     result = shared.execute(config)
     assert (result["seed"], result["poison_seed"]) == (0, 4)
-    assert result["control"] == {"id": config.without_attack().id}
+    assert result["control"] == {"id": clean["id"], "created": clean["created"]}
     assert shared.folder_of(config).name.startswith("targeted_6poisons_none_s0p4_")
     for name in ("attack_success", "attack_success_control"):
         told = result["metrics"][name]
@@ -82,7 +82,7 @@ def test_a_run_after_its_controls_is_judged_by_them(place: Place, trainings: lis
     results = [place.execute(run) for run in (clean, undefended, config)]
     assert trainings == [place.folder_of(run) for run in (clean, undefended, config)]
     assert results[2]["metrics"]["attack_success_control"]["n"] == 99
-    assert results[2]["control"] == {"id": clean.id}
+    assert results[2]["control"] == {"id": clean.id, "created": results[0]["created"]}
     ledgers = [result["attack"]["ledger_sha256"] for result in results]
     assert ledgers[0] is None
     assert ledgers[1] == ledgers[2]
