@@ -27,6 +27,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 
 from clipbench.leaderboard.charts.looks import PALETTE, Look, looks_of
+from clipbench.leaderboard.render import markdown_line
 from clipbench.results.store import load_results
 
 MOST = 20  # trials that the probes of one run count as, where they are more and share a trigger
@@ -311,7 +312,7 @@ def table_of_cells(cells: Mapping[Cell, Data], found: Mapping[Cell, Estimate]) -
         runs = len({one.run for one in data.trials})
         parts = [cell.attack, cell.defense, f"{cell.pairs:,}", f"{cell.epochs:g}", runs, top1]
         parts += [f"{k}/{n}" if n else "—", shown(found[cell], counts), curve]
-        lines.append(f"| {' | '.join(map(str, parts))} |")
+        lines.append(markdown_line(map(str, parts)))
     return lines
 
 
@@ -334,7 +335,7 @@ def table_of_slopes(cells: Mapping[Cell, Data]) -> list[str]:
             told = [str(one) if not np.isnan(one.value) else "—" for one in found.values()]
             first = next(iter(own))
             row = [first.attack, first.defense, f"{name} ({len(own)})", *told]
-            lines.append(f"| {' | '.join(row)} |")
+            lines.append(markdown_line(row))
     return lines
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clipbench.evaluation.measured import Epoch
+from clipbench.leaderboard.render import markdown_line
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
@@ -98,7 +99,7 @@ def _count(result: Result, name: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+    return "\n".join(map(markdown_line, (head, ["---"] * len(head), *rows)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

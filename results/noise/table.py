@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from clipbench.leaderboard.render import markdown_line
 from clipbench.leaderboard.tables import leaderboard
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
@@ -38,8 +39,8 @@ def table(results: Iterable[Result]) -> str:
     rows: list[Any] = leaderboard(results).to_dict("records")
     told = [(row, captions[row["runs"].split()[0]]) for row in rows]
     told.sort(key=lambda item: (item[0]["attack_name"], item[0]["defense_name"], *item[1][::-1]))
-    lines = [_line(HEAD), _line("---" for _ in HEAD)]
-    return "\n".join([*lines, *(_line(_cells(row, *shares)) for row, shares in told), ""])
+    lines = [markdown_line(HEAD), markdown_line("---" for _ in HEAD)]
+    return "\n".join([*lines, *(markdown_line(_cells(row, *shares)) for row, shares in told), ""])
 
 
 def _cells(row: Mapping[str, Any], noise: float, detail: float) -> list[str]:
@@ -62,10 +63,6 @@ def _share(row: Mapping[str, Any], name: str) -> str:
     if not row[f"{name}_seeds"]:
         return MISSING
     return f"{row[f'{name}_k']:.0f}/{row[f'{name}_n']:.0f}"
-
-
-def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
+from clipbench.leaderboard.render import markdown_line
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
@@ -78,7 +79,7 @@ def _defense(result: Result) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))
+    return "\n".join(map(markdown_line, (head, ["---"] * len(head), *rows)))
 
 
 def _cells(line: Line, seeds: Seeds) -> list[str]:

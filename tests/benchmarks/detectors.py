@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from clipbench.cli import main as clipbench
+from clipbench.leaderboard.render import markdown_line
 
 ATTACKS = {
     "badnets": "0.5%",
@@ -94,7 +95,7 @@ def table(rows: list[Row]) -> str:
     text = [f"| attack | rate | filter | {' | '.join(told)} |", f"|{' --- |' * (3 + len(told))}"]
     for line in lines:
         found = [cells.get((*line, *column), "—") for column in columns]
-        text.append(f"| {' | '.join([*line, *found])} |")
+        text.append(markdown_line([*line, *found]))
     return "\n".join(text) + "\n"
 
 

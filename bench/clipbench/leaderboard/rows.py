@@ -17,6 +17,7 @@ from clipbench.results.model import Result
 from clipbench.results.side_by_side import Context, age, settings_of
 
 FIRST = ("none", "clip")  # the defenses that all others are held against
+_OF_CONTEXT = re.compile(r"(code\.)?(attack|rate|data|evals|model)(\.|$)")  # settings
 
 
 @dataclass
@@ -48,9 +49,9 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
             place = context.model, context.data, defense.name, parameters
             everywhere[place].append(family[key])
         family[key].results.append(result)
-    trained = {
-        id(row): differing(map(_of_training, rows)) for rows in everywhere.values() for row in rows
-    }
+    trained: dict[int, set[str]] = {}
+    for rows in everywhere.values():
+        trained |= dict.fromkeys(map(id, rows), differing(map(_of_training, rows)))
     for family in families.values():
         apart_here = differing(row.settings for row in family.values())
         for row in family.values():
@@ -66,8 +67,7 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
 
 def _of_training(row: Row) -> dict[str, Json]:
     """Return the settings of a row that its attack, data and evaluation do not decide."""
-    context = re.compile(r"(code\.)?(attack|rate|data|evals|model)(\.|$)")
-    return {key: value for key, value in row.settings.items() if not context.match(key)}
+    return {key: value for key, value in row.settings.items() if not _OF_CONTEXT.match(key)}
 
 
 def _one_a_seed(results: Iterable[Result]) -> list[Result]:

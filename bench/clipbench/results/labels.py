@@ -142,12 +142,18 @@ class Labels:
         # What tells results apart comes first: a narrow table may cut the rest.
         first = {key: apart[key] for key in apart if key in changed or key == "evaluation"}
         shown = first | changed
-        return {key: self._named(value) for key, value in shown.items()}
+        return {key: self._named(value, key) for key, value in shown.items()}
 
-    def _named(self, value: Json) -> Json:
-        """Return a value; of a content, the short name of what has it, and the hash's beginning."""
+    def _named(self, value: Json, key: str = "") -> Json:
+        """Return a value; of a content, the short name of what has it, and the hash's beginning.
+
+        Args:
+            value: of a parameter.
+            key: the parameter: several of a data set have one content, that of all they read.
+        """
         content = content_in(value)
-        name = self._names.get(content) if content else None
+        names = self._names.get(content, {}) if content else {}
+        name = names.get(key) or min(names.values(), default=None)
         return value if content is None or name is None else f"{name}@{content[:8]}"
 
     def _facts(self, kind: Kind, result: Result) -> dict[str, Json]:
@@ -174,12 +180,12 @@ def contents_of_tests(config: Object) -> list[str]:
     return [content for content in found if content is not None]
 
 
-def _names(results: Iterable[Result]) -> dict[str, str]:
-    """Return a short name by content: one for all results that have it, whatever each says."""
-    found: dict[str, str] = {}
+def _names(results: Iterable[Result]) -> dict[str, dict[str, str]]:
+    """Return short names by content and parameter: one for all results, whatever each says."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
     for result in results:
         for field, name in result.names.items():
-            content = content_in(get(result.config, field))
+            content, key = content_in(get(result.config, field)), field.rpartition(".")[2]
             if content is not None:
-                found[content] = min(found.get(content, name), name)
-    return found
+                found[content][key] = min(found[content].get(key, name), name)
+    return dict(found)

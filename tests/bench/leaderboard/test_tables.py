@@ -446,6 +446,16 @@ def test_a_cost_is_of_runs_with_as_many_threads(make_result: MakeResult) -> None
     assert (row["cost"], row["cost_runs"]) == (2.0, made[1]["id"])
 
 
+def test_a_content_is_called_as_the_parameter_that_has_it(make_result: MakeResult) -> None:
+    """All that a data set reads has one content: its shards are not called as its list is."""
+    content = f"sha256:{'5' * 64}"
+    result = make_result(data="own", settings={"data": {"path": content, "classes": content}})
+    result["data"]["parameters"] = {"path": content, "classes": content}
+    result["names"] = {"data.path": "crawl", "data.classes": "a.txt"}
+    frame = leaderboard([result], defaults=lambda *_: {})
+    assert set(frame["data"]) == {"own (path=crawl@55555555, classes=a.txt@55555555)"}
+
+
 def test_two_metrics_have_two_columns(make_result: MakeResult) -> None:
     """A share called as the mean of another metric is, and names that print alike, are numbered."""
     metrics = {"a": 0.5, "a_mean": (1, 4), "b\n": 1.0, "b\\n": 2.0}

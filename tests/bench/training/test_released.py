@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -38,20 +39,25 @@ def pairs(count: int) -> Images:
     return Images(images, [f"picture number {number % 7}" for number in range(count)])
 
 
+def by_open_clip(source: Images, **preprocessing: Any) -> torch.Tensor:
+    """Return the similarities of all pairs, through open_clip's own transform and tokenizer."""
+    network, numbers = tiny_model(3).eval(), range(len(source))
+    transform = open_clip.image_transform(SIDE, is_train=False, **preprocessing)
+    tokens = open_clip.SimpleTokenizer(context_length=LENGTH)(source.captions(numbers))
+    pixels = torch.stack([transform(Pil.fromarray(source.image(n))) for n in numbers])
+    with torch.no_grad():
+        images = network.encode_image(pixels, normalize=True)
+        texts = network.encode_text(tokens, normalize=True)
+    return (images * texts).sum(dim=1)
+
+
 def test_pairs_are_scored_as_open_clip_scores_them(
     model: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In blocks or not; images of any size go through open_clip's own transform."""
     source = pairs(11)
     found = released_similarity(*model, source, Processes())
-    network = tiny_model(3).eval()
-    transform = open_clip.image_transform(SIDE, is_train=False)
-    tokens = open_clip.SimpleTokenizer(context_length=LENGTH)(source.captions(range(11)))
-    pixels = torch.stack([transform(Pil.fromarray(source.image(n))) for n in range(11)])
-    with torch.no_grad():
-        images = network.encode_image(pixels, normalize=True)
-        texts = network.encode_text(tokens, normalize=True)
-    torch.testing.assert_close(found, (images * texts).sum(dim=1), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found, by_open_clip(source), atol=1e-5, rtol=0)
     monkeypatch.setattr(released, "BLOCK", 4)
     torch.testing.assert_close(released_similarity(*model, source, Processes()), found)
 
@@ -63,14 +69,7 @@ def test_pairs_are_prepared_as_the_description_says(model: tuple[str, str], tmp_
     (tmp_path / "squashed.json").write_text(json.dumps(config))
     source = pairs(5)
     found = released_similarity(str(tmp_path / "squashed.json"), model[1], source, Processes())
-    network = tiny_model(3).eval()
-    transform = open_clip.image_transform(SIDE, is_train=False, **wanted)
-    tokens = open_clip.SimpleTokenizer(context_length=LENGTH)(source.captions(range(5)))
-    pixels = torch.stack([transform(Pil.fromarray(source.image(n))) for n in range(5)])
-    with torch.no_grad():
-        images = network.encode_image(pixels, normalize=True)
-        texts = network.encode_text(tokens, normalize=True)
-    torch.testing.assert_close(found, (images * texts).sum(dim=1), atol=2e-6, rtol=0)
+    torch.testing.assert_close(found, by_open_clip(source, **wanted), atol=2e-6, rtol=0)
     usual = released_similarity(*model, source, Processes())
     assert (found - usual).abs().max() > 1e-4
 
