@@ -86,6 +86,49 @@ def test_a_signature_for_another_purpose_is_refused(
         allowed(tmp_path, f"photos@example.org {public}").signer_of(manifest)
 
 
+GIT = 'namespaces="git"'
+OLD = 'valid-before="20200101"'
+OURS = 'namespaces="clipbench"'
+
+
+@pytest.mark.parametrize(
+    ("lines", "signer"),
+    [
+        ([f"bot@example.org {GIT}", f"photos@example.org {OURS}"], "photos@example.org"),
+        (
+            [f"bot@example.org {GIT}", "# deliveries", "", "photos@example.org"],
+            "photos@example.org",
+        ),
+        ([f"bot@example.org {GIT}", f"old@example.org {OLD}", f"new@example.org {OURS}"], "new@"),
+        ([f"bot@example.org,photos@example.org {GIT}", f"photos@example.org {OURS}"], "photos@"),
+        ([f"*@example.org {GIT}", f"photos@example.org {OURS}"], "photos@"),
+        ([f"photos@example.org {OURS}", f"bot@example.org {GIT}"], "photos@"),
+        (["!bot@example.org,photos@example.org"], "photos@"),
+    ],
+)
+def test_a_key_on_several_lines_is_allowed_by_any_of_them(
+    tmp_path: Path, manifest: Path, public: str, lines: list[str], signer: str
+) -> None:
+    """Under the name that stands there; a line for other purposes or times does not shut it out."""
+    other = f"someone@example.org {key(tmp_path, 'other')}"
+    text = "\n".join(f"{line} {public}" if "@" in line else line for line in lines)
+    for around in (text, f"{other}\n{text}", f"{text}\n{other}"):
+        assert allowed(tmp_path, around).signer_of(manifest).startswith(signer)
+
+
+def test_a_key_on_several_lines_of_which_none_allows_it_is_refused(
+    tmp_path: Path, manifest: Path, public: str
+) -> None:
+    """Neither purpose is this one; nor does a second line let a changed file through."""
+    text = f'bot@example.org {GIT} {public}\nfiles@example.org namespaces="file" {public}'
+    with pytest.raises(Unsigned, match="namespace"):
+        allowed(tmp_path, text).signer_of(manifest)
+    manifest.write_text("{}")
+    text = f"bot@example.org {GIT} {public}\nphotos@example.org {OURS} {public}"
+    with pytest.raises(Unsigned, match=r"does not fit manifest\.json"):
+        allowed(tmp_path, text).signer_of(manifest)
+
+
 def test_no_signature_is_refused(tmp_path: Path, manifest: Path, public: str) -> None:
     """The message says how one is made."""
     manifest.with_name("manifest.json.sig").unlink()
