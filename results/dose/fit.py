@@ -2,73 +2,52 @@
 
     python results/dose/fit.py results/dose/rows --write results/dose
 
-prints two tables and draws ``n50.png`` and ``n50.pdf``. N50 is the number of poisoned pairs (of one
-target, or of a backdoor) at which the attack succeeds half of the time. The slopes are those of
+prints three tables and draws ``n50.png`` and ``n50.pdf``. N50 is the number of poisoned pairs (of
+one target, or of a backdoor) at which the attack succeeds half of the time. The slopes are those of
 
     logit P(success) = a + b log2(count) + c log2(pairs) + d log2(epochs)
 
-If the count decides, c = d = 0; if exposures do, count times epochs, c = 0 and d = b; if the rate
-does, c = -b and d = 0. So c/b and d/b are printed, too. Intervals (95%) are of a bootstrap over
-training runs within cells; of a cell of one run, over its targets. Of a backdoor the share of test
-images counts as `MOST` trials, for all of them are read by one model.
+and each arm identifies some of them, or of their ratios to b:
+
+    decides      all cells: c/b, d/b    equal epochs: c/b    equal samples: (c - d)/b    more: d/b
+    count                     0    0                    0                           0           0
+    exposures                 0    1                    0                          -1           1
+    rate                     -1    0                   -1                          -1           0
+
+for with equal samples log2(epochs) is a constant less log2(pairs): c and d have no values of their
+own there. A dash says that an arm does not identify a number. What the 95% intervals are is in
+``n50.py`` and ``slopes.py``; how often they hold the true value, ``simulate.py`` measures.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.linear_model import LogisticRegression
+from curves import Cell, Estimate, Trials, arranged
+from n50 import Dispersion, half_points
+from slopes import SLOPES, slopes
 
+from clipbench.errors import BadInput
+from clipbench.files.named_files import named_file, write_picture
 from clipbench.leaderboard.charts.looks import PALETTE, Look, looks_of
 from clipbench.leaderboard.render import markdown_line
 from clipbench.results.store import load_results
 
-MOST = 20  # trials that the probes of one run count as, where they are more and share a trigger
 TRAINED = 0.9  # of the largest clean top-1 of a defense, below which a cell is under-trained
 # Epochs of a defense's recipe by which another's are told in those of training without a defense.
 OWN_EPOCHS = {"safeclip": 9 / 15}
-REPLICATES = 400
-WEAK = 1e4  # inverse strength of the ridge that keeps slopes of perfectly separated cells finite
 ARMS: Mapping[str, Callable[[Cell], bool]] = {
     "equal epochs": lambda cell: cell.epochs == 9,
     "equal samples": lambda cell: cell.pairs * cell.epochs == 180_000,
     "more epochs": lambda cell: cell.pairs == 20_000,
 }
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, order=True)
-class Cell:
-    """What runs of a cell share: attack, defense, clean pairs, and epochs without a defense."""
-
-    attack: str
-    defense: str
-    pairs: int
-    epochs: float
-
-
-@dataclass(frozen=True)
-class Trials:
-    """Successes of one run at one count.
-
-    Args:
-        run: the run.
-        count: poisoned pairs of one target, or of the backdoor.
-        successes: k, which may be a part of one where probes count as fewer trials.
-        trials: n.
-    """
-
-    run: str
-    count: int
-    successes: float
-    trials: float
 
 
 @dataclass
@@ -100,15 +79,13 @@ def read(results: Iterable[Mapping[str, Any]]) -> dict[Cell, Data]:
         data = found[_cell(result)]
         metrics = result["metrics"]
         success = metrics["attack_success"]
-        parts = success.get("parts") if success.get("parts_by") == "dose" else None
-        if parts:
-            data.trials += [
-                Trials(result["id"], int(part["name"]), part["k"], part["n"]) for part in parts
-            ]
+        if success.get("parts_by") == "dose":
+            told = {int(part["name"]): (part["k"], part["n"]) for part in success["parts"]}
         else:
-            n = min(success["n"], MOST)
-            each = attack["count"] // attack["targets"]
-            data.trials.append(Trials(result["id"], each, success["value"] * n, n))
+            told = {attack["count"] // attack["targets"]: (success["k"], success["n"])}
+        seed = result.get("poison_seed")
+        draw = f"{result['seed'] if seed is None else seed} {sorted(told)}"
+        data.trials += [Trials(result["id"], draw, count, k, n) for count, (k, n) in told.items()]
         data.top1.append(metrics["zeroshot_top1"]["value"])
         if control := metrics.get("attack_success_control"):
             data.control.append((control["k"], control["n"]))
@@ -139,141 +116,6 @@ def _side(cell: Cell) -> tuple[str, str]:
     return cell.attack, cell.defense
 
 
-# ------------------------------------------------------------------------------------------- fits
-
-Counted = Mapping[tuple[Cell, int], tuple[float, float]]  # successes and trials by cell and count
-
-
-def pooled(cells: Mapping[Cell, Sequence[Trials]]) -> Counted:
-    """Return the successes and trials of all runs of each cell, by count."""
-    found: dict[tuple[Cell, int], tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
-    for cell, several in cells.items():
-        for one in several:
-            k, n = found[cell, one.count]
-            found[cell, one.count] = (k + one.successes, n + one.trials)
-    return found
-
-
-def resampled(cells: Mapping[Cell, Data], rng: np.random.Generator) -> dict[Cell, list[Trials]]:
-    """Return the cells with runs drawn again with replacement; of a single run, its trials."""
-    drawn: dict[Cell, list[Trials]] = {}
-    for cell, data in cells.items():
-        by_run: dict[str, list[Trials]] = defaultdict(list)
-        for one in data.trials:
-            by_run[one.run].append(one)
-        alike = defaultdict(list)  # a backdoor has runs for each count, which stay apart
-        for own in by_run.values():
-            alike[tuple(one.count for one in own)].append(own)
-        drawn[cell] = []
-        for several in alike.values():
-            if len(several) == 1:
-                drawn[cell] += [_redrawn(one, rng) for one in several[0]]
-                continue
-            for number in rng.integers(len(several), size=len(several)):
-                drawn[cell] += several[number]
-    return drawn
-
-
-def _redrawn(one: Trials, rng: np.random.Generator) -> Trials:
-    n = round(one.trials)
-    return replace(one, successes=float(rng.binomial(n, one.successes / one.trials)), trials=n)
-
-
-def logistic(design: Floats, successes: Floats, trials: Floats) -> Floats:
-    """Return the coefficients ``(p,)`` of a logistic regression without an intercept of its own."""
-    both = np.concatenate([design, design])
-    outcome = np.repeat([1, 0], len(design))
-    weight = np.concatenate([successes, trials - successes])
-    held = weight > 0
-    if len({*outcome[held].tolist()}) < 2:  # nothing, or everything, succeeded
-        return np.full(design.shape[1], np.nan)
-    model = LogisticRegression(C=WEAK, fit_intercept=False, max_iter=2_000, tol=1e-6)
-    model.fit(both[held], outcome[held], sample_weight=weight[held])
-    found: Floats = model.coef_[0]
-    return found
-
-
-def half_points(counted: Counted) -> dict[Cell, float]:
-    """Return N50 of each cell; all have one slope in the logarithm of the count."""
-    cells = sorted({cell for cell, _ in counted})
-    keys = list(counted)
-    successes, trials = _outcomes(counted)
-    if successes.sum() in (0, trials.sum()):  # nothing succeeded, or everything
-        return dict.fromkeys(cells, np.inf if not successes.sum() else 0.0)
-    design = np.zeros((len(keys), 1 + len(cells)))
-    for row, (cell, count) in enumerate(keys):
-        design[row, 0] = np.log2(count)
-        design[row, 1 + cells.index(cell)] = 1
-    slope, *levels = logistic(design, successes, trials).tolist()
-    with np.errstate(over="ignore"):
-        return {c: float(np.exp2(-a / slope)) for c, a in zip(cells, levels, strict=True)}
-
-
-def slopes(counted: Counted) -> Floats:
-    """Return b, c and d; NaN of what does not vary."""
-    keys = list(counted)
-    raw = np.log2([[count, cell.pairs, cell.epochs] for cell, count in keys])
-    varies = np.ptp(raw, axis=0) > 0
-    centered = raw - raw.mean(axis=0)
-    design = np.column_stack([np.ones(len(keys)), centered[:, varies]])
-    found = np.full(3, np.nan)
-    if np.linalg.matrix_rank(design) == design.shape[1]:
-        found[varies] = logistic(design, *_outcomes(counted))[1:]
-    return found
-
-
-def _outcomes(counted: Counted) -> tuple[Floats, Floats]:
-    successes, trials = np.array(list(counted.values())).T
-    return successes, trials
-
-
-def interval(values: Iterable[float]) -> tuple[float, float]:
-    """Return the middle 95% of replicates; of none that is a number, the whole line."""
-    numbers = np.array(list(values))
-    numbers = numbers[~np.isnan(numbers)]
-    if not len(numbers):
-        return -np.inf, np.inf
-    low, high = np.quantile(numbers, [0.025, 0.975], method="nearest")
-    return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
-
-
-def estimated_half_points(cells: Mapping[Cell, Data], seed: int = 0) -> dict[Cell, Estimate]:
-    """Return N50 of the cells of one attack and defense."""
-    best = half_points(pooled({cell: data.trials for cell, data in cells.items()}))
-    rng = np.random.default_rng(seed)
-    again = [half_points(pooled(resampled(cells, rng))) for _ in range(REPLICATES)]
-    return {cell: Estimate(best[cell], *interval(one[cell] for one in again)) for cell in best}
-
-
-SLOPES = ("b", "c", "d", "c/b", "d/b")
-
-
-def estimated_slopes(cells: Mapping[Cell, Data], seed: int = 0) -> dict[str, Estimate]:
-    """Return the slopes of the cells of one attack and defense, and their ratios."""
-
-    def numbers(trials: Mapping[Cell, Sequence[Trials]]) -> Floats:
-        b, c, d = slopes(pooled(trials))
-        return np.array([b, c, d, c / b, d / b])
-
-    best = numbers({cell: data.trials for cell, data in cells.items()})
-    rng = np.random.default_rng(seed)
-    again = np.array([numbers(resampled(cells, rng)) for _ in range(REPLICATES)])
-    found = zip(SLOPES, best, again.T, strict=True)
-    return {name: Estimate(float(value), *interval(column)) for name, value, column in found}
-
-
 # ----------------------------------------------------------------------------------------- report
 
 
@@ -286,28 +128,27 @@ def sides(cells: Mapping[Cell, Data]) -> list[dict[Cell, Data]]:
 def shown(estimate: Estimate, counts: Sequence[int]) -> str:
     """Return N50 for people: beyond the counts that were tried, only on which side it lies."""
     low, high = min(counts), max(counts)
-    if not estimate.value <= high:
-        return f"> {high}"
-    if estimate.value < low:
-        return f"< {low}"
-    below = f"{estimate.low:.1f}" if estimate.low >= low else f"< {low}"
-    above = f"{estimate.high:.1f}" if estimate.high <= high else f"> {high}"
-    return f"{estimate.value:.1f} [{below}, {above}]"
+
+    def told(value: float) -> str:
+        if math.isnan(value):
+            return "—"
+        return f"< {low}" if value < low else f"> {high}" if value > high else f"{value:.1f}"
+
+    best, *ends = (told(value) for value in (estimate.value, estimate.low, estimate.high))
+    if "—" in ends:
+        return f"{best} [—]" if low <= estimate.value <= high else best
+    return best if set(ends) == {best} else f"{best} [{', '.join(ends)}]"
 
 
 def table_of_cells(cells: Mapping[Cell, Data], found: Mapping[Cell, Estimate]) -> list[str]:
     """Return the lines of a Markdown table with a row per cell."""
     head = "attack | defense | pairs | epochs | runs | clean top-1 % | control | N50 | success"
-    lines = [f"| {head} |", f"|{' --- |' * (head.count('|') + 1)}"]
+    lines = _opened(head)
     weak = under_trained(cells)
     for cell, data in cells.items():
         counts = sorted({one.count for one in data.trials})
         k, n = (sum(one[part] for one in data.control) for part in (0, 1))
-        counted = pooled({cell: data.trials})
-        curve = ", ".join(
-            f"{count}: {100 * counted[cell, count][0] / counted[cell, count][1]:.0f}%"
-            for count in counts
-        )
+        curve = ", ".join(f"{count}: {100 * _pooled(data, count):.0f}%" for count in counts)
         top1 = f"{100 * np.mean(data.top1):.1f}{' (under-trained)' if cell in weak else ''}"
         runs = len({one.run for one in data.trials})
         parts = [cell.attack, cell.defense, f"{cell.pairs:,}", f"{cell.epochs:g}", runs, top1]
@@ -316,10 +157,18 @@ def table_of_cells(cells: Mapping[Cell, Data], found: Mapping[Cell, Estimate]) -
     return lines
 
 
+def _pooled(data: Data, count: int) -> float:
+    those = [one for one in data.trials if one.count == count]
+    return sum(one.successes for one in those) / sum(one.trials for one in those)
+
+
+def _opened(head: str) -> list[str]:
+    return [f"| {head} |", f"|{' --- |' * (head.count('|') + 1)}"]
+
+
 def table_of_slopes(cells: Mapping[Cell, Data]) -> list[str]:
     """Return the lines of a Markdown table of slopes: of all trained cells, and of each arm."""
-    head = "attack | defense | cells | b | c | d | c/b | d/b"
-    lines = [f"| {head} |", f"|{' --- |' * (head.count('|') + 1)}"]
+    lines = _opened(" | ".join(("attack", "defense", "cells", "draws", *SLOPES)))
     weak = under_trained(cells)
     for side in sides(cells):
         trained = {cell: data for cell, data in side.items() if cell not in weak}
@@ -331,21 +180,35 @@ def table_of_slopes(cells: Mapping[Cell, Data]) -> list[str]:
         for name, own in chosen.items():
             if len(own) < 2 or (name == "all" and own == trained):
                 continue
-            found = estimated_slopes(own)
-            told = [str(one) if not np.isnan(one.value) else "—" for one in found.values()]
-            first = next(iter(own))
-            row = [first.attack, first.defense, f"{name} ({len(own)})", *told]
-            lines.append(markdown_line(row))
+            draws = {one.draw for data in own.values() for one in data.trials}
+            found = slopes(arranged({cell: data.trials for cell, data in own.items()}))
+            row = [*_side(next(iter(own))), f"{name} ({len(own)})", len(draws), *found.values()]
+            lines.append(markdown_line(map(str, row)))
+    return lines
+
+
+def table_of_dispersion(found: Mapping[tuple[str, str], Dispersion]) -> list[str]:
+    """Return the lines of a Markdown table of what the intervals of N50 rest on."""
+    lines = _opened("attack | defense | correlation within a run | degrees of freedom")
+    for side, one in found.items():
+        correlation = f"{one.correlation:.2f}" if one.freedom else "—"
+        lines.append(markdown_line((*side, correlation, f"{one.freedom:.1f}")))
     return lines
 
 
 def report(cells: Mapping[Cell, Data]) -> tuple[str, dict[Cell, Estimate]]:
     """Return the tables as Markdown, and N50 of every cell."""
     found: dict[Cell, Estimate] = {}
+    dispersion = {}
     for side in sides(cells):
-        found |= estimated_half_points(side)
-    lines = [*table_of_cells(cells, found), "", *table_of_slopes(cells), ""]
-    return "\n".join(lines), found
+        points, one = half_points(arranged({cell: data.trials for cell, data in side.items()}))
+        found |= points
+        dispersion[_side(next(iter(side)))] = one
+    tables = (
+        *(table_of_cells(cells, found), table_of_dispersion(dispersion)),
+        table_of_slopes(cells),
+    )
+    return "\n\n".join("\n".join(lines) for lines in tables) + "\n", found
 
 
 def draw(cells: Mapping[Cell, Data], found: Mapping[Cell, Estimate], folder: Path) -> None:
@@ -369,14 +232,11 @@ def draw(cells: Mapping[Cell, Data], found: Mapping[Cell, Estimate], folder: Pat
                 ]
                 _draw_line(axis, line, cells, found, weak, (look, style, f"{defense}, {arm}"))
         axis.set(xscale="log", yscale="log", xlabel="clean pairs", ylabel="N50", title=attack)
-        axis.legend(fontsize=7)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=7)
     figure.tight_layout()
     for end in ("png", "pdf"):
-        figure.savefig(
-            folder / f"n50.{end}",
-            dpi=150,
-            metadata={"CreationDate": None} if end == "pdf" else None,
-        )
+        write_picture(figure, folder / f"n50.{end}", dpi=150)
     plt.close(figure)
 
 
@@ -393,16 +253,18 @@ def _draw_line(
     color, inside = PALETTE[look.color], []
     for cell in line:
         counts = [one.count for one in cells[cell].trials]
-        if not min(counts) <= found[cell].value <= max(counts):
-            beyond = found[cell].value < min(counts)
-            edge, marker = (min(counts), "v") if beyond else (max(counts), "^")
+        low, high, best = min(counts), max(counts), found[cell]
+        if math.isnan(best.value):
+            continue
+        ends = np.clip([best.low, best.high], low, high)
+        axis.plot([cell.pairs] * 2, ends, color=color, linewidth=1)
+        if not low <= best.value <= high:
+            edge, marker = (low, "v") if best.value < low else (high, "^")
             axis.plot(cell.pairs, edge, marker, color=color, fillstyle="none")
             continue
         inside.append(cell)
-        ends = np.clip([found[cell].low, found[cell].high], min(counts), max(counts))
-        axis.plot([cell.pairs] * 2, ends, color=color, linewidth=1)
         fill = "none" if cell in weak else "full"
-        axis.plot(cell.pairs, found[cell].value, look.shape.marker, color=color, fillstyle=fill)
+        axis.plot(cell.pairs, best.value, look.shape.marker, color=color, fillstyle=fill)
     places = [cell.pairs for cell in inside], [found[cell].value for cell in inside]
     axis.plot(*places, style, color=color, label=label if line else None)
 
@@ -413,11 +275,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("rows", type=Path, nargs="+", help="folders of rows")
     parser.add_argument("--write", type=Path, help="folder for fit.md, n50.png and n50.pdf")
     options = parser.parse_args(arguments)
-    cells = read(result.record for result in load_results(options.rows))
+    if options.write is not None and not options.write.is_dir():
+        parser.error(f"There is no folder {options.write} to write into.")
+    try:
+        cells = read(result.record for result in load_results(options.rows))
+    except BadInput as error:
+        parser.error(str(error))
+    if not cells:
+        parser.error("No row is of an attack.")
     text, found = report(cells)
     print(text)
     if options.write is not None:
-        (options.write / "fit.md").write_text(text, encoding="utf-8")
+        with named_file(options.write / "fit.md") as file:
+            file.write(text.encode())
         draw(cells, found, options.write)
 
 

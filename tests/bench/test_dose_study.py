@@ -1,11 +1,12 @@
-"""The fit of the dose study: known slopes are found, and told from one another."""
+"""The fit of the dose study: known slopes are found, told from one another, and held as often."""
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,11 +16,15 @@ import pytest
 from made_results import make_result
 
 from clipbench.evaluation.statistics import Proportion
+from clipbench.results.result import config_hash
 
 __all__ = ["make_result"]
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
+Design = dict[tuple[str, str], list[Any]]
 
+STUDY = Path(__file__).parents[2] / "results" / "dose"
+MODULES = ("curves", "n50", "slopes", "fit", "simulate")
 DOSES = (1, 2, 3, 4, 6, 8, 16)
 ARMS = (
     *((pairs, 9) for pairs in (10_000, 20_000, 60_000)),
@@ -29,20 +34,41 @@ ARMS = (
 # By what decides: how N50 grows with pairs and with epochs, in powers of them.
 POWERS = {"count": (0, 0), "exposures": (0, -1), "rate": (1, 0)}
 STEEP = 2.0
+# What each arm identifies.
+ARM_SLOPES = {
+    "equal epochs": {"b", "c", "c/b"},
+    "equal samples": {"b", "c − d", "(c − d)/b"},
+    "more epochs": {"b", "d", "d/b"},
+}
 
 
 @pytest.fixture(scope="module")
-def fit() -> ModuleType:
-    """The program of the study."""
-    path = Path(__file__).parents[2] / "results" / "dose" / "fit.py"
-    spec = importlib.util.spec_from_file_location("dose_fit", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["dose_fit"] = module
-    spec.loader.exec_module(module)
-    module.REPLICATES = 40  # type: ignore[attr-defined]
-    return module
+def modules() -> Iterator[dict[str, ModuleType]]:
+    """The programs of the study, which import one another from their folder."""
+    sys.path.insert(0, str(STUDY))
+    yield {name: importlib.import_module(name) for name in MODULES}
+    sys.path.remove(str(STUDY))
+    for name in MODULES:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def fit(modules: dict[str, ModuleType]) -> ModuleType:
+    """The program that prints the tables."""
+    return modules["fit"]
+
+
+@pytest.fixture(scope="module")
+def simulate(modules: dict[str, ModuleType]) -> ModuleType:
+    """The program that measures coverage."""
+    return modules["simulate"]
+
+
+@pytest.fixture(scope="module")
+def design(simulate: ModuleType) -> Design:
+    """The runs of the grids, by attack and defense."""
+    found: Design = simulate.planned(STUDY)
+    return found
 
 
 def half_point(pairs: int, epochs: float, powers: tuple[float, float]) -> float:
@@ -63,10 +89,27 @@ def study(
             for dose in DOSES:
                 p = 1 / (1 + math.exp(-steepness * (math.log(dose) - middle)))
                 k = 6 * p if rng is None else float(rng.binomial(6, p))
-                trials.append(fit.Trials(f"{pairs} {epochs} {run}", dose, k, 6))
+                trials.append(fit.Trials(f"{pairs} {epochs} {run}", str(run), dose, k, 6))
         cell = fit.Cell("targeted", "none", pairs, float(epochs))
         cells[cell] = fit.Data(trials, [0.95] * 5, [(0, 42)])
     return cells
+
+
+def shares(fit: ModuleType, cells: Any) -> Any:
+    """Return the trials of cells as arrays."""
+    return fit.arranged({cell: data.trials for cell, data in cells.items()})
+
+
+def one_cell(
+    fit: ModuleType, successes: Callable[[int, int], float], runs: int, pairs: int = 20_000
+) -> Any:
+    """Return a cell of runs with successes by run and dose, of three targets."""
+    trials = [
+        fit.Trials(f"{pairs} {run}", str(run), dose, successes(run, dose), 3)
+        for run in range(runs)
+        for dose in DOSES
+    ]
+    return {fit.Cell("targeted", "none", pairs, 9.0): fit.Data(trials, [0.9], [])}
 
 
 @pytest.mark.parametrize("decides", POWERS)
@@ -76,54 +119,206 @@ def test_slopes_and_half_points_of_expected_shares_are_the_true_ones(
     """With shares as they are expected there is no chance in them, and hardly any error."""
     powers = POWERS[decides]
     cells = study(fit, powers)
-    counted = fit.pooled({cell: data.trials for cell, data in cells.items()})
-    true = [STEEP, -STEEP * powers[0], -STEEP * powers[1]]
-    np.testing.assert_allclose(fit.slopes(counted), true, atol=0.02)
-    for cell, found in fit.half_points(counted).items():
-        assert found == pytest.approx(half_point(cell.pairs, cell.epochs, powers), rel=0.02)
+    b, c, d = STEEP, -STEEP * powers[0], -STEEP * powers[1]
+    true = {"b": b, "c": c, "d": d, "c − d": c - d, "c/b": c / b, "d/b": d / b}
+    for name, one in fit.slopes(shares(fit, cells)).items():
+        assert one.value == pytest.approx({**true, "(c − d)/b": (c - d) / b}[name], abs=0.01)
+    points, dispersion = fit.half_points(shares(fit, cells))
+    assert dispersion.correlation == 0
+    for cell, found in points.items():
+        assert found.value == pytest.approx(half_point(cell.pairs, cell.epochs, powers), rel=0.01)
+
+
+@pytest.mark.parametrize("decides", POWERS)
+@pytest.mark.parametrize("arm", ARM_SLOPES)
+def test_each_arm_has_the_slopes_that_it_identifies(
+    fit: ModuleType, arm: str, decides: str
+) -> None:
+    """With equal samples log2(epochs) is a constant less log2(pairs): only c − d is known there."""
+    powers = POWERS[decides]
+    holds = fit.ARMS[arm]
+    cells = {cell: data for cell, data in study(fit, powers).items() if holds(cell)}
+    assert len(cells) >= 3
+    found = fit.slopes(shares(fit, cells))
+    assert {name for name, one in found.items() if not math.isnan(one.value)} == ARM_SLOPES[arm]
+    expected = {"c/b": -powers[0], "d/b": -powers[1], "(c − d)/b": powers[1] - powers[0]}
+    for name in ARM_SLOPES[arm] & expected.keys():
+        assert found[name].value == pytest.approx(expected[name], abs=0.01)
+        assert found[name].low <= found[name].value <= found[name].high
+    line = next(one for one in fit.table_of_slopes(cells) if f"| {arm} (" in one)
+    assert line.count(" — |") == 4
 
 
 @pytest.mark.parametrize("decides", POWERS)
 def test_intervals_hold_what_decides_and_not_what_does_not(fit: ModuleType, decides: str) -> None:
-    """Runs are drawn again, and the other two hypotheses lie outside."""
-    cells = study(fit, POWERS[decides], np.random.default_rng(3))
-    found = fit.estimated_slopes(cells)
+    """The other two hypotheses lie outside."""
+    cells = study(fit, POWERS[decides], np.random.default_rng(5))
+    found = fit.slopes(shares(fit, cells))
     for name, (pairs, epochs) in POWERS.items():
         ratios = zip((found["c/b"], found["d/b"]), (-pairs, -epochs), strict=True)
-        inside = all(one.low - 0.2 <= value <= one.high + 0.2 for one, value in ratios)
+        inside = all(one.low <= value <= one.high for one, value in ratios)
         assert inside == (name == decides)
+
+
+@pytest.mark.parametrize("side", [("targeted", "safeclip"), ("badnets", "none")])
+def test_intervals_hold_the_true_value_about_as_often_as_they_say(
+    simulate: ModuleType, design: Design, side: tuple[str, str]
+) -> None:
+    """Runs of the grids, of few seeds, whose trials go together.
+
+    Of 60 experiments 95% intervals miss more than 9 times once in 1,000 times. A bootstrap over the
+    runs of each cell missed c in 9 of 30 experiments of `safeclip`, and N50 in 50 of 150 cells.
+    """
+    varied = simulate.WAYS["runs and targets"]
+    held, _ = simulate.coverage(design[side], simulate.WORLDS["exposures"], varied, 60)
+    assert 0.92 <= held["N50"] <= 0.99
+    for name in ("b", "c", "d", "c/b", "d/b", "equal epochs: c/b", "equal samples: (c − d)/b"):
+        assert held[name] >= 1 - 9 / 60
+
+
+def test_the_design_is_that_of_the_grids(design: Design) -> None:
+    """A target's doses are of one draw in all cells; a set of other doses has a draw of its own."""
+    targeted = design["targeted", "none"]
+    assert len({run.draw for run in targeted}) == 6
+    assert {run.cell.epochs for run in design["targeted", "safeclip"]} == {3, 9, 18, 36}
+    assert {tuple(run.trials.items()) for run in targeted} == {
+        tuple((dose, 3) for dose in DOSES),
+        tuple((dose, 64) for dose in (1, 2, 4, 8)),
+    }
+    assert len({run.draw for run in design["badnets", "none"]}) == 10
+
+
+def test_the_coverage_is_printed(
+    simulate: ModuleType,
+    design: Design,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A row for each way in which runs vary, of all that have three draws of poison or more."""
+    few = {side: design[side] for side in (("targeted", "safeclip"), ("badnets", "safeclip"))}
+    monkeypatch.setattr(simulate, "planned", lambda _: few)
+    simulate.main(["--experiments", "2"])
+    _, _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split(" | ")[:3] for row in rows] == [
+        ["| targeted", "safeclip", way] for way in simulate.WAYS
+    ]
+    assert all("% (" in row for row in rows)
+
+
+def test_an_interval_has_the_numbers_that_the_score_test_does_not_refuse(
+    fit: ModuleType, modules: dict[str, ModuleType]
+) -> None:
+    """On a grid of numbers beside, for a cell of few runs."""
+    n50 = modules["n50"]
+    cells = study(fit, POWERS["rate"], np.random.default_rng(1))
+    own = shares(fit, cells)
+    points, dispersion = fit.half_points(own)
+    place = next(i for i, cell in enumerate(own.cells) if cell.pairs == 20_000)
+    found = points[own.cells[place]]
+    within = modules["curves"].quantile(dispersion.freedom)
+    assert 1 < found.low < found.value < found.high < 16
+    for point in np.linspace(0, 4, 30):
+        accepted = abs(n50.score(own, place, point, dispersion.correlation)) <= within
+        assert accepted == (found.low <= 2**point <= found.high)
+
+
+def test_the_correlation_within_runs_is_found(
+    fit: ModuleType, modules: dict[str, ModuleType]
+) -> None:
+    """Also beside a run of many more targets, whose cell has no other and says nothing of it."""
+    rng = np.random.default_rng(0)
+    cell, lonely = (fit.Cell("targeted", "none", pairs, 9.0) for pairs in (20_000, 60_000))
+
+    def one(cell: Any, run: int, n: int) -> list[Any]:
+        p = rng.beta(2, 2)  # trials of one run have a correlation of 1 / (2 + 2 + 1)
+        return [fit.Trials(f"{cell} {run}", f"{run}", 4, rng.binomial(n, p), n)]
+
+    trials = {cell: [one(cell, run, 5)[0] for run in range(4_000)], lonely: one(lonely, 0, 500)}
+    own = fit.arranged(trials)
+    coefficients = modules["curves"].logistic(own.levels, own.share)
+    found = modules["n50"].dispersed(own, own.levels, coefficients)
+    assert found.correlation == pytest.approx(0.2, abs=0.015)
+    assert found.freedom == pytest.approx(3_999, rel=1e-3)
 
 
 def test_runs_that_differ_widen_the_interval(fit: ModuleType) -> None:
     """Successes that gather in some runs say less than as many that are spread over all."""
-    cell = fit.Cell("targeted", "none", 20_000, 9.0)
 
-    def one(successes: tuple[float, ...]) -> Any:
-        trials = [
-            fit.Trials(str(run), dose, k if dose == 4 else 6 * (dose > 4), 6)
-            for run, k in enumerate(successes)
-            for dose in (1, 4, 16)
-        ]
-        return {cell: fit.Data(trials, [0.9], [])}
+    def one(*successes: float) -> Any:
+        cells = one_cell(
+            fit, lambda run, dose: successes[run] if dose == 4 else 3.0 * (dose > 4), 4
+        )
+        points, _ = fit.half_points(shares(fit, cells))
+        return next(iter(points.values()))
 
-    spread, gathered = (
-        fit.estimated_half_points(one(k), seed=1)[cell] for k in ((3, 3, 3, 3), (0, 6, 0, 6))
-    )
+    spread, gathered = one(1.5, 1.5, 1.5, 1.5), one(0, 3, 0, 3)
     assert spread.value == pytest.approx(gathered.value, rel=1e-3)
-    assert gathered.high / gathered.low > spread.high / spread.low
+    assert gathered.low < spread.low
+    assert spread.high < gathered.high
+
+
+def test_one_run_has_a_half_point_without_an_interval(fit: ModuleType) -> None:
+    """It can't say how runs vary; beside cells of several runs, these say it."""
+    alone = one_cell(fit, lambda _, dose: min(3, dose // 2), 1)
+    text, _ = fit.report(alone)
+    assert "| 3.0 [—] |" in text
+    assert "| — | 0.0 |" in text
+    beside = one_cell(fit, lambda run, dose: min(3, (dose + run) // 2), 3, pairs=60_000)
+    points, _ = fit.half_points(shares(fit, {**alone, **beside}))
+    assert all(one.low < one.value < one.high for one in points.values())
 
 
 def test_a_half_point_beyond_what_was_tried_is_a_bound(fit: ModuleType) -> None:
-    """Nothing that succeeds at any count, and everything that does at each."""
-    nothing, all_of_it = (fit.Cell("targeted", name, 20_000, 9.0) for name in ("none", "clip"))
-    cells = {
-        cell: fit.Data([fit.Trials("r", dose, k, 3) for dose in DOSES], [0.9], [])
-        for cell, k in ((nothing, 0), (all_of_it, 3))
-    }
-    text, found = fit.report(cells)
-    assert (found[nothing].value, found[all_of_it].value) == (math.inf, 0)
-    assert "| > 16 |" in text
-    assert "| < 1 |" in text
+    """Nothing that succeeds at any count, and everything that does at each: alone, and beside."""
+    never = one_cell(fit, lambda *_: 0.0, 3)
+    always = one_cell(fit, lambda *_: 3.0, 3, pairs=5_000)
+    rises = one_cell(fit, lambda run, dose: min(3, (dose + run) // 2), 3, pairs=60_000)
+    seldom = one_cell(fit, lambda run, dose: float(dose == 16 and run > 0), 3, pairs=200_000)
+    for cells, shown in ((never, "> 16"), (always, "< 1")):
+        text, _ = fit.report(cells)
+        assert f"| {shown} |" in text
+    text, _ = fit.report(never | always | rises | seldom)
+    lines = {int(line.split(" | ")[2].replace(",", "")): line for line in text.splitlines()[2:6]}
+    assert "| < 1 [< 1, 1." in lines[5_000]
+    for pairs in (20_000, 200_000):
+        low, _, high = lines[pairs].partition("| > 16 [")[2].partition("]")[0].partition(", ")
+        assert 6 < float(low) < 16
+        assert high == "> 16"
+
+
+def test_success_that_falls_with_the_count_has_no_half_point(fit: ModuleType) -> None:
+    text, _ = fit.report(one_cell(fit, lambda _, dose: 3.0 * (dose < 4), 3))
+    assert "| — | 1: 100%" in text
+
+
+def test_slopes_that_nothing_bounds_are_not_told(fit: ModuleType) -> None:
+    """Of perfect separation the ridge would tell a number, and with it an interval of no length."""
+    cells = one_cell(fit, lambda _, dose: 3.0 * (dose > 3), 3)
+    cells |= one_cell(fit, lambda _, dose: 3.0 * (dose > 8), 3, pairs=60_000)
+    found = fit.slopes(shares(fit, cells))
+    assert all(math.isnan(one.value) for one in found.values())
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 2), (1, 1), (3, 1)])
+def test_slopes_of_few_draws_of_poison_have_no_interval(
+    fit: ModuleType, first: int, second: int
+) -> None:
+    """Nor have those that one draw alone tells, as it is if the second cell has no other."""
+    cells = one_cell(fit, lambda run, dose: min(3, (dose + run) // 2), first)
+    cells |= one_cell(fit, lambda run, dose: min(3, (dose + run) // 3), second, pairs=60_000)
+    found = fit.slopes(shares(fit, cells))
+    assert str(found["c"]).endswith(" [—]")
+    assert str(found["c/b"]).endswith(" [—]")
+    assert str(found["d"]) == "—"
+
+
+def test_a_ratio_to_a_slope_that_may_be_zero_may_be_anything(fit: ModuleType) -> None:
+    """Fieller's interval is then the whole line."""
+    cells = one_cell(fit, lambda run, dose: 1 + (dose + run) % 2, 3)
+    cells |= one_cell(fit, lambda run, dose: 1 + dose % 2 * (run > 0), 3, pairs=60_000)
+    found = fit.slopes(shares(fit, cells))
+    assert found["b"].low < 0 < found["b"].high
+    assert (found["c/b"].low, found["c/b"].high) == (-math.inf, math.inf)
 
 
 def test_a_cell_that_trained_too_little_is_marked(fit: ModuleType) -> None:
@@ -132,9 +327,7 @@ def test_a_cell_that_trained_too_little_is_marked(fit: ModuleType) -> None:
     weak = next(iter(cells))
     cells[weak].top1[:] = [0.8] * 5
     assert fit.under_trained(cells) == {weak}
-    fit.REPLICATES, before = 2, fit.REPLICATES
     text, _ = fit.report(cells)
-    fit.REPLICATES = before
     assert text.count("(under-trained)") == 1
     assert f"trained ({len(cells) - 1})" in text
     assert f"all ({len(cells)})" in text
@@ -148,6 +341,8 @@ def dosed(make_result: MakeResult, **more: Any) -> Result:
     made["attack"] |= {"mode": "insert"}
     made["data"]["pairs"] = 20_015
     made["config"]["train"] |= {"epochs": 9, "pairs_per_epoch": None}
+    made["config_sha256"] = config_hash(made["config"])
+    made["id"] = made["config_sha256"][:16]
     return made
 
 
@@ -159,24 +354,67 @@ def test_rows_are_read_by_cell(fit: ModuleType, make_result: MakeResult) -> None
     backdoor["attack"]["targets"] = 1
     backdoor["metrics"]["attack_success"] = Proportion(990, 1980).to_json()
     clean = make_result(attack="none")
-    found = fit.read([dosed(make_result), guarded, backdoor, clean])
+    apart = dosed(make_result) | {"id": "another", "poison_seed": 7}
+    found = fit.read([dosed(make_result), guarded, backdoor, clean, apart])
     assert {cell.defense for cell in found} == {"none", "safeclip"}
     assert {(cell.pairs, cell.epochs) for cell in found} == {(20_000, 9.0)}
     told = {(cell.attack, cell.defense): data.trials for cell, data in found.items()}
-    assert [(one.count, one.successes, one.trials) for one in told["targeted", "none"]] == [
-        (1, 0, 3),
-        (4, 3, 3),
+    assert [
+        (one.draw, one.count, one.successes, one.trials) for one in told["targeted", "none"]
+    ] == [
+        ("0 [1, 4]", 1, 0, 3),
+        ("0 [1, 4]", 4, 3, 3),
+        ("7 [1, 4]", 1, 0, 3),
+        ("7 [1, 4]", 4, 3, 3),
     ]
     (only,) = told["badnets", "none"]
-    assert (only.count, only.successes, only.trials) == (15, fit.MOST / 2, fit.MOST)
+    assert (only.draw, only.count, only.successes, only.trials) == ("0 [15]", 15, 990, 1980)
 
 
-def test_the_figure_is_drawn_and_the_tables_are_written(fit: ModuleType, tmp_path: Path) -> None:
-    """A line for each arm, and nothing that warns."""
+def test_the_figure_is_drawn_and_the_tables_are_written(
+    fit: ModuleType,
+    make_result: MakeResult,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A line for each arm, an arrow for what lies beyond the counts, and nothing that warns."""
     cells = study(fit, POWERS["rate"])
     found = {
         cell: fit.Estimate(*[half_point(cell.pairs, cell.epochs, POWERS["rate"])] * 3)
         for cell in cells
     }
+    first, second, third, *_ = cells
+    found |= {first: fit.Estimate(math.nan), second: fit.Estimate(99.0, 8.0, math.inf)}
+    found |= {third: fit.Estimate(0.0)}
     fit.draw(cells, found, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"n50.png", "n50.pdf"}
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "row.json").write_text(json.dumps(dosed(make_result)))
+    fit.main([str(tmp_path / "rows"), "--write", str(tmp_path)])
+    assert (tmp_path / "fit.md").read_text() == capsys.readouterr().out.removesuffix("\n")
+
+
+@pytest.mark.parametrize(
+    ("rows", "write", "said"),
+    [
+        ("missing", ".", "missing"),
+        ("clean", "missing", "There is no folder"),
+        ("clean", ".", "No row is of an attack."),
+    ],
+)
+def test_what_cannot_be_fitted_is_said_in_a_line(
+    fit: ModuleType,
+    make_result: MakeResult,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    rows: str,
+    write: str,
+    said: str,
+) -> None:
+    """Folders that are missing, and rows without an attack."""
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "clean" / "row.json").write_text(json.dumps(make_result(attack="none")))
+    with pytest.raises(SystemExit) as stopped:
+        fit.main([str(tmp_path / rows), "--write", str(tmp_path / write)])
+    assert stopped.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]

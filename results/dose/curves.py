@@ -1,0 +1,156 @@
+"""Shares of cells as arrays, and logistic curves of them, for N50 and slopes of the dose study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import expit, stdtrit
+
+RIDGE = 1e-6  # keeps levels of perfectly separated cells finite
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """What runs of a cell share: attack, defense, clean pairs, and epochs without a defense."""
+
+    attack: str
+    defense: str
+    pairs: int
+    epochs: float
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Successes of one run at one count.
+
+    Args:
+        run: the run.
+        draw: the draw of poison, which runs of other cells have, too.
+        count: poisoned pairs of one target, or of the backdoor.
+        successes: k.
+        trials: n.
+    """
+
+    run: str
+    draw: str
+    count: int
+    successes: float
+    trials: float
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Trials of cells as arrays of one length N.
+
+    Args:
+        cells: all cells, sorted.
+        cell: places in `cells` ``(N,)``.
+        run: numbers of runs ``(N,)``.
+        draw: numbers of draws of poison ``(N,)``.
+        logs: log2 of count, pairs, and epochs ``(N, 3)``.
+        share: k/n ``(N,)``.
+        trials: n ``(N,)``.
+    """
+
+    cells: list[Cell]
+    cell: Integers
+    run: Integers
+    draw: Integers
+    logs: Floats
+    share: Floats
+    trials: Floats
+
+    def without(self, draw: int) -> Shares:
+        """Return the shares of all other draws of poison."""
+        kept = self.draw != draw
+        columns = (self.cell, self.run, self.draw, self.logs, self.share, self.trials)
+        return Shares(self.cells, *(column[kept] for column in columns))
+
+    @property
+    def levels(self) -> Floats:
+        """Whether each share is of each cell ``(N, cells)``."""
+        return np.asarray(self.cell[:, None] == np.arange(len(self.cells)), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95% interval; NaN: not identified, or without an interval."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return "—"
+        if math.isnan(self.low):
+            return f"{self.value:.2f} [—]"
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def arranged(cells: Mapping[Cell, Sequence[Trials]]) -> Shares:
+    """Return the trials of cells as arrays."""
+    names = sorted(cell for cell in cells if cells[cell])
+    every = [(cell, one) for cell in names for one in cells[cell]]
+    return Shares(
+        names,
+        np.array([names.index(cell) for cell, _ in every]),
+        np.unique([one.run for _, one in every], return_inverse=True)[1],
+        np.unique([one.draw for _, one in every], return_inverse=True)[1],
+        np.log2([[one.count, cell.pairs, cell.epochs] for cell, one in every]),
+        np.array([one.successes / one.trials for _, one in every]),
+        np.array([one.trials for _, one in every], dtype=np.float64),
+    )
+
+
+def logistic(design: Floats, share: Floats) -> Floats:
+    """Return the coefficients ``(p,)`` of a logistic regression of shares ``(N,)``.
+
+    By Newton's method with steps that are halved until they help. scikit-learn would need every
+    share twice, as the weights of both outcomes, and takes several times as long; a simulation fits
+    a hundred thousand of these.
+
+    Args:
+        design: ``(N, p)``, with the column of ones, if there is to be one.
+        share: in [0, 1]; each weighs the same.
+    """
+    found = np.zeros(design.shape[1])
+    ridge = RIDGE * np.eye(len(found))
+
+    def loss(coefficients: Floats) -> float:
+        logits = design @ coefficients
+        penalty = coefficients @ ridge @ coefficients / 2
+        return float((np.logaddexp(0, logits) - share * logits).sum() + penalty)
+
+    before = loss(found)
+    for _ in range(200):
+        fitted = expit(design @ found)
+        uphill = design.T @ (share - fitted) - ridge @ found
+        curvature = design.T @ ((fitted * (1 - fitted))[:, None] * design) + ridge
+        step = np.linalg.solve(curvature, uphill)
+        gain = float(uphill @ step)
+        if gain < 1e-9:
+            break
+        size = 1.0
+        while (after := loss(found + size * step)) > before - size * gain / 4 and size > 1e-6:
+            size /= 2
+        found, before = found + size * step, after
+    return found
+
+
+def quantile(freedom: float) -> float:
+    """Return how many standard errors Student's 95% interval reaches to each side."""
+    return float(stdtrit(max(freedom, 0.25), 0.975))  # it is 600 there, and soon infinite
+
+
+def sums(values: Floats, groups: Integers) -> Floats:
+    """Return the sums of the values ``(N, ...)`` of each group."""
+    found = np.zeros((groups.max() + 1, *values.shape[1:]))
+    np.add.at(found, groups, values)
+    return found
