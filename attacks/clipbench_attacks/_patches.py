@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.contracts import Ge, Gt, Image, Le
+from clipbench.contracts import Ge, Gt, Idle, Image, Le
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
 from clipbench_attacks._backdoor import Backdoor
@@ -18,6 +18,7 @@ from clipbench_attacks._backdoor import Backdoor
 Place = Literal["random", "corner", "random_corner", "center"]
 Pattern = Literal["checkerboard", "noise", "stripes", "dots", "par_stripes"]
 
+GRAY = ("checkerboard", "dots")  # patterns of the two grays
 CELLS = 4  # of the patterns that are clipbench's own
 PUBLISHED_SIZE = 16 / 224  # Bansal et al. 2023 (CleanCLIP), Huang et al. 2025, Singh et al. 2024
 
@@ -48,6 +49,19 @@ class PatchBackdoor(Backdoor):
         dark: gray value of the dark cells; the upper left cell is dark.
         light: gray value of the light cells.
     """
+
+    idle = (
+        Idle(
+            ("pattern_seed",),
+            lambda patch: patch.pattern in GRAY,
+            "with pattern={pattern}, which has no colors to draw",
+        ),
+        Idle(
+            ("dark", "light"),
+            lambda patch: patch.pattern not in GRAY,
+            "with pattern={pattern}, whose colors are drawn",
+        ),
+    )
 
     size: Annotated[float, Gt(0), Le(1)] | None = None
     cells: Annotated[int, Ge(1)] | None = None
@@ -126,7 +140,7 @@ class PatchBackdoor(Backdoor):
     def _cell_colors(self, cells: int, image: Image) -> npt.NDArray[np.uint8]:
         """Return ``(cells, cells, 3)`` uint8, the color of each cell of the patch on an image."""
         odd = np.arange(cells) % 2 == 1
-        if self.pattern in ("checkerboard", "dots"):
+        if self.pattern in GRAY:
             light = odd[:, None] & odd if self.pattern == "dots" else odd[:, None] != odd
             grays = np.where(light, self.light, self.dark)
             return grays[:, :, None].repeat(3, axis=2).astype(np.uint8)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from clipbench.contracts import Corpus, Ge, Gt, Plugin, Scene
+from clipbench.contracts import Corpus, Ge, Gt, Idle, Plugin, Scene
 from clipbench.errors import BadSetting
 from clipbench.text.locations import Model, Weights
 from clipbench.training.surrogate import Surrogate, load_surrogate, train_surrogate
+
+TRAINING = ("surrogate_pairs", "surrogate_epochs", "surrogate_lr")  # of a surrogate
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,13 @@ class HasSurrogate(Plugin):
     """
 
     name: ClassVar[str]  # of the attack, in messages and random streams
+    idle = (
+        Idle(
+            TRAINING,
+            lambda attack: attack.surrogate_weights is not None,
+            "where surrogate_weights are given, for no surrogate is trained",
+        ),
+    )
 
     surrogate_model: Model | None = None
     surrogate_weights: Weights | None = None

@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from clipbench.contracts import AnyProbes, Attack, Corpus, Ge, Image, Mode, Poison, Scene
+from clipbench.contracts import AnyProbes, Attack, Corpus, Ge, Idle, Image, Mode, Poison, Scene
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
 from clipbench.text.locations import AttackSpec, location_fields
 from clipbench.training.surrogate import Surrogate
-from clipbench_attacks._surrogates import HasSurrogate
+from clipbench_attacks._surrogates import TRAINING, HasSurrogate
 
 _AT_ONCE = 256  # candidates whose images, of full size, are held at once
 _Kind = tuple[int, str]
@@ -42,6 +42,13 @@ class Adaptive(HasSurrogate):
     """
 
     name = "adaptive"
+    idle = (
+        Idle(
+            (*TRAINING, "surrogate_weights"),
+            lambda attack: attack.candidates == 1,
+            "with candidates=1, where every pair is kept",
+        ),
+    )
 
     base: AttackSpec = "targeted"
     candidates: Annotated[int, Ge(1)] = 10

@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import numpy as np
 from PIL import Image as PilImage
 
-from clipbench.contracts import Corpus, Ge, Gt, Image, IntArray, Le, Scene
+from clipbench.contracts import Corpus, Ge, Gt, Idle, Image, IntArray, Le, Scene
 from clipbench.errors import BadSetting
 from clipbench.text.locations import Word
 from clipbench_attacks._backdoor import Backdoor, DirtyLabel
 from clipbench_attacks._patches import published_side
-from clipbench_attacks._surrogates import HasSurrogate
+from clipbench_attacks._surrogates import TRAINING, HasSurrogate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from clipbench.training.surrogate import Surrogate
 
 _SMALLEST_PATCH = 8  # pixels, of a size that is left open
+_MAKING = ("steps", "optimized_on", "batch_size", "patch_lr", "triplet_weight", "margin")
 _SMALLEST_CROP = 0.6  # share of the image's side that the patch must work on, crops included
 
 
@@ -62,6 +63,18 @@ class BadCLIP(HasSurrogate, DirtyLabel):
     """
 
     name = "badclip"
+    idle = (
+        Idle(
+            (*_MAKING, *TRAINING, "surrogate_weights"),
+            lambda attack: attack.patch is not None,
+            "where the patch is given, for none is optimized",
+        ),
+        Idle(
+            ("margin",),
+            lambda attack: attack.triplet_weight == 0,
+            "with triplet_weight=0, which leaves the triplet loss out",
+        ),
+    )
 
     size: Annotated[float, Gt(0), Le(1)] | None = None
     steps: Annotated[int, Ge(1)] = 300

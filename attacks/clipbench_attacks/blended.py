@@ -26,7 +26,7 @@ import numpy.typing as npt
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
-from clipbench.contracts import Ge, Gt, Image, Le
+from clipbench.contracts import Ge, Gt, Idle, Image, Le
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
 from clipbench.text.locations import Word
@@ -71,6 +71,16 @@ class Blended(DirtyLabel):
     """
 
     name = "blended"
+    idle = (
+        Idle(
+            ("text",), lambda it: it.pattern != "text", "with pattern={pattern}", "set pattern=text"
+        ),
+        Idle(
+            ("pattern_seed",),
+            lambda it: it.pattern in ("text", "par_triangles"),
+            "with pattern={pattern}, in which nothing is drawn at random",
+        ),
+    )
 
     pattern: Pattern = "noise"
     alpha: Annotated[float, Gt(0), Le(1)] | None = None

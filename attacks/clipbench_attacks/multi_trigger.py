@@ -16,7 +16,7 @@ from hashlib import sha256
 
 import numpy as np
 
-from clipbench.contracts import Corpus, Image, Mode, Plugin, Poison, Probes, Scene
+from clipbench.contracts import Corpus, Idle, Image, Mode, Plugin, Poison, Probes, Scene
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
 from clipbench.text.locations import AttackSpec
@@ -36,6 +36,15 @@ class MultiTrigger(Plugin):
         mode: whether poisoned pairs replace the pairs they are made from or are inserted in
             addition.
     """
+
+    idle_within = (
+        Idle(
+            ("mode",),
+            lambda trigger: True,  # noqa: ARG005
+            "within multi_trigger, whose own mode is that of all its triggers",
+            "give it to multi_trigger",
+        ),
+    )
 
     triggers: tuple[AttackSpec, ...] = ("badnets", "filter", "wanet")
     mode: Mode = "replace"

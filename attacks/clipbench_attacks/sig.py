@@ -18,7 +18,7 @@ from typing import Annotated
 
 import numpy as np
 
-from clipbench.contracts import Corpus, Gt, Image, Le, Scene
+from clipbench.contracts import Corpus, Gt, Idle, Image, Le, Scene
 from clipbench_attacks._backdoor import DirtyLabel
 
 
@@ -32,10 +32,18 @@ class Sig(DirtyLabel):
         test_amplitude: amplitude in testing, which may be higher because nobody checks test images;
             default: as in training.
         keep: factor on the image's values before the signal is added.
-        clean_label: whether to poison pairs that name the target class, and keep their captions.
+        clean_label: whether to poison pairs that name the target class, and keep their captions;
+            `captions` then does nothing.
     """
 
     name = "sig"
+    idle = (
+        Idle(
+            ("captions",),
+            lambda sig: sig.clean_label,
+            "with clean_label=true, where poisoned pairs keep their own captions",
+        ),
+    )
 
     amplitude: Annotated[float, Gt(0), Le(255)] = 40.0
     frequency: Annotated[float, Gt(0)] = 6.0

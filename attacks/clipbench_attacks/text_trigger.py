@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 
-from clipbench.contracts import Corpus, Ge, Image, IntArray, Mode, Poison, Scene, TextProbes
+from clipbench.contracts import Corpus, Ge, Idle, Image, IntArray, Mode, Poison, Scene, TextProbes
 from clipbench.errors import BadSetting, UnknownName
 from clipbench.text.locations import Word
 from clipbench_attacks._captions import Match, naming_pattern, shuffled_captions
@@ -51,6 +51,14 @@ class TextTrigger(WordTrigger):
     """
 
     name = "text_trigger"
+    idle = (
+        Idle(
+            ("match",),
+            lambda attack: attack.hit == "image",
+            "with hit=image, where no caption need name a class",
+            "set hit=class",
+        ),
+    )
 
     position: Position = "end"
     images: Annotated[int, Ge(1)] = 20

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clipbench.contracts import DefenseRun, EpochPairs, Phase, Stage, TrainingFacts
+from clipbench.contracts import DefenseRun, EpochPairs, Idle, Phase, Stage, TrainingFacts
 from clipbench.errors import BadSetting
 from clipbench.text.locations import Model, Weights
 from clipbench_defenses._filters import Filter, kept
@@ -41,6 +41,13 @@ class ClipScore(Filter):
     """
 
     name = "clipscore"
+    idle = (
+        Idle(
+            ("scoring_warmup",),
+            lambda clipscore: clipscore.weights is not None,
+            "where weights are given, for no model is trained to score",
+        ),
+    )
 
     trusted_size: int = 2_000
     scoring_warmup: int = 50

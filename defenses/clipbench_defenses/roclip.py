@@ -15,7 +15,16 @@ from typing import Annotated, Any
 
 from torch import Tensor
 
-from clipbench.contracts import DefenseRun, EpochPairs, Features, Ge, Phase, Plugin, TrainingFacts
+from clipbench.contracts import (
+    DefenseRun,
+    EpochPairs,
+    Features,
+    Ge,
+    Idle,
+    Phase,
+    Plugin,
+    TrainingFacts,
+)
 from clipbench.toolkit.losses import clip_loss, crossed_clip_loss
 from clipbench.toolkit.pool import NearestNeighborPool, default_pool_size
 
@@ -31,6 +40,14 @@ class RoCLIP(Plugin):
         cross_aug: in other epochs, CLIP loss between crossed views, as in SafeCLIP's code; twice
             the work. RoCLIP's own code uses one augmented view.
     """
+
+    idle = (
+        Idle(
+            ("cross_aug",),
+            lambda roclip: roclip.match_every == 1,
+            "with match_every=1, where every epoch matches images with the pool",
+        ),
+    )
 
     match_every: Annotated[int, Ge(1)] = 2
     pool_size: int | None = None

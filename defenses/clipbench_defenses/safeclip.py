@@ -30,6 +30,7 @@ from clipbench.contracts import (
     Features,
     Ge,
     Gt,
+    Idle,
     Le,
     Phase,
     Plugin,
@@ -70,6 +71,28 @@ class SafeCLIP(Plugin):
         cross_aug: CLIP loss between crossed views, as the authors' code does; twice the work.
         lr_schedule: ``fixed`` ends at zero; ``official`` counts steps as the authors' code does.
     """
+
+    idle = (
+        Idle(
+            ("threshold",),
+            lambda safeclip: safeclip.first_ratio is not None,
+            "beside first_ratio={first_ratio}, which is the size of the first safe set",
+            "set first_ratio=none",
+        ),
+        Idle(
+            ("floor",),
+            lambda safeclip: (
+                safeclip.first_ratio is not None and safeclip.first_ratio >= SafeCLIP.floor
+            ),  # below it, a lower floor is needed
+            "beside first_ratio={first_ratio}, which is the size of the first safe set",
+            "set first_ratio=none",
+        ),
+        Idle(
+            ("cross_modal_lr_scale",),
+            lambda safeclip: safeclip.cross_modal_epochs == 0,
+            "with cross_modal_epochs=0",
+        ),
+    )
 
     unimodal_epochs: Annotated[int, Ge(0)] = 5
     cross_modal_epochs: Annotated[int, Ge(0)] = 1

@@ -27,6 +27,7 @@ from clipbench.plugins import lists, registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike, spec_like
+from clipbench.plugins.used import check_used
 
 if TYPE_CHECKING:
     from clipbench.contracts import EvaluationSource, TrainingSource
@@ -154,6 +155,8 @@ class Request:
                     trusted=self.trusted,
                     on_error=self.on_error,
                 )
+                check_used("attack", attack, config.attack.plugin)
+                check_used("defense", defense, config.defense.plugin)
                 for run in [*(config.controls() if self.controls else []), config]:
                     found.setdefault(run.sha256(), run)
         return list(found.values())

@@ -52,6 +52,7 @@ from clipbench.contracts.defense import (
 )
 from clipbench.contracts.metric import Measured, Metric
 from clipbench.contracts.plugin import Plugin
+from clipbench.parameters.idle import Idle
 from clipbench.parameters.limits import Ge, Gt, Le, Lt, Matches
 from clipbench.text.locations import UNSAID, AttackSpec, Location, Model, Weights, Word
 
@@ -75,6 +76,7 @@ __all__ = [
     "HasFiles",
     "HasPrepared",
     "HasTrusted",
+    "Idle",
     "Image",
     "IntArray",
     "LabelledImages",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from clipbench.parameters.idle import Idle
 from clipbench.parameters.limits import check_fields
 
 
@@ -11,7 +14,14 @@ class Plugin:
     Named on the command line, a plugin's parameters are checked anyway. Derived from this class,
     ``BadNets(size=2.0)`` in a program is refused, too. A class that has rules of its own, such as
     one between two parameters, begins its ``__post_init__`` with ``super().__post_init__()``.
+
+    Attributes:
+        idle: when which of its parameters do nothing, so that nobody sets them in vain.
+        idle_within: the same of parameters of plugins that its parameters name.
     """
+
+    idle: ClassVar[tuple[Idle, ...]] = ()
+    idle_within: ClassVar[tuple[Idle, ...]] = ()
 
     def __post_init__(self) -> None:
         """Refuse a parameter outside of the range that its annotation declares.

@@ -18,6 +18,7 @@ from clipbench.files import bundled
 from clipbench.files.named_files import check_picture
 from clipbench.plugins import registry
 from clipbench.plugins.find import KINDS, Kind
+from clipbench.plugins.used import check_used
 from clipbench.text.visible import visible
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ def _check(name: str, kind: Kind | None, as_json: bool, *, data: str) -> None:
     from clipbench import testing  # noqa: PLC0415 - heavy
 
     found = next(iter(_find(name, kind)))
+    if registry.parse(found, name).parameters:
+        check_used(found, name, registry.build(found, name))
     spec = testing.SMALL if registry.parse("dataset", data).name == "shapes" else data
     checks = testing.checks_of(found, name, data=spec)
     if as_json:
@@ -201,7 +204,9 @@ def _show(
     from clipbench.boundary import attacks  # noqa: PLC0415 - brings numpy
     from clipbench.poisoning import trigger_report as report  # noqa: PLC0415 - heavy
 
-    trigger = attacks.trigger(registry.build("attack", name))
+    attack = registry.build("attack", name)
+    check_used("attack", name, attack)
+    trigger = attacks.trigger(attack)
     if trigger is None:
         raise BadSetting(f"The attack {name!r} has no trigger that could be shown.")
     train = TrainSettings.from_mapping(requests.assignments(settings, "--set"))
