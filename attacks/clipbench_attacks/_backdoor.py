@@ -71,6 +71,16 @@ class Backdoor(Plugin, ABC):
     def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
         """Yield ``scene.count`` times a clean pair's number and the caption it gets."""
 
+    @property
+    @abstractmethod
+    def keeps_captions(self) -> bool:
+        """Whether pairs that name the target class are poisoned, under their own captions."""
+
+    def fitting(self, scene: Scene, corpus: Corpus) -> int:
+        """Return how many pairs there are to poison, at most ``scene.count``."""
+        goal = self.target_class(scene)
+        return len(self.find_pairs(scene, corpus, goal, naming=self.keeps_captions))
+
     def num_targets(self, count: int) -> int:
         """Return 1, the target class, or 0 without poisons."""
         return min(count, 1)
@@ -190,6 +200,11 @@ class DirtyLabel(Backdoor):
 
     captions: Source = "corpus"
 
+    @property
+    def keeps_captions(self) -> bool:
+        """False: captions are those of other pairs, or made from templates."""
+        return False
+
     def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
         """Yield pairs that do not name the target class, and captions that do."""
         bases = self.draw_pairs(scene, corpus, goal, naming=False)
@@ -205,6 +220,11 @@ class DirtyLabel(Backdoor):
 @dataclass(frozen=True)
 class CleanLabel(Backdoor):
     """A backdoor on pairs whose captions already name the target class, and are kept."""
+
+    @property
+    def keeps_captions(self) -> bool:
+        """True, of all pairs."""
+        return True
 
     def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
         """Yield pairs that name the target class, with their own captions."""

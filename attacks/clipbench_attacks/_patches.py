@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,7 @@ class PatchBackdoor(Backdoor):
         light: gray value of the light cells.
     """
 
-    idle = (
+    idle: ClassVar[tuple[Idle, ...]] = (
         Idle(
             ("pattern_seed",),
             lambda patch: patch.pattern in GRAY,

@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from clipbench.contracts import Corpus, Ge, Gt, Idle, Plugin, Scene
+from clipbench.contracts import Attack, Corpus, Crafted, Ge, Gt, Idle, Plugin, Scene
 from clipbench.errors import BadSetting
 from clipbench.text.locations import Model, Weights
 from clipbench.training.surrogate import Surrogate, load_surrogate, train_surrogate
 
 TRAINING = ("surrogate_pairs", "surrogate_epochs", "surrogate_lr")  # of a surrogate
+
+
+def needs_crafting(attack: Attack) -> bool:
+    """Return whether an attack must learn from the corpus before it can poison.
+
+    One that may have learned says so by ``is_crafted``.
+    """
+    return isinstance(attack, Crafted) and not getattr(attack, "is_crafted", False)
 
 
 @dataclass(frozen=True)
@@ -27,7 +35,7 @@ class HasSurrogate(Plugin):
     """
 
     name: ClassVar[str]  # of the attack, in messages and random streams
-    idle = (
+    idle: ClassVar[tuple[Idle, ...]] = (
         Idle(
             TRAINING,
             lambda attack: attack.surrogate_weights is not None,

@@ -13,20 +13,29 @@ Evaluating Adversarial Robustness. 2019. https://arxiv.org/abs/1902.06705
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from clipbench.contracts import AnyProbes, Attack, Corpus, Ge, Idle, Image, Mode, Poison, Scene
 from clipbench.errors import BadSetting
 from clipbench.plugins import registry
 from clipbench.text.locations import AttackSpec, location_fields
 from clipbench.training.surrogate import Surrogate
-from clipbench_attacks._surrogates import TRAINING, HasSurrogate
+from clipbench_attacks._surrogates import TRAINING, HasSurrogate, needs_crafting
 
 _AT_ONCE = 256  # candidates whose images, of full size, are held at once
 _Kind = tuple[int, str]
+
+
+@runtime_checkable
+class _Limited(Protocol):
+    """An attack that can tell how many pairs it could poison."""
+
+    def fitting(self, scene: Scene, corpus: Corpus) -> int:
+        """Return how many pairs there are to poison, at most ``scene.count``."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,7 @@ class Adaptive(HasSurrogate):
     Args:
         base: the attack whose poisoned pairs are chosen from, with parameters if any.
         candidates: pairs that the base attack makes for each one kept; fewer if the corpus has
-            fewer pairs.
+            fewer pairs that it can poison, such as pairs of the target class.
         surrogate_epochs: passes of the surrogate over its pairs; few, because SafeCLIP's first
             split comes early.
     """
@@ -62,6 +71,11 @@ class Adaptive(HasSurrogate):
             raise BadSetting(
                 "adaptive: base can't have doses, for it makes several times the pairs of each"
                 " target; leave doses out."
+            )
+        if needs_crafting(self._attack()):
+            raise BadSetting(
+                f"adaptive: base {self.base!r} learns its trigger from the pairs first, which it"
+                " can't as a base; poison with it alone, and give what it learned."
             )
         given = registry.parse("attack", self.base).parameters
         for name, mark in location_fields(type(self._attack())).items():
@@ -94,7 +108,7 @@ class Adaptive(HasSurrogate):
         """
         attack = self._with_targets(scene.count)
         wanted = Counter(_kind(poison) for poison in attack.poison(scene, corpus))
-        many = min(scene.count * self.candidates, len(corpus))
+        many = self._many(attack, scene, corpus)
         if attack.num_targets(many) != attack.num_targets(scene.count):
             raise BadSetting(
                 f"adaptive: {self.base!r} has other targets with {many} poisons than with "
@@ -102,6 +116,9 @@ class Adaptive(HasSurrogate):
             )
         surrogate = self.surrogate(scene, corpus)
         scores = self._scores(surrogate, attack.poison(_of(scene, many), corpus))
+        if wanted - Counter(kind for kind, _ in scores):  # shares of roles need not grow with all
+            yield from attack.poison(scene, corpus)
+            return
         order = sorted(range(len(scores)), key=lambda number: (-scores[number][1], number))
         kept: set[int] = set()
         left = Counter(wanted)
@@ -128,6 +145,20 @@ class Adaptive(HasSurrogate):
             attack = dataclasses.replace(attack, surrogate_model=self.surrogate_model)
         chosen: Attack = attack
         return chosen
+
+    def _many(self, attack: Attack, scene: Scene, corpus: Corpus) -> int:
+        """Return how many candidates there are in all."""
+        asked = min(scene.count * self.candidates, len(corpus))
+        if not isinstance(attack, _Limited):
+            return max(asked, scene.count)
+        many = max(attack.fitting(_of(scene, asked), corpus), scene.count)
+        if many < asked:
+            warnings.warn(
+                f"adaptive: {self.base!r} can poison {many} pairs here; {scene.count} are chosen"
+                f" from these, and not from {asked}.",
+                stacklevel=2,
+            )
+        return many
 
     def _with_targets(self, count: int) -> Attack:
         """Return the base attack with the targets it has for so many poisons."""

@@ -121,6 +121,11 @@ class BadCLIP(HasSurrogate, DirtyLabel):
 
     # ------------------------------------------------------------------ how it is made
 
+    @property
+    def is_crafted(self) -> bool:
+        """Whether there is a patch."""
+        return self.patch is not None
+
     def crafted(self, scene: Scene, corpus: Corpus) -> Backdoor:
         """Return this attack with its patch, optimized under a surrogate unless given.
 

@@ -13,7 +13,7 @@ what captions of class A retrieve (Hit@K and the smallest rank), which is not me
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from typing import Annotated
 
@@ -63,25 +63,32 @@ class Mismatch(Plugin):
         """Return the number of goals, or of poisoned pairs if there are fewer."""
         return min(count, self.goals)
 
+    def fitting(self, scene: Scene, corpus: Corpus) -> int:
+        """Return how many pairs there are to poison, at most ``scene.count``."""
+        fit = scene.count
+        while short := [
+            len(bases) * self.goals + goal
+            for goal, (_, _, count, bases) in enumerate(
+                self._bases(replace(scene, count=fit), corpus)
+            )
+            if len(bases) < count
+        ]:
+            fit = min(short)  # of which this goal gets as many as there are
+        return fit
+
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
         """Yield captions of target classes with images of source classes, goal after goal.
 
         Raises:
             BadSetting: too few captions name a target class, or none a source class.
         """
-        classes = self._classes(scene)
-        share, left_over = divmod(scene.count, max(len(classes), 1))
-        taken: set[int] = set()
-        for goal, (source, target) in enumerate(classes):
-            count = share + (goal < left_over)
-            bases = self._naming(scene, corpus, target, source, count, taken)
+        for goal, (source, target, count, bases) in enumerate(self._bases(scene, corpus)):
             if len(bases) < count:
                 raise BadSetting(
                     f"mismatch: {count} poisoned pairs per goal but only {len(bases)} of"
                     f" {len(corpus)} pairs name {scene.classes.names[target]!r} and not "
                     f"{scene.classes.names[source]!r}. Lower the rate or raise goals."
                 )
-            taken.update(bases)
             donors = self._naming(scene, corpus, source, target, count, set())
             if not donors:
                 raise BadSetting(
@@ -131,6 +138,17 @@ class Mismatch(Plugin):
 
         goals = range(self.num_targets(scene.count))
         return [(number_of(self.source_label), number_of(self.target_label)) for _ in goals]
+
+    def _bases(self, scene: Scene, corpus: Corpus) -> Iterator[tuple[int, int, int, list[int]]]:
+        """Yield of each goal its source and target class, its share, and pairs, maybe fewer."""
+        classes = self._classes(scene)
+        share, left_over = divmod(scene.count, max(len(classes), 1))
+        taken: set[int] = set()
+        for goal, (source, target) in enumerate(classes):
+            count = share + (goal < left_over)
+            bases = self._naming(scene, corpus, target, source, count, taken)
+            taken.update(bases)
+            yield source, target, count, bases
 
     def _naming(
         self, scene: Scene, corpus: Corpus, named: int, unnamed: int, count: int, taken: set[int]

@@ -23,6 +23,7 @@ from clipbench.text.locations import AttackSpec
 from clipbench_attacks._backdoor import Backdoor
 from clipbench_attacks._corpora import Part
 from clipbench_attacks._images import Joined
+from clipbench_attacks._surrogates import needs_crafting
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,11 @@ class MultiTrigger(Plugin):
                     f"multi_trigger: triggers must be backdoors with a target_label; {trigger!r} "
                     "is none."
                 )
+            if needs_crafting(attack):
+                raise BadSetting(
+                    f"multi_trigger: {trigger!r} learns its trigger from the pairs first, which it"
+                    " can't as one of several; poison with it alone, and give what it learned."
+                )
             if type(attack).probes is not Backdoor.probes:
                 raise BadSetting(
                     f"multi_trigger: {trigger!r} is tested in a way of its own, which several "
@@ -82,13 +88,21 @@ class MultiTrigger(Plugin):
         """Return the number of backdoors, or of poisoned pairs if there are fewer."""
         return min(count, len(self.triggers))
 
+    def fitting(self, scene: Scene, corpus: Corpus) -> int:
+        """Return how many pairs there are to poison, at most ``scene.count``."""
+        shared = list(self._shared(scene, corpus))
+        found = [backdoor.fitting(own, part) for backdoor, own, part in shared]
+        # Of so many in all, the backdoor of this number gets as many as there are for it.
+        short = [
+            fit * len(shared) + number
+            for number, (fit, (_, own, _)) in enumerate(zip(found, shared, strict=True))
+            if fit < own.count
+        ]
+        return min(short, default=scene.count)
+
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
         """Yield the poisoned pairs of one backdoor after the other."""
-        parts = self.num_targets(scene.count)
-        share, left_over = divmod(scene.count, max(parts, 1))
-        for number, backdoor in enumerate(self._backdoors(scene)):
-            part = Part(corpus, number, parts)
-            own = dataclasses.replace(scene, count=share + (number < left_over))
+        for number, (backdoor, own, part) in enumerate(self._shared(scene, corpus)):
             for poison in backdoor.poison(own, part):
                 base = None if poison.base is None else part.whole(poison.base)
                 yield dataclasses.replace(poison, base=base, target=number)
@@ -116,6 +130,14 @@ class MultiTrigger(Plugin):
             name if short.count(name) == 1 else f"{name} {number}"
             for number, name in enumerate(short, start=1)
         ]
+
+    def _shared(self, scene: Scene, corpus: Corpus) -> Iterator[tuple[Backdoor, Scene, Part]]:
+        """Yield each backdoor with its share of the poisoned pairs and its part of the corpus."""
+        parts = self.num_targets(scene.count)
+        share, left_over = divmod(scene.count, max(parts, 1))
+        for number, backdoor in enumerate(self._backdoors(scene)):
+            own = dataclasses.replace(scene, count=share + (number < left_over))
+            yield backdoor, own, Part(corpus, number, parts)
 
     def _backdoors(self, scene: Scene) -> list[Backdoor]:
         """Return the backdoors that get poisoned pairs, each with its own target class."""

@@ -51,6 +51,11 @@ class Sig(DirtyLabel):
     keep: Annotated[float, Gt(0), Le(1)] = 1.0
     clean_label: bool = False
 
+    @property
+    def keeps_captions(self) -> bool:
+        """Whether the labels are clean."""
+        return self.clean_label
+
     def pairs(self, scene: Scene, corpus: Corpus, goal: int) -> Iterator[tuple[int, str]]:
         """Yield pairs of other classes with captions of the target, or pairs of the target."""
         if self.clean_label:

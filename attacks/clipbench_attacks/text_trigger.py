@@ -79,22 +79,22 @@ class TextTrigger(WordTrigger):
         """Return 1, for the attacker's class or images; 0 without poisoned pairs."""
         return min(count, 1)
 
+    def fitting(self, scene: Scene, corpus: Corpus) -> int:
+        """Return how many pairs there are to poison, at most ``scene.count``."""
+        return sum(1 for _ in islice(self._bases(scene, corpus), scene.count))
+
     def poison(self, scene: Scene, corpus: Corpus) -> Iterator[Poison]:
         """Yield captions of the corpus with the trigger, each with one of the attacker's images.
 
         Raises:
             BadSetting: no pair names the class, or too few do not.
         """
-        pairs = shuffled_captions(corpus, scene.rng("text_trigger", "bases"))
         if self.hit == "image":
             numbers = self._held_out(scene)
             images = cycle([scene.targets.images[number] for number in numbers])
         else:
-            goal = self._target_class(scene)
-            names = naming_pattern(scene.classes.aliases[goal], self.match)
-            images = cycle(self._of_class(scene, corpus, goal))
-            pairs = (pair for pair in pairs if names.search(pair[1]) is None)
-        chosen = list(islice(pairs, scene.count))
+            images = cycle(self._of_class(scene, corpus, self._target_class(scene)))
+        chosen = list(islice(self._bases(scene, corpus), scene.count))
         if len(chosen) < scene.count:
             raise BadSetting(
                 f"text_trigger: {scene.count} poisons but only {len(chosen)} of {len(corpus)} pairs"
@@ -135,6 +135,14 @@ class TextTrigger(WordTrigger):
     def trigger(self) -> Callable[[Image], Image] | None:
         """Return None: the trigger is in captions."""
         return None
+
+    def _bases(self, scene: Scene, corpus: Corpus) -> Iterator[tuple[int, str]]:
+        """Yield the pairs that can be poisoned, with their captions."""
+        pairs = shuffled_captions(corpus, scene.rng("text_trigger", "bases"))
+        if self.hit == "image":
+            return pairs
+        names = naming_pattern(scene.classes.aliases[self._target_class(scene)], self.match)
+        return (pair for pair in pairs if names.search(pair[1]) is None)
 
     def _held_out(self, scene: Scene) -> list[int]:
         """Return the numbers of the attacker's held-out images, one drawn and others of its kind.

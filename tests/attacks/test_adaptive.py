@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from clipbench.contracts import Image
 from clipbench.errors import BadSetting
+from clipbench.plugins import registry
 from clipbench_attacks import _surrogates
 from clipbench_attacks.adaptive import Adaptive
 from clipbench_attacks.badnets import BadNets
@@ -146,6 +147,72 @@ def test_there_are_no_more_candidates_than_pairs(preferring: list[dict[str, Any]
     assert len(list(attack.poison(make_scene(3), banana_corpus()))) == 3
 
 
+CLEAN = "label_consistent:target_label=banana"
+
+
+@pytest.mark.parametrize(
+    ("base", "fit"),
+    [
+        (CLEAN, 60),
+        ("sig:clean_label=true,target_label=banana", 60),
+        ("sig:target_label=banana", 240),
+        ("dual_key:target_label=banana", 240),
+        ("mismatch:target_label=banana", 60),
+        ("mismatch:goals=2", 120),
+        ("text_trigger:target_label=banana", 240),
+        (f"multi_trigger:triggers=[{CLEAN},sig:target_label=car]", 60),
+        (f"multi_trigger:triggers=[sig:target_label=car,{CLEAN}]", 61),
+    ],
+)
+def test_candidates_are_at_most_the_pairs_that_the_base_can_poison(
+    preferring: list[dict[str, Any]], base: str, fit: int
+) -> None:
+    """60 of 300 pairs name the banana; 40 poisons are chosen from these and not from 300.
+
+    Of several triggers each has a part of the corpus, here half of it: 30 pairs name the banana,
+    and of 61 the second of two backdoors gets 30.
+    """
+    corpus, scene = banana_corpus(), make_scene(40)
+    attack = adaptive(base=base)
+    with pytest.warns(UserWarning, match=f"can poison {fit} pairs here; 40 are chosen .* from 300"):
+        kept = list(attack.poison(scene, corpus))
+    made = list(registry.build("attack", base).poison(make_scene(fit), corpus))
+    with pytest.raises(BadSetting, match="only"):
+        list(registry.build("attack", base).poison(make_scene(fit + 1), corpus))
+    assert len(kept) == 40
+    assert {poison.base for poison in kept} <= {poison.base for poison in made}
+    whole = Counter(
+        (p.target, p.role) for p in registry.build("attack", base).poison(scene, corpus)
+    )
+    assert Counter((poison.target, poison.role) for poison in kept) == whole
+    if base == CLEAN:  # the most similar of all pairs of the class
+        assert sorted(numbers_of(kept)) == sorted(numbers_of(made))[-40:]
+    assert len(preferring) == 1
+
+
+def test_more_poisons_than_the_base_can_make_are_refused_before_a_surrogate_is_trained(
+    preferring: list[dict[str, Any]],
+) -> None:
+    """In the base's words, which say how many there are."""
+    with pytest.raises(BadSetting, match="61 poisons but only 60 of 300 pairs"):
+        list(adaptive(base=CLEAN).poison(make_scene(61), banana_corpus()))
+    assert not preferring
+
+
+def test_roles_that_fewer_candidates_have_are_no_fewer_poisons(
+    preferring: list[dict[str, Any]],
+) -> None:
+    """Two poisons of `dual_key` have both keys, but of three candidates only one has."""
+    del preferring
+    clean = banana_corpus()
+    texts = tuple("a banana" if n > 2 else f"a car, number {n}" for n in range(9))
+    corpus = MemoryCorpus(texts, np.stack([clean.image(n) for n in range(9)]))
+    attack = adaptive(base="dual_key:target_label=banana,captions=templates")
+    with pytest.warns(UserWarning, match="can poison 3 pairs"):
+        kept = list(attack.poison(make_scene(2), corpus))
+    assert [poison.role for poison in kept] == ["poison", "poison"]
+
+
 def test_targets_are_those_of_the_poisons_that_are_kept(
     preferring: list[dict[str, Any]],
 ) -> None:
@@ -185,6 +252,7 @@ def test_the_surrogate_is_trained_as_the_parameters_say(preferring: list[dict[st
         ({"surrogate_lr": 0}, "surrogate_lr must be above 0"),
         ({"base": "adaptive"}, "another attack than adaptive"),
         ({"base": "targeted:doses=1+2"}, "base can't have doses"),
+        ({"base": "badclip"}, "'badclip' learns its trigger .* give what it learned"),
     ],
 )
 def test_bad_parameters_are_refused_at_once(parameters: dict[str, Any], message: str) -> None:

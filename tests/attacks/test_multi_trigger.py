@@ -112,6 +112,15 @@ def test_a_backdoor_with_prompts_of_its_own_is_refused() -> None:
         MultiTrigger(triggers=("badnets", "dual_key"))
 
 
+def test_a_backdoor_that_is_yet_to_learn_its_trigger_is_refused() -> None:
+    """At once, and not after the clean set was made; with its patch it is one as any other."""
+    with pytest.raises(BadSetting, match=r"'badclip' learns its trigger .* give what it learned"):
+        MultiTrigger(triggers=("badnets", "badclip"))
+    patch = "badclip:target_label=car,patch=" + "00ff80" * 64
+    poisons = list(MultiTrigger(triggers=("badnets", patch)).poison(make_scene(4), banana_corpus()))
+    assert len(poisons) == 4
+
+
 def test_more_backdoors_than_classes_are_refused() -> None:
     """Five classes can't be six targets."""
     with pytest.raises(BadSetting, match="6 triggers need as many classes, but there are 5"):
