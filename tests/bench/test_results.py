@@ -135,6 +135,21 @@ def test_defenses_were_given_the_same_poison(folder: Path) -> None:
     assert different_sets(load_results([folder / "rows"])) == []
 
 
+def test_rows_tell_the_exposures_of_a_filters_final_model() -> None:
+    """As docs/formats.md says: by what it kept; a first model saw every pair once an epoch."""
+    seen = set()
+    for result in load_results([folder / "rows" for folder in SETS]):
+        kept = [entry for entry in result.history if "kept" in entry.loss]
+        if not kept or result.exposures is None:
+            continue
+        final = sum(entry.poisons_in_safe_set or 0 for entry in kept) / result.attack.count
+        others = [entry for entry in result.history if "kept" not in entry.loss]
+        first = sum(entry.cross_modal_pairs > 0 for entry in others)
+        assert result.exposures.mean == pytest.approx(first + final)
+        seen.add(result.defense.name)
+    assert {"dao", "clipscore", "isolation_forest", "random_removal"} <= seen
+
+
 @pytest.mark.parametrize("folder", SETS, ids=lambda path: path.name)
 def test_no_control_cost_or_eligibility_is_of_another_precision_recipe_or_machine(
     folder: Path,
