@@ -12,9 +12,11 @@ from clipbench.plugins import registry
 from clipbench.plugins.find import missing_members
 from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike
+from clipbench.plugins.used import check_used
 from clipbench.text import locations
 
 if TYPE_CHECKING:
+    from clipbench.configuration.config import RunConfig
     from clipbench.contracts import Attack, Defense, TrainingSource
 
 NO_ATTACK = "none"
@@ -68,6 +70,21 @@ def with_model(attack: Part[Attack], model: str) -> Part[Attack]:
     if not found:
         return attack
     return Part.holding("attack", attack.name, registry.with_parameters(attack.plugin, found))
+
+
+def check_asked(config: RunConfig, attack: SpecLike, defense: SpecLike) -> None:
+    """Refuse parameters that a person set and that do nothing in the run that came of it.
+
+    Args:
+        config: the run.
+        attack: its attack as a person asked for it, without what recipes fill in.
+        defense: its defense, likewise.
+
+    Raises:
+        BadSetting: naming the parameter.
+    """
+    check_used("attack", attack, config.attack.plugin)
+    check_used("defense", defense, config.defense.plugin)
 
 
 def check_training_source(spec: SpecLike, option: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clipbench.configuration.choices import NO_ATTACK, check_training_source
+from clipbench.configuration.choices import NO_ATTACK, check_asked, check_training_source
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.naming import Allowed, check_settings
 from clipbench.configuration.protocol import PublishedRecipe, recipe
@@ -27,7 +27,6 @@ from clipbench.plugins import lists, registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike, spec_like
-from clipbench.plugins.used import check_used
 
 if TYPE_CHECKING:
     from clipbench.contracts import EvaluationSource, TrainingSource
@@ -155,8 +154,7 @@ class Request:
                     trusted=self.trusted,
                     on_error=self.on_error,
                 )
-                check_used("attack", attack, config.attack.plugin)
-                check_used("defense", defense, config.defense.plugin)
+                check_asked(config, attack, defense)
                 for run in [*(config.controls() if self.controls else []), config]:
                     found.setdefault(run.sha256(), run)
         return list(found.values())
