@@ -26,10 +26,12 @@ class Dispersion:
     Args:
         correlation: of the trials of one run, from 0 to 1.
         freedom: degrees of freedom of it; 0: no two runs can be compared.
+        error: standard error of the correlation.
     """
 
     correlation: float
     freedom: float
+    error: float = 0.0
 
 
 def half_points(shares: Shares) -> tuple[dict[Cell, Estimate], Dispersion]:
@@ -82,13 +84,18 @@ def dispersed(shares: Shares, design: Floats, coefficients: Floats) -> Dispersio
     correlation = float(np.clip((squares - least) / max(most - least, 1e-12), 0, 1))
     scale = alone + correlation * (together - alone)
     freedom = (left @ scale) ** 2 / max(left @ scale**2, 1e-300)
-    return Dispersion(correlation, float(freedom))
+    expected = least + correlation * (most - least)
+    error = math.sqrt(2 / max(freedom, 1e-12)) * expected / max(most - least, 1e-12)
+    return Dispersion(correlation, float(freedom), error)
 
 
-def score(shares: Shares, place: int, point: float, correlation: float) -> float:
+def score(shares: Shares, place: int, point: float, dispersion: Dispersion) -> float:
     """Return the score statistic of a cell for its N50 being 2 to the power of `point`.
 
-    It is below 0 where the cell has fewer successes than that would give, and above where more.
+    It is below 0 where the cell has fewer successes than that would give, and above where more;
+    and it is divided by Student's quantile, so that 1 and -1 are the ends of what a 95% interval
+    holds. Where the variance is from the correlation more than in other cells, as in a run of many
+    targets, it is less well known, and there are fewer degrees of freedom (Satterthwaite).
     """
     levels = shares.levels
     own = levels[:, place]
@@ -102,20 +109,21 @@ def score(shares: Shares, place: int, point: float, correlation: float) -> float
     effect = own - others @ rest
     apart = (effect**2 * variance / shares.trials).sum()
     together = (sums(effect * root, shares.run) ** 2).sum()
-    spread = (1 - correlation) * apart + correlation * together
-    return float(effect @ (shares.share - fitted) / math.sqrt(max(spread, 1e-300)))
+    spread = max(apart + dispersion.correlation * (together - apart), 1e-300)
+    own_freedom = 2 * (spread / max(abs(together - apart) * dispersion.error, 1e-300)) ** 2
+    reach = quantile(min(dispersion.freedom, max(1.0, own_freedom))) * math.sqrt(spread)
+    return float(effect @ (shares.share - fitted) / reach)
 
 
 def _ends(shares: Shares, place: int, best: float, dispersion: Dispersion) -> tuple[float, float]:
     """Return the ends of the interval of log2(N50), infinite beyond the counts of the cell."""
     if not dispersion.freedom:
         return math.nan, math.nan
-    within = quantile(dispersion.freedom)
     counts = shares.logs[shares.cell == place, 0]
     first, last = float(counts.min()), float(counts.max())
 
     def distance(point: float, side: int) -> float:
-        return score(shares, place, point, dispersion.correlation) - side * within
+        return score(shares, place, point, dispersion) - side
 
     def end(side: int) -> float:
         at_first, at_last = distance(first, side), distance(last, side)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from curves import Cell, Estimate, Trials, arranged, logistic, quantile
+from curves import Cell, Estimate, Trials, arranged, logistic
 from fit import ARMS, OWN_EPOCHS
 from n50 import dispersed, score
 from scipy.special import expit, ndtri
@@ -131,8 +131,7 @@ def _half_points_held(
     for place, cell in enumerate(shares.cells):
         true, counts = log_half_point(cell, world), [one.count for one in trials[cell]]
         if math.log2(min(counts)) <= true <= math.log2(max(counts)):
-            distance = abs(score(shares, place, true, dispersion.correlation))
-            yield distance <= quantile(dispersion.freedom)
+            yield abs(score(shares, place, true, dispersion)) <= 1
 
 
 def _slopes_held(
