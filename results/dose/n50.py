@@ -26,12 +26,12 @@ class Dispersion:
     Args:
         correlation: of the trials of one run, from 0 to 1.
         freedom: degrees of freedom of it; 0: no two runs can be compared.
-        error: standard error of the correlation.
+        own: degrees of freedom of each cell's variance, by its place.
     """
 
     correlation: float
     freedom: float
-    error: float = 0.0
+    own: tuple[float, ...] = ()
 
 
 def half_points(shares: Shares) -> tuple[dict[Cell, Estimate], Dispersion]:
@@ -86,7 +86,12 @@ def dispersed(shares: Shares, design: Floats, coefficients: Floats) -> Dispersio
     freedom = (left @ scale) ** 2 / max(left @ scale**2, 1e-300)
     expected = least + correlation * (most - least)
     error = math.sqrt(2 / max(freedom, 1e-12)) * expected / max(most - least, 1e-12)
-    return Dispersion(correlation, float(freedom), error)
+    of_run = np.zeros(len(alone), dtype=np.int64)
+    of_run[shares.run] = shares.cell
+    spread_of = sums(alone + correlation * (together - alone), of_run)
+    unsure = np.maximum(np.abs(sums(together - alone, of_run)) * error, 1e-300)
+    own = np.minimum(freedom, np.maximum(1.0, 2 * (spread_of / unsure) ** 2))
+    return Dispersion(correlation, float(freedom), tuple(own.tolist()))
 
 
 def score(shares: Shares, place: int, point: float, dispersion: Dispersion) -> float:
@@ -110,8 +115,7 @@ def score(shares: Shares, place: int, point: float, dispersion: Dispersion) -> f
     apart = (effect**2 * variance / shares.trials).sum()
     together = (sums(effect * root, shares.run) ** 2).sum()
     spread = max(apart + dispersion.correlation * (together - apart), 1e-300)
-    own_freedom = 2 * (spread / max(abs(together - apart) * dispersion.error, 1e-300)) ** 2
-    reach = quantile(min(dispersion.freedom, max(1.0, own_freedom))) * math.sqrt(spread)
+    reach = quantile(dispersion.own[place]) * math.sqrt(spread)
     return float(effect @ (shares.share - fitted) / reach)
 
 
