@@ -42,6 +42,30 @@ def check_contrast(pairs: ShardSet) -> None:
         raise BadSetting(f"{pairs.source} holds one pair; a contrast needs at least two.")
 
 
+def check_trusted(config: RunConfig) -> None:
+    """Refuse trusted pairs that are too few, where their number is known before they are read.
+
+    Args:
+        config: the run; without a set of trusted pairs of its own, nothing is looked at.
+
+    Raises:
+        BadSetting: there are fewer than the defense wants.
+    """
+    size = trusted_size(config.defense.plugin)
+    if not size or config.trusted is None:
+        return
+    count = datasets.num_pairs(config.trusted.plugin)
+    if 0 < count < size:  # 0: counted when they are there
+        raise _too_few(config, config.trusted.name, f"{count:,}")
+
+
+def _too_few(config: RunConfig, source: str, found: str) -> BadSetting:
+    return BadSetting(
+        f"The defense {config.defense_name!r} wants {trusted_size(config.defense.plugin):,} trusted"
+        f" pairs, but {source} has {found}; set its trusted_size to at most that."
+    )
+
+
 def usable(
     where: str | Path, config: RunConfig, bench: Bench, source: TrainingSource | None = None
 ) -> UsablePairs:
@@ -85,9 +109,6 @@ def _trusted(size: int, config: RunConfig, bench: Bench) -> ShardSet:
 
     found = bench.processes.in_turn(made)
     if len(found) < size:
-        raise BadSetting(
-            f"The defense {config.defense_name!r} wants {size:,} trusted pairs, but {found.source}"
-            f" has {len(found):,} that can be used; set its trusted_size to at most that."
-        )
+        raise _too_few(config, str(found.source), f"{len(found):,} that can be used")
     left_out = generator(config.seed, "trusted").permutation(len(found))[size:]
     return without(found, left_out.tolist(), bench.cache) if len(left_out) else found

@@ -13,6 +13,7 @@ from clipbench.contracts import AnyProbes, Attack, Crafted, Defense, Metric, Tra
 from clipbench.errors import BadSetting
 from clipbench.evaluation import plugins
 from clipbench.importing.usable import UsablePairs
+from clipbench.loading.opened import check_trusted
 from clipbench.loading.opened import usable as usable_of
 from clipbench.parallel.bench import Bench
 from clipbench.plugins import registry
@@ -49,6 +50,7 @@ class Parts:
         num_pairs = datasets.num_pairs(config.data.plugin)
         attack = config.attack.plugin
         count = _num_poisons(config, attack, num_pairs)
+        check_trusted(config)
         return cls(
             config.data.plugin,
             held_out,

@@ -65,6 +65,14 @@ def test_the_plan_says_whose_pairs_are_known_to_be_clean(place: Place) -> None:
     assert "trusted" not in "\n".join(place.plan(config_of(defense="clip")).lines())
 
 
+def test_too_few_trusted_pairs_are_told_before_work(place: Place) -> None:
+    """Not after poison is made, or after hours of the defenses that come before."""
+    config = config_of(defense="par:trusted_size=60", trusted="shapes:size=50,seed=9")
+    with pytest.raises(BadSetting, match=r"wants 60 trusted pairs, but shapes has 50; set its"):
+        place.plan(config)
+    assert not place.cache.exists()
+
+
 def test_missing_weights_to_start_from_are_told_before_work(place: Place) -> None:
     """Weights that are not there end a run before its data is made, timed or not."""
     config = config_of(train={**TRAIN, "pretrained": str(place.folder / "weights.pt")})
