@@ -100,10 +100,14 @@ def _attack(one: Standing) -> str:
 
 def _on_average(board: Board, ranked: Ranking) -> str:
     """Return the mean success without a defense and with the best of each kind, and their price."""
-    shown = []
-    for name, what in (("none", "without a defense"), ("clip", "with augmentation alone (clip)")):
-        measured = [one for one in ranked.baselines if _is(one, name, board)]
-        shown += [f"{percent(one.mean)} {what}" for one in measured[:1]]
+    bare = [one for one in ranked.baselines if _is(one, "none", board)][:1]
+    shown = [f"{percent(one.mean)} without a defense" for one in bare]
+    augmented = [one for one in ranked.baselines if _is(one, "clip", board)]
+    as_long = [one for one in augmented if bare and _epochs(one, board) == _epochs(bare[0], board)]
+    shown += [
+        f"{percent(one.mean)} with augmentation alone ({one.name})"
+        for one in (as_long or augmented)[:1]
+    ]
     for kind in (ranked.trusting, ranked.others):
         shown += [f"{percent(o.mean)} with {o.name}{_price(o)}" for o in leaders(kind)[:1]]
     attacks = counted(len(board.counted), "attack")
@@ -119,6 +123,10 @@ def _is(one: Standing, name: str, board: Board) -> bool:
     """Return whether a standing is of a baseline, under all attacks that count."""
     own = {row.defense_name for row in board.rows(one.defense)}
     return own == {name} and one.attacks == len(board.counted)
+
+
+def _epochs(one: Standing, board: Board) -> set[float | None]:
+    return {row.epochs for row in board.rows(one.defense)}
 
 
 def _price(one: Standing) -> str:

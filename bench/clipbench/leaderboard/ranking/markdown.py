@@ -63,8 +63,9 @@ def note(board: Board, eligible_at: float) -> str:
         f" those that by themselves succeed on at least {100 * eligible_at:g}% of test inputs,"
         " beyond clean control and chance, and that more than half of the defenses were run"
         " under. Worst attack: the highest success rate; the worst case lies in the 95% interval"
-        " with it. Ranks are within a group, and a range where these intervals overlap. Mean: over"
-        " the same attacks. Clean top-1 (zero-shot accuracy) and training time (no defense ="
+        " with it. Ranks are within a group, and a range where these intervals overlap; defenses of"
+        " one range are in the order of their mean. Mean: over the same attacks. Clean top-1"
+        " (zero-shot accuracy) and training time (no defense ="
         f" 1.00×): after training on clean data, over numeric formats. {MISSING}: not measured."
         f"{elsewhere(board.cells.values())}"
     )

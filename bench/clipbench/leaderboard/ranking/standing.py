@@ -8,7 +8,8 @@ fewer could look better for it.
 The worst of several shares lies between the highest lower end and the highest upper end of their
 intervals. Two defenses whose intervals overlap are tied, which is careful: shares may differ and
 their intervals overlap, see `clipbench.leaderboard.eligibility`. A rank is therefore a range: one
-more than the defenses that are certainly better, to the last place that is still possible.
+more than the defenses that are certainly better, to the last place that is still possible. Those of
+one range stand in the order of their mean.
 """
 
 from __future__ import annotations
@@ -145,5 +146,6 @@ def _ranked(standings: Sequence[Standing], attacks: int) -> tuple[Standing, ...]
     return tuple(sorted(found, key=_place))
 
 
-def _place(one: Standing) -> tuple[bool, float, float, str]:
-    return one.ranks is None, one.success, one.mean, one.defense
+def _place(one: Standing) -> tuple[bool, tuple[int, int], float, float, str]:
+    # Where intervals overlap, which worst case came out lower says little; the mean says more.
+    return one.ranks is None, one.ranks or (0, 0), one.mean, one.success, one.defense

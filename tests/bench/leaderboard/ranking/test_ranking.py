@@ -100,6 +100,20 @@ def test_the_worst_case_has_the_ends_of_all_intervals(make_result: MakeResult) -
     assert one.high == rows["attack_success_high"].max() > rows["attack_success_high"].min()
 
 
+def test_defenses_of_one_range_are_in_the_order_of_their_mean(make_result: MakeResult) -> None:
+    """A worst case that is lower by less than the intervals hold says little."""
+    success = {"none": (1000, 1000), "often": (300, 290), "rarely": (310, 10)}
+    made = [
+        make_result(
+            attack=attack, attack_parameters={}, defense=defense, success=(counts[place], 1000)
+        )
+        for defense, counts in success.items()
+        for place, attack in enumerate(("badnets", "sig"))
+    ]
+    assert ranks(of(made)[1]) == {"rarely": (1, 2), "often": (1, 2), "none": None}
+    assert [one.name for one in of(made)[1].others] == ["rarely", "often"]
+
+
 def test_a_defense_that_was_spared_an_attack_has_no_rank(results: list[Result]) -> None:
     """It stands below those that were not, and says under how many it was run."""
     spared = [
@@ -166,6 +180,23 @@ def test_three_sentences_say_who_holds_best_and_what_it_costs(results: list[Resu
         " 60.0% with other (clean accuracy 85.0%, training time 1.00×); no defense keeps every"
         " attack below 30.0%.",
     ]
+
+
+def test_augmentation_alone_is_that_of_as_many_epochs_as_without_a_defense(
+    make_result: MakeResult,
+) -> None:
+    """Not of more, though `clip` was trained for more, too, and under every attack."""
+    made = []
+    for attack, longer in (("badnets", 500), ("none", 0)):
+        one = {"attack": attack, "attack_parameters": {}}
+        made += [
+            make_result(defense="none", success=(1000, 1000), **one),
+            make_result(defense="clip", success=(longer, 1000), train={"epochs": 90}, **one),
+            make_result(defense="clip", success=(900, 1000), **one),
+            make_result(defense="mine", success=(0, 1000), **one),
+        ]
+    told = findings(*of(made))[-1]
+    assert "100.0% without a defense, 90.0% with augmentation alone (clip (epochs=" in told
 
 
 def test_what_cannot_be_ranked_is_said(results: list[Result], make_result: MakeResult) -> None:
