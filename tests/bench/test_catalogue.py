@@ -22,6 +22,7 @@ from clipbench.results.store import load_results
 ROOT = Path(__file__).parents[2]
 SEEDS = (0, 1, 2)
 NEIGHBORS = ("dao", "slof", "kdist", "lid")
+DETECTING = ("dao", "slof", "kdist", "isolation_forest")
 LONG = 15  # epochs of SafeCLIP, and of some rows of `clip`
 
 
@@ -33,17 +34,13 @@ def text() -> str:
 
 @cache
 def rows() -> dict[tuple[str, str, int], Result]:
-    """Return the results by attack, defense and seed, but for `clip` for as long as SafeCLIP.
-
-    Of clean data an outlier filter has two; that of its authors' setting is returned.
-    """
+    """Return the results by attack, defense and seed, but for `clip` for as long as SafeCLIP."""
     found: dict[tuple[str, str, int], Result] = {}
     for result in load_results([ROOT / "results" / "shapes" / "rows"]):
         assert result.seed is not None
         assert result.train is not None
         key = result.attack.name, result.defense.name, result.seed
-        other = result.attack.name == "none" and result.defense.parameters.get("features") == "unit"
-        if other or (result.defense.name == "clip" and result.train.epochs == LONG):
+        if result.defense.name == "clip" and result.train.epochs == LONG:
             continue
         assert key not in found
         found[key] = result
@@ -161,8 +158,11 @@ def safeclip() -> Iterator[str]:
         f"the attack succeeds on {pooled('label_consistent', 'safeclip')}, more than without a "
         f"defense ({pooled('label_consistent', 'none')})"
     )
-    yield f"with {safe('text_trigger', first)} poisoned pairs in it, final success is "
-    yield f"final success is {counts('text_trigger', 'safeclip')} of 1,000"
+    yield f"The first safe set, half of all pairs, has {safe('text_trigger', first)} of them."
+    yield (
+        f"takes in more: the last has {safe('text_trigger', last)}, and final success is "
+        f"{counts('text_trigger', 'safeclip')} of 1,000"
+    )
     yield f"`text_targeted` has {safe('text_targeted', last)} of its 280 poisoned pairs in the last"
     yield f"and {counts('text_targeted', 'safeclip')} of its 16 targets are misclassified"
 
@@ -175,12 +175,15 @@ def learned() -> Iterator[str]:
         control = share("badclip", defense, name="attack_success_control").k
         kept = share("badclip", defense).k
         yield f"`{defense}` leaves {kept} ({control}"
+    detected = [share("badclip", name).k for name in DETECTING]
+    yield f"`isolation_forest` leave {min(detected)} to {max(detected)}"
+    stopped = ("safeclip", "clipscore", "par", *DETECTING)
     others = [
         share("badclip", defense).k
         for (attack, defense, seed) in rows()
-        if (attack, seed) == ("badclip", 0) and defense not in ("safeclip", "clipscore", "par")
+        if (attack, seed) == ("badclip", 0) and defense not in stopped
     ]
-    yield f"every defense other than these three leaves {min(others):,} or more"
+    yield f"every other defense leaves {min(others):,} or more"
     all_three = pool(share("adaptive", "safeclip", seed) for seed in SEEDS)
     targeted = pool(share("targeted", "safeclip", seed) for seed in SEEDS)
     low, high = wilson(all_three.k, all_three.n)
@@ -201,45 +204,38 @@ def filters() -> Iterator[str]:
     single = {share(a, "clipscore").k for a in ("targeted", "text_targeted", "adaptive")}
     yield f"it lets {' or '.join(map(str, sorted(single)))} of 16 targets through"
     yield f"leaves every backdoor at {100 * max(left_by_clipscore()):.1f}% or less"
-    found = ("dao", "slof", "kdist", "isolation_forest")
-    assert {round(auroc("badnets", name), 2) for name in found} == {1.0}
-    assert {share("badnets", name, name="poison_kept").k for name in found} == {0}
-    most = max(share("badnets", name).k for name in found)
-    yield f"drop all 100 poisoned pairs, and at most {most} of 1,980 images are misclassified"
+    whole = ("badnets", "badclip", "sig")
+    lowest = min(auroc(attack, name) for attack in whole for name in DETECTING)
+    kept = max(share(attack, n, name="poison_kept").k for attack in whole for n in DETECTING)
+    most = max(share(attack, name).k for attack in whole for name in DETECTING)
     yield (
-        f"`lid`, which counts 64 neighbors, does not ({auroc('badnets', 'lid'):.2f}, and "
-        f"{percent('badnets', 'lid')})"
+        f"with an AUROC of at least {int(100 * lowest) / 100}, as Huang et al. report of patches: "
+        f"they keep at most {kept} of 100 poisoned pairs, and at most {most} of 1,980 images"
     )
-    for attack in ("blended", "wanet", "label_consistent"):
+    values = three(f"{auroc(attack, 'lid'):.2f}" for attack in whole)
+    yield f"does not ({values}, and success on {three(percent(a, 'lid') for a in whole)})"
+    both = " and ".join(f"{auroc('dual_key', name):.2f}" for name in ("kdist", "isolation_forest"))
+    left = " and ".join(f"{share('dual_key', name).k}" for name in ("kdist", "isolation_forest"))
+    yield f"also detect `dual_key` at 2% ({both}), and leave {left} of 1,980"
+    left = " and ".join(f"{share('dual_key', name).k:,}" for name in ("dao", "slof"))
+    yield f"`dao` and `slof` leave {left}, more than `clip` ({share('dual_key', 'clip').k:,})"
+    for attack in ("blended", "wanet", "filter", "label_consistent"):
         left = [100 * share(attack, name).value for name in (*NEIGHBORS, "isolation_forest")]
         yield (
             f"`{attack}` at {min(left):.0f} to {max(left):.0f}% "
             f"({percent(attack, 'random_removal')} with `random_removal`)"
         )
     yield f"`lid` ranks them as the *least* suspicious ({auroc('targeted', 'lid'):.2f})"
-    both = ("lid", "kdist")
-    yield f"({auroc('badclip', 'lid'):.2f} and {auroc('badclip', 'kdist'):.2f})"
-    kept = [share("badclip", name, name="poison_kept") for name in both]
-    yield f"but the {kept[0].k} and {kept[1].k} of {kept[0].n} poisoned pairs that they keep"
-    yield f"success on {percent('badclip', 'lid')} and {percent('badclip', 'kdist')} of the images"
-    left = [100 * share("multi_trigger", name).value for name in NEIGHBORS]
+    left = [100 * share("multi_trigger", name).value for name in DETECTING]
     yield (
-        f"All four leave `multi_trigger` at {min(left):.0f} to {max(left):.0f}%, against "
+        f"All but `lid` leave `multi_trigger` at {min(left):.0f} to {max(left):.0f}%, against "
         f"{percent('multi_trigger', 'clip')} under `clip`"
     )
     yield f"`clip`'s model misclassifies {by_trigger('clip')} of the 1,980 images"
     yield f"`dao`'s {by_trigger('dao')}."
-    sig = [100 * share("sig", name).value for name in NEIGHBORS]
-    yield f"leave `sig` at {min(sig):.0f} to {max(sig):.0f}%"
-    few = ("kdist", "isolation_forest", "lid")
-    told = [f"`{name}` ({auroc('text_trigger', name):.2f})" for name in few]
-    yield f"{told[0]}, {told[1]}, and {told[2]} rank them as the least suspicious"
-    forest = [
-        auroc(attack, "isolation_forest")
-        for attack in attacked("isolation_forest")
-        if run(attack, "isolation_forest").defense.parameters["features"] == "unit"
-    ]
-    yield f"it has an AUROC of {spread(forest, 2)}"
+    found = [auroc("text_trigger", name) for name in (*NEIGHBORS, "isolation_forest")]
+    yield f"(AUROC {spread(found, 2)}; `lid` is the lowest)"
+    assert min(found) == auroc("text_trigger", "lid")
 
 
 def left_by_clipscore() -> list[float]:
