@@ -117,6 +117,11 @@ class Adaptive(HasSurrogate):
         surrogate = self.surrogate(scene, corpus)
         scores = self._scores(surrogate, attack.poison(_of(scene, many), corpus))
         if wanted - Counter(kind for kind, _ in scores):  # shares of roles need not grow with all
+            warnings.warn(
+                f"adaptive: {many} candidates of {self.base!r} have too few of a target or role to"
+                " choose from; its own pairs are poisoned, as without adaptive.",
+                stacklevel=2,
+            )
             yield from attack.poison(scene, corpus)
             return
         order = sorted(range(len(scores)), key=lambda number: (-scores[number][1], number))

@@ -208,7 +208,10 @@ def test_roles_that_fewer_candidates_have_are_no_fewer_poisons(
     texts = tuple("a banana" if n > 2 else f"a car, number {n}" for n in range(9))
     corpus = MemoryCorpus(texts, np.stack([clean.image(n) for n in range(9)]))
     attack = adaptive(base="dual_key:target_label=banana,captions=templates")
-    with pytest.warns(UserWarning, match="can poison 3 pairs"):
+    with (
+        pytest.warns(UserWarning, match="can poison 3 pairs"),
+        pytest.warns(UserWarning, match="its own pairs are poisoned, as without adaptive"),
+    ):
         kept = list(attack.poison(make_scene(2), corpus))
     assert [poison.role for poison in kept] == ["poison", "poison"]
 
