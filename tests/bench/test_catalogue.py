@@ -140,12 +140,14 @@ def top1(defense: str, attack: str = "none") -> str:
 
 def safeclip() -> Iterator[str]:
     """Say what SafeCLIP stops and does not."""
-    yield f"`badnets` succeeds on {counts('badnets', 'safeclip')} of 1,980 images, and the clean "
-    yield f"the clean control is {counts('badnets', 'safeclip', 'attack_success_control')}."
-    yield f"`sig` succeeds on {counts('sig', 'safeclip')} of 1,980, with a control of "
-    yield f"a control of {counts('sig', 'safeclip', 'attack_success_control')}, and `multi_trigger`"
-    yield f"`multi_trigger` on {counts('multi_trigger', 'safeclip')} of 5,940, with a control of "
-    yield f"a control of {counts('multi_trigger', 'safeclip', 'attack_success_control')}. "
+    control = "attack_success_control"
+    yield (
+        f"`badnets` succeeds on {counts('badnets', 'safeclip')} of 1,980 images "
+        f"(clean control: {counts('badnets', 'safeclip', control)})"
+    )
+    for attack, of in (("sig", "1,980"), ("multi_trigger", "5,940")):
+        without = counts(attack, "safeclip", control)
+        yield f"`{attack}` on {counts(attack, 'safeclip')} of {of} ({without})"
     yield (
         "`wanet` and `filter` at 5% still succeed on "
         f"{pooled('wanet', 'safeclip')} and {pooled('filter', 'safeclip')}, although"
@@ -155,22 +157,36 @@ def safeclip() -> Iterator[str]:
     yield f"the score says little (AUROC {aurocs('label_consistent', 2)})"
     yield f"{safe('label_consistent', last)} of 180 poisoned pairs end in the safe set"
     yield (
-        f"the attack succeeds on {pooled('label_consistent', 'safeclip')}, more than without a "
-        f"defense ({pooled('label_consistent', 'none')})"
+        f"success is {pooled('label_consistent', 'safeclip')}, against "
+        f"{pooled('label_consistent', 'none')} without a defense"
     )
-    yield f"The first safe set, half of all pairs, has {safe('text_trigger', first)} of them."
+    yield f"The first safe set has {safe('text_trigger', first)} of them"
     yield (
-        f"takes in more: the last has {safe('text_trigger', last)}, and final success is "
+        f"the last has {safe('text_trigger', last)}, and final success is "
         f"{counts('text_trigger', 'safeclip')} of 1,000"
     )
     yield f"`text_targeted` has {safe('text_targeted', last)} of its 280 poisoned pairs in the last"
     yield f"and {counts('text_targeted', 'safeclip')} of its 16 targets are misclassified"
+    yield f"`adaptive` has {safe('adaptive', last)} (`targeted`: {safe('targeted', last)})"
+    yield f"(AUROC {aurocs('adaptive', 3)}, against {aurocs('targeted', 3)})"
+    all_three = pool(share("adaptive", "safeclip", seed) for seed in SEEDS)
+    targeted = pool(share("targeted", "safeclip", seed) for seed in SEEDS)
+    low, high = wilson(all_three.k, all_three.n)
+    assert targeted.k == 0
+    yield (
+        f"succeeds on {all_three.k} of {all_three.n} targets "
+        f"({counts('adaptive', 'safeclip')} of 16; {100 * all_three.value:.1f}% "
+        f"[{100 * low:.1f}, {100 * high:.1f}]; `targeted` on none, "
+        f"0 to {100 * wilson(0, targeted.n)[1]:.1f}%)"
+    )
 
 
 def learned() -> Iterator[str]:
-    """Say how attacks fare that learn from a model."""
-    yield f"misclassifies {counts('badclip', 'safeclip')} with poison, and "
-    yield f"and {counts('badclip', 'safeclip', 'attack_success_control')} without"
+    """Say how an attack fares that learns its patch from a model."""
+    yield (
+        f"on {counts('badclip', 'safeclip')} of 1,980 images with poison, and on "
+        f"{counts('badclip', 'safeclip', 'attack_success_control')} without"
+    )
     for defense in ("clipscore", "par"):
         control = share("badclip", defense, name="attack_success_control").k
         kept = share("badclip", defense).k
@@ -184,19 +200,6 @@ def learned() -> Iterator[str]:
         if (attack, seed) == ("badclip", 0) and defense not in stopped
     ]
     yield f"every other defense leaves {min(others):,} or more"
-    all_three = pool(share("adaptive", "safeclip", seed) for seed in SEEDS)
-    targeted = pool(share("targeted", "safeclip", seed) for seed in SEEDS)
-    low, high = wilson(all_three.k, all_three.n)
-    yield (
-        f"succeeds on {all_three.k} of {all_three.n} targets over three seeds "
-        f"({counts('adaptive', 'safeclip')} of 16; {100 * all_three.value:.1f}% "
-        f"[{100 * low:.1f}, {100 * high:.1f}])"
-    )
-    assert targeted.k == 0
-    yield f"`targeted` on none (0 to {100 * wilson(0, targeted.n)[1]:.1f}%)"
-    yield f"(AUROC {aurocs('adaptive', 3)}, against {aurocs('targeted', 3)} for `targeted`)"
-    yield f"The last safe set has {safe('adaptive', last)} of 280 poisoned pairs, against "
-    yield f"of 280 poisoned pairs, against {safe('targeted', last)}."
 
 
 def filters() -> Iterator[str]:
@@ -281,7 +284,8 @@ def controls() -> Iterator[str]:
         f"{pooled('label_consistent', 'none')})"
     )
     yield f"{counts('dual_key', 'clip')} of 1,980, against "
-    yield f"{counts('mismatch', 'clip')}, against {counts('mismatch', 'none')} without a defense"
+    found = counts("mismatch", "clip"), counts("mismatch", "none")
+    yield f"{found[0]} of 20, against {found[1]} without a defense"
 
 
 def costs() -> Iterator[str]:
