@@ -17,7 +17,8 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, runtime_checkable
+from hashlib import sha256
+from typing import Annotated, Any, NamedTuple, Protocol, runtime_checkable
 
 from clipbench.contracts import AnyProbes, Attack, Corpus, Ge, Idle, Image, Mode, Poison, Scene
 from clipbench.errors import BadSetting
@@ -28,6 +29,14 @@ from clipbench_attacks._surrogates import TRAINING, HasSurrogate, needs_crafting
 
 _AT_ONCE = 256  # candidates whose images, of full size, are held at once
 _Kind = tuple[int, str]
+
+
+class _Candidate(NamedTuple):
+    """A pair that may be poisoned: its target and role, what it is, and how similar its parts."""
+
+    kind: _Kind
+    content: bytes
+    similarity: float
 
 
 @runtime_checkable
@@ -45,7 +54,8 @@ class Adaptive(HasSurrogate):
     Args:
         base: the attack whose poisoned pairs are chosen from, with parameters if any.
         candidates: pairs that the base attack makes for each one kept; fewer if the corpus has
-            fewer pairs that it can poison, such as pairs of the target class.
+            fewer pairs that it can poison, such as pairs of the target class. A pair that it makes
+            twice counts once.
         surrogate_epochs: passes of the surrogate over its pairs; few, because SafeCLIP's first
             split comes early.
     """
@@ -116,7 +126,7 @@ class Adaptive(HasSurrogate):
             )
         surrogate = self.surrogate(scene, corpus)
         scores = self._scores(surrogate, attack.poison(_of(scene, many), corpus))
-        if wanted - Counter(kind for kind, _ in scores):  # shares of roles need not grow with all
+        if wanted - Counter(one.kind for one in scores):  # shares of roles need not grow with all
             warnings.warn(
                 f"adaptive: {many} candidates of {self.base!r} have too few of a target or role to"
                 " choose from; its own pairs are poisoned, as without adaptive.",
@@ -124,11 +134,17 @@ class Adaptive(HasSurrogate):
             )
             yield from attack.poison(scene, corpus)
             return
-        order = sorted(range(len(scores)), key=lambda number: (-scores[number][1], number))
+        # An attack that is out of captions repeats them, and the best would be kept several times.
+        first: dict[tuple[_Kind, bytes], int] = {}
+        again = [
+            first.setdefault((one.kind, one.content), number) != number
+            for number, one in enumerate(scores)
+        ]
+        order = sorted(range(len(scores)), key=lambda n: (again[n], -scores[n].similarity, n))
         kept: set[int] = set()
         left = Counter(wanted)
         for number in order:
-            kind = scores[number][0]
+            kind = scores[number].kind
             if left[kind] > 0:
                 left[kind] -= 1
                 kept.add(number)
@@ -173,11 +189,9 @@ class Adaptive(HasSurrogate):
         chosen: Attack = attack
         return chosen
 
-    def _scores(
-        self, surrogate: Surrogate, candidates: Iterator[Poison]
-    ) -> list[tuple[_Kind, float]]:
-        """Return kind, and similarity of image and caption, of each candidate."""
-        found: list[tuple[_Kind, float]] = []
+    def _scores(self, surrogate: Surrogate, candidates: Iterator[Poison]) -> list[_Candidate]:
+        """Return what of each candidate decides whether it is kept."""
+        found: list[_Candidate] = []
         part: list[Poison] = []
         for poison in candidates:
             part.append(poison)
@@ -192,11 +206,19 @@ def _kind(poison: Poison) -> _Kind:
     return poison.target, poison.role
 
 
-def _scored(surrogate: Surrogate, part: Sequence[Poison]) -> list[tuple[_Kind, float]]:
+def _scored(surrogate: Surrogate, part: Sequence[Poison]) -> list[_Candidate]:
     images = surrogate.image_features([poison.image for poison in part])
     texts = surrogate.text_features([poison.caption for poison in part])
     similarities: list[Any] = (images.double() * texts.double()).sum(dim=1).tolist()
-    return [(_kind(poison), value) for poison, value in zip(part, similarities, strict=True)]
+    return [
+        _Candidate(_kind(poison), _content(poison), value)
+        for poison, value in zip(part, similarities, strict=True)
+    ]
+
+
+def _content(poison: Poison) -> bytes:
+    """Return a hash of what training would see of a pair."""
+    return sha256(poison.caption.encode() + poison.image.tobytes()).digest()
 
 
 def _of(scene: Scene, count: int) -> Scene:

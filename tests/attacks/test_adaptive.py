@@ -147,6 +147,22 @@ def test_there_are_no_more_candidates_than_pairs(preferring: list[dict[str, Any]
     assert len(list(attack.poison(make_scene(3), banana_corpus()))) == 3
 
 
+def test_a_pair_that_the_base_makes_twice_is_kept_once(preferring: list[dict[str, Any]]) -> None:
+    """60 captions name the goal, and 300 candidates repeat them: the best four differ."""
+    del preferring
+    attack = adaptive(base="targeted:targets=1", candidates=100)
+    kept = list(attack.poison(make_scene(4), banana_corpus()))
+    assert len({poison.caption for poison in kept}) == len(kept) == 4
+
+
+def test_pairs_repeat_where_there_are_too_few_others(preferring: list[dict[str, Any]]) -> None:
+    """100 poisons of one target, for which there are 60 captions and two prompts."""
+    del preferring
+    attack = adaptive(base="targeted:targets=1", candidates=3)
+    kept = [poison.caption for poison in attack.poison(make_scene(100), banana_corpus())]
+    assert (len(kept), len({*kept})) == (100, 62)
+
+
 CLEAN = "label_consistent:target_label=banana"
 
 
