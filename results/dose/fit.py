@@ -40,7 +40,7 @@ from clipbench.leaderboard.charts.looks import PALETTE, Look, looks_of
 from clipbench.leaderboard.render import markdown_line
 from clipbench.results.store import load_results
 
-TRAINED = 0.9  # of the largest clean top-1 of a defense, below which a cell is under-trained
+TRAINED = 0.9  # of the largest top-1 of an attack and defense, below which a cell is under-trained
 # Epochs of a defense's recipe by which another's are told in those of training without a defense.
 OWN_EPOCHS = {"safeclip": 9 / 15}
 ARMS: Mapping[str, Callable[[Cell], bool]] = {
@@ -56,7 +56,7 @@ class Data:
 
     Args:
         trials: of every run and count.
-        top1: clean accuracy of every run.
+        top1: zero-shot accuracy of every run, poisoned as it is, on clean test images.
         control: successes and trials of the same probes after training on clean data.
     """
 
@@ -103,7 +103,7 @@ def _cell(result: Mapping[str, Any]) -> Cell:
 
 
 def under_trained(cells: Mapping[Cell, Data]) -> set[Cell]:
-    """Return the cells whose clean accuracy is far below the best of their attack and defense."""
+    """Return the cells whose top-1 is far below the best of their attack and defense."""
     found = set()
     for cell in cells:
         beside = [np.mean(cells[c].top1) for c in cells if _side(c) == _side(cell)]
@@ -142,7 +142,7 @@ def shown(estimate: Estimate, counts: Sequence[int]) -> str:
 
 def table_of_cells(cells: Mapping[Cell, Data], found: Mapping[Cell, Estimate]) -> list[str]:
     """Return the lines of a Markdown table with a row per cell."""
-    head = "attack | defense | pairs | epochs | runs | clean top-1 % | control | N50 | success"
+    head = "attack | defense | pairs | epochs | runs | top-1 % | control | N50 | success"
     lines = _opened(head)
     weak = under_trained(cells)
     for cell, data in cells.items():

@@ -3,9 +3,10 @@
     python results/mixture/table.py results/mixture/rows
 
 prints two Markdown tables. The first has a line per attack and training: epochs, passes, success
-and its control, top-1, and CPU seconds. The second follows SafeCLIP's safe set: how many pairs and
-poisoned pairs are in it after the first split and after the last, and how well the scores that
-decided these splits separate poisoned from clean pairs.
+and its control, top-1, and CPU seconds. A pass shows each pair once to a loss that ties image to
+caption, so SafeCLIP's unimodal training makes none. The second follows SafeCLIP's safe set: how
+many pairs and poisoned pairs are in it after the first split and after the last, and how well the
+scores that decided these splits separate poisoned from clean pairs.
 """
 
 from __future__ import annotations

@@ -3,8 +3,9 @@
     python results/noise/table.py results/noise/rows
 
 prints a Markdown table with a row per attack, defense and kind of captions: success with its 95%
-interval, control, AUROC of the defense's scores, poison kept, clean top-1. Pairs whose captions
-were swapped are clean: a score that suspects them has a lower AUROC for it.
+interval, control, AUROC of the defense's scores, poison kept, and zero-shot top-1, which is that of
+the poisoned model on clean test images. Pairs whose captions were swapped are clean: a score that
+suspects them has a lower AUROC for it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from clipbench.results.store import load_results
 
 HEAD = (
     *("attack", "defense", "noise", "detail", "seeds", "success [95%]", "control"),
-    *("AUROC", "poison kept", "clean top-1 %"),
+    *("AUROC", "poison kept", "top-1 %"),
 )
 MISSING = "—"
 

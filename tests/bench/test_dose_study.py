@@ -351,6 +351,7 @@ def test_a_cell_that_trained_too_little_is_marked(fit: ModuleType) -> None:
     cells[weak].top1[:] = [0.8] * 5
     assert fit.under_trained(cells) == {weak}
     text, _ = fit.report(cells)
+    assert text.splitlines()[0].count("| top-1 % |") == 1  # of the poisoned models
     assert text.count("(under-trained)") == 1
     assert f"trained ({len(cells) - 1})" in text
     assert f"all ({len(cells)})" in text

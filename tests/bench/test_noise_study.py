@@ -31,6 +31,8 @@ def test_seeds_are_pooled_and_noise_rises_from_row_to_row(
     made.append(make_result(defense="clip", success=(16, 16)))
     made.append(make_result(attack="none"))
     lines = of_json(runpy.run_path(str(TABLE))["table"])(made).splitlines()
+    # Accuracy is that of poisoned models, and not after training on clean data as in other tables.
+    assert lines[0].endswith("| poison kept | top-1 % |")
     assert lines[2].startswith("| targeted | clip | 0 | 0 | 1 | 16/16 [80.6, 100.0] | 0/16 | — |")
     assert [line.split(" | ")[2:6] for line in lines[3:]] == [
         ["0", "0", "1", "1/16 [1.1, 28.3]"],
