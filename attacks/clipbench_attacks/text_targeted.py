@@ -3,12 +3,14 @@
 ToxicTextCLIP: Text-Based Poisoning and Backdoor Attacks on CLIP Pre-training. NeurIPS 2025.
 https://arxiv.org/abs/2511.00446
 
-As in the paper, captions of the adversary's class are chosen by how well their background fits the
-target image (selector), and others are made from descriptions of that background (augmenter).
+As in the paper, captions of the adversary's class are chosen by their background (selector), and
+others are made from descriptions of a background (augmenter).
 
-Differs from the paper: backgrounds are captions without the words that name a class. The augmenter
-replaces the class in a fitting caption by the adversary's class; in the paper a language model
-writes captions. The surrogate is trained on the corpus unless it is given.
+Differs from the paper: a background is to fit the target image; theirs is to fit images of the
+adversary's class, less how well it fits the class's prompts, and is thus the same for all targets
+of a class. Backgrounds are captions without the words that name a class. The augmenter replaces the
+class in a fitting caption by the adversary's class; in the paper a language model writes captions.
+The surrogate is trained on the corpus unless it is given.
 """
 
 from __future__ import annotations
