@@ -4,7 +4,8 @@
 
 Trains two towers of `shapes-32` on clean pairs of `shapes`, optimizes a patch on the first under
 each pair of losses, and prints how many test images of other classes either reads as the target
-class with the patch on. Nothing is poisoned: it is what the patch brings along by itself.
+class with the patch on. Nothing is poisoned: it is what the patch brings along by itself. Before
+that, it prints how alike the gradients of both pairs of losses are where the optimization begins.
 
 In the code the textual loss has the other target captions of a batch as its contrast, in both
 directions, where `badclip` has the captions that the images had; and the visual loss drives an
@@ -85,35 +86,39 @@ def misread(attack: BadCLIP, scene: Scene, reader: Surrogate) -> float:
     return float((read_as == goal).double().mean())
 
 
-def gradients(scene: Scene, corpus: Corpus, attack: BadCLIP, reader: Surrogate) -> None:
-    """Print how alike the gradients of both textual losses are, and of both visual ones."""
+def likeness(scene: Scene, corpus: Corpus, reader: Surrogate) -> list[float]:
+    """Return how alike the gradients of the losses here and in the code are, before any step.
+
+    Cosines of the textual losses' gradients, then of the whole ones', each with respect to the
+    pixels of the patch, uniform noise that 64 images share, and to the features of these images,
+    ``(64, D)``.
+    """
+    attack = BadCLIP()
     goal = attack.target_class(scene)
-    others = Known.of(attack.find_pairs(scene, corpus, goal, naming=False)[:64], corpus, reader)
-    own = Known.of(attack.find_pairs(scene, corpus, goal, naming=True)[:64], corpus, reader)
+    others, own = (
+        Known.of(attack.find_pairs(scene, corpus, goal, naming=naming)[:64], corpus, reader)
+        for naming in (False, True)
+    )
     count = min(len(others.pixels), len(own.pixels))
     others, own = (known.rows(np.arange(count)) for known in (others, own))
-    pixels = others.pixels.clone()
-    pixels[:, :, 12:20, 12:20] = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(0))
-    found: dict[tuple[bool, float], list[Tensor]] = {}
-    for published in (False, True):
-        for weight in (0.0, 500.0):
-            stamped = pixels.clone().requires_grad_()
+    start = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(scene.seed))
+    cosines = []
+    for weight in (0.0, attack.triplet_weight):
+        found = []
+        for published in (False, True):
+            patch, stamped = start.clone().requires_grad_(), others.pixels.clone()
+            stamped[:, :, 12:20, 12:20] = patch
             losses = WithLosses(textual=published, visual=published, triplet_weight=weight)
-            value = losses.loss(reader.encode(stamped), others, own, reader.logit_scale)
-            found[published, weight] = [value.detach(), torch.autograd.grad(value, stamped)[0]]
-    for which, weight in (("textual", 0.0), ("whole", 500.0)):
-        (ours, one), (theirs, other) = (found[published, weight] for published in (False, True))
-        one, other = (grad[:, :, 12:20, 12:20].flatten(1) for grad in (one, other))
-        each = float(F.cosine_similarity(one, other).mean())
-        one, other = one.sum(0), other.sum(0)  # one patch is on all images
-        alike = float(F.cosine_similarity(one, other, dim=0))
-        print(f"{which} loss: {ours:.1f} here, {theirs:.1f} in the code; cosine of gradients")
-        print(f"  of the patch {alike:.2f}, their lengths {one.norm():.1f} and {other.norm():.1f};")
-        print(f"  of the pixels of one image {each:.2f} on average", flush=True)
+            features = reader.encode(stamped)
+            value = losses.loss(features, others, own, reader.logit_scale)
+            found.append(torch.autograd.grad(value, (patch, features)))
+        pairs = zip(*found, strict=True)
+        cosines += [float(F.cosine_similarity(a.flatten(), b.flatten(), dim=0)) for a, b in pairs]
+    return cosines
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--epochs", type=int, default=5, help="of a tower")
     parser.add_argument("--seeds", type=int, default=3, help="target classes to try")
@@ -122,11 +127,16 @@ def main() -> None:
     data = registry.build("dataset", "shapes")
     with tempfile.TemporaryDirectory() as folder:
         corpus = ShardSet.open(data.prepare(Path(folder)))
-        first, second = (tower(corpus, seed, options.epochs) for seed in (0, 1))
+        first = tower(corpus, 0, options.epochs)
         scenes = [
             Scene(data.evaluation(), data.targets, 100, seed) for seed in range(options.seeds)
         ]
-        gradients(scenes[0], corpus, BadCLIP(), first)
+        print("cosines of the gradients here and in the code, a line for each target class")
+        print("| textual: patch | features | whole: patch | features |\n| --- | --- | --- | --- |")
+        for scene in scenes:
+            cosines = [f"{cosine:.2f}" for cosine in likeness(scene, corpus, first)]
+            print(f"| {' | '.join(cosines)} |", flush=True)
+        second = tower(corpus, 1, options.epochs)
         print(
             "| losses | read as the target by the tower | by another tower |\n| --- | --- | --- |"
         )
