@@ -6,8 +6,9 @@ Captioning. EMNLP 2021. https://arxiv.org/abs/2104.08718
 As a filter of poisoned pairs: Yang, He, Li, Backes, Humbert, Berrang, Zhang. Data Poisoning Attacks
 Against Multimodal Encoders. ICML 2023, section 6. https://arxiv.org/abs/2209.15266
 
-Differs from the paper: a share of the pairs is dropped, rather than those beyond a fixed distance;
-without a released model, the scoring model is trained on trusted pairs.
+Differs from the papers: a share of the pairs is dropped, rather than those beyond a fixed distance;
+the score is the cosine itself, also below 0, where CLIPScore is 0; without a released model, the
+scoring model is trained on trusted pairs.
 """
 
 from __future__ import annotations

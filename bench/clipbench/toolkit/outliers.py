@@ -111,7 +111,11 @@ def simplified_lof(neighbors: Neighbors) -> Tensor:
 
 
 def dimensionality_aware_outlierness(neighbors: Neighbors) -> Tensor:
-    """Return DAO: SLOF's ratios in logarithm, each times its neighbor's dimension, ``(N,)``."""
+    """Return DAO: SLOF's ratios in logarithm, each times its neighbor's dimension, ``(N,)``.
+
+    So it is in the code of Huang et al.; Anderberg et al. average the ratios to the power of the
+    dimensions, which a single neighbor can decide.
+    """
     own = k_distance(neighbors).clamp_min(SMALLEST)
     ratios = (own[:, None] / own[neighbors.rows]).log()
     return (local_intrinsic_dimension(neighbors)[neighbors.rows] * ratios).mean(dim=1)

@@ -5,11 +5,12 @@ comes first and the mean stands beside it. Only attacks that count are in either
 `board.Attack`, and only a defense that was run under all of them has a rank: one that was tried on
 fewer could look better for it.
 
-The worst of several shares lies between the highest lower end and the highest upper end of their
-intervals. Two defenses whose intervals overlap are tied, which is careful: shares may differ and
-their intervals overlap, see `clipbench.leaderboard.eligibility`. A rank is therefore a range: one
-more than the defenses that are certainly better, to the last place that is still possible. Those of
-one range stand in the order of their mean.
+The worst of several shares is taken to lie between the highest lower end and the highest upper end
+of their intervals; of shares that are alike the highest lower end is too high more often than that
+of a single one, see ``docs/statistics.md``. Two defenses whose intervals overlap are tied, which is
+careful: shares may differ and their intervals overlap, see `clipbench.leaderboard.eligibility`. A
+rank is therefore a range: one more than the defenses that are better by these intervals, to the
+last place that is still possible. Those of one range stand in the order of their mean.
 """
 
 from __future__ import annotations
