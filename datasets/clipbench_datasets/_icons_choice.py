@@ -144,11 +144,16 @@ def choose(
             else:
                 left_out[verdict] += 1
     if len(icons) < count:
-        raise BadSetting(
-            f"The archive has {len(icons):,} icons for training pairs, and {count:,} are wanted;"
-            " set a smaller icons.size."
-        )
+        raise too_few(f"{len(icons):,}", count)
     return Choice(tuple(icons), start, left_out)
+
+
+def too_few(found: str, wanted: int) -> BadSetting:
+    """Return the error that says how many icons there are, and how many were asked for."""
+    return BadSetting(
+        f"The archive has {found} icons for training pairs, and {wanted:,} are wanted, trusted"
+        " ones among them; set a smaller icons.size, or trusted_size of the defense."
+    )
 
 
 def _look(looks: _Looks, number: int) -> tuple[int, list[str | None]]:

@@ -12,7 +12,6 @@ held-out icon shows is shown by no training pair, whoever drew it.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,8 +32,7 @@ from clipbench.contracts import (
     Retrieval,
     no_progress,
 )
-from clipbench.errors import BadSetting, CorruptData
-from clipbench.files.json_files import sha256_file
+from clipbench.errors import CorruptData
 from clipbench.images.encoding import encode_png
 from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
@@ -45,9 +43,10 @@ from . import _icons_archive as archives
 from . import _icons_recipe as recipes
 from ._icons_archive import Archive
 from ._icons_captions import TEMPLATES, caption_of
-from ._icons_choice import Choice, candidates, choose, choose_once
+from ._icons_choice import Choice, candidates, choose, choose_once, too_few
 from ._icons_draw import image_of, need_resvg
 from ._icons_held_out import HeldOut, Split, held_out, part_of
+from ._icons_opened import archive_at, content_at, held_out_at, most_pairs
 from ._icons_sets import Icon, IconSet
 
 GENERATOR_VERSION = 1  # raise it with every change that moves a pixel, a word or a pair
@@ -85,7 +84,20 @@ class Icons(Plugin):
         return replace(self, size=max(DEFAULT_SIZE, minimum))
 
     def num_pairs(self) -> int:
-        """Return how many training pairs there are."""
+        """Return how many training pairs there are.
+
+        Raises:
+            BadSetting: the archive is known to have fewer.
+            MissingData, CorruptData: the archive is not there, or is none.
+        """
+        path, wanted = self._path(), self.start + self._size
+        most = most_pairs(path, archives.stamps(path), self.noncommercial)
+        if most < wanted:
+            raise too_few(f"at most {most:,}", wanted)
+        return self._size
+
+    @property
+    def _size(self) -> int:
         return DEFAULT_SIZE if self.size is None else self.size
 
     def prepare(self, cache: Path, progress: Progress = no_progress) -> Path:
@@ -129,14 +141,14 @@ class Icons(Plugin):
         def choice_of() -> Choice:
             parts: tuple[Split, ...] = ("test", "validation")
             held = [held_out(sets, part) for part in parts]
-            return choose(ordered, held, self.start + self.num_pairs(), progress, workers)
+            return choose(ordered, held, self.start + self._size, progress, workers)
 
         kept = folder.with_name(f"{folder.name}.chosen.json")
         choice = choose_once(kept, self._decides(archive), ordered, choice_of)
-        _archive.cache_clear()  # half a gigabyte of drawings
+        archive_at.cache_clear()  # half a gigabyte of drawings
         written = write_set(
             folder,
-            self.num_pairs(),
+            self._size,
             TrainingSamples(choice.icons[self.start :], self.image_size, self.seed),
             name="icons",
             source=self._source(archive, sets, choice),
@@ -155,7 +167,7 @@ class Icons(Plugin):
             "version": GENERATOR_VERSION,
             "package": f"@iconify/json@{archive.version}",
             "content": archive.content,
-            "size": self.num_pairs(),
+            "size": self._size,
             "image_size": self.image_size,
             "seed": self.seed,
             "noncommercial": self.noncommercial,
@@ -216,8 +228,11 @@ class Icons(Plugin):
         return archives.names_of_files(path) if path.is_dir() else [("archive", path)]
 
     def trusted(self, size: int) -> Icons:
-        """Return pairs that are not in this set: those that come next in the order of the seed."""
-        return replace(self, size=size, start=self.start + self.num_pairs())
+        """Return pairs that are not in this set: those that come next in the order of the seed.
+
+        `num_pairs` of them refuses more than the archive has.
+        """
+        return replace(self, size=size, start=self.start + self._size)
 
     def synonyms(self) -> Mapping[str, Sequence[str]]:
         """Return none; text augmentation then swaps, drops and repeats words."""
@@ -226,7 +241,7 @@ class Icons(Plugin):
     def recipe(self) -> Recipe:
         """Return how this data set is trained on."""
         # A small set trains for few steps, of which the warm-up takes the same share.
-        pairs = min(self.num_pairs(), DEFAULT_SIZE)
+        pairs = min(self._size, DEFAULT_SIZE)
         warmup = max(1, recipes.TRAIN["warmup"] * pairs // DEFAULT_SIZE)
         return Recipe(
             train={**recipes.TRAIN, "warmup": warmup},
@@ -244,14 +259,14 @@ class Icons(Plugin):
 
     def _read(self) -> Archive:
         path = self._path()
-        return _archive(path, archives.stamps(path))
+        return archive_at(path, archives.stamps(path))
 
     def _used(self, archive: Archive) -> list[IconSet]:
         return [one for one in archive.sets if self.noncommercial or not one.is_noncommercial]
 
     def _held_out(self) -> tuple[HeldOut, str]:
         path = self._path()
-        return _held_out(path, archives.stamps(path), self.split, self.noncommercial)
+        return held_out_at(path, archives.stamps(path), self.split, self.noncommercial)
 
     def _images(self, icons: Sequence[Icon]) -> Any:
         """Return icons as ``(n, side, side, 3)``."""
@@ -273,8 +288,8 @@ class Icons(Plugin):
             cache
             / "icons"
             / (
-                f"v{GENERATOR_VERSION}-{self.num_pairs()}-from{self.start}-{self.image_size}px"
-                f"-seed{self.seed}{licenses}-{_content(path, archives.stamps(path))[:16]}"
+                f"v{GENERATOR_VERSION}-{self._size}-from{self.start}-{self.image_size}px"
+                f"-seed{self.seed}{licenses}-{content_at(path, archives.stamps(path))[:16]}"
             )
         )
 
@@ -310,34 +325,6 @@ def _is_whole(folder: Path) -> bool:
         file.is_file() and file.stat().st_size == shard.bytes
         for file, shard in zip(files, shards, strict=True)
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _archive(path: Path, stamps: archives.Stamps) -> Archive:  # noqa: ARG001 - a changed one is another
-    return archives.read_archive(path)
-
-
-@functools.lru_cache(maxsize=4)
-def _held_out(
-    path: Path, stamps: archives.Stamps, split: Split, noncommercial: bool
-) -> tuple[HeldOut, str]:
-    """Return the held-out icons of an archive, and its version."""
-    need_resvg()
-    archive = _archive(path, stamps)
-    used = [one for one in archive.sets if noncommercial or not one.is_noncommercial]
-    found = held_out(used, split)
-    _archive.cache_clear()  # half a gigabyte of drawings
-    if not found.classes:
-        raise BadSetting(f"No name is drawn by enough icon sets of {path} to be a class.")
-    return found, archive.version
-
-
-@functools.lru_cache(maxsize=4)
-def _content(path: Path, stamps: archives.Stamps) -> str:  # noqa: ARG001 - likewise
-    """Return the hash of an archive's files, of which the cached set's name has a part."""
-    if not path.is_dir():
-        return sha256_file(path)
-    return archives.content_of_folder(path)
 
 
 DATASET = Icons

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
 from clipbench.testing import check_dataset
 from clipbench_datasets import _icons_archive as archives
+from clipbench_datasets import _icons_opened as opened
 from clipbench_datasets._icons_archive import read_archive
 from clipbench_datasets._icons_choice import SAME_BODY, SAME_LOOK
 from clipbench_datasets._icons_draw import drawn, is_near, print_of
@@ -163,6 +165,38 @@ def test_more_pairs_than_there_are_icons_are_refused(archive: Path, tmp_path: Pa
     """One line says how many there are."""
     with pytest.raises(BadSetting, match=r"has 72 icons for training pairs, and 100 are wanted"):
         Icons(archive, size=100).write_to(tmp_path / "set", workers=0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [Icons(Path(), size=73), Icons(Path(), start=13, size=60), Icons(Path(), size=60).trusted(13)],
+)
+def test_more_pairs_than_there_are_icons_are_told_before_one_is_drawn(
+    data: Icons, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plan asks for their number; for that the archive is read, and without resvg."""
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    data = replace(data, archive=archive)
+    with pytest.raises(BadSetting, match=r"at most 72 icons for training pairs, and 73 are wanted"):
+        data.num_pairs()
+    assert replace(data, size=data.size - 1).num_pairs() == data.size - 1
+
+
+def test_the_archive_is_read_once_for_the_number_of_pairs_and_what_is_held_out(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever is asked for first: it takes seconds to read, and is let go in between."""
+    data = Icons(archive, size=60)
+    read: list[Path] = []
+    monkeypatch.setattr(
+        archives, "read_archive", lambda path: (read.append(path), read_archive(path))[1]
+    )
+    for first, then in ((data.num_pairs, data.targets), (data.targets, data.num_pairs)):
+        for cached in (opened.archive_at, opened.most_pairs, opened.held_out_at):
+            cached.cache_clear()
+        first()
+        then()
+    assert read == [archive, archive]
 
 
 def test_the_manifest_says_whose_drawings_they_are(archive: Path, tmp_path: Path) -> None:

@@ -253,7 +253,10 @@ class HasTrusted(Protocol):
     """A training source that has trusted pairs, none of which is in the set."""
 
     def trusted(self, size: int) -> TrainingSource:
-        """Return a source of `size` pairs of the same kind, held out and never poisoned."""
+        """Return a source of `size` pairs of the same kind, held out and never poisoned.
+
+        Its `num_pairs` is asked before any work, and may refuse more than there are.
+        """
 
 
 class EvaluationSource(Protocol):

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from clipbench.boundary import datasets
 from clipbench.configuration.config import RunConfig
+from clipbench.configuration.places import Slot, places_of
 from clipbench.contracts import HasTrusted, TrainingSource, trusted_size
 from clipbench.errors import BadSetting
 from clipbench.importing.usable import UsablePairs, caption_field_of, open_usable, without
 from clipbench.parallel.bench import Bench
 from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
+from clipbench.text import locations
 
 
 def opened(where: str | Path, config: RunConfig, bench: Bench) -> list[ShardSet]:
@@ -46,23 +48,35 @@ def check_trusted(config: RunConfig) -> None:
     """Refuse trusted pairs that are too few, where their number is known before they are read.
 
     Args:
-        config: the run; without a set of trusted pairs of its own, nothing is looked at.
+        config: the run; its data set is asked where no other set of trusted pairs is named.
 
     Raises:
         BadSetting: there are fewer than the defense wants.
     """
-    size = trusted_size(config.defense.plugin)
-    if not size or config.trusted is None:
+    size, source = trusted_size(config.defense.plugin), config.data.plugin
+    if not size:
         return
-    count = datasets.num_pairs(config.trusted.plugin)
+    if config.trusted is not None:
+        given = config.trusted.plugin
+    elif isinstance(source, HasTrusted):
+        given = datasets.trusted(source, size)
+    else:
+        return  # refused when the defense was named, or told when its pairs are opened
+    count = datasets.num_pairs(given)
     if 0 < count < size:  # 0: counted when they are there
-        raise _too_few(config, config.trusted.name, f"{count:,}")
+        raise _too_few(config, f"{count:,}")
 
 
-def _too_few(config: RunConfig, source: str, found: str) -> BadSetting:
+def _too_few(config: RunConfig, found: str) -> BadSetting:
+    if config.trusted is None:
+        where = f"{config.data_name} holds out"
+    else:
+        lie = places_of(Slot("trusted", config.trusted))
+        texts = [locations.redacted(text) for one in lie for text in locations.texts(one.value)]
+        where = " ".join([config.trusted.name, *texts, "(--trusted) has"])
     return BadSetting(
         f"The defense {config.defense_name!r} wants {trusted_size(config.defense.plugin):,} trusted"
-        f" pairs, but {source} has {found}; set its trusted_size to at most that."
+        f" pairs, but {where} {found}; set its trusted_size to at most that."
     )
 
 
@@ -109,6 +123,6 @@ def _trusted(size: int, config: RunConfig, bench: Bench) -> ShardSet:
 
     found = bench.processes.in_turn(made)
     if len(found) < size:
-        raise _too_few(config, str(found.source), f"{len(found):,} that can be used")
+        raise _too_few(config, f"{len(found):,} that can be used")
     left_out = generator(config.seed, "trusted").permutation(len(found))[size:]
     return without(found, left_out.tolist(), bench.cache) if len(left_out) else found

@@ -20,7 +20,7 @@ from clipbench.errors import BadSetting
 from clipbench.evaluation.detection import detection_metrics
 from clipbench.evaluation.measured import Metrics, metrics_json
 from clipbench.files.json_files import write_json
-from clipbench.loading.opened import check_contrast, usable
+from clipbench.loading.opened import check_contrast, check_trusted, usable
 from clipbench.models.openclip import create_model
 from clipbench.parallel.bench import Bench
 from clipbench.pipeline.hold import held
@@ -131,6 +131,7 @@ def plan_detection(
     """
     for config in configs:
         check_models(config)
+        check_trusted(config)
         try_defense(config, config.defense.plugin)
     cache, reporter, source = bench.cache, bench.reporter, configs[0].data.plugin
     where = datasets.prepare(source, cache, reporter.progress) if shards is None else shards

@@ -11,7 +11,7 @@ from clipbench.configuration.identity import identify
 from clipbench.custody.record import note_file, note_used
 from clipbench.importing.usable import NAME as LEFT_OUT
 from clipbench.importing.usable import UsablePairs
-from clipbench.loading.opened import check_contrast, usable
+from clipbench.loading.opened import check_contrast, check_trusted, usable
 from clipbench.models.openclip import create_model
 from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.parallel.bench import Bench
@@ -107,6 +107,7 @@ def plan_training(
         PluginFault: the defense is sure to fail.
     """
     check_models(config)
+    check_trusted(config)
     defense = config.defense.plugin
     try_defense(config, defense)
     pairs = usable(shards, config, Bench(cache, reporter=reporter))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from small_runs import Place, config_of
 
+from clipbench.errors import BadSetting
 from clipbench.models.weights import WEIGHTS_FILE
+from clipbench.parallel.bench import Bench
+from clipbench.pipeline.detect import plan_detection
 
 
 def test_training_on_given_shards_has_a_folder_for_each_set(
@@ -40,3 +44,14 @@ def test_the_plan_names_pairs_and_folder_and_what_is_done(shared: Place) -> None
     assert "time" not in said
     assert shared.train(config, made.shards_folder).parent.parent == plan.folder
     assert "time     done already" in shared.plan_training(config, made.shards_folder).lines()[-1]
+
+
+def test_too_few_trusted_pairs_are_told_before_training(shared: Place) -> None:
+    """A plan of several methods may train for hours before the one that they are for."""
+    made = shared.poison(config_of(attack="badnets", seed=2)).shards_folder
+    config = config_of(defense="clipscore:trusted_size=60", trusted="shapes:size=50,seed=9")
+    told = r"wants 60 trusted pairs, but shapes \(--trusted\) has 50;"
+    with pytest.raises(BadSetting, match=told):
+        shared.plan_training(config, made)
+    with pytest.raises(BadSetting, match=told):
+        plan_detection([config], Bench(shared.cache), shards=made)

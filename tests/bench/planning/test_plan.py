@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from icon_layouts import icon_sets, write_archive
 from small_runs import TRAIN, Place, config_of
 
 from clipbench.errors import BadSetting, MissingData
@@ -68,8 +70,30 @@ def test_the_plan_says_whose_pairs_are_known_to_be_clean(place: Place) -> None:
 def test_too_few_trusted_pairs_are_told_before_work(place: Place) -> None:
     """Not after poison is made, or after hours of the defenses that come before."""
     config = config_of(defense="par:trusted_size=60", trusted="shapes:size=50,seed=9")
-    with pytest.raises(BadSetting, match=r"wants 60 trusted pairs, but shapes has 50; set its"):
+    with pytest.raises(
+        BadSetting, match=r"wants 60 trusted pairs, but shapes \(--trusted\) has 50;"
+    ):
         place.plan(config)
+    assert not place.cache.exists()
+
+
+def test_too_few_trusted_shards_are_told_with_their_place(place: Place, shared: Place) -> None:
+    """There are two sets of shards, and the error says which it is about."""
+    where = shared.poison(config_of(attack="badnets", seed=3)).shards_folder
+    config = config_of(defense="par:trusted_size=201", trusted=str(where))
+    with pytest.raises(BadSetting, match=rf"but shards {where} \(--trusted\) has 200; set its"):
+        place.plan(config)
+
+
+def test_more_trusted_pairs_than_a_data_set_holds_out_are_told_before_work(
+    place: Place, tmp_path: Path
+) -> None:
+    """Whatever it says of their number is asked of what it holds out, before any is made."""
+    archive = write_archive(tmp_path, icon_sets())
+    few = {"data": f"icons:archive={archive},size=60", "attack": "badnets", "rate": "5%"}
+    assert place.plan(config_of(**few, defense="par:trusted_size=12")).parts.num_pairs == 60
+    with pytest.raises(BadSetting, match=r"at most 72 icons .* 73 are wanted, trusted ones among"):
+        place.plan(config_of(**few, defense="par:trusted_size=13"))
     assert not place.cache.exists()
 
 
