@@ -11,6 +11,7 @@ from clipbench.parameters.amounts import LONGEST_PLACE, MOST_EPOCHS
 from clipbench.parameters.limits import Ge, Gt, Le, Lt, Matches, check_fields
 from clipbench.parameters.values import brief, underscored
 from clipbench.text.locations import Model, Weights, Word
+from clipbench.text.words import counted
 
 Settled = Literal["fp32", "tf32", "bf16"]
 Precision = Literal["auto", "fp32", "tf32", "bf16"]
@@ -103,6 +104,20 @@ class TrainSettings:
     def epoch_size(self, num_pairs: int) -> int:
         """Return how many pairs of a set of `num_pairs` one epoch has."""
         return min(self.pairs_per_epoch or num_pairs, num_pairs)
+
+    def warmup_note(self, num_pairs: int) -> str:
+        """Say that a warm-up is too long for a set; nothing if it ends before the training.
+
+        A recipe made for millions of pairs teaches nothing with a few thousand.
+        """
+        steps = self.epochs * -(-self.epoch_size(num_pairs) // self.batch_size)
+        if self.warmup < steps:
+            return ""
+        return (
+            f"the learning rate warms up for {counted(self.warmup, 'step')}, but training has about"
+            f" {steps:,}: the model hardly learns; lower --warmup (to {steps // 10}, say) or raise"
+            " --epochs"
+        )
 
     def __post_init__(self) -> None:
         check_fields(self, "train")

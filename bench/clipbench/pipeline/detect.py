@@ -89,6 +89,7 @@ class DetectionPlan:
         return [
             f"detect: {counted(len(self.pairs), 'pair')} of {self.pairs.source}; {train.model},"
             f" batch size {train.batch_size}, learning rate {train.lr:g}",
+            *([f"  note: {note}"] if (note := train.warmup_note(len(self.pairs))) else []),
             *methods,
         ]
 

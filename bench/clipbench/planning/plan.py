@@ -188,6 +188,8 @@ def special(config: RunConfig, per_epoch: int) -> list[str]:
         found.append(f"  trusted  {told}")
     if size > per_epoch:
         found.append(f"  note     a batch of {size:,} holds the whole epoch, which is one step")
+    if note := config.train.warmup_note(per_epoch):
+        found.append(f"  note     {note}")
     return found
 
 

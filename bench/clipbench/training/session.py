@@ -27,7 +27,6 @@ from clipbench.checkpoints.record import (
 )
 from clipbench.checkpoints.trace import read_trace
 from clipbench.configuration.config import RunConfig
-from clipbench.configuration.settings import TrainSettings
 from clipbench.errors import BadSetting, CorruptData, Torn
 from clipbench.loading.inputs import training_pairs
 from clipbench.loading.opened import opened
@@ -43,7 +42,6 @@ from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.parallel.bench import Bench
 from clipbench.parallel.group import Processes
 from clipbench.shards.reader import ShardSet
-from clipbench.system.progress import Reporter
 from clipbench.tensors.files import is_cut_off
 from clipbench.training.engine import Trainer
 from clipbench.training.plan import Method
@@ -219,8 +217,8 @@ def _set_up(
     architecture = model_config(settings.model)
     check_text_tower(settings.model, architecture)
     model, tokenizer = create_model(settings.model, config.seed, settings.pretrained)
-    if bench.is_first:
-        _warn_of_warmup(settings, len(sets[0]), bench.reporter)
+    if bench.is_first and (note := settings.warmup_note(len(sets[0]))):
+        bench.reporter.warning(note)
     given = training_pairs(sets, model, tokenizer, config, bench)
     method = Method(config.defense.plugin, settings, config.seed)
     shared = shared_stages(config, sets[0], given[0], bench)
@@ -228,15 +226,3 @@ def _set_up(
     checkpoints = Checkpoints(folder / "train", fingerprint, every_s, processes, shared)
     trainer = Trainer(model, given, method, checkpoints, bench)
     return _Session(given[0], model, architecture, trainer)
-
-
-def _warn_of_warmup(settings: TrainSettings, num_pairs: int, reporter: Reporter) -> None:
-    """Say that a recipe made for millions of pairs teaches nothing with a few thousand."""
-    per_epoch = settings.epoch_size(num_pairs)
-    steps = settings.epochs * -(-per_epoch // settings.batch_size)
-    if settings.warmup >= steps:
-        reporter.warning(
-            f"the learning rate warms up for {settings.warmup:,} steps, but training has about"
-            f" {steps:,}: the model hardly learns; lower --warmup (to {steps // 10}, say) or raise"
-            " --epochs"
-        )

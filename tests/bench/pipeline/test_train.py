@@ -55,3 +55,15 @@ def test_too_few_trusted_pairs_are_told_before_training(shared: Place) -> None:
         shared.plan_training(config, made)
     with pytest.raises(BadSetting, match=told):
         plan_detection([config], Bench(shared.cache), shards=made)
+
+
+def test_the_plan_of_a_detection_says_that_models_will_hardly_learn(shared: Place) -> None:
+    """Scores of a model that did not get beyond its warm-up are no scores of the pairs."""
+    made = shared.poison(config_of(attack="badnets", seed=2)).shards_folder
+    slow = {"epochs": 1, "batch_size": 64, "warmup": 4}
+    for train, notes in ((slow, 1), ({**slow, "warmup": 1}, 0)):
+        config = config_of(defense="dao", train=train)
+        lines = plan_detection([config], Bench(shared.cache), shards=made).lines()
+        assert (
+            sum("note: the learning rate warms up for 4 steps" in line for line in lines) == notes
+        )

@@ -51,6 +51,10 @@ def test_the_plan_says_what_a_person_may_not_expect(place: Place) -> None:
     lines = place.plan(large).lines()
     assert f"  note     {told}" in lines
     assert "  defense  random_removal with drop=0.3, by the recipe or as given" in lines
+    # Four steps of 64 pairs and a warm-up of four: before hours of work, not when training begins.
+    slow = config_of(train={**TRAIN, "batch_size": 64, "epochs": 1, "warmup": 4})
+    told = "warms up for 4 steps, but training has about 4: the model hardly learns; lower"
+    assert any(told in line for line in place.plan(slow).lines())
     usual = "\n".join(place.plan(config_of(defense="random_removal")).lines())
     assert "  note" not in usual
     assert "  defense" not in usual
