@@ -89,7 +89,10 @@ def test_evaluating_the_weights_gives_the_metrics_of_the_run(
 
 
 def test_a_run_can_be_measured_by_its_folder_and_an_epoch_by_its_file(place: Place) -> None:
-    """Besides a weights file, ``--checkpoint`` takes a run's folder and weights kept by epoch."""
+    """Besides a weights file, ``--checkpoint`` takes a run's folder and weights kept by epoch.
+
+    What it was measured on stands first, for it need not be what the run was measured on.
+    """
     (result,) = place.run("--defense", SAFECLIP, "--epochs", "3", "--set", "save_frequency=3")
     folder = place.run_folder(result)
     tables = []
@@ -100,4 +103,6 @@ def test_a_run_can_be_measured_by_its_folder_and_an_epoch_by_its_file(place: Pla
         tables.append(done.out)
     assert tables[0] == tables[1]
     share = result["metrics"]["zeroshot_top1"]
-    assert f"{share['k']}/100" in tables[0].splitlines()[0]
+    name, top1, *_ = tables[0].splitlines()
+    assert name == "shapes"
+    assert f"{share['k']}/100" in top1

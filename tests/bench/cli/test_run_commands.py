@@ -17,7 +17,7 @@ import pytest
 
 from clipbench.cli import main
 from clipbench.configuration.config import RunConfig
-from clipbench.evaluation.measured import Metric
+from clipbench.evaluation.measured import Evaluation, Metric
 from clipbench.evaluation.statistics import Proportion
 from clipbench.parallel import group as distributed
 from clipbench.parallel.bench import Bench
@@ -141,7 +141,8 @@ class Recorder(types.ModuleType):
         self.calls.append(("evaluate", *told))
         assert asked.metrics == ()
         found = {"zeroshot_top1": Metric.of(Proportion(1, 2)), "attack_margin": Metric(value=0.25)}
-        return MeasuredCheckpoint("f.pt", "0" * 64, asked.model, "shapes", None, found, (), ())
+        sets = (Evaluation("shapes", found),)
+        return MeasuredCheckpoint("f.pt", "0" * 64, asked.model, "shapes", None, found, sets, ())
 
     def configs(self, what: str) -> list[RunConfig]:
         """Return the configurations that `what` was called with."""
@@ -439,10 +440,11 @@ def test_train_prints_the_weights(
 
 
 def test_evaluate_prints_metrics(pipeline: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
-    """`evaluate` prints a line a metric, shares with count and interval, or a JSON list."""
+    """`evaluate` prints the set and a line a metric, shares with their counts, or a JSON list."""
     args = ["evaluate", "--checkpoint", "f.pt", "--model", "RN50", "--ledger", "l.json"]
     assert main(args) == 0
     assert capsys.readouterr().out.splitlines() == [
+        "shapes",
         "zeroshot_top1  50.00%  1/2  [9.45%, 90.55%]",
         "attack_margin  0.2500",
     ]

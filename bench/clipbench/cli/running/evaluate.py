@@ -101,9 +101,10 @@ def command(
 
 
 def _text(result: MeasuredCheckpoint) -> str:
-    """Return the metrics for people: set by set where there are several."""
-    if len(result.evaluations) < 2:
-        return columns(_line(name, value) for name, value in result.metrics.items())
+    """Return the metrics for people, each set under its name.
+
+    Of one set, too: it is `shapes` where none was named, whatever the checkpoint was trained on.
+    """
     blocks = []
     for item in result.evaluations:
         lines = columns(_line(name, value) for name, value in item.metrics.items())
