@@ -19,7 +19,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from clipbench.contracts import Defense, EpochPairs, Features, Phase, TrainingFacts
+from clipbench.contracts import (
+    Defense,
+    EpochPairs,
+    Features,
+    Phase,
+    StatelessRun,
+    TrainingFacts,
+)
 from clipbench.errors import LostProcess
 from clipbench.parallel.batchnorm import synchronize_batch_norm
 from clipbench.parallel.caches import at_cache
@@ -167,6 +174,22 @@ def use_double() -> None:
     ).double()
 
 
+class Drawing(StatelessRun):
+    """A defense whose loss draws random numbers: features of each step are half forgotten."""
+
+    trusted_size = 0
+
+    def start(self, facts: TrainingFacts) -> Drawing:  # noqa: ARG002
+        return self
+
+    def phases(self, epoch: int, pairs: EpochPairs) -> Iterator[Phase]:  # noqa: ARG002
+        yield Phase("drawing", self.loss)
+
+    def loss(self, features: Features) -> Tensor:
+        image, text = (part[0] * (torch.rand(part[0].shape) < 0.5) for part in features[:2])
+        return clip_loss(image, text, features.logit_scale)
+
+
 def training(folder: Path, processes: Processes) -> None:
     """Train with defenses on 71 pairs in batches of 18: these and their shares are unequal."""
     from clipbench_defenses.cleanclip import CleanCLIP  # noqa: PLC0415
@@ -188,6 +211,7 @@ def training(folder: Path, processes: Processes) -> None:
         ("clipscore", ClipScore(trusted_size=41), 1),
         ("cleanclip", CleanCLIP(trusted_size=41, clean_up_epochs=2), 1),
         ("par", PAR(trusted_size=41, clean_up_epochs=2, clean_up_batch_size=16), 1),
+        ("drawing", Drawing(), 2),
     )
     for name, defense, epochs in defenses:
         train(folder, name, defense, processes, count=71, batch_size=18, epochs=epochs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ from clipbench.checkpoints.checkpoint import save_checkpoint
 from clipbench.checkpoints.content import Checkpoint, FirstStage
 from clipbench.checkpoints.stages import Place
 from clipbench.checkpoints.trace import write_trace
-from clipbench.contracts import Phase, Stage, TrainingFacts
+from clipbench.contracts import Features, Phase, Stage, TrainingFacts
 from clipbench.errors import BadSetting
 from clipbench.loading.order import EpochOrder
 from clipbench.loading.pairs import BatchRequest, TrainingPairs
@@ -140,7 +141,8 @@ class Trainer:
                 rate = plan.rate(number, step, len(parts), state.stage_steps)
                 where = f"epoch {state.epoch + 1}, step {step + 1}"
                 self._seed_dropout(number, step)
-                tally.add(self.learner.step(phase, batch, rate, where), where)
+                drawing = self._with_seed(phase, number, step)
+                tally.add(self.learner.step(drawing, batch, rate, where), where)
                 if phase.scores:
                     assert self.learner.similarities is not None  # the step computed them
                     self._passed.note(parts[step], self.learner.similarities, len(plan.pairs))
@@ -254,6 +256,20 @@ class Trainer:
         rank = self._processes.rank
         seed = derive_seed(self._seed, "dropout", self.state.epoch, number, step, rank)
         torch.manual_seed(seed % 2**63)
+
+    def _with_seed(self, phase: Phase, number: int, step: int) -> Phase:
+        """Return a phase whose loss, where it draws, draws the same in all processes.
+
+        Each computes the loss of the whole batch and gives its own rows a gradient: of losses that
+        drew otherwise, the sum of these would be the gradient of none.
+        """
+        seed = derive_seed(self._seed, "loss", self.state.epoch, number, step) % 2**63
+
+        def loss(features: Features) -> Tensor:
+            torch.manual_seed(seed)
+            return phase.loss(features)
+
+        return replace(phase, loss=loss)
 
     def _request(self, phase: Phase, part: npt.NDArray[np.int64], number: int) -> BatchRequest:
         rows = self._processes.rows(len(part))
