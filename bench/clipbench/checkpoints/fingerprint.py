@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-import sys
 from collections.abc import Sequence
 from functools import cache as remembered
 from pathlib import Path
@@ -17,7 +15,7 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.precision import settled
 from clipbench.loading.pairs import TrainingPairs
 from clipbench.parallel.bench import Bench
-from clipbench.plugins.codes import slot_of
+from clipbench.plugins import codes
 from clipbench.shards.reader import ShardSet
 from clipbench.system.arithmetic import of_device
 from clipbench.system.versions import version_of
@@ -93,8 +91,8 @@ def shared_stages(
     content["machine"] = [*of_device(device), threads, processes.count]
     content["versions"] = {name: version_of(name) for name in _DECISIVE}
     content["program"] = _program()
-    content["defenses"] = _code_beside(config.defense.cls.__module__)
-    content["dataset"] = _code_beside(config.data.cls.__module__)  # synonyms
+    content["defenses"] = codes.beside(config.defense.cls.__module__)
+    content["dataset"] = codes.beside(config.data.cls.__module__)  # synonyms
     # Trusted pairs may bring words that the set does not have, and with them rows of the model.
     content["vocabulary"] = hashlib.sha256(pairs.vocabulary.used.tobytes()).hexdigest()
     each = processes.each(_hash(content, [shards]))  # machines may differ
@@ -107,21 +105,7 @@ def _program() -> str:
     """Return a hash of the modules that read pairs and train on them, and all that they use."""
     folders = (PACKAGE, *(PACKAGE / room for room in ROOMS))
     modules = [path for folder in folders for path in folder.glob("*.py")]
-    return _hash_of_files([*modules, *PACKAGE.glob("model_configs/*.json")])
-
-
-@remembered
-def _code_beside(name: str) -> str:
-    """Return a hash of the package that a plugin is of, or of its file if that is all there is."""
-    module, package = sys.modules[name], sys.modules.get(name.partition(".")[0])
-    folders = [Path(place) for place in getattr(package, "__path__", ())]
-    found = [path for folder in folders for path in folder.rglob("*.py")]
-    return _hash_of_files(found or [Path(inspect.getfile(module))])
-
-
-def _hash_of_files(files: Sequence[Path]) -> str:
-    parts = [hashlib.sha256(path.read_bytes()).digest() for path in sorted(files)]
-    return hashlib.sha256(b"".join(parts)).hexdigest()
+    return codes.of_files([*modules, *PACKAGE.glob("model_configs/*.json")])
 
 
 def _decisive(config: RunConfig, *but: str) -> dict[str, object]:
@@ -129,12 +113,12 @@ def _decisive(config: RunConfig, *but: str) -> dict[str, object]:
     told = config.hashed()
     # Old configurations have `auto`, which is two formats on two machines.
     precision = settled(config.train.precision, config.train.device)
-    code = {key: sha256 for key, sha256 in told["code"].items() if slot_of(key) not in but}
+    code = {key: sha256 for key, sha256 in told["code"].items() if codes.slot_of(key) not in but}
     content = {**told, "train": {**told["train"], "precision": precision}, "code": code}
     left_out = {"rate_text", "poisons", *but}
     return {key: value for key, value in content.items() if key not in left_out}
 
 
 def _hash(content: dict[str, object], sets: Sequence[ShardSet]) -> str:
-    text = json.dumps([content, *(shards.content_sha256() for shards in sets)], sort_keys=True)
+    text = json.dumps([content, *(shards.pairs_sha256() for shards in sets)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -166,10 +166,12 @@ def without(full: ShardSet, pairs: Sequence[int], cache: Path | None) -> ShardSe
         if not kept.any():
             continue
         away = full.index["key"][span][~kept].tolist()
-        keys = frozenset([*away, *incomplete.get(number, [])])
+        before = full.left_out.get(number)  # where the set is itself one without some pairs
+        keys = frozenset([*away, *incomplete.get(number, []), *(before.keys if before else ())])
         if keys:
             digest = hashlib.sha256(b"\n".join(sorted(keys))).hexdigest()
-            left[len(paths)] = LeftKeys(keys, len(away), digest)
+            complete = len(away) + (before.complete if before else 0)
+            left[len(paths)] = LeftKeys(keys, complete, digest)
         spans.append(span)
         paths.append(shard.path)
         count = int(kept.sum())

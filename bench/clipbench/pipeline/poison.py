@@ -16,9 +16,11 @@ from clipbench.loading.opened import usable
 from clipbench.parallel.bench import Bench
 from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.planning.tried import try_attack
-from clipbench.plugins.codes import slot_of
+from clipbench.plugins import codes
+from clipbench.poisoning.assembly import versions
 from clipbench.poisoning.ledger import read_head, read_ledger
 from clipbench.poisoning.overlay import PoisonedSet, write_poisoned
+from clipbench.poisoning.rewriting import VERSION
 from clipbench.results.result import config_hash
 from clipbench.shards import sizes
 from clipbench.system.progress import Reporter
@@ -106,16 +108,28 @@ def tell_left_out(pairs: UsablePairs, reporter: Reporter) -> None:
 
 
 def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
-    """Return the poisoned set's folder, named after everything that decides what is in it."""
+    """Return the poisoned set's folder, named after everything that decides what is in it.
+
+    Also after the code that makes it. A run is not known by that of packages, but an attack that
+    was edited in one, or upgraded, must not get the poison of the one before out of the cache.
+    """
     base, told = parts.usable.shards, config.by_content()
     wanted: dict[str, object] = {
         "data": told["data"],
         "evals": told["evals"],
         "attack": told["attack"],
-        "code": {k: config.code[k] for k in config.code if slot_of(k) != "defense"},
+        "code": {k: config.code[k] for k in config.code if codes.slot_of(k) != "defense"},
         "count": parts.count,
         "seed": config.seed_of_poison,
         "base": base.content_sha256(),
+        "versions": {**versions(), "written": VERSION},
+        "made_by": sorted(
+            {
+                sha256
+                for part in (config.attack, config.data, *config.evals)
+                for sha256 in codes.behind(part.kind, part.to_json())
+            }
+        ),
     }
     if base.left_out:
         wanted["usable"] = base.view_hashes()
@@ -136,7 +150,7 @@ def _write(config: RunConfig, parts: Prepared, folder: Path, bench: Bench) -> Pa
         dataset=told["data"],
         evals=told["evals"],
         left_out=parts.usable.left_out,
-        code={k: told["code"][k] for k in told["code"] if slot_of(k) not in _NOT_THE_SET},
+        code={k: told["code"][k] for k in told["code"] if codes.slot_of(k) not in _NOT_THE_SET},
         progress=bench.reporter.progress,
         own=folder.parent == bench.cache / "poisoned",
     ).ledger

@@ -7,7 +7,12 @@ is said by their types (`clipbench.text.locations.Names`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache as remembered
+from pathlib import Path
 
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
@@ -32,6 +37,36 @@ def hashes(kind: Kind, slot: str, spec: Mapping[str, object]) -> dict[str, str]:
         name = registry.parse(mark.kind, text).name
         found[f"{slot}.{field}[{number}]"] = registry.code_sha256(name)
     return {key: sha256 for key, sha256 in found.items() if sha256 is not None}
+
+
+def behind(kind: Kind, spec: Mapping[str, object]) -> list[str]:
+    """Return hashes of the code of a plugin, and of those that it names, wherever that lies.
+
+    What a run is known by has none of a package's code: for what may be made again, as in a cache.
+
+    Args:
+        kind: what it is.
+        spec: its name and all parameters.
+    """
+    classes = [registry.load(kind, spec)]
+    for _, _, mark, text in _named(kind, spec):
+        classes.append(registry.load(mark.kind, registry.parse(mark.kind, text)))
+    return sorted({beside(cls.__module__) for cls in classes})
+
+
+@remembered
+def beside(name: str) -> str:
+    """Return a hash of the package that a module is of, or of its file if that is all there is."""
+    module, package = sys.modules[name], sys.modules.get(name.partition(".")[0])
+    folders = [Path(place) for place in getattr(package, "__path__", ())]
+    found = [path for folder in folders for path in folder.rglob("*.py")]
+    return of_files(found or [Path(inspect.getfile(module))])
+
+
+def of_files(files: Sequence[Path]) -> str:
+    """Return a hash of what files hold."""
+    parts = [hashlib.sha256(path.read_bytes()).digest() for path in sorted(files)]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def shorten(slot: str, spec: dict[str, object], code: Mapping[str, str]) -> None:

@@ -76,7 +76,7 @@ class Assembly:
         decided = {
             "base": self.base.view_hashes(),
             "caption_field": self.base.caption_field,
-            "versions": _versions(),
+            "versions": versions(),
         }
         plan = Plan(PoisonWriter(self.base, spool), jobs, decided, noted)
         for number, result in rewritten(plan):
@@ -159,7 +159,7 @@ class Assembly:
             trigger_sha256=trigger_sha256(trigger, shape) if trigger and shape else None,
             trigger_probe=shape,
             moved=[(base.key(move.pair), move.key) for move in self.placement.moves],
-            versions=_versions(),
+            versions=versions(),
             left_out=left_out,
             crafted=crafted,
         )
@@ -203,7 +203,8 @@ class Assembly:
         return found
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of what writes a poisoned set."""
     return {package: version(package) for package in PACKAGES}
 
 

@@ -292,6 +292,10 @@ class ShardSet:
         """Return the hash of the set: over the hashes of its shards, in order."""
         return manifests.content_sha256(self.hashes())
 
+    def pairs_sha256(self) -> str:
+        """Return the hash of the pairs that this set has: of the set, where it has all of them."""
+        return manifests.content_sha256(self.view_hashes())
+
     # ----------------------------------------------------------------- machinery
 
     def _row(self, index: int) -> indexing.Row:

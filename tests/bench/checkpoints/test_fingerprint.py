@@ -18,16 +18,19 @@ from clipbench.checkpoints import fingerprint
 from clipbench.checkpoints.fingerprint import fingerprint_of, shared_stages
 from clipbench.configuration.resolution import resolve
 from clipbench.contracts import Stage
+from clipbench.importing.usable import without
 from clipbench.parallel.bench import Bench
+from clipbench.plugins import codes
+from clipbench.shards.reader import ShardSet
 
 
 class Known:
-    """A set of which the content hash alone is asked."""
+    """A set of which the hash of its pairs alone is asked."""
 
     def __init__(self, content: str) -> None:
         self._content = content
 
-    def content_sha256(self) -> str:
+    def pairs_sha256(self) -> str:
         return self._content
 
 
@@ -40,6 +43,17 @@ def test_other_trusted_pairs_are_another_training() -> None:
     )  # type: ignore[list-item]
     assert fingerprint_of(config, sets[:2]) != fingerprint_of(config, [sets[0], sets[2]])
     assert fingerprint_of(config, sets[:1]) != fingerprint_of(config, sets[:2])
+
+
+def test_other_pairs_of_the_same_shards_are_another_training(clean: ShardSet) -> None:
+    """As where a new version of the image library takes one picture more than that before it."""
+    config = resolve(on_error="skip")
+    found = {
+        fingerprint_of(config, [pairs])
+        for pairs in (clean, without(clean, [7], None), without(clean, [7, 31], None))
+    }
+    assert len(found) == 3
+    assert clean.pairs_sha256() == clean.content_sha256()
 
 
 def test_the_attack_is_no_part_of_it() -> None:
@@ -69,7 +83,7 @@ IGNORED = shutil.ignore_patterns("__pycache__", "cli", "leaderboard")
 def key(tmp_path: Path, defense: str = "finetune", **train: Any) -> str:
     """Return what the first stage of a defense is kept by."""
     fingerprint._program.cache_clear()
-    fingerprint._code_beside.cache_clear()
+    codes.beside.cache_clear()
     used: Any = SimpleNamespace(vocabulary=SimpleNamespace(used=np.arange(3)))
     config = resolve(data="shapes:size=200", defense=defense, train=train)
     pairs: Any = Known("set")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from small_runs import Place, config_of
 
 from clipbench.errors import BadSetting
 from clipbench.planning.parts import Parts
+from clipbench.plugins import codes
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
 
@@ -50,3 +52,34 @@ def test_a_poisoned_set_can_be_written_anywhere(shared: Place, tmp_path: Path) -
         shared.poison(config_of(attack="badnets", seed=1), tmp_path / "set")
     with pytest.raises(BadSetting, match="nothing to poison: name an attack with --attack"):
         shared.poison(config_of(), tmp_path / "other")
+
+
+SAID = """
+from dataclasses import dataclass, replace
+from clipbench_attacks.targeted import Targeted
+
+@dataclass(frozen=True)
+class Said(Targeted):
+    def poison(self, scene, corpus):
+        for poison in super().poison(scene, corpus):
+            yield replace(poison, caption="WORDS")
+"""
+
+
+def test_an_attack_that_was_edited_in_its_package_poisons_anew(
+    shared: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is not known by a package's code, so poison of the old code may lie in the cache."""
+    package = tmp_path / "said_by_a_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found = []
+    for words in ("before", "behind"):
+        (package / "attack.py").write_text(SAID.replace("WORDS", words))
+        codes.beside.cache_clear()
+        for name in [name for name in sys.modules if name.startswith(package.name)]:
+            monkeypatch.delitem(sys.modules, name)
+        made = shared.poison(config_of(attack=f"{package.name}.attack:Said"))
+        found += set(read_ledger(made.ledger).rows["caption_after"])
+    assert found == ["before", "behind"]
