@@ -184,7 +184,7 @@ def detect(
     scores: dict[str, npt.NDArray[np.float32]] = {}
     for config in configs:
         reporter.note(f"scoring {counted(len(pairs), 'pair')} by {config.defense_name}")
-        name = hashlib.sha256(f"{config.sha256()} {pairs.content_sha256()}".encode()).hexdigest()
+        name = hashlib.sha256(f"{config.sha256()} {pairs.pairs_sha256()}".encode()).hexdigest()
         found = _scored(plan.where, config, name[:16], bench)
         scores[_label(config, scores)] = found
     processes.part()
@@ -272,8 +272,18 @@ def _poisoned(ledger: Path, pairs: ShardSet) -> npt.NDArray[np.bool_]:
     read = read_ledger(ledger)
     if read.content_sha256 != pairs.content_sha256():
         raise BadSetting(f"The ledger {ledger} is of other shards than {pairs.source}.")
+    numbers, keys = read.rows["index"].tolist(), read.rows["key"].tolist()
+    if read.num_pairs != len(pairs) or any(
+        escaped(pairs.key(number)) != key for number, key in zip(numbers, keys, strict=True)
+    ):
+        raise BadSetting(
+            f"The ledger {ledger} numbers {read.num_pairs:,} pairs, and of {pairs.source}"
+            f" {len(pairs):,} can be used as they are read here, or others: its numbers would mark"
+            " the wrong ones. Name the data set that was poisoned (--data, with its caption_field)"
+            " and leave out the same pairs (--on-error)."
+        )
     marked = np.zeros(len(pairs), dtype=bool)
-    marked[read.rows["index"].to_numpy()] = True
+    marked[numbers] = True
     return marked
 
 
