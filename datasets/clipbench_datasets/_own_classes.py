@@ -132,8 +132,17 @@ def _as_classes(names: Sequence[str], seen: _Seen) -> Classes:
 
 
 def classes_of(names: Sequence[str]) -> Classes:
-    """Return classes that somebody listed."""
-    return Classes(tuple(names), TEMPLATES, tuple((name,) for name in names))
+    """Return classes that somebody listed.
+
+    Those that differ in white space or capital letters alone are one, the first: a caption does not
+    tell which of them it names, nor does a model, which would be wrong about half of them.
+    """
+    listed: dict[str, str] = {}
+    for name in names:
+        plain = " ".join(name.split())
+        listed.setdefault(plain.casefold(), plain)
+    found = tuple(listed.values())
+    return Classes(found, TEMPLATES, tuple((name,) for name in found))
 
 
 def _count(captions: Iterable[str]) -> _Seen:

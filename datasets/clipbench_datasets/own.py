@@ -186,9 +186,7 @@ class Own(LooseTraining):
         """
         if self.classes is not None:
             path = self.classes.expanduser()
-            return nouns.classes_of(
-                list(dict.fromkeys(lines_of(path, "a list of classes, one a line")))
-            )
+            return nouns.classes_of(lines_of(path, "a list of classes, one a line"))
         paths = tuple(expand(self._source.source))
         stamps = tuple((path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
         found = _classes_in(self, paths, stamps)

@@ -132,6 +132,15 @@ def test_classes_may_be_listed(crawl: Path, tmp_path: Path) -> None:
         Own(path=str(crawl), classes=tmp_path / "none.txt").evaluation()
 
 
+def test_classes_that_no_caption_tells_apart_are_one(crawl: Path, tmp_path: Path) -> None:
+    """A model reads both alike and says the first: it would be wrong about all images of one."""
+    listed = tmp_path / "classes.txt"
+    listed.write_text("Quartz\nlichen\nquartz\nlichen\u00a0 \u2014 lot\n")
+    evaluation = Own(path=str(crawl), classes=listed).evaluation()
+    assert evaluation.classes.names == ("Quartz", "lichen", "lichen \u2014 lot")
+    assert set(evaluation.test.labels.tolist()) == {0, 2}  # every lichen is one of a lot
+
+
 def test_captions_without_classes_are_told(crawl: Path, tmp_path: Path) -> None:
     """With what to do about it."""
     listed = tmp_path / "classes.txt"
