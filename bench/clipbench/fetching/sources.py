@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from pathlib import Path
 
@@ -29,11 +30,16 @@ def expand(source: str | Path) -> list[Path]:
     """
     parts = [source] if isinstance(source, Path) else split(source)
     paths = [path for part in parts for path in _expand_part(part)]
-    seen: set[Path] = set()
+    seen: dict[str, Path] = {}
+    folders: dict[Path, str] = {}  # without links and dots: of many shards there are few
     for path in paths:
-        if path in seen:
-            raise BadSetting(f"Shard {path} is named twice in {source}; name it once.")
-        seen.add(path)
+        if path.parent not in folders:
+            folders[path.parent] = os.path.realpath(path.parent)
+        real = os.path.join(folders[path.parent], path.name)  # noqa: PTH118 - for thousands
+        before = seen.setdefault(os.path.realpath(real) if path.is_symlink() else real, path)
+        if before is not path:
+            also = "" if before == path else f", also as {before}"
+            raise BadSetting(f"Shard {path} is named twice in {source}{also}; name it once.")
     return paths
 
 

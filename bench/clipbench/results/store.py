@@ -97,6 +97,9 @@ def _age(result: Result) -> tuple[datetime, str]:
 def files_of(path: Path) -> Iterator[Path]:
     """Yield the files that may hold results or reported numbers; of the folder of a run, its own.
 
+    Links to folders are followed, as of runs that were moved to another disk; each folder is read
+    once, whatever links lead to it.
+
     Raises:
         MissingData: there is nothing at `path`.
     """
@@ -105,7 +108,13 @@ def files_of(path: Path) -> Iterator[Path]:
             raise MissingData(f"There is no file or folder {path}; check the path.")
         yield path
         return
-    for folder, below, names in os.walk(path):
+    seen: set[str] = set()
+    for folder, below, names in os.walk(path, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            below.clear()
+            continue
+        seen.add(real)
         if RUN_RESULT in names:
             below.clear()
             yield Path(folder, RUN_RESULT)

@@ -11,7 +11,7 @@ from as_json import of_json
 from clipbench.errors import BadInput, CorruptData, MissingData
 from clipbench.results.model import records
 from clipbench.results.result import write_result
-from clipbench.results.store import load_results, newest
+from clipbench.results.store import load_results, newest, read_all
 
 newest = of_json(newest)
 
@@ -140,3 +140,19 @@ def test_a_link_to_nothing_is_skipped(tmp_path: Path, make_result: Any) -> None:
     assert "gone/result.json" in str(told[0])
     with pytest.raises(MissingData, match=r"gone/result\.json"):
         load_results([tmp_path])
+
+
+def test_runs_that_lie_elsewhere_are_found_by_their_links(
+    tmp_path: Path, make_result: MakeResult
+) -> None:
+    """As those moved to a larger disk; each once, and a link that leads back leads nowhere."""
+    made = [make_result(seed=seed) for seed in range(3)]
+    write_result(tmp_path / "disk" / "moved" / "result.json", made[0])
+    write_result(tmp_path / "disk" / "many" / "deep" / "result.json", made[1])
+    write_result(tmp_path / "runs" / "here" / "result.json", made[2])
+    (tmp_path / "runs" / "moved").symlink_to(tmp_path / "disk" / "moved")
+    (tmp_path / "runs" / "many").symlink_to(tmp_path / "disk" / "many")
+    (tmp_path / "runs" / "latest").symlink_to(tmp_path / "runs" / "here")
+    (tmp_path / "disk" / "many" / "back").symlink_to(tmp_path / "runs")
+    found = read_all([tmp_path / "runs"])
+    assert sorted(result.seed for result in found) == [0, 1, 2]

@@ -427,6 +427,19 @@ def test_shard_named_twice_is_refused(clean: ShardSet) -> None:
     assert "named twice" in text
 
 
+@pytest.mark.parametrize("again", ["link", "clean/../clean", "others"])
+def test_shard_named_twice_in_other_words_is_refused(
+    clean: ShardSet, tmp_path: Path, again: str
+) -> None:
+    """Of several folders keys may come again: all of its pairs would count twice."""
+    (tmp_path / "link").symlink_to(tmp_path / "clean")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "0.tar").symlink_to(clean.shards[2].path)
+    kind, text = fails(f"{clean.source}::{tmp_path / again}")
+    assert kind is BadSetting
+    assert f"named twice in {clean.source}::{tmp_path / again}, also as {clean.source}/" in text
+
+
 def test_compressed_tar_is_told(tmp_path: Path) -> None:
     """A gzipped tar under the name of a tar is not taken for damage of ours."""
     path = tmp_path / "a.tar"
