@@ -64,6 +64,13 @@ def test_a_mistaken_defense_fails_the_check_about_it(
     assert any(item.startswith(owes) for item in found), found
 
 
+def test_a_loss_may_draw_from_the_generator_that_training_seeds(tmp_path: Path) -> None:
+    """It is the same loss again when the training is taken up."""
+    right, wrong = "features.text[0]", "features.text[0] * torch.rand(len(features.text[0]), 1)"
+    defense = with_mistake("random_subset", right, wrong, tmp_path)
+    assert failed(list(battery.of_defense(defense))) == []
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [

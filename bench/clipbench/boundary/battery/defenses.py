@@ -167,7 +167,15 @@ def _outcome(phases: Sequence[Phase]) -> list[tuple[str, bytes, float]]:
         (
             phase.name,
             b"" if phase.keep is None else phase.keep.numpy().tobytes(),
-            float(phase.loss(random_features(phase, FACTS)).detach()),
+            _loss(phase),
         )
         for phase in phases
     ]
+
+
+def _loss(phase: Phase) -> float:
+    """Return the loss of a phase; where it draws, what it draws is the same, as in training."""
+    features = random_features(phase, FACTS)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return float(phase.loss(features).detach())
