@@ -141,8 +141,9 @@ class EpochPairs(PairsView, Protocol):
     ) -> Tensor:
         """Return a score for every pair of the set, in the order of the set; low is suspicious.
 
-        Computed once per epoch. With several processes, the first one calls `score`; with blocks,
-        each process calls it for its own blocks.
+        Each call is a score of its own; of several in an epoch the last is recorded, as what is
+        shown and judged. With several processes, the first one calls `score`; with blocks, each
+        process calls it for its own blocks.
 
         Args:
             score: receives the features of images and captions, ``(N, D)`` each, on the CPU, of all

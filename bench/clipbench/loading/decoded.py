@@ -1,7 +1,7 @@
 """All images of a set decoded once into memory-mapped arrays, so that training never decodes.
 
-One file per shard, named after the shard's content: a poisoned set shares the arrays of all shards
-it has in common with its clean base.
+One file per shard, named after the shard's content and the versions of what decodes it: a poisoned
+set shares the arrays of all shards it has in common with its clean base.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from clipbench.contracts import Image, IntArray, Progress, no_progress
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.files.json_files import sha256_file
+from clipbench.images.decoders import decoders
 from clipbench.images.fit import Fitting, fit
 from clipbench.shards.opening import Shard
 from clipbench.shards.reader import ShardSet
@@ -26,6 +27,7 @@ from clipbench.system.durable import atomic_file, clear_leftovers, make_folder
 from clipbench.system.processes import in_processes
 from clipbench.tensors.blocks import BlockFile
 
+_MADE = "squares 1"  # raise it with every change of what a square is
 _PART = 4  # of the files a process may hold open
 _AT_ONCE = 1 << 25  # bytes of pixels a worker holds before it writes them
 
@@ -90,10 +92,10 @@ class DecodedImages:
             raise BadSetting(f"image_size must be at least 1, not {image_size}.")
         make_folder(cache)
         clear_leftovers(cache)
-        hashes = shards.view_hashes(progress)
+        hashes, made = shards.view_hashes(progress), decoders(_MADE)
         counts = [shard.num_pairs for shard in shards.shards]
         files = tuple(
-            BlockFile(cache / f"{value}-{image_size}{fitting.name}.npy", count, image_size)
+            BlockFile(cache / f"{value}-{made}-{image_size}{fitting.name}.npy", count, image_size)
             for value, count in zip(hashes, counts, strict=True)
         )
         missing = [number for number, file in enumerate(files) if not _is_whole(file)]

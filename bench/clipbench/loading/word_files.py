@@ -36,9 +36,11 @@ from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import atomic_file, clear_leftovers, publish
 from clipbench.system.locks import locked_folder
 from clipbench.system.processes import in_processes, is_spread
+from clipbench.system.versions import version_of
 
 Numbers = npt.NDArray[np.integer]
 VERSION = 2  # raise it with every change of what a table holds
+_READ = ("open_clip_torch", "ftfy", "regex")  # what cleans and splits captions
 _AS_BYTES = 4096  # of work, for a caption: splitting one takes as long as hashing so many
 _AT_ONCE = 10_000  # captions in memory
 _TYPES: Mapping[str, type[np.integer]] = {
@@ -132,7 +134,8 @@ def _identity(tokenizer: Tokenizer) -> list[object]:
     rules.update(json.dumps(sorted(map(list, pairs.bpe_ranks.items()))).encode())
     clean = pairs.clean_fn
     named = [clean.__module__, clean.__qualname__, type(tokenizer).__qualname__]
-    return [rules.hexdigest(), *named, getattr(pairs.pat, "pattern", "")]
+    versions = map(version_of, _READ)
+    return [rules.hexdigest(), *named, getattr(pairs.pat, "pattern", ""), *versions]
 
 
 # ------------------------------------------------------------------------- opening

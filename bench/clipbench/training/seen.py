@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -36,6 +37,7 @@ class SeenPairs:
         self._passed = passed
         self._numbers = numbers
         self.values = dict(values or {})
+        self._asked = 0  # how often for a score of the set
 
     @property
     def numbers(self) -> IntArray:
@@ -99,26 +101,39 @@ class SeenPairs:
         self, score: Score, *, unit: bool = True, blocks: Sequence[Tensor] | None = None
     ) -> Tensor:
         """Return a score of all pairs of the set, in the order of the set."""
-        if "set" not in self.values:
-            if blocks is None:
-                self.values["set"] = whole_scores(self._scoring, score, unit=unit)
-            else:
-                self.values["set"] = block_scores(self._scoring, score, blocks, unit=unit)
-        return self.values["set"].clone()
+        if blocks is None:
+            return self._of_set(partial(whole_scores, self._scoring, score, unit=unit))
+        return self._of_set(partial(block_scores, self._scoring, score, blocks, unit=unit))
 
     def released_similarity(self, model: str, weights: str) -> Tensor:
         """Return the cosine similarity of all pairs of the set under a model of others."""
-        if "set" not in self.values:
-            given = (self._source(), self._scoring.learner.processes)
-            self.values["set"] = released_similarity(model, weights, *given)
-        return self.values["set"].clone()
+        processes = self._scoring.learner.processes
+        return self._of_set(partial(released_similarity, model, weights, self._source(), processes))
+
+    def _of_set(self, compute: Callable[[], Tensor]) -> Tensor:
+        """Return a score of the set; each that is asked for is another, in the order of asking."""
+        self._asked += 1
+        name = _of_set(self._asked)
+        if name not in self.values:
+            self.values[name] = compute()
+        return self.values[name].clone()
+
+    @property
+    def set_scores(self) -> Tensor | None:
+        """The score of the set that was asked for last; None: none was."""
+        return self.values.get(_of_set(self._asked))
 
     def for_trace(self) -> Tensor | None:
         """Return the scores of the epoch's pairs, if any were asked for; the lower the worse."""
-        if "set" in self.values:
-            return self.values["set"][torch.from_numpy(self._numbers)]
+        if self.set_scores is not None:
+            return self.set_scores[torch.from_numpy(self._numbers)]
         names = ("similarity", "augmented", "similarity, reused", "augmented, reused")
         return next((self.values[name] for name in names if name in self.values), None)
+
+
+def _of_set(number: int) -> str:
+    """Return the name of the first, second, ... score of the set."""
+    return "set" if number == 1 else f"set, {number}"
 
 
 class PassScores:

@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from shard_pairs import HEIGHT, WIDTH, MakePairs, Stain, picture, scene
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData
+from clipbench.images.decoders import decoders
 from clipbench.images.encoding import encode_png
 from clipbench.images.fit import fit
 from clipbench.loading.decoded import DecodedImages
@@ -105,6 +107,23 @@ def test_nothing_is_decoded_twice(clean: ShardSet, tmp_path: Path) -> None:
     changed = {file for file in files if file.stat().st_mtime_ns != before[file]}
     assert changed == {files[1], files[3]}
     np.testing.assert_array_equal(images[17], fit(picture(17), 6))
+
+
+def test_pixels_of_another_version_are_not_taken(
+    clean: ShardSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an upgrade of what decodes, squares that are kept are those that are made anew."""
+    DecodedImages.open(clean, 6, tmp_path, workers=0)
+    monkeypatch.setattr("clipbench.images.decoders.version_of", lambda name: f"{name} 99")
+    decoders.cache_clear()
+    told: list[int] = []
+    how: dict[str, Any] = {"workers": 0, "progress": lambda _, done, __: told.append(done)}
+    DecodedImages.open(clean, 6, tmp_path, **how)
+    assert told == [0, 10, 20, 30, 40, 50]
+    monkeypatch.undo()
+    decoders.cache_clear()
+    DecodedImages.open(clean, 6, tmp_path, **how)
+    assert len(told) == 6
 
 
 def test_poisoned_set_shares_all_other_shards(clean: ShardSet, tmp_path: Path) -> None:
@@ -200,7 +219,7 @@ def test_a_damaged_file_that_cannot_be_made_again_is_named(clean: ShardSet, tmp_
 def test_decoded_images_are_a_file_of_numpy(clean: ShardSet, tmp_path: Path) -> None:
     """Its checksums lie behind the pixels, where NumPy's reader does not look."""
     images = DecodedImages.open(clean, 8, tmp_path / "cache", workers=0)
-    file = tmp_path / "cache" / f"{clean.hashes()[0]}-8.npy"
+    (file,) = (tmp_path / "cache").glob(f"{clean.hashes()[0]}-*-8.npy")
     np.testing.assert_array_equal(np.load(file), images.gather(np.arange(10)))
 
 

@@ -70,6 +70,18 @@ def test_a_table_on_disk_is_that_in_memory(shards: ShardSet, tmp_path: Path) -> 
     assert found.words.base is not None, "it is mapped"
 
 
+def test_a_table_is_of_the_version_that_cleaned_its_captions(
+    shards: ShardSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one may find other words: they are found anew."""
+    table(shards, tmp_path / "cache")
+    monkeypatch.setattr(word_files, "version_of", lambda name: f"{name} 99")
+    word_files._identity.cache_clear()
+    table(shards, tmp_path / "cache")
+    word_files._identity.cache_clear()
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
 def test_captions_are_read_once_for_all_processes(
     shards: ShardSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

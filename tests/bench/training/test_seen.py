@@ -47,6 +47,37 @@ def test_plain_and_augmented_similarities_are_told_apart(tmp_path: Path) -> None
     assert torch.equal(plain, seen().similarity())
 
 
+def test_each_score_of_the_set_is_what_was_asked_for(tmp_path: Path) -> None:
+    """Of two in one epoch the second is not the first again, and the last one is recorded.
+
+    A training that is taken up is told the same, though its model may be another by then.
+    """
+    trainer = tiny_trainer(tmp_path, AugmentedClip())
+    scoring = Scoring(trainer.learner, trainer._pairs, 0, tmp_path)
+
+    def of_images(images: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return images[:, 0]
+
+    def of_captions(_: torch.Tensor, captions: torch.Tensor) -> torch.Tensor:
+        return captions[:, 0]
+
+    pairs = SeenPairs(scoring, np.arange(96)[::-1].copy(), None)
+    image, caption = pairs.score_set(of_images), pairs.score_set(of_captions)
+    alone = SeenPairs(scoring, np.arange(96), None)
+    assert torch.equal(alone.score_set(of_captions), caption)
+    assert not torch.equal(image, caption)
+    traced = pairs.for_trace()
+    assert traced is not None
+    assert torch.equal(traced, caption.flip(0))
+
+    def never(*_: torch.Tensor) -> torch.Tensor:
+        raise AssertionError
+
+    again = SeenPairs(scoring, np.arange(96), pairs.values)
+    assert torch.equal(again.score_set(never), image)
+    assert torch.equal(again.score_set(never), caption)
+
+
 def test_only_pairs_that_no_step_scored_are_scored_when_scores_are_reused(tmp_path: Path) -> None:
     """Others have what their step computed; without such steps it is what scoring gives."""
     trainer = tiny_trainer(tmp_path, AugmentedClip())

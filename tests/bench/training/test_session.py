@@ -132,7 +132,7 @@ def test_a_model_is_trained_and_saved_with_the_preparation_of_its_description(
         trained(shards, folder, model=str(file), batch_size=2, crop_from="square")
         model = folder / "run" / "model"
         weights.add((model / "open_clip_model.safetensors").read_bytes())
-        names |= {path.stem.partition("-")[2] for path in (folder / "cache/decoded").glob("*.npy")}
+        names |= {path.stem.split("-", 2)[2] for path in (folder / "cache/decoded").glob("*.npy")}
         written = json.loads((model / "open_clip_config.json").read_text())["preprocess_cfg"]
         assert written == more.get("preprocess_cfg", written)
     assert len(weights) == 2
