@@ -76,6 +76,8 @@ class TrainingRecord:
             was stopped went on with another; rounding may depend on it. Empty: not known.
         history: an entry for each phase of each epoch.
         exposures: ``(num_pairs,)`` how often each pair reached a loss that ties image to caption.
+        ways: by how many processes it was computed, and on what: one, or several where it went on
+            otherwise. Empty: not known.
     """
 
     num_pairs: int
@@ -93,6 +95,7 @@ class TrainingRecord:
     history: Sequence[PhaseRecord]
     exposures: IntArray
     threads: Sequence[int] = ()
+    ways: Sequence[str] = ()
 
     def to_json(self) -> dict[str, object]:
         """Return the fields of ``result.json``'s ``train`` object."""
@@ -109,6 +112,7 @@ class TrainingRecord:
             "precision": self.precision,
             "processes": self.processes,
             **({"threads": told} if (told := list(self.threads)) else {}),
+            **({"ways": list(self.ways)} if len(self.ways) > 1 else {}),
         }
 
 
@@ -134,6 +138,7 @@ _RECORD = checks.fields(
     },
     {
         "threads": checks.items(checks.count),
+        "ways": checks.items(checks.text),
         "exposures": checks.hexadecimal(64),
         sums.FIELD: checks.words,
     },
@@ -149,6 +154,8 @@ def write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None
         file.write(array.getvalue())
     content: dict[str, object] = {"fingerprint": fingerprint}
     content |= {field.name: getattr(record, field.name) for field in fields(record)}
+    if not record.ways:
+        del content["ways"]
     content["history"] = msgspec.to_builtins(record.history)
     content["exposures"] = hashlib.sha256(array.getvalue()).hexdigest()
     write_summed(folder / "record.json", content, indent=None)

@@ -126,7 +126,8 @@ def relative_cost(
 
     On each machine where both were trained, in one precision, by as many processes and threads, the
     cost is the ratio of their medians; of several machines it is the median. Seconds of different
-    machines do not compare: medians over all of them would tell which machine had more of the runs.
+    machines do not compare: medians over all of them would tell which machine had more of the runs;
+    and a training that went on in another way has seconds of both.
 
     On CPUs of processors' seconds, for other work on the machine changes those little; on GPUs of
     seconds that passed. A machine on which one of the runs does not tell them is left out. None: no
@@ -158,5 +159,5 @@ def _machine_and_threads(result: Result) -> str:
     """Return what trainings must share for their seconds to compare; empty: nothing was trained."""
     if (train := result.train) is None:
         return ""
-    told = [train.device, train.precision, train.processes, train.threads]
+    told = [train.device, train.precision, train.processes, train.threads, train.ways]
     return canonical([told, structs.asdict(result.environment.hardware)])

@@ -135,6 +135,8 @@ class Training(Struct, frozen=True, kw_only=True):
         precision: fp32, tf32 or bf16.
         processes: how many processes trained.
         threads: that each of them computed with.
+        ways: of a training that was stopped and went on otherwise: by how many processes, and on
+            what, each in turn; empty: in one way.
     """
 
     epochs: Positive
@@ -149,6 +151,7 @@ class Training(Struct, frozen=True, kw_only=True):
     precision: Text
     processes: Count
     threads: tuple[Count, ...] = ()
+    ways: tuple[Text, ...] = ()
 
 
 class Exposures(Struct, frozen=True):

@@ -38,7 +38,7 @@ _PATH = re.compile(r"[/~]|\.{1,2}/|pipe:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # Of a training run, what may differ from one time to the next though the numbers are the same.
 _TIMES = (
     *("seconds", "seconds_shared", "cpu_seconds", "pairs_per_second"),
-    *("peak_memory_bytes", "device", "threads"),
+    *("peak_memory_bytes", "device", "threads", "ways"),
 )
 _NUMBERS = (
     *("config", "data", "attack", "defense", "model", "seed"),

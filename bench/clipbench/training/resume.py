@@ -26,16 +26,18 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from msgspec import structs
+from msgspec import UNSET, structs
 from torch import Tensor
 
 from clipbench.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from clipbench.checkpoints.content import Checkpoint, FirstStage, content_as
+from clipbench.checkpoints.record import device_name
 from clipbench.checkpoints.stages import SharedStages
 from clipbench.contracts import Stage
 from clipbench.errors import CorruptData
 from clipbench.parallel.group import Processes
-from clipbench.text.words import listed
+from clipbench.system.processor import processor
+from clipbench.text.words import counted, listed
 from clipbench.training.decided import content_of_first
 from clipbench.training.state import State
 
@@ -157,12 +159,20 @@ def _copied(value: object) -> object:
     return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
-def where_it_goes_on(state: State, num_epochs: int) -> str:
+def way_of(processes: Processes) -> str:
+    """Return by how many processes a training is done, and on what, as the first one sees it."""
+    device = processes.device
+    name = processor() if device.type == "cpu" else device_name(device)
+    return f"{counted(processes.count, 'process', 'processes')} on {name}"
+
+
+def where_it_goes_on(state: State, num_epochs: int, way: str) -> str:
     """Return where a training goes on, and what its numbers may owe to that.
 
     Args:
-        state: where it stands; this process's threads have not been noted yet.
+        state: where it stands; how it goes on has not been noted yet.
         num_epochs: of all its stages.
+        way: see `way_of`.
     """
     step = f", step {state.step + 1}" if state.step else ""
     told = f"resumes at epoch {state.epoch + 1} of {num_epochs}{step}"
@@ -172,4 +182,9 @@ def where_it_goes_on(state: State, num_epochs: int) -> str:
     if state.threads and state.threads != [now]:
         several = listed(map(str, state.threads))
         told += f"; so far on {several} threads and now on {now}: last digits may differ"
+    if state.ways is not UNSET and state.ways != [way]:
+        told += (
+            f"; so far by {listed(state.ways)}, now by {way}: digits may differ, and its seconds"
+            " compare with no other training's"
+        )
     return told

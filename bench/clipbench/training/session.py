@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import UNSET
 from torch import nn
 
 from clipbench.checkpoints.fingerprint import fingerprint_of, shared_stages
@@ -101,6 +102,7 @@ def train_on(
         precision=trainer.learner.precision,
         processes=processes.count,
         threads=state.threads,
+        ways=() if state.ways is UNSET else state.ways,
         history=state.history,
         exposures=trainer.exposures,
     )

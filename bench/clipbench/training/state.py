@@ -7,7 +7,7 @@ import time
 
 import msgspec
 import numpy as np
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from clipbench.checkpoints.record import PhaseRecord
 
@@ -26,6 +26,7 @@ class State(Struct):
     cpu_seconds: float = 0.0  # of processors, all threads of this process
     history: list[PhaseRecord] = []
     threads: list[int] = []  # that it was computed with, in this order
+    ways: list[str] | UnsetType = UNSET  # likewise, by how many processes on what
 
     def count(self, step: int, rows: int) -> None:
         """Count a step of the current phase that was done on so many pairs."""
@@ -41,10 +42,18 @@ class State(Struct):
         entry.loss = float(np.mean(losses)) if losses else None
         entry.losses = losses[:20]
 
-    def note_threads(self, count: int) -> None:
-        """Write down with how many threads the training goes on."""
-        if count not in self.threads:
-            self.threads.append(count)
+    def note_way(self, way: str, threads: int) -> None:
+        """Write down how the training goes on.
+
+        Args:
+            way: by how many processes, and on what.
+            threads: of each of them.
+        """
+        if threads not in self.threads:
+            self.threads.append(threads)
+        known = [] if self.ways is UNSET else self.ways
+        if way not in known:
+            self.ways = [*known, way]
 
     def to_text(self) -> str:
         """Return the state as a checkpoint holds it."""

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,3 +95,21 @@ def test_a_record_of_a_wrong_phase_names_what_is_wrong(tmp_path: Path) -> None:
     write_record(tmp_path, record, "known")
     with pytest.raises(CorruptData, match=r"Expected `float`, got `str`.*losses"):
         read_record(tmp_path, "known")
+
+
+def test_a_record_tells_in_which_ways_it_was_made(tmp_path: Path) -> None:
+    """A result tells of them only where there were several."""
+    array = io.BytesIO()
+    np.save(array, np.array([3, 5]), allow_pickle=False)
+    (tmp_path / "exposures.npy").write_bytes(array.getvalue())
+    text = RECORD % (hashlib.sha256(array.getvalue()).hexdigest(), "%s")
+    whole = {key: value for key, value in json.loads(text).items() if key != sums.FIELD}
+    (tmp_path / "record.json").write_text(text % sums.of_json(whole))
+    old = read_record(tmp_path, "known")
+    assert old is not None
+    for ways in (["1 process on a"], ["1 process on a", "2 processes on b"]):
+        write_record(tmp_path, replace(old, ways=ways), "known")
+        found = read_record(tmp_path, "known")
+        assert found is not None
+        assert found.ways == ways
+        assert found.to_json().get("ways") == (ways if len(ways) > 1 else None)

@@ -446,6 +446,14 @@ def test_a_cost_is_of_runs_with_as_many_threads(make_result: MakeResult) -> None
     assert (row["cost"], row["cost_runs"]) == (2.0, made[1]["id"])
 
 
+def test_a_cost_is_of_no_run_that_went_on_in_another_way(make_result: MakeResult) -> None:
+    """Begun by one process and finished by four: its seconds are neither's."""
+    made = [make_result(defense=defense) for defense in ("none", "clip")]
+    assert one(leaderboard(made), defense="clip")["cost"] is not None
+    made[1]["train"]["ways"] = ["1 process on a processor", "4 processes on a processor"]
+    assert one(leaderboard(made), defense="clip")["cost"] is None
+
+
 def test_a_content_is_called_as_the_parameter_that_has_it(make_result: MakeResult) -> None:
     """All that a data set reads has one content: its shards are not called as its list is."""
     content = f"sha256:{'5' * 64}"

@@ -33,6 +33,7 @@ from clipbench.rng import derive_seed
 from clipbench.toolkit.losses import clip_loss
 from clipbench.training.engine import Trainer
 from clipbench.training.plan import kept
+from clipbench.training.resume import way_of
 from clipbench_defenses.cleanclip import CleanCLIP
 from clipbench_defenses.clip import AugmentedClip
 from clipbench_defenses.clipscore import ClipScore
@@ -183,6 +184,22 @@ def test_killed_in_every_epoch_it_ends_the_same(
     trainer = tiny_trainer(tmp_path, defense, epochs=epochs)
     trainer.train()
     assert outcome(trainer, tmp_path) == uninterrupted[name]
+
+
+def test_a_training_knows_by_how_many_processes_and_on_what_it_was_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one that was stopped and went on otherwise both are in the record."""
+    killed = tiny_trainer(tmp_path, AugmentedClip(), checkpoint_every_s=0.0)
+    kill_in_epoch(killed, 1)
+    with pytest.raises(Killed):
+        killed.train()
+    monkeypatch.setattr("clipbench.training.engine.way_of", lambda _: "9 processes on a GPU")
+    told: list[str] = []
+    resumed = tiny_trainer(tmp_path, AugmentedClip(), resuming=told.append)
+    resumed.train()
+    assert resumed.state.ways == [way_of(Processes()), "9 processes on a GPU"]
+    assert "now by 9 processes on a GPU" in told[0]
 
 
 def test_killed_between_the_last_step_and_the_end_of_an_epoch(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from clipbench.parallel.group import Processes
+from clipbench.training.resume import way_of, where_it_goes_on
 from clipbench.training.state import State
 
 TEXT = (
@@ -20,3 +22,17 @@ def test_a_state_of_an_earlier_version_is_read_and_written_alike() -> None:
     assert math.isnan(state.history[0].losses[0])
     state.end_phase([3.0, 5.0])
     assert (state.history[0].loss, state.history[0].seconds) == (4.0, 1.5)
+
+
+def test_a_training_that_goes_on_in_another_way_says_so() -> None:
+    """By more processes, or on another machine: its seconds and last digits are of both."""
+    state, way = State(epoch=1), way_of(Processes())
+    assert way.startswith("1 process on ")
+    assert where_it_goes_on(state, 3, way) == "resumes at epoch 2 of 3"  # of an earlier version
+    for _ in range(2):
+        state.note_way(way, 1)
+    assert State.of_text(state.to_text()).ways == state.ways == [way]
+    other = way_of(Processes(count=4))
+    told = where_it_goes_on(state, 3, other)
+    assert told.startswith(f"resumes at epoch 2 of 3; so far by {way}, now by {other}: ")
+    assert "4 processes on " in told
