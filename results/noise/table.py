@@ -2,10 +2,11 @@
 
     python results/noise/table.py results/noise/rows
 
-prints a Markdown table with a row per attack, defense and kind of captions: success with its 95%
-interval, control, AUROC of the defense's scores, poison kept, and zero-shot top-1, which is that of
-the poisoned model on clean test images. Pairs whose captions were swapped are clean: a score that
-suspects them has a lower AUROC for it.
+prints two Markdown tables. The first has a row per attack, defense and kind of captions: success
+with its 95% interval, control, AUROC of the defense's scores, poison kept, and zero-shot top-1,
+which is that of the poisoned model on clean test images. Pairs whose captions were swapped are
+clean: a score that suspects them has a lower AUROC for it. The second has top-1 after training
+without poison: the mean over seeds, with the lowest and the highest.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from clipbench.leaderboard.render import markdown_line
@@ -24,6 +26,7 @@ HEAD = (
     *("attack", "defense", "noise", "detail", "seeds", "success [95%]", "control"),
     *("AUROC", "poison kept", "top-1 %"),
 )
+CLEAN = ("defense", "epochs", "noise", "detail", "seeds", "top-1 %")
 MISSING = "—"
 
 
@@ -33,30 +36,49 @@ def captions_of(result: Result) -> tuple[float, float]:
     return told.get("caption_noise", 0.0), told.get("caption_detail", 0.0)
 
 
-def table(results: Iterable[Result]) -> str:
-    """Return the table of attacked results."""
-    results = [result for result in results if result.attack.count]
-    captions = {result.id: captions_of(result) for result in results}
-    rows: list[Any] = leaderboard(results).to_dict("records")
-    told = [(row, captions[row["runs"].split()[0]]) for row in rows]
-    told.sort(key=lambda item: (item[0]["attack_name"], item[0]["defense_name"], *item[1][::-1]))
-    lines = [markdown_line(HEAD), markdown_line("---" for _ in HEAD)]
-    return "\n".join([*lines, *(markdown_line(_cells(row, *shares)) for row, shares in told), ""])
+def tables(results: Iterable[Result]) -> str:
+    """Return both tables."""
+    of_run = {result.id: result for result in results}
+    rows: list[Any] = leaderboard(of_run.values()).to_dict("records")
+    told = [(row, [of_run[run] for run in row["runs"].split()]) for row in rows]
+    told.sort(key=lambda item: _place(*item))
+    attacked = [_cells(*item) for item in told if item[0]["attack_name"] != "none"]
+    clean = [_accuracy(*item) for item in told if item[0]["attack_name"] == "none"]
+    return f"{_table(HEAD, attacked)}\n\n{_table(CLEAN, clean)}\n"
 
 
-def _cells(row: Mapping[str, Any], noise: float, detail: float) -> list[str]:
+def _place(row: Mapping[str, Any], runs: Sequence[Result]) -> tuple[str | float, ...]:
+    noise, detail = captions_of(runs[0])
+    training = row["defense_name"], float(row["epochs"]), row["defense"]
+    return row["attack_name"], *training, detail, noise
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(map(markdown_line, (head, ["---"] * len(head), *rows)))
+
+
+def _cells(row: Mapping[str, Any], runs: Sequence[Result]) -> list[str]:
     bounds = f"[{100 * row['attack_success_low']:.1f}, {100 * row['attack_success_high']:.1f}]"
     return [
         row["attack_name"],
-        row["defense_name"],
-        f"{noise:g}",
-        f"{detail:g}",
+        row["defense"],
+        *(f"{share:g}" for share in captions_of(runs[0])),
         str(row["seeds"]),
         f"{_share(row, 'attack_success')} {bounds}",
         _share(row, "attack_success_control"),
         f"{row['score_auroc_mean']:.3f}" if row["score_auroc_seeds"] else MISSING,
         _share(row, "poison_kept"),
         f"{100 * row['zeroshot_top1_mean']:.1f}",
+    ]
+
+
+def _accuracy(row: Mapping[str, Any], runs: Sequence[Result]) -> list[str]:
+    values = [100 * value for run in runs if (value := run.metrics["zeroshot_top1"].value)]
+    spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
+    return [
+        *(row["defense"], str(row["epochs"])),
+        *(f"{share:g}" for share in captions_of(runs[0])),
+        *(str(row["seeds"]), f"{mean(values):.1f}{spread}"),
     ]
 
 
@@ -67,10 +89,10 @@ def _share(row: Mapping[str, Any], name: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("rows", type=Path, nargs="+", help="folders of rows")
-    print(table(load_results(parser.parse_args(arguments).rows)))
+    print(tables(load_results(parser.parse_args(arguments).rows)), end="")
 
 
 if __name__ == "__main__":

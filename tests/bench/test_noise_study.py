@@ -1,4 +1,4 @@
-"""The table of the noise study: a row per attack, defense and kind of captions."""
+"""The tables of the noise study: a row per attack, defense and kind of captions, and clean runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from made_results import make_result
 __all__ = ["make_result"]
 Result = dict[str, Any]
 TABLE = Path(__file__).parents[2] / "results" / "noise" / "table.py"
+tables = of_json(runpy.run_path(str(TABLE))["tables"])
 
 
 def test_seeds_are_pooled_and_noise_rises_from_row_to_row(
@@ -30,7 +31,7 @@ def test_seeds_are_pooled_and_noise_rises_from_row_to_row(
         made.append(one)
     made.append(make_result(defense="clip", success=(16, 16)))
     made.append(make_result(attack="none"))
-    lines = of_json(runpy.run_path(str(TABLE))["table"])(made).splitlines()
+    lines = tables(made).partition("\n\n")[0].splitlines()
     # Accuracy is that of poisoned models, and not after training on clean data as in other tables.
     assert lines[0].endswith("| poison kept | top-1 % |")
     assert lines[2].startswith("| targeted | clip | 0 | 0 | 1 | 16/16 [80.6, 100.0] | 0/16 | — |")
@@ -39,3 +40,23 @@ def test_seeds_are_pooled_and_noise_rises_from_row_to_row(
         ["0.2", "0", "2", "7/32 [11.0, 38.8]"],
     ]
     assert [line.split(" | ")[7] for line in lines[3:]] == ["0.900", "0.700"]
+
+
+def test_top1_without_poison_is_told_by_training_and_kind_of_captions(
+    make_result: Callable[..., Result],
+) -> None:
+    """Seeds of one training are one line, with the lowest and the highest."""
+    made = []
+    for noise, epochs, seed, top1 in ((0.2, 9, 0, 700), (0.2, 9, 1, 800), (0.2, 15, 0, 900)):
+        settings = {"data": {"name": "shapes"}, "train": {"epochs": epochs}}
+        one = make_result(
+            attack="none", defense="clip", seed=seed, top1=(top1, 1000), settings=settings
+        )
+        one["data"]["parameters"] |= {"caption_noise": noise}
+        one["config"]["train"] = {"epochs": epochs}
+        made.append(one)
+    told = tables([*made, make_result(defense="clip", success=(16, 16))])
+    assert told.partition("\n\n")[2].splitlines()[2:] == [
+        "| clip (epochs=9) | 9 | 0.2 | 0 | 2 | 75.0 (70.0 to 80.0) |",
+        "| clip (epochs=15) | 15 | 0.2 | 0 | 1 | 90.0 |",
+    ]
