@@ -1,20 +1,25 @@
 """How well an audit's ranked list points at poison, and how often bounds of its thresholds hold.
 
     python tests/benchmarks/audit_suspects.py --audit AUDIT --ledger POISONED
+    python tests/benchmarks/audit_suspects.py --audit AUDIT --shards SHARDS --swap 0.2
 
 `--audit` is the folder of an audit of the shards of `--ledger`, the folder that `clipbench poison`
-wrote, or a NumPy file with a truth value per usable pair. With `--shards` the search for suspects
-alone is done first, and `--audit` is the folder for it. Prints for each method and for the list
-AUROC, average precision, and the poisons among the first hundred pairs and the first hundredth;
-then, for reviews of 50, 100 and 200 pairs, drawn and answered 200 times by the ledger, how many
-were given a threshold, how many of these thresholds do not hold, and how many pairs they flag.
+wrote. With `--shards` the search for suspects alone is done first, and `--audit` is the folder for
+it; with `--swap` it is done on a copy, AUDIT/swapped, where that share of the pairs, drawn at seed
+0, have the captions of one another, and these are the pairs to be found. Prints for each method and
+for the list AUROC, average precision, and the bad pairs among the first hundred and the first
+hundredth; then, for reviews of 50, 100 and 200 pairs, drawn and answered 200 times by the truth,
+how many got a threshold, how many of these do not hold, and how many pairs they flag.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -39,13 +44,49 @@ LABELS = (50, 100, 200)
 BoolArray = npt.NDArray[np.bool_]
 
 
-def truth_of(path: Path, pairs: int) -> BoolArray:
-    """Return which pairs are bad."""
-    if path.suffix == ".npy":
-        return np.asarray(np.load(path), dtype=bool)
+def poisoned(path: Path, pairs: int) -> BoolArray:
+    """Return which pairs a ledger names."""
     bad = np.zeros(pairs, dtype=bool)
     bad[read_ledger(path).rows["index"].to_numpy()] = True
     return bad
+
+
+def swap(shards: Path, share: float, out: Path) -> BoolArray:
+    """Write shards anew, some captions of which have changed places, and return where.
+
+    A pair whose new caption is the same as its own is not one of them.
+
+    Args:
+        shards: all of whose pairs are usable.
+        share: of the pairs, which get the caption of the next one of them.
+        out: folder to write to; what is there already is the same.
+    """
+    files = sorted(shards.glob("*.tar"))
+    captions = [text for file in files for name, text in members(file) if name.endswith(".txt")]
+    draw = generator(0, "captions that change places")
+    chosen = np.sort(draw.permutation(len(captions))[: round(share * len(captions))])
+    changed = [*captions]
+    for here, there in zip(chosen, np.roll(chosen, -1), strict=True):
+        changed[here] = captions[there]
+    out.mkdir(parents=True, exist_ok=True)
+    texts = iter(changed)
+    for file in files:
+        with tarfile.open(out / file.name, "w") as tar:
+            for name, content in members(file):
+                payload = next(texts) if name.endswith(".txt") else content
+                info = tarfile.TarInfo(name)
+                info.size = len(payload)
+                tar.addfile(info, io.BytesIO(payload))
+    return np.array([a != b for a, b in zip(captions, changed, strict=True)])
+
+
+def members(file: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each member of a tar."""
+    with tarfile.open(file) as tar:
+        for member in tar:
+            content = tar.extractfile(member)
+            assert content is not None
+            yield member.name, content.read()
 
 
 def ranking(table: pd.DataFrame, bad: BoolArray) -> list[str]:
@@ -118,14 +159,23 @@ def main() -> None:
     """Print both."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--audit", type=Path, required=True, help="folder of the audit")
-    parser.add_argument("--ledger", type=Path, required=True, help="poisoned set, or truth.npy")
+    hidden = parser.add_mutually_exclusive_group(required=True)
+    hidden.add_argument("--ledger", type=Path, help="folder of the poisoned set")
+    hidden.add_argument("--swap", type=float, help="share of captions of --shards to swap")
     parser.add_argument("--shards", type=Path, help="the audit's pairs, to look for suspects first")
     parser.add_argument("--seeds", type=int, default=1, help="of training, with --shards")
     options = parser.parse_args()
+    if options.swap is not None and options.shards is None:
+        parser.error("--swap needs --shards, of which it swaps captions")
+    bad = None
+    if options.swap is not None:
+        swapped = options.audit / "swapped"
+        bad = swap(options.shards, options.swap, swapped)
+        options.shards = swapped
     if options.shards is not None:
         search(options.shards, options.audit, options.seeds)
     table = pd.read_parquet(options.audit / "suspects" / "scores.parquet")
-    bad = truth_of(options.ledger, len(table))
+    bad = poisoned(options.ledger, len(table)) if bad is None else bad
     in_order = bad[np.argsort(table["rank"].to_numpy())]
     told = json.loads((options.audit / "suspects" / "suspects.json").read_text())
     print("\n".join([*ranking(table, bad), "", *reviews(in_order, told["found"]["region"])]))
