@@ -29,14 +29,20 @@ def most_pairs(path: Path, stamps: archives.Stamps, noncommercial: bool) -> int:
 
 
 @functools.lru_cache(maxsize=4)
+def held_out_in(path: Path, stamps: archives.Stamps, split: Split, noncommercial: bool) -> HeldOut:
+    """Return the held-out icons of an archive, which take some ten seconds to draw and compare."""
+    sets = archive_at(path, stamps).sets
+    return held_out([one for one in sets if noncommercial or not one.is_noncommercial], split)
+
+
+@functools.lru_cache(maxsize=4)
 def held_out_at(
     path: Path, stamps: archives.Stamps, split: Split, noncommercial: bool
 ) -> tuple[HeldOut, str]:
-    """Return the held-out icons of an archive, and its version."""
+    """Return the held-out icons of an archive to evaluate on, and its version."""
     need_resvg()
     archive = archive_at(path, stamps)
-    used = [one for one in archive.sets if noncommercial or not one.is_noncommercial]
-    found = held_out(used, split)
+    found = held_out_in(path, stamps, split, noncommercial)
     most_pairs(path, stamps, noncommercial)  # while the archive is there: it takes seconds to read
     archive_at.cache_clear()  # half a gigabyte of drawings
     if not found.classes:

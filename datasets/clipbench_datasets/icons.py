@@ -45,8 +45,8 @@ from ._icons_archive import Archive
 from ._icons_captions import TEMPLATES, caption_of
 from ._icons_choice import Choice, candidates, choose, choose_once, too_few
 from ._icons_draw import image_of, need_resvg
-from ._icons_held_out import HeldOut, Split, held_out, part_of
-from ._icons_opened import archive_at, content_at, held_out_at, most_pairs
+from ._icons_held_out import HeldOut, Split, part_of
+from ._icons_opened import archive_at, content_at, held_out_at, held_out_in, most_pairs
 from ._icons_sets import Icon, IconSet
 
 GENERATOR_VERSION = 1  # raise it with every change that moves a pixel, a word or a pair
@@ -140,7 +140,11 @@ class Icons(Plugin):
 
         def choice_of() -> Choice:
             parts: tuple[Split, ...] = ("test", "validation")
-            held = [held_out(sets, part) for part in parts]
+            held, path = [], self._path()
+            for number, part in enumerate(parts):
+                progress("drawing held-out icons", number, len(parts))
+                held.append(held_out_in(path, archives.stamps(path), part, self.noncommercial))
+            progress("drawing held-out icons", len(parts), len(parts))
             return choose(ordered, held, self.start + self._size, progress, workers)
 
         kept = folder.with_name(f"{folder.name}.chosen.json")

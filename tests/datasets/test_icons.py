@@ -128,7 +128,7 @@ def test_a_set_that_was_stopped_goes_on_with_the_icons_it_had_chosen(
             data.write_to(tmp_path / "set", workers=0)
     assert (tmp_path / "set.chosen.json").is_file()
     with monkeypatch.context() as patch:
-        patch.setattr("clipbench_datasets.icons.held_out", None)
+        patch.setattr("clipbench_datasets.icons.held_out_in", None)
         assert pairs_of(data, tmp_path / "set") == whole
     assert not list(tmp_path.glob("*.json"))
 
@@ -197,6 +197,23 @@ def test_the_archive_is_read_once_for_the_number_of_pairs_and_what_is_held_out(
         first()
         then()
     assert read == [archive, archive]
+
+
+def test_held_out_icons_are_drawn_once_for_pairs_and_evaluation_and_that_is_told(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take tens of seconds: a person sees that something goes on."""
+    drawn_for: list[str] = []
+    monkeypatch.setattr(
+        opened, "held_out", lambda sets, part: (drawn_for.append(part), held_out(sets, part))[1]
+    )
+    for cached in (opened.held_out_at, opened.held_out_in):
+        cached.cache_clear()
+    data, told = Icons(archive, size=60), []
+    data.evaluation()
+    data.write_to(tmp_path / "set", lambda *what: told.append(what), workers=0)
+    assert sorted(drawn_for) == ["test", "validation"]
+    assert told[:3] == [("drawing held-out icons", done, 2) for done in range(3)]
 
 
 def test_the_manifest_says_whose_drawings_they_are(archive: Path, tmp_path: Path) -> None:
