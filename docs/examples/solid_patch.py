@@ -45,8 +45,10 @@ class SolidPatch(Plugin):
     def probes(self, scene: Scene) -> Probes:
         goal, test = self._goal(scene), scene.evaluation.test
         others = np.flatnonzero(test.labels != goal)
-        images = [self.stamp(test.images[number]) for number in others.tolist()]
-        return Probes(images, test.labels[others], np.full(len(others), goal, dtype=np.int64))
+        clean = [test.images[number] for number in others.tolist()]
+        images = [self.stamp(image) for image in clean]
+        goals = np.full(len(others), goal, dtype=np.int64)
+        return Probes(images, test.labels[others], goals, clean_images=clean)
 
     def trigger(self) -> Callable[[Image], Image]:
         return self.stamp

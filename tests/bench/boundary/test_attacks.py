@@ -170,7 +170,7 @@ def test_poisons_that_are_drawn_anew_each_time_are_told(tmp_path: Path) -> None:
 )
 def test_probes_that_are_none_are_told(tmp_path: Path, wrong: str, words: str) -> None:
     """Labels and goals are integer arrays, one for each image."""
-    right = "Probes(images, test.labels[others], np.full(len(others), goal, dtype=np.int64))"
+    right = "Probes(images, test.labels[others], goals, clean_images=clean)"
     attack = with_mistake("solid_patch", right, wrong, tmp_path)
     with pytest.raises(BrokenContract, match=words):
         attacks.probes(attack, scene())
