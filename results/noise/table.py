@@ -49,7 +49,7 @@ def tables(results: Iterable[Result]) -> str:
 
 def _place(row: Mapping[str, Any], runs: Sequence[Result]) -> tuple[str | float, ...]:
     noise, detail = captions_of(runs[0])
-    training = row["defense_name"], float(row["epochs"]), row["defense"]
+    training = row["defense_name"], float(row["epochs"]), _defense(row)
     return row["attack_name"], *training, detail, noise
 
 
@@ -61,7 +61,7 @@ def _cells(row: Mapping[str, Any], runs: Sequence[Result]) -> list[str]:
     bounds = f"[{100 * row['attack_success_low']:.1f}, {100 * row['attack_success_high']:.1f}]"
     return [
         row["attack_name"],
-        row["defense"],
+        _defense(row),
         *(f"{share:g}" for share in captions_of(runs[0])),
         str(row["seeds"]),
         f"{_share(row, 'attack_success')} {bounds}",
@@ -72,11 +72,16 @@ def _cells(row: Mapping[str, Any], runs: Sequence[Result]) -> list[str]:
     ]
 
 
+def _defense(row: Mapping[str, Any]) -> str:
+    """Return what a defense is called, but for its epochs, which have a column."""
+    return str(row["defense"]).removesuffix(f" (epochs={row['epochs']})")
+
+
 def _accuracy(row: Mapping[str, Any], runs: Sequence[Result]) -> list[str]:
     values = [100 * value for run in runs if (value := run.metrics["zeroshot_top1"].value)]
     spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
     return [
-        *(row["defense"], str(row["epochs"])),
+        *(_defense(row), str(row["epochs"])),
         *(f"{share:g}" for share in captions_of(runs[0])),
         *(str(row["seeds"]), f"{mean(values):.1f}{spread}"),
     ]

@@ -57,6 +57,6 @@ def test_top1_without_poison_is_told_by_training_and_kind_of_captions(
         made.append(one)
     told = tables([*made, make_result(defense="clip", success=(16, 16))])
     assert told.partition("\n\n")[2].splitlines()[2:] == [
-        "| clip (epochs=9) | 9 | 0.2 | 0 | 2 | 75.0 (70.0 to 80.0) |",
-        "| clip (epochs=15) | 15 | 0.2 | 0 | 1 | 90.0 |",
+        "| clip | 9 | 0.2 | 0 | 2 | 75.0 (70.0 to 80.0) |",
+        "| clip | 15 | 0.2 | 0 | 1 | 90.0 |",
     ]
