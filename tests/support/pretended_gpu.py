@@ -111,6 +111,7 @@ def pretended_gpu() -> Iterator[PretendedGpu]:
     with (
         mock.patch.object(torch, "autocast", on_cpu),
         mock.patch.object(torch.Tensor, "pin_memory", lambda tensor: tensor),
+        mock.patch.object(torch.cuda, "get_device_name", return_value="pretended"),
         mock.patch.object(encoder, "GPU_ATTENTION", (SDPBackend.MATH,)),  # the bits of a CPU's
         PretendedGpu() as gpu,
     ):

@@ -70,6 +70,8 @@ def test_an_attack_that_was_edited_in_its_package_poisons_anew(
     shared: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run is not known by a package's code, so poison of the old code may lie in the cache."""
+    # Within a second, bytecode of a file as long as before would be taken for that of the new one.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     package = tmp_path / "said_by_a_test"
     package.mkdir()
     (package / "__init__.py").write_text("")
