@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from as_json import of_json
 from made_results import make_result
 
+from clipbench.evaluation.statistics import pool
+from clipbench.results.store import load_results
+
 __all__ = ["make_result"]
 Result = dict[str, Any]
-TABLE = Path(__file__).parents[2] / "results" / "noise" / "table.py"
-tables = of_json(runpy.run_path(str(TABLE))["tables"])
+STUDY = Path(__file__).parents[2] / "results" / "noise"
+TABLE = runpy.run_path(str(STUDY / "table.py"))
+tables = of_json(TABLE["tables"])
 
 
 def test_seeds_are_pooled_and_noise_rises_from_row_to_row(
@@ -60,3 +64,52 @@ def test_top1_without_poison_is_told_by_training_and_kind_of_captions(
         "| clip | 9 | 0.2 | 0 | 2 | 75.0 (70.0 to 80.0) |",
         "| clip | 15 | 0.2 | 0 | 1 | 90.0 |",
     ]
+
+
+def test_the_page_has_the_tables_of_the_rows() -> None:
+    """Both, whole and in order."""
+    page = (STUDY / "README.md").read_text(encoding="utf-8")
+    first, _, second = TABLE["tables"](load_results([STUDY / "rows"])).partition("\n\n")
+    assert f"\n\n{first}\n\n" in page
+    assert f"\n\n{second.rstrip()}\n\n" in page
+
+
+def claims() -> Iterator[str]:
+    """Say what the page says below its tables."""
+    results = load_results([STUDY / "rows"])
+
+    def success(attack: str, defense: str, noise: float, **parameters: float) -> str:
+        chosen = [
+            result.metrics["attack_success"].share
+            for result in results
+            if (result.attack.name, result.defense.name) == (attack, defense)
+            and TABLE["captions_of"](result) == (noise, 0)
+            and all(result.defense.parameters.get(k) == v for k, v in parameters.items())
+        ]
+        share = pool(one for one in chosen if one is not None)
+        return f"{share.k:,} of {share.n:,}"
+
+    recipe = {"cap": 0.97}
+    for noise in (0, 0.1, 0.2):
+        yield success("targeted", "safeclip", noise, **recipe)
+    yield f"`badnets` succeeds on {success('badnets', 'safeclip', 0.2, **recipe)}"
+    yield (
+        f"{success('targeted', 'safeclip', 0.2, cap=0.75)} targets and "
+        f"{success('badnets', 'safeclip', 0.2, cap=0.75)} images"
+    )
+    for noise in (0, 0.2):
+        yield (
+            f"{success('targeted', 'clipscore', noise, drop=0.1)} and "
+            f"{success('badnets', 'clipscore', noise, drop=0.1)}"
+        )
+    yield (
+        f"{success('targeted', 'clipscore', 0.2, drop=0.25)} and "
+        f"{success('badnets', 'clipscore', 0.2, drop=0.25)}"
+    )
+    yield f"`badnets` at {success('badnets', 'dao', 0.2)}"
+    yield f"`badnets` succeeds on {success('badnets', 'clip', 0.4)}"
+
+
+def test_figures_of_the_text_are_those_of_the_rows() -> None:
+    page = " ".join((STUDY / "README.md").read_text(encoding="utf-8").split())
+    assert [claim for claim in claims() if claim not in page] == []
