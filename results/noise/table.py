@@ -78,7 +78,9 @@ def _defense(row: Mapping[str, Any]) -> str:
 
 
 def _accuracy(row: Mapping[str, Any], runs: Sequence[Result]) -> list[str]:
-    values = [100 * value for run in runs if (value := run.metrics["zeroshot_top1"].value)]
+    values = [
+        100 * top1 for run in runs if (top1 := run.metrics["zeroshot_top1"].value) is not None
+    ]
     spread = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
     return [
         *(_defense(row), str(row["epochs"])),

@@ -15,6 +15,7 @@ from clipbench.contracts import Progress, no_progress
 from clipbench.errors import ClipbenchError, MissingData
 from clipbench.files.json_files import read_json, sha256_file, write_json
 from clipbench.files.seal import is_sealed, seal
+from clipbench.files.walk import walk_once
 from clipbench.system.processes import in_processes, is_elsewhere, is_spread
 
 _SETTLED_NS = 2 * 10**9  # clocks of file systems are as coarse as that
@@ -224,15 +225,8 @@ def tree(folder: Path) -> Iterator[tuple[str, Path]]:
 
     Links are followed, but not in circles.
     """
-    seen: set[str] = set()
-    for where, folders, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(where)
-        if real in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
+    for where, _, names in walk_once(folder):
+        for name in names:
             path = Path(where, name)
             if not name.startswith(".") and path.is_file():
                 yield path.relative_to(folder).as_posix(), path

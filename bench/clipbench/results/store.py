@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from clipbench.errors import BadInput, CorruptData, MissingData
 from clipbench.files.checks import parse_time
 from clipbench.files.typed import Json
+from clipbench.files.walk import walk_once
 from clipbench.results.model import Result
 from clipbench.results.result import checked, parse_json
 
@@ -108,19 +108,12 @@ def files_of(path: Path) -> Iterator[Path]:
             raise MissingData(f"There is no file or folder {path}; check the path.")
         yield path
         return
-    seen: set[str] = set()
-    for folder, below, names in os.walk(path, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            below.clear()
-            continue
-        seen.add(real)
+    for folder, below, names in walk_once(path):
         if RUN_RESULT in names:
             below.clear()
             yield Path(folder, RUN_RESULT)
             continue
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in sorted(names):
+        for name in names:
             if name.endswith(".json") and not name.startswith("."):
                 yield Path(folder, name)
 

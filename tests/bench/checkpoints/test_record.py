@@ -63,13 +63,18 @@ RECORD = f"""{{"fingerprint": "known", "num_pairs": 2, "content_sha256": "{"0" *
 """
 
 
-def test_a_record_of_an_earlier_version_is_read_and_written_byte_for_byte(tmp_path: Path) -> None:
+def write_earlier(folder: Path) -> None:
+    """Write a record as an earlier version did."""
     array = io.BytesIO()
     np.save(array, np.array([3, 5]), allow_pickle=False)
-    (tmp_path / "exposures.npy").write_bytes(array.getvalue())
+    (folder / "exposures.npy").write_bytes(array.getvalue())
     text = RECORD % (hashlib.sha256(array.getvalue()).hexdigest(), "%s")
     whole = {key: value for key, value in json.loads(text).items() if key != sums.FIELD}
-    (tmp_path / "record.json").write_text(text % sums.of_json(whole))
+    (folder / "record.json").write_text(text % sums.of_json(whole))
+
+
+def test_a_record_of_an_earlier_version_is_read_and_written_byte_for_byte(tmp_path: Path) -> None:
+    write_earlier(tmp_path)
     record = read_record(tmp_path, "known")
     assert record is not None
     first, second = record.history
@@ -99,12 +104,7 @@ def test_a_record_of_a_wrong_phase_names_what_is_wrong(tmp_path: Path) -> None:
 
 def test_a_record_tells_in_which_ways_it_was_made(tmp_path: Path) -> None:
     """A result tells of them only where there were several."""
-    array = io.BytesIO()
-    np.save(array, np.array([3, 5]), allow_pickle=False)
-    (tmp_path / "exposures.npy").write_bytes(array.getvalue())
-    text = RECORD % (hashlib.sha256(array.getvalue()).hexdigest(), "%s")
-    whole = {key: value for key, value in json.loads(text).items() if key != sums.FIELD}
-    (tmp_path / "record.json").write_text(text % sums.of_json(whole))
+    write_earlier(tmp_path)
     old = read_record(tmp_path, "known")
     assert old is not None
     for ways in (["1 process on a"], ["1 process on a", "2 processes on b"]):
