@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 from curves import Cell, Estimate, Trials, arranged
-from n50 import Dispersion, half_points
+from n50 import LEAST_FREEDOM, Dispersion, half_points
 from slopes import SLOPES, slopes
 
 from clipbench.errors import BadInput
@@ -136,7 +136,7 @@ def shown(estimate: Estimate, counts: Sequence[int]) -> str:
 
     best, *ends = (told(value) for value in (estimate.value, estimate.low, estimate.high))
     if "—" in ends:
-        return f"{best} [—]" if low <= estimate.value <= high else best
+        return f"{best} [—]" if 0 < estimate.value < math.inf else best
     return best if set(ends) == {best} else f"{best} [{', '.join(ends)}]"
 
 
@@ -191,7 +191,7 @@ def table_of_dispersion(found: Mapping[tuple[str, str], Dispersion]) -> list[str
     """Return the lines of a Markdown table of what the intervals of N50 rest on."""
     lines = _opened("attack | defense | correlation within a run | degrees of freedom")
     for side, one in found.items():
-        correlation = f"{one.correlation:.2f}" if one.freedom else "—"
+        correlation = f"{one.correlation:.2f}" if one.freedom >= LEAST_FREEDOM else "—"
         lines.append(markdown_line((*side, correlation, f"{one.freedom:.1f}")))
     return lines
 

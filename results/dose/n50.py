@@ -18,6 +18,8 @@ from curves import Cell, Estimate, Floats, Shares, logistic, quantile, sums
 from scipy.optimize import brentq
 from scipy.special import expit
 
+LEAST_FREEDOM = 1  # degrees of it, for an interval: of fewer, Student's would be of any length
+
 
 @dataclass(frozen=True)
 class Dispersion:
@@ -99,7 +101,8 @@ def score(shares: Shares, place: int, point: float, dispersion: Dispersion) -> f
 
     It is below 0 where the cell has fewer successes than that would give, and above where more;
     and it is divided by Student's quantile, so that 1 and -1 are the ends of what a 95% interval
-    holds. Where the variance is from the correlation more than in other cells, as in a run of many
+    holds. Curves do not fall: the lowest slope is 0.
+    Where the variance is from the correlation more than in other cells, as in a run of many
     targets, it is less well known, and there are fewer degrees of freedom (Satterthwaite).
     """
     levels = shares.levels
@@ -107,7 +110,11 @@ def score(shares: Shares, place: int, point: float, dispersion: Dispersion) -> f
     others = np.column_stack(
         [shares.logs[:, 0] - point * own, np.delete(levels, place, axis=1)],
     )
-    fitted = expit(others @ logistic(others, shares.share))
+    coefficients = logistic(others, shares.share)
+    if coefficients[0] < 0:  # a curve that falls would make any N50 fit where nothing succeeds
+        others = others[:, 1:]
+        coefficients = logistic(others, shares.share)
+    fitted = expit(others @ coefficients)
     variance = fitted * (1 - fitted)
     root = np.sqrt(variance)
     rest = np.linalg.lstsq(root[:, None] * others, root * own, rcond=None)[0]
@@ -121,7 +128,7 @@ def score(shares: Shares, place: int, point: float, dispersion: Dispersion) -> f
 
 def _ends(shares: Shares, place: int, best: float, dispersion: Dispersion) -> tuple[float, float]:
     """Return the ends of the interval of log2(N50), infinite beyond the counts of the cell."""
-    if not dispersion.freedom:
+    if dispersion.freedom < LEAST_FREEDOM:
         return math.nan, math.nan
     counts = shares.logs[shares.cell == place, 0]
     first, last = float(counts.min()), float(counts.max())

@@ -309,6 +309,56 @@ def test_a_half_point_beyond_what_was_tried_is_a_bound(fit: ModuleType) -> None:
         assert high == "> 16"
 
 
+def test_a_cell_where_nothing_succeeds_does_not_fit_a_curve_that_falls(fit: ModuleType) -> None:
+    """A single success in another cell leaves the slope open, but an N50 of 1 needs a falling one.
+
+    The interval was the whole of what was tried, though no target of 16 poisoned pairs was hit.
+    """
+    cells = one_cell(fit, lambda run, dose: float(dose == 16 and run == 0), 3, pairs=5_000)
+    for pairs in (10_000, 20_000, 60_000):
+        cells |= one_cell(fit, lambda *_: 0.0, 3, pairs=pairs)
+    points, _ = fit.half_points(shares(fit, cells))
+    for found in points.values():
+        assert found.value > 16
+        assert 6 < found.low < 16
+    turned = {
+        cell: fit.Data(
+            [
+                fit.Trials(one.run, one.draw, 16 // one.count, 3 - one.successes, 3)
+                for one in data.trials
+                if one.count not in {3, 6}
+            ],
+            [0.9],
+            [],
+        )
+        for cell, data in cells.items()
+    }
+    points, _ = fit.half_points(shares(fit, turned))
+    for found in points.values():
+        assert found.value < 1 < found.high < 16 / 6
+
+
+def test_a_half_point_of_less_than_a_degree_of_freedom_has_no_interval(fit: ModuleType) -> None:
+    """Of two runs a cell whose second count nearly always succeeds, none says how runs vary.
+
+    The page said `< 128 [< 128, > 512]` where 52% succeeded at 128 and all at 512.
+    """
+    cells = {
+        fit.Cell("badnets", "clipscore", pairs, 9.0): fit.Data(
+            [
+                fit.Trials(f"{pairs} {count}", f"1 [{count}]", count, k, 1980)
+                for count, k in ((128, few), (512, many))
+            ],
+            [0.9, 0.9],
+            [],
+        )
+        for pairs, few, many in ((10_000, 1269, 1977), (20_000, 1315, 1978), (60_000, 1025, 1980))
+    }
+    text, _ = fit.report(cells)
+    assert text.count("| < 128 [—] |") == 3
+    assert "| badnets | clipscore | — | 0.0 |" in text
+
+
 def test_success_that_falls_with_the_count_has_no_half_point(fit: ModuleType) -> None:
     text, _ = fit.report(one_cell(fit, lambda _, dose: 3.0 * (dose < 4), 3))
     assert "| — | 1: 100%" in text
