@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,52 @@ class Cell:
     defense: str
     pairs: int
     epochs: float
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Cells of which pairs, epochs, or both vary in one way.
+
+    Args:
+        holds: whether a cell is of it.
+        ratio: of slopes, which the arm identifies.
+        along: what varies, `clean pairs` or `epochs`.
+        title: of its panel.
+        dotted: what decides, if N50 is as the dotted line of its panel.
+        power: of what varies, with which N50 then goes.
+        through: pairs and epochs of the cell without a defense on the dotted line.
+    """
+
+    holds: Callable[[Cell], bool]
+    ratio: str
+    along: str
+    title: str
+    dotted: str
+    power: int
+    through: tuple[int, int]
+
+    def place(self, cell: Cell) -> float:
+        """Return what varies, of a cell."""
+        return cell.epochs if self.along == "epochs" else cell.pairs
+
+
+_SIZE = "clean pairs"
+ARMS: Mapping[str, Arm] = {
+    "equal epochs": Arm(
+        lambda cell: cell.epochs == 9, "c/b", _SIZE, "A: 9 epochs", "rate", 1, (20_000, 9)
+    ),
+    "equal samples": Arm(
+        lambda cell: cell.pairs * cell.epochs == 180_000,
+        *("(c − d)/b", _SIZE, "B: 180,000 samples seen", "exposures or rate", 1, (20_000, 9)),
+    ),
+    "more epochs": Arm(
+        lambda cell: cell.pairs == 20_000,
+        *("d/b", "epochs", "C: 20,000 pairs", "exposures", -1, (20_000, 9)),
+    ),
+    "three epochs": Arm(
+        lambda cell: cell.epochs == 3, "c/b", _SIZE, "3 epochs", "rate", 1, (60_000, 3)
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -89,9 +135,12 @@ class Estimate:
     def __str__(self) -> str:
         if math.isnan(self.value):
             return "—"
-        if math.isnan(self.low):
-            return f"{self.value:.2f} [—]"
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+        best, low, high = map(_told, (self.value, self.low, self.high))
+        return f"{best} [—]" if math.isnan(self.low) else f"{best} [{low}, {high}]"
+
+
+def _told(number: float) -> str:
+    return f"{round(number, 2) + 0.0:.2f}".replace("inf", "∞")  # 0.0 makes -0.0 of it 0.0
 
 
 def arranged(cells: Mapping[Cell, Sequence[Trials]]) -> Shares:

@@ -2,7 +2,7 @@
 
     python results/dose/fit.py results/dose/rows --write results/dose
 
-prints three tables and draws ``n50.png`` and ``n50.pdf``. N50 is the number of poisoned pairs (of
+prints four tables and draws ``n50.png`` and ``n50.pdf``. N50 is the number of poisoned pairs (of
 one target, or of a backdoor) at which the attack succeeds half of the time. The slopes are those of
 
     logit P(success) = a + b log2(count) + c log2(pairs) + d log2(epochs)
@@ -24,30 +24,28 @@ from __future__ import annotations
 import argparse
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from curves import Cell, Estimate, Trials, arranged
+from curves import ARMS, Arm, Cell, Estimate, Trials, arranged
+from figure import Point, draw
 from n50 import LEAST_FREEDOM, Dispersion, half_points
 from slopes import SLOPES, slopes
 
 from clipbench.errors import BadInput
-from clipbench.files.named_files import named_file, write_picture
-from clipbench.leaderboard.charts.looks import PALETTE, Look, looks_of
+from clipbench.files.named_files import named_file
 from clipbench.leaderboard.render import markdown_line
 from clipbench.results.store import load_results
 
-TRAINED = 0.9  # of the largest top-1 of an attack and defense, below which a cell is under-trained
+LARGEST = 1_000_000  # pairs, of cells of one run, without which slopes are told, too
+BELOW = "trained, below a million"
+TRAINED = 0.9  # of the largest top-1 of a defense, below which a cell is under-trained
 # Epochs of a defense's recipe by which another's are told in those of training without a defense.
 OWN_EPOCHS = {"safeclip": 9 / 15}
-ARMS: Mapping[str, Callable[[Cell], bool]] = {
-    "equal epochs": lambda cell: cell.epochs == 9,
-    "equal samples": lambda cell: cell.pairs * cell.epochs == 180_000,
-    "more epochs": lambda cell: cell.pairs == 20_000,
-}
 
 
 @dataclass
@@ -103,10 +101,10 @@ def _cell(result: Mapping[str, Any]) -> Cell:
 
 
 def under_trained(cells: Mapping[Cell, Data]) -> set[Cell]:
-    """Return the cells whose top-1 is far below the best of their attack and defense."""
+    """Return the cells whose top-1 is far below the best of their defense, of all attacks."""
     found = set()
     for cell in cells:
-        beside = [np.mean(cells[c].top1) for c in cells if _side(c) == _side(cell)]
+        beside = [np.mean(cells[c].top1) for c in cells if c.defense == cell.defense]
         if np.mean(cells[cell].top1) < TRAINED * max(beside):
             found.add(cell)
     return found
@@ -172,19 +170,46 @@ def table_of_slopes(cells: Mapping[Cell, Data]) -> list[str]:
     weak = under_trained(cells)
     for side in sides(cells):
         trained = {cell: data for cell, data in side.items() if cell not in weak}
-        chosen = {"trained": trained, "all": side}
+        most = {cell: data for cell, data in trained.items() if cell.pairs < LARGEST}
+        chosen = {"trained": trained, "all": side, BELOW: most}
         chosen |= {
-            arm: {cell: data for cell, data in trained.items() if holds(cell)}
-            for arm, holds in ARMS.items()
+            name: {cell: data for cell, data in trained.items() if arm.holds(cell)}
+            for name, arm in ARMS.items()
         }
         for name, own in chosen.items():
-            if len(own) < 2 or (name == "all" and own == trained):
+            if len(own) < 2 or (name in {"all", BELOW} and own == trained):
                 continue
             draws = {one.draw for data in own.values() for one in data.trials}
             found = slopes(arranged({cell: data.trials for cell, data in own.items()}))
             row = [*_side(next(iter(own))), f"{name} ({len(own)})", len(draws), *found.values()]
             lines.append(markdown_line(map(str, row)))
     return lines
+
+
+def table_of_steps(cells: Mapping[Cell, Data]) -> list[str]:
+    """Return the lines of a Markdown table of each arm's ratio between neighbors.
+
+    In a world as the model has it they are equal but for chance: it says whether N50 goes with a
+    power of pairs and of epochs.
+    """
+    lines = _opened("attack | defense | arm | of | between neighbors")
+    weak = under_trained(cells)
+    for side in sides(cells):
+        for name, arm in ARMS.items():
+            own = sorted(filter(arm.holds, side), key=arm.place)
+            steps = [
+                f"{_place(arm, one, weak)} to {_place(arm, two, weak)}: {found[arm.ratio]}"
+                for one, two in pairwise(own)
+                for found in [slopes(arranged({cell: side[cell].trials for cell in (one, two)}))]
+            ]
+            if steps:
+                row = [*_side(own[0]), name, arm.ratio, "; ".join(steps)]
+                lines.append(markdown_line(row))
+    return lines
+
+
+def _place(arm: Arm, cell: Cell, weak: set[Cell]) -> str:
+    return f"{arm.place(cell):,.10g}{' (under-trained)' if cell in weak else ''}"
 
 
 def table_of_dispersion(found: Mapping[tuple[str, str], Dispersion]) -> list[str]:
@@ -206,67 +231,19 @@ def report(cells: Mapping[Cell, Data]) -> tuple[str, dict[Cell, Estimate]]:
         dispersion[_side(next(iter(side)))] = one
     tables = (
         *(table_of_cells(cells, found), table_of_dispersion(dispersion)),
-        table_of_slopes(cells),
+        *(table_of_slopes(cells), table_of_steps(cells)),
     )
     return "\n\n".join("\n".join(lines) for lines in tables) + "\n", found
 
 
-def draw(cells: Mapping[Cell, Data], found: Mapping[Cell, Estimate], folder: Path) -> None:
-    """Draw N50 against the size of the set: a panel per attack, a line per arm and defense."""
-    import matplotlib as mpl  # noqa: PLC0415 - the tables do without
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    attacks = list(dict.fromkeys(cell.attack for cell in cells))
-    looks = looks_of({cell.defense for cell in cells})
+def points(cells: Mapping[Cell, Data], found: Mapping[Cell, Estimate]) -> dict[Cell, Point]:
+    """Return what the figure shows of each cell."""
     weak = under_trained(cells)
-    figure, axes = plt.subplots(1, len(attacks), figsize=(5 * len(attacks), 4), squeeze=False)
-    for axis, attack in zip(axes[0], attacks, strict=True):
-        for arm, style in (("equal epochs", "-"), ("equal samples", "--")):
-            for defense, look in looks.items():
-                line = [
-                    cell
-                    for cell in cells
-                    if (cell.attack, cell.defense) == (attack, defense) and ARMS[arm](cell)
-                ]
-                _draw_line(axis, line, cells, found, weak, (look, style, f"{defense}, {arm}"))
-        axis.set(xscale="log", yscale="log", xlabel="clean pairs", ylabel="N50", title=attack)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=7)
-    figure.tight_layout()
-    for end in ("png", "pdf"):
-        write_picture(figure, folder / f"n50.{end}", dpi=150)
-    plt.close(figure)
-
-
-def _draw_line(
-    axis: Any,
-    line: Sequence[Cell],
-    cells: Mapping[Cell, Data],
-    found: Mapping[Cell, Estimate],
-    weak: set[Cell],
-    told: tuple[Look, str, str],
-) -> None:
-    """Draw the cells of a line; what lies beyond the counts that were tried is an arrow."""
-    look, style, label = told
-    color, inside = PALETTE[look.color], []
-    for cell in line:
-        counts = [one.count for one in cells[cell].trials]
-        low, high, best = min(counts), max(counts), found[cell]
-        if math.isnan(best.value):
-            continue
-        ends = np.clip([best.low, best.high], low, high)
-        axis.plot([cell.pairs] * 2, ends, color=color, linewidth=1)
-        if not low <= best.value <= high:
-            edge, marker = (low, "v") if best.value < low else (high, "^")
-            axis.plot(cell.pairs, edge, marker, color=color, fillstyle="none")
-            continue
-        inside.append(cell)
-        fill = "none" if cell in weak else "full"
-        axis.plot(cell.pairs, best.value, look.shape.marker, color=color, fillstyle=fill)
-    places = [cell.pairs for cell in inside], [found[cell].value for cell in inside]
-    axis.plot(*places, style, color=color, label=label if line else None)
+    counts = {cell: [one.count for one in data.trials] for cell, data in cells.items()}
+    return {
+        cell: Point(found[cell], min(tried), max(tried), cell in weak)
+        for cell, tried in counts.items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -288,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.write is not None:
         with named_file(options.write / "fit.md") as file:
             file.write(text.encode())
-        draw(cells, found, options.write)
+        draw(points(cells, found), options.write)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from curves import Cell, Estimate, Trials, arranged, logistic
-from fit import ARMS, OWN_EPOCHS
+from curves import ARMS, Cell, Estimate, Trials, arranged, logistic
+from fit import OWN_EPOCHS
 from n50 import dispersed, score
 from scipy.special import expit, ndtri
 from slopes import LEAST_DRAWS, SLOPES, slopes
@@ -143,10 +143,10 @@ def _slopes_held(
     true = {"b": STEEP, "c": c * STEEP, "d": d * STEEP, "c − d": (c - d) * STEEP, **ratios}
     for name, found in slopes(arranged(trials)).items():
         yield from _held(name, found, true[name])
-    for arm, belongs in ARMS.items():
-        own = slopes(arranged({cell: trials[cell] for cell in trials if belongs(cell)}))
+    for name_of, arm in ARMS.items():
+        own = slopes(arranged({cell: trials[cell] for cell in trials if arm.holds(cell)}))
         for name in ratios:
-            yield from _held(f"{arm}: {name}", own[name], true[name])
+            yield from _held(f"{name_of}: {name}", own[name], true[name])
 
 
 def _held(name: str, found: Estimate, true: float) -> Iterator[tuple[str, bool, float]]:

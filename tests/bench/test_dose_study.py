@@ -24,7 +24,7 @@ MakeResult = Callable[..., Result]
 Design = dict[tuple[str, str], list[Any]]
 
 STUDY = Path(__file__).parents[2] / "results" / "dose"
-MODULES = ("curves", "n50", "slopes", "fit", "simulate")
+MODULES = ("curves", "figure", "n50", "slopes", "fit", "simulate")
 DOSES = (1, 2, 3, 4, 6, 8, 16)
 ARMS = (
     *((pairs, 9) for pairs in (10_000, 20_000, 60_000)),
@@ -136,7 +136,7 @@ def test_each_arm_has_the_slopes_that_it_identifies(
 ) -> None:
     """With equal samples log2(epochs) is a constant less log2(pairs): only c − d is known there."""
     powers = POWERS[decides]
-    holds = fit.ARMS[arm]
+    holds = fit.ARMS[arm].holds
     cells = {cell: data for cell, data in study(fit, powers).items() if holds(cell)}
     assert len(cells) >= 3
     found = fit.slopes(shares(fit, cells))
@@ -392,6 +392,7 @@ def test_a_ratio_to_a_slope_that_may_be_zero_may_be_anything(fit: ModuleType) ->
     found = fit.slopes(shares(fit, cells))
     assert found["b"].low < 0 < found["b"].high
     assert (found["c/b"].low, found["c/b"].high) == (-math.inf, math.inf)
+    assert str(found["c/b"]).endswith(" [-∞, ∞]")
 
 
 def test_a_cell_that_trained_too_little_is_marked(fit: ModuleType) -> None:
@@ -402,9 +403,57 @@ def test_a_cell_that_trained_too_little_is_marked(fit: ModuleType) -> None:
     assert fit.under_trained(cells) == {weak}
     text, _ = fit.report(cells)
     assert text.splitlines()[0].count("| top-1 % |") == 1  # of the poisoned models
-    assert text.count("(under-trained)") == 1
+    assert text.count("(under-trained) |") == 1
     assert f"trained ({len(cells) - 1})" in text
     assert f"all ({len(cells)})" in text
+
+
+def test_a_way_to_train_is_under_trained_under_all_attacks(fit: ModuleType) -> None:
+    """A larger set of one attack sets what its defense can be; 88.7% was enough beside 98%."""
+    badnets, small, large = (
+        fit.Cell(attack, "none", pairs, 9.0)
+        for attack, pairs in (("badnets", 10_000), ("targeted", 10_000), ("targeted", 1_000_000))
+    )
+    top1 = {badnets: 0.887, small: 0.887, large: 1.0}
+    cells = {cell: fit.Data([], [value], []) for cell, value in top1.items()}
+    assert fit.under_trained(cells) == {badnets, small}
+
+
+@pytest.mark.parametrize("decides", POWERS)
+def test_neighbors_say_whether_n50_goes_with_a_power(fit: ModuleType, decides: str) -> None:
+    """Each arm's ratio is the same between all neighbors, if so; not if it bends."""
+    powers = POWERS[decides]
+    cells = study(fit, powers)
+    lines = {line.split(" | ")[2]: line for line in fit.table_of_steps(cells)[2:]}
+    ratios = {"equal epochs": -powers[0], "equal samples": powers[1] - powers[0]}
+    ratios |= {"more epochs": -powers[1], "three epochs": -powers[0]}
+    steps = {"equal epochs": 2, "equal samples": 3, "more epochs": 2, "three epochs": 1}
+    for arm, ratio in ratios.items():
+        told = [float(one.split(" [")[0]) for one in lines[arm].split(": ")[1:]]
+        assert told == pytest.approx([ratio] * steps[arm], abs=0.011)
+    assert "| c/b | 10,000 to 20,000: " in lines["equal epochs"]
+    bent = cells | {
+        cell: data
+        for cell, data in study(fit, (powers[0] + 0.5, powers[1])).items()
+        if cell.pairs == 60_000
+    }
+    (line,) = (line for line in fit.table_of_steps(bent) if "| equal epochs |" in line)
+    first, second = (float(one.split(" [")[0]) for one in line.split(": ")[1:])
+    assert first - second > 0.4
+
+
+def test_slopes_without_a_million_pairs_stand_beside(fit: ModuleType) -> None:
+    """One run of a million pairs may say most of c: the page shows what the others say."""
+    cells = study(fit, POWERS["rate"])
+    assert not any(fit.BELOW in line for line in fit.table_of_slopes(cells))
+    far = fit.Cell("targeted", "none", 1_000_000, 9.0)
+    cells[far] = fit.Data([fit.Trials("far", "far", 8, 32, 64)], [0.95], [])  # count decides
+    trained, below = (
+        next(line for line in fit.table_of_slopes(cells) if f"| {name} (" in line)
+        for name in ("trained", fit.BELOW)
+    )
+    assert below.split(" | ")[8].startswith("-1.00 [")
+    assert not trained.split(" | ")[8].startswith("-1.0")
 
 
 def dosed(make_result: MakeResult, **more: Any) -> Result:
@@ -460,10 +509,14 @@ def test_the_figure_is_drawn_and_the_tables_are_written(
     first, second, third, *_ = cells
     found |= {first: fit.Estimate(math.nan), second: fit.Estimate(99.0, 8.0, math.inf)}
     found |= {third: fit.Estimate(0.0)}
-    fit.draw(cells, found, tmp_path)
+    fit.draw(fit.points(cells, found), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"n50.png", "n50.pdf"}
     (tmp_path / "rows").mkdir()
-    (tmp_path / "rows" / "row.json").write_text(json.dumps(dosed(make_result)))
+    row = dosed(make_result)
+    row["config"]["train"]["epochs"] = 5  # no arm has such a cell: all panels are empty
+    row["config_sha256"] = config_hash(row["config"])
+    row["id"] = row["config_sha256"][:16]
+    (tmp_path / "rows" / "row.json").write_text(json.dumps(row))
     fit.main([str(tmp_path / "rows"), "--write", str(tmp_path)])
     assert (tmp_path / "fit.md").read_text() == capsys.readouterr().out.removesuffix("\n")
 
