@@ -1,0 +1,178 @@
+"""Does the drawn set predict the real one? Attacks and defenses of two sets, held side by side.
+
+    python results/icons/correlation.py results/shapes/rows results/icons/rows
+
+prints two Markdown tables of what both sets have rows of. The first has a line per attack: how
+often it succeeds without a defense in each set, Kendall's rank correlation between the defenses'
+success against it in one set and in the other, and in how many of the defenses' cells both sets
+agree on whether the defense holds, which is to leave at most a tenth of the probes.
+
+The second has rank correlations between the sets (Kendall's tau-b; Spearman's rho of single cells):
+of defenses, by their mean success over attacks; of attacks, by theirs over defenses; of cells.
+Intervals are percentiles of a bootstrap over attacks, over defenses, or over both: they say how far
+the number depends on which were chosen, and not how far another training would move it.
+
+`none` is in the first table only: that no defense is worst in both sets tells nothing. Only attacks
+that succeed on half of the probes without a defense, in both sets, are in the second table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import ConstantInputWarning, kendalltau, spearmanr
+
+from clipbench.leaderboard.render import markdown_line
+from clipbench.leaderboard.tables import leaderboard
+from clipbench.results.model import Result
+from clipbench.results.store import load_results
+
+HOLDS = 0.1  # success up to which a defense is said to hold
+WORKS = 0.5  # success without a defense from which an attack is held against defenses
+DRAWS = 1000
+MISSING = "—"
+Cells = dict[tuple[str, str], float]
+Shares = NDArray[np.float64]
+
+
+def cells(results: Iterable[Result]) -> Cells:
+    """Return success by attack and defense, over all seeds.
+
+    A defense that was also run for more epochs than its recipe's stands for its recipe.
+    """
+    rows: list[Any] = leaderboard(results).to_dict("records")
+    rows = [row for row in rows if row["attack_success_seeds"]]
+    found = {}
+    for row in sorted(rows, key=lambda row: -row["epochs"]):
+        found[row["attack_name"], row["defense_name"]] = row["attack_success"]
+    return found
+
+
+def tables(first: Cells, second: Cells) -> str:
+    """Return both tables."""
+    shared = first.keys() & second.keys()
+    attacks = sorted({attack for attack, defense in shared if defense == "none"})
+    # Each attack must have met each defense in both sets, or means are of different attacks.
+    defenses = sorted(
+        name
+        for name in {defense for _, defense in shared} - {"none"}
+        if all((attack, name) in shared for attack in attacks)
+    )
+    pair = [
+        np.array([[found[attack, name] for name in defenses] for attack in attacks]).reshape(
+            len(attacks), len(defenses)
+        )
+        for found in (first, second)
+    ]
+    rows = []
+    for place, attack in enumerate(attacks):
+        alone = [found[attack, "none"] for found in (first, second)]
+        a, b = (shares[place] for shares in pair)
+        rows.append(
+            [attack, *(f"{100 * share:.0f}%" for share in alone), _told(_tau(a, b)), _agreed(a, b)]
+        )
+    works = [
+        place
+        for place, attack in enumerate(attacks)
+        if min(first[attack, "none"], second[attack, "none"]) >= WORKS
+    ]
+    ours, theirs = (shares[works] for shares in pair)
+    head = ["attack", "first: alone", "second: alone", "tau of defenses", "agree"]
+    above = _table(head, rows)
+    below = _table(["ranks of", "how many", "correlation [95%]"], _ranks(ours, theirs))
+    return f"{above}\n\n{below}"
+
+
+def _ranks(ours: Shares, theirs: Shares) -> list[list[str]]:
+    attacks, defenses = ours.shape
+    if not ours.size:
+        return [[name, "0", MISSING] for name in ("defenses", "attacks", "cells")]
+
+    def of_defenses(i: Shares, j: Shares) -> float:
+        return _tau(i.mean(axis=0), j.mean(axis=0))
+
+    def of_attacks(i: Shares, j: Shares) -> float:
+        return _tau(i.mean(axis=1), j.mean(axis=1))
+
+    def of_cells(i: Shares, j: Shares) -> float:
+        return _correlation(spearmanr, i.ravel(), j.ravel())
+
+    told = [
+        ("defenses", defenses, of_defenses, (True, False)),
+        ("attacks", attacks, of_attacks, (False, True)),
+        ("cells", attacks * defenses, of_cells, (True, True)),
+    ]
+    return [
+        [name, str(count), _told(how(ours, theirs), _interval(how, ours, theirs, *redrawn))]
+        for name, count, how, redrawn in told
+    ]
+
+
+def _interval(
+    how: Callable[[Shares, Shares], float],
+    ours: Shares,
+    theirs: Shares,
+    attacks: bool,
+    defenses: bool,
+) -> tuple[float, float]:
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(DRAWS):
+        rows, columns = (
+            rng.integers(size, size=size) if redrawn else np.arange(size)
+            for size, redrawn in zip(ours.shape, (attacks, defenses), strict=True)
+        )
+        drawn = np.ix_(rows, columns)
+        values.append(how(ours[drawn], theirs[drawn]))
+    known = [value for value in values if not np.isnan(value)]
+    if not known:
+        return float("nan"), float("nan")
+    low, high = np.percentile(known, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _tau(first: Shares, second: Shares) -> float:
+    return _correlation(kendalltau, first, second)
+
+
+def _correlation(of: Callable[..., Any], first: Shares, second: Shares) -> float:
+    """Return a rank correlation; NaN where one side is constant or has fewer than two values."""
+    if len(first) < 2:
+        return float("nan")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConstantInputWarning)
+        return float(of(first, second).statistic)
+
+
+def _agreed(first: Shares, second: Shares) -> str:
+    return f"{np.sum((first <= HOLDS) == (second <= HOLDS))}/{len(first)}"
+
+
+def _told(value: float, interval: tuple[float, float] | None = None) -> str:
+    if np.isnan(value):
+        return MISSING
+    return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    return "\n".join(map(markdown_line, (head, ["---"] * len(head), *rows)))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("first", type=Path, help="folder of rows of one set")
+    parser.add_argument("second", type=Path, help="folder of rows of another")
+    chosen = parser.parse_args(arguments)
+    first, second = (cells(load_results([folder])) for folder in (chosen.first, chosen.second))
+    print(tables(first, second))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""How ranks of attacks and defenses on one set are held against those on another."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from as_json import of_json
+from made_results import make_result
+
+__all__ = ["make_result"]
+Result = dict[str, Any]
+STUDY = runpy.run_path(str(Path(__file__).parents[2] / "results" / "icons" / "correlation.py"))
+Shares = Mapping[tuple[str, str], float]
+ATTACKS = ("badnets", "blended", "sig", "targeted")
+DEFENSES = ("clip", "clipscore", "dao", "par", "safeclip")
+
+
+Place = tuple[int, int]
+
+
+def world(share: Callable[[Place], float]) -> dict[tuple[str, str], float]:
+    """Return success by attack and defense: a function of their places, and 1 without a defense."""
+    made = {(attack, "none"): 1.0 for attack in ATTACKS}
+    for i, attack in enumerate(ATTACKS):
+        made |= {(attack, defense): share((i, j)) for j, defense in enumerate(DEFENSES)}
+    return made
+
+
+def rising(at: Place) -> float:
+    """Return a success that is larger from attack to attack, and more so between defenses."""
+    return 0.02 * at[0] + 0.2 * at[1]
+
+
+def told(first: Shares, second: Shares) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the cells of both tables' lines."""
+    above, below = STUDY["tables"](first, second).split("\n\n")
+    split = [
+        [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+        for table in (above, below)
+    ]
+    return split[0], split[1]
+
+
+def test_sets_with_the_same_order_correlate_fully_and_with_the_opposite_order_not_at_all() -> None:
+    """Of defenses, of attacks, and of cells; whatever the heights."""
+    first = world(rising)
+    same = world(lambda at: rising(at) / 2)
+    _, ranks = told(first, same)
+    assert ranks[0][:2] == ["defenses", "5"]
+    assert [line[2] for line in ranks] == ["1.00 [1.00, 1.00]"] * 3
+    _, ranks = told(first, world(lambda at: 1 - rising(at)))
+    assert [line[2] for line in ranks] == ["-1.00 [-1.00, -1.00]"] * 3
+
+
+def test_the_interval_is_wide_where_the_ranks_hang_on_which_attacks_were_chosen() -> None:
+    """One of four attacks orders the defenses in the opposite way."""
+    second = world(lambda at: rising(at) if at[0] else 1 - rising(at))
+    _, ranks = told(world(rising), second)
+    assert ranks[0][2] == "1.00 [-1.00, 1.00]"
+
+
+def test_an_attack_that_fails_without_a_defense_is_told_but_not_ranked() -> None:
+    """Its line says so; that of the ranks counts the others."""
+    weak = world(rising) | {("sig", "none"): 0.3}
+    lines, ranks = told(world(rising), weak)
+    assert ["sig", "100%", "30%", "1.00", "5/5"] in lines
+    assert ranks[1][:2] == ["attacks", "3"]
+
+
+def test_sets_agree_where_both_say_that_a_defense_holds_or_both_that_it_does_not() -> None:
+    """At most a tenth of the probes: three of five cells are alike here."""
+    first = world(lambda at: (0.0, 0.1, 0.2, 0.9, 0.05)[at[1]])
+    second = world(lambda at: (0.1, 0.3, 0.9, 0.2, 0.5)[at[1]])
+    assert {line[4] for line in told(first, second)[0]} == {"3/5"}
+
+
+def test_a_defense_that_did_not_meet_every_attack_in_both_sets_is_left_out() -> None:
+    """A mean over other attacks would rank it by what it met."""
+    second = world(rising)
+    del second["sig", "par"]
+    _, ranks = told(world(rising), second)
+    assert ranks[0][:2] == ["defenses", "4"]
+
+
+def test_nothing_shared_is_told_by_dashes() -> None:
+    first = {("badnets", "none"): 1.0, ("badnets", "clip"): 1.0}
+    lines, ranks = told(first, {("badnets", "none"): 1.0, ("badnets", "dao"): 0.0})
+    assert lines == [["badnets", "100%", "100%", "—", "0/0"]]
+    assert [line[2] for line in ranks] == ["—"] * 3
+
+
+def test_a_cell_is_pooled_over_seeds_and_of_the_recipes_epochs(
+    make_result: Callable[..., Result],
+) -> None:
+    """`clip` was also run as long as another defense; controls and clean runs are no cells."""
+    made = [
+        make_result(defense="clip", seed=0, success=(4, 16), settings={"train": {"epochs": 9}}),
+        make_result(defense="clip", seed=1, success=(8, 16), settings={"train": {"epochs": 9}}),
+        make_result(defense="clip", success=(16, 16), settings={"train": {"epochs": 15}}),
+        make_result(defense="clip", attack="none"),
+    ]
+    assert of_json(STUDY["cells"])(made) == {("targeted", "clip"): 12 / 32}
