@@ -10,7 +10,7 @@ from typing import Any
 from as_json import of_json
 from made_results import make_result
 
-from clipbench.evaluation.statistics import pool
+from clipbench.evaluation.statistics import Proportion, pool
 from clipbench.results.store import load_results
 
 __all__ = ["make_result"]
@@ -78,16 +78,19 @@ def claims() -> Iterator[str]:
     """Say what the page says below its tables."""
     results = load_results([STUDY / "rows"])
 
-    def success(attack: str, defense: str, noise: float, **parameters: float) -> str:
+    def share(attack: str, defense: str, captions: tuple[float, float], **of: float) -> Proportion:
         chosen = [
             result.metrics["attack_success"].share
             for result in results
             if (result.attack.name, result.defense.name) == (attack, defense)
-            and TABLE["captions_of"](result) == (noise, 0)
-            and all(result.defense.parameters.get(k) == v for k, v in parameters.items())
+            and TABLE["captions_of"](result) == captions
+            and all(result.defense.parameters.get(k) == v for k, v in of.items())
         ]
-        share = pool(one for one in chosen if one is not None)
-        return f"{share.k:,} of {share.n:,}"
+        return pool(one for one in chosen if one is not None)
+
+    def success(attack: str, defense: str, noise: float, **of: float) -> str:
+        found = share(attack, defense, (noise, 0), **of)
+        return f"{found.k:,} of {found.n:,}"
 
     recipe = {"cap": 0.97}
     for noise in (0, 0.1, 0.2):
@@ -108,6 +111,17 @@ def claims() -> Iterator[str]:
     )
     yield f"`badnets` at {success('badnets', 'dao', 0.2)}"
     yield f"`badnets` succeeds on {success('badnets', 'clip', 0.4)}"
+    both = {
+        (attack, defense): share(attack, defense, (0.2, 0.4)).k
+        for attack in ("targeted", "badnets")
+        for defense in ("safeclip", "clipscore", "clip")
+    }
+    yield (
+        f"`safeclip` leaves {both['targeted', 'safeclip']} of 16 targets and "
+        f"{both['badnets', 'safeclip']} of 1,980 images with all but two"
+    )
+    yield f"`clipscore` {both['targeted', 'clipscore']} and {both['badnets', 'clipscore']}"
+    yield f"attacked on {both['targeted', 'clip']} and {both['badnets', 'clip']}"
 
 
 def test_figures_of_the_text_are_those_of_the_rows() -> None:
