@@ -79,10 +79,12 @@ def read(results: Iterable[Mapping[str, Any]]) -> dict[Cell, Data]:
         success = metrics["attack_success"]
         if success.get("parts_by") == "dose":
             told = {int(part["name"]): (part["k"], part["n"]) for part in success["parts"]}
+            beside = f"of {len(told)} doses"  # so many have the same images in turn
         else:
             told = {attack["count"] // attack["targets"]: (success["k"], success["n"])}
+            beside = f"of count {attack['count']}"
         seed = result.get("poison_seed")
-        draw = f"{result['seed'] if seed is None else seed} {sorted(told)}"
+        draw = f"{result['seed'] if seed is None else seed} {beside}"
         data.trials += [Trials(result["id"], draw, count, k, n) for count, (k, n) in told.items()]
         data.top1.append(metrics["zeroshot_top1"]["value"])
         if control := metrics.get("attack_success_control"):

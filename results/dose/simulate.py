@@ -88,7 +88,8 @@ def planned(folder: Path) -> dict[tuple[str, str], list[Planned]]:
             each = config.poisons // sum(doses) if doses else TEST_IMAGES
             trials = dict.fromkeys(doses or [config.poisons], each)
             own = found[attack, defense]
-            draw = f"{config.poison_seed} {sorted(trials)}"
+            beside = f"of {len(trials)} doses" if doses else f"of count {config.poisons}"
+            draw = f"{config.poison_seed} {beside}"
             own.append(Planned(cell, len(own), config.poison_seed or 0, draw, trials))
     return found
 

@@ -485,13 +485,26 @@ def test_rows_are_read_by_cell(fit: ModuleType, make_result: MakeResult) -> None
     assert [
         (one.draw, one.count, one.successes, one.trials) for one in told["targeted", "none"]
     ] == [
-        ("0 [1, 4]", 1, 0, 3),
-        ("0 [1, 4]", 4, 3, 3),
-        ("7 [1, 4]", 1, 0, 3),
-        ("7 [1, 4]", 4, 3, 3),
+        ("0 of 2 doses", 1, 0, 3),
+        ("0 of 2 doses", 4, 3, 3),
+        ("7 of 2 doses", 1, 0, 3),
+        ("7 of 2 doses", 4, 3, 3),
     ]
     (only,) = told["badnets", "none"]
-    assert (only.draw, only.count, only.successes, only.trials) == ("0 [15]", 15, 990, 1980)
+    assert (only.draw, only.count, only.successes, only.trials) == ("0 of count 15", 15, 990, 1980)
+
+
+def test_as_many_doses_of_a_poison_seed_are_one_draw(
+    fit: ModuleType, make_result: MakeResult
+) -> None:
+    """Sixteen times as much poison for the same images says nothing of how images differ."""
+    low, high = dosed(make_result), dosed(make_result) | {"id": "high"}
+    for part in high["metrics"]["attack_success"]["parts"]:
+        part["name"] = str(16 * int(part["name"]))
+    (data,) = fit.read([low, high]).values()
+    assert [(one.count, one.draw) for one in data.trials] == [
+        (count, "0 of 2 doses") for count in (1, 4, 16, 64)
+    ]
 
 
 def test_the_figure_is_drawn_and_the_tables_are_written(
