@@ -184,6 +184,7 @@ def test_the_design_is_that_of_the_grids(design: Design) -> None:
     assert {tuple(run.trials.items()) for run in targeted} == {
         tuple((dose, 3) for dose in DOSES),
         tuple((dose, 64) for dose in (1, 2, 4, 8)),
+        tuple((dose, 16) for dose in (16, 32, 64, 128)),
     }
     assert len({run.draw for run in design["badnets", "none"]}) == 10
 
