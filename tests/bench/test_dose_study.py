@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+from dose_programs import STUDY, fit, modules
 from made_results import make_result
 
 from clipbench.evaluation.statistics import Proportion
 from clipbench.results.result import config_hash
 
-__all__ = ["make_result"]
+__all__ = ["fit", "make_result", "modules"]
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
 Design = dict[tuple[str, str], list[Any]]
 
-STUDY = Path(__file__).parents[2] / "results" / "dose"
-MODULES = ("curves", "figure", "n50", "slopes", "fit", "simulate")
 DOSES = (1, 2, 3, 4, 6, 8, 16)
 ARMS = (
     *((pairs, 9) for pairs in (10_000, 20_000, 60_000)),
@@ -40,22 +37,6 @@ ARM_SLOPES = {
     "equal samples": {"b", "c − d", "(c − d)/b"},
     "more epochs": {"b", "d", "d/b"},
 }
-
-
-@pytest.fixture(scope="module")
-def modules() -> Iterator[dict[str, ModuleType]]:
-    """The programs of the study, which import one another from their folder."""
-    sys.path.insert(0, str(STUDY))
-    yield {name: importlib.import_module(name) for name in MODULES}
-    sys.path.remove(str(STUDY))
-    for name in MODULES:
-        del sys.modules[name]
-
-
-@pytest.fixture(scope="module")
-def fit(modules: dict[str, ModuleType]) -> ModuleType:
-    """The program that prints the tables."""
-    return modules["fit"]
 
 
 @pytest.fixture(scope="module")

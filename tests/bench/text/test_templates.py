@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +16,8 @@ from clipbench.text.templates import head, render
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A package with a template, a style sheet and a script."""
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A package with a template, a style sheet and a script; forgotten when its folder goes."""
     folder = tmp_path / "of_ours"
     for part, text in (
         (
@@ -30,7 +32,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         (folder / part).parent.mkdir(parents=True, exist_ok=True)
         (folder / part).write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    return folder.name
+    yield folder.name
+    sys.modules.pop(folder.name, None)
 
 
 def test_texts_are_escaped_and_markup_is_not(package: str) -> None:

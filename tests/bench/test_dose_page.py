@@ -1,0 +1,77 @@
+"""The page of the dose study: its tables and figures are those of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from dose_programs import STUDY, fit, modules
+
+from clipbench.results.store import load_results
+
+__all__ = ["fit", "modules"]
+
+
+@pytest.fixture(scope="module")
+def cells(fit: ModuleType) -> Any:
+    """What the rows say, by cell."""
+    return fit.read(result.record for result in load_results([STUDY / "rows"]))
+
+
+@pytest.fixture(scope="module")
+def tables(fit: ModuleType, cells: Any) -> str:
+    """All tables, as the program prints them."""
+    return str(fit.report(cells)[0])
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    """The page in one line."""
+    return " ".join((STUDY / "README.md").read_text(encoding="utf-8").split())
+
+
+def test_the_tables_are_those_of_the_rows(tables: str) -> None:
+    """Made again, the file has the same text."""
+    assert (STUDY / "fit.md").read_text(encoding="utf-8") == tables
+
+
+def test_the_pages_table_is_the_first_of_these(tables: str) -> None:
+    """N50 of every cell, whole and in order."""
+    page = (STUDY / "README.md").read_text(encoding="utf-8")
+    assert f"\n\n{tables.partition(chr(10) * 2)[0]}\n\n" in page
+
+
+def claims(fit: ModuleType, cells: Any) -> Iterator[str]:
+    """Say what the page says below its table."""
+
+    def successes(pairs: int, epochs: float, count: int, defense: str = "none") -> tuple[int, int]:
+        data = cells[fit.Cell("targeted", defense, pairs, float(epochs))]
+        own = [one for one in data.trials if one.count == count]
+        return sum(one.successes for one in own), sum(one.trials for one in own)
+
+    million = 1_000_000
+    assert successes(million, 3, 1) == successes(million, 9, 1) == (0, 64)
+    yield "none is misclassified, after three epochs or after nine (0 of 64"
+    eight = [successes(million, epochs, 8)[0] for epochs in (3, 9)]
+    yield f"With eight pairs each, {eight[0]} are after three epochs, and {eight[1]} after nine"
+    four = successes(million, 9, 4)[0]
+    yield f"mislead {four} of 64 targets, and eight (72 exposures) {eight[1]}"
+    half = {
+        (cell.pairs, cell.epochs): estimate.value
+        for cell, estimate in fit.report(cells)[1].items()
+        if (cell.attack, cell.defense) == ("targeted", "none")
+    }
+    low, high, few = half[20_000, 9], half[million, 9], half[million, 3]
+    yield f"raise N50 threefold, from {low:.1f} to {high:.1f};"
+    assert 2.5 < high / low < 3.5
+    yield f"from {100 * low / 20_000:.3f}% to {100 * high / million:.4f}% per target"
+    yield f"lower N50 from {few:.1f} to {high:.1f};"
+    of_safeclip = [successes(million, 3, count, "safeclip") for count in (1, 2, 4, 8)]
+    assert of_safeclip == [(0, 64)] * 4
+    yield "leaves none of the 256 targets"
+
+
+def test_figures_of_the_text_are_those_of_the_rows(fit: ModuleType, cells: Any, page: str) -> None:
+    assert [claim for claim in claims(fit, cells) if claim not in page] == []
