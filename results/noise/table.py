@@ -2,7 +2,7 @@
 
     python results/noise/table.py results/noise/rows
 
-prints two Markdown tables. The first has a row per attack, defense and kind of captions: success
+prints two Markdown tables. The first has a row per attack, training and kind of captions: success
 with its 95% interval, control, AUROC of the defense's scores, poison kept, and zero-shot top-1,
 which is that of the poisoned model on clean test images. Pairs whose captions were swapped are
 clean: a score that suspects them has a lower AUROC for it. The second has top-1 after training
@@ -23,7 +23,7 @@ from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
 HEAD = (
-    *("attack", "defense", "noise", "detail", "seeds", "success [95%]", "control"),
+    *("attack", "defense", "epochs", "noise", "detail", "seeds", "success [95%]", "control"),
     *("AUROC", "poison kept", "top-1 %"),
 )
 CLEAN = ("defense", "epochs", "noise", "detail", "seeds", "top-1 %")
@@ -61,7 +61,7 @@ def _cells(row: Mapping[str, Any], runs: Sequence[Result]) -> list[str]:
     bounds = f"[{100 * row['attack_success_low']:.1f}, {100 * row['attack_success_high']:.1f}]"
     return [
         row["attack_name"],
-        _defense(row),
+        *(_defense(row), str(row["epochs"])),
         *(f"{share:g}" for share in captions_of(runs[0])),
         str(row["seeds"]),
         f"{_share(row, 'attack_success')} {bounds}",
@@ -74,7 +74,8 @@ def _cells(row: Mapping[str, Any], runs: Sequence[Result]) -> list[str]:
 
 def _defense(row: Mapping[str, Any]) -> str:
     """Return what a defense is called, but for its epochs, which have a column."""
-    return str(row["defense"]).removesuffix(f" (epochs={row['epochs']})")
+    epochs = f"epochs={row['epochs']}"
+    return str(row["defense"]).removesuffix(f" ({epochs})").replace(f"({epochs}, ", "(")
 
 
 def _accuracy(row: Mapping[str, Any], runs: Sequence[Result]) -> list[str]:

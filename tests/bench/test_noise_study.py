@@ -38,12 +38,14 @@ def test_seeds_are_pooled_and_noise_rises_from_row_to_row(
     lines = tables(made).partition("\n\n")[0].splitlines()
     # Accuracy is that of poisoned models, and not after training on clean data as in other tables.
     assert lines[0].endswith("| poison kept | top-1 % |")
-    assert lines[2].startswith("| targeted | clip | 0 | 0 | 1 | 16/16 [80.6, 100.0] | 0/16 | — |")
-    assert [line.split(" | ")[2:6] for line in lines[3:]] == [
+    assert lines[2].startswith(
+        "| targeted | clip | 20 | 0 | 0 | 1 | 16/16 [80.6, 100.0] | 0/16 | — |"
+    )
+    assert [line.split(" | ")[3:7] for line in lines[3:]] == [
         ["0", "0", "1", "1/16 [1.1, 28.3]"],
         ["0.2", "0", "2", "7/32 [11.0, 38.8]"],
     ]
-    assert [line.split(" | ")[7] for line in lines[3:]] == ["0.900", "0.700"]
+    assert [line.split(" | ")[8] for line in lines[3:]] == ["0.900", "0.700"]
 
 
 def test_top1_without_poison_is_told_by_training_and_kind_of_captions(
@@ -78,24 +80,36 @@ def claims() -> Iterator[str]:
     """Say what the page says below its tables."""
     results = load_results([STUDY / "rows"])
 
-    def share(attack: str, defense: str, captions: tuple[float, float], **of: float) -> Proportion:
+    def share(
+        attack: str,
+        defense: str,
+        captions: tuple[float, float],
+        epochs: int | None = None,
+        **of: float,
+    ) -> Proportion:
         chosen = [
             result.metrics["attack_success"].share
             for result in results
             if (result.attack.name, result.defense.name) == (attack, defense)
             and TABLE["captions_of"](result) == captions
+            and epochs in {None, result.config["train"]["epochs"]}
             and all(result.defense.parameters.get(k) == v for k, v in of.items())
         ]
         return pool(one for one in chosen if one is not None)
 
-    def success(attack: str, defense: str, noise: float, **of: float) -> str:
-        found = share(attack, defense, (noise, 0), **of)
+    def success(
+        attack: str, defense: str, noise: float, epochs: int | None = None, **of: float
+    ) -> str:
+        found = share(attack, defense, (noise, 0), epochs, **of)
         return f"{found.k:,} of {found.n:,}"
 
-    recipe = {"cap": 0.97}
     for noise in (0, 0.1, 0.2):
-        yield success("targeted", "safeclip", noise, **recipe)
-    yield f"`badnets` succeeds on {success('badnets', 'safeclip', 0.2, **recipe)}"
+        yield success("targeted", "safeclip", noise, 15, cap=0.97)
+    yield f"`badnets` succeeds on {success('badnets', 'safeclip', 0.2, 15, cap=0.97)}"
+    yield (
+        f"at 30 epochs (one seed), {success('targeted', 'safeclip', 0.2, 30)} targets and "
+        f"{success('badnets', 'safeclip', 0.2, 30)} images are misclassified"
+    )
     yield (
         f"{success('targeted', 'safeclip', 0.2, cap=0.75)} targets and "
         f"{success('badnets', 'safeclip', 0.2, cap=0.75)} images"
