@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ConstantInputWarning, kendalltau, spearmanr
 
-from clipbench.leaderboard.render import markdown_line
+from clipbench.leaderboard.render import markdown_table
 from clipbench.leaderboard.tables import leaderboard
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
@@ -84,8 +84,8 @@ def tables(first: Cells, second: Cells) -> str:
     ]
     ours, theirs = (shares[works] for shares in pair)
     head = ["attack", "first: alone", "second: alone", "tau of defenses", "agree"]
-    above = _table(head, rows)
-    below = _table(["ranks of", "how many", "correlation [95%]"], _ranks(ours, theirs))
+    above = markdown_table(head, rows)
+    below = markdown_table(["ranks of", "how many", "correlation [95%]"], _ranks(ours, theirs))
     return f"{above}\n\n{below}"
 
 
@@ -158,10 +158,6 @@ def _told(value: float, interval: tuple[float, float] | None = None) -> str:
     if np.isnan(value):
         return MISSING
     return f"{value:.2f}" + (f" [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else "")
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(map(markdown_line, (head, ["---"] * len(head), *rows)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

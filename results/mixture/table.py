@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from clipbench.evaluation.measured import Epoch
-from clipbench.leaderboard.render import markdown_line
+from clipbench.leaderboard.render import markdown_table
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
@@ -35,7 +35,7 @@ def tables(results: Iterable[Result]) -> str:
     """Return both tables."""
     ordered = sorted(results, key=_place)
     split = [line for result in ordered if (line := _splits(result)) is not None]
-    return f"{_table(RUNS, map(_run, ordered))}\n\n{_table(SPLITS, split)}"
+    return f"{markdown_table(RUNS, map(_run, ordered))}\n\n{markdown_table(SPLITS, split)}"
 
 
 def _place(result: Result) -> tuple[bool, str, str, int, str]:
@@ -97,10 +97,6 @@ def _safe(epoch: Epoch) -> list[str]:
 def _count(result: Result, name: str) -> str:
     share = result.metrics[name].share if name in result.metrics else None
     return MISSING if share is None else f"{share.k}/{share.n}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(map(markdown_line, (head, ["---"] * len(head), *rows)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

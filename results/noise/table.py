@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from clipbench.leaderboard.render import markdown_line
+from clipbench.leaderboard.render import markdown_table
 from clipbench.leaderboard.tables import leaderboard
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
@@ -44,17 +44,13 @@ def tables(results: Iterable[Result]) -> str:
     told.sort(key=lambda item: _place(*item))
     attacked = [_cells(*item) for item in told if item[0]["attack_name"] != "none"]
     clean = [_accuracy(*item) for item in told if item[0]["attack_name"] == "none"]
-    return f"{_table(HEAD, attacked)}\n\n{_table(CLEAN, clean)}\n"
+    return f"{markdown_table(HEAD, attacked)}\n\n{markdown_table(CLEAN, clean)}\n"
 
 
 def _place(row: Mapping[str, Any], runs: Sequence[Result]) -> tuple[str | float, ...]:
     noise, detail = captions_of(runs[0])
     training = row["defense_name"], float(row["epochs"]), _defense(row)
     return row["attack_name"], *training, detail, noise
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(map(markdown_line, (head, ["---"] * len(head), *rows)))
 
 
 def _cells(row: Mapping[str, Any], runs: Sequence[Result]) -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from clipbench.leaderboard.render import markdown_line
+from clipbench.leaderboard.render import markdown_table
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
@@ -67,19 +67,14 @@ def tables(results: Iterable[Result]) -> str:
         for clip in lines
         if ours.defense.startswith("safeclip") and clip[:2] == (ours.attack, "clip")
     ]
-    return f"{_table(HEAD, [_cells(line, found[line]) for line in lines])}\n\n" + _table(
-        AGAINST, compared
-    )
+    trained = markdown_table(HEAD, [_cells(line, found[line]) for line in lines])
+    return f"{trained}\n\n{markdown_table(AGAINST, compared)}"
 
 
 def _defense(result: Result) -> str:
     name = result.defense.name
     epochs = result.defense.parameters.get("unimodal_epochs")
     return name if epochs is None else f"{name} (unimodal\\_epochs={epochs})"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    return "\n".join(map(markdown_line, (head, ["---"] * len(head), *rows)))
 
 
 def _cells(line: Line, seeds: Seeds) -> list[str]:

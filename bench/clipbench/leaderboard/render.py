@@ -39,10 +39,9 @@ def to_csv(frame: pd.DataFrame) -> str:
 def to_markdown(frame: pd.DataFrame) -> str:
     """Return a Markdown table with every column a reader judges a row by."""
     rows, common, columns = layout(frame, FULL)
-    lines = [markdown_line(columns), markdown_line("---" for _ in columns)]
-    lines += [markdown_line(markdown(cell(row)) for cell in columns.values()) for row in rows]
+    cells = ([markdown(cell(row)) for cell in columns.values()] for row in rows)
     head = [markdown(common), ""] if common else []
-    return "\n".join([*head, *lines, "", STATISTICS, ""])
+    return "\n".join([*head, markdown_table([*columns], cells), "", STATISTICS, ""])
 
 
 def to_latex(frame: pd.DataFrame) -> str:
@@ -69,8 +68,7 @@ def to_latex(frame: pd.DataFrame) -> str:
 def plain_markdown(lines: Sequence[Sequence[str]]) -> str:
     """Return a header and rows as a Markdown table."""
     header, *rows = lines
-    body = [markdown_line(map(markdown, row)) for row in rows]
-    return "\n".join([markdown_line(header), markdown_line("---" for _ in header), *body, ""])
+    return markdown_table(header, ([*map(markdown, row)] for row in rows)) + "\n"
 
 
 def layout(
@@ -92,6 +90,11 @@ def layout(
 def markdown_line(cells: Iterable[str]) -> str:
     """Return a line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table, whose cells stand as they are; no line feed ends it."""
+    return "\n".join(map(markdown_line, (head, ["---"] * len(head), *rows)))
 
 
 def _latex_line(cells: Iterable[str]) -> str:
