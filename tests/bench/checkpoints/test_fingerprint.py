@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -78,6 +78,14 @@ def test_another_number_format_is_another_training() -> None:
 
 
 IGNORED = shutil.ignore_patterns("__pycache__", "cli", "leaderboard")
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """No hash of code that a test edited stays for the tests behind it."""
+    yield
+    fingerprint._program.cache_clear()
+    codes.beside.cache_clear()
 
 
 def key(tmp_path: Path, defense: str = "finetune", **train: Any) -> str:

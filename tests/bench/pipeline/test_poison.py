@@ -84,4 +84,5 @@ def test_an_attack_that_was_edited_in_its_package_poisons_anew(
             monkeypatch.delitem(sys.modules, name)
         made = shared.poison(config_of(attack=f"{package.name}.attack:Said"))
         found += set(read_ledger(made.ledger).rows["caption_after"])
+    codes.beside.cache_clear()
     assert found == ["before", "behind"]
