@@ -10,14 +10,17 @@ import pytest
 from dose_programs import STUDY, fit, modules
 
 from clipbench.results.store import load_results
+from clipbench.sweep.grid import read_grid
 
 __all__ = ["fit", "modules"]
+FOLDERS = ("rows", "uncontrolled")
+NO_CONTROL = "no clean control: success without attack is not known"
 
 
 @pytest.fixture(scope="module")
 def cells(fit: ModuleType) -> Any:
     """What the rows say, by cell."""
-    return fit.read(result.record for result in load_results([STUDY / "rows"]))
+    return fit.read(result.record for result in load_results([STUDY / name for name in FOLDERS]))
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +44,19 @@ def test_the_pages_table_is_the_first_of_these(tables: str) -> None:
     """N50 of every cell, whole and in order."""
     page = (STUDY / "README.md").read_text(encoding="utf-8")
     assert f"\n\n{tables.partition(chr(10) * 2)[0]}\n\n" in page
+
+
+def test_rows_that_stand_apart_lack_their_control_and_nothing_else() -> None:
+    """Their grids ask for it: a row whose control has come belongs to the others."""
+    known = {
+        config.id: config for grid in STUDY.glob("*.yaml") for config in read_grid(grid).configs
+    }
+    there = {result.id for result in load_results([STUDY / "rows"])}
+    for result in load_results([STUDY / "uncontrolled"]):
+        assert result.flags == (NO_CONTROL,)
+        control = known[result.id].without_attack().id
+        assert control in known
+        assert control not in there
 
 
 def claims(fit: ModuleType, cells: Any) -> Iterator[str]:
