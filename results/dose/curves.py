@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,6 +141,17 @@ class Estimate:
 
 def _told(number: float) -> str:
     return f"{round(number, 2) + 0.0:.2f}".replace("inf", "∞")  # 0.0 makes -0.0 of it 0.0
+
+
+def draw_of(seed: int | None, counts: Collection[int], dosed: bool) -> str:
+    """Return what a draw of poison is called.
+
+    Args:
+        seed: of the poison.
+        counts: of poisoned pairs, in one run.
+        dosed: whether targets have doses: as many doses of one seed have the same images in turn.
+    """
+    return f"{seed} of {len(counts)} doses" if dosed else f"{seed} of count {min(counts)}"
 
 
 def arranged(cells: Mapping[Cell, Sequence[Trials]]) -> Shares:

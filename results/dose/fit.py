@@ -1,6 +1,6 @@
 """Count, exposures or rate: N50 and slopes of the dose study, from its rows.
 
-    python results/dose/fit.py results/dose/rows --write results/dose
+    python results/dose/fit.py results/dose/rows results/dose/uncontrolled --write results/dose
 
 prints four tables and draws ``n50.png`` and ``n50.pdf``. N50 is the number of poisoned pairs (of
 one target, or of a backdoor) at which the attack succeeds half of the time. The slopes are those of
@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from curves import ARMS, Arm, Cell, Estimate, Trials, arranged
+from curves import ARMS, Arm, Cell, Estimate, Trials, arranged, draw_of
 from figure import Point, draw
 from n50 import LEAST_FREEDOM, Dispersion, half_points
 from slopes import SLOPES, slopes
@@ -77,14 +77,13 @@ def read(results: Iterable[Mapping[str, Any]]) -> dict[Cell, Data]:
         data = found[_cell(result)]
         metrics = result["metrics"]
         success = metrics["attack_success"]
-        if success.get("parts_by") == "dose":
+        dosed = success.get("parts_by") == "dose"
+        if dosed:
             told = {int(part["name"]): (part["k"], part["n"]) for part in success["parts"]}
-            beside = f"of {len(told)} doses"  # so many have the same images in turn
         else:
             told = {attack["count"] // attack["targets"]: (success["k"], success["n"])}
-            beside = f"of count {attack['count']}"
         seed = result.get("poison_seed")
-        draw = f"{result['seed'] if seed is None else seed} {beside}"
+        draw = draw_of(result["seed"] if seed is None else seed, told, dosed)
         data.trials += [Trials(result["id"], draw, count, k, n) for count, (k, n) in told.items()]
         data.top1.append(metrics["zeroshot_top1"]["value"])
         if control := metrics.get("attack_success_control"):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from curves import ARMS, Cell, Estimate, Trials, arranged, logistic
+from curves import ARMS, Cell, Estimate, Trials, arranged, draw_of, logistic
 from fit import OWN_EPOCHS
 from n50 import dispersed, score
 from scipy.special import expit, ndtri
@@ -88,8 +88,7 @@ def planned(folder: Path) -> dict[tuple[str, str], list[Planned]]:
             each = config.poisons // sum(doses) if doses else TEST_IMAGES
             trials = dict.fromkeys(doses or [config.poisons], each)
             own = found[attack, defense]
-            beside = f"of {len(trials)} doses" if doses else f"of count {config.poisons}"
-            draw = f"{config.poison_seed} {beside}"
+            draw = draw_of(config.poison_seed, trials, bool(doses))
             own.append(Planned(cell, len(own), config.poison_seed or 0, draw, trials))
     return found
 
