@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from clipbench.parallel.bench import Bench
 from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.planning.tried import try_attack
 from clipbench.plugins import codes
+from clipbench.plugins.find import Kind
 from clipbench.poisoning.assembly import versions
 from clipbench.poisoning.ledger import read_head, read_ledger
 from clipbench.poisoning.overlay import PoisonedSet, write_poisoned
@@ -123,17 +125,19 @@ def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
         "seed": config.seed_of_poison,
         "base": base.content_sha256(),
         "versions": {**versions(), "written": VERSION},
-        "made_by": sorted(
-            {
-                sha256
-                for part in (config.attack, config.data, *config.evals)
-                for sha256 in codes.behind(part.kind, part.to_json())
-            }
-        ),
+        "made_by": sorted(_made_by(config, codes.behind)),
     }
     if base.left_out:
         wanted["usable"] = base.view_hashes()
     return cache / "poisoned" / config_hash(wanted)[:16]
+
+
+def _made_by(
+    config: RunConfig, hashes: Callable[[Kind, Mapping[str, object]], list[str]]
+) -> set[str]:
+    """Return the hashes of the code that decides what is in a poisoned set."""
+    parts = (config.attack, config.data, *config.evals)
+    return {sha256 for part in parts for sha256 in hashes(part.kind, part.to_json())}
 
 
 def _write(config: RunConfig, parts: Prepared, folder: Path, bench: Bench) -> Path:
@@ -151,6 +155,7 @@ def _write(config: RunConfig, parts: Prepared, folder: Path, bench: Bench) -> Pa
         evals=told["evals"],
         left_out=parts.usable.left_out,
         code={k: told["code"][k] for k in told["code"] if codes.slot_of(k) not in _NOT_THE_SET},
+        made_by=sorted(_made_by(config, codes.outside)),
         progress=bench.reporter.progress,
         own=folder.parent == bench.cache / "poisoned",
     ).ledger

@@ -15,7 +15,7 @@ from functools import cache as remembered
 from pathlib import Path
 
 from clipbench.plugins import registry
-from clipbench.plugins.find import Kind
+from clipbench.plugins.find import OURS, Kind
 from clipbench.text.locations import Names, marks, texts
 
 
@@ -48,10 +48,33 @@ def behind(kind: Kind, spec: Mapping[str, object]) -> list[str]:
         kind: what it is.
         spec: its name and all parameters.
     """
-    classes = [registry.load(kind, spec)]
+    return sorted({beside(cls.__module__) for cls in _classes(kind, spec).values()})
+
+
+def outside(kind: Kind, spec: Mapping[str, object]) -> list[str]:
+    """Return hashes of packages other than clipbench's: of a plugin, and of those that it names.
+
+    A plugin that is a file is of none; `hashes` has it.
+
+    Args:
+        kind: what it is.
+        spec: its name and all parameters.
+    """
+    modules = [
+        cls.__module__
+        for name, cls in _classes(kind, spec).items()
+        if registry.code_sha256(name) is None
+    ]
+    return sorted({beside(name) for name in modules if name.partition(".")[0] not in OURS})
+
+
+def _classes(kind: Kind, spec: Mapping[str, object]) -> dict[str, type]:
+    """Return the class of a plugin, and of each that it names, by name."""
+    found = {str(spec["name"]): registry.load(kind, spec)}
     for _, _, mark, text in _named(kind, spec):
-        classes.append(registry.load(mark.kind, registry.parse(mark.kind, text)))
-    return sorted({beside(cls.__module__) for cls in classes})
+        named = registry.parse(mark.kind, text)
+        found[named.name] = registry.load(mark.kind, named)
+    return found
 
 
 @remembered

@@ -61,6 +61,7 @@ class Identity:
         mode: whether poisons replace clean pairs or are inserted.
         base: hash of the clean set.
         code: SHA-256 of each plugin that is a file of its own, by kind.
+        made_by: SHA-256 of each package beside clipbench that a plugin is of, in order.
     """
 
     attack: str
@@ -72,6 +73,7 @@ class Identity:
     mode: Mode
     base: str
     code: Mapping[str, str]
+    made_by: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,8 @@ class LedgerHead:
         left_out: pairs of the base that could not be used, by reason; none of the counts has them.
         crafted: parameters that the attack learned from the base, beside those it was given.
         code: SHA-256 of each plugin that is a file of its own, by kind.
+        made_by: SHA-256 of each package beside clipbench that a plugin is of, in order; empty:
+            there is none, or the ledger is older than this field.
     """
 
     base: Base
@@ -148,6 +152,7 @@ class LedgerHead:
     left_out: Mapping[str, int] = field(default_factory=dict)
     crafted: Mapping[str, object] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
+    made_by: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +195,7 @@ def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> P
         file.write(content)
     rows_sha256 = hashlib.sha256(content).hexdigest()
     content_of_head = asdict(head)
-    for name in ("left_out", "crafted", "code"):
+    for name in ("left_out", "crafted", "code", "made_by"):
         if not content_of_head[name]:
             del content_of_head[name]
     if head.base.num_pairs is None:

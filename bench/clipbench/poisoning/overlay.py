@@ -65,6 +65,7 @@ def write_poisoned(
     evals: Sequence[Mapping[str, object]] = (),
     left_out: Mapping[str, int] | None = None,
     code: Mapping[str, str] | None = None,
+    made_by: Sequence[str] = (),
     progress: Progress = no_progress,
     own: bool = False,
 ) -> PoisonedSet:
@@ -81,6 +82,7 @@ def write_poisoned(
         evals: the evaluation sources, likewise.
         left_out: how many pairs `base` leaves out, by reason, for the ledger.
         code: hashes of plugins that are files, by kind, for the ledger.
+        made_by: hashes of the packages of other plugins, for the ledger.
         progress: told about poisons made and shards written.
         own: whether the folder is one of the cache, which nobody put anything into: what is damaged
             or cut off there is made again.
@@ -99,6 +101,7 @@ def write_poisoned(
         mode=attack.mode,
         base=base.content_sha256(),
         code=dict(code or {}),
+        made_by=list(made_by),
     )
     partial = out.with_name(out.name + ".partial")
     if not partial.exists() and not is_vacant(out) and not (own and _is_damaged(out)):
@@ -156,6 +159,13 @@ def _open_same(out: Path, identity: Identity, base: ShardSet) -> PoisonedSet:
     head, _ = read_head(out / "ledger" / JSON_NAME)
     for field, wanted in vars(identity).items():
         found = head.base.content_sha256 if field == "base" else getattr(head, field)
+        if field == "made_by":
+            if found and list(found) != wanted:
+                raise BadSetting(
+                    f"{out} was poisoned by other code of a package that {head.attack} or its data"
+                    " is of; choose another folder or remove it."
+                )
+            continue
         if found != wanted:
             raise BadSetting(
                 f"{out} holds another poisoned set: its {field} is {found!r}, not {wanted!r}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -66,23 +67,48 @@ class Said(Targeted):
 """
 
 
-def test_an_attack_that_was_edited_in_its_package_poisons_anew(
-    shared: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A run is not known by a package's code, so poison of the old code may lie in the cache."""
+@pytest.fixture
+def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Write an attack in a package, with these words in its captions, and return its name."""
     # Within a second, bytecode of a file as long as before would be taken for that of the new one.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     package = tmp_path / "said_by_a_test"
     package.mkdir()
     (package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    found = []
-    for words in ("before", "behind"):
+
+    def write(words: str) -> str:
         (package / "attack.py").write_text(SAID.replace("WORDS", words))
         codes.beside.cache_clear()
         for name in [name for name in sys.modules if name.startswith(package.name)]:
             monkeypatch.delitem(sys.modules, name)
-        made = shared.poison(config_of(attack=f"{package.name}.attack:Said"))
-        found += set(read_ledger(made.ledger).rows["caption_after"])
+        return f"{package.name}.attack:Said"
+
+    yield write
     codes.beside.cache_clear()
+
+
+def test_an_attack_that_was_edited_in_its_package_poisons_anew(
+    shared: Place, edited: Callable[[str], str]
+) -> None:
+    """A run is not known by a package's code, so poison of the old code may lie in the cache."""
+    found = []
+    for words in ("before", "behind"):
+        made = shared.poison(config_of(attack=edited(words)))
+        found += set(read_ledger(made.ledger).rows["caption_after"])
     assert found == ["before", "behind"]
+
+
+def test_poison_of_an_attack_before_it_was_edited_is_not_taken_for_its_own(
+    shared: Place, edited: Callable[[str], str], tmp_path: Path
+) -> None:
+    """A folder that was asked for holds what the code of that day made, and says so."""
+    run, out = config_of(attack=edited("before")), tmp_path / "set"
+    made = shared.poison(run, out)
+    assert shared.poison(run, out) == made
+    assert len(read_ledger(made.ledger).made_by) == 1
+    again = config_of(attack=edited("behind"))
+    with pytest.raises(BadSetting, match=r"poisoned by other code of a package .* remove it"):
+        shared.poison(again, out)
+    ours = shared.poison(config_of(attack="badnets"), tmp_path / "ours")
+    assert read_ledger(ours.ledger).made_by == ()
