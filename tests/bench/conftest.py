@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,22 @@ from shard_pairs import MakePairs
 from small_runs import Place
 
 from clipbench.configuration.config import RunConfig
+from clipbench.plugins import codes
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.writer import write_set
 from clipbench.training.session import train_on
 
 Found = list[dict[str, npt.NDArray[Any]]]
+SAID = """
+from dataclasses import dataclass, replace
+from clipbench_attacks.targeted import Targeted
+
+@dataclass(frozen=True)
+class Said(Targeted):
+    def poison(self, scene, corpus):
+        for poison in super().poison(scene, corpus):
+            yield replace(poison, caption="WORDS")
+"""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -71,6 +83,27 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setattr("clipbench.pipeline.execute.train_on", noting)
     monkeypatch.setattr("clipbench.pipeline.train.train_on", noting)
     return begun
+
+
+@pytest.fixture
+def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
+    """Write an attack in a package, with these words in its captions, and return its name."""
+    # Within a second, bytecode of a file as long as before would be taken for that of the new one.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    package = tmp_path / "said_by_a_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(words: str) -> str:
+        (package / "attack.py").write_text(SAID.replace("WORDS", words))
+        codes.beside.cache_clear()
+        for name in [name for name in sys.modules if name.startswith(package.name)]:
+            monkeypatch.delitem(sys.modules, name)
+        return f"{package.name}.attack:Said"
+
+    yield write
+    codes.beside.cache_clear()
 
 
 @pytest.fixture(scope="session")

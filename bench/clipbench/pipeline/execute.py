@@ -20,6 +20,7 @@ from clipbench.pipeline.evaluate import Trained, evaluate_run
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out, training_set
 from clipbench.pipeline.record import RESULT, result_of
+from clipbench.planning.packages import warn_of_other_code
 from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.results.added import with_measured
@@ -51,6 +52,8 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
     before = written_at(folder / RESULT)
     if _is_done(folder, processes):
         reporter.note(f"run {config.id} is done already: {folder / RESULT}")
+        if bench.is_first:
+            warn_of_other_code([(config, read_result(folder / RESULT))], reporter)
     else:
         parts = _prepared(config, bench)
         with held(folder, bench):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from clipbench.importing.usable import NAME as LEFT_OUT
 from clipbench.importing.usable import UsablePairs
 from clipbench.loading.opened import usable
 from clipbench.parallel.bench import Bench
+from clipbench.planning.packages import packages_of
 from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.planning.tried import try_attack
 from clipbench.plugins import codes
-from clipbench.plugins.find import Kind
+from clipbench.plugins.part import Part
 from clipbench.poisoning.assembly import versions
 from clipbench.poisoning.ledger import read_head, read_ledger
 from clipbench.poisoning.overlay import PoisonedSet, write_poisoned
@@ -125,19 +125,22 @@ def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
         "seed": config.seed_of_poison,
         "base": base.content_sha256(),
         "versions": {**versions(), "written": VERSION},
-        "made_by": sorted(_made_by(config, codes.behind)),
+        "made_by": sorted(
+            {
+                sha256
+                for part in _made_by(config)
+                for sha256 in codes.behind(part.kind, part.to_json())
+            }
+        ),
     }
     if base.left_out:
         wanted["usable"] = base.view_hashes()
     return cache / "poisoned" / config_hash(wanted)[:16]
 
 
-def _made_by(
-    config: RunConfig, hashes: Callable[[Kind, Mapping[str, object]], list[str]]
-) -> set[str]:
-    """Return the hashes of the code that decides what is in a poisoned set."""
-    parts = (config.attack, config.data, *config.evals)
-    return {sha256 for part in parts for sha256 in hashes(part.kind, part.to_json())}
+def _made_by(config: RunConfig) -> list[Part[object]]:
+    """Return the plugins whose code decides what is in a poisoned set."""
+    return [config.attack, config.data, *config.evals]
 
 
 def _write(config: RunConfig, parts: Prepared, folder: Path, bench: Bench) -> Path:
@@ -155,7 +158,7 @@ def _write(config: RunConfig, parts: Prepared, folder: Path, bench: Bench) -> Pa
         evals=told["evals"],
         left_out=parts.usable.left_out,
         code={k: told["code"][k] for k in told["code"] if codes.slot_of(k) not in _NOT_THE_SET},
-        made_by=sorted(_made_by(config, codes.outside)),
+        packages=packages_of(_made_by(config)),
         progress=bench.reporter.progress,
         own=folder.parent == bench.cache / "poisoned",
     ).ledger

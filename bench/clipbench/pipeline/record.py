@@ -15,6 +15,7 @@ from clipbench.evaluation.measured import metrics_json
 from clipbench.files.typed import Json, Object
 from clipbench.models.openclip import CONFIG_FILE, configuration_file, image_size_of, model_config
 from clipbench.pipeline.evaluate import Measured, Trained
+from clipbench.planning import packages
 from clipbench.poisoning.ledger import Ledger
 from clipbench.results.model import SCHEMA, Result
 from clipbench.results.names import RESULT
@@ -35,7 +36,7 @@ def result_of(trained: Trained, measured: Measured) -> Result:
     """
     config, parts, _, ledger, record = trained
     config_object, told = config.hashed(), config.by_content()
-    sha256 = config_hash(config_object)
+    sha256, used = config_hash(config_object), packages.of_run(config)
     record_of_run = {
         "schema": SCHEMA,
         "id": sha256[:16],
@@ -67,7 +68,7 @@ def result_of(trained: Trained, measured: Measured) -> Result:
         "metric_plugins": to_builtins(plugins.records(told["metrics"])),
         "names": named(config),
         "history": [epoch.to_json() for epoch in measured.history],
-        "environment": environment(),
+        "environment": {**environment(), **({"packages": used} if used else {})},
     }
     return made(record_of_run, f"The result of run {sha256[:16]}")
 

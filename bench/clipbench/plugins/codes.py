@@ -51,10 +51,10 @@ def behind(kind: Kind, spec: Mapping[str, object]) -> list[str]:
     return sorted({beside(cls.__module__) for cls in _classes(kind, spec).values()})
 
 
-def outside(kind: Kind, spec: Mapping[str, object]) -> list[str]:
-    """Return hashes of packages other than clipbench's: of a plugin, and of those that it names.
+def packages(kind: Kind, spec: Mapping[str, object]) -> dict[str, str]:
+    """Return hashes of packages other than clipbench's, by name: what a plugin is of, and others.
 
-    A plugin that is a file is of none; `hashes` has it.
+    The others are the plugins that it names. A plugin that is a file is of none: see `hashes`.
 
     Args:
         kind: what it is.
@@ -65,7 +65,8 @@ def outside(kind: Kind, spec: Mapping[str, object]) -> list[str]:
         for name, cls in _classes(kind, spec).items()
         if registry.code_sha256(name) is None
     ]
-    return sorted({beside(name) for name in modules if name.partition(".")[0] not in OURS})
+    found = {module.partition(".")[0]: beside(module) for module in modules}
+    return {name: found[name] for name in sorted(found.keys() - OURS)}
 
 
 def _classes(kind: Kind, spec: Mapping[str, object]) -> dict[str, type]:

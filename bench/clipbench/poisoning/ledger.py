@@ -61,7 +61,7 @@ class Identity:
         mode: whether poisons replace clean pairs or are inserted.
         base: hash of the clean set.
         code: SHA-256 of each plugin that is a file of its own, by kind.
-        made_by: SHA-256 of each package beside clipbench that a plugin is of, in order.
+        packages: SHA-256 of each package, other than clipbench's, that a plugin is of, by name.
     """
 
     attack: str
@@ -73,7 +73,7 @@ class Identity:
     mode: Mode
     base: str
     code: Mapping[str, str]
-    made_by: Sequence[str]
+    packages: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -128,8 +128,8 @@ class LedgerHead:
         left_out: pairs of the base that could not be used, by reason; none of the counts has them.
         crafted: parameters that the attack learned from the base, beside those it was given.
         code: SHA-256 of each plugin that is a file of its own, by kind.
-        made_by: SHA-256 of each package beside clipbench that a plugin is of, in order; empty:
-            there is none, or the ledger is older than this field.
+        packages: SHA-256 of each package, other than clipbench's, that a plugin is of, by name;
+            empty: there is none, or the ledger is older than this field.
     """
 
     base: Base
@@ -152,7 +152,7 @@ class LedgerHead:
     left_out: Mapping[str, int] = field(default_factory=dict)
     crafted: Mapping[str, object] = field(default_factory=dict)
     code: Mapping[str, str] = field(default_factory=dict)
-    made_by: Sequence[str] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +195,7 @@ def write_ledger(folder: Path, head: LedgerHead, rows: Sequence[LedgerRow]) -> P
         file.write(content)
     rows_sha256 = hashlib.sha256(content).hexdigest()
     content_of_head = asdict(head)
-    for name in ("left_out", "crafted", "code", "made_by"):
+    for name in ("left_out", "crafted", "code", "packages"):
         if not content_of_head[name]:
             del content_of_head[name]
     if head.base.num_pairs is None:

@@ -28,6 +28,7 @@ from clipbench.shards.reader import ShardSet
 from clipbench.shards.writer import remove_damaged
 from clipbench.system.durable import clear_leftovers, publish
 from clipbench.system.locks import locked_folder
+from clipbench.text.words import listed
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def write_poisoned(
     evals: Sequence[Mapping[str, object]] = (),
     left_out: Mapping[str, int] | None = None,
     code: Mapping[str, str] | None = None,
-    made_by: Sequence[str] = (),
+    packages: Mapping[str, str] | None = None,
     progress: Progress = no_progress,
     own: bool = False,
 ) -> PoisonedSet:
@@ -82,7 +83,7 @@ def write_poisoned(
         evals: the evaluation sources, likewise.
         left_out: how many pairs `base` leaves out, by reason, for the ledger.
         code: hashes of plugins that are files, by kind, for the ledger.
-        made_by: hashes of the packages of other plugins, for the ledger.
+        packages: hashes of the packages of other plugins than clipbench's, by name, for the ledger.
         progress: told about poisons made and shards written.
         own: whether the folder is one of the cache, which nobody put anything into: what is damaged
             or cut off there is made again.
@@ -101,7 +102,7 @@ def write_poisoned(
         mode=attack.mode,
         base=base.content_sha256(),
         code=dict(code or {}),
-        made_by=list(made_by),
+        packages=dict(packages or {}),
     )
     partial = out.with_name(out.name + ".partial")
     if not partial.exists() and not is_vacant(out) and not (own and _is_damaged(out)):
@@ -159,11 +160,11 @@ def _open_same(out: Path, identity: Identity, base: ShardSet) -> PoisonedSet:
     head, _ = read_head(out / "ledger" / JSON_NAME)
     for field, wanted in vars(identity).items():
         found = head.base.content_sha256 if field == "base" else getattr(head, field)
-        if field == "made_by":
-            if found and list(found) != wanted:
+        if field == "packages":
+            if found and found != wanted:  # an older ledger does not say
                 raise BadSetting(
-                    f"{out} was poisoned by other code of a package that {head.attack} or its data"
-                    " is of; choose another folder or remove it."
+                    f"{out} was poisoned by other code of {listed(found)} than is installed;"
+                    " choose another folder or remove it."
                 )
             continue
         if found != wanted:

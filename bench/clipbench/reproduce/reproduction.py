@@ -72,7 +72,8 @@ def compare(old: Result, new: Result) -> list[Comparison]:
 def causes(old: Result, new: Result) -> list[tuple[str, str, str]]:
     """Return what the numbers of two runs of one configuration may differ by.
 
-    Rounding depends on all of these, and a training run that rounds otherwise ends elsewhere.
+    Rounding depends on these, and a training run that rounds otherwise ends elsewhere; other code
+    of a plugin's package may do anything.
 
     Args:
         old: the recorded result.
@@ -86,6 +87,10 @@ def causes(old: Result, new: Result) -> list[tuple[str, str, str]]:
         one, other = (_at(result.record.get(part), key) for result in (old, new))
         if one != other:
             found.append((name, one, other))
+    now = new.environment.packages
+    for name, sha256 in old.environment.packages.items():
+        if now.get(name) != sha256:
+            found.append((f"code of {name}", sha256[:16], now.get(name, _NOT_TOLD)[:16]))
     return found
 
 

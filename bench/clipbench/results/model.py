@@ -196,6 +196,7 @@ class Environment(Struct, frozen=True, kw_only=True):
         git: commit of clipbench, ``-dirty`` behind it where the code was changed.
         hardware: the machine.
         platform: the operating system.
+        packages: SHA-256 of the code of each other package that a plugin of the run is of, by name.
     """
 
     clipbench: Text
@@ -212,6 +213,7 @@ class Environment(Struct, frozen=True, kw_only=True):
     git: Json = None
     hardware: Hardware = Hardware()
     platform: Json = None
+    packages: Mapping[str, Sha256] = {}
 
 
 class Kind(NamedTuple):

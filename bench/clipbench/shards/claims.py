@@ -104,7 +104,7 @@ _LEDGER = checks.fields(
         "left_out": checks.table_of(checks.count),
         "crafted": checks.table,
         "code": checks.table_of(_SHA256),
-        "made_by": checks.items(_SHA256),
+        "packages": checks.table_of(_SHA256),
     },
     others=False,
 )

@@ -16,6 +16,7 @@ from clipbench.errors import PluginFault
 from clipbench.evaluation.plugins import lacks_control, missing
 from clipbench.planning import plan as planning
 from clipbench.planning import timing
+from clipbench.planning.packages import warn_of_other_code
 from clipbench.results.folders import folder_of, has_result
 from clipbench.results.model import Result
 from clipbench.results.names import RESULT
@@ -136,6 +137,9 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
             `Plan.check` refuse of a run.
     """
     left = [[c for c in group if not is_done(c, grid.out)] for group in grid.groups]
+    waiting = {c.id for group in left for c in group}
+    taken = [c for c in grid.configs if c.id not in waiting]
+    warn_of_other_code(((c, read_result(folder_of(c, grid.out) / RESULT)) for c in taken), reporter)
     groups = tuple(tuple(group) for group in left if group)
     plan = SweepPlan(len(grid.configs), groups, None)
     failing = sure_to_fail(plan.configs.values(), grid.cache, grid.out, reporter)

@@ -151,7 +151,7 @@ def whole(
             evals=ledger.evals,
             left_out=ledger.left_out,
             code=ledger.code,
-            made_by=ledger.made_by,
+            packages=ledger.packages,
             progress=progress,
         )
         again = read_ledger(made.ledger)

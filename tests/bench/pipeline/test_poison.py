@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,6 @@ from small_runs import Place, config_of
 
 from clipbench.errors import BadSetting
 from clipbench.planning.parts import Parts
-from clipbench.plugins import codes
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.shards.reader import ShardSet
 
@@ -55,39 +53,6 @@ def test_a_poisoned_set_can_be_written_anywhere(shared: Place, tmp_path: Path) -
         shared.poison(config_of(), tmp_path / "other")
 
 
-SAID = """
-from dataclasses import dataclass, replace
-from clipbench_attacks.targeted import Targeted
-
-@dataclass(frozen=True)
-class Said(Targeted):
-    def poison(self, scene, corpus):
-        for poison in super().poison(scene, corpus):
-            yield replace(poison, caption="WORDS")
-"""
-
-
-@pytest.fixture
-def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
-    """Write an attack in a package, with these words in its captions, and return its name."""
-    # Within a second, bytecode of a file as long as before would be taken for that of the new one.
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    package = tmp_path / "said_by_a_test"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-
-    def write(words: str) -> str:
-        (package / "attack.py").write_text(SAID.replace("WORDS", words))
-        codes.beside.cache_clear()
-        for name in [name for name in sys.modules if name.startswith(package.name)]:
-            monkeypatch.delitem(sys.modules, name)
-        return f"{package.name}.attack:Said"
-
-    yield write
-    codes.beside.cache_clear()
-
-
 def test_an_attack_that_was_edited_in_its_package_poisons_anew(
     shared: Place, edited: Callable[[str], str]
 ) -> None:
@@ -106,9 +71,11 @@ def test_poison_of_an_attack_before_it_was_edited_is_not_taken_for_its_own(
     run, out = config_of(attack=edited("before")), tmp_path / "set"
     made = shared.poison(run, out)
     assert shared.poison(run, out) == made
-    assert len(read_ledger(made.ledger).made_by) == 1
+    assert list(read_ledger(made.ledger).packages) == ["said_by_a_test"]
     again = config_of(attack=edited("behind"))
-    with pytest.raises(BadSetting, match=r"poisoned by other code of a package .* remove it"):
+    with pytest.raises(
+        BadSetting, match=r"poisoned by other code of said_by_a_test than .* remove it"
+    ):
         shared.poison(again, out)
     ours = shared.poison(config_of(attack="badnets"), tmp_path / "ours")
-    assert read_ledger(ours.ledger).made_by == ()
+    assert read_ledger(ours.ledger).packages == {}

@@ -128,3 +128,13 @@ def test_what_rounding_depends_on_is_named_where_it_differs(make_result: MakeRes
         ("threads", "2 and 1", "2"),
         ("torch", "not recorded", "2.9.0"),
     ]
+
+
+def test_other_code_of_a_package_is_named(make_result: MakeResult) -> None:
+    """Numbers of an attack from a package may differ because that was edited or upgraded."""
+    old, new = make_result(), make_result()
+    old["environment"]["packages"] = {"said": "a" * 64, "sung": "b" * 64}
+    new["environment"]["packages"] = {"said": "c" * 64, "sung": "b" * 64}
+    assert causes(old, new) == [("code of said", "a" * 16, "c" * 16)]
+    new["environment"]["packages"] = {}
+    assert causes(old, new)[1] == ("code of sung", "b" * 16, "not recorded")
