@@ -67,6 +67,13 @@ def claims(fit: ModuleType, cells: Any) -> Iterator[str]:
         own = [one for one in data.trials if one.count == count]
         return sum(one.successes for one in own), sum(one.trials for one in own)
 
+    controls = [
+        control
+        for result in load_results([STUDY / "rows"])
+        if (control := result.metrics.get("attack_success_control")) is not None
+    ]
+    assert sum(control.k or 0 for control in controls) == 0
+    yield f"In all other cells together, 0 of {sum(control.n or 0 for control in controls)} targets"
     million = 1_000_000
     assert successes(million, 3, 1) == successes(million, 9, 1) == (0, 64)
     yield "none is misclassified, after three epochs or after nine (0 of 64"
