@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from clipbench.contracts import (
     Classification,
     EvaluationSet,
     Ge,
+    Image,
     IntArray,
     LabelledImages,
     Le,
@@ -31,10 +32,14 @@ from clipbench.contracts import (
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.fetching.remote import is_remote
 from clipbench.fetching.sources import expand
+from clipbench.images.encoding import decode
 from clipbench.images.lazy import LazyImages
+from clipbench.images.normalize import normalized
+from clipbench.importing.entries import samples
 from clipbench.importing.pairs import Entry
 from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
+from clipbench.shards.shard_writer import Sample
 from clipbench.text.locations import Location, Word
 
 from . import _own_classes as nouns
@@ -47,6 +52,21 @@ VERSION = 1  # raise it with every change that puts a pair elsewhere, or names a
 SMALLEST = 200  # pairs of a set of which a part can be held out
 SHARE = 0.1  # held out at most, for tests; half as many as targets
 _SHARDS = Matches(r".*\S.*", "a folder, a tar or a pattern of tars")
+_Stamps = tuple[tuple[Path, int, int], ...]  # path, size and time of each shard
+
+
+class _HeldOut(NamedTuple):
+    """A part that is held out.
+
+    Args:
+        pairs: ``(N,)`` those that an import would take.
+        captions: of each.
+        as_stored: whether these are all that can be decoded, each by the bytes that are stored.
+    """
+
+    pairs: IntArray
+    captions: list[str]
+    as_stored: bool
 
 
 @dataclass(frozen=True)
@@ -95,7 +115,7 @@ class Own(LooseTraining):
         for pair in self.parts[2].tolist():
             if int(shards.index[pair]["image_size"]) in sizes and _digest(shards, pair) in images:
                 continue
-            yield entry_of(shards, pair, str(shards.shards[shards.shard_of(pair)].path))
+            yield _entry(shards, pair)
 
     def identity(self) -> Mapping[str, object]:
         """Return what decides the training pairs."""
@@ -111,9 +131,14 @@ class Own(LooseTraining):
         }
 
     def files(self) -> Iterable[tuple[str, Path]]:
-        """Yield the shards, and the file of classes."""
+        """Yield the shards, and the file of classes.
+
+        Earlier versions read held-out pairs as they are stored. Where that made other tests, the
+        shards have other names here, so that no run of today has the id of one with other numbers.
+        """
+        as_stored = self._tests.as_stored and self._targets.as_stored
         for number, path in enumerate(expand(self._source.source)):
-            yield f"{number}/{path.name}", path
+            yield f"{'' if as_stored else 'as imported/'}{number}/{path.name}", path
         if self.classes is not None:
             yield "classes", self.classes.expanduser()
 
@@ -123,7 +148,7 @@ class Own(LooseTraining):
         Raises:
             BadSetting: there are too few pairs, or no classes.
         """
-        pairs, captions = self._tests
+        pairs, captions, _ = self._tests
         first = {caption: place for place, caption in reversed([*enumerate(captions)])}
         places = sorted(first.values())  # a caption that several images share finds none of them
         return EvaluationSet(
@@ -140,7 +165,8 @@ class Own(LooseTraining):
         Raises:
             BadSetting: none of them is of a class.
         """
-        return self._labelled(*self._targets, "targets_size")
+        pairs, captions, _ = self._targets
+        return self._labelled(pairs, captions, "targets_size")
 
     @property
     def _source(self) -> Shards:
@@ -187,9 +213,7 @@ class Own(LooseTraining):
         if self.classes is not None:
             path = self.classes.expanduser()
             return nouns.classes_of(lines_of(path, "a list of classes, one a line"))
-        paths = tuple(expand(self._source.source))
-        stamps = tuple((path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
-        found = _classes_in(self, paths, stamps)
+        found = _classes_in(self, self._stamps)
         if len(found) < 2:
             raise BadSetting(
                 f"The captions of {self.path} name {len(found)} classes often enough, two are"
@@ -198,25 +222,18 @@ class Own(LooseTraining):
         return found
 
     @cached_property
-    def _tests(self) -> tuple[IntArray, list[str]]:
-        return self._usable(0)
+    def _tests(self) -> _HeldOut:
+        return _held_out(self, 0, self._stamps)
 
     @cached_property
-    def _targets(self) -> tuple[IntArray, list[str]]:
-        return self._usable(1)
+    def _targets(self) -> _HeldOut:
+        return _held_out(self, 1, self._stamps)
 
-    def _usable(self, part: int) -> tuple[IntArray, list[str]]:
-        """Return the pairs of a part whose captions can be read and images decoded."""
-        pairs, captions = [], []
-        for pair in self.parts[part].tolist():
-            try:
-                caption = self._shards.caption(pair)
-                self._shards.image(pair)
-            except CorruptData:
-                continue
-            pairs.append(pair)
-            captions.append(caption)
-        return np.array(pairs, dtype=np.int64), captions
+    @property
+    def _stamps(self) -> _Stamps:
+        """What tells a set that has changed, which is read again."""
+        paths = expand(self._source.source)
+        return tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
 
     def _labelled(self, pairs: IntArray, captions: list[str], parameter: str) -> LabelledImages:
         labels = labels_of(captions, self._classes, first=self.several == "first")
@@ -231,7 +248,20 @@ class Own(LooseTraining):
         return LabelledImages(self._images(pairs[known]), labels[known])
 
     def _images(self, pairs: IntArray) -> LazyImages[int]:
-        return LazyImages(pairs.tolist(), self._shards.image)
+        return LazyImages(pairs.tolist(), functools.partial(_image, self._shards))
+
+
+def _entry(shards: ShardSet, pair: int) -> Entry:
+    """Return a pair as an import takes it."""
+    return entry_of(shards, pair, str(shards.shards[shards.shard_of(pair)].path))
+
+
+def _image(shards: ShardSet, pair: int) -> Image:
+    """Return a held-out image as an import writes those that are trained on.
+
+    Else a model would be tested on sideways photographs, and on logos whose white turned black.
+    """
+    return decode(normalized(shards.image_bytes(pair)).data)
 
 
 def _digest(shards: ShardSet, pair: int) -> bytes | None:
@@ -242,12 +272,33 @@ def _digest(shards: ShardSet, pair: int) -> bytes | None:
         return None
 
 
+@functools.lru_cache(maxsize=16)
+def _held_out(source: Own, part: int, stamps: _Stamps) -> _HeldOut:  # noqa: ARG001
+    """Return the pairs of a part that could be trained on: an import leaves out the others."""
+    shards, pairs, captions, as_stored = source._shards, [], [], True
+    for pair in source.parts[part].tolist():
+        [made] = samples([_entry(shards, pair)], None, "skip")
+        if isinstance(made, Sample):
+            pairs.append(pair)
+            captions.append(made.caption)
+            as_stored &= made.image == shards.image_bytes(pair)
+        else:
+            as_stored &= not _is_decoded(shards, pair)
+    return _HeldOut(np.array(pairs, dtype=np.int64), captions, as_stored)
+
+
+def _is_decoded(shards: ShardSet, pair: int) -> bool:
+    """Return whether the image of a pair can be decoded as it is stored, and its caption read."""
+    try:
+        shards.caption(pair)
+        shards.image(pair)
+    except CorruptData:
+        return False
+    return True
+
+
 @functools.lru_cache(maxsize=8)
-def _classes_in(
-    source: Own,
-    paths: tuple[Path, ...],  # noqa: ARG001 - with the stamps, makes a changed set another one
-    stamps: object,  # noqa: ARG001
-) -> Classes:
+def _classes_in(source: Own, stamps: _Stamps) -> Classes:  # noqa: ARG001
     """Return the classes that training captions name; those of a source are counted once."""
     find = nouns.subjects_in if source.several == "first" else nouns.classes_in
     return find(_readable(source._shards, source.parts[2]), source.most_classes)

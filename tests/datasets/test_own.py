@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from own_set import CLASSES, write_crawl
+from own_set import CLASSES, patch, write_crawl
+from PIL import Image
 
 from clipbench.cli import main
 from clipbench.errors import BadSetting, MissingData
@@ -105,6 +108,81 @@ def test_an_image_of_a_test_is_not_trained_on(crawl: Path, tmp_path: Path) -> No
     assert not held_out & set(images)
     assert 350 < len(images) < source.num_pairs() == 425
     assert len(evaluation.test) <= 50
+
+
+ODD = {  # pairs that the crawl has in each hundred, beside plain ones
+    "sideways": ("jpg", (200, 100, 50)),
+    "see-through": ("png", (200, 100, 50)),
+    "sixteen bits": ("png", (200, 200, 200)),
+    "strip": ("png", (0, 0, 0)),
+    "silent": ("png", (0, 0, 0)),
+}
+
+
+def odd_file(kind: str) -> bytes:
+    """Return an image that a careless reader shows otherwise than its maker meant it."""
+    side, color = 48, ODD[kind][1]
+    buffer, exif = io.BytesIO(), Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    wide = np.zeros((side, 2 * side, 3), np.uint8)
+    wide[:, :side] = color
+    if kind == "sideways":
+        Image.fromarray(wide).save(buffer, "JPEG", quality=95, exif=exif)
+    elif kind == "see-through":
+        logo = np.zeros((side, side, 4), np.uint8)
+        logo[16:32, 16:32] = (*color, 255)
+        Image.fromarray(logo).save(buffer, "PNG")
+    elif kind == "sixteen bits":
+        Image.fromarray(np.full((side, side), color[0] * 257, np.uint16)).save(buffer, "PNG")
+    elif kind == "strip":
+        Image.new("RGB", (1, 1000)).save(buffer, "PNG")
+    else:
+        patch(1).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_odd(folder: Path, pairs: int) -> Path:
+    """Write a crawl in which every kind of odd pair comes as often; each file has other bytes."""
+    folder.mkdir()
+    with tarfile.open(folder / "00000.tar", "w") as tar:
+        for number in range(pairs):
+            kind = list(ODD)[number % len(ODD)]
+            text = "\u200b" if kind == "silent" else f"a {kind} {CLASSES[number % 4]} of {number}"
+            image = odd_file(kind) + b"%d" % number  # what stands behind an image is not looked at
+            for name, content in ((ODD[kind][0], image), ("txt", text.encode())):
+                item = tarfile.TarInfo(f"{number:06d}.{name}")
+                item.size = len(content)
+                tar.addfile(item, io.BytesIO(content))
+    return folder
+
+
+def test_held_out_pairs_are_read_as_those_that_are_trained_on(tmp_path: Path) -> None:
+    """Upright, on white, in 8 bits; and what an import leaves out, no test has either."""
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    source = Own(path=str(write_odd(tmp_path / "odd", 400)), classes=tmp_path / "classes.txt")
+    trained = ShardSet.open(source.prepare(tmp_path / "cache"))
+    retrieval = source.evaluation().retrieval
+    assert retrieval is not None
+
+    def shown(image: np.ndarray, text: str) -> tuple[str, tuple[int, ...], str]:
+        kind = next((kind for kind in ODD if kind in text), "silent")
+        return kind, image.shape, hashlib.sha256(image.tobytes()).hexdigest()
+
+    seen = {shown(trained.image(n), trained.caption(n)) for n in range(len(trained))}
+    tested = zip(retrieval.images, retrieval.captions, strict=True)
+    assert {shown(image, texts[0]) for image, texts in tested} == seen
+    assert {kind for kind, _, _ in seen} == {"sideways", "see-through", "sixteen bits"}
+    targets = source.targets().images
+    assert {hashlib.sha256(image.tobytes()).hexdigest() for image in targets} == {
+        digest for _, _, digest in seen
+    }
+
+
+def test_runs_whose_tests_were_read_otherwise_get_another_id(crawl: Path, tmp_path: Path) -> None:
+    """Results of earlier versions are not taken for theirs; all other runs keep their ids."""
+    odd = write_odd(tmp_path / "odd", 400)
+    assert [name for name, _ in Own(path=str(crawl)).files()] == ["0/00000.tar", "1/00001.tar"]
+    assert [name for name, _ in Own(path=str(odd)).files()] == ["as imported/0/00000.tar"]
 
 
 def test_classes_are_what_captions_name(own: Own) -> None:
