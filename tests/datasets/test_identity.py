@@ -10,6 +10,7 @@ import held_out_layouts
 import loose_layouts
 import pytest
 from commands import Bench, command
+from own_set import write_crawl
 
 from clipbench.configuration.settings import TrainSettings
 from clipbench.plugins import registry
@@ -280,6 +281,31 @@ def test_test_data_that_moved_are_named_beside_a_ledger(own: Bench, here: Path) 
     assert (second.result["metrics"], second.err) == (first.result["metrics"], "")
     next((here / "moved").rglob("*.jpg")).write_bytes(loose_layouts.jpeg(99))
     assert "are not those that the ledger was made with" in command(*measure, "--eval", spec).err
+
+
+def test_own_pairs_that_changed_are_not_measured_on_beside_a_ledger(own: Bench, here: Path) -> None:
+    """Others would be held out, some of which were trained on, and none of them is a target."""
+    own.run("./crawl", *EVAL)
+    (folder,) = (path for path in own.runs.iterdir() if path.is_dir())
+    write_crawl(here / "mine", (150, 60))
+    line = ["poison", "--data", "own:path=mine", "--attack", "targeted:targets=2", "--poisons", 4]
+    assert command(*line, "--out", "set", "--cache", own.cache, "-q").status == 0
+    measure = ["evaluate", "--checkpoint", folder, "--model", own.model, "--cache", own.cache]
+    measure += ["--ledger", "set", "--json"]
+    first = command(*measure).result["metrics"]
+    (here / "mine").rename(here / "moved")
+    write_crawl(here / "mine", (150, 61))
+    assert "have changed; name those to measure on with --data" in command(*measure).error
+    others = "are not those that the ledger was made with; success is measured on others"
+    for typed in (
+        ("--data", "own:path=mine"),
+        ("--data", "own:path=moved,seed=1"),
+        EVAL,
+    ):
+        assert others in command(*measure, *typed).err
+    moved = command(*measure, "--data", "own:path=moved")
+    assert moved.result["metrics"] == first
+    assert others not in moved.err
 
 
 @pytest.mark.parametrize("said", [3, 10_000])

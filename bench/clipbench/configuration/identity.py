@@ -309,16 +309,19 @@ def contents_of(specs: Iterable[SpecLike], cache: Path) -> list[str | None]:
     return [identifier.of_slot(slot) for slot in given]
 
 
-def training_content(spec: SpecLike, cache: Path, *, holds_out: bool) -> str | None:
+def training_content(
+    spec: SpecLike, cache: Path, progress: Progress = no_progress, *, holds_out: bool
+) -> str | None:
     """Return what a source of training pairs holds, as a record says it; None: no location.
 
     Args:
         spec: the source.
         cache: folder of what is fetched and imported.
+        progress: told about it.
         holds_out: whether its test images are used, too.
     """
     slot = Slot("data", Part.of("dataset", spec))
-    return Identifier(cache, prepare=True).of_slot(slot, holds_out=holds_out)
+    return Identifier(cache, progress, prepare=True).of_slot(slot, holds_out=holds_out)
 
 
 def secrets(config: RunConfig) -> dict[str, str]:

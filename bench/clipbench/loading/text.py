@@ -18,15 +18,22 @@ WordArray = npt.NDArray[np.int32]
 
 
 def check_text_tower(name: str, config: Architecture) -> None:
-    """Refuse a model whose captions could not be augmented, before anything is made of it.
+    """Refuse a model that can be measured and not trained, before anything is made of it.
 
     Args:
         name: the model, for the message.
         config: its open_clip configuration.
 
     Raises:
-        BadSetting: its tokenizer, or its text tower, is one of Hugging Face's transformers.
+        BadSetting: its tokenizer, or its text tower, is one of Hugging Face's transformers, whose
+            captions could not be augmented; or it is a CoCa, whose decoder no loss here trains.
     """
+    if "multimodal_cfg" in config:
+        raise BadSetting(
+            f"The model {name!r} has a text decoder, which is not trained here; it can be measured"
+            " (`clipbench evaluate`) and score pairs. Choose one of two towers alone, e.g. RN50 or"
+            " ViT-B-32."
+        )
     text = config["text_cfg"]
     foreign = text.get("hf_model_name") or text.get("hf_tokenizer_name")
     if foreign:

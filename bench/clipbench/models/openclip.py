@@ -189,16 +189,14 @@ def create_model(
         pretrained: weights to start from: a local file or a folder written by `save_model`.
 
     Raises:
-        UnknownName, BadSetting: there is no such model, or it can't be made or trained here, or
-            the weights' own folder says that images are prepared otherwise.
+        UnknownName, BadSetting: there is no such model, or it can't be made here, or the weights'
+            own folder says that images are prepared otherwise.
         MissingData, CorruptData: a file is not there, or is not what it must be.
     """
     config = model_config(name)
     if pretrained is not None:
         check_weights(name, Path(pretrained))
     _check_packages(name, config)
-    if "multimodal_cfg" in config:
-        raise BadSetting(f"{name!r} has a text decoder; only two-tower CLIP models can be trained.")
     module = open_clip()
     registered = _registered_name(name, config)
     logging.disable(logging.WARNING)  # open_clip warns that the weights are random, as they must be
@@ -207,14 +205,17 @@ def create_model(
             torch.manual_seed(derive_seed(seed, "model") % 2**63)
             model = cast("nn.Module", module.create_model(registered, output_dict=True))
         tokenizer = _tokenizer(registered)
-    except (OSError, RuntimeError, ImportError) as error:
-        if not _hub_of(config) and not isinstance(error, ImportError):
+    except Exception as error:  # whatever open_clip, timm and torch make of a description
+        hub, own = _hub_of(config), configuration_file(name)
+        if hub or isinstance(error, ImportError):
+            needed = hub or "other packages"
+            advice = f"What it needs of {needed} must be installed and lie in the hub's cache"
+        elif own is not None:
+            advice = f"Mend its description, {own.resolve()}"
+        else:
             raise
-        reason = " ".join(str(error).split())[:200]
-        raise BadSetting(
-            f"The model {name!r} can't be made here: {reason}. What it needs of"
-            f" {_hub_of(config) or 'other packages'} must be installed and lie in the hub's cache."
-        ) from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadSetting(f"The model {name!r} can't be made here: {reason}. {advice}.") from error
     finally:
         logging.disable(logging.NOTSET)
     set_preprocessing(model, described_preprocessing(name))

@@ -21,13 +21,12 @@ from clipbench.evaluation.detection import detection_metrics
 from clipbench.evaluation.measured import Metrics, metrics_json
 from clipbench.files.json_files import write_json
 from clipbench.loading.opened import check_contrast, check_trusted, usable
-from clipbench.models.openclip import create_model
 from clipbench.parallel.bench import Bench
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.pipeline.suspects import write_page
 from clipbench.planning.estimate import Estimate, estimate_training
-from clipbench.planning.models import check_models
+from clipbench.planning.models import check_models, try_model
 from clipbench.planning.plan import trusted
 from clipbench.planning.tried import try_defense
 from clipbench.planning.work import Work, work_for
@@ -101,14 +100,12 @@ class DetectionPlan:
         ]
 
     def check(self) -> None:
-        """Find out whether the weights to start from can be used, where no estimate has.
+        """Find out whether the model can be made and has its weights, where no estimate has.
 
         Raises:
-            MissingData, CorruptData: they can't.
+            BadSetting, MissingData, CorruptData: it can't, or hasn't.
         """
-        train = self.configs[0].train
-        if train.pretrained is not None:
-            create_model(train.model, self.configs[0].seed, train.pretrained)
+        try_model(self.configs[0])
 
 
 def plan_detection(

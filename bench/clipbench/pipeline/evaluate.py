@@ -13,10 +13,10 @@ from clipbench.boundary import attacks
 from clipbench.checkpoints.record import TrainingRecord
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
-from clipbench.configuration.identity import contents_of
+from clipbench.configuration.identity import contents_of, training_content
 from clipbench.configuration.naming import Allowed, registered_only
 from clipbench.configuration.places import PLACES, read_sealed
-from clipbench.contracts import AnyProbes, Attack, Metric
+from clipbench.contracts import AnyProbes, Attack, EvaluationSource, Metric
 from clipbench.custody.record import note_made, note_used
 from clipbench.errors import BadInput, BadSetting
 from clipbench.evaluation import plugins
@@ -36,7 +36,7 @@ from clipbench.plugins.find import Kind
 from clipbench.plugins.part import Part
 from clipbench.plugins.spec import SpecLike, spec_like
 from clipbench.poisoning.ledger import Ledger, ledger_path, read_ledger, trigger_sha256
-from clipbench.text.locations import content_in, short
+from clipbench.text.locations import content_in, location_fields, short
 
 
 @dataclass(frozen=True)
@@ -246,19 +246,47 @@ def _of_ledger(
             the ledger was made with.
     """
     if told.sources is not None:
-        asked = _of_places(book, told.sources, bench.cache)
-    elif asked and (recorded := _contents(book.evals)):
-        found = contents_of(asked[1], bench.cache)
-        if found != recorded:
-            bench.reporter.warning(
-                "the test data named are not those that the ledger was made with; success is"
-                " measured on others"
-            )
+        asked = _of_places(book, told.sources, bench)
+    elif asked and not _hold_out_the_same(book, asked, bench):
+        bench.reporter.warning(
+            "the test data named are not those that the ledger was made with; success is"
+            " measured on others"
+        )
     assert asked is not None
     held_out = HeldOut.of(*asked)
     attack = Part[Attack].of("attack", told.attack).plugin
     check_trigger(attack, book)
     return held_out, attacks.probes(attack, held_out.scene(book.count, book.seed))
+
+
+def _hold_out_the_same(book: Ledger, sources: _Sources, bench: Bench) -> bool:
+    """Return whether sources hold out the test data that a ledger was made with.
+
+    Of what lies somewhere the content is compared, and all other parameters by name, for they may
+    choose other images of it.
+    """
+    data, evals = sources
+    if bool(evals) != bool(book.evals):
+        return False
+    told = book.evals or [book.dataset]
+    typed = [Part[EvaluationSource].of("dataset", spec) for spec in (evals or [data])]
+    if len(typed) != len(told) or any(map(_differ, typed, told)):
+        return False
+    if not (recorded := _contents(told)):
+        return [part.name for part in typed] == [spec["name"] for spec in told]
+    progress = bench.reporter.progress
+    if evals:
+        return contents_of(typed, bench.cache) == recorded
+    return [training_content(typed[0], bench.cache, progress, holds_out=True)] == recorded
+
+
+def _differ(part: Part[EvaluationSource], told: Mapping[str, object]) -> bool:
+    """Return whether a source has other parameters than a ledger tells, places aside.
+
+    What one of them does not have is of another version.
+    """
+    own, lie = part.parameters, location_fields(part.cls)
+    return any(own[name] != told[name] for name in own.keys() & told.keys() - lie.keys())
 
 
 def _contents(specs: Sequence[Mapping[str, object]]) -> list[str | None]:
@@ -267,15 +295,15 @@ def _contents(specs: Sequence[Mapping[str, object]]) -> list[str | None]:
     return found if any(found) else []
 
 
-def _of_places(book: Ledger, told: _Sources, cache: Path) -> _Sources:
+def _of_places(book: Ledger, told: _Sources, bench: Bench) -> _Sources:
     """Return the sources of a ledger where they lie on this machine.
 
     Raises:
         BadSetting: nobody knows where, or other data lie there now.
     """
     placed = read_sealed(book.path.parent / PLACES)  # by this user's own run
-    data, evals = told if placed is None else _sources_in(placed)
-    if recorded := _contents(book.evals if book.evals else [book.dataset]):
+    sources = told if placed is None else _sources_in(placed)
+    if _contents(book.evals or [book.dataset]):
         names = "--eval" if book.evals else "--data"
         if placed is None:
             raise BadSetting(
@@ -283,7 +311,7 @@ def _of_places(book: Ledger, told: _Sources, cache: Path) -> _Sources:
                 f" with {names}."
             )
         try:
-            same = not book.evals or contents_of(evals, cache) == recorded
+            same = _hold_out_the_same(book, sources, bench)
         except BadInput:  # they are gone, or something else lies in their place
             same = False
         if not same:
@@ -291,7 +319,7 @@ def _of_places(book: Ledger, told: _Sources, cache: Path) -> _Sources:
                 f"The test data of {book.path} are not where they were any more, or have changed;"
                 f" name those to measure on with {names}."
             )
-    return data, evals
+    return sources
 
 
 def _sources_in(placed: Object) -> _Sources:

@@ -32,7 +32,12 @@ def index_source(
         UnknownName, BadSetting: there is no such model, or it can't be trained here.
         MissingData, CorruptData: see `open_usable`.
     """
-    tokenizer = None if model is None else create_model(model, 0)[1]
+    tokenizer = None
+    if model is not None:
+        from clipbench.loading.text import check_text_tower  # noqa: PLC0415 - heavy
+
+        check_text_tower(model, model_config(model))
+        tokenizer = create_model(model, 0)[1]
     usable = open_usable(
         datasets.prepare(source, cache, progress),
         cache,
@@ -42,11 +47,8 @@ def index_source(
     )
     usable.shards.hashes(progress)
     if model is not None and tokenizer is not None:
-        from clipbench.loading.text import check_text_tower  # noqa: PLC0415 - heavy
-        from clipbench.loading.word_files import Reading, stored_words  # noqa: PLC0415
+        from clipbench.loading.word_files import Reading, stored_words  # noqa: PLC0415 - heavy
 
-        config = model_config(model)
-        check_text_tower(model, config)
-        reading = Reading.of(config, tokenizer, datasets.synonyms(source))
+        reading = Reading.of(model_config(model), tokenizer, datasets.synonyms(source))
         stored_words(usable.shards, reading, cache / "captions", progress)
     return usable

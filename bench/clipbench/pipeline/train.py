@@ -12,13 +12,12 @@ from clipbench.custody.record import note_file, note_used
 from clipbench.importing.usable import NAME as LEFT_OUT
 from clipbench.importing.usable import UsablePairs
 from clipbench.loading.opened import check_contrast, check_trusted, usable
-from clipbench.models.openclip import create_model
 from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.parallel.bench import Bench
 from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.planning.estimate import Estimate, estimate_training
-from clipbench.planning.models import check_models
+from clipbench.planning.models import check_models, try_model
 from clipbench.planning.plan import added_stages, begun_epochs, special
 from clipbench.planning.tried import try_defense
 from clipbench.planning.work import Work, work_for
@@ -79,14 +78,13 @@ class TrainingPlan:
         return replace(time, training=time.training * left)
 
     def check(self) -> None:
-        """Find out whether the weights to start from can be used, where no estimate has.
+        """Find out whether the model can be made and has its weights, where no estimate has.
 
         Raises:
-            MissingData, CorruptData: they can't.
+            BadSetting, MissingData, CorruptData: it can't, or hasn't.
         """
-        train = self.config.train
-        if train.pretrained is not None and not self.done:
-            create_model(train.model, self.config.seed, train.pretrained)
+        if not self.done:
+            try_model(self.config)
 
 
 def plan_training(

@@ -11,8 +11,7 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import Identifier
 from clipbench.configuration.places import places
 from clipbench.contracts import Progress, no_progress, trusted_size
-from clipbench.models.openclip import create_model
-from clipbench.planning.models import check_models
+from clipbench.planning.models import check_models, try_model
 from clipbench.planning.parts import Parts
 from clipbench.planning.tried import try_plugins
 from clipbench.planning.work import epochs_of
@@ -96,9 +95,8 @@ class Plan:
         """
         if self.done:
             return
-        train, parts = self.config.train, self.parts
-        if train.pretrained is not None:
-            create_model(train.model, self.config.seed, train.pretrained)
+        parts = self.parts
+        try_model(self.config)
         _ = parts.held_out.sets
         parts.planned_probes(self.config.seed_of_poison)
 

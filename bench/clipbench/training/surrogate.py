@@ -139,13 +139,13 @@ def train_surrogate(
 
     Raises:
         UnknownName: there is no such model.
-        BadSetting: fewer than two pairs, or no epoch.
+        BadSetting: fewer than two pairs, or no epoch, or a model that can't be trained.
     """
     from clipbench.configuration.settings import TrainSettings  # noqa: PLC0415
     from clipbench.loading.augment import ImageAugmentation  # noqa: PLC0415
     from clipbench.loading.compact import CompactVocabulary  # noqa: PLC0415
     from clipbench.loading.pairs import TrainingPairs  # noqa: PLC0415
-    from clipbench.loading.text import CaptionTable  # noqa: PLC0415
+    from clipbench.loading.text import CaptionTable, check_text_tower  # noqa: PLC0415
     from clipbench.models.openclip import (  # noqa: PLC0415
         context_length_of,
         create_model,
@@ -166,8 +166,9 @@ def train_surrogate(
         raise BadSetting(f"A surrogate needs 2 pairs and 1 epoch. Got {count} and {epochs}.")
     own = derive_seed(seed, "surrogate") % 2**31
     numbers = generator(seed, "surrogate", "pairs").permutation(len(corpus))[:count].tolist()
-    network, tokenizer = create_model(model, own, None)
     architecture = model_config(model)
+    check_text_tower(model, architecture)
+    network, tokenizer = create_model(model, own, None)
     side, fit = image_size_of(architecture), fitting_of(network)
     images = np.stack([fit(corpus.image(number), side) for number in numbers])
     length = context_length_of(architecture)

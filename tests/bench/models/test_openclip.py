@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.models.features import image_features, text_features
 from clipbench.models.openclip import (
     context_length_of,
     create_model,
@@ -26,6 +27,7 @@ from clipbench.models.openclip import (
 )
 from clipbench.models.openclip import open_clip as with_own_models
 from clipbench.parallel.devices import pick_device
+from clipbench.training.encoder import mean_and_std
 
 State = dict[str, torch.Tensor]
 
@@ -221,6 +223,67 @@ def test_a_description_of_a_model_that_says_nonsense_is_refused_before_work(
     path.write_text(json.dumps({**model_config("shapes-32"), **change}))
     with pytest.raises(CorruptData, match=re.escape(said)):
         model_config(str(path))
+
+
+def merged(change: dict[str, Any]) -> dict[str, Any]:
+    """Return the description of a small model with other values in it."""
+    config: dict[str, Any] = {**model_config("shapes-32")}
+    for name, value in change.items():
+        config[name] = {**config[name], **value} if isinstance(value, dict) else value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"vision_cfg": {"timm_model_name": "resnet99z"}}, "Unknown model (resnet99z)"),
+        ({"text_cfg": {"heads": 3}}, "embed_dim must be divisible by num_heads"),
+        ({"vision_cfg": {"of_tomorrow": 1}}, "unexpected keyword argument 'of_tomorrow'"),
+    ],
+)
+def test_a_description_that_no_model_can_be_made_of_is_one_line(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    """Whatever open_clip, timm or torch raise of it: the file is named, and what is wrong."""
+    path = tmp_path / "theirs.json"
+    path.write_text(json.dumps(merged(change)))
+    with pytest.raises(BadSetting, match=re.escape(said)) as caught:
+        create_model(str(path), seed=0)
+    assert str(caught.value).endswith(f"Mend its description, {path}.")
+
+
+COCA = {
+    "embed_dim": 32,
+    "custom_text": True,
+    "vision_cfg": {
+        **{"image_size": 32, "patch_size": 16, "width": 32, "head_width": 16, "layers": 1},
+        **{"attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+    },
+    "text_cfg": {
+        **{"context_length": 16, "vocab_size": 49_408, "width": 32, "heads": 2, "layers": 1},
+        **{"embed_cls": True, "output_tokens": True},
+    },
+    "multimodal_cfg": {
+        **{"context_length": 16, "vocab_size": 49_408, "width": 32, "heads": 2, "layers": 1},
+        "attn_pooler_heads": 2,
+    },
+}
+
+
+def test_a_model_with_a_text_decoder_can_be_measured(tmp_path: Path) -> None:
+    """Its features are those of its own forward pass."""
+    path = tmp_path / "coca.json"
+    path.write_text(json.dumps(COCA))
+    model, tokenizer = create_model(str(path), seed=0)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    texts = ["a dog", "a cat on a mat", "two"]
+    found = image_features(model, images), text_features(model, tokenizer, texts)
+    mean, std = (torch.tensor(each)[:, None, None] for each in mean_and_std(model))
+    pixels = (torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - mean) / std
+    with torch.no_grad():
+        own = model.eval()(image=pixels, text=tokenizer(texts))
+    for features, name in zip(found, ("image_features", "text_features"), strict=True):
+        torch.testing.assert_close(features, own[name], rtol=0, atol=1e-6)
 
 
 def test_sizes_are_read_of_every_model_that_open_clip_knows() -> None:

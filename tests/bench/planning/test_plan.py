@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from icon_layouts import icon_sets, write_archive
 from small_runs import TRAIN, Place, config_of
 
 from clipbench.errors import BadSetting, MissingData
+from clipbench.models.openclip import model_config
 from clipbench.planning.estimate import Amounts
+from clipbench.planning.timing import timed
 from clipbench.plugins import registry
 
 
@@ -107,6 +110,29 @@ def test_missing_weights_to_start_from_are_told_before_work(place: Place) -> Non
     with pytest.raises(MissingData, match=r"There is no checkpoint .*weights\.pt"):
         place.plan(config).check()
     assert not place.cache.exists()
+
+
+def test_a_model_that_cannot_be_trained_is_told_before_work(place: Place) -> None:
+    """One that has more than two towers, or that takes images of no square."""
+    oblong = place.folder / "oblong.json"
+    config: dict[str, Any] = {**model_config("shapes-32")}
+    oblong.write_text(json.dumps({**config, "vision_cfg": {"image_size": [32, 64], "layers": 1}}))
+    for model, said in (("coca_ViT-B-32", "has a text decoder"), (str(oblong), "not square")):
+        with pytest.raises(BadSetting, match=said):
+            place.plan(config_of(train={**TRAIN, "model": model}))
+
+
+def test_a_description_that_no_model_can_be_made_of_is_told_before_work(place: Place) -> None:
+    """Whether the run is timed or not; it was told when the pairs had been poisoned."""
+    typo = place.folder / "typo.json"
+    config: dict[str, Any] = {**model_config("shapes-32")}
+    config["vision_cfg"] = {**config["vision_cfg"], "timm_model_name": "resnet99z"}
+    typo.write_text(json.dumps(config))
+    plan = place.plan(config_of(train={**TRAIN, "model": str(typo)}))
+    with pytest.raises(BadSetting, match=r"Unknown model \(resnet99z\)\. Mend its description"):
+        plan.check()
+    with pytest.raises(BadSetting, match="Mend its description"):
+        timed("none", lambda: plan.estimate(place.cache))
 
 
 @pytest.mark.parametrize("name", registry.names("defense"))
