@@ -1,4 +1,4 @@
-"""Paired files: FOLDER/NAME.jpg, png or webp, each with its caption beside it in NAME.txt."""
+"""Paired files: FOLDER/NAME.jpg (jpeg, png, webp), each with its caption beside it in NAME.txt."""
 # ruff: noqa: D102  (what each method owes stands in clipbench.importing.pairs)
 
 import hashlib
@@ -11,7 +11,7 @@ from clipbench.errors import MissingData
 from clipbench.importing.loose import LooseTraining
 from clipbench.importing.pairs import Entry
 
-SUFFIXES = frozenset({".jpg", ".png", ".webp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 VERSION = 1  # raise it when other entries come of the same files
 
 

@@ -13,7 +13,7 @@ import torch
 
 from clipbench.cli import main
 from clipbench.contracts import LabelledImages
-from clipbench.images.encoding import encode_png
+from clipbench.images.encoding import encode_jpeg, encode_png
 from clipbench.plugins import registry
 from clipbench.poisoning.ledger import Ledger, read_ledger
 from clipbench.shards.reader import ShardSet
@@ -136,7 +136,10 @@ def test_the_example_of_paired_files_imports_and_names_what_it_cannot(
     pairs.mkdir()
     images, _, captions = registry.build("dataset", "shapes:size=100").arrays("train", 0, 40)
     for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
-        (pairs / f"{number:02d}.png").write_bytes(encode_png(image))
+        if number == 3:
+            (pairs / "03.jpeg").write_bytes(encode_jpeg(image))
+        else:
+            (pairs / f"{number:02d}.png").write_bytes(encode_png(image))
         (pairs / f"{number:02d}.txt").write_text(caption)
     (pairs / "07.txt").unlink()
     (pairs / "09.txt").write_bytes(b"\xff\xfe")

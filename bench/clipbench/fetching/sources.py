@@ -14,6 +14,7 @@ from clipbench.text.locations import split
 
 _IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 _A_LOOK = 200  # entries of a folder; there may be millions
+_PACKED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4|z)|tgz|tbz2?|txz)$", re.IGNORECASE)
 _REMOTE = re.compile(r"^(pipe:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
 
 
@@ -93,6 +94,11 @@ def _in_folder(folder: Path) -> list[Path]:
 def _way_out(folder: Path) -> str:
     """Return how a folder without shards may be given, after a look at a few of its files."""
     here = list(itertools.islice(folder.iterdir(), _A_LOOK))
+    packed = next((path.name for path in here if _PACKED.search(path.name)), None)
+    if packed is not None:
+        return (
+            f"unpack {packed} and its like, so that each is a .tar again: pairs are read by place"
+        )
     folders = [path for path in here if path.is_dir()]
     paired = next((path for path in sorted(folders)[:3] if _has_pairs(path)), None)
     if paired is not None:

@@ -118,6 +118,7 @@ def test_a_path_to_nothing_is_told_before_what_it_would_lack(tmp_path: Path, opt
         (("test/cat/1.png", "train/cat/2.png"), "torchvision:dataset=ImageFolder"),
         (("pairs.tsv", "1.jpg"), r"give \S*there/pairs\.tsv"),
         (("1.jpg", "1.txt"), "clipbench example paired_files"),
+        (("00000.tar.gz", "00000_stats.json"), r"unpack 00000\.tar\.gz and its like"),
         (("notes.txt",), "check the path"),
     ],
 )
