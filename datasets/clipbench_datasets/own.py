@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -87,6 +87,8 @@ class Own(LooseTraining):
             none: any.
         seed: of what is drawn.
     """
+
+    identity_has_pictures: ClassVar[bool] = True
 
     path: Annotated[Location, _SHARDS]
     caption_field: Word | None = None

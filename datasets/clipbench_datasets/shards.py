@@ -12,7 +12,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from clipbench.contracts import Matches, Plugin, Progress, Recipe, no_progress
 from clipbench.errors import BadSetting, CorruptData
@@ -43,6 +43,8 @@ class Shards(Plugin):
         path: folder, tar, brace pattern, or several of these joined by ``::``.
         caption_field: field of the JSON that holds captions; none: they are in KEY.txt.
     """
+
+    identity_has_pictures: ClassVar[bool] = True
 
     path: Annotated[Location, _SHARDS]
     caption_field: Word | None = None

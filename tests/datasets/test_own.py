@@ -13,6 +13,7 @@ from PIL import Image
 
 from clipbench.cli import main
 from clipbench.errors import BadSetting, MissingData
+from clipbench.importing import staleness
 from clipbench.shards.reader import ShardSet
 from clipbench.testing import check_dataset
 from clipbench_datasets._own_classes import classes_in, classes_of, subjects_in
@@ -183,6 +184,27 @@ def test_runs_whose_tests_were_read_otherwise_get_another_id(crawl: Path, tmp_pa
     odd = write_odd(tmp_path / "odd", 400)
     assert [name for name, _ in Own(path=str(crawl)).files()] == ["0/00000.tar", "1/00001.tar"]
     assert [name for name, _ in Own(path=str(odd)).files()] == ["as imported/0/00000.tar"]
+
+
+def test_shards_that_were_touched_are_not_imported_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A copy, or a disk that is mounted anew, has other times and numbers, and the same pairs."""
+    monkeypatch.setattr(staleness, "_MOST_COMPARED", 10)  # more are imported again
+    crawl, cache = write_crawl(tmp_path / "crawl", (200,)), tmp_path / "cache"
+    source = Own(path=str(crawl))
+    first = source.prepare(cache)
+    copy = shutil.copy(crawl / "00000.tar", tmp_path / "copy.tar")
+    Path(copy).replace(crawl / "00000.tar")
+    listed: list[Own] = []
+    entries = Own.entries
+    monkeypatch.setattr(Own, "entries", lambda self: listed.append(self) or entries(self))
+    again = Own(path=str(crawl))
+    assert (again.prepared(cache), again.prepare(cache)) == (first, first)
+    assert listed == []  # nor is each pair looked at to know that
+    write_crawl(tmp_path / "other", (201,))
+    (tmp_path / "other" / "00000.tar").replace(crawl / "00000.tar")
+    assert Own(path=str(crawl)).prepared(cache) is None
 
 
 def test_classes_are_what_captions_name(own: Own) -> None:

@@ -39,7 +39,11 @@ class Entry:
 
 
 class LooseSource(Protocol):
-    """A training source whose pairs are listed one by one."""
+    """A training source whose pairs are listed one by one.
+
+    One whose identity holds a hash of the pictures themselves, as of shards, may have a class
+    attribute ``identity_has_pictures = True``: its files are not looked at for changes, then.
+    """
 
     def entries(self) -> Iterable[Entry]:
         """Yield all pairs, the same in the same order whenever asked."""

@@ -21,7 +21,7 @@ from clipbench.contracts import Progress, no_progress
 from clipbench.errors import BadSetting, CorruptData, OnError
 from clipbench.files.json_files import is_vacant
 from clipbench.importing.entries import Entry, LooseSource, samples
-from clipbench.importing.staleness import is_stale, state_of, write_state
+from clipbench.importing.staleness import is_stale, knows_pictures, state_of, write_state
 from clipbench.plugins.faults import Call, kind_of
 from clipbench.shards import manifest as manifests
 from clipbench.shards import skipped
@@ -74,7 +74,7 @@ def import_set(
                 " elsewhere; remove it, or choose another folder."
             )
     else:
-        state = state_of(source)
+        state = None if knows_pictures(source) else state_of(source)
         with _listed(source, folder, progress) as (listing, count):
             write_set(
                 folder,
@@ -86,7 +86,8 @@ def import_set(
                 progress=progress,
                 own=own,
             )
-        write_state(folder, state)
+        if state is not None:
+            write_state(folder, state)
     if on_error == "fail":
         refuse_left_out(folder)
     return ShardSet.open(folder)

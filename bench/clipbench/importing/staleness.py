@@ -25,6 +25,11 @@ _MOST_STATE = 1 << 34  # bytes of it that are read: two billion entries
 _MOST_COMPARED = 10_000  # pictures by one process; more are imported again, by several
 
 
+def knows_pictures(source: LooseSource) -> bool:
+    """Return whether the identity of a source holds a hash of its pictures, as it says itself."""
+    return getattr(source, "identity_has_pictures", False) is True
+
+
 def state_of(source: LooseSource) -> npt.NDArray[np.uint64]:
     """Return for each entry of a source what changes when its file does; 0: there is none.
 
@@ -49,13 +54,18 @@ def is_stale(source: LooseSource, folder: Path, image_size: int | None) -> bool:
 
     Files that are gone do not count, for what they held is in the set. Where a file has another
     time or number than it had, its picture decides: a copy, a move and a touch change no set. Of a
-    set that an earlier clipbench imported, nobody knows; it is taken for what it was.
+    set that an earlier clipbench imported, nobody knows; it is taken for what it was. A source that
+    is known by its pictures, see `knows_pictures`, is another one where they are others.
 
     Args:
         source: lists the pairs.
         folder: the finished set.
         image_size: as for `import_set`.
     """
+    return not knows_pictures(source) and _is_stale(source, folder, image_size)
+
+
+def _is_stale(source: LooseSource, folder: Path, image_size: int | None) -> bool:
     try:
         content = read_regular(folder / HIDDEN / _STATE, _MOST_STATE)
         known = arrays_in(content, {"state": "u"}, single=True)["state"]
