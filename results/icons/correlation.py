@@ -19,7 +19,9 @@ that succeed on half of the probes without a defense, in both sets, are in the s
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +30,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ConstantInputWarning, kendalltau, spearmanr
 
+from clipbench.evaluation.measured import Metric
 from clipbench.leaderboard.render import markdown_table
-from clipbench.leaderboard.tables import leaderboard
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
@@ -42,16 +44,29 @@ Shares = NDArray[np.float64]
 
 
 def cells(results: Iterable[Result]) -> Cells:
-    """Return success by attack and defense, over all seeds.
+    """Return success by attack and defense, over all seeds and all parts of an attack.
 
-    A defense that was also run for more epochs than its recipe's stands for its recipe.
+    Of a defense with several sets of parameters or numbers of epochs, that with the most rows
+    stands for it, which is its recipe; the others answer questions of their own.
     """
-    rows: list[Any] = leaderboard(results).to_dict("records")
-    rows = [row for row in rows if row["attack_success_seeds"]]
-    found = {}
-    for row in sorted(rows, key=lambda row: -row["epochs"]):
-        found[row["attack_name"], row["defense_name"]] = row["attack_success"]
-    return found
+    trials: dict[tuple[str, str, str], list[Metric]] = {}
+    for result in results:
+        success = result.metrics.get("attack_success")
+        if success is not None:
+            train = result.config["train"]
+            assert isinstance(train, dict)
+            made = train["epochs"], result.defense.parameters
+            key = (result.defense.name, json.dumps(made, sort_keys=True), result.attack.name)
+            trials.setdefault(key, []).append(success)
+    rows: Counter[tuple[str, str]] = Counter()
+    for (defense, variant, _), found in trials.items():
+        rows[defense, variant] += len(found)
+    recipes = {defense: variant for (defense, variant), _ in reversed(rows.most_common())}
+    return {
+        (attack, defense): sum(one.k or 0 for one in found) / sum(one.n or 0 for one in found)
+        for (defense, variant, attack), found in trials.items()
+        if recipes[defense] == variant
+    }
 
 
 def tables(first: Cells, second: Cells) -> str:

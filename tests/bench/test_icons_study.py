@@ -10,6 +10,8 @@ from typing import Any
 from as_json import of_json
 from made_results import make_result
 
+from clipbench.evaluation.statistics import Proportion
+
 __all__ = ["make_result"]
 Result = dict[str, Any]
 STUDY = runpy.run_path(str(Path(__file__).parents[2] / "results" / "icons" / "correlation.py"))
@@ -92,7 +94,7 @@ def test_nothing_shared_is_told_by_dashes() -> None:
     assert [line[2] for line in ranks] == ["—"] * 3
 
 
-def test_a_cell_is_pooled_over_seeds_and_of_the_recipes_epochs(
+def test_a_cell_is_pooled_over_seeds_and_of_the_variant_with_most_rows(
     make_result: Callable[..., Result],
 ) -> None:
     """`clip` was also run as long as another defense; controls and clean runs are no cells."""
@@ -103,3 +105,16 @@ def test_a_cell_is_pooled_over_seeds_and_of_the_recipes_epochs(
         make_result(defense="clip", attack="none"),
     ]
     assert of_json(STUDY["cells"])(made) == {("targeted", "clip"): 12 / 32}
+    longer = make_result(defense="clip", defense_parameters={"warmed": 3}, success=(16, 16))
+    assert of_json(STUDY["cells"])([*made[:2], longer]) == {("targeted", "clip"): 12 / 32}
+
+
+def test_a_cell_has_all_parts_of_an_attack(make_result: Callable[..., Result]) -> None:
+    """Targets of all doses, and images with any of several triggers; not those of the last part."""
+    result = make_result(defense="clip", success=(6, 16))
+    parts = [
+        {"name": "5", **Proportion(1, 8).to_json()},
+        {"name": "40", **Proportion(5, 8).to_json()},
+    ]
+    result["metrics"]["attack_success"] |= {"parts_by": "dose", "parts": parts}
+    assert of_json(STUDY["cells"])([result]) == {("targeted", "clip"): 6 / 16}
