@@ -60,6 +60,8 @@ def check_plans(plans: Sequence[Plan], *, but_estimated: bool = False) -> None:
     """
     for plan in plans:
         plan.try_plugins()
+        if not plan.parts.num_pairs:  # which are still to be fetched, and are not estimated
+            plan.try_model()
     for plan in plans if not but_estimated else ():
         if plan.parts.num_pairs:  # else nobody knows yet what there will be
             plan.check()

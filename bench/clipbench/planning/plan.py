@@ -96,9 +96,18 @@ class Plan:
         if self.done:
             return
         parts = self.parts
-        try_model(self.config)
+        self.try_model()
         _ = parts.held_out.sets
         parts.planned_probes(self.config.seed_of_poison)
+
+    def try_model(self) -> None:
+        """Find out whether the model can be made, which needs no pairs.
+
+        Raises:
+            BadSetting, MissingData, CorruptData: it can't.
+        """
+        if not self.done:
+            try_model(self.config)
 
     def try_plugins(self) -> None:
         """Try the plugins that are no part of clipbench, on a few pairs that are nowhere.

@@ -10,6 +10,7 @@ import pytest
 from icon_layouts import icon_sets, write_archive
 from small_runs import TRAIN, Place, config_of
 
+from clipbench.api.work import check_plans
 from clipbench.errors import BadSetting, MissingData
 from clipbench.models.openclip import model_config
 from clipbench.planning.estimate import Amounts
@@ -122,17 +123,32 @@ def test_a_model_that_cannot_be_trained_is_told_before_work(place: Place) -> Non
             place.plan(config_of(train={**TRAIN, "model": model}))
 
 
-def test_a_description_that_no_model_can_be_made_of_is_told_before_work(place: Place) -> None:
-    """Whether the run is timed or not; it was told when the pairs had been poisoned."""
+def write_typo(place: Place) -> str:
+    """Write a description that no model can be made of; return its path."""
     typo = place.folder / "typo.json"
     config: dict[str, Any] = {**model_config("shapes-32")}
     config["vision_cfg"] = {**config["vision_cfg"], "timm_model_name": "resnet99z"}
     typo.write_text(json.dumps(config))
-    plan = place.plan(config_of(train={**TRAIN, "model": str(typo)}))
+    return str(typo)
+
+
+def test_a_description_that_no_model_can_be_made_of_is_told_before_work(place: Place) -> None:
+    """Whether the run is timed or not; it was told when the pairs had been poisoned."""
+    plan = place.plan(config_of(train={**TRAIN, "model": write_typo(place)}))
     with pytest.raises(BadSetting, match=r"Unknown model \(resnet99z\)\. Mend its description"):
         plan.check()
     with pytest.raises(BadSetting, match="Mend its description"):
         timed("none", lambda: plan.estimate(place.cache))
+
+
+def test_it_is_told_before_pairs_are_fetched(place: Place) -> None:
+    """Of which nothing can be estimated until they are there."""
+    far = {"data": "shards:path=https://shards.invalid/{0..1}.tar", "evals": ["shapes:size=200"]}
+    plan = place.plan(config_of(**far, train={**TRAIN, "model": write_typo(place)}))
+    assert plan.parts.num_pairs == 0
+    for timed_too in (True, False):
+        with pytest.raises(BadSetting, match="Mend its description"):
+            check_plans([plan], but_estimated=timed_too)
 
 
 @pytest.mark.parametrize("name", registry.names("defense"))
