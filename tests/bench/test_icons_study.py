@@ -1,4 +1,4 @@
-"""How ranks of attacks and defenses on one set are held against those on another."""
+"""Programs of the icons study: ranks on two sets held against each other, and scores by dose."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from as_json import of_json
 from made_results import make_result
+from sklearn.metrics import roc_auc_score
 
 from clipbench.evaluation.statistics import Proportion
 
 __all__ = ["make_result"]
 Result = dict[str, Any]
-STUDY = runpy.run_path(str(Path(__file__).parents[2] / "results" / "icons" / "correlation.py"))
+PROGRAMS = Path(__file__).parents[2] / "results" / "icons"
+STUDY = runpy.run_path(str(PROGRAMS / "correlation.py"))
 Shares = Mapping[tuple[str, str], float]
 ATTACKS = ("badnets", "blended", "sig", "targeted")
 DEFENSES = ("clip", "clipscore", "dao", "par", "safeclip")
@@ -118,3 +121,20 @@ def test_a_cell_has_all_parts_of_an_attack(make_result: Callable[..., Result]) -
     ]
     result["metrics"]["attack_success"] |= {"parts_by": "dose", "parts": parts}
     assert of_json(STUDY["cells"])([result]) == {("targeted", "clip"): 6 / 16}
+
+
+def test_scores_by_dose_are_the_auroc_of_each_doses_pairs_against_the_clean_ones() -> None:
+    """Of targets with two and with five poisoned pairs, which lie anywhere in the set."""
+    rng = np.random.default_rng(5)
+    scores = rng.normal(size=400).astype(np.float32).round(2)  # some are equal
+    target = np.repeat([0, 1, 2, 3], [2, 5, 2, 5])
+    index = rng.choice(400, len(target), replace=False)
+    scores[index[np.isin(target, [1, 3])]] += 1  # many of a target: it is learned
+    found = runpy.run_path(str(PROGRAMS / "by_dose.py"))["by_dose"](scores, index, target)
+    clean = np.delete(scores, index)
+    for dose, of in ((2, [0, 2]), (5, [1, 3])):
+        own = scores[index[np.isin(target, of)]]
+        truth = np.repeat([0, 1], [len(clean), len(own)])
+        auroc = roc_auc_score(truth, -np.concatenate([clean, own]))
+        assert found[dose].startswith(f"{auroc:.2f} [")
+    assert float(found[5].split()[0]) < 0.4 < float(found[2].split()[0])
