@@ -133,9 +133,14 @@ class Place:
             if file.is_file() and file.parent.name != ".clipbench"  # indexes hold file times
         }
 
-    def weights(self) -> bytes:
-        """Return the final weights of the only run."""
-        return self.only("runs/*/model/open_clip_model.safetensors").read_bytes()
+    def weights(self) -> str:
+        """Return the hash of the final weights of the only run."""
+        return hash_of(self.only("runs/*/model/open_clip_model.safetensors"))
+
+
+def hash_of(path: Path) -> str:
+    """Return the SHA-256 of a file; how megabytes differ would take a failing test hours to say."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def numbers(result: dict[str, Any]) -> dict[str, Any]:
