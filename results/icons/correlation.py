@@ -2,7 +2,7 @@
 
     python results/icons/correlation.py results/shapes/rows results/icons/rows
 
-prints two Markdown tables of what both sets have rows of. The first has a line per attack: how
+prints three Markdown tables of what both sets have rows of. The first has a line per attack: how
 often it succeeds without a defense in each set, Kendall's rank correlation between the defenses'
 success against it in one set and in the other, and in how many of the defenses' cells both sets
 agree on whether the defense holds, which is to leave at most a tenth of the probes.
@@ -11,6 +11,8 @@ The second has rank correlations between the sets (Kendall's tau-b; Spearman's r
 of defenses, by their mean success over attacks; of attacks, by theirs over defenses; of cells.
 Intervals are percentiles of a bootstrap over attacks, over defenses, or over both: they say how far
 the number depends on which were chosen, and not how far another training would move it.
+
+The third has every cell that both sets have: success in one set and in the other.
 
 `none` is in the first table only: that no defense is worst in both sets tells nothing. Only attacks
 that succeed on half of the probes without a defense, in both sets, are in the second table.
@@ -70,7 +72,7 @@ def cells(results: Iterable[Result]) -> Cells:
 
 
 def tables(first: Cells, second: Cells) -> str:
-    """Return both tables."""
+    """Return the tables of attacks and of ranks."""
     shared = first.keys() & second.keys()
     attacks = sorted({attack for attack, defense in shared if defense == "none"})
     # Each attack must have met each defense in both sets, or means are of different attacks.
@@ -102,6 +104,15 @@ def tables(first: Cells, second: Cells) -> str:
     above = markdown_table(head, rows)
     below = markdown_table(["ranks of", "how many", "correlation [95%]"], _ranks(ours, theirs))
     return f"{above}\n\n{below}"
+
+
+def side_by_side(first: Cells, second: Cells) -> str:
+    """Return the cells that both sets have."""
+    shared = sorted(
+        first.keys() & second.keys(), key=lambda cell: (cell[0], cell[1] != "none", cell[1])
+    )
+    lines = [[*cell, f"{first[cell]:.1%}", f"{second[cell]:.1%}"] for cell in shared]
+    return markdown_table(("attack", "defense", "first", "second"), lines)
 
 
 def _ranks(ours: Shares, theirs: Shares) -> list[list[str]]:
@@ -176,13 +187,13 @@ def _told(value: float, interval: tuple[float, float] | None = None) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("first", type=Path, help="folder of rows of one set")
     parser.add_argument("second", type=Path, help="folder of rows of another")
     chosen = parser.parse_args(arguments)
     first, second = (cells(load_results([folder])) for folder in (chosen.first, chosen.second))
-    print(tables(first, second))
+    print(tables(first, second), side_by_side(first, second), sep="\n\n")
 
 
 if __name__ == "__main__":

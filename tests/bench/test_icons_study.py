@@ -97,6 +97,13 @@ def test_nothing_shared_is_told_by_dashes() -> None:
     assert [line[2] for line in ranks] == ["—"] * 3
 
 
+def test_cells_of_both_sets_stand_side_by_side() -> None:
+    """Those without a defense first; what one set lacks is left out."""
+    second = {("sig", "par"): 0.5, ("sig", "none"): 0.25, ("sig", "new"): 1.0}
+    lines = STUDY["side_by_side"](world(rising), second).splitlines()[2:]
+    assert lines == ["| sig | none | 100.0% | 25.0% |", "| sig | par | 64.0% | 50.0% |"]
+
+
 def test_a_cell_is_pooled_over_seeds_and_of_the_variant_with_most_rows(
     make_result: Callable[..., Result],
 ) -> None:
