@@ -12,7 +12,7 @@ of defenses, by their mean success over attacks; of attacks, by theirs over defe
 Intervals are percentiles of a bootstrap over attacks, over defenses, or over both: they say how far
 the number depends on which were chosen, and not how far another training would move it.
 
-The third has every cell that both sets have: success in one set and in the other.
+The third has success in one set above that in the other, and top-1 after training on clean data.
 
 `none` is in the first table only: that no defense is worst in both sets tells nothing. Only attacks
 that succeed on half of the probes without a defense, in both sets, are in the second table.
@@ -24,7 +24,7 @@ import argparse
 import json
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,21 +45,21 @@ Cells = dict[tuple[str, str], float]
 Shares = NDArray[np.float64]
 
 
-def cells(results: Iterable[Result]) -> Cells:
-    """Return success by attack and defense, over all seeds and all parts of an attack.
+def cells(results: Iterable[Result], metric: str = "attack_success") -> Cells:
+    """Return a share by attack and defense, over all seeds and all parts of an attack.
 
     Of a defense with several sets of parameters or numbers of epochs, that with the most rows
     stands for it, which is its recipe; the others answer questions of their own.
     """
     trials: dict[tuple[str, str, str], list[Metric]] = {}
     for result in results:
-        success = result.metrics.get("attack_success")
-        if success is not None:
+        share = result.metrics.get(metric)
+        if share is not None:
             train = result.config["train"]
             assert isinstance(train, dict)
             made = train["epochs"], result.defense.parameters
             key = (result.defense.name, json.dumps(made, sort_keys=True), result.attack.name)
-            trials.setdefault(key, []).append(success)
+            trials.setdefault(key, []).append(share)
     rows: Counter[tuple[str, str]] = Counter()
     for (defense, variant, _), found in trials.items():
         rows[defense, variant] += len(found)
@@ -106,13 +106,20 @@ def tables(first: Cells, second: Cells) -> str:
     return f"{above}\n\n{below}"
 
 
-def side_by_side(first: Cells, second: Cells) -> str:
-    """Return the cells that both sets have."""
-    shared = sorted(
-        first.keys() & second.keys(), key=lambda cell: (cell[0], cell[1] != "none", cell[1])
-    )
-    lines = [[*cell, f"{first[cell]:.1%}", f"{second[cell]:.1%}"] for cell in shared]
-    return markdown_table(("attack", "defense", "first", "second"), lines)
+def side_by_side(success: Mapping[str, Cells], top1: Mapping[str, Cells]) -> str:
+    """Return success and clean top-1, both by name of the set; columns are the last set's."""
+    ours, theirs = success.values()
+    defenses = sorted({name for _, name in theirs} - {"none", "clip"})
+    columns = ("none", "clip", *defenses)
+    attacks = sorted({attack for attack, _ in ours} & {attack for attack, _ in theirs})
+    parts = [(name, success, name) for name in attacks] + [("top-1 of clean data", top1, "none")]
+    lines = []
+    for told, of_sets, attack in parts:
+        for place, (name, found) in enumerate(of_sets.items()):
+            shares = [found.get((attack, defense)) for defense in columns]
+            shown = [MISSING if share is None else f"{share:.1%}" for share in shares]
+            lines.append(["" if place else told, name, *shown])
+    return markdown_table(("", "set", *columns), lines)
 
 
 def _ranks(ours: Shares, theirs: Shares) -> list[list[str]]:
@@ -192,8 +199,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("first", type=Path, help="folder of rows of one set")
     parser.add_argument("second", type=Path, help="folder of rows of another")
     chosen = parser.parse_args(arguments)
-    first, second = (cells(load_results([folder])) for folder in (chosen.first, chosen.second))
-    print(tables(first, second), side_by_side(first, second), sep="\n\n")
+    rows = {folder.parent.name: load_results([folder]) for folder in (chosen.first, chosen.second)}
+    success, top1 = (
+        {name: cells(found, metric) for name, found in rows.items()}
+        for metric in ("attack_success", "zeroshot_top1")
+    )
+    print(tables(*success.values()), side_by_side(success, top1), sep="\n\n")
 
 
 if __name__ == "__main__":

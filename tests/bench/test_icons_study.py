@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import runpy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from as_json import of_json
 from made_results import make_result
 from sklearn.metrics import roc_auc_score
 
+from clipbench.api.board import frame_of
 from clipbench.evaluation.statistics import Proportion
+from clipbench.leaderboard.matrix import to_matrix
+from clipbench.results.store import load_results
 
 __all__ = ["make_result"]
 Result = dict[str, Any]
 PROGRAMS = Path(__file__).parents[2] / "results" / "icons"
+PAGE = (PROGRAMS / "README.md").read_text(encoding="utf-8")
 STUDY = runpy.run_path(str(PROGRAMS / "correlation.py"))
 Shares = Mapping[tuple[str, str], float]
 ATTACKS = ("badnets", "blended", "sig", "targeted")
@@ -97,11 +102,19 @@ def test_nothing_shared_is_told_by_dashes() -> None:
     assert [line[2] for line in ranks] == ["—"] * 3
 
 
-def test_cells_of_both_sets_stand_side_by_side() -> None:
-    """Those without a defense first; what one set lacks is left out."""
-    second = {("sig", "par"): 0.5, ("sig", "none"): 0.25, ("sig", "new"): 1.0}
-    lines = STUDY["side_by_side"](world(rising), second).splitlines()[2:]
-    assert lines == ["| sig | none | 100.0% | 25.0% |", "| sig | par | 64.0% | 50.0% |"]
+def test_success_and_accuracy_of_both_sets_stand_side_by_side() -> None:
+    """Attacks that both sets have, under the defenses of the last, and clean data below them."""
+    second = {("sig", "par"): 0.5, ("sig", "none"): 0.25, ("new", "none"): 1.0, ("sig", "new"): 1.0}
+    clean = {"drawn": {("none", "par"): 0.9}, "real": {("none", "none"): 0.15}}
+    table = STUDY["side_by_side"]({"drawn": world(rising), "real": second}, clean)
+    assert table.splitlines() == [
+        "|  | set | none | clip | new | par |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| sig | drawn | 100.0% | 4.0% | — | 64.0% |",
+        "|  | real | 25.0% | — | 100.0% | 50.0% |",
+        "| top-1 of clean data | drawn | — | — | — | 90.0% |",
+        "|  | real | 15.0% | — | — | — |",
+    ]
 
 
 def test_a_cell_is_pooled_over_seeds_and_of_the_variant_with_most_rows(
@@ -145,3 +158,89 @@ def test_scores_by_dose_are_the_auroc_of_each_doses_pairs_against_the_clean_ones
         auroc = roc_auc_score(truth, -np.concatenate([clean, own]))
         assert found[dose].startswith(f"{auroc:.2f} [")
     assert float(found[5].split()[0]) < 0.4 < float(found[2].split()[0])
+
+
+def test_the_tables_are_those_of_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    """Made again, both have the same text; the page has the last of them."""
+    STUDY["main"]([str(PROGRAMS.parent / name / "rows") for name in ("shapes", "icons")])
+    printed = capsys.readouterr().out
+    assert (PROGRAMS / "correlation.md").read_text(encoding="utf-8") == printed
+    matrix = to_matrix(frame_of(load_results([PROGRAMS / "rows"])), "attack_success")
+    assert (PROGRAMS / "matrix.md").read_text(encoding="utf-8") == matrix
+    assert f"\n\n{printed.split(chr(10) * 2)[2].strip()}\n\n" in PAGE
+
+
+def row(attack: str, defense: str) -> Any:
+    """Return the row of a cell at seed 0."""
+    (found,) = (
+        result
+        for result in load_results([PROGRAMS / "rows"])
+        if (result.attack.name, result.defense.name, result.seed) == (attack, defense, 0)
+        and result.defense.parameters.get("cross_modal_epochs", 1) == 1
+    )
+    return found
+
+
+def test_scores_by_dose_are_those_of_the_row() -> None:
+    """Over all doses, by their pairs, they give the AUROC that the row has of each epoch."""
+    lines = (PROGRAMS / "by_dose.md").read_text(encoding="utf-8").splitlines()[2:]
+    told = [line.strip("| ").split(" | ") for line in lines]
+    pairs = np.array([16 * dose for dose in (5, 10, 20, 40)])
+    scored = [one for one in row("targeted", "safeclip").history if one.score_auroc is not None]
+    assert [int(line[0]) for line in told] == [one.epoch for one in scored]
+    for line, one in zip(told, scored, strict=True):
+        shares = np.array([float(cell.split()[0]) for cell in line[1:]])
+        assert shares @ pairs / pairs.sum() == pytest.approx(one.score_auroc, abs=0.006)
+
+
+def claims() -> Iterator[str]:
+    """Say what the page says of the rows below its table."""
+
+    def k(attack: str, defense: str) -> int:
+        return int(row(attack, defense).metrics["attack_success"].k)
+
+    alone = row("badnets", "none").metrics["attack_success"]
+    yield f"{k('targeted', 'none')} of 64 targets, and {alone.k:,} of {alone.n:,} test images"
+    yield (
+        f"SafeCLIP leaves {k('targeted', 'safeclip')} of 64 targets, and `clipscore`"
+        f" {k('targeted', 'clipscore')}, as many as the {k('targeted', 'clip')} of `clip`"
+    )
+    last = row("badnets", "safeclip").history[-1].poisons_in_safe_set
+    yield (
+        f"lets {k('badnets', 'safeclip')} of {alone.n:,} images through, though {last} of the 300"
+        " poisoned pairs are in its last safe set"
+    )
+    first, other = (
+        next(one.score_auroc for one in row(attack, "safeclip").history if one.score_auroc)
+        for attack in ("targeted", "badnets")
+    )
+    filtered = [
+        row(attack, "clipscore").metrics["score_auroc"].value for attack in ("targeted", "badnets")
+    ]
+    yield f"AUROC is {first:.2f} at SafeCLIP's first split and {filtered[0]:.2f} for `clipscore`"
+    yield f"for `badnets`, {other:.2f} and {filtered[1]:.2f}"
+    accuracy = {
+        name: f"{row('none', name).metrics['zeroshot_top1'].value:.1%}"
+        for name in ("safeclip", "clip", "roclip")
+    }
+    yield f"top-1 of {accuracy['safeclip']} on clean data, and `clip` {accuracy['clip']}"
+    yield f"does not learn** (top-1 {accuracy['roclip']} on clean data)"
+    began = row("none", "roclip").history[0].loss["own captions"]
+    yield f"hardly better than chance (loss {began:.2f})"
+    kept = row("targeted", "dedup").history[-1].poisons_in_safe_set
+    assert kept == 64
+
+
+def test_figures_of_the_text_are_those_of_the_rows() -> None:
+    """Counts, AUROC, and accuracy; the catalogue has two of them, too."""
+    page = " ".join(PAGE.split())
+    assert [claim for claim in claims() if claim not in page] == []
+    left = [
+        int(row("targeted", name).metrics["attack_success"].k)
+        for name in ("safeclip", "clipscore", "clip")
+    ]
+    catalogue = (PROGRAMS.parents[1] / "docs" / "catalogue.md").read_text(encoding="utf-8")
+    assert (
+        f"{left[0]} and {left[1]} of 64 targets are misclassified, and with `clip` {left[2]}"
+        in catalogue
+    )
