@@ -170,11 +170,11 @@ def test_the_tables_are_those_of_the_rows(capsys: pytest.CaptureFixture[str]) ->
     assert f"\n\n{printed.split(chr(10) * 2)[2].strip()}\n\n" in PAGE
 
 
-def row(attack: str, defense: str) -> Any:
-    """Return the row of a cell at seed 0."""
+def row(attack: str, defense: str, name: str = "icons") -> Any:
+    """Return the row of a cell of a set at seed 0."""
     (found,) = (
         result
-        for result in load_results([PROGRAMS / "rows"])
+        for result in load_results([PROGRAMS.parent / name / "rows"])
         if (result.attack.name, result.defense.name, result.seed) == (attack, defense, 0)
         and result.defense.parameters.get("cross_modal_epochs", 1) == 1
     )
@@ -191,6 +191,14 @@ def test_scores_by_dose_are_those_of_the_row() -> None:
     for line, one in zip(told, scored, strict=True):
         shares = np.array([float(cell.split()[0]) for cell in line[1:]])
         assert shares @ pairs / pairs.sum() == pytest.approx(one.score_auroc, abs=0.006)
+
+
+def aurocs(name: str, attack: str) -> tuple[str, str]:
+    """Return the AUROC of SafeCLIP's first split, and of `clipscore`, on a set at seed 0."""
+    splits = row(attack, "safeclip", name).history
+    first = next(one.score_auroc for one in splits if one.score_auroc is not None)
+    filtered = row(attack, "clipscore", name).metrics["score_auroc"].value
+    return f"{first:.2f}", f"{filtered:.2f}"
 
 
 def claims() -> Iterator[str]:
@@ -210,15 +218,13 @@ def claims() -> Iterator[str]:
         f"lets {k('badnets', 'safeclip')} of {alone.n:,} images through, though {last} of the 300"
         " poisoned pairs are in its last safe set"
     )
-    first, other = (
-        next(one.score_auroc for one in row(attack, "safeclip").history if one.score_auroc)
-        for attack in ("targeted", "badnets")
-    )
-    filtered = [
-        row(attack, "clipscore").metrics["score_auroc"].value for attack in ("targeted", "badnets")
-    ]
-    yield f"AUROC is {first:.2f} at SafeCLIP's first split and {filtered[0]:.2f} for `clipscore`"
-    yield f"for `badnets`, {other:.2f} and {filtered[1]:.2f}"
+    warm = row("targeted", "safeclip").history[1].loss["cross-modal warm-up"]
+    yield f"the loss of SafeCLIP's epoch is {warm:.2f}, where chance is {np.log(256):.2f}"
+    found = [aurocs("icons", attack) for attack in ("targeted", "badnets")]
+    yield "AUROC is {} at SafeCLIP's first split and {} for `clipscore`".format(*found[0])
+    yield "for `badnets`, {} and {}".format(*found[1])
+    drawn = [aurocs("shapes", attack) for attack in ("targeted", "badnets")]
+    yield "On `shapes`, it is {} and {}, and {} and {}".format(*drawn[0], *drawn[1])
     accuracy = {
         name: f"{row('none', name).metrics['zeroshot_top1'].value:.1%}"
         for name in ("safeclip", "clip", "roclip")
