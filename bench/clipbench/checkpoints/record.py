@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import re
 import resource
 import shutil
 import sys
@@ -117,6 +118,7 @@ class TrainingRecord:
 
 
 _CLEAR_REFS = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
 _RESET_HIGHEST = "5"  # proc(5): the peak of resident memory becomes what is resident now
 _MOST_EXPOSURES = 1 << 34  # bytes: of two billion pairs
 _RECORD = checks.fields(
@@ -218,6 +220,11 @@ def peak_memory(device: torch.device) -> int:
     """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    # What getrusage says is on Linux at least what the process had that started this one.
+    with contextlib.suppress(OSError):
+        found = re.search(rb"^VmHWM:\s*([0-9]+) kB$", _STATUS.read_bytes(), re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
