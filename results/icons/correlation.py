@@ -63,7 +63,9 @@ def cells(results: Iterable[Result], metric: str = "attack_success") -> Cells:
     rows: Counter[tuple[str, str]] = Counter()
     for (defense, variant, _), found in trials.items():
         rows[defense, variant] += len(found)
-    recipes = {defense: variant for (defense, variant), _ in reversed(rows.most_common())}
+    recipes: dict[str, str] = {}
+    for (defense, variant), _ in rows.most_common():
+        recipes.setdefault(defense, variant)
     return {
         (attack, defense): sum(one.k or 0 for one in found) / sum(one.n or 0 for one in found)
         for (defense, variant, attack), found in trials.items()

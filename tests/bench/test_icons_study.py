@@ -231,8 +231,8 @@ def claims() -> Iterator[str]:
     }
     yield f"top-1 of {accuracy['safeclip']} on clean data, and `clip` {accuracy['clip']}"
     yield f"does not learn** (top-1 {accuracy['roclip']} on clean data)"
-    began = row("none", "roclip").history[0].loss["own captions"]
-    yield f"hardly better than chance (loss {began:.2f})"
+    first, third = (row("none", "roclip").history[n].loss["own captions"] for n in (0, 2))
+    yield f"hardly better than chance (loss {first:.2f}); in the third, it is worse ({third:.2f})"
     kept = row("targeted", "dedup").history[-1].poisons_in_safe_set
     assert kept == 64
 

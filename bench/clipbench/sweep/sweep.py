@@ -32,13 +32,13 @@ from clipbench.text.words import counted
 Executor = Callable[[Sequence[Sequence[RunConfig]], Callable[[Event], None]], None]
 
 
-def is_done(config: RunConfig, out: Path) -> bool:
-    """Return whether a run has its result, with all metrics that are asked for."""
+def result_there(config: RunConfig, out: Path) -> Result | None:
+    """Return the result of a run; None if it lacks one, or metrics that are asked for."""
     folder = folder_of(config, out)
-    told = config.by_content()["metrics"]
-    return has_result(folder) and not missing(
-        config.metrics, told, read_result(folder / RESULT).metric_plugins
-    )
+    if not has_result(folder):
+        return None
+    result, told = read_result(folder / RESULT), config.by_content()["metrics"]
+    return None if missing(config.metrics, told, result.metric_plugins) else result
 
 
 def identified(grid: Grid, reporter: Reporter, *, prepare: bool) -> Grid:
@@ -136,10 +136,15 @@ def plan_sweep(grid: Grid, reporter: Reporter, *, timed: bool = True) -> SweepPl
         UnknownName, BadSetting, MissingData, CorruptData: what `clipbench.planning.plan.plan` and
             `Plan.check` refuse of a run.
     """
-    left = [[c for c in group if not is_done(c, grid.out)] for group in grid.groups]
-    waiting = {c.id for group in left for c in group}
-    taken = [c for c in grid.configs if c.id not in waiting]
-    warn_of_other_code(((c, read_result(folder_of(c, grid.out) / RESULT)) for c in taken), reporter)
+    done, left = list[tuple[RunConfig, Result]](), list[list[RunConfig]]()
+    for group in grid.groups:
+        left.append([])
+        for config in group:
+            if (result := result_there(config, grid.out)) is None:
+                left[-1].append(config)
+            else:
+                done.append((config, result))
+    warn_of_other_code(done, reporter)
     groups = tuple(tuple(group) for group in left if group)
     plan = SweepPlan(len(grid.configs), groups, None)
     failing = sure_to_fail(plan.configs.values(), grid.cache, grid.out, reporter)

@@ -16,6 +16,11 @@ from clipbench.files import bundled
 from clipbench.results import store
 from clipbench.sweep.grid import read_grid
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest needs it there
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -113,10 +118,6 @@ def test_published_rows_are_tabled_from_any_folder(
 @pytest.mark.parametrize("name", bundled.PUBLISHED)
 def test_the_wheel_copies_what_is_read_by_name(name: str) -> None:
     """Every folder of the clone that stands in for a part of the wheel is copied into it."""
-    if sys.version_info < (3, 11):
-        pytest.skip("tomllib is new in Python 3.11")
-    import tomllib  # noqa: PLC0415
-
     content = tomllib.loads((ROOT / "pyproject.toml").read_text())
     copied = content["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert copied["docs/examples"] == "clipbench/examples"

@@ -85,7 +85,7 @@ print("after")
 @pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
 def test_standard_output_that_is_a_file_is_written_in_its_place(tmp_path: Path, place: str) -> None:
     """Between what is printed before and after, over neither of them."""
-    if not Path(place).exists():
+    if sys.platform != "linux" and not Path(place).exists():
         pytest.skip(f"there is no {place} here")
     out = tmp_path / "out.txt"
     with out.open("wb") as file:
