@@ -34,6 +34,14 @@ class Said(Targeted):
         for poison in super().poison(scene, corpus):
             yield replace(poison, caption="WORDS")
 """
+SUMMED = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Summed:
+    def measure(self, measured):
+        return {"summed": float(sum(b"WORDS"))}
+"""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -87,7 +95,10 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 @pytest.fixture
 def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
-    """Write an attack in a package, with these words in its captions, and return its name."""
+    """Write an attack in a package, with these words in its captions, and return its name.
+
+    Beside it lies ``said_by_a_test.metric:Summed``, which is the sum of these words' bytes.
+    """
     # Within a second, bytecode of a file as long as before would be taken for that of the new one.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     package = tmp_path / "said_by_a_test"
@@ -97,6 +108,7 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
     def write(words: str) -> str:
         (package / "attack.py").write_text(SAID.replace("WORDS", words))
+        (package / "metric.py").write_text(SUMMED.replace("WORDS", words))
         codes.beside.cache_clear()
         for name in [name for name in sys.modules if name.startswith(package.name)]:
             monkeypatch.delitem(sys.modules, name)

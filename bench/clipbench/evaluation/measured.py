@@ -218,15 +218,17 @@ class Epoch(Struct, frozen=True, kw_only=True):
         }
 
 
-class MetricPlugin(Struct, frozen=True):
+class MetricPlugin(Struct, frozen=True, omit_defaults=True):
     """A metric beside those that every run has.
 
     Args:
         name: its name.
         parameters: its parameters.
         code_sha256: hash of its file; null: it is installed.
+        packages: SHA-256 of the code of each other package that it is of, by name.
     """
 
     name: Text
     parameters: Object
     code_sha256: Sha256 | None
+    packages: Mapping[str, Sha256] = {}

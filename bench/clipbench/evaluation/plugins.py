@@ -19,7 +19,7 @@ from clipbench.evaluation.measured import MetricPlugin, Metrics
 from clipbench.files.typed import Object
 from clipbench.models.openclip import create_model, load_weights
 from clipbench.parallel.group import Processes
-from clipbench.plugins import registry
+from clipbench.plugins import codes, registry
 from clipbench.plugins.part import Part
 
 SUCCESS = "attack_success"
@@ -49,6 +49,7 @@ def records(specs: Sequence[Object]) -> list[MetricPlugin]:
             name=registry.short_name(name := str(spec["name"])),
             parameters={key: value for key, value in spec.items() if key != "name"},
             code_sha256=registry.code_sha256(name),
+            packages=codes.packages("metric", spec),
         )
         for spec in specs
     ]
@@ -61,7 +62,8 @@ def missing(
 ) -> list[tuple[Part[Metric], MetricPlugin]]:
     """Return the metrics that a result lacks, each with what it will say of it.
 
-    One with other parameters, or with another file where a parameter names one, is another metric.
+    One with other parameters or other code, or with another file where a parameter names one, is
+    another metric; so is one of a package of which the result doesn't say what code it had.
 
     Args:
         parts: the metrics that are asked for.

@@ -23,7 +23,10 @@ def packages_of(parts: Sequence[Part[object]]) -> dict[str, str]:
 
 
 def of_run(config: RunConfig) -> dict[str, str]:
-    """Return those that decide a run's numbers; a metric decides none but its own."""
+    """Return those that decide a run's numbers; a metric decides none but its own.
+
+    The result has the code of a metric beside its name, and other code measures it anew.
+    """
     trusted = [] if config.trusted is None else [config.trusted]
     return packages_of([config.data, *config.evals, config.attack, config.defense, *trusted])
 

@@ -87,10 +87,19 @@ def causes(old: Result, new: Result) -> list[tuple[str, str, str]]:
         one, other = (_at(result.record.get(part), key) for result in (old, new))
         if one != other:
             found.append((name, one, other))
-    now = new.environment.packages
-    for name, sha256 in old.environment.packages.items():
+    used, now = _codes(old), _codes(new)
+    for name, sha256 in used.items():
         if now.get(name) != sha256:
-            found.append((f"code of {name}", sha256[:16], now.get(name, _NOT_TOLD)[:16]))
+            found.append((name, sha256[:16], now.get(name, _NOT_TOLD)[:16]))
+    return found
+
+
+def _codes(result: Result) -> dict[str, str]:
+    """Return the hashes of the packages that made a result, and of those that measured it."""
+    found = {f"code of {name}": sha256 for name, sha256 in result.environment.packages.items()}
+    for metric in result.metric_plugins:
+        for name, sha256 in metric.packages.items():
+            found[f"code of {name} for {metric.name}"] = sha256
     return found
 
 

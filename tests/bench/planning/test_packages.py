@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
-from small_runs import Place, config_of
+from small_runs import QUIET, Place, config_of
 
 from clipbench.pipeline.execute import execute
+from clipbench.plugins import codes
 from clipbench.results.result import read_result
 from clipbench.sweep.grid import Grid
 from clipbench.sweep.sweep import plan_sweep
@@ -37,3 +39,20 @@ def test_a_run_that_other_code_of_a_package_did_says_so(
         grid = Grid((again, ours), shared.out, shared.cache)
         assert not plan_sweep(grid, reporter, timed=False).configs
         assert (TOLD.format(config.id) in said.getvalue()) is told
+
+
+def test_a_metric_that_was_edited_in_its_package_is_measured_anew(
+    shared: Place, edited: Callable[[str], str], trainings: list[Path]
+) -> None:
+    """On the model that is there, alone and after a sweep's plan, as one that is a file is."""
+    for words, is_there in (("before", False), ("behind", False), ("behind", True)):
+        edited(words)
+        config = config_of(seed=7, metrics=["said_by_a_test.metric:Summed"])
+        planned = plan_sweep(Grid((config,), shared.out, shared.cache), QUIET, timed=False)
+        assert (not planned.configs) is is_there
+        result = shared.execute(config)
+        assert result["metrics"]["summed"]["value"] == sum(words.encode())
+        (said,) = result["metric_plugins"]
+        assert said["packages"] == {"said_by_a_test": codes.beside("said_by_a_test.metric")}
+        assert "packages" not in result["environment"]  # a metric decides nothing but its own
+    assert len(trainings) == 1

@@ -138,3 +138,13 @@ def test_other_code_of_a_package_is_named(make_result: MakeResult) -> None:
     assert causes(old, new) == [("code of said", "a" * 16, "c" * 16)]
     new["environment"]["packages"] = {}
     assert causes(old, new)[1] == ("code of sung", "b" * 16, "not recorded")
+
+
+def test_other_code_of_a_metrics_package_is_named(make_result: MakeResult) -> None:
+    """A metric may have been measured with other code than the attack beside it."""
+    old, new = make_result(), make_result()
+    plugin = {"name": "loud", "parameters": {}, "code_sha256": None}
+    for result, digit in ((old, "b"), (new, "c")):
+        result["environment"]["packages"] = {"said": "a" * 64}
+        result["metric_plugins"] = [{**plugin, "packages": {"said": digit * 64}}]
+    assert causes(old, new) == [("code of said for loud", "b" * 16, "c" * 16)]
