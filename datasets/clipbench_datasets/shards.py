@@ -105,8 +105,11 @@ class Shards(Plugin):
     def entries(self) -> Iterator[Entry]:
         """Yield the pairs, for an import that writes clean shards of them."""
         shards = self._opened()
+        by_shard: dict[int, list[Incomplete]] = {}
+        for one in shards.incomplete:
+            by_shard.setdefault(one.shard, []).append(one)
         for number, shard in enumerate(shards.shards):
-            incomplete = [one for one in shards.incomplete if one.shard == number]
+            incomplete = by_shard.get(number, [])
             others = _convertible(shard.path, incomplete)
             for one in incomplete:
                 name = f"key {one.key} in shard {shard.path}"

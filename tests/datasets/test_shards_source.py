@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import loose_layouts as layouts
@@ -18,10 +19,13 @@ from clipbench.importing.pairs import import_set
 from clipbench.importing.usable import open_usable
 from clipbench.plugins import registry
 from clipbench.poisoning.ledger import read_ledger
+from clipbench.shards.index import Incomplete
 from clipbench.shards.reader import ShardSet
 from clipbench.verification.verify import verify
+from clipbench_datasets.shards import Shards
 
 PAIRS = 2 * layouts.COUNT
+SHARDS_WITH_LOST = range(3)
 
 
 def written(text: str, folder: Path) -> str:
@@ -213,6 +217,40 @@ def test_shards_from_anywhere_can_be_imported(tmp_path: Path) -> None:
     assert [made.image_bytes(n) for n in range(PAIRS)] == [layouts.jpeg(n) for n in range(PAIRS)]
     assert made.metadata(8)["url"] == "http://example.org/000010001.jpg"
     assert verify(tmp_path / "out").passed
+
+
+class Walked(tuple[Incomplete, ...]):
+    """What is no pair in shards, and how often all of it was walked through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[Incomplete]:
+        """Begin to walk."""
+        Walked.times += 1
+        return super().__iter__()
+
+
+def test_what_is_no_pair_is_walked_through_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once a shard: a crawl of thousands of shards has many pairs whose image got lost."""
+    lost = range(0, 2 * len(SHARDS_WITH_LOST), 2)
+    for number in SHARDS_WITH_LOST:
+        with tarfile.open(tmp_path / f"{number}.tar", "w") as file:
+            for place, data in enumerate((b"lost", layouts.jpeg(number))):
+                for extension, content in {"txt": b"a flower", "jpg": data}.items():
+                    if content != b"lost":
+                        info = tarfile.TarInfo(f"{number}{place}.{extension}")
+                        info.size = len(content)
+                        file.addfile(info, io.BytesIO(content))
+    opened = ShardSet.open(tmp_path, on_incomplete="skip")
+    opened.incomplete = Walked(opened.incomplete)
+    monkeypatch.setattr(Shards, "_opened", lambda _: opened)
+    entries = [*Shards(str(tmp_path)).entries()]
+    assert Walked.times == 1
+    told = [number for number, entry in enumerate(entries) if entry.problem is not None]
+    assert told == [*lost]
+    assert entries[2].name == f"key 10 in shard {tmp_path / '1.tar'}"
 
 
 def test_many_shards_joined_are_one_source(tmp_path: Path) -> None:
