@@ -29,7 +29,6 @@ VARIANTS = {
     "cross_aug": False,
     "lr_schedule": "fixed",
 }
-OFFICIAL_WARMUP_STEPS = 10_000
 
 
 class SafeCLIPVariantRun(SafeCLIPRun):
@@ -99,7 +98,7 @@ class SafeCLIPVariantRun(SafeCLIPRun):
 
         def factor(step: int, steps: int) -> float:
             done = (counted or steps) * (epoch + 1) + step
-            return cosine_of_steps(done, total, OFFICIAL_WARMUP_STEPS)
+            return cosine_of_steps(done, total, facts.warmup)
 
         return factor
 

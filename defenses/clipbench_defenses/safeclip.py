@@ -69,7 +69,8 @@ class SafeCLIP(Plugin):
             keep the similarity that the CLIP loss computed.
         rank_by: criterion by which later splits rank pairs.
         cross_aug: CLIP loss between crossed views, as the authors' code does; twice the work.
-        lr_schedule: ``fixed`` ends at zero; ``official`` counts steps as the authors' code does.
+        lr_schedule: ``fixed`` ends at zero; ``official`` counts steps as the authors' code does,
+            after the warm-up of the settings.
     """
 
     idle = (

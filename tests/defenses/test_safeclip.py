@@ -214,7 +214,7 @@ def test_the_official_rates_are_those_that_the_authors_counters_give() -> None:
     """
     pairs, rate = 1_000_000, 5e-4
     run = SafeCLIP(lr_schedule="official", first_ratio=0.15).start(
-        TrainingFacts(pairs, pairs, 32, 128, 8, torch.device("cpu"), seed=1)
+        TrainingFacts(pairs, pairs, 32, 128, 8, torch.device("cpu"), seed=1, warmup=10_000)
     )
     given = KnownPairs(similarities=torch.linspace(-1, 1, pairs))
     found = {}
@@ -230,6 +230,27 @@ def test_the_official_rates_are_those_that_the_authors_counters_give() -> None:
     assert found["risky", 8] == pytest.approx(6e-6, abs=1e-6)
     assert found["risky", 20] == pytest.approx(4.4e-4, rel=0.05)
     assert found["risky", 29] < 2e-5
+
+
+def test_the_official_rates_warm_up_as_long_as_the_settings_say() -> None:
+    """Not for the authors' 10,000 steps, which a set of a hundredth of theirs never leaves."""
+
+    def first_rates(warmup: int) -> list[float]:
+        given = TrainingFacts(
+            10_000, 10_000, 32, 128, 8, torch.device("cpu"), seed=1, warmup=warmup
+        )
+        run = SafeCLIP(lr_schedule="official", first_ratio=0.5).start(given)
+        pairs = KnownPairs(similarities=torch.linspace(-1, 1, 10_000))
+        safe = [list(run.phases(epoch, pairs))[-1] for epoch in range(32)]
+        return [phase.lr_factor(0, 79) for phase in safe if phase.lr_factor is not None]
+
+    never_down, soon_down = first_rates(10_000), first_rates(100)
+    assert never_down[6:] == sorted(never_down[6:])
+    assert never_down[-1] < 0.25
+    # 79 batches an epoch: the second begins after the warm-up.
+    assert soon_down[1] > soon_down[4] > 0
+    assert max(soon_down[6:]) > 0.85
+    assert min(soon_down[6:]) < 0.01
 
 
 def test_by_default_the_paper_is_run_and_each_variant_by_its_parameter() -> None:

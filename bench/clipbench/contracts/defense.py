@@ -196,6 +196,7 @@ class TrainingFacts:
         device: where features live.
         seed: for the defense's own generators; unrelated to those of the attack.
         trusted_pairs: number of pairs known to be clean, on which a stage may train.
+        warmup: steps of linear warm-up in the settings, for defenses with a schedule of their own.
     """
 
     num_pairs: int
@@ -206,6 +207,7 @@ class TrainingFacts:
     device: torch.device
     seed: int
     trusted_pairs: int = 0
+    warmup: int = 0
 
 
 class DefenseRun(Protocol):

@@ -70,6 +70,7 @@ def facts_of(
         feature_size=model_config(settings.model)["embed_dim"],
         device=torch.device(device),
         seed=0,
+        warmup=settings.warmup,
     )
 
 

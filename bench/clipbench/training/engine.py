@@ -90,6 +90,7 @@ class Trainer:
             # Not the run's seed itself: from that one the attack drew, too.
             seed=derive_seed(self._seed, "defense"),
             trusted_pairs=0 if self._trusted is None else len(self._trusted),
+            warmup=self._settings.warmup,
         )
 
     # ------------------------------------------------------------------ the loop
