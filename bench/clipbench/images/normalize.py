@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image as Pil
 from PIL import ImageOps
 
+from clipbench.contracts import Image
 from clipbench.errors import ClipbenchError, CorruptData
 from clipbench.images import png
 from clipbench.images.encoding import FAILURES, MAX_PIXELS, calm, decode, encode_jpeg, encode_png
@@ -105,6 +106,16 @@ def normalized(data: bytes, image_size: int | None = None, box: Box | None = Non
     if form == "JPEG":
         return Normal(encode_jpeg(pixels), "jpg", *picture.size)
     return Normal(encode_png(pixels), "png", *picture.size)
+
+
+def shrunk(image: Image, image_size: int) -> Image:
+    """Return an image as `normalized` resizes it, ``(h, w, 3)`` uint8.
+
+    Args:
+        image: ``(H, W, 3)`` uint8.
+        image_size: the longest that the shorter side may be, in pixels.
+    """
+    return np.asarray(_resized(Pil.fromarray(image), image_size))
 
 
 def check_size(width: int, height: int) -> None:

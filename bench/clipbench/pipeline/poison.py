@@ -19,6 +19,7 @@ from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.planning.tried import try_attack
 from clipbench.plugins import codes
 from clipbench.plugins.part import Part
+from clipbench.poisoning.as_stored import longest_short_side
 from clipbench.poisoning.assembly import versions
 from clipbench.poisoning.ledger import read_head, read_ledger
 from clipbench.poisoning.overlay import PoisonedSet, write_poisoned
@@ -135,6 +136,8 @@ def _folder_of(config: RunConfig, parts: Prepared, cache: Path) -> Path:
     }
     if base.left_out:
         wanted["usable"] = base.view_hashes()
+    if (size := longest_short_side(base)) is not None:  # earlier versions put in larger images
+        wanted["stored_at"] = size
     return cache / "poisoned" / config_hash(wanted)[:16]
 
 

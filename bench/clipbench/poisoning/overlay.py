@@ -20,6 +20,7 @@ from clipbench.contracts import Attack, Poison, Progress, Scene, no_progress
 from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.files.json_files import is_vacant
 from clipbench.plugins.faults import Call, is_ours
+from clipbench.poisoning.as_stored import scene_as_stored
 from clipbench.poisoning.assembly import NOTED, Assembly
 from clipbench.poisoning.ledger import JSON_NAME, Identity, read_head, read_ledger
 from clipbench.poisoning.spool import Kept, Spool
@@ -119,7 +120,8 @@ def write_poisoned(
                 (partial / folder).mkdir(exist_ok=True)
             with Spool(partial) as spool:
                 made = attacks.crafted(attack, scene, base)
-                poisons = _collect(base, made, scene, spool, progress)
+                stored = scene_as_stored(scene, base)
+                poisons = _collect(base, made, stored, spool, progress)
                 assembly = Assembly(base, made, poisons, scene.seed)
                 assembly.write_shards(partial / "shards", spool, progress)
                 learned = _learned(attack, made)

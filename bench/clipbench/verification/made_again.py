@@ -15,6 +15,7 @@ from pathlib import Path
 from clipbench.boundary import attacks
 from clipbench.contracts import Attack, Progress, Scene
 from clipbench.errors import BadInput, ClipbenchError, PluginFault
+from clipbench.poisoning.as_stored import scene_as_stored
 from clipbench.poisoning.assembly import PACKAGES, Assembly
 from clipbench.poisoning.disguise import text_like
 from clipbench.poisoning.ledger import Ledger, read_ledger, trigger_sha256
@@ -71,6 +72,7 @@ def by_sample(base: ShardSet, attack: Attack, scene: Scene, progress: Progress) 
     """
     # Drawn anew each time: whoever changed a pair can't know which ones are looked at.
     whole = set(random.SystemRandom().sample(range(scene.count), min(SAMPLE, scene.count)))
+    scene = scene_as_stored(scene, base)
     with scratch_folder("verify") as folder, Spool(folder) as spool:
         kept: list[Kept] = []
         for number, poison in enumerate(attacks.poisons(attack, scene, base)):
