@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,9 +133,17 @@ def choose(
         part = ordered[start : start + (count - len(icons)) * 9 // 8 + _BLOCK]
         looks = _Looks(part, prints, bodies)
         found: dict[int, list[str | None]] = {}
-        for number, verdicts in in_processes(_look, looks, range(-(-len(part) // _BLOCK)), workers):
-            found[number] = verdicts
-            progress("looking for held-out icons", min(_BLOCK * len(found), len(part)), len(part))
+        blocks = range(-(-len(part) // _BLOCK))
+        seen, bad = start, left_out.total()
+        with closing(in_processes(_look, looks, blocks, workers)) as each:
+            for number, verdicts in each:
+                found[number] = verdicts
+                looked = min(_BLOCK * len(found), len(part))
+                progress("looking for held-out icons", looked, len(part))
+                seen += len(verdicts)
+                bad += sum(verdict is not None for verdict in verdicts)
+                if len(ordered) - bad < count:  # told now, not when all were looked at
+                    raise _too_few_of(len(ordered), bad, seen, count)
         for place, verdict in enumerate(one for number in sorted(found) for one in found[number]):
             if len(icons) == count:
                 break
@@ -148,11 +157,21 @@ def choose(
     return Choice(tuple(icons), start, left_out)
 
 
-def too_few(found: str, wanted: int) -> BadSetting:
+def _too_few_of(number: int, bad: int, seen: int, wanted: int) -> BadSetting:
+    """Return the error that says how many of some icons can be used, when some were looked at."""
+    if seen == number:
+        return too_few(f"{number - bad:,}", wanted)
+    good = number * (seen - bad) // seen
+    step = 10 ** max(0, len(str(good)) - 2)
+    about = f", about {good // step * step:,} by those looked at"
+    return too_few(f"at most {number - bad:,}", wanted, about)
+
+
+def too_few(found: str, wanted: int, about: str = "") -> BadSetting:
     """Return the error that says how many icons there are, and how many were asked for."""
     return BadSetting(
-        f"The archive has {found} icons for training pairs, and {wanted:,} are wanted, trusted"
-        " ones among them; set a smaller icons.size, or trusted_size of the defense."
+        f"The archive has {found} icons for training pairs{about}, and {wanted:,} are wanted,"
+        " trusted ones among them; set a smaller icons.size, or trusted_size of the defense."
     )
 
 

@@ -20,6 +20,7 @@ from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
 from clipbench.testing import check_dataset
 from clipbench_datasets import _icons_archive as archives
+from clipbench_datasets import _icons_choice as choice
 from clipbench_datasets import _icons_opened as opened
 from clipbench_datasets._icons_archive import read_archive
 from clipbench_datasets._icons_choice import SAME_BODY, SAME_LOOK
@@ -165,6 +166,25 @@ def test_more_pairs_than_there_are_icons_are_refused(archive: Path, tmp_path: Pa
     """One line says how many there are."""
     with pytest.raises(BadSetting, match=r"has 72 icons for training pairs, and 100 are wanted"):
         Icons(archive, size=100).write_to(tmp_path / "set", workers=0)
+
+
+def test_too_few_icons_are_told_as_soon_as_that_is_sure(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when all were looked at, which for 240,000 takes minutes."""
+    monkeypatch.setattr(choice, "_BLOCK", 4)
+    sets = read_archive(archive).sets
+    held = held_out(sets, "test")
+    good = choice.candidates(sets, 0)
+    ordered = [icon for pair in zip(held.test[:8], good, strict=False) for icon in pair]
+    ordered += good[8:]
+    looked: list[int] = []
+    message = r"at most 74 icons for training pairs, about 40 by those looked at, and 75 are wanted"
+    with pytest.raises(BadSetting, match=message):
+        choice.choose(ordered, [held], 75, lambda _, done, __: looked.append(done), 0)
+    assert looked == [4, 8, 12]
+    found = choice.choose(ordered, [held], 72, lambda *_: None, 0)
+    assert len(found.icons) == 72
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pickle
 import signal
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -78,7 +78,7 @@ def in_processes(
     context: Context,
     numbers: Sequence[int],
     workers: int | None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield ``work(context, number)`` for all numbers, as they are done.
 
     Args:
