@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from as_json import of_json
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.resolution import resolve
-from clipbench.errors import BadSetting
+from clipbench.errors import BadInput, BadSetting
 from clipbench.files import sums
 from clipbench.leaderboard.export import to_clip_benchmark
 from clipbench.pipeline.execute import execute as do
@@ -58,6 +59,16 @@ def metric(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of a metric."""
     file = tmp_path_factory.mktemp("metrics") / "first.py"
     file.write_text(BRIGHTNESS, encoding="utf-8")
+    return file
+
+
+def renamed(metric: Path, file: Path, names: Mapping[str, str]) -> Path:
+    """Write a copy of the metric that gives its entries under other names."""
+    file.parent.mkdir()
+    text = metric.read_text(encoding="utf-8")
+    for old, new in names.items():
+        text = text.replace(f'"{old}"', f'"{new}"')
+    file.write_text(text, encoding="utf-8")
     return file
 
 
@@ -128,3 +139,32 @@ def test_a_metric_is_added_to_a_run_that_is_done(
     (file,) = tmp_path.glob(f"runs/*_{result['id']}/result.json")
     assert json.loads(file.read_text()) == sums.summed(doubled)
     assert len(to_clip_benchmark(doubled)) == 2  # classes and captions of the one set
+
+
+def test_a_metric_that_was_edited_replaces_all_that_it_gave(metric: Path, tmp_path: Path) -> None:
+    """A name that it gives no more is gone, for no code that is known measured it."""
+    execute(config_of(attack="none"), tmp_path)
+    before = execute(config_of(str(metric)), tmp_path)
+    assert before["metric_plugins"][0]["metrics"] == ["first_mean", "first_attack_success"]
+    names = {"first_attack_success": "second_attack_success"}
+    other = renamed(metric, tmp_path / "edited" / metric.name, names)
+    after = execute(config_of(str(other)), tmp_path)
+    new = after["metrics"].keys()
+    assert before["metrics"].keys() - new == {
+        "first_attack_success",
+        "first_attack_success_control",
+    }
+    assert {"second_attack_success", "second_attack_success_control"} <= new
+    assert "first_attack_success" not in after["evaluations"][0]["metrics"]
+    assert after["metric_plugins"][0]["metrics"] == ["first_mean", "second_attack_success"]
+
+
+def test_a_metric_that_is_added_takes_no_others_name(metric: Path, tmp_path: Path) -> None:
+    """Neither that of a metric that every run has nor of another plugin's."""
+    before = execute(config_of(str(metric)), tmp_path)
+    for taken in ("attack_success", "first_attack_success"):
+        names = {"first_mean": "mean", "first_attack_success": taken}
+        other = renamed(metric, tmp_path / taken / "another.py", names)
+        with pytest.raises(BadInput, match=f"'another' returns '{taken}', a name that is taken"):
+            execute(config_of(str(other)), tmp_path)
+    assert execute(config_of(str(metric)), tmp_path) == before

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -147,10 +147,12 @@ class Measurements:
         metrics: those of the first classification set, its attack included, and of the first
             retrieval set: what tables show.
         evaluations: for each set its name, which no two share, and its own metrics.
+        given: names of the metrics that each plugin gave, by its name.
     """
 
     metrics: Metrics
     evaluations: Sequence[Evaluation]
+    given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def evaluate_sets(
@@ -162,6 +164,7 @@ def evaluate_sets(
     seed: int,
     standard: bool = True,
     must_measure: bool = True,
+    taken: Collection[str] = (),
 ) -> Measurements:
     """Return the metrics of a checkpoint on every evaluation set.
 
@@ -173,6 +176,7 @@ def evaluate_sets(
         seed: the run's seed, for plugins.
         standard: whether to measure what every row has; False measures the plugins alone.
         must_measure: whether a plugin that has nothing to measure on any set is an error.
+        taken: names of metrics that no plugin may give, beside those that are measured here.
 
     Raises:
         BadSetting: there are probes and no classes, or a plugin has nothing to measure on any set.
@@ -181,18 +185,18 @@ def evaluate_sets(
     first = next((item for item in sets if item.classification), sets[0])
     retrieving = next((item for item in sets if item.retrieval), first)
     reading = reading_set(sets, probes)
-    useful: set[str] = set()
+    given: dict[str, dict[str, None]] = {name: {} for name in plugins}
     found: list[dict[str, Metric]] = []
     for item in sets:
         own = probes if item is reading else None
         metrics = standard_metrics(encoder, item, own) if standard else {}
         for name, plugin in plugins.items():
             values = measure(plugin, SetAndFeatures(item, own, seed, encoder))
-            _add(metrics, values, name)
-            useful |= {name} if values else set()
+            _add(metrics, values, name, taken)
+            given[name] |= dict.fromkeys(values)
         found.append(metrics)
     for name in plugins:
-        if must_measure and name not in useful:
+        if must_measure and not given[name]:
             raise BadSetting(
                 f"The metric {name!r} has nothing to measure on"
                 f" {', '.join(item.name for item in sets)}; `clipbench describe {name}` says what"
@@ -201,7 +205,8 @@ def evaluate_sets(
     by_set = [Evaluation(name, own) for name, own in zip(_names(sets), found, strict=True)]
     of_first, of_retrieving = (found[_position(sets, item)] for item in (first, retrieving))
     # What both measured is told of the first; its entries come first, too.
-    return Measurements({**of_first, **of_retrieving, **of_first}, by_set)
+    of_all = {**of_first, **of_retrieving, **of_first}
+    return Measurements(of_all, by_set, {name: tuple(own) for name, own in given.items()})
 
 
 def _names(sets: Sequence[EvaluationSet]) -> list[str]:
@@ -218,10 +223,12 @@ def _position(sets: Sequence[EvaluationSet], wanted: EvaluationSet) -> int:
     return next(number for number, item in enumerate(sets) if item is wanted)
 
 
-def _add(metrics: dict[str, Metric], values: Mapping[str, object], plugin: str) -> None:
+def _add(
+    metrics: dict[str, Metric], values: Mapping[str, object], plugin: str, taken: Collection[str]
+) -> None:
     """Add what a plugin returned."""
     for name, value in values.items():
-        if name in metrics:
+        if name in metrics or name in taken:
             raise BadInput(f"The metric {plugin!r} returns {name!r}, a name that is taken.")
         if isinstance(value, Proportion):
             metrics[name] = Metric.of(value)

@@ -226,9 +226,16 @@ class MetricPlugin(Struct, frozen=True, omit_defaults=True):
         parameters: its parameters.
         code_sha256: hash of its file; null: it is installed.
         packages: SHA-256 of the code of each other package that it is of, by name.
+        metrics: names of the metrics that it gave; older results don't say.
     """
 
     name: Text
     parameters: Object
     code_sha256: Sha256 | None
     packages: Mapping[str, Sha256] = {}
+    metrics: tuple[Text, ...] = ()
+
+    @property
+    def version(self) -> MetricPlugin:
+        """What it is, whatever it gave."""
+        return structs.replace(self, metrics=())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +42,22 @@ def built(parts: Sequence[Part[Metric]]) -> dict[str, Metric]:
     return found
 
 
-def records(specs: Sequence[Object]) -> list[MetricPlugin]:
-    """Return what a result says about each metric that was measured."""
+def records(
+    specs: Sequence[Object], given: Mapping[str, tuple[str, ...]] | None = None
+) -> list[MetricPlugin]:
+    """Return what a result says about each metric that was measured.
+
+    Args:
+        specs: name and parameters of each.
+        given: names of what each gave, by its name; None: nothing was measured yet.
+    """
     return [
         MetricPlugin(
             name=registry.short_name(name := str(spec["name"])),
             parameters={key: value for key, value in spec.items() if key != "name"},
             code_sha256=registry.code_sha256(name),
             packages=codes.packages("metric", spec),
+            metrics=(given or {}).get(registry.short_name(name), ()),
         )
         for spec in specs
     ]
@@ -70,8 +78,8 @@ def missing(
         told: the same as JSON, with what lies there in the place of every location.
         known: those that the result has.
     """
-    pairs = zip(parts, records(told), strict=True)
-    return [(part, record) for part, record in pairs if record not in known]
+    pairs, versions = zip(parts, records(told), strict=True), [one.version for one in known]
+    return [(part, record) for part, record in pairs if record not in versions]
 
 
 @dataclass(frozen=True)
@@ -100,12 +108,30 @@ class TrainedModel:
 
 
 def measure_plugins(
-    trained: TrainedModel, plugins: Sequence[Part[Metric]], processes: Processes
+    trained: TrainedModel,
+    plugins: Sequence[Part[Metric]],
+    processes: Processes,
+    taken: Collection[str] = (),
 ) -> Measurements:
-    """Return what metrics by plugin, and no others, measure of a trained model."""
-    encoder, built_ones = trained.encoder(processes), built(plugins)
+    """Return what metrics by plugin, and no others, measure of a trained model.
+
+    Args:
+        trained: the model.
+        plugins: the metrics.
+        processes: where to compute.
+        taken: names that none of them may give, see `clipbench.results.added.taken_names`.
+
+    Raises:
+        BadInput: one of them gives such a name.
+    """
     return evaluate_sets(
-        encoder, trained.sets, trained.probes, built_ones, seed=trained.seed, standard=False
+        trained.encoder(processes),
+        trained.sets,
+        trained.probes,
+        built(plugins),
+        seed=trained.seed,
+        standard=False,
+        taken=taken,
     )
 
 

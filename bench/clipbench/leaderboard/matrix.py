@@ -42,6 +42,13 @@ def to_matrix(
     names = (metric, f"metrics.{metric}")  # the second is that of a plugin's
     column = next((n for n in names if any(row.metric(n).seeds for row in rows)), None)
     if column is None:
+        versions = dict.fromkeys(n for row in rows for n in row.metrics if _is_version(n, names))
+        if versions:
+            told = " and ".join(repr(name.removeprefix("metrics.")) for name in versions)
+            raise BadSetting(
+                f"The metric {metric!r} was measured in several versions, {told}; name one of them,"
+                " or measure all results with one."
+            )
         raise BadSetting(f"No result has the metric {metric!r}; `--json` shows what there is.")
     metric = column
     last = f"{_pooled(metric, rows)}{elsewhere(rows)}"
@@ -57,6 +64,11 @@ def to_matrix(
         head = markdown(f"{told[:1].upper()}{told[1:]}.")
         lines += [head, "", *_square(rows, metric), ""]
     return "\n".join([*lines, _note(metric, eligible_at) + last, ""])
+
+
+def _is_version(column: str, names: Sequence[str]) -> bool:
+    """Return whether a column is of one version of a metric, see `rows.told_apart`."""
+    return any(column.startswith(f"{name} (") and column.endswith(")") for name in names)
 
 
 def _square(rows: Sequence[Record], metric: str) -> list[str]:

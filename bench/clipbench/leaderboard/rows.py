@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
 from msgspec import structs
 
+from clipbench.evaluation.measured import MetricPlugin
 from clipbench.files.typed import Json
 from clipbench.results.labels import Labels, canonical, differing, label, seeds_of
 from clipbench.results.model import Result
 from clipbench.results.side_by_side import Context, age, settings_of
 
 FIRST = ("none", "clip")  # the defenses that all others are held against
+CONTROL = "_control"  # behind the name of a success: the same of a model of clean data
 _OF_CONTEXT = re.compile(r"(code\.)?(attack|rate|data|evals|model)(\.|$)")  # settings
 
 
@@ -63,6 +66,53 @@ def group(results: Sequence[Result], labels: Labels) -> list[Row]:
             told = chosen if short.keys() & shown.keys() else short
             row.defense_label = label(row.defense, told | shown)
     return [row for family in families.values() for row in family.values()]
+
+
+def told_apart(results: Sequence[Result]) -> list[Result]:
+    """Return results whose plugins' metrics have a name of their own for each version of a plugin.
+
+    A run is not known by its metrics, so that of one metric some results may have been measured
+    with other parameters or other code than others: under one name they would be pooled. Where all
+    are of one version the name stays; else it says what differs, ``NAME (scale=2)``, or, where that
+    is the code, the beginning of its hash. An older result does not say what its plugins gave, and
+    is taken to have what begins with a plugin's name from it.
+    """
+    found: dict[str, dict[str, dict[str, Json]]] = defaultdict(dict)
+    for result in results:
+        for name, plugin in _given(result):
+            found[name][canonical(_version(plugin))] = _version(plugin)
+    apart = {name: differing(own.values()) for name, own in found.items() if len(own) > 1}
+    return [_renamed(result, apart) for result in results] if apart else [*results]
+
+
+def _given(result: Result) -> list[tuple[str, MetricPlugin]]:
+    """Return names of a result's metrics, each with the plugin that gave it."""
+    return [
+        (name, plugin)
+        for plugin in result.metric_plugins
+        for name in plugin.metrics
+        or [name for name in result.metrics if f"{name}_".startswith(f"{plugin.name}_")]
+    ]
+
+
+def _version(plugin: MetricPlugin) -> dict[str, Json]:
+    """Return what decides the numbers of a metric: its parameters and its code."""
+    code = plugin.code_sha256
+    if code is None and plugin.packages:
+        code = hashlib.sha256(canonical(dict(plugin.packages)).encode()).hexdigest()
+    return {**plugin.parameters, "code": code}
+
+
+def _renamed(result: Result, apart: Mapping[str, set[str]]) -> Result:
+    """Return a result in which some metrics are named after the plugin's version, too."""
+    names: dict[str, str] = {}
+    for name, plugin in _given(result):
+        version = _version(plugin)
+        if shown := {key: version[key] for key in sorted(apart.get(name, ()) & version.keys())}:
+            names[name] = label(name, shown)
+            names[f"{name}{CONTROL}"] = f"{names[name]}{CONTROL}"
+    metrics = {names.get(name, name): metric for name, metric in result.metrics.items()}
+    return result.narrowed(result.attack, metrics, result.part)
 
 
 def _of_training(row: Row) -> dict[str, Json]:

@@ -24,7 +24,14 @@ from clipbench.leaderboard.eligibility import counts_of, eligibility
 from clipbench.leaderboard.export import results_json
 from clipbench.leaderboard.footing import AUGMENTED, BARE, fair, given, other_machines
 from clipbench.leaderboard.render import to_csv, to_latex, to_markdown
-from clipbench.leaderboard.rows import Row, baseline, group, order, relative_cost
+from clipbench.leaderboard.rows import (
+    Row,
+    baseline,
+    group,
+    order,
+    relative_cost,
+    told_apart,
+)
 from clipbench.leaderboard.text_table import to_text
 from clipbench.results.files import write_atomic
 from clipbench.results.labels import Defaults, Labels, canonical
@@ -68,7 +75,7 @@ def leaderboard(
 
     Runs that differ in any setting that is not incidental are rows of their own, and the label of
     the defense names the setting. Of two runs that differ in incidental settings alone, the newer
-    counts.
+    counts. A plugin's metric of several versions has columns for each, see `rows.told_apart`.
 
     Args:
         results: results as `store.load_results` returns them, in any order.
@@ -76,7 +83,7 @@ def leaderboard(
         defaults: ``(kind, name) -> default parameters`` of a plugin of kind "attack", "defense" or
             "data", or None; parameters at their default are not shown in labels.
     """
-    unique = by_part(newest(results))
+    unique = told_apart(by_part(newest(results)))
     labels = Labels(unique, defaults)
     rows = group(unique, labels)
     metrics = _metric_columns(_metric_names(unique))

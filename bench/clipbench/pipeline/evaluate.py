@@ -48,12 +48,14 @@ class Measured:
         metrics: those of its last weights and of the defense's last scores.
         evaluations: for each evaluation set its name and its own metrics.
         history: an entry for each epoch.
+        given: names of the metrics that each plugin gave, by its name.
     """
 
     num_parameters: int
     metrics: Metrics
     evaluations: Sequence[Evaluation]
     history: Sequence[Epoch]
+    given: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,8 @@ def evaluate_run(trained: Trained, bench: Bench) -> Measured:
     found = evaluate_sets(encoder, parts.held_out.sets, probes, parts.metrics, seed=config.seed)
     history, detection = history_of(record, ledger, model, tokenizer, evaluation, probes, folder)
     size = sum(p.numel() for p in model.parameters())
-    return Measured(size, {**found.metrics, **detection}, found.evaluations, history)
+    metrics = {**found.metrics, **detection}
+    return Measured(size, metrics, found.evaluations, history, found.given)
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,7 @@ def evaluate_checkpoint(asked: Checkpoint, bench: Bench, device: str) -> Measure
         ledger=book,
         metrics=measured.metrics,
         evaluations=measured.evaluations,
-        metric_plugins=plugins.records([part.to_json() for part in asked_for]),
+        metric_plugins=plugins.records([part.to_json() for part in asked_for], measured.given),
     )
 
 

@@ -23,7 +23,7 @@ from clipbench.pipeline.record import RESULT, result_of
 from clipbench.planning.packages import warn_of_other_code
 from clipbench.planning.parts import Parts, Prepared, with_crafted
 from clipbench.poisoning.ledger import read_ledger
-from clipbench.results.added import with_measured
+from clipbench.results.added import taken_names, with_measured
 from clipbench.results.folders import folder_of, has_result
 from clipbench.results.model import Result
 from clipbench.results.noted import note_results, written_at
@@ -152,7 +152,8 @@ def _add_missing_metrics(config: RunConfig, folder: Path, bench: Bench) -> None:
         if lacking:
             trained = _trained(config, result, folder)
             asked = [part for part, _ in lacking]
-            found = plugins.measure_plugins(trained, asked, bench.processes)
+            taken = taken_names(result, [part.label for part in asked])
+            found = plugins.measure_plugins(trained, asked, bench.processes, taken)
             added = with_measured(result, found, [record for _, record in lacking])
             names = named(config) | dict(result.names)
             write_result(folder / RESULT, added.updated(names=names))

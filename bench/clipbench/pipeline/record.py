@@ -65,7 +65,7 @@ def result_of(trained: Trained, measured: Measured) -> Result:
         "exposures": _exposures_object(record, ledger),
         "metrics": metrics_json(measured.metrics),
         "evaluations": [item.to_json() for item in measured.evaluations],
-        "metric_plugins": to_builtins(plugins.records(told["metrics"])),
+        "metric_plugins": to_builtins(plugins.records(told["metrics"], measured.given)),
         "names": named(config),
         "history": [epoch.to_json() for epoch in measured.history],
         "environment": {**environment(), **({"packages": used} if used else {})},

@@ -332,7 +332,7 @@ class Result(Struct, frozen=True, kw_only=True, dict=True):
         part: Kind | None = vars(self).get("part")
         return part
 
-    def narrowed(self, attack: Attack, metrics: Metrics, part: Kind) -> Result:
+    def narrowed(self, attack: Attack, metrics: Metrics, part: Kind | None) -> Result:
         """Return what the result says of a part of its attack; its record is of all of it."""
         result = structs.replace(self, attack=attack, metrics=metrics)
         vars(result).update(record=self.record, part=part)
