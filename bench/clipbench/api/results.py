@@ -245,7 +245,8 @@ def places_of(where: Where) -> list[Path]:
 def load_results(where: Where | None = None, *, published: str | None = None) -> Results:
     """Return the results in files and folders, each run once, in the order of their ids.
 
-    A damaged file in a folder is a warning, and is left out.
+    A damaged file in a folder is a warning, and is left out; so is the older of two results of one
+    run that have other numbers.
 
     Args:
         where: files and folders, at any depth; None: the folder ``runs``, unless published results
@@ -262,11 +263,14 @@ def load_results(where: Where | None = None, *, published: str | None = None) ->
     def damaged(error: Exception) -> None:
         warnings.warn(str(error), stacklevel=3)
 
+    def several(text: str) -> None:
+        warnings.warn(text, stacklevel=3)
+
     folders = {
         file.parent.name[-_ID:]: file.parent
         for place in places
         for file in store.files_of(place)
         if file.name == RESULT
     }
-    found = store.load_results(places, skip_damaged=damaged)
+    found = store.load_results(places, skip_damaged=damaged, warn=several)
     return Results(RunResult(result, folders.get(result.id)) for result in found)

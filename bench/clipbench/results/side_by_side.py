@@ -19,6 +19,7 @@ from clipbench.results.labels import (
     precision_of,
     rate_text,
     seeds_of,
+    seeds_text,
     settings,
 )
 from clipbench.results.model import Result
@@ -141,6 +142,43 @@ def different_sets(results: Iterable[Result]) -> list[str]:
         for (name, rate, seed, _), sets in found.items()
         if len(sets) > 1
     ]
+
+
+def mixed_code(results: Iterable[Result]) -> list[str]:
+    """Say which combinations have seeds that other code of a package made than others.
+
+    A run is not known by the code of packages, so a table puts its seeds together all the same. A
+    result that does not say which code it was is not compared.
+
+    Args:
+        results: each id once.
+
+    Returns:
+        A sentence for each combination and package.
+    """
+    found: dict[tuple[str, str], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
+    for result in results:
+        defense = [result.defense.name, result.defense.parameters]
+        row = canonical([Context.of(result), defense, settings_of(result)])
+        for package, sha256 in result.environment.packages.items():
+            found[row, package][sha256].append(result)
+    said = []
+    for (_, package), by_code in found.items():
+        if len(by_code) > 1:
+            one = next(iter(by_code.values()))[0]
+            where = f"{one.attack.name} at {rate_text(one.rate)}" if one.attack.count else "clean"
+            told = [
+                f"{', '.join(sorted(map(seeds_text, several)))} of code {sha256[:8]}"
+                for sha256, several in by_code.items()
+            ]
+            said.append(
+                visible(
+                    f"{where}, {one.defense.name}, has seeds"
+                    f" that other code of {package} made than others: {'; '.join(told)}. These do"
+                    " not compare; do those of the older code again."
+                )
+            )
+    return said
 
 
 def _names(defenses: Iterable[str]) -> str:

@@ -13,9 +13,12 @@ from clipbench.files.typed import Json
 from clipbench.files.walk import walk_once
 from clipbench.results.model import Result
 from clipbench.results.result import checked, parse_json
+from clipbench.text.visible import visible
+from clipbench.text.words import listed
 
 RUN_RESULT = "result.json"  # a folder that holds it is the folder of one run
 Skipped = Callable[[BadInput], object]
+_SHOWN = 3  # metrics that are named
 
 
 def load_results(
@@ -23,6 +26,7 @@ def load_results(
     *,
     skip_damaged: Skipped | None = None,
     may_lack: Container[Path] = (),
+    warn: Callable[[str], object] | None = None,
 ) -> list[Result]:
     """Return the results in files and folders, each run once, in the order of their ids.
 
@@ -35,12 +39,17 @@ def load_results(
         skip_damaged: where given, is told of each file in a folder that is damaged, or a link to
             nothing, and of each damaged file; they are then left out.
         may_lack: folders that need hold no result.
+        warn: where given, is told of each run that has several results with other numbers.
 
     Raises:
         MissingData: if a path does not exist, or a folder holds no result.
         CorruptData: naming the first damaged file, unless damaged files are left out.
     """
-    return newest(read_all(paths, skip_damaged=skip_damaged, may_lack=may_lack))
+    results = read_all(paths, skip_damaged=skip_damaged, may_lack=may_lack)
+    if warn is not None:
+        for text in contradicting(results):
+            warn(text)
+    return newest(results)
 
 
 def read_all(
@@ -80,18 +89,61 @@ def read_all(
 
 
 def newest(results: Iterable[Result]) -> list[Result]:
-    """Return one result per id, the one created last, in the order of their ids."""
-    kept: dict[str, Result] = {}
+    """Return one result per id, the one created last, in the order of their ids.
+
+    A run keeps the time it was created at when metrics or a control are added to it, so that of two
+    results of one time the one that has more metrics is the newer.
+    """
+    return [several[-1] for several in _by_id(results)]
+
+
+def contradicting(results: Iterable[Result]) -> list[str]:
+    """Say which runs have several results with other numbers, and which of them counts.
+
+    The same run on another machine is one, and so is a metric that was measured anew.
+
+    Args:
+        results: as `read_all` returns them, all of each id.
+
+    Returns:
+        A sentence for each run, empty where its results agree in all that they have.
+    """
+    found = []
+    for *older, last in _by_id(results):
+        apart = {
+            name
+            for other in older
+            for name in other.metrics.keys() & last.metrics.keys()
+            if other.metrics[name] != last.metrics[name]
+        }
+        if apart:
+            names = sorted(apart)
+            more = [f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else []
+            found.append(
+                visible(
+                    f"run {last.id} has {1 + len(older)} results with other numbers, of"
+                    f" {listed([*names[:_SHOWN], *more])}; the newest, of {last.created}, counts."
+                    " Remove those that are wrong."
+                )
+            )
+    return found
+
+
+def _by_id(results: Iterable[Result]) -> list[list[Result]]:
+    """Return the results of each id, the newest last, in the order of the ids."""
+    found: dict[str, list[Result]] = {}
     for result in results:
-        before = kept.get(result.id)
-        if before is None or _age(result) > _age(before):
-            kept[result.id] = result
-    return [kept[key] for key in sorted(kept)]
+        found.setdefault(result.id, []).append(result)
+    return [
+        found[key] if len(found[key]) == 1 else sorted(found[key], key=_age)
+        for key in sorted(found)
+    ]
 
 
-def _age(result: Result) -> tuple[datetime, str]:
-    """Return what orders results in time; the text decides between two of one moment."""
-    return parse_time(result.created), json.dumps(result.record, sort_keys=True)
+def _age(result: Result) -> tuple[datetime, int, str]:
+    """Return what orders results of one id; the text decides where nothing else does."""
+    text = json.dumps(result.record, sort_keys=True)
+    return parse_time(result.created), len(result.metrics), text
 
 
 def files_of(path: Path) -> Iterator[Path]:

@@ -8,11 +8,12 @@ import pytest
 from as_json import of_json
 from made_results import make_result
 
-from clipbench.results.side_by_side import different_sets, rivals
+from clipbench.results.side_by_side import different_sets, mixed_code, rivals
 
 __all__ = ["make_result"]
 different_sets = of_json(different_sets)
 rivals = of_json(rivals)
+mixed_code = of_json(mixed_code)
 
 
 def result(defense: str, ledger: str | None, **changes: Any) -> dict[str, Any]:
@@ -76,3 +77,20 @@ def test_results_in_one_place_are_named_with_the_one_that_counts(make_result: An
     assert rivals([old, make_result(success=(0, 16), **kept)]) == []
     other = make_result(success=(16, 16), train={"epochs": 30})
     assert rivals([old, other, make_result(seed=None), make_result(seed=None, **kept)]) == []
+
+
+def test_seeds_that_other_code_of_a_package_made_are_named(make_result: Any) -> None:
+    """A table would put them together: a run is known by the code of files, not of packages."""
+
+    def made(seed: int, **packages: str) -> dict[str, Any]:
+        one = make_result(seed=seed)
+        return {**one, "environment": {**one["environment"], "packages": packages}}
+
+    old, new = "a" * 64, "b" * 64
+    (said,) = mixed_code([made(0, mine=old), made(1, mine=new), made(2, mine=old), made(3)])
+    assert "targeted at 0.8%, none, has seeds that other code of mine made" in said
+    assert "0, 2 of code aaaaaaaa; 1 of code bbbbbbbb" in said
+    assert mixed_code([made(0, mine=new), made(1, mine=new, other=old), made(2)]) == []
+    clean = make_result(attack="none")
+    clean["environment"] = {**clean["environment"], "packages": {"mine": old}}
+    assert mixed_code([clean, made(1, mine=new)]) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,36 @@ def test_newest_of_one_id_wins(tmp_path: Path, make_result: MakeResult) -> None:
     assert records(newest([old, new, oldest])) == [new]
     twin = new | {"history": [{"epoch": 3}]}
     assert newest([twin, new]) == newest([new, twin])
+
+
+def test_of_one_time_the_result_with_more_metrics_wins(make_result: MakeResult) -> None:
+    """A control that was added to a run is not dropped for the copy that was handed in before."""
+    full = make_result()
+    before = copy.deepcopy(full)
+    del before["metrics"]["attack_success_control"]
+    for later in (full, {**full, "aaa": "first by its text"}, {**full, "zzz": "last by it"}):
+        for results in ([before, later], [later, before]):
+            assert records(newest(results)) == [later]
+
+
+def test_results_of_one_run_with_other_numbers_are_told(
+    tmp_path: Path, make_result: MakeResult
+) -> None:
+    """As of another machine: the newest counts, and not without a word; equal ones are no news."""
+    old, new = make_result(success=(9, 16)), make_result(success=(7, 16))
+    new["created"] = "2099-01-01T00:00:00+00:00"
+    assert old["id"] == new["id"]
+    write_result(tmp_path / "a.json", old)
+    write_result(tmp_path / "b.json", new)
+    told: list[str] = []
+    assert records(load_results([tmp_path], warn=told.append)) == [new]
+    (said,) = told
+    assert f"run {new['id']} has 2 results with other numbers, of attack_success" in said
+    assert "the newest, of 2099-01-01T00:00:00+00:00, counts" in said
+    fewer = {**new, "metrics": {"attack_success": new["metrics"]["attack_success"]}}
+    write_result(tmp_path / "a.json", fewer)  # they agree in what both have
+    load_results([tmp_path, tmp_path / "b.json"], warn=told.append)
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("name", ["result.json", "row.json"])

@@ -64,6 +64,7 @@ def command(
         results = store.load_results(
             options.results_at(paths, published),
             skip_damaged=lambda error: reporter.warning(str(error)),
+            warn=reporter.warning,
         )
         compared = compare.compare_defenses(
             results,

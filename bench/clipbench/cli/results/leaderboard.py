@@ -159,7 +159,7 @@ class _Board:
 def _read(places: list[Path], reporter: Reporter) -> _Board:
     """Return all results and reported numbers of some places; what is odd is a warning."""
     from clipbench.results import reported, store  # noqa: PLC0415
-    from clipbench.results.side_by_side import different_sets, rivals  # noqa: PLC0415
+    from clipbench.results.side_by_side import different_sets, mixed_code, rivals  # noqa: PLC0415
     from clipbench.text.visible import visible  # noqa: PLC0415
 
     def skipped(error: Exception) -> None:
@@ -168,12 +168,14 @@ def _read(places: list[Path], reporter: Reporter) -> _Board:
     told = {place: reported.load_reported([place], skip_damaged=skipped) for place in places}
     others = reported.together(*told.values())
     alone = [place for place, rows in told.items() if rows]  # may have no results beside them
-    results = store.load_results(places, skip_damaged=skipped, may_lack=alone)
+    results = store.load_results(
+        places, skip_damaged=skipped, may_lack=alone, warn=reporter.warning
+    )
     if not results and not others:
         raise CorruptData("No result that was found can be read; see the warnings above.")
     flags = [(result.id, flag) for result in results for flag in result.flags]
     flagged = [f"result {run}: {visible(flag)}" for run, flag in flags]
-    for text in [*flagged, *different_sets(results), *rivals(results)]:
+    for text in [*flagged, *different_sets(results), *rivals(results), *mixed_code(results)]:
         reporter.warning(text)
     return _Board([*results], [*results], None, [*others])
 
