@@ -13,10 +13,12 @@ from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.by_part import by_part
 from clipbench.leaderboard.choice import named
+from clipbench.leaderboard.footing import machine_of
 from clipbench.leaderboard.rows import Row, common_settings, group, order
 from clipbench.results.labels import Defaults, Labels, rate_text, seeds_of, seeds_text
 from clipbench.results.model import Result
 from clipbench.results.store import newest
+from clipbench.text.visible import visible
 from clipbench.text.words import listed
 
 Warn = Callable[[str], object]
@@ -159,8 +161,9 @@ def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | No
         warn(f"{one.defense_label} and {other.defense_label} under {at} are left out: {why}.")
     if not used:
         return None
-    if told := _other_threads(used, names):
-        warn(f"Under {name} {told}: probes at an edge may differ by that alone.")
+    for told in (_other_threads(used, names), _other_machines(used, names)):
+        if told:
+            warn(f"Under {name} {told}: probes at an edge may differ by that alone.")
     return Compared(
         attack=name,
         rate=sample.rate,
@@ -199,6 +202,27 @@ def _other_threads(used: Sequence[tuple[Result, Result]], names: tuple[str, str]
         return ""
     both = (f"{name} with {' or '.join(sorted(s))}" for name, s in zip(names, told, strict=True))
     return f"numbers of threads differ, {listed(both)}"
+
+
+def _other_machines(used: Sequence[tuple[Result, Result]], names: tuple[str, str]) -> str:
+    """Say on which kinds of machines two defenses were trained where a pair's differ."""
+    if all(machine_of(one) == machine_of(other) for one, other in used):
+        return ""
+    both = (
+        f"{name} on {' or '.join(sorted(set(map(_machine, side))))}"
+        for name, side in zip(names, zip(*used, strict=True), strict=True)
+    )
+    return f"kinds of machines differ, {listed(both)}"
+
+
+def _machine(result: Result) -> str:
+    """Return what people call the machine that a result was trained on."""
+    device = "" if result.train is None else result.train.device
+    if device != "cpu":
+        return visible(device)
+    hardware = result.environment.hardware
+    gpus = f" beside {hardware.gpus}" if hardware.gpus else ""  # which are part of its kind
+    return visible(f"{hardware.cpu or device}{gpus}")
 
 
 def _threads(result: Result) -> tuple[int, ...]:

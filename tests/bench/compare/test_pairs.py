@@ -302,3 +302,18 @@ def test_other_numbers_of_threads_are_told_of(make: Make) -> None:
     results[1]["train"]["threads"] = [2, 4]
     (warning,) = compared(results)[1]
     assert "numbers of threads differ, none with 1 and clip with 2, 4" in warning
+
+
+def test_other_kinds_of_machines_are_told_of(make: Make) -> None:
+    """The leaderboard marks such rows; another processor rounds otherwise, and so does a GPU."""
+    results = [make("none", range(12)), make("clip", range(8))]
+    hardware = results[1]["environment"]["hardware"]
+    results[1]["environment"]["hardware"] = {**hardware, "cpu": "Other CPU"}
+    (warning,) = compared(results)[1]
+    assert "kinds of machines differ, none on Example CPU and clip on Other CPU" in warning
+    results[1]["train"]["device"] = "NVIDIA H200"
+    (warning,) = compared(results)[1]
+    assert "none on Example CPU and clip on NVIDIA H200" in warning
+    results[0]["train"]["device"] = "NVIDIA H200"
+    results[0]["environment"]["hardware"] = results[1]["environment"]["hardware"]
+    assert compared(results)[1] == []
