@@ -159,7 +159,9 @@ class Labels:
     def _facts(self, kind: Kind, result: Result) -> dict[str, Json]:
         part = part_of(kind, result)
         if isinstance(part, Model):
-            return {"image_size": part.image_size, "precision": precision_of(result)}
+            content = content_in(get(result.config, "train.model"))  # of a file, which has any name
+            told = {} if content is None else {"content": content}
+            return {"image_size": part.image_size, **told, "precision": precision_of(result)}
         facts = dict(part.parameters or {})
         if kind == "data":
             facts["evaluation"] = result.data.evaluation.name

@@ -165,3 +165,18 @@ def test_a_metric_of_pairs_is_said_to_be_over_all_triggers(
     said = "triggers or doses, it is over all of them, in each column"
     assert said in to_matrix(leaderboard([made]), "score_auroc")
     assert said not in to_matrix(leaderboard([made]))
+
+
+def test_models_of_one_name_and_other_content_are_two(make_result: Callable[..., Result]) -> None:
+    """A model's file may be edited under its name; its rows are no others' then."""
+
+    def made(digit: str, successes: int) -> Result:
+        train = {"model": f"sha256:{digit * 64}"}
+        return make_result(model="net", train=train, success=(successes, 16))
+
+    frame = leaderboard([made("a", 15), made("b", 14)])
+    assert [*frame["model"]] == ["net (content=aaaaaaaa)", "net (content=bbbbbbbb)"]
+    table = to_matrix(frame)
+    assert "15/16" in table
+    assert "14/16" in table
+    assert [*leaderboard([made("a", 15)])["model"]] == ["net"]
