@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import time
 import traceback
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
@@ -111,7 +112,7 @@ def in_processes(
         running: set[Future[Result]] = set()
         try:
             for number in todo:
-                with unheard():
+                with unheard(), _without_script(given):
                     running.add(pool.submit(_do, number))
                 if len(running) > count:
                     done, running = _first(running)
@@ -201,6 +202,29 @@ def _end(processes: Collection[BaseProcess]) -> None:
         process.join(max(0.0, until - time.monotonic()))
         if process.is_alive():
             process.kill()
+
+
+@contextmanager
+def _without_script(given: bytes) -> Iterator[None]:
+    """Start processes that do not run the program of this one, unless the work is of it.
+
+    Python has them import it, for what is pickled may be named there. A script without ``if
+    __name__ == "__main__"`` would do all that it does once more in each of them, which is an error.
+
+    Args:
+        given: the pickled work and context.
+    """
+    main = vars(sys.modules["__main__"])
+    if b"__main__" in given or "__file__" not in main:
+        yield
+        return
+    kept: dict[str, Any] = {n: main[n] for n in ("__file__", "__spec__") if n in main}
+    del main["__file__"]
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update(kept)
 
 
 # ------------------------------------------------------------------------ in the process
