@@ -2,11 +2,11 @@
 
     python results/mixture/table.py results/mixture/rows
 
-prints two Markdown tables. The first has a line per attack and training: epochs, passes, success
-and its control, top-1, and CPU seconds. A pass shows each pair once to a loss that ties image to
-caption, so SafeCLIP's unimodal training makes none. The second follows SafeCLIP's safe set: how
-many pairs and poisoned pairs are in it after the first split and after the last, and how well the
-scores that decided these splits separate poisoned from clean pairs.
+prints two Markdown tables. The first has a line per attack and training: what decides the first
+split, epochs, passes, success and its control, top-1, and CPU seconds. A pass shows each pair once
+to a loss that ties image to caption, so SafeCLIP's unimodal training makes none. The second follows
+SafeCLIP's safe set: how many pairs and poisoned pairs are in it after the first split and after the
+last, and how well the scores that decided these splits separate poisoned from clean pairs.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
 RUNS = (
-    *("attack", "defense", "augmentation", "epochs", "passes", "success", "control", "top-1 %"),
-    "CPU seconds",
+    *("attack", "defense", "first split", "augmentation", "epochs", "passes", "success [95%]"),
+    *("control", "top-1 %", "CPU seconds"),
 )
 SPLITS = (
     *("attack", "first split", "augmentation", "epoch", "safe pairs", "poisoned pairs in it"),
@@ -51,6 +51,14 @@ def augmentation(result: Result) -> str:
     return "SafeCLIP's" if train["crop_scale"] == 0.08 else "of shapes"
 
 
+def first_split(result: Result) -> str | None:
+    """Return what decides SafeCLIP's first safe set; None: the defense has none."""
+    if result.defense.name != "safeclip":
+        return None
+    ratio = result.defense.parameters.get("first_ratio")
+    return "mixture" if ratio is None else f"share of {ratio:g}"
+
+
 def _run(result: Result) -> list[str]:
     assert result.train is not None
     top1 = result.metrics["zeroshot_top1"].value
@@ -58,10 +66,11 @@ def _run(result: Result) -> list[str]:
     return [
         result.attack.name,
         result.defense.name,
+        first_split(result) or MISSING,
         augmentation(result),
         str(int(result.train.epochs)),
         f"{sum(e.cross_modal_pairs or 0 for e in result.history) / result.data.pairs:.1f}",
-        _count(result, "attack_success"),
+        _count(result, "attack_success", interval=True),
         _count(result, "attack_success_control"),
         f"{100 * top1:.2f}",
         f"{result.train.cpu_seconds:,.0f}",
@@ -71,10 +80,9 @@ def _run(result: Result) -> list[str]:
 def _splits(result: Result) -> list[str] | None:
     """Return what became of the safe set; None: the defense has none."""
     split = [epoch for epoch in result.history if epoch.safe_set_size is not None]
-    if result.defense.name != "safeclip" or not split:
+    how = first_split(result)
+    if how is None or not split:
         return None
-    ratio = result.defense.parameters.get("first_ratio")
-    how = "mixture" if ratio is None else f"share of {ratio:g}"
     first, last = split[0], split[-1]
     return [
         *(result.attack.name, how, augmentation(result), str(first.epoch)),
@@ -94,9 +102,12 @@ def _safe(epoch: Epoch) -> list[str]:
     ]
 
 
-def _count(result: Result, name: str) -> str:
+def _count(result: Result, name: str, *, interval: bool = False) -> str:
     share = result.metrics[name].share if name in result.metrics else None
-    return MISSING if share is None else f"{share.k}/{share.n}"
+    if share is None:
+        return MISSING
+    bounds = f" [{100 * share.low:.1f}, {100 * share.high:.1f}]" if interval else ""
+    return f"{share.k:,}/{share.n:,}{bounds}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

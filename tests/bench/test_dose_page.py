@@ -74,7 +74,8 @@ def claims(fit: ModuleType, cells: Any) -> Iterator[str]:
         if (control := result.metrics.get("attack_success_control")) is not None
     ]
     assert sum(control.k or 0 for control in controls) == 0
-    yield f"In all other cells together, 0 of {sum(control.n or 0 for control in controls):,} targets"
+    of_all = sum(control.n or 0 for control in controls)
+    yield f"In all other cells together, 0 of {of_all:,} targets"
     million = 1_000_000
     assert successes(million, 3, 1) == successes(million, 9, 1) == (0, 64)
     yield "none is misclassified, after three epochs or after nine (0 of 64"
@@ -94,7 +95,7 @@ def claims(fit: ModuleType, cells: Any) -> Iterator[str]:
     yield f"turn {eight[0]} of 64 targets of eight poisoned pairs into {eight[1]}, and lower N50"
     yield f"from {few:.1f} to {high:.1f}; if exposures"
     assert half[20_000, 27] < 1
-    yield f"N50 is {half[20_000, 3]:.1f} after 3 epochs (under-trained), {low:.1f} after 9, and below"
+    yield f"N50 is {half[20_000, 3]:.1f} after 3 epochs (under-trained), {low:.1f} after 9, and"
     once = successes(180_000, 1, 16)
     yield f"180,000 that are seen once, {once[0]} of {once[1]} is misclassified"
     of_safeclip = [successes(million, 3, count, "safeclip") for count in (1, 2, 4, 8)]
@@ -119,6 +120,7 @@ def test_figures_of_the_text_are_those_of_the_rows(
     assert f"d/b is {trained[9]} and c/b is {trained[8]}, where" in page
     assert f"cells, d/b is {every[9]} and c/b {every[8]}, and without" in page
     assert f"the million pairs, c/b is {small[8]}." in page
+    assert "after 9, and below 1 after 27" in page
     assert f"from 9 to 27, d/b is {slopes['more epochs'][9]}." in page
     assert f"(c − d)/b is {slopes['equal samples'][10]}." in page
     assert [claim for claim in claims(fit, cells) if claim not in page] == []
