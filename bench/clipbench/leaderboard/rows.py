@@ -149,14 +149,19 @@ def baseline(row: Row, undefended: Sequence[Row]) -> list[Result]:
     """Return the undefended runs a row is held against.
 
     They are those of its own settings; where there are none, as for a defense with a recipe of its
-    own, those that agree with it in all that undefended runs differ in; else all of them.
+    own, those that agree with it in all that undefended runs differ in, or in all of that but for
+    epochs, of which recipes have other numbers; else all of them.
     """
     own = common_settings(row)
     tables = [(other, common_settings(other)) for other in undefended]
     found = [other for other, table in tables if table == own]
     if not found:
         apart = differing(table for _, table in tables)
-        found = [other for other, table in tables if all(table.get(k) == own.get(k) for k in apart)]
+        for keys in (apart - {"train.epochs"}, apart):  # the latter, where there are any
+            agreeing = [
+                other for other, table in tables if all(table.get(k) == own.get(k) for k in keys)
+            ]
+            found = agreeing or found
     return [result for other in found or undefended for result in other.results]
 
 

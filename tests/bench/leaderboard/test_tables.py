@@ -239,6 +239,16 @@ def test_a_row_is_held_against_none_of_its_own_settings(make_result: MakeResult)
     assert (own["cost"], own["undefended"]) == (2.0, 20 / 32)
 
 
+def test_a_recipes_own_epochs_leave_the_other_settings_to_decide(make_result: MakeResult) -> None:
+    """None has as many epochs; its undefended runs are those of the same warm-up, not all."""
+    made = [
+        make_result(train={"epochs": epochs, "warmup": warmup}, seconds=seconds)
+        for epochs, warmup, seconds in ((9, 50, 100.0), (18, 100, 200.0))
+    ]
+    made.append(make_result(train={"epochs": 15, "warmup": 50}, defense="safeclip", seconds=300.0))
+    assert one(leaderboard(made), defense="safeclip")["cost"] == 3.0
+
+
 def test_a_repeated_seed_counts_once(make_result: MakeResult) -> None:
     """A run made again with other workers is no second seed; the newer one stands."""
     first = make_result(settings={"workers": 0}, success=(10, 16))
