@@ -137,7 +137,7 @@ def run(
         out: folder of the runs, one folder each.
         cache: folder of clean shards and indexes; None: that of the command.
         controls: whether to run first what the run is judged by: its defense on clean data, and no
-            defense on the poisoned data. Their results are in `out`, too.
+            defense on the poisoned data and on the clean. Their results are in `out`, too.
         threads: to compute with; None: all processors. Another number may change last digits.
         progress: whether to report progress on standard error, in a notebook by a bar.
 

@@ -170,11 +170,17 @@ class RunConfig:
         return dataclasses.replace(other, contents=contents)
 
     def controls(self) -> list[RunConfig]:
-        """Return what this run is judged by: its defense on clean data, its poison undefended."""
+        """Return what this run is judged by, clean runs before the runs they are the controls of.
+
+        That is its defense on clean data, and its poison undefended with a control of its own: no
+        attacked run is without one.
+        """
         if self.is_clean:
             return []
-        found = [self.without_attack(), self.with_defense("none")]
-        return [control for control in found if control.sha256() != self.sha256()]
+        undefended = self.with_defense("none")
+        found = [self.without_attack(), undefended.without_attack(), undefended]
+        unlike = {control.sha256(): control for control in found}
+        return [control for sha256, control in unlike.items() if sha256 != self.sha256()]
 
     def to_json(self) -> ContentMore:
         """Return the configuration as plain lists and dicts."""

@@ -117,13 +117,13 @@ def test_a_number_of_poisons_stands_for_the_rate(poke: str) -> None:
 
 
 def test_controls_come_once_and_before_the_runs_they_judge(poke: str) -> None:
-    """With controls the grid holds the clean and the undefended runs, each of them once."""
+    """With controls the grid holds the undefended run, and the clean one of each defense."""
     request = Request(attacks=(poke,), rates=("0.01",), defenses=("clip", "none"), controls=True)
     assert [(run.attack_name, run.defense_name) for run in request.configs()] == [
         ("none", "clip"),
+        ("none", "none"),
         ("poke", "none"),
         ("poke", "clip"),
-        ("none", "none"),
     ]
 
 
@@ -173,7 +173,7 @@ train:
         read_yaml(file)
     request = combine(read_yaml(file, allowed=[poke]))
     configs = request.configs()
-    assert len(configs) == 2 + 4 + 4  # clean, attacked, and these undefended
+    assert len(configs) == 2 * (2 + 4)  # defended and not: clean, and attacked
     assert configs[-1].attack.parameters["targets"] == 2
     assert configs[-1].rate == Rate.of("0.005")
     assert configs[-1].data.parameters["size"] == 300

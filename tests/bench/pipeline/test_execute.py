@@ -76,16 +76,17 @@ def test_seeds_of_poison_and_of_training_are_two(shared: Place) -> None:
 
 
 def test_a_run_after_its_controls_is_judged_by_them(place: Place, trainings: list[Path]) -> None:
-    """Each is trained once; the clean run is the control, the undefended has the same poison."""
+    """Each is trained once; a clean run is the control of its defense; the poison is the same."""
     config = config_of(attack="badnets", defense="clip")
-    clean, undefended = config.controls()
-    results = [place.execute(run) for run in (clean, undefended, config)]
-    assert trainings == [place.folder_of(run) for run in (clean, undefended, config)]
-    assert results[2]["metrics"]["attack_success_control"]["n"] == 99
-    assert results[2]["control"] == {"id": clean.id, "created": results[0]["created"]}
+    runs = [*config.controls(), config]
+    clean, clean_undefended, undefended, attacked = results = [place.execute(run) for run in runs]
+    assert trainings == [place.folder_of(run) for run in runs]
+    for result, control in ((attacked, clean), (undefended, clean_undefended)):
+        assert result["metrics"]["attack_success_control"]["n"] == 99
+        assert result["control"] == {"id": control["id"], "created": control["created"]}
     ledgers = [result["attack"]["ledger_sha256"] for result in results]
-    assert ledgers[0] is None
-    assert ledgers[1] == ledgers[2]
+    assert ledgers[:2] == [None, None]
+    assert ledgers[2] == ledgers[3]
 
 
 def of_another(config: RunConfig) -> str:
