@@ -18,6 +18,9 @@ from torch import nn
 
 IntArray = npt.NDArray[np.int64]
 
+# Tokens that open_clip's text towers look for by number: to pool there, or to mask them.
+_TOKEN_IDS = ("eos_id", "text_eos_id", "pad_id")
+
 
 class CompactVocabulary:
     """Shrinks a model's token embedding to the used rows, and expands it again.
@@ -36,14 +39,14 @@ class CompactVocabulary:
         self._rank = np.full(len(self._full), -1, dtype=np.int64)
         self._rank[used] = np.arange(len(used))
         self._set(self._full[self._used])
-        # A model that pools at its end token by number must know that number's row.
-        self._end_ids = {
-            name: getattr(self._owner, name)
-            for name in ("eos_id", "text_eos_id")
-            if getattr(self._owner, name, None) in used.tolist()
+        # A model that looks for a token by number must look for that number's row; for none where
+        # no caption has the token, or it would take another token's row for it.
+        self._known_ids: dict[str, int] = {
+            name: getattr(owner, name) for name in _TOKEN_IDS if hasattr(owner, name)
         }
-        for name, token in self._end_ids.items():
-            setattr(self._owner, name, int(self._rank[token]))
+        for name, token in self._known_ids.items():
+            is_row = 0 <= token < len(self._rank)
+            setattr(owner, name, int(self._rank[token]) if is_row else -1)
 
     def _set(self, rows: torch.Tensor) -> None:
         embedding = nn.Embedding(len(rows), rows.shape[1], device=rows.device)
@@ -75,5 +78,5 @@ class CompactVocabulary:
         full = self.full_state(model)
         key = next(key for key in full if key.endswith("token_embedding.weight"))
         self._set(full[key])
-        for name, token in self._end_ids.items():
+        for name, token in self._known_ids.items():
             setattr(self._owner, name, token)

@@ -43,6 +43,7 @@ from clipbench.system.durable import atomic_file, make_folder, scratch_folder
 
 CONFIG_FILE = "open_clip_config.json"
 _PREPROCESSING = "preprocess_cfg"  # of a configuration file
+_END = 49407  # of a text, as open_clip's tokenizer has it
 _GELU = "quick_gelu"  # of a model: weights of either kind fit into both
 _HUB, _FOLDER = "hf-hub:", "local-dir:"  # open_clip's prefixes of model names
 
@@ -145,8 +146,11 @@ def heeded_since(name: str) -> list[str]:
     They made other numbers of it, so that runs with it can't keep the ids they had then.
     """
     config, prepared = _read_config(cast("Path", configuration_file(name)))
-    tokens = config["text_cfg"].get("tokenizer_kwargs")
-    found = {**unusual(prepared), **({"tokenizer_kwargs": tokens} if tokens else {})}
+    text = config["text_cfg"]
+    told = {name: text[name] for name in ("tokenizer_kwargs", "pad_id") if text.get(name)}
+    if text.get("pool_type") == "eos" and text.get("eos_id") != _END:
+        told["eos_id"] = text.get("eos_id")
+    found = {**unusual(prepared), **told}
     return [json.dumps(found, sort_keys=True)] if found else []
 
 

@@ -23,11 +23,21 @@ VISION = {"image_size": 32, "patch_size": 16, "width": 8, "head_width": 8, "laye
 TEXT = {"context_length": LENGTH, "vocab_size": 49408, "width": 8, "heads": 2, "layers": 1}
 # The first versions of open_clip that clipbench takes pool at the last token of all alone.
 _END = {"pool_type": "eos", "eos_id": 49407} if hasattr(open_clip.CLIPTextCfg, "eos_id") else {}
+_NO_END = {**_END, "eos_id": 2} if _END else {}  # open_clip's default, which no caption has
 KINDS: dict[str, tuple[type[nn.Module], dict[str, Any]]] = {
     "one module": (open_clip.CLIP, {}),
     "text tower of its own": (open_clip.CustomTextCLIP, {}),
     "pooled at the end token": (open_clip.CLIP, _END),
     "own tower, end token": (open_clip.CustomTextCLIP, _END),
+    "pooled at a token that is never there": (open_clip.CustomTextCLIP, _NO_END),
+    "masked where a token is that is never there": (
+        open_clip.CustomTextCLIP,
+        {"embed_cls": True, "pad_id": 1},
+    ),
+    "masked where a caption's token is": (
+        open_clip.CustomTextCLIP,
+        {"embed_cls": True, "pad_id": TOKENIZER.encoder["red</w>"]},
+    ),
 }
 
 

@@ -21,6 +21,7 @@ from clipbench.models.features import image_features, text_features
 from clipbench.models.openclip import (
     context_length_of,
     create_model,
+    heeded_since,
     load_weights,
     model_config,
     model_names,
@@ -167,6 +168,26 @@ def test_how_captions_are_cleaned_is_heeded(tmp_path: Path) -> None:
     own = open_clip.SimpleTokenizer(context_length=length, clean="canonicalize")(texts)
     assert torch.equal(found, own)
     assert not torch.equal(found, open_clip.SimpleTokenizer(context_length=length)(texts))
+
+
+def test_a_token_that_is_looked_for_by_number_makes_another_run(tmp_path: Path) -> None:
+    """Earlier versions trained such a model with other tokens' rows in its place."""
+
+    def heeded(**told: object) -> list[str]:
+        config = model_config("shapes-32")
+        config["text_cfg"].update(told)
+        (tmp_path / "model.json").write_text(json.dumps(config))
+        return heeded_since(str(tmp_path / "model.json"))
+
+    assert heeded() == heeded(pad_id=0, eos_id=2) == heeded(pool_type="eos", eos_id=49407) == []
+    odd = [
+        heeded(pad_id=1),
+        heeded(pad_id=2),
+        heeded(pool_type="eos"),
+        heeded(eos_id=2, pool_type="eos"),
+    ]
+    assert len({*map(tuple, odd)}) == len(odd)
+    assert all(odd)
 
 
 def test_the_tokenizer_of_another_library_is_told_how_to_clean(
