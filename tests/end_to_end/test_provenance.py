@@ -78,6 +78,27 @@ def test_a_flag_is_told_of_by_the_leaderboard(recorded: dict[str, Any], tmp_path
     assert f"warning: result {recorded['id']}: no clean control" in shown.err
 
 
+def test_a_row_gains_a_control_that_was_run_later(
+    made: Place, recorded: dict[str, Any], tmp_path: Path
+) -> None:
+    """Submitted without one, and again with it: the row is completed, and its flag is gone."""
+    bare = json.loads(json.dumps(recorded))
+    del bare["metrics"]["attack_success_control"]
+    del bare["control"]
+    board = tmp_path / "board"
+    submit(written(tmp_path, bare), board)
+    row = board / f"{recorded['id']}.json"
+    flag = "no clean control: success without attack is not known"
+    assert flag in json.loads(row.read_text())["flags"]
+    done = submit(made.run_folder(recorded), board)
+    assert (done.status, done.out) == (0, f"completed {row}\n"), done.err
+    now = json.loads(row.read_text())
+    assert {key: now[key] for key in recorded} == recorded
+    assert flag not in now["flags"]
+    assert submit(written(tmp_path, bare), board).out == f"kept {row}\n"
+    assert json.loads(row.read_text()) == now
+
+
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [("attack", "targets", 4), ("data", "content_sha256", "0" * 64), ("attack", "mode", "insert")],

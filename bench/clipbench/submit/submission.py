@@ -13,13 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from clipbench.contracts import Mode
 from clipbench.errors import BadInput, BadSetting, CorruptData, Torn
 from clipbench.evaluation.plugins import lacks_control
 from clipbench.files import sums
-from clipbench.files.typed import Json, table
+from clipbench.files.typed import Json
 from clipbench.parameters.rate import Rate
 from clipbench.reproduce.resolved import resolved, same_json
 from clipbench.results.files import write_atomic
@@ -28,6 +28,7 @@ from clipbench.results.model import Result
 from clipbench.results.result import checked, read_result
 from clipbench.results.side_by_side import place_of
 from clipbench.results.store import load_results
+from clipbench.submit.standing import Standing, standing
 from clipbench.text.locations import content_in, has_secret
 from clipbench.text.visible import visible
 
@@ -35,15 +36,6 @@ if TYPE_CHECKING:
     from clipbench.poisoning.ledger import Ledger
 
 _PATH = re.compile(r"[/~]|\.{1,2}/|pipe:|[a-z][a-z0-9+.-]*://", re.IGNORECASE)
-# Of a training run, what may differ from one time to the next though the numbers are the same.
-_TIMES = (
-    *("seconds", "seconds_shared", "cpu_seconds", "pairs_per_second"),
-    *("peak_memory_bytes", "device", "threads", "ways"),
-)
-_NUMBERS = (
-    *("config", "data", "attack", "defense", "model", "seed"),
-    *("exposures", "metrics", "evaluations", "history"),
-)
 
 
 @dataclass(frozen=True)
@@ -53,30 +45,47 @@ class Submission:
     Args:
         result: the result with its flags.
         path: where it belongs.
-        is_new: whether it is not there yet.
+        before: what is there already; None: nothing.
+        adds: whether it says more than what is there, and nothing else of what that says.
     """
 
     result: Result
     path: Path
-    is_new: bool
+    before: Result | None
+    adds: bool
 
     @property
     def flags(self) -> list[str]:
         """What cannot be vouched for."""
         return list(self.result.flags)
 
+    @property
+    def done(self) -> Literal["added", "completed", "kept"]:
+        """What becomes of the file: it is new, or gains measurements, or stays as it is."""
+        if self.before is None:
+            return "added"
+        return "completed" if self.adds else "kept"
+
 
 def prepare(
-    results: Sequence[Result], folder: Path, ledgers: Sequence[Ledger] = ()
+    results: Sequence[Result],
+    folder: Path,
+    ledgers: Sequence[Ledger] = (),
+    names: Mapping[str, str] | None = None,
 ) -> list[Submission]:
     """Check results, all of them before any is written.
+
+    A result that says the same as the one there, and more, takes its place: measurements may be
+    added to a run at any time, as a clean control. It keeps the names that the other has.
 
     Args:
         results: valid results.
         folder: where they shall go, each as ``ID.json``.
         ledgers: ledgers of some of them.
+        names: short names for what lies somewhere, by field of the configuration.
 
     Raises:
+        BadSetting: a result has no field that is named, or holds a secret.
         CorruptData: one contradicts itself, its ledger, or a result of the same run with other
             numbers; or a ledger belongs to none of them.
     """
@@ -93,28 +102,36 @@ def prepare(
     if folder.is_dir():  # of damaged files `leaderboard` tells
         there = load_results([folder], skip_damaged=lambda _: None, may_lack=[folder])
     places = {place_of(result): result for result in there}
-    for result in results:
-        _refuse_secrets(result)
-        path = folder / f"{result.id}.json"
-        flagged = result.updated(flags=flags_of(result))
+    for given in results:
+        _refuse_secrets(given)
+        path = folder / f"{given.id}.json"
+        before = _there(path)
+        kept = {} if before is None else before.names
+        known_names = {name: kept[name] for name in kept.keys() & given.names.keys()}
+        result = renamed(given, {**known_names, **(names or {})})
         check_against_itself(result)
         ledger_of = known.get(result.attack.ledger_sha256 or "")
         if ledger_of is not None:
             check_against_ledger(result, ledger_of)
-        before = found[result.id].result if result.id in found else _there(path)
-        if before is not None and not same_numbers(before, result):
-            raise CorruptData(
-                f"There is a result {result.id} with other numbers, {path}; nothing is replaced."
-                " Find out which is right, and remove the other."
-            )
         rival = places.setdefault(place_of(result), result)
-        if rival.metrics != result.metrics:
+        if rival.id != result.id and rival.metrics != result.metrics:
             raise CorruptData(
                 f"Result {result.id} is of the same combination and seed as {rival.id} in {folder},"
                 " with other numbers: a table has one of them, and nothing is replaced. Find out"
                 " which is right, and remove the other."
             )
-        found.setdefault(result.id, Submission(flagged, path, before is None))
+        earlier = found[result.id].result if result.id in found else before
+        beside = Standing.MORE if earlier is None else standing(result, earlier)
+        if beside is Standing.OTHER:
+            raise CorruptData(
+                f"There is a result {result.id} with other numbers, {path}; nothing is replaced."
+                " Find out which is right, and remove the other."
+            )
+        if beside is Standing.MORE:
+            flagged = result.updated(flags=flags_of(result))
+            found[result.id] = Submission(flagged, path, before, adds=True)
+        elif earlier is not None and result.id not in found:
+            found[result.id] = Submission(earlier, path, before, adds=False)
     return list(found.values())
 
 
@@ -144,7 +161,7 @@ def _refuse_secrets(result: Result) -> None:
 
 
 def write(submission: Submission) -> Path:
-    """Write a new result as canonical JSON: names sorted, one newline at the end.
+    """Write a result as canonical JSON: names sorted, one newline at the end.
 
     Raises:
         ClipbenchError: the file system refuses.
@@ -296,17 +313,6 @@ def paths_in(value: Json) -> list[str]:
     if isinstance(value, (list, tuple)):
         return [text for part in value for text in paths_in(part)]
     return [value] if isinstance(value, str) and _PATH.match(value) else []
-
-
-def same_numbers(one: Result, other: Result) -> bool:
-    """Return whether two results say the same of a run; when, where and how fast do not count."""
-    return same_json(_numbers(one), _numbers(other))
-
-
-def _numbers(result: Result) -> dict[str, Json]:
-    trained = table(result.record["train"] or {})
-    train = {key: value for key, value in trained.items() if key not in _TIMES}
-    return {**{name: result.record.get(name) for name in _NUMBERS}, "train": train}
 
 
 def _there(path: Path) -> Result | None:

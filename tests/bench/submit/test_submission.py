@@ -14,11 +14,12 @@ from clipbench.errors import CorruptData
 from clipbench.evaluation.statistics import Proportion
 from clipbench.results.model import records
 from clipbench.results.store import load_results
-from clipbench.submit.submission import flags_of, prepare, same_numbers, write
+from clipbench.submit.standing import Standing, standing
+from clipbench.submit.submission import flags_of, prepare, write
 
 flags_of = of_json(flags_of)
 prepare = of_json(prepare)
-same_numbers = of_json(same_numbers)
+standing = of_json(standing)
 
 Result = dict[str, Any]
 MakeResult = Callable[..., Result]
@@ -29,7 +30,7 @@ def submit(folder: Path, *results: Result) -> list[list[str]]:
     """Take results in and return their flags."""
     found = prepare(results, folder)
     for item in found:
-        if item.is_new:
+        if item.done != "kept":
             write(item)
     return [item.flags for item in found]
 
@@ -63,9 +64,9 @@ def test_the_same_numbers_again_change_nothing(make_result: MakeResult, tmp_path
     before = file.read_bytes()
     later = {**result, "created": "2027-01-01T00:00:00+00:00"}
     later["environment"] = {**result["environment"], "python": "3.13.0"}
-    assert same_numbers(result, later)
+    assert standing(later, result) is Standing.SAME
     (item,) = prepare([later], tmp_path)
-    assert not item.is_new
+    assert item.done == "kept"
     submit(tmp_path, later)
     assert file.read_bytes() == before
 
@@ -75,9 +76,9 @@ def test_how_long_it_took_is_no_number_of_a_run(make_result: MakeResult) -> None
     one, other = make_result(), make_result()
     one["train"] = {"steps": 9, "seconds": 3.0, "seconds_shared": 0.0, "cpu_seconds": 5.0}
     other["train"] = {"steps": 9, "seconds": 1.0, "seconds_shared": 0.5, "cpu_seconds": 2.0}
-    assert same_numbers(one, other)
+    assert standing(one, other) is Standing.SAME
     other["train"]["steps"] += 1
-    assert not same_numbers(one, other)
+    assert standing(one, other) is Standing.OTHER
 
 
 def test_other_numbers_of_the_same_run_are_refused(make_result: MakeResult, tmp_path: Path) -> None:
@@ -93,6 +94,60 @@ def test_other_numbers_of_the_same_run_are_refused(make_result: MakeResult, tmp_
     with pytest.raises(CorruptData, match="with other numbers"):
         submit(tmp_path / "empty", make_result(seed=1), make_result(seed=1, success=3))
     assert not (tmp_path / "empty").exists()
+
+
+def test_a_control_measured_later_completes_a_row(make_result: MakeResult, tmp_path: Path) -> None:
+    """It takes the place of the row, in a later call and within one; its flag is gone then."""
+    bare, full = make_result(), make_result()
+    del bare["metrics"]["attack_success_control"]
+    assert standing(full, bare) is Standing.MORE
+    assert submit(tmp_path, bare) == [["no clean control: success without attack is not known"]]
+    (item,) = prepare([full], tmp_path)
+    assert item.done == "completed"
+    assert submit(tmp_path, full) == [[]]
+    assert records(load_results([tmp_path])) == [{**full, "flags": []}]
+    assert submit(tmp_path / "at_once", bare, full) == [[]]
+    assert records(load_results([tmp_path / "at_once"])) == [{**full, "flags": []}]
+
+
+def test_a_result_without_what_was_measured_later_changes_nothing(
+    make_result: MakeResult, tmp_path: Path
+) -> None:
+    """The run as it was before is a part of the row that is there."""
+    bare, full = make_result(), make_result()
+    del bare["metrics"]["attack_success_control"]
+    submit(tmp_path, full)
+    (item,) = prepare([bare], tmp_path)
+    assert item.done == "kept"
+    assert item.flags == []
+
+
+def test_what_each_has_alone_makes_them_others(make_result: MakeResult, tmp_path: Path) -> None:
+    """Neither says all that the other does: it is for people to bring them together."""
+    one, other = make_result(), make_result()
+    del one["metrics"]["attack_success_control"]
+    del other["metrics"]["zeroshot_top1"]
+    assert standing(one, other) is standing(other, one) is Standing.OTHER
+    submit(tmp_path, one)
+    with pytest.raises(CorruptData, match="with other numbers"):
+        submit(tmp_path, other)
+
+
+def test_a_number_that_changed_is_not_hidden_by_one_that_was_added(
+    make_result: MakeResult,
+) -> None:
+    """In the tables' metrics, and in those of an evaluation set."""
+    before, now = make_result(), make_result(success=3)
+    del before["metrics"]["attack_success_control"]
+    assert standing(now, before) is Standing.OTHER
+    before, now = make_result(), make_result()
+    of_set = {"name": "shapes", "metrics": {"zeroshot_top1": Proportion(1, 2).to_json()}}
+    before["evaluations"] = [of_set]
+    extra = {**of_set["metrics"], "mine": Proportion(1, 2).to_json()}
+    now["evaluations"] = [{**of_set, "metrics": extra}]
+    assert standing(now, before) is Standing.MORE
+    now["evaluations"] = [{**of_set, "metrics": {"zeroshot_top1": Proportion(2, 2).to_json()}}]
+    assert standing(now, before) is Standing.OTHER
 
 
 def test_a_result_that_would_take_the_place_of_another_is_refused(

@@ -76,9 +76,9 @@ def command(
 
     RESULTS are result files or folders of runs. All are checked before any is written. A result
     that contradicts itself, its ledger, or a result of the same run in the folder is refused;
-    whatever cannot be verified is a warning, recorded in the file under `flags`. Nothing is ever
-    replaced. Results hold no paths: data and weights are named by content, and by the last part of
-    their path.
+    whatever cannot be verified is a warning, recorded in the file under `flags`. No number is ever
+    replaced: a result of a run that is there may add metrics or its clean control. Results hold no
+    paths: data and weights are named by content, and by the last part of their path.
     """
     if not results and reported is None:
         raise BadSetting("There is nothing to submit: name result files, or --reported FILE.csv.")
@@ -98,7 +98,7 @@ def command(
         print_json(told)
     else:
         for item in told:
-            print_result(visible(f"{'added' if item['added'] else 'kept'} {item['path']}"))
+            print_result(visible(f"{item['done']} {item['path']}"))
 
 
 class _Taken(TypedDict):
@@ -107,6 +107,7 @@ class _Taken(TypedDict):
     id: str | None
     path: str
     added: bool
+    done: str
     flags: Sequence[str]
 
 
@@ -120,19 +121,22 @@ def _take_in(
     """Take in results and return what became of each."""
     from clipbench.poisoning.ledger import read_ledger  # noqa: PLC0415
     from clipbench.results.store import read_all  # noqa: PLC0415
-    from clipbench.submit.submission import prepare, renamed, write  # noqa: PLC0415
+    from clipbench.submit.submission import prepare, write  # noqa: PLC0415
 
     told: list[_Taken] = []
-    results = [renamed(result, names) for result in read_all(paths)]
-    for item in prepare(results, folder, [read_ledger(path) for path in ledgers]):
+    known = [read_ledger(path) for path in ledgers]
+    for item in prepare(read_all(paths), folder, known, names):
         run = item.result.id
         for flag in item.flags:
             reporter.warning(f"{run}: {flag}")
-        if item.is_new:
-            write(item)
-        else:
+        if item.done == "kept":
             reporter.note(f"{item.path} is there already, with the same numbers")
-        told.append({"id": run, "path": str(item.path), "added": item.is_new, "flags": item.flags})
+        else:
+            write(item)
+        file, is_new = str(item.path), item.done == "added"
+        told.append(
+            {"id": run, "path": file, "added": is_new, "done": item.done, "flags": item.flags}
+        )
     return told
 
 
@@ -150,6 +154,12 @@ def _take_in_reported(rows: Sequence[Reported], folder: Path) -> list[_Taken]:
     from clipbench.results.reported import write_reported  # noqa: PLC0415
 
     return [
-        {"id": None, "path": str(path), "added": is_new, "flags": []}
+        {
+            "id": None,
+            "path": str(path),
+            "added": is_new,
+            "done": "added" if is_new else "kept",
+            "flags": [],
+        }
         for path, is_new in write_reported(rows, folder)
     ]

@@ -1,0 +1,71 @@
+"""Whether two results say the same of a run, or one says all that the other does and more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from clipbench.files.typed import Json, items, table
+from clipbench.reproduce.resolved import same_json
+from clipbench.results.model import Result
+
+# Of a training run, what may differ from one time to the next though the numbers are the same.
+_TIMES = (
+    *("seconds", "seconds_shared", "cpu_seconds", "pairs_per_second"),
+    *("peak_memory_bytes", "device", "threads", "ways"),
+)
+_NUMBERS = ("config", "data", "attack", "defense", "model", "seed", "exposures", "history")
+
+
+class Standing(Enum):
+    """What a result says of a run beside what another says of it."""
+
+    SAME = "the same"
+    MORE = "the same and more"
+    LESS = "a part of it"
+    OTHER = "something else"
+
+
+def standing(result: Result, before: Result) -> Standing:
+    """Return what a result says beside an earlier one; when, where and how fast do not count.
+
+    Measurements may have been added to either, as a clean control or a metric; those that both have
+    must be the same.
+
+    Args:
+        result: a result.
+        before: another of the same run.
+    """
+    own, other = _numbers(result), _numbers(before)
+    if own.keys() != other.keys() or not all(same_json(own[key], other[key]) for key in own):
+        return Standing.OTHER
+    mine, theirs = _measured(result), _measured(before)
+    if not all(same_json(mine[name], theirs[name]) for name in mine.keys() & theirs.keys()):
+        return Standing.OTHER
+    more, less = mine.keys() - theirs.keys(), theirs.keys() - mine.keys()
+    if more and less:
+        return Standing.OTHER
+    return Standing.MORE if more else Standing.LESS if less else Standing.SAME
+
+
+def _numbers(result: Result) -> dict[str, Json]:
+    """Return what a run is and what its training told."""
+    trained = table(result.record["train"] or {})
+    train = {key: value for key, value in trained.items() if key not in _TIMES}
+    sets = [{**table(item), "metrics": None} for item in _evaluations(result)]
+    told = {name: result.record.get(name) for name in _NUMBERS}
+    return {**told, "train": train, "evaluations": sets}
+
+
+def _measured(result: Result) -> Mapping[tuple[int | None, str], Json]:
+    """Return every metric, by the place of its evaluation set and its name; None: of the tables."""
+    of_sets = enumerate(_evaluations(result))
+    return {
+        (place, name): metric
+        for place, told in ((None, result.record), *of_sets)
+        for name, metric in table(told["metrics"]).items()
+    }
+
+
+def _evaluations(result: Result) -> list[Mapping[str, Json]]:
+    return [table(item) for item in items(result.record.get("evaluations") or ())]
