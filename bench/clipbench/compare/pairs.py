@@ -17,6 +17,7 @@ from clipbench.leaderboard.footing import machine_of
 from clipbench.leaderboard.rows import Row, common_settings, group, order
 from clipbench.results.labels import Defaults, Labels, rate_text, seeds_of, seeds_text
 from clipbench.results.model import Result
+from clipbench.results.side_by_side import Context
 from clipbench.results.store import newest
 from clipbench.text.visible import visible
 from clipbench.text.words import listed
@@ -129,13 +130,21 @@ def compare_defenses(
 
 def _pairs_of_rows(firsts: Sequence[Row], seconds: Sequence[Row]) -> Iterator[tuple[Row, Row]]:
     """Yield which rows are compared, see `compare_defenses`."""
-    contexts: dict[tuple[object, ...], list[Row]] = defaultdict(list)
+    contexts: dict[Context, list[Row]] = defaultdict(list)
     for row in seconds:
-        contexts[row.context].append(row)
-    for context in dict.fromkeys(row.context for row in firsts):
-        every = [(a, b) for a in firsts if a.context == context for b in contexts[context]]
+        contexts[_unasked(row)].append(row)
+    for context in dict.fromkeys(map(_unasked, firsts)):
+        every = [(a, b) for a in firsts if _unasked(a) == context for b in contexts[context]]
         own = [(a, b) for a, b in every if common_settings(a) == common_settings(b)]
         yield from own or every
+
+
+def _unasked(row: Row) -> Context:
+    """Return the context of a row, by whatever classes and prompts its probes were read.
+
+    Those of others are not compared with it, which is said of their seeds.
+    """
+    return row.context._replace(asked="")
 
 
 def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from statistics import NormalDist
 
 from clipbench.errors import BadSetting, CorruptData
 
+_LARGEST_SQUARED = 500  # exponent of two of numbers of which squares can be summed
 TOLERANCE = 1e-9  # how far a recorded share or bound may lie from the one its k and n give
 
 
@@ -133,13 +135,15 @@ def pool(proportions: Iterable[Proportion]) -> Proportion:
 def mean_and_spread(values: Iterable[float]) -> tuple[float, float | None]:
     """Return mean and sample standard deviation (n - 1 in the denominator).
 
-    The result does not depend on the order of the values.
+    The result does not depend on the order of the values, of which a stranger's may be as large as
+    a float gets.
 
     Args:
         values: at least one finite number.
 
     Returns:
-        The mean, and the standard deviation; None for a single value, which has no spread.
+        The mean, and the standard deviation, at most the largest float; None for a single value,
+        which has no spread.
 
     Raises:
         BadSetting: if there are no values or one is not finite.
@@ -147,8 +151,13 @@ def mean_and_spread(values: Iterable[float]) -> tuple[float, float | None]:
     numbers = [float(value) for value in values]
     if not numbers or not all(map(math.isfinite, numbers)):
         raise BadSetting(f"A mean needs one or more finite values, but got {numbers}.")
-    mean = math.fsum(numbers) / len(numbers)
-    if len(numbers) == 1:
-        return mean, None
-    squares = math.fsum((number - mean) ** 2 for number in numbers)
-    return mean, math.sqrt(squares / (len(numbers) - 1))
+    # By a power of two, which rounds nothing, so that no sum or square is too large.
+    shift = max(0, math.frexp(max(map(abs, numbers)))[1] - _LARGEST_SQUARED)
+    scaled = [math.ldexp(number, -shift) for number in numbers]
+    mean = math.fsum(scaled) / len(scaled)
+    if len(scaled) == 1:
+        return math.ldexp(mean, shift), None
+    squares = math.fsum((number - mean) ** 2 for number in scaled)
+    spread = math.sqrt(squares / (len(scaled) - 1))
+    most = math.ldexp(sys.float_info.max, -shift)
+    return math.ldexp(mean, shift), math.ldexp(min(spread, most), shift)

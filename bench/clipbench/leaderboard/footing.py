@@ -112,11 +112,20 @@ def given(row: Row) -> dict[str, object]:
     pairs count, too.
     """
     trained = [(result, result.train) for result in row.results if result.train is not None]
-    epochs = {get(result.config, "train.epochs") for result, _ in trained}
-    passes = [train.samples_seen / result.data.pairs for result, train in trained]
-    trusted = {result.defense.parameters.get("trusted_size") or 0 for result in row.results}
+    epochs = {_count(get(result.config, "train.epochs")) for result, _ in trained}
+    passes = [
+        train.samples_seen / pairs for result, train in trained if (pairs := result.data.pairs)
+    ]
+    trusted = {_count(result.defense.parameters.get("trusted_size") or 0) for result in row.results}
     return {
         "epochs": epochs.pop() if len(epochs) == 1 else None,
         "passes": mean(passes) if passes else None,
         "trusted_pairs": trusted.pop() if len(trusted) == 1 else None,
     }
+
+
+def _count(value: Json) -> int | None:
+    """Return what a configuration gives as a count; None: a stranger's says something else."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value < 2**63 else None

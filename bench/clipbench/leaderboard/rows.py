@@ -131,7 +131,7 @@ def _one_a_seed(results: Iterable[Result]) -> list[Result]:
 
 def order(row: Row) -> tuple[object, ...]:
     """Return what rows are sorted by: attack, rate, then defense, with `FIRST` first."""
-    (name, parameters, rate), size, model, data = row.context
+    (name, parameters, rate), size, model, data, asked = row.context
     number = 0
     if part := row.results[0].part:  # in the order of the probes: doses rise
         number = part.number
@@ -141,7 +141,7 @@ def order(row: Row) -> tuple[object, ...]:
     clean_last = name == "none"
     return (
         (clean_last, name, parameters, number, rate, size, place, row.defense, row.defense_label),
-        (model, data, canonical(row.settings)),
+        (model, data, asked, canonical(row.settings)),
     )
 
 

@@ -25,6 +25,8 @@ INCIDENTAL = frozenset(
     }
 )
 
+# What a label says of the classes and prompts that images were read by, where they differ.
+ASKED = ("test_classes", "test_prompts")
 
 Kind = Literal["attack", "defense", "data", "model"]
 KINDS: tuple[Kind, ...] = ("attack", "defense", "data", "model")
@@ -140,7 +142,8 @@ class Labels:
             if key not in defaults or canonical(value) != canonical(defaults[key])
         }
         # What tells results apart comes first: a narrow table may cut the rest.
-        first = {key: apart[key] for key in apart if key in changed or key == "evaluation"}
+        told = {*changed, "evaluation", *ASKED}
+        first = {key: apart[key] for key in apart if key in told}
         shown = first | changed
         return {key: self._named(value, key) for key, value in shown.items()}
 
@@ -167,11 +170,18 @@ class Labels:
             facts["evaluation"] = result.data.evaluation.name
             if contents := contents_of_tests(result.config):  # which a folder's name is not
                 facts["evaluation"] = "+".join(map(str, map(self._named, contents)))
+            facts |= dict(zip(ASKED, asked_of(result), strict=True))
         return facts
 
     def of(self, kind: Kind, result: Result) -> str:
         """Return the label of a result's attack, defense, data or model."""
         return label(part_of(kind, result).name, self.shown(kind, result))
+
+
+def asked_of(result: Result) -> tuple[str | None, str | None]:
+    """Return hashes of the classes and of the prompts that a result's images were read by."""
+    tests = result.data.evaluation
+    return tests.classes_sha256, tests.templates_sha256
 
 
 def contents_of_tests(config: Object) -> list[str]:

@@ -6,7 +6,7 @@ Two results of one combination and seed are in each other's place: a table has o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from typing import NamedTuple
 from clipbench.files.checks import parse_time
 from clipbench.files.typed import Json
 from clipbench.results.labels import (
+    asked_of,
     canonical,
     contents_of_tests,
     precision_of,
@@ -25,6 +26,7 @@ from clipbench.results.labels import (
 from clipbench.results.model import Result
 from clipbench.text.locations import content_in, get
 from clipbench.text.visible import visible
+from clipbench.text.words import listed
 
 _Setting = tuple[str, float, int, tuple[object, ...]]  # attack, rate, seed, and all else
 SHOWN = 4  # defenses of a set that are named
@@ -38,12 +40,14 @@ class Context(NamedTuple):
         amount: number of poisoned pairs and of targets.
         model: name, size of its images, precision.
         data: name, parameters, number of pairs, and what was measured on.
+        asked: classes and prompts by which images were read.
     """
 
     attack: tuple[str, str, float]
     amount: tuple[int, int]
     model: tuple[str, str, str]
     data: tuple[str, str, int, str]
+    asked: str
 
     @classmethod
     def of(cls, result: Result) -> Context:
@@ -61,6 +65,7 @@ class Context(NamedTuple):
             (attack.count, attack.targets or 0),
             (net, canonical(model.image_size), canonical(precision_of(result))),
             (data.name, canonical(data.parameters), data.pairs, tests),
+            canonical(asked_of(result)),
         )
 
 
@@ -84,6 +89,16 @@ def place_of(result: Result) -> str:
         return result.id
     defense = [result.defense.name, result.defense.parameters]
     return canonical([Context.of(result), defense, settings_of(result), seeds])
+
+
+def warnings_of(results: Sequence[Result]) -> list[str]:
+    """Return all that is to be said of results that a table puts side by side.
+
+    Args:
+        results: each id once.
+    """
+    looks = (different_sets, different_pairs, rivals, mixed_code)
+    return [text for look in looks for text in look(results)]
 
 
 def rivals(results: Iterable[Result]) -> list[str]:
@@ -142,6 +157,43 @@ def different_sets(results: Iterable[Result]) -> list[str]:
         for (name, rate, seed, _), sets in found.items()
         if len(sets) > 1
     ]
+
+
+def different_pairs(results: Iterable[Result]) -> list[str]:
+    """Say of which data set there are clean results on several sets of pairs.
+
+    Another version of a data set, or of what encodes its images, may make other pairs under the
+    same parameters; a table puts seeds together all the same, and takes controls of either.
+
+    Args:
+        results: each id once.
+
+    Returns:
+        A sentence for each, empty where all clean results are on one set.
+    """
+    found: dict[tuple[object, ...], dict[str, list[Result]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
+    for result in results:
+        data = result.data
+        if not result.attack.count:
+            place = data.name, canonical(data.parameters), data.pairs
+            found[place][data.content_sha256].append(result)
+    return [
+        visible(
+            f"{name} of {pairs:,} pairs has clean results on {len(sets)} different sets of pairs:"
+            f" {'; '.join(map(_made_by, sets.values()))}. These do not compare, nor what has them"
+            " as its control; run them with one version of the data set."
+        )
+        for (name, _, pairs), sets in found.items()
+        if len(sets) > 1
+    ]
+
+
+def _made_by(results: Sequence[Result]) -> str:
+    """Return which results are on one set, and by which versions they were made."""
+    versions = sorted({result.environment.clipbench for result in results})
+    return f"{_names(result.defense.name for result in results)} (clipbench {listed(versions)})"
 
 
 def mixed_code(results: Iterable[Result]) -> list[str]:

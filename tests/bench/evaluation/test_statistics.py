@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -161,6 +162,17 @@ def test_mean_and_spread_does_not_depend_on_order() -> None:
     values = [0.1, 1e8, 0.3, -1e8, 0.7]
 
     assert mean_and_spread(values) == mean_and_spread(values[::-1])
+
+
+@pytest.mark.parametrize("least", [1e150, 1e200, sys.float_info.max / 4])
+def test_a_mean_is_of_values_as_large_as_a_float_gets(least: float) -> None:
+    """Neither their sum nor a square need fit; a spread that does not is the largest float."""
+    mean, spread = mean_and_spread([least, 2 * least, 3 * least])
+    assert mean == pytest.approx(2 * least, rel=1e-15)
+    assert spread == pytest.approx(least, rel=1e-15)
+    most = sys.float_info.max
+    assert mean_and_spread([most, most]) == (most, 0.0)
+    assert mean_and_spread([most, -most]) == (0.0, most)
 
 
 @pytest.mark.parametrize("values", [[], [0.5, math.nan], [math.inf]])

@@ -345,6 +345,43 @@ def test_models_and_data_are_kept_apart(make_result: MakeResult) -> None:
     }
 
 
+@pytest.mark.parametrize("asked", ["classes_sha256", "templates_sha256"])
+def test_what_was_read_by_other_classes_or_prompts_is_another_row(
+    make_result: MakeResult, asked: str
+) -> None:
+    """As another version of a test set has them under its old name; nor does it judge others."""
+    bare, old, new = make_result(success=(16, 16)), make_result(seed=1), make_result(defense="mine")
+    for result in (old, new):
+        result["data"]["evaluation"][asked] = "f" * 64
+    frame = leaderboard([bare, old, new], defaults=lambda *_: {"size": 20000})
+    assert sorted(frame["seeds"]) == [1, 1, 1]
+    assert len(set(frame["data"])) == 2
+    name = {"classes_sha256": "test_classes", "templates_sha256": "test_prompts"}[asked]
+    row = one(frame, defense="mine")
+    assert row["data"] == f"shapes ({name}=ffffffff)"
+    assert row["judge_runs"] == old["id"]
+
+
+@pytest.mark.parametrize("value", [None, "20", [1], {"a": 1}, 10**400, 1.5, True, -1])
+def test_a_count_of_a_stranger_may_be_no_count(make_result: MakeResult, value: object) -> None:
+    """Configurations and parameters hold anything; a table leaves such a cell empty."""
+    made = make_result(defense="mine", train={"epochs": value})
+    made["defense"]["parameters"]["trusted_size"] = value
+    frame = leaderboard([make_result(), made])
+    row = one(frame, defense_name="mine")
+    assert row["epochs"] is None
+    assert row["trusted_pairs"] == (None if value else 0)
+    assert all(map(len, (to_csv(frame), to_markdown(frame), to_latex(frame))))
+    assert "mine" in to_html([make_result(), made])
+
+
+def test_no_pairs_have_no_passes(make_result: MakeResult) -> None:
+    """A stranger's result may say that there were none."""
+    made = make_result(attack="none")
+    made["data"]["pairs"] = 0
+    assert one(leaderboard([made]))["passes"] is None
+
+
 def test_metrics_of_plugins_get_columns(make_result: MakeResult) -> None:
     """A metric this program does not know appears under its own name, apart from ours."""
     frame = leaderboard([make_result(metrics={"seconds": (1, 4), "depth\n": 2.5})])

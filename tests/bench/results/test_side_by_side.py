@@ -8,12 +8,20 @@ import pytest
 from as_json import of_json
 from made_results import make_result
 
-from clipbench.results.side_by_side import different_sets, mixed_code, rivals
+from clipbench.results.side_by_side import (
+    different_pairs,
+    different_sets,
+    mixed_code,
+    rivals,
+    warnings_of,
+)
 
 __all__ = ["make_result"]
 different_sets = of_json(different_sets)
 rivals = of_json(rivals)
 mixed_code = of_json(mixed_code)
+different_pairs = of_json(different_pairs)
+warnings_of = of_json(warnings_of)
 
 
 def result(defense: str, ledger: str | None, **changes: Any) -> dict[str, Any]:
@@ -77,6 +85,24 @@ def test_results_in_one_place_are_named_with_the_one_that_counts(make_result: An
     assert rivals([old, make_result(success=(0, 16), **kept)]) == []
     other = make_result(success=(16, 16), train={"epochs": 30})
     assert rivals([old, other, make_result(seed=None), make_result(seed=None, **kept)]) == []
+
+
+def test_clean_results_on_several_sets_of_pairs_are_named(make_result: Any) -> None:
+    """Under the same parameters another version of a data set may make other pairs."""
+
+    def clean(content: str, version: str = "0.1.0", **more: Any) -> dict[str, Any]:
+        one = make_result(attack="none", **more)
+        one["environment"] = {**one["environment"], "clipbench": version}
+        one["data"]["content_sha256"] = content * 64
+        return one
+
+    old, new = clean("a"), clean("b", "0.2.0", seed=1, defense="clip")
+    (said,) = different_pairs([old, clean("a", seed=2), new])
+    assert said.startswith("shapes of 20,000 pairs has clean results on 2 different sets of pairs:")
+    assert "none (clipbench 0.1.0); clip (clipbench 0.2.0). These do not compare" in said
+    assert different_pairs([old, clean("a", "0.2.0", seed=1), clean("b", data="cc3m")]) == []
+    assert different_pairs([old, make_result(seed=1)]) == []  # a poisoned set is another
+    assert said in warnings_of([old, new])
 
 
 def test_seeds_that_other_code_of_a_package_made_are_named(make_result: Any) -> None:

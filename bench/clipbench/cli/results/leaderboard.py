@@ -158,8 +158,7 @@ class _Board:
 
 def _read(places: list[Path], reporter: Reporter) -> _Board:
     """Return all results and reported numbers of some places; what is odd is a warning."""
-    from clipbench.results import reported, store  # noqa: PLC0415
-    from clipbench.results.side_by_side import different_sets, mixed_code, rivals  # noqa: PLC0415
+    from clipbench.results import reported, side_by_side, store  # noqa: PLC0415
     from clipbench.text.visible import visible  # noqa: PLC0415
 
     def skipped(error: Exception) -> None:
@@ -175,7 +174,7 @@ def _read(places: list[Path], reporter: Reporter) -> _Board:
         raise CorruptData("No result that was found can be read; see the warnings above.")
     flags = [(result.id, flag) for result in results for flag in result.flags]
     flagged = [f"result {run}: {visible(flag)}" for run, flag in flags]
-    for text in [*flagged, *different_sets(results), *rivals(results), *mixed_code(results)]:
+    for text in [*flagged, *side_by_side.warnings_of(results)]:
         reporter.warning(text)
     return _Board([*results], [*results], None, [*others])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -92,8 +93,9 @@ def rates(name: str, values: Sequence[float]) -> Axis:
         values: rates above 0.
     """
     low, high = min(values), max(values)
-    room = (high / low) ** 0.12 if high > low else 2.0
-    low, high = low / room, high * room
+    # A stranger's rate may be the least that there is, and then no float is their ratio.
+    room = min(high / low, sys.float_info.max) ** 0.12 if high > low else 2.0
+    low, high = max(math.ulp(0.0), low / room), high * room
     ticks: list[float] = []
     for value in sorted(set(values)):
         if not ticks or math.log(value / ticks[-1]) > 0.16 * math.log(high / low):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import pytest
@@ -46,6 +47,14 @@ def test_rates_lie_in_equal_ratios() -> None:
     assert second - first == pytest.approx(third - second)
     assert axis.ticks == (1e-6, 1e-5, 1e-4)
     assert axis.say(1e-6) == "1e-6"
+
+
+def test_a_rate_of_any_size_has_a_place() -> None:
+    """Also a stranger's that is the least there is, beside which others are infinitely larger."""
+    axis = rates("Rate", [5e-324, 0.05])
+    assert 0 < axis.low <= 5e-324
+    assert 0.05 < axis.high < math.inf
+    assert 0 <= axis.place(5e-324) < axis.place(0.05) <= 1
 
 
 def test_all_shares_fit() -> None:
