@@ -34,3 +34,23 @@ def labels_of(captions: Sequence[str], classes: Classes, *, first: bool = False)
         if found and (first or len({*found}) == 1):
             labels[place] = found[0]
     return labels
+
+
+def labels_of_pictures(labels: IntArray, pictures: IntArray, *, first: bool = False) -> IntArray:
+    """Return the class of each picture, ``(N,)``, where its first caption stands; else -1.
+
+    Args:
+        labels: ``(N,)`` the class that each caption names; -1: none, or several.
+        pictures: ``(N,)`` for each caption the place of the first one of the same picture.
+        first: whether a picture whose captions name several classes has the one that is named
+            first; else it has none.
+    """
+    found = np.full(len(labels), -1, dtype=np.int64)
+    several = np.zeros(len(labels), dtype=np.bool_)
+    for label, picture in zip(labels.tolist(), pictures.tolist(), strict=True):
+        if label >= 0:
+            several[picture] |= found[picture] not in (-1, label)
+            found[picture] = label if found[picture] < 0 else found[picture]
+    if not first:
+        found[several] = -1
+    return found

@@ -44,7 +44,7 @@ from clipbench.text.locations import Location, Word
 
 from . import _own_classes as nouns
 from ._held_out import lines_of
-from ._own_labels import labels_of
+from ._own_labels import labels_of, labels_of_pictures
 from ._training import LooseTraining
 from .shards import Shards, entry_of
 
@@ -62,11 +62,18 @@ class _HeldOut(NamedTuple):
         pairs: ``(N,)`` those that an import would take.
         captions: of each.
         as_stored: whether these are all that can be decoded, each by the bytes that are stored.
+        pictures: ``(N,)`` for each the place of the first that has its image, byte for byte.
     """
 
     pairs: IntArray
     captions: list[str]
     as_stored: bool
+    pictures: IntArray
+
+    @property
+    def repeats(self) -> bool:
+        """Whether an image is there several times, as where it has several captions."""
+        return len(np.unique(self.pictures)) < len(self.pictures)
 
 
 @dataclass(frozen=True)
@@ -135,29 +142,37 @@ class Own(LooseTraining):
     def files(self) -> Iterable[tuple[str, Path]]:
         """Yield the shards, and the file of classes.
 
-        Earlier versions read held-out pairs as they are stored. Where that made other tests, the
-        shards have other names here, so that no run of today has the id of one with other numbers.
+        Earlier versions read held-out pairs as they are stored, and took an image of several pairs
+        for several images. Where that made other tests, the shards have other names here, so that
+        no run of today has the id of one with other numbers.
         """
-        as_stored = self._tests.as_stored and self._targets.as_stored
+        parts = self._tests, self._targets
+        told = "" if all(part.as_stored for part in parts) else "as imported/"
+        told += "once/" if any(part.repeats for part in parts) else ""
         for number, path in enumerate(expand(self._source.source)):
-            yield f"{'' if as_stored else 'as imported/'}{number}/{path.name}", path
+            yield f"{told}{number}/{path.name}", path
         if self.classes is not None:
             yield "classes", self.classes.expanduser()
 
     def evaluation(self) -> EvaluationSet:
         """Return the held-out pairs: found by their captions, and classified by what these name.
 
+        An image that several pairs have is one image, with the captions of all of them.
+
         Raises:
             BadSetting: there are too few pairs, or no classes.
         """
-        pairs, captions, _ = self._tests
-        first = {caption: place for place, caption in reversed([*enumerate(captions)])}
-        places = sorted(first.values())  # a caption that several images share finds none of them
+        tests = self._tests
+        first = {caption: place for place, caption in reversed([*enumerate(tests.captions)])}
+        found: dict[int, list[str]] = {}
+        for place in sorted(first.values()):  # a caption that several images share finds the first
+            found.setdefault(int(tests.pictures[place]), []).append(tests.captions[place])
+        places = sorted(found)
         return EvaluationSet(
             name="own",
-            classification=Classification(self._classes, self._labelled(pairs, captions, "test")),
+            classification=Classification(self._classes, self._labelled(tests, "test")),
             retrieval=Retrieval(
-                self._images(pairs[places]), [[captions[place]] for place in places]
+                self._images(tests.pairs[places]), [found[place] for place in places]
             ),
         )
 
@@ -167,8 +182,7 @@ class Own(LooseTraining):
         Raises:
             BadSetting: none of them is of a class.
         """
-        pairs, captions, _ = self._targets
-        return self._labelled(pairs, captions, "targets_size")
+        return self._labelled(self._targets, "targets_size")
 
     @property
     def _source(self) -> Shards:
@@ -237,11 +251,13 @@ class Own(LooseTraining):
         paths = expand(self._source.source)
         return tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
 
-    def _labelled(self, pairs: IntArray, captions: list[str], parameter: str) -> LabelledImages:
-        labels = labels_of(captions, self._classes, first=self.several == "first")
+    def _labelled(self, held_out: _HeldOut, parameter: str) -> LabelledImages:
+        pairs, first = held_out.pairs, self.several == "first"
+        named = labels_of(held_out.captions, self._classes, first=first)
+        labels = labels_of_pictures(named, held_out.pictures, first=first)
         known = labels >= 0
         if not known.any():
-            one = "any" if self.several == "first" else "exactly one"
+            one = "any" if first else "exactly one"
             raise BadSetting(
                 f"No caption of {len(pairs)} held-out pairs names {one} of the"
                 f" {len(self._classes)} classes; raise {parameter}, or give other classes with"
@@ -278,15 +294,19 @@ def _digest(shards: ShardSet, pair: int) -> bytes | None:
 def _held_out(source: Own, part: int, stamps: _Stamps) -> _HeldOut:  # noqa: ARG001
     """Return the pairs of a part that could be trained on: an import leaves out the others."""
     shards, pairs, captions, as_stored = source._shards, [], [], True
+    places, pictures = dict[bytes, int](), list[int]()
     for pair in source.parts[part].tolist():
         [made] = samples([_entry(shards, pair)], None, "skip")
         if isinstance(made, Sample):
             pairs.append(pair)
             captions.append(made.caption)
-            as_stored &= made.image == shards.image_bytes(pair)
+            stored = shards.image_bytes(pair)
+            as_stored &= made.image == stored
+            pictures.append(places.setdefault(hashlib.sha256(stored).digest(), len(pictures)))
         else:
             as_stored &= not _is_decoded(shards, pair)
-    return _HeldOut(np.array(pairs, dtype=np.int64), captions, as_stored)
+    found, first = (np.array(numbers, dtype=np.int64) for numbers in (pairs, pictures))
+    return _HeldOut(found, captions, as_stored, first)
 
 
 def _is_decoded(shards: ShardSet, pair: int) -> bool:

@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from own_set import CLASSES, patch, write_crawl
 from PIL import Image
 
 from clipbench.cli import main
 from clipbench.errors import BadSetting, MissingData
+from clipbench.evaluation.retrieval import recall_at_k
 from clipbench.importing import staleness
 from clipbench.shards.reader import ShardSet
 from clipbench.testing import check_dataset
 from clipbench_datasets._own_classes import classes_in, classes_of, subjects_in
-from clipbench_datasets._own_labels import labels_of
+from clipbench_datasets._own_labels import labels_of, labels_of_pictures
 from clipbench_datasets.own import Own
 
 
@@ -177,6 +179,54 @@ def test_held_out_pairs_are_read_as_those_that_are_trained_on(tmp_path: Path) ->
     assert {hashlib.sha256(image.tobytes()).hexdigest() for image in targets} == {
         digest for _, _, digest in seen
     }
+
+
+CAPTIONS = 5  # of an image, each a pair, as an import of COCO leaves them
+
+
+def write_captioned(folder: Path, pairs: int) -> Path:
+    """Write a crawl in which every image comes with several captions, each a pair of its own."""
+    folder.mkdir()
+    with tarfile.open(folder / "00000.tar", "w") as tar:
+        for number in range(pairs):
+            buffer, picture = io.BytesIO(), number // CAPTIONS
+            patch(picture).save(buffer, "PNG")
+            text = f"{number % CAPTIONS} times a {CLASSES[picture % 4]} of lot {picture}"
+            for name, content in (("png", buffer.getvalue()), ("txt", text.encode())):
+                item = tarfile.TarInfo(f"{number:06d}.{name}")
+                item.size = len(content)
+                tar.addfile(item, io.BytesIO(content))
+    return folder
+
+
+def test_an_image_with_several_captions_is_one_image(tmp_path: Path) -> None:
+    """A model that makes no mistake finds all of them: no image competes with itself."""
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    folder = write_captioned(tmp_path / "captioned", 400)
+    source = Own(path=str(folder), test=80, classes=tmp_path / "classes.txt")
+    tests, retrieval = source.evaluation().test, source.evaluation().retrieval
+    assert retrieval is not None
+    lots = [{text.rpartition(" ")[2] for text in several} for several in retrieval.captions]
+    captions = [text for several in retrieval.captions for text in several]
+    assert len(captions) == 40 > len(lots) == len(set.union(*lots))
+    owners = np.repeat(np.arange(len(lots)), [len(several) for several in retrieval.captions])
+    numbers = {lot: number for number, [lot] in enumerate(lots)}
+    perfect = torch.eye(len(lots))
+    of_texts = perfect[[numbers[text.rpartition(" ")[2]] for text in captions]]
+    shares = recall_at_k(perfect, of_texts, owners)
+    assert {share.value for share in shares.values()} == {1.0}
+    for images in (retrieval.images, tests.images, source.targets().images):
+        assert len({image.tobytes() for image in images}) == len(images)
+    assert len(tests) == len(lots)
+    assert next(iter(source.files()))[0] == "once/0/00000.tar"
+
+
+def test_an_image_whose_captions_name_several_classes_has_the_first_or_none() -> None:
+    """As a caption that names several."""
+    named, pictures = np.array([1, -1, 2, 0, 0, 1]), np.array([0, 1, 0, 3, 3, 1])
+    of = labels_of_pictures
+    assert of(named, pictures).tolist() == [-1, 1, -1, 0, -1, -1]
+    assert of(named, pictures, first=True).tolist() == [1, 1, -1, 0, -1, -1]
 
 
 def test_runs_whose_tests_were_read_otherwise_get_another_id(crawl: Path, tmp_path: Path) -> None:
