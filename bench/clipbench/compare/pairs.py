@@ -13,7 +13,7 @@ from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.by_part import by_part
 from clipbench.leaderboard.choice import named
-from clipbench.leaderboard.footing import machine_of
+from clipbench.leaderboard.footing import machine_of, machines_of_ways
 from clipbench.leaderboard.rows import Row, common_settings, group, order
 from clipbench.results.labels import Defaults, Labels, rate_text, seeds_of, seeds_text
 from clipbench.results.model import Result
@@ -227,6 +227,8 @@ def _other_machines(used: Sequence[tuple[Result, Result]], names: tuple[str, str
 def _machine(result: Result) -> str:
     """Return what people call the machine that a result was trained on."""
     device = "" if result.train is None else result.train.device
+    if result.train is not None and (several := machines_of_ways(result.train)):
+        return visible(" and then ".join(several))
     if device != "cpu":
         return visible(device)
     hardware = result.environment.hardware

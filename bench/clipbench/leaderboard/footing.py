@@ -13,7 +13,7 @@ from statistics import mean
 from clipbench.files.typed import Json
 from clipbench.leaderboard.rows import Row, baseline, common_settings
 from clipbench.results.labels import canonical, precision_of, settings
-from clipbench.results.model import Control, Result
+from clipbench.results.model import Control, Result, Training
 from clipbench.text.locations import get
 
 BARE, AUGMENTED = "none", "clip"  # defenses: nothing at all, and the augmentation all others have
@@ -23,12 +23,19 @@ def machine_of(result: Result) -> str | None:
     """Return the kind of machine a model was trained on; None: it was not trained here.
 
     It is the name of the processor, with its generation and vector instructions where the result
-    has them, and those of the GPUs: what decides how a model rounds.
+    has them, and those of the GPUs: what decides how a model rounds. A training that was stopped
+    and went on elsewhere is of both.
     """
     if not result.train:
         return None
-    hardware = result.environment.hardware
-    return canonical([result.train.device, hardware.cpu, hardware.gpus])
+    hardware, several = result.environment.hardware, machines_of_ways(result.train)
+    return canonical([result.train.device, hardware.cpu, hardware.gpus, *several])
+
+
+def machines_of_ways(train: Training) -> list[str]:
+    """Return on what a training was done, each kind once, where that was on several; else none."""
+    found = list(dict.fromkeys(way.partition(" on ")[2] for way in train.ways))
+    return found if len(found) > 1 else []
 
 
 def fair(row: Row, augmented: Sequence[Row], bare: Sequence[Row]) -> list[Result]:

@@ -317,3 +317,11 @@ def test_other_kinds_of_machines_are_told_of(make: Make) -> None:
     results[0]["train"]["device"] = "NVIDIA H200"
     results[0]["environment"]["hardware"] = results[1]["environment"]["hardware"]
     assert compared(results)[1] == []
+
+
+def test_a_machine_on_which_a_training_began_is_told_of(make: Make) -> None:
+    """The one on which it ended is what the result says of its hardware."""
+    results = [make("none", range(12)), make("clip", range(8))]
+    results[1]["train"]["ways"] = ["1 process on Other CPU", "1 process on Example CPU"]
+    (warning,) = compared(results)[1]
+    assert "none on Example CPU and clip on Other CPU and then Example CPU" in warning

@@ -110,6 +110,15 @@ def test_what_comes_from_another_machine_is_marked(make_result: MakeResult) -> N
     assert mark(none, mine, again) == "control"
 
 
+def test_a_training_that_went_on_on_another_machine_is_of_both(make_result: MakeResult) -> None:
+    """The hardware of its result is that of its end; more processes are no other machine."""
+    none, mine = make_result(success=(16, 16)), make_result(defense="mine", success=(0, 16))
+    mine["train"]["ways"] = ["1 process on Example CPU", "2 processes on Example CPU"]
+    assert records([none, mine])["mine"]["other_machine"] is None
+    mine["train"]["ways"] = ["1 process on Another CPU", "1 process on Example CPU"]
+    assert records([none, mine])["mine"]["other_machine"] == "eligible"
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
