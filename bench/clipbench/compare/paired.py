@@ -228,7 +228,7 @@ def sign_flip(excesses: Sequence[int]) -> float:
         ways = flipped
     observed = abs(sum(excesses))
     extreme = sum(number for total, number in ways.items() if abs(total) >= observed)
-    return extreme / float(2 ** len(excesses))
+    return float(extreme / 2 ** len(excesses))  # of whole numbers, which may be beyond floats
 
 
 def _only_second_given(difference: float, only_first: int, only_second: int, n: int) -> float:

@@ -115,8 +115,9 @@ def _matcher(kind: Kind, text: str) -> Callable[[Result], bool]:
         part = part_of(kind, result)
         parameters = {} if isinstance(part, Model) else part.parameters or {}
         given = result.config.get(kind, {})
-        names = {part.name, given.get("name") if isinstance(given, Mapping) else None}
-        known = any(_equal(name, spec.name) for name in names if isinstance(name, str))
+        told = [part.name, given.get("name") if isinstance(given, Mapping) else None]
+        names = [name for name in told if isinstance(name, str)]  # a stranger's may be anything
+        known = any(_equal(name, spec.name) for name in names)
         places = {
             field.removeprefix(f"{kind}."): name
             for field, name in result.names.items()

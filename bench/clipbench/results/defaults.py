@@ -31,7 +31,7 @@ def defaults_of(results: Iterable[Result]) -> Defaults:
     model, that is an attack's surrogate, too.
     """
     results = list(results)
-    models = {_model(result) for result in results}
+    models = {canonical(model): model for model in map(_model, results)}  # may be anything
     data = {
         canonical([result.data.name, result.data.parameters]): result.data for result in results
     }
@@ -44,7 +44,7 @@ def defaults_of(results: Iterable[Result]) -> Defaults:
             if found is not None and kind != "data":
                 found |= _agreed([recipe[kind].get(name, {}) for recipe in recipes])
             if found is not None and kind == "attack" and len(models) == 1:
-                found |= dict.fromkeys(_open_models(name, found), next(iter(models)))
+                found |= dict.fromkeys(_open_models(name, found), next(iter(models.values())))
             known[kind, name] = found
         return known[kind, name]
 

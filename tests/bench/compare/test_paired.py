@@ -136,6 +136,7 @@ def test_sign_flips_agree_with_scipy_and_take_many_seeds() -> None:
     )
     assert sign_flip(excesses) == pytest.approx(found.pvalue)
     assert sign_flip([3] * 60) == 2.0**-59
+    assert sign_flip([3] * 1025) == 2.0**-1024  # of more exchanges than a float holds
 
 
 def test_the_interval_over_seeds_is_the_t_interval_of_their_differences() -> None:

@@ -172,3 +172,10 @@ def test_a_matrix_of_one_attack_has_its_clean_rows(mixed: list[Result]) -> None:
     text = to_matrix(of_runs(leaderboard(found.results), found.runs))
     assert "badnets" not in text
     assert text.count("| 85.0 | 1.00× |") == 3
+
+
+def test_a_name_that_is_no_text_is_no_name(mixed: list[Result]) -> None:
+    """A configuration of a stranger may have a list there."""
+    strange = on(mixed[0], "odd", size=1)
+    strange["config"]["data"]["name"] = [None, {"name": 5}]
+    assert len(shown([*mixed, strange], data="odd:size=1")) == 1

@@ -74,6 +74,13 @@ def test_a_surrogate_of_the_runs_own_model_is_not_worth_a_word(
     assert found == [label]
 
 
+def test_a_model_that_is_no_name_ends_nothing(make_result: MakeResult) -> None:
+    """A configuration of a stranger holds anything; results beside it keep their defaults."""
+    own = make_result(attack="badclip", attack_parameters={}, train={"model": [None, {"a": 1}]})
+    assert defaults_of([own, make_result()])("defense", "safeclip") is not None
+    assert len(leaderboard([own, make_result()], defaults=defaults_of([own]))) == 2
+
+
 def test_a_recipe_counts_where_all_data_sets_agree(make_result: MakeResult) -> None:
     """Two of one recipe have it; with a third of another, a label shows the parameters."""
     photographs = [on(make_result, name, **TRAINING[name]) for name in ("shards", "csv")]
