@@ -3,12 +3,12 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from held_out_layouts import tar
 from own_set import CLASSES, patch, write_crawl
 from PIL import Image
 
@@ -146,16 +146,13 @@ def odd_file(kind: str) -> bytes:
 
 def write_odd(folder: Path, pairs: int) -> Path:
     """Write a crawl in which every kind of odd pair comes as often; each file has other bytes."""
-    folder.mkdir()
-    with tarfile.open(folder / "00000.tar", "w") as tar:
-        for number in range(pairs):
-            kind = list(ODD)[number % len(ODD)]
-            text = "\u200b" if kind == "silent" else f"a {kind} {CLASSES[number % 4]} of {number}"
-            image = odd_file(kind) + b"%d" % number  # what stands behind an image is not looked at
-            for name, content in ((ODD[kind][0], image), ("txt", text.encode())):
-                item = tarfile.TarInfo(f"{number:06d}.{name}")
-                item.size = len(content)
-                tar.addfile(item, io.BytesIO(content))
+    members = {}
+    for number in range(pairs):
+        kind = list(ODD)[number % len(ODD)]
+        text = "\u200b" if kind == "silent" else f"a {kind} {CLASSES[number % 4]} of {number}"
+        image = odd_file(kind) + b"%d" % number  # what stands behind an image is not looked at
+        members |= {f"{number:06d}.{ODD[kind][0]}": image, f"{number:06d}.txt": text.encode()}
+    tar(folder / "00000.tar", members)
     return folder
 
 
@@ -186,16 +183,13 @@ CAPTIONS = 5  # of an image, each a pair, as an import of COCO leaves them
 
 def write_captioned(folder: Path, pairs: int) -> Path:
     """Write a crawl in which every image comes with several captions, each a pair of its own."""
-    folder.mkdir()
-    with tarfile.open(folder / "00000.tar", "w") as tar:
-        for number in range(pairs):
-            buffer, picture = io.BytesIO(), number // CAPTIONS
-            patch(picture).save(buffer, "PNG")
-            text = f"{number % CAPTIONS} times a {CLASSES[picture % 4]} of lot {picture}"
-            for name, content in (("png", buffer.getvalue()), ("txt", text.encode())):
-                item = tarfile.TarInfo(f"{number:06d}.{name}")
-                item.size = len(content)
-                tar.addfile(item, io.BytesIO(content))
+    members = {}
+    for number in range(pairs):
+        buffer, picture = io.BytesIO(), number // CAPTIONS
+        patch(picture).save(buffer, "PNG")
+        text = f"{number % CAPTIONS} times a {CLASSES[picture % 4]} of lot {picture}"
+        members |= {f"{number:06d}.png": buffer.getvalue(), f"{number:06d}.txt": text.encode()}
+    tar(folder / "00000.tar", members)
     return folder
 
 

@@ -19,7 +19,7 @@ from clipbench.errors import BadSetting, CorruptData
 from clipbench.pipeline.execute import execute
 from clipbench.poisoning.ledger import read_ledger
 from clipbench.results.result import write_result
-from clipbench.submit.submission import check_against_itself, check_against_ledger
+from clipbench.submit.contradictions import check_against_itself, check_against_ledger
 from clipbench.system.locks import try_folder
 from clipbench.system.progress import Reporter
 

@@ -133,11 +133,13 @@ def _take_in(
             reporter.note(f"{item.path} is there already, with the same numbers")
         else:
             write(item)
-        file, is_new = str(item.path), item.done == "added"
-        told.append(
-            {"id": run, "path": file, "added": is_new, "done": item.done, "flags": item.flags}
-        )
+        told.append(_taken(item.path, item.done, run, item.flags))
     return told
+
+
+def _taken(path: Path, done: str, run: str | None = None, flags: Sequence[str] = ()) -> _Taken:
+    added = done == "added"
+    return {"id": run, "path": str(path), "added": added, "done": done, "flags": [*flags]}
 
 
 def _checked_reported(file: Path, folder: Path) -> list[Reported]:
@@ -153,13 +155,5 @@ def _take_in_reported(rows: Sequence[Reported], folder: Path) -> list[_Taken]:
     """Take in reported numbers and return what became of each."""
     from clipbench.results.reported import write_reported  # noqa: PLC0415
 
-    return [
-        {
-            "id": None,
-            "path": str(path),
-            "added": is_new,
-            "done": "added" if is_new else "kept",
-            "flags": [],
-        }
-        for path, is_new in write_reported(rows, folder)
-    ]
+    written = write_reported(rows, folder)
+    return [_taken(path, "added" if is_new else "kept") for path, is_new in written]
