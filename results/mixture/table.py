@@ -21,12 +21,12 @@ from clipbench.results.model import Result
 from clipbench.results.store import load_results
 
 RUNS = (
-    *("attack", "defense", "first split", "augmentation", "epochs", "passes", "success [95%]"),
-    *("control", "top-1 %", "CPU seconds"),
+    *("attack", "defense", "first split", "augmentation", "epochs", "seed", "passes"),
+    *("success [95%]", "control", "top-1 %", "CPU seconds"),
 )
 SPLITS = (
-    *("attack", "first split", "augmentation", "epoch", "safe pairs", "poisoned pairs in it"),
-    *("AUROC", "last: safe pairs", "poisoned pairs in it", "AUROC"),
+    *("attack", "first split", "augmentation", "seed", "epoch", "safe pairs"),
+    *("poisoned pairs in it", "AUROC", "last: safe pairs", "poisoned pairs in it", "AUROC"),
 )
 MISSING = "—"
 
@@ -38,10 +38,16 @@ def tables(results: Iterable[Result]) -> str:
     return f"{markdown_table(RUNS, map(_run, ordered))}\n\n{markdown_table(SPLITS, split)}"
 
 
-def _place(result: Result) -> tuple[bool, str, str, int, str]:
+def _place(result: Result) -> tuple[str | int, ...]:
     assert result.train is not None
-    epochs, name = int(result.train.epochs), result.defense.name
-    return result.attack.name != "none", result.attack.name, augmentation(result), -epochs, name
+    epochs, attack = int(result.train.epochs), result.attack.name
+    arm = augmentation(result), -epochs, _seed(result)
+    return attack != "none", attack, *arm, result.defense.name
+
+
+def _seed(result: Result) -> int:
+    assert result.seed is not None
+    return result.seed
 
 
 def augmentation(result: Result) -> str:
@@ -69,6 +75,7 @@ def _run(result: Result) -> list[str]:
         first_split(result) or MISSING,
         augmentation(result),
         str(int(result.train.epochs)),
+        str(_seed(result)),
         f"{sum(e.cross_modal_pairs or 0 for e in result.history) / result.data.pairs:.1f}",
         _count(result, "attack_success", interval=True),
         _count(result, "attack_success_control"),
@@ -85,7 +92,7 @@ def _splits(result: Result) -> list[str] | None:
         return None
     first, last = split[0], split[-1]
     return [
-        *(result.attack.name, how, augmentation(result), str(first.epoch)),
+        *(result.attack.name, how, augmentation(result), str(_seed(result)), str(first.epoch)),
         *_safe(first),
         *_safe(last),
     ]

@@ -44,17 +44,17 @@ def test_the_first_and_the_last_safe_set_are_told(make_result: Callable[..., Res
     made.append(make_result(defense="clip", attack="none", history=[warm_up], settings=ours))
     told = of_json(runpy.run_path(str(TABLE))["tables"])(made)
     runs, splits = (part.splitlines()[2:] for part in told.split("\n\n"))
-    assert [line.split(" | ")[:6] for line in runs] == [
-        ["| none", "clip", "—", "of shapes", "20", "0.0"],
-        ["| targeted", "safeclip", "mixture", "SafeCLIP's", "20", "0.4"],
-        ["| targeted", "safeclip", "share of 0.5", "of shapes", "20", "0.4"],
+    assert [line.split(" | ")[:7] for line in runs] == [
+        ["| none", "clip", "—", "of shapes", "20", "0", "0.0"],
+        ["| targeted", "safeclip", "mixture", "SafeCLIP's", "20", "0", "0.4"],
+        ["| targeted", "safeclip", "share of 0.5", "of shapes", "20", "0", "0.4"],
     ]
-    assert runs[1].split(" | ")[6] == "2/16 [3.5, 36.0]"
+    assert runs[1].split(" | ")[7] == "2/16 [3.5, 36.0]"
     assert splits[0] == (
-        "| targeted | mixture | SafeCLIP's | 2 | 3,000 (15.0%) | 1/160 | 0.900 |"
+        "| targeted | mixture | SafeCLIP's | 0 | 2 | 3,000 (15.0%) | 1/160 | 0.900 |"
         " 5,000 (25.0%) | 2/160 | 0.950 |"
     )
-    assert splits[1].startswith("| targeted | share of 0.5 | of shapes | 2 | 3,000 (15.0%) |")
+    assert splits[1].startswith("| targeted | share of 0.5 | of shapes | 0 | 2 | 3,000 (15.0%) |")
 
 
 def test_the_page_has_the_tables_of_the_rows() -> None:

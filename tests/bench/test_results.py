@@ -69,12 +69,10 @@ def crossings(results: list[Result]) -> list[str]:
         for use, column in (("cost", "cost_runs"), ("eligible", "judge_runs")):
             judges = [of_run[run] for run in (row[column] or "").split()]
             found += [f"{use} of {told}: {what}" for run in runs for what in apart(run, judges)]
-            alike = {processor(result) for result in (*runs, *judges)}
-            if use == "eligible" and judges and len(alike) > 1 and "eligible" not in marked:
+            own, theirs = ({processor(one) for one in some} for some in (runs, judges))
+            if use == "eligible" and judges and not own <= theirs and "eligible" not in marked:
                 found.append(f"{use} of {told}: machine")
-            if use == "cost" and not {processor(judge) for judge in judges} <= {
-                processor(run) for run in runs
-            }:
+            if use == "cost" and not theirs <= own:
                 found.append(f"{use} of {told}: machine")
     return found
 
@@ -166,7 +164,7 @@ def test_rows_tell_the_exposures_of_a_filters_final_model() -> None:
 def test_no_control_cost_or_eligibility_is_of_another_precision_recipe_or_machine(
     folder: Path,
 ) -> None:
-    """Nor is any row marked for the machine: each table was made on one kind."""
+    """Nor is any row marked for the machine: runs are judged by others of their own kind of it."""
     rows = load_results([folder / "rows"])
     assert crossings(rows) == []
     assert set(leaderboard(rows)["other_machine"]) == {None}
@@ -228,3 +226,13 @@ def test_comparisons_are_what_the_rows_give(folder: Path) -> None:
         _, first, second = file.stem.split("_")
         chosen = ["--defense", first, "--defense", second]
         assert printed("compare", str(folder / "rows"), *chosen) == file.read_text()
+
+
+def test_the_index_of_results_names_every_folder_and_how_many_rows_it_has() -> None:
+    """A reader of the folder sees what there is, and a row that is added is counted."""
+    page = (RESULTS / "README.md").read_text(encoding="utf-8")
+    lines = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| [")]
+    told = {line[0][1:].partition("]")[0]: line[3:] for line in lines}
+    there = {path.parent for path in RESULTS.glob("*/README.md")}
+    counts = {folder.name: len(list(folder.glob("rows/*.json"))) for folder in there}
+    assert told == {name: [str(rows)] if rows else [] for name, rows in counts.items()}

@@ -59,6 +59,7 @@ def other_machines(
 ) -> tuple[str, ...]:
     """Return what of a row comes from another kind of machine: "control", "eligible".
 
+    Runs of several kinds of machines, such as a seed on each, are judged by runs of each of these.
     Of a control whose clean run was done again since, nothing is known; it counts as one of those.
     Costs never come from another, see `rows.relative_cost`.
 
@@ -74,8 +75,8 @@ def other_machines(
         for result in row.results
     ):
         found.append("control")
-    machines = {machine_of(result) for result in (*row.results, *judges)}
-    if len(machines) > 1:
+    own, of_judges = ({machine_of(one) for one in runs} for runs in (row.results, judges))
+    if of_judges and not own <= of_judges:
         found.append("eligible")
     return tuple(found)
 

@@ -110,6 +110,19 @@ def test_what_comes_from_another_machine_is_marked(make_result: MakeResult) -> N
     assert mark(none, mine, again) == "control"
 
 
+def test_seeds_of_several_machines_are_judged_by_runs_of_each(make_result: MakeResult) -> None:
+    """A row of two kinds is marked where one of them has no undefended run."""
+    none, mine = (
+        [make_result(defense=name, success=(k, 16), seed=seed) for seed in (0, 1)]
+        for name, k in (("none", 16), ("mine", 0))
+    )
+    of_two = [none[0], mine[0], elsewhere(none[1]), elsewhere(mine[1])]
+    assert records(of_two)["mine"]["other_machine"] is None
+    # More runs that judge take nothing away from those that are of its own kind.
+    assert records([*of_two[:2], of_two[2]])["mine"]["other_machine"] is None
+    assert records([none[0], mine[0], none[1], of_two[3]])["mine"]["other_machine"] == "eligible"
+
+
 def test_a_training_that_went_on_on_another_machine_is_of_both(make_result: MakeResult) -> None:
     """The hardware of its result is that of its end; more processes are no other machine."""
     none, mine = make_result(success=(16, 16)), make_result(defense="mine", success=(0, 16))
