@@ -8,7 +8,7 @@ None, never zero, and never enters a mean.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +37,13 @@ from clipbench.results.files import write_atomic
 from clipbench.results.labels import Defaults, Labels, canonical
 from clipbench.results.model import Result
 from clipbench.results.store import newest
-from clipbench.text.visible import visible
+from clipbench.text.visible import unmistakable, visible
 
 __all__ = ["leaderboard", "to_csv", "to_latex", "to_markdown", "to_text", "write_all"]
 
 _POOLED = ("", "_k", "_n", "_low", "_high")
 _SEEDED = ("_mean", "_sd", "_seeds")
+_TOLD = ("attack", "rate", "count", "defense", "model", "data")  # what a matrix finds a cell by
 _HELD_AGAINST = ("judge_runs", "cost_runs")
 _OF_ELIGIBILITY = ("eligible", "undefended", "judged_by", "eligible_none", "eligible_clip")
 
@@ -99,6 +100,7 @@ def leaderboard(
         references = {BARE: reference, AUGMENTED: fair(row, augmented, bare)}
         record |= _eligible(row, references, eligible_at, controls)
         records.append(record | given(row))
+    _number_alike(records)
     columns = _columns(metrics)
     cells = [[record.get(column) for column in columns] for record in records]
     return pd.DataFrame(cells, columns=columns, dtype=object)  # object: else None becomes NaN
@@ -146,13 +148,26 @@ def _identity(row: Row, labels: Labels) -> dict[str, object]:
         "data": labels.of("data", first),
         "pairs": data.pairs,
         "seeds": len(row.results),
-        "attack_name": visible(attack.name),
+        "attack_name": unmistakable(attack.name),
         "attack_parameters": canonical(attack.parameters or {}),
-        "defense_name": visible(defense.name),
+        "defense_name": unmistakable(defense.name),
         "defense_parameters": canonical(defense.parameters),
         "data_parameters": canonical(data.parameters),
         "runs": _ids(row.results),
     }
+
+
+def _number_alike(records: Iterable[dict[str, object]]) -> None:
+    """Number defenses of rows that no label tells apart, of which a matrix would show one alone.
+
+    Such rows differ in what labels shorten, as the end of a hash, which a stranger can choose.
+    """
+    seen: Counter[tuple[object, ...]] = Counter()
+    for record in records:
+        key = tuple(record[column] for column in _TOLD)
+        seen[key] += 1
+        if seen[key] > 1:
+            record["defense"] = f"{record['defense']} #{seen[key]}"
 
 
 def _metric_names(results: Iterable[Result]) -> dict[str, bool]:

@@ -22,6 +22,9 @@ WIDE = 118  # columns that running text is broken at where there is no width
 _GAP = 2
 _EASY, _TIGHT = 24, 10  # letters of a line of a name: below the first, columns are left out before
 _PARTS = re.compile(r"[^\s_/,=]*(?:[\s_/,=]|$)")  # of a name, each with what it ends with
+_PIECES = re.compile(
+    r'"(?:[^"\\]|\\.)*"|.', re.DOTALL
+)  # of a label: what is quoted, and single characters
 _PARAMETERS = {"attack": "attack_name", "defense": "defense_name"}  # column, and its bare name
 _LEAST = ("control", "R@1 i2t/t2i %", "cost", "seeds")  # columns of the leaderboard, least first
 
@@ -87,12 +90,12 @@ def _parameters(name: str, label: str) -> list[str]:
     if not (label.startswith(f"{name} (") and label.endswith(")")):
         return []
     parts, depth = [""], 0
-    for char in label[len(name) + 2 : -1]:
-        depth += (char in "([{") - (char in ")]}")
-        if char == "," and not depth:
+    for piece in _PIECES.findall(label[len(name) + 2 : -1]):
+        depth += (piece in "([{") - (piece in ")]}")
+        if piece == "," and not depth:
             parts.append("")
         else:
-            parts[-1] += char
+            parts[-1] += piece
     return [part.strip() for part in parts]
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from clipbench.files.typed import Json, Object
 from clipbench.results.model import Attack, Data, Defense, Model, Result
 from clipbench.text.locations import content_in, get
-from clipbench.text.visible import visible
+from clipbench.text.visible import quoted, unmistakable
 
 Defaults = Callable[[str, str], Object | None]  # (kind, name) -> default parameters
 
@@ -28,6 +28,9 @@ INCIDENTAL = frozenset(
 # What a label says of the classes and prompts that images were read by, where they differ.
 ASKED = ("test_classes", "test_prompts")
 
+# Values that need no quotes: words with one blank between them.
+_PLAIN = re.compile(r"[\w./~@:+*%'&!?;-]+(?: [\w./~@:+*%'&!?;-]+)*", re.ASCII)
+
 Kind = Literal["attack", "defense", "data", "model"]
 KINDS: tuple[Kind, ...] = ("attack", "defense", "data", "model")
 
@@ -38,9 +41,14 @@ def canonical(value: object) -> str:
 
 
 def label(name: str, shown: Object) -> str:
-    """Return a name with parameters, e.g. ``targeted (targets=16)``."""
-    parts = ", ".join(f"{key}={_compact(value)}" for key, value in shown.items())
-    return visible(f"{name} ({parts})" if parts else name)
+    """Return a name with parameters, e.g. ``targeted (targets=16)``.
+
+    Another name, parameter or value gives another text, and none that looks the same, but where two
+    hashes begin alike or values differ in their type alone: a row may be a stranger's, and must not
+    pass for another's.
+    """
+    parts = ", ".join(f"{unmistakable(key)}={_compact(value)}" for key, value in shown.items())
+    return f"{unmistakable(name)} ({parts})" if parts else unmistakable(name)
 
 
 def rate_text(rate: float) -> str:
@@ -50,9 +58,13 @@ def rate_text(rate: float) -> str:
 
 def _compact(value: Json) -> str:
     if isinstance(value, float):
-        return f"{value:g}"
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
     if isinstance(value, str):
-        return re.sub(r"^(?:sha256:)?([0-9a-f]{8})[0-9a-f]{56}$", r"\1", value)
+        hashed = re.fullmatch(r"(?:sha256:)?([0-9a-f]{8})[0-9a-f]{56}", value)
+        if hashed:
+            return hashed[1]
+        return value if _PLAIN.fullmatch(value) else quoted(value)
     return json.dumps(value)
 
 

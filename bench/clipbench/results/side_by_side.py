@@ -25,7 +25,7 @@ from clipbench.results.labels import (
 )
 from clipbench.results.model import Result
 from clipbench.text.locations import content_in, get
-from clipbench.text.visible import visible
+from clipbench.text.visible import unmistakable, visible
 from clipbench.text.words import listed
 
 _Setting = tuple[str, float, int, tuple[object, ...]]  # attack, rate, seed, and all else
@@ -117,9 +117,9 @@ def rivals(results: Iterable[Result]) -> list[str]:
         found[place_of(result)].append(result)
     return [
         visible(
-            f"{older.attack.name}, {older.defense.name}, seed {older.seed} has several results with"
-            f" other numbers: {older.id} of {older.created} gives way to {newer.id} of"
-            f" {newer.created}. Remove the one that is wrong."
+            f"{unmistakable(older.attack.name)}, {unmistakable(older.defense.name)}, seed"
+            f" {older.seed} has several results with other numbers: {older.id} of {older.created}"
+            f" gives way to {newer.id} of {newer.created}. Remove the one that is wrong."
         )
         for several in found.values()
         for older, newer in pairwise(several)
@@ -150,9 +150,10 @@ def different_sets(results: Iterable[Result]) -> list[str]:
         sets[attack.ledger_sha256].append(result.defense.name)
     return [
         visible(
-            f"{name} at {rate_text(rate)}, seed {seed}, has results on {len(sets)} different"
-            f" poisoned sets: {'; '.join(_names(defenses) for defenses in sets.values())}. These"
-            " do not compare; run them on one machine, with one version of the attack."
+            f"{unmistakable(name)} at {rate_text(rate)}, seed {seed}, has results on"
+            f" {len(sets)} different poisoned sets:"
+            f" {'; '.join(_names(defenses) for defenses in sets.values())}. These do not compare;"
+            " run them on one machine, with one version of the attack."
         )
         for (name, rate, seed, _), sets in found.items()
         if len(sets) > 1
@@ -181,7 +182,8 @@ def different_pairs(results: Iterable[Result]) -> list[str]:
             found[place][data.content_sha256].append(result)
     return [
         visible(
-            f"{name} of {pairs:,} pairs has clean results on {len(sets)} different sets of pairs:"
+            f"{unmistakable(str(name))} of {pairs:,} pairs has clean results on {len(sets)}"
+            " different sets of pairs:"
             f" {'; '.join(map(_made_by, sets.values()))}. These do not compare, nor what has them"
             " as its control; run them with one version of the data set."
         )
@@ -218,14 +220,15 @@ def mixed_code(results: Iterable[Result]) -> list[str]:
     for (_, package), by_code in found.items():
         if len(by_code) > 1:
             one = next(iter(by_code.values()))[0]
-            where = f"{one.attack.name} at {rate_text(one.rate)}" if one.attack.count else "clean"
+            attack = unmistakable(one.attack.name)
+            where = f"{attack} at {rate_text(one.rate)}" if one.attack.count else "clean"
             told = [
                 f"{', '.join(sorted(map(seeds_text, several)))} of code {sha256[:8]}"
                 for sha256, several in by_code.items()
             ]
             said.append(
                 visible(
-                    f"{where}, {one.defense.name}, has seeds"
+                    f"{where}, {unmistakable(one.defense.name)}, has seeds"
                     f" that other code of {package} made than others: {'; '.join(told)}. These do"
                     " not compare; do those of the older code again."
                 )
@@ -234,6 +237,6 @@ def mixed_code(results: Iterable[Result]) -> list[str]:
 
 
 def _names(defenses: Iterable[str]) -> str:
-    names = sorted({*defenses})
+    names = sorted({*map(unmistakable, defenses)})
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return f"{', '.join(names[:SHOWN])}{more}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 
@@ -14,6 +15,9 @@ _BLANK = frozenset("\u115f\u1160\u3164\uffa0\u2800\U0001d159")
 _HIDDEN = re.compile(
     f"[{''.join(sorted(_BLANK))}\u034f\u17b4\u17b5\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
+
+# What a name may hold that nobody takes for another, or for a name with parameters behind it.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_./~@][A-Za-z0-9_./~@:+-]*")
 
 _HALVES = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # of surrogates that stand for no byte
 
@@ -74,3 +78,31 @@ def _is_unsafe(character: str) -> bool:
         or character in "\u2028\u2029"
         or _HIDDEN.match(character) is not None
     )
+
+
+def unmistakable(name: str) -> str:
+    r"""Return a name so that no other name looks the same beside it.
+
+    A plain name, of ASCII letters, digits and ``_./~@:+-``, stays as it is. Any other is put in
+    quotes, with the characters written out that may pass for others: Cyrillic letters for Latin
+    ones, a no-break space for a space. So `none` with a Cyrillic *o* is ``"n\u043ene"``, and a name
+    that spells out parameters, ``"clip (epochs=9)"``, is none with parameters.
+    """
+    return name if _PLAIN_NAME.fullmatch(name) else quoted(name)
+
+
+def quoted(text: str) -> str:
+    """Return a text in quotes, as JSON has it, without a character that may pass for another.
+
+    Chinese, Japanese and Korean letters stay, and Western European ones with accents: none of them
+    looks like a letter of ASCII.
+    """
+    kept = (char if _is_distinct(char) else json.dumps(char)[1:-1] for char in text)
+    return f'"{"".join(kept)}"'
+
+
+def _is_distinct(char: str) -> bool:
+    if "\u00c0" <= char <= "\u00ff":
+        return char.isalpha()
+    is_wide = unicodedata.east_asian_width(char) == "W" and unicodedata.category(char) == "Lo"
+    return is_wide and char not in _BLANK and unicodedata.is_normalized("NFKC", char)

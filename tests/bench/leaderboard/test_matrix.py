@@ -54,7 +54,7 @@ def test_each_cell_is_an_attack_under_a_defense(results: list[Result]) -> None:
     ]
     assert found["none"] == ["75.0%", "30/32 (2 seeds)", "[0.1%]", "90.0", "1.00×", "20", "0"]
     assert found["clip"] == ["—", "0/16", "—", "80.0", "1.50×", "20", "0"]
-    assert found["a\\|b"] == ["0.1%", *6 * ["—"]]
+    assert found['"a\\|b"'] == ["0.1%", *6 * ["—"]]
     assert list(found)[1:3] == ["none", "clip"]
 
 
@@ -107,7 +107,7 @@ def test_a_baseline_of_more_epochs_stands_below_the_other(
 def test_any_metric_fills_the_cells(results: list[Result]) -> None:
     """One that is no share is shown as its mean."""
     found = cells(to_matrix(leaderboard(results), "score_auroc"))
-    assert found["a\\|b"][0] == "0.900"
+    assert found['"a\\|b"'][0] == "0.900"
     assert found["none"][0] == "—"
 
 
@@ -180,3 +180,27 @@ def test_models_of_one_name_and_other_content_are_two(make_result: Callable[...,
     assert "15/16" in table
     assert "14/16" in table
     assert [*leaderboard([made("a", 15)])["model"]] == ["net"]
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "shown"),
+    [
+        ("clip (growth=0.5)", {}, r'"clip (growth=0.5)"'),
+        ("cl\u0456p", {"growth": 0.5}, r'"cl\u0456p" (growth=0.5)'),
+        ("clip", {"growth": 0.50000001}, "clip (growth=0.50000001)"),
+        ("clip", {"growth": "0.5"}, "clip (growth=0.5) #2"),
+    ],
+)
+def test_no_row_takes_the_place_of_another_that_looks_like_it(
+    make_result: Callable[..., Result], name: str, parameters: dict[str, Any], shown: str
+) -> None:
+    """A stranger's row may spell out parameters, or have a letter that looks like another."""
+    own = make_result(defense="clip", defense_parameters={"growth": 0.5}, success=(16, 16))
+    other = make_result(defense=name, defense_parameters=parameters, success=(0, 16))
+    frame = leaderboard([own, other], defaults=lambda *_: {})
+    assert sorted(frame.defense) == sorted(["clip (growth=0.5)", shown])
+    assert {"16/16", "0/16"} <= {
+        cell.split(" ")[0].strip("[]?")
+        for line in cells(to_matrix(frame)).values()
+        for cell in line
+    }

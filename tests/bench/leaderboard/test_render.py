@@ -11,6 +11,7 @@ import pytest
 from as_json import of_json
 
 from clipbench.leaderboard.tables import leaderboard, to_csv, to_latex, to_markdown, to_text
+from clipbench.text.visible import unmistakable
 
 leaderboard = of_json(leaderboard)
 
@@ -134,7 +135,7 @@ def test_latex_escapes_everything(make_result: MakeResult) -> None:
     frame = leaderboard([make_result(attack="[2ex] " + HOSTILE, attack_parameters={})])
     row = lines_with(to_latex(frame), "script")[0]
 
-    assert row.startswith("{[}2ex]")
+    assert row.startswith('"{[}2ex]')
     assert r"\& 50\% of\_\$x\$ \#1 \{\textasciitilde{}\textasciicircum{}\}" in row
     assert r"\textbackslash{}input\{/etc/passwd\}" in row
     assert r"\textless{}script\textgreater{}" in row
@@ -169,4 +170,4 @@ def test_text_keeps_its_columns_whatever_the_letters(make_result: MakeResult, na
 
     assert len(ends) == 2
     assert ends[0] == ends[1]
-    assert any(name in line for line in lines)
+    assert any(unmistakable(name) in line for line in lines)

@@ -128,6 +128,10 @@ def test_labels_lose_nothing_but_what_is_told() -> None:
     assert shorten(names, labels) == (["a (q=1)", "a (q=2)", "b", "c(x)"], ["a (p=[1, 2])"])
     assert shorten(["a"], ["a (p=1)"]) == (["a"], ["a (p=1)"])
     assert shorten(["a", "a"], ["a (p=1)", "a"]) == (["a (p=1)", "a"], [])
+    assert shorten(["a"] * 2, ['a (p="1, q=1)", q=1)', "a (p=2, q=1)"]) == (
+        ['a (p="1, q=1)")', "a (p=2)"],
+        ["a (q=1)"],
+    )
     assert shorten([], []) == ([], [])
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clipbench.text.visible import escaped, has_visible
+from clipbench.text.visible import escaped, has_visible, unmistakable
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,36 @@ def test_what_no_codec_takes_is_written_out(text: str, shown: str) -> None:
     """Bytes of the name of a file, and any half of a pair of surrogates, which JSON can hold."""
     assert escaped(text) == shown
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    "name", ["safeclip", "ViT-B-32", "hf-hub:timm/ViT-B-16", "./my_defense.py", "~/a+b@c.tar"]
+)
+def test_a_plain_name_stays_as_it_is(name: str) -> None:
+    """ASCII letters and digits, and the marks that names of files and models have."""
+    assert unmistakable(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("n\u043ene", r'"n\u043ene"'),  # a Cyrillic letter
+        ("\u0440\u0430r", r'"\u0440\u0430r"'),
+        ("\uff4eone", r'"\uff4eone"'),  # a letter of full width
+        ("none\xa0", r'"none\u00a0"'),
+        ("none ", '"none "'),
+        ("no\u200bne", r'"no\u200bne"'),
+        ("\u202eenon", r'"\u202eenon"'),
+        ("cafe\u0301", r'"cafe\u0301"'),  # a mark beside its letter
+        ("caf\xe9", '"caf\xe9"'),  # and in one with it
+        ("\u9632\u5fa1", '"\u9632\u5fa1"'),
+        ("\uf96e", r'"\uf96e"'),  # a second code of a Chinese letter
+        ("\U0001d5c7one", r'"\ud835\uddc7one"'),
+        ("clip (epochs=9)", '"clip (epochs=9)"'),
+        ('"none"', r'"\"none\""'),
+        ("", '""'),
+    ],
+)
+def test_a_name_that_may_pass_for_another_is_quoted(name: str, shown: str) -> None:
+    """What looks the same is written out; what no plain name has is left."""
+    assert unmistakable(name) == shown
