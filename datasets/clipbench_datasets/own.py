@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from clipbench.contracts import (
     Classes,
@@ -63,17 +64,24 @@ class _HeldOut(NamedTuple):
         captions: of each.
         as_stored: whether these are all that can be decoded, each by the bytes that are stored.
         pictures: ``(N,)`` for each the place of the first that has its image, byte for byte.
+        digests: hash of the image of each, as it is stored.
     """
 
     pairs: IntArray
     captions: list[str]
     as_stored: bool
     pictures: IntArray
+    digests: list[bytes]
 
     @property
     def repeats(self) -> bool:
         """Whether an image is there several times, as where it has several captions."""
         return len(np.unique(self.pictures)) < len(self.pictures)
+
+    def apart_from(self, other: _HeldOut) -> npt.NDArray[np.bool_]:
+        """Return of which pairs the image is not in another part, ``(N,)``."""
+        there = {*other.digests}
+        return np.array([digest not in there for digest in self.digests], dtype=np.bool_)
 
 
 @dataclass(frozen=True)
@@ -142,13 +150,14 @@ class Own(LooseTraining):
     def files(self) -> Iterable[tuple[str, Path]]:
         """Yield the shards, and the file of classes.
 
-        Earlier versions read held-out pairs as they are stored, and took an image of several pairs
-        for several images. Where that made other tests, the shards have other names here, so that
-        no run of today has the id of one with other numbers.
+        Earlier versions read held-out pairs as they are stored, took an image of several pairs for
+        several images, and had tests among the targets. Where that made others, the shards have
+        other names here, so that no run of today has the id of one with other numbers.
         """
         parts = self._tests, self._targets
         told = "" if all(part.as_stored for part in parts) else "as imported/"
         told += "once/" if any(part.repeats for part in parts) else ""
+        told += "" if self._targets.apart_from(self._tests).all() else "apart/"
         for number, path in enumerate(expand(self._source.source)):
             yield f"{told}{number}/{path.name}", path
         if self.classes is not None:
@@ -179,10 +188,12 @@ class Own(LooseTraining):
     def targets(self) -> LabelledImages:
         """Return the held-out images that an attacker may target.
 
+        One that another of its captions puts among the tests is none: it would be trained on.
+
         Raises:
             BadSetting: none of them is of a class.
         """
-        return self._labelled(self._targets, "targets_size")
+        return self._labelled(self._targets, "targets_size", self._tests)
 
     @property
     def _source(self) -> Shards:
@@ -251,17 +262,18 @@ class Own(LooseTraining):
         paths = expand(self._source.source)
         return tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
 
-    def _labelled(self, held_out: _HeldOut, parameter: str) -> LabelledImages:
+    def _labelled(
+        self, held_out: _HeldOut, parameter: str, besides: _HeldOut | None = None
+    ) -> LabelledImages:
         pairs, first = held_out.pairs, self.several == "first"
         named = labels_of(held_out.captions, self._classes, first=first)
         labels = labels_of_pictures(named, held_out.pictures, first=first)
-        known = labels >= 0
+        known = (labels >= 0) & (True if besides is None else held_out.apart_from(besides))
         if not known.any():
             one = "any" if first else "exactly one"
             raise BadSetting(
                 f"No caption of {len(pairs)} held-out pairs names {one} of the"
-                f" {len(self._classes)} classes; raise {parameter}, or give other classes with"
-                " classes=FILE."
+                f" {len(self._classes)} classes; raise {parameter}, or give others, classes=FILE."
             )
         return LabelledImages(self._images(pairs[known]), labels[known])
 
@@ -294,7 +306,7 @@ def _digest(shards: ShardSet, pair: int) -> bytes | None:
 def _held_out(source: Own, part: int, stamps: _Stamps) -> _HeldOut:  # noqa: ARG001
     """Return the pairs of a part that could be trained on: an import leaves out the others."""
     shards, pairs, captions, as_stored = source._shards, [], [], True
-    places, pictures = dict[bytes, int](), list[int]()
+    places, pictures, digests = dict[bytes, int](), list[int](), list[bytes]()
     for pair in source.parts[part].tolist():
         [made] = samples([_entry(shards, pair)], None, "skip")
         if isinstance(made, Sample):
@@ -302,11 +314,12 @@ def _held_out(source: Own, part: int, stamps: _Stamps) -> _HeldOut:  # noqa: ARG
             captions.append(made.caption)
             stored = shards.image_bytes(pair)
             as_stored &= made.image == stored
-            pictures.append(places.setdefault(hashlib.sha256(stored).digest(), len(pictures)))
+            digests.append(hashlib.sha256(stored).digest())
+            pictures.append(places.setdefault(digests[-1], len(pictures)))
         else:
             as_stored &= not _is_decoded(shards, pair)
     found, first = (np.array(numbers, dtype=np.int64) for numbers in (pairs, pictures))
-    return _HeldOut(found, captions, as_stored, first)
+    return _HeldOut(found, captions, as_stored, first, digests)
 
 
 def _is_decoded(shards: ShardSet, pair: int) -> bool:

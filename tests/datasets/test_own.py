@@ -212,7 +212,21 @@ def test_an_image_with_several_captions_is_one_image(tmp_path: Path) -> None:
     for images in (retrieval.images, tests.images, source.targets().images):
         assert len({image.tobytes() for image in images}) == len(images)
     assert len(tests) == len(lots)
-    assert next(iter(source.files()))[0] == "once/0/00000.tar"
+    assert next(iter(source.files()))[0] == "once/apart/0/00000.tar"
+
+
+def test_an_image_of_a_test_is_no_target(tmp_path: Path) -> None:
+    """Whatever caption of it is among the targets: an attack would put a test into the training."""
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    folder = write_captioned(tmp_path / "captioned", 400)
+    source = Own(path=str(folder), test=80, classes=tmp_path / "classes.txt")
+    shards = ShardSet.open(str(folder))
+    tests, targets = ({shards.image_bytes(pair) for pair in part} for part in source.parts[:2])
+    assert tests & targets, "the parts have pairs of one image"
+    tested = {image.tobytes() for image in source.evaluation().test.images}
+    targeted = {image.tobytes() for image in source.targets().images}
+    assert targeted
+    assert not tested & targeted
 
 
 def test_an_image_whose_captions_name_several_classes_has_the_first_or_none() -> None:
