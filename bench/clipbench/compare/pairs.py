@@ -170,7 +170,8 @@ def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | No
         warn(f"{one.defense_label} and {other.defense_label} under {at} are left out: {why}.")
     if not used:
         return None
-    for told in (_other_threads(used, names), _other_machines(used, names)):
+    for look in (_other_threads, _other_processes, _other_machines):
+        told = look(used, names)
         if told:
             warn(f"Under {name} {told}: probes at an edge may differ by that alone.")
     return Compared(
@@ -213,6 +214,15 @@ def _other_threads(used: Sequence[tuple[Result, Result]], names: tuple[str, str]
     return f"numbers of threads differ, {listed(both)}"
 
 
+def _other_processes(used: Sequence[tuple[Result, Result]], names: tuple[str, str]) -> str:
+    """Say by how many processes two defenses were trained where a pair's differ; else nothing."""
+    sides = [[_processes(result) for result in side] for side in zip(*used, strict=True)]
+    if sides[0] == sides[1]:
+        return ""
+    both = (f"{name} by {' or '.join(sorted({*s}))}" for name, s in zip(names, sides, strict=True))
+    return f"numbers of processes differ, {listed(both)}"
+
+
 def _other_machines(used: Sequence[tuple[Result, Result]], names: tuple[str, str]) -> str:
     """Say on which kinds of machines two defenses were trained where a pair's differ."""
     if all(machine_of(one) == machine_of(other) for one, other in used):
@@ -234,6 +244,14 @@ def _machine(result: Result) -> str:
     hardware = result.environment.hardware
     gpus = f" beside {hardware.gpus}" if hardware.gpus else ""  # which are part of its kind
     return visible(f"{hardware.cpu or device}{gpus}")
+
+
+def _processes(result: Result) -> str:
+    """Return by how many processes a result was trained; of several in turn each."""
+    if result.train is None:
+        return "none"
+    counts = dict.fromkeys(way.partition(" ")[0] for way in result.train.ways)
+    return visible(" and then ".join(counts)) if counts else str(result.train.processes)
 
 
 def _threads(result: Result) -> tuple[int, ...]:

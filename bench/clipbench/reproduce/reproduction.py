@@ -87,11 +87,19 @@ def causes(old: Result, new: Result) -> list[tuple[str, str, str]]:
         one, other = (_at(result.record.get(part), key) for result in (old, new))
         if one != other:
             found.append((name, one, other))
+    if (one := _ways(old)) != (other := _ways(new)):
+        found.append(("trained", one, other))
     used, now = _codes(old), _codes(new)
     for name, sha256 in used.items():
         if now.get(name) != sha256:
             found.append((name, sha256[:16], now.get(name, _NOT_TOLD)[:16]))
     return found
+
+
+def _ways(result: Result) -> str:
+    """Return by how many processes and on what a training that went on otherwise was done."""
+    several = () if result.train is None else result.train.ways
+    return f"by {listed([*several])}, one after the other" if several else "in one way"
 
 
 def _codes(result: Result) -> dict[str, str]:

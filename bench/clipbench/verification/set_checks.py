@@ -94,7 +94,8 @@ def set_checks(
         message = f"not written by clipbench (no {manifests.NAME}): hashes not checked"
         yield Check("manifest", passed=True, message=message, is_note=True)
     yield _size_check(folder, shards, described=described)
-    yield Check.of("keys", list(_key_problems(shards)), "unique and well formed")
+    unique = "unique in each shard" if manifests.is_joined(folder) else "unique"
+    yield Check.of("keys", list(_key_problems(shards)), f"{unique} and well formed")
     yield Check.of("captions", list(_caption_problems(shards)), "all readable")
     yield Check.of("folder", traces.in_folder(folder), "shards and their description only")
 

@@ -265,7 +265,7 @@ def test_hostile_names_stay_on_their_line(make: Make) -> None:
     found, _ = compared(results)
     text = to_text(found)
     assert "\x1b" not in text
-    assert text.splitlines()[3].startswith("x\\n\\x1b[31m  ")
+    assert text.splitlines()[3].startswith('"x\\n\\u001b[31m"  ')
 
 
 def test_parameters_that_all_rows_of_an_attack_share_stand_above(make: Make) -> None:
@@ -302,6 +302,19 @@ def test_other_numbers_of_threads_are_told_of(make: Make) -> None:
     results[1]["train"]["threads"] = [2, 4]
     (warning,) = compared(results)[1]
     assert "numbers of threads differ, none with 1 and clip with 2, 4" in warning
+
+
+def test_other_numbers_of_processes_are_told_of(make: Make) -> None:
+    """Each sums gradients of its own rows first, which rounds otherwise; of several in turn all."""
+    results = [make("none", range(12)), make("clip", range(8))]
+    results[1]["train"]["processes"] = 4
+    (warning,) = compared(results)[1]
+    assert "numbers of processes differ, none by 1 and clip by 4" in warning
+    results[0]["train"] |= {"processes": 4, "ways": ["1 process on a CPU", "4 processes on a CPU"]}
+    (warning,) = compared(results)[1]
+    assert "none by 1 and then 4 and clip by 4" in warning
+    results[1]["train"]["ways"] = results[0]["train"]["ways"]
+    assert compared(results)[1] == []
 
 
 def test_other_kinds_of_machines_are_told_of(make: Make) -> None:

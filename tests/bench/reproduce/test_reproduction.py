@@ -130,6 +130,16 @@ def test_what_rounding_depends_on_is_named_where_it_differs(make_result: MakeRes
     ]
 
 
+def test_a_training_that_went_on_otherwise_is_named(make_result: MakeResult) -> None:
+    """As where it was stopped, and went on with as many processes as the one made again."""
+    old, new = make_result(), make_result()
+    ways = ["1 process on a CPU", "2 processes on a CPU"]
+    old["train"], new["train"] = {"processes": 2, "ways": ways}, {"processes": 2}
+    by = "by 1 process on a CPU and 2 processes on a CPU, one after the other"
+    assert causes(old, new) == [("trained", by, "in one way")]
+    assert causes(old, copy.deepcopy(old)) == []
+
+
 def test_other_code_of_a_package_is_named(make_result: MakeResult) -> None:
     """Numbers of an attack from a package may differ because that was edited or upgraded."""
     old, new = make_result(), make_result()

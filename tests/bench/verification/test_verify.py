@@ -98,6 +98,26 @@ def test_poisoned_set_passes(base: ShardSet, mode: str) -> None:
     assert (failed(whole), whole.num_poisons) == ({}, 2)
 
 
+def test_keys_of_joined_sets_are_unique_in_each_shard_alone(tmp_path: Path) -> None:
+    """Two sets that number their pairs alike, poisoned as one, have keys that come again."""
+    parts = [
+        write_set(tmp_path / name, 20, MakePairs(), name=name, source={}, workers=0).source
+        for name in ("a", "b")
+    ]
+    made = write_poisoned(
+        ShardSet.open("::".join(parts)),
+        Stain("replace", bases=[5, 7]),
+        scene(2),
+        tmp_path / "out",
+        attack_name="stain",
+        attack_parameters={},
+        dataset={},
+    )
+    for folder, told in ((made.shards.source, "unique in each shard"), (parts[0], "unique")):
+        checks = {check.name: check.message for check in verify(Path(folder)).checks}
+        assert checks["keys"] == f"{told} and well formed"
+
+
 @pytest.mark.parametrize("mode", ["replace", "insert"])
 def test_poisoned_set_of_others_passes(tmp_path: Path, mode: str) -> None:
     """A crawled set with gaps and identifiers, once poisoned, passes every check as well."""
