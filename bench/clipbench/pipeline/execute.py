@@ -18,6 +18,7 @@ from clipbench.parallel.bench import Bench
 from clipbench.parallel.group import Processes
 from clipbench.pipeline.evaluate import Trained, evaluate_run
 from clipbench.pipeline.hold import held
+from clipbench.pipeline.look import look_at_tests
 from clipbench.pipeline.poison import tell_left_out, training_set
 from clipbench.pipeline.record import RESULT, result_of
 from clipbench.planning.packages import warn_of_other_code
@@ -90,12 +91,15 @@ def _prepared(config: RunConfig, bench: Bench) -> Prepared:
     """Make the pairs of a run, poisoned where it has an attack, and return its parts."""
 
     def make() -> Prepared:
-        parts = Parts.of(config).prepared(config, bench)
+        parts = Parts.of(config)
         if bench.is_first:
-            tell_left_out(parts.usable, bench.reporter)
+            look_at_tests(config, parts.held_out, bench)
+        prepared = parts.prepared(config, bench)
+        if bench.is_first:
+            tell_left_out(prepared.usable, bench.reporter)
         if bench.processes.makes:
-            training_set(config, parts, bench)
-        return parts
+            training_set(config, prepared, bench)
+        return prepared
 
     return bench.processes.in_turn(make)
 
