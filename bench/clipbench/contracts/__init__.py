@@ -50,7 +50,7 @@ from clipbench.contracts.defense import (
     TrainingFacts,
     trusted_size,
 )
-from clipbench.contracts.metric import Measured, Metric
+from clipbench.contracts.metric import HasNeeds, Measured, Metric
 from clipbench.contracts.plugin import Plugin
 from clipbench.parameters.idle import Idle
 from clipbench.parameters.limits import Ge, Gt, Le, Lt, Matches
@@ -74,6 +74,7 @@ __all__ = [
     "Ge",
     "Gt",
     "HasFiles",
+    "HasNeeds",
     "HasPrepared",
     "HasTrusted",
     "Idle",

@@ -6,7 +6,7 @@ Letters in shapes: ``B`` batch, ``V`` views, ``D`` feature size, ``N`` images, `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from clipbench.contracts.attack import AnyProbes
 from clipbench.contracts.data import EvaluationSet, Image
@@ -53,4 +53,16 @@ class Metric(Protocol):
         A value is a `clipbench.evaluation.statistics.Proportion` if it is a share of a count,
         otherwise a finite number. An entry whose name ends in ``attack_success`` gets a control:
         the same entry for a model trained on clean data.
+        """
+
+
+@runtime_checkable
+class HasNeeds(Protocol):
+    """A metric that can tell what it needs of a set; it is asked before there is a model."""
+
+    def can_measure(self, evaluation: EvaluationSet) -> bool:
+        """Return whether a set has the data that the metric needs.
+
+        Raises:
+            BadSetting: it has such data, but too few.
         """

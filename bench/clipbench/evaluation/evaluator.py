@@ -197,16 +197,20 @@ def evaluate_sets(
         found.append(metrics)
     for name in plugins:
         if must_measure and not given[name]:
-            raise BadSetting(
-                f"The metric {name!r} has nothing to measure on"
-                f" {', '.join(item.name for item in sets)}; `clipbench describe {name}` says what"
-                " it needs."
-            )
+            raise nothing_to_measure(name, sets)
     by_set = [Evaluation(name, own) for name, own in zip(_names(sets), found, strict=True)]
     of_first, of_retrieving = (found[_position(sets, item)] for item in (first, retrieving))
     # What both measured is told of the first; its entries come first, too.
     of_all = {**of_first, **of_retrieving, **of_first}
     return Measurements(of_all, by_set, {name: tuple(own) for name, own in given.items()})
+
+
+def nothing_to_measure(name: str, sets: Sequence[EvaluationSet]) -> BadSetting:
+    """Return the error of a metric that no set has the data for."""
+    return BadSetting(
+        f"The metric {name!r} has nothing to measure on {', '.join(item.name for item in sets)};"
+        f" `clipbench describe {name}` says what it needs."
+    )
 
 
 def _names(sets: Sequence[EvaluationSet]) -> list[str]:

@@ -186,7 +186,7 @@ def evaluate_checkpoint(asked: Checkpoint, bench: Bench, device: str) -> Measure
     else:
         assert sources is not None
         held_out, probes = HeldOut.of(*sources), None
-    try_metrics(extra.values(), held_out)
+    try_metrics(extra, held_out)
     encoder = Encoder(net, tokenizer, device=pick_device(device), progress=bench.progress)
     seed = book.seed if book else 0
     measured = evaluate_sets(encoder, held_out.sets, probes, extra, seed=seed)

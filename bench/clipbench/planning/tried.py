@@ -1,16 +1,19 @@
 """Plugins that are no part of clipbench, tried on pairs that are nowhere, before there is any work.
 
+Metrics of clipbench itself are asked whether they have anything to measure on.
+
 What is sure to fail is told in seconds, and not after hours of fetching, poisoning or training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
-from clipbench.contracts import Defense, Metric
+from clipbench.contracts import Defense, HasNeeds, Metric
 from clipbench.errors import BadSetting
+from clipbench.evaluation.evaluator import nothing_to_measure
 from clipbench.planning.parts import Parts
 from clipbench.planning.work import IMAGINARY, facts_of
 from clipbench.plugins.faults import before_work, is_ours
@@ -29,7 +32,7 @@ def try_plugins(config: RunConfig, parts: Parts) -> None:
     """
     try_defense(config, parts.defense, parts.pairs_after)
     try_attack(config, parts)
-    try_metrics(parts.metrics.values(), parts.held_out)
+    try_metrics(parts.metrics, parts.held_out)
 
 
 def try_defense(config: RunConfig, defense: Defense, num_pairs: int = 0) -> None:
@@ -76,13 +79,21 @@ def try_attack(config: RunConfig, parts: Parts) -> None:
         battery.before_poisoning(parts.attack, parts.held_out.scene(count, config.seed_of_poison))
 
 
-def try_metrics(metrics: Collection[Metric], held_out: HeldOut) -> None:
+def try_metrics(metrics: Mapping[str, Metric], held_out: HeldOut) -> None:
     """Try metrics on random features of the held-out data.
+
+    Args:
+        metrics: by the names they are shown by.
+        held_out: the evaluation sources.
 
     Raises:
         PluginFault: one of them is sure to fail.
+        BadSetting: one has nothing to measure on any set, or too little on one.
     """
-    outside = [metric for metric in metrics if not is_ours(metric)]
+    for name, metric in metrics.items():
+        if isinstance(metric, HasNeeds) and not any([*map(metric.can_measure, held_out.sets)]):
+            raise nothing_to_measure(name, held_out.sets)
+    outside = [metric for metric in metrics.values() if not is_ours(metric)]
     if not outside:
         return
     from clipbench.boundary import battery  # noqa: PLC0415 - heavy

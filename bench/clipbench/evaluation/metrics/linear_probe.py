@@ -23,7 +23,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import numpy.typing as npt
 
-from clipbench.contracts import Ge, Gt, IntArray, LabelledImages, Lt, Measured, Plugin, Probes
+from clipbench.contracts import (
+    EvaluationSet,
+    Ge,
+    Gt,
+    IntArray,
+    LabelledImages,
+    Lt,
+    Measured,
+    Plugin,
+    Probes,
+)
 from clipbench.errors import BadSetting
 from clipbench.images.lazy import LazyImages
 from clipbench.rng import generator
@@ -48,6 +58,18 @@ class LinearProbe(Plugin):
     shots: Annotated[int, Ge(2)] | None = None
     validation: Annotated[float, Gt(0), Lt(1)] = 0.2
     iterations: Annotated[int, Ge(1)] = 1000
+
+    def can_measure(self, evaluation: EvaluationSet) -> bool:
+        """Return whether a set has training images.
+
+        Raises:
+            BadSetting: a class has fewer than two training images, or there is one class.
+        """
+        task = evaluation.classification
+        if task is None or task.train is None:
+            return False
+        _check_train(task.train, len(task.classes), evaluation.name)
+        return True
 
     def measure(self, measured: Measured) -> Mapping[str, Proportion | float]:
         """Return the probe's accuracy on test images and, where there is an attack, its success.
@@ -94,12 +116,7 @@ class LinearProbe(Plugin):
         self, train: LabelledImages, classes: int, name: str, rng: np.random.Generator
     ) -> IntArray:
         """Return the training images used, in their order: all, or so many of each class."""
-        counts = np.bincount(train.labels, minlength=classes)
-        if classes < 2 or len(counts) != classes or counts.min() < 2:
-            raise BadSetting(
-                f"linear_probe needs two or more classes with at least two training images each,"
-                f" but the fewest of {classes} classes of {name} are {counts.min()}."
-            )
+        _check_train(train, classes, name)
         if self.shots is None:
             return np.arange(len(train.labels))
         order = rng.permutation(len(train.labels))
@@ -140,6 +157,15 @@ class LinearProbe(Plugin):
             warnings.simplefilter("ignore", ConvergenceWarning)
             probe.fit(features.astype(np.float64), labels)
         return probe
+
+
+def _check_train(train: LabelledImages, classes: int, name: str) -> None:
+    counts = np.bincount(train.labels, minlength=classes)
+    if classes < 2 or len(counts) != classes or counts.min() < 2:
+        raise BadSetting(
+            f"linear_probe needs two or more classes with at least two training images each,"
+            f" but the fewest of {classes} classes of {name} are {counts.min()}."
+        )
 
 
 def _part_of_each_class(
