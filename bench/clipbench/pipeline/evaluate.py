@@ -30,6 +30,7 @@ from clipbench.models.openclip import create_model, load_weights
 from clipbench.models.weights import weights_file
 from clipbench.parallel.bench import Bench
 from clipbench.parallel.devices import pick_device
+from clipbench.planning.models import use_once
 from clipbench.planning.parts import Prepared
 from clipbench.planning.tried import try_metrics
 from clipbench.plugins.find import Kind
@@ -180,6 +181,7 @@ def evaluate_checkpoint(asked: Checkpoint, bench: Bench, device: str) -> Measure
     may = Allowed.of(asked.allowed)
     told = None if book is None else _named_by(book, may, sources=sources is None)
     net, tokenizer = create_model(asked.model, 0, str(asked.weights))
+    use_once(net, tokenizer, asked.model, str(asked.weights))
     if book and told:
         with registered_only(asked.allowed, places=True):  # none but what was named and looked at
             held_out, probes = _of_ledger(book, told, sources, bench)
