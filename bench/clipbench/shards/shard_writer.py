@@ -6,7 +6,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData
@@ -29,7 +29,7 @@ class Sample:
 
     Args:
         image: the image file.
-        extension: jpg, png or webp.
+        extension: jpg, png or webp; jpeg is written as jpg.
         caption: the caption.
         metadata: further fields of the pair's JSON; ``width`` and ``height`` where they are known.
     """
@@ -119,6 +119,8 @@ class ShardWriter:
         """Append the members of one pair in order of their names."""
         key = key_of(self._shard, number)
         name = key.encode()
+        if sample.extension == "jpeg":  # as other programs call the same
+            sample = replace(sample, extension="jpg")
         if sample.extension not in {"jpg", "png", "webp"}:
             raise BadSetting(f"An image must be jpg, png or webp, not {sample.extension!r}.")
         json_text = _metadata(sample, key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from held_out_layouts import tar
+from PIL import Image as Pil
 from small_runs import TRAIN, Place, config_of
 from torch import Tensor, nn
 
@@ -247,6 +250,22 @@ def test_a_training_on_given_pairs_is_rehearsed_on_some_of_them(shared: Place) -
     numbers = [*speeds.steps.values(), *speeds.scores.values()]
     numbers += [speeds.model, speeds.decode, speeds.caption]
     assert all(np.isfinite(number) and number > 0 for number in numbers)
+
+
+def test_a_training_on_images_that_are_called_jpeg_is_rehearsed(tmp_path: Path) -> None:
+    """Shards of other programs have such names; `train`, `detect` and `audit` ended there."""
+    image = io.BytesIO()
+    Pil.new("RGB", (32, 32), "red").save(image, "JPEG")
+    members = {
+        f"{number:03d}.{end}": content
+        for number in range(64)
+        for end, content in (("jpeg", image.getvalue()), ("txt", b"a red square"))
+    }
+    tar(tmp_path / "set" / "0.tar", members)
+    config = config_of()
+    pairs = ShardSet.open(tmp_path / "set")
+    speeds = rehearse_training(config, pairs, work_of_training(config, pairs))
+    assert speeds.decode > 0
 
 
 def test_scoring_takes_less_than_the_whole_training(shared: Place) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from shard_pairs import HEIGHT, WIDTH, MakePairs, caption, picture
 
 from clipbench.errors import BadSetting, ClipbenchError, CorruptData, LostProcess
 from clipbench.files import tar
-from clipbench.images.encoding import encode_png
+from clipbench.images.encoding import encode_jpeg, encode_png
 from clipbench.shards.reader import ShardSet
 from clipbench.shards.writer import Sample, write_set
 
@@ -297,3 +298,16 @@ def test_webp_and_any_caption_come_back(tmp_path: Path) -> None:
     assert (shards.caption(0), shards.metadata(0)["caption"]) == (text, text)
     assert (shards.image(0) == picture(3)).all()
     assert shards.extension(0) == "webp"
+
+
+def test_images_that_others_call_jpeg_are_written_as_jpg(tmp_path: Path) -> None:
+    """As an audit does with images of other programs' shards."""
+
+    def make(start: int, stop: int) -> Iterator[Sample]:
+        for number in range(start, stop):
+            yield Sample(encode_jpeg(picture(number)), "jpeg", f"a cat {number}", {})
+
+    made = write_set(tmp_path / "set", 3, make, name="tiny", source={}, workers=0)
+    assert [made.extension(number) for number in range(3)] == ["jpg"] * 3
+    again = ShardSet.open(tmp_path / "set")
+    assert again.image_bytes(2) == encode_jpeg(picture(2))
