@@ -6,6 +6,7 @@ second. What takes torch or the data to find out comes after, in `clipbench.plan
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -40,7 +41,7 @@ def check(request: Request, *, outputs: Iterable[Path] = (), inputs: Iterable[Pa
 
     Raises:
         UnknownName: a plugin, a parameter, a setting or a model that does not exist.
-        BadSetting: a setting out of range, or a device or compiler that is not there.
+        BadSetting: a setting out of range, or a device, compiler or package that is not there.
         MissingData: something that is not there, or a folder that can't be written.
     """
     for kind, spec in _plugins(request):
@@ -64,6 +65,11 @@ def check(request: Request, *, outputs: Iterable[Path] = (), inputs: Iterable[Pa
     for folder in (*outputs, request.cache):
         check_writable(folder)
     _check_device(settings.device)
+    if settings.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise BadSetting(
+            "tensorboard needs the package of that name. Install it"
+            " (pip install 'clipbench[tensorboard]'), or leave it out."
+        )
     if settings.compile and settings.device in ("auto", "cpu"):
         _check_compiler()
 

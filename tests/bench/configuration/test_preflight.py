@@ -126,3 +126,15 @@ def test_towers_are_compiled_only_where_there_is_a_compiler(
     with pytest.raises(BadSetting, match="compile needs a C\\+\\+ compiler, and there is no"):
         preflight.check(request)
     preflight.check(Request(train={"device": "cpu"}, cache=tmp_path))
+
+
+def test_a_package_that_would_be_missed_after_the_training_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorBoard's curves are written when the training is over."""
+    request = Request(train={"tensorboard": True}, cache=tmp_path)
+    preflight.check(request)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(BadSetting, match="tensorboard needs the package of that name"):
+        preflight.check(request)
+    preflight.check(Request(cache=tmp_path))
