@@ -7,10 +7,11 @@ takes.
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import simplejpeg
@@ -195,16 +196,20 @@ def _jpeg_like(image: Image, model: JpegImagePlugin.JpegImageFile, reference: by
     picture = Pil.fromarray(image)
     if model.mode == "L" and is_gray(image):
         picture = picture.convert("L")
+    # In order of their numbers, which may have gaps: of a mapping with gaps Pillow loses some.
+    tables = [table for _, table in sorted(model.quantization.items())]
     options: dict[str, object] = {
-        # In order of their numbers, which may have gaps: of a mapping with gaps Pillow loses some.
-        "qtables": [table for _, table in sorted(model.quantization.items())],
         "progressive": bool(model.info.get("progressive")),
         "optimize": not _huffman(reference) <= _standard_huffman(),
     }
-    sampling = JpegImagePlugin.get_sampling(model)
+    # A gray model, and one of inks, has no table, sampling or profile of colors; then a color image
+    # gets what most files of the web have.
+    adds_color = picture.mode == "RGB" and model.mode != "RGB"
+    sampling = 2 if adds_color else JpegImagePlugin.get_sampling(model)
+    options["qtables"] = [tables[0], _chroma(tables[0])] if adds_color else tables
     if sampling >= 0:
         options["subsampling"] = sampling
-    for name in ("icc_profile", "comment"):
+    for name in ("comment",) if adds_color else ("icc_profile", "comment"):
         if name in model.info:
             options[name] = model.info[name]
     exif = _exif(reference)
@@ -212,7 +217,24 @@ def _jpeg_like(image: Image, model: JpegImagePlugin.JpegImageFile, reference: by
         options["exif"] = exif
     if model.info.get("jfif_unit") == 1:
         options["dpi"] = model.info["jfif_density"]
-    return _with_marks_of(reference, _save_jpeg(picture, **options))
+    made = _save_jpeg(picture, **options)
+    return made if model.mode == "CMYK" else _with_marks_of(reference, made)
+
+
+def _chroma(luma: Sequence[int]) -> Sequence[int]:
+    """Return the table of colors that libjpeg writes beside the nearest to one of brightness."""
+
+    def distance(quality: int) -> int:
+        return sum(abs(a - b) for a, b in zip(_tables(quality)[0], luma, strict=True))
+
+    return _tables(min(range(1, 101), key=distance))[1]
+
+
+@functools.lru_cache(maxsize=128)
+def _tables(quality: int) -> tuple[Sequence[int], Sequence[int]]:
+    with Pil.open(io.BytesIO(_save(Pil.new("RGB", (8, 8)), "JPEG", quality=quality))) as made:
+        assert isinstance(made, JpegImagePlugin.JpegImageFile)
+        return made.quantization[0], made.quantization[1]
 
 
 def _save_jpeg(picture: Pil.Image, **options: object) -> bytes:

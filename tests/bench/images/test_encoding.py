@@ -275,6 +275,20 @@ def test_jpeg_tables_are_those_of_their_components() -> None:
     assert luma_and_chroma(made) == luma_and_chroma(FILES["gray jpeg"])
 
 
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+@pytest.mark.parametrize("quality", [40, 75, 92])
+def test_a_color_image_in_the_place_of_a_gray_one_or_of_inks_is_as_others(
+    mode: str, quality: int
+) -> None:
+    """Such a model says nothing of colors: its quality decides, as in a file of the web."""
+    profile = b"of grays, or of inks"
+    model = saved("JPEG", mode, quality=quality, icc_profile=profile)
+    made = encode_like(OTHER, model)[0]
+    assert made == encode_jpeg(OTHER, quality=quality, subsampling=2)
+    gray = np.repeat(OTHER[..., :1], 3, axis=2)
+    assert (profile in encode_like(gray, model)[0]) == (mode == "L")
+
+
 def test_jpeg_may_be_larger_than_its_writer_guesses() -> None:
     """Noise under the finest tables, progressively, takes more than a byte a pixel."""
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3)).astype(np.uint8)
