@@ -174,7 +174,9 @@ class _PixelsOf:
         assert isinstance(scale, ToTensor), scale
         assert isinstance(normalize, Normalize), normalize
         self._steps, self._mean, self._std = steps, normalize.mean, normalize.std
-        self.shape = (*config.input_size[1:], 3)
+        # Not `config.input_size`, which fails where a description has a list for height and width.
+        size = config.size
+        self.shape = (*((size, size) if isinstance(size, int) else size), 3)
 
     def resized(self, image: Image, number: int) -> Image:
         """Return an image in the model's size."""

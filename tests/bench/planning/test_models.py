@@ -16,9 +16,10 @@ TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "lay
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
 
 
-def described(path: Path, **text: Any) -> Path:
+def described(path: Path, size: Any = 32, **text: Any) -> Path:
     """Write the description of a small model, and return its file."""
-    config = {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": {**TEXT, **text}}
+    vision = {**VISION, "image_size": size}
+    config = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": {**TEXT, **text}}
     path.write_text(json.dumps(config))
     return path
 
@@ -32,7 +33,8 @@ def test_a_model_that_can_be_made_and_not_used_is_refused(place: Place, tmp_path
         plan.try_model()
 
 
-def test_a_model_that_can_be_used_is_not(place: Place, tmp_path: Path) -> None:
-    """The same without that token."""
-    path = described(tmp_path / "net.json")
+@pytest.mark.parametrize("size", [32, [32, 32]])
+def test_a_model_that_can_be_used_is_not(place: Place, tmp_path: Path, size: Any) -> None:
+    """The same without that token, also where it gives height and width, which open_clip takes."""
+    path = described(tmp_path / "net.json", size)
     place.plan(config_of(train={**TRAIN, "model": str(path)})).try_model()
