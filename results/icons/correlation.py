@@ -49,8 +49,10 @@ def cells(results: Iterable[Result], metric: str = "attack_success") -> Cells:
     """Return a share by attack and defense, over all seeds and all parts of an attack.
 
     Of a defense with several sets of parameters or numbers of epochs, that with the most rows
-    stands for it, which is its recipe; the others answer questions of their own.
+    stands for it, which is its recipe; the others answer questions of their own. So it is with
+    several sets of pairs.
     """
+    results = _of_the_main_set(list(results))
     trials: dict[tuple[str, str, str], list[Metric]] = {}
     for result in results:
         share = result.metrics.get(metric)
@@ -71,6 +73,12 @@ def cells(results: Iterable[Result], metric: str = "attack_success") -> Cells:
         for (defense, variant, attack), found in trials.items()
         if recipes[defense] == variant
     }
+
+
+def _of_the_main_set(results: Sequence[Result]) -> list[Result]:
+    sets = Counter(json.dumps(result.config["data"], sort_keys=True) for result in results)
+    main = sets.most_common(1)[0][0] if sets else None
+    return [one for one in results if json.dumps(one.config["data"], sort_keys=True) == main]
 
 
 def tables(first: Cells, second: Cells) -> str:

@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 SETS = sorted(path.parent for path in RESULTS.glob("*/grid.yaml"))
 PUBLISHED = sorted(path.parent for path in RESULTS.glob("*/rows"))
 # whose grids have other names, and how many these are
-STUDIES = {"dose": 4, "icons": 1, "mixture": 1, "noise": 1, "safeclip": 1}
+STUDIES = {"dose": 4, "icons": 1, "mixture": 1, "noise": 1, "safeclip": 1, "worlds": 1}
 ARCHIVE = "iconify-json-2.2.535.tgz"  # 104 MB, which tests do without
 
 
