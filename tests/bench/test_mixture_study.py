@@ -65,8 +65,9 @@ def test_the_page_has_the_tables_of_the_rows() -> None:
         assert f"\n\n{table.rstrip()}\n\n" in page
 
 
-Arm = tuple[str, int]  # whose augmentation, and how many epochs
-THEIRS, MIXTURE, RECIPE = ("SafeCLIP's", 32), ("of shapes", 32), ("of shapes", 15)
+Arm = tuple[str, int, int]  # whose augmentation, how many epochs, and the seed
+THEIRS, MIXTURE, RECIPE = ("SafeCLIP's", 32, 0), ("of shapes", 32, 0), ("of shapes", 15, 0)
+AGAIN = ("SafeCLIP's", 32, 1)
 
 
 class Rows:
@@ -77,7 +78,7 @@ class Rows:
         self._of: dict[tuple[str, str, Arm], Any] = {}
         for result in load_results([STUDY / "rows"]):
             assert result.train is not None
-            arm = augmentation(result), int(result.train.epochs)
+            arm = augmentation(result), int(result.train.epochs), result.seed
             self._of[result.attack.name, result.defense.name, arm] = result
 
     def metrics(self, attack: str, defense: str, arm: Arm) -> Any:
@@ -96,33 +97,37 @@ class Rows:
         """Return how many pairs that safe set has."""
         return f"{self.split(attack, arm, place).safe_set_size:,}"
 
-    def sizes(self, arm: Arm, place: int = 0) -> str:
+    def sizes(self, arm: Arm, place: int = 0, attack: str = "targeted") -> str:
         """Return them on clean and on poisoned pairs."""
-        return f"{self.size('none', arm, place)} and {self.size('targeted', arm, place)}"
+        return f"{self.size('none', arm, place)} and {self.size(attack, arm, place)}"
 
     def top1(self, arm: Arm, defense: str = "safeclip") -> str:
         """Return top-1 after clean and after poisoned pairs."""
         metrics = [self.metrics(attack, defense, arm) for attack in ("none", "targeted")]
         return " and ".join(f"{100 * found['zeroshot_top1'].value:.2f}%" for found in metrics)
 
-    def success(self, arm: Arm, defense: str = "safeclip") -> str:
-        """Return how many targets are misclassified."""
-        share = self.metrics("targeted", defense, arm)["attack_success"].share
-        return f"{share.k} of {share.n}"
+    def success(self, arm: Arm, defense: str = "safeclip", attack: str = "targeted") -> str:
+        """Return how many targets, or images, are misclassified."""
+        share = self.metrics(attack, defense, arm)["attack_success"].share
+        return f"{share.k:,} of {share.n:,}"
 
-    def warm_up(self, arm: Arm) -> str:
+    def control(self, arm: Arm, defense: str, attack: str) -> int:
+        """Return how many of them are after training on clean pairs."""
+        return int(self.metrics(attack, defense, arm)["attack_success_control"].share.k)
+
+    def warm_up(self, arm: Arm, attack: str = "targeted") -> str:
         """Return the loss of the cross-modal warm-up."""
-        name, epochs = "cross-modal warm-up", self.history("targeted", arm)
+        name, epochs = "cross-modal warm-up", self.history(attack, arm)
         (loss,) = (epoch.loss[name] for epoch in epochs if name in epoch.loss)
         return f"{loss:.1f}"
 
-    def auroc(self, arm: Arm, place: int = 0) -> str:
+    def auroc(self, arm: Arm, place: int = 0, attack: str = "targeted") -> str:
         """Return that of the scores that decided a safe set."""
-        return f"{self.split('targeted', arm, place).score_auroc:.3f}"
+        return f"{self.split(attack, arm, place).score_auroc:.3f}"
 
-    def kept(self, arm: Arm, place: int = 0) -> int:
+    def kept(self, arm: Arm, place: int = 0, attack: str = "targeted") -> int:
         """Return how many poisoned pairs are in a safe set."""
-        return int(self.split("targeted", arm, place).poisons_in_safe_set)
+        return int(self.split(attack, arm, place).poisons_in_safe_set)
 
 
 def claims() -> Iterator[str]:
@@ -157,9 +162,27 @@ def claims() -> Iterator[str]:
     assert rows.success(RECIPE, "clip") == rows.success(MIXTURE, "clip")
     yield f"`clip` with our augmentation leaves all: {rows.success(MIXTURE, 'clip')}."
     yield f"With the authors', `clip` leaves {rows.success(THEIRS, 'clip')} by itself (control 0 of"
-    control = rows.metrics("targeted", "clip", THEIRS)["attack_success_control"].share
-    assert (control.k, control.n) == (0, 16)
-    free = (rows.top1(THEIRS, defense).split(" ")[0] for defense in ("safeclip", "clip"))
+    assert rows.control(THEIRS, "clip", "targeted") == 0
+    left = [
+        f"{rows.success(AGAIN, name, 'badnets')} (control {rows.control(AGAIN, name, 'badnets')})"
+        for name in ("clip", "safeclip")
+    ]
+    yield f"`clip` leaves {left[0]}, and SafeCLIP {left[1]}"
+    sizes = rows.sizes(AGAIN, 0, "badnets")
+    yield f"The first safe set of this seed has {sizes} pairs (clean, and with poison)"
+    kept = [rows.kept(AGAIN, place, "badnets") for place in (0, -1)]
+    yield f"{kept[0]} of 100 poisoned pairs are in the first, and {kept[1]} in the last"
+    aurocs = [rows.auroc(AGAIN, place, "badnets") for place in (0, -1)]
+    yield "AUROC is {} and {} there".format(*aurocs)
+    sizes = f"{rows.size('none', AGAIN)} instead of {rows.size('none', THEIRS)}"
+    yield f"clean pairs have a first safe set of {sizes}"
+    free = [
+        f"{100 * rows.metrics('none', name, arm)['zeroshot_top1'].value:.2f}%"
+        for name, arm in (("safeclip", AGAIN), ("safeclip", THEIRS), ("clip", AGAIN))
+    ]
+    yield "and a top-1 of {} instead of {} (`clip` of that seed: {})".format(*free)
+    yield f"There, the loss of the cross-modal warm-up is {rows.warm_up(AGAIN, 'none')}"
+    free = [rows.top1(THEIRS, defense).split(" ")[0] for defense in ("safeclip", "clip")]
     yield "SafeCLIP has a top-1 of {} on clean data, and `clip` of as many epochs {}.".format(*free)
     epochs = {epoch.epoch: epoch for epoch in rows.history("none", THEIRS)}
     rates = ", ".join(f"{epochs[at].lr:.4f}" for at in (7, 25))
