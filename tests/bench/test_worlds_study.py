@@ -168,6 +168,22 @@ def claims() -> Iterator[str]:
 
 
 def test_figures_of_the_text_are_those_of_the_rows() -> None:
-    """Of seed 0, but where seeds are named."""
+    """Of seed 0, but where seeds are named; README and catalogue have those of `par`, too."""
     page = " ".join(PAGE.read_text(encoding="utf-8").split())
     assert [claim for claim in claims() if claim not in page] == []
+    of_par = {
+        world: [only("badnets", "par", world, seed)["attack_success"].share for seed in (0, 1, 2)]
+        for world in (0, 2)
+    }
+    spans = {
+        world: "{:.0f} to {:.0f}%".format(
+            *(100 * pick(one.k / one.n for one in shares) for pick in (min, max))
+        )
+        for world, shares in of_par.items()
+    }
+    root = STUDY.parents[1]
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    assert f"`par` leaves {spans[2]} of `badnets` there, and {spans[0]} on these" in readme
+    counts = {w: "{:,}, {:,}, and {:,}".format(*(x.k for x in of_par[w])) for w in (0, 2)}
+    catalogue = (root / "docs" / "catalogue.md").read_text(encoding="utf-8")
+    assert f"is at {counts[0]} of 1,980 over three seeds, and at {counts[2]} on" in catalogue
