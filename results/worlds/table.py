@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,26 +59,22 @@ def world(result: Result) -> int:
 
 def by_seed(first: Iterable[Result], second: Sequence[Result]) -> str:
     """Return success by world, machine and seed, of defenses with several seeds in `second`."""
-    seeds: dict[tuple[str, str], set[int | None]] = {}
-    trainings = {_training(result) for result in second}
+    seeds: dict[str, set[int | None]] = defaultdict(set)
     for result in second:
-        seeds.setdefault((result.attack.name, result.defense.name), set()).add(result.seed)
-    several = {pair for pair, found in seeds.items() if len(found) > 1 and pair[0] != "none"}
-    defenses = sorted({defense for _, defense in several}, key=_order)
-    lines: dict[tuple[str, ...], dict[str, str]] = {}
-    for result in (*first, *second):
-        share = result.metrics["attack_success"].share if result.attack.name != "none" else None
-        if share and _training(result) in trainings and _pair(result) in several:
-            place = result.attack.name, str(world(result)), _machine(result), str(result.seed)
-            lines.setdefault(place, {})[result.defense.name] = f"{share.k:,}/{share.n:,}"
+        if result.attack.name != "none":
+            seeds[_training(result)].add(result.seed)
+    several = [result for result in (*first, *second) if len(seeds.get(_training(result), ())) > 1]
+    defenses = sorted({result.defense.name for result in several}, key=_order)
+    lines: dict[tuple[str, ...], dict[str, str]] = defaultdict(dict)
+    for result in several:
+        share = result.metrics["attack_success"].share
+        assert share is not None
+        place = result.attack.name, str(world(result)), _machine(result), str(result.seed)
+        lines[place][result.defense.name] = f"{share.k:,}/{share.n:,}"
     rows = [
         [*place, *(lines[place].get(name, MISSING) for name in defenses)] for place in sorted(lines)
     ]
     return markdown_table((*SEEDS, *defenses), rows)
-
-
-def _pair(result: Result) -> tuple[str, str]:
-    return result.attack.name, result.defense.name
 
 
 def _order(defense: str) -> tuple[bool, bool, str]:

@@ -132,6 +132,15 @@ def test_a_cell_is_pooled_over_seeds_and_of_the_variant_with_most_rows(
     assert of_json(STUDY["cells"])([*made[:2], longer]) == {("targeted", "clip"): 12 / 32}
 
 
+def test_cells_are_of_the_pairs_with_most_rows(make_result: Callable[..., Result]) -> None:
+    """A folder may have a few rows of the other set, to be held against its own."""
+    other = {"data": {"name": "shapes", "seed": 2}}
+    made = [make_result(defense="clip", seed=seed, success=(4, 16)) for seed in (0, 1)]
+    made.append(make_result(defense="clip", success=(16, 16), settings=other))
+    assert of_json(STUDY["cells"])(made) == {("targeted", "clip"): 8 / 32}
+    assert of_json(STUDY["cells"])([]) == {}
+
+
 def test_a_cell_has_all_parts_of_an_attack(make_result: Callable[..., Result]) -> None:
     """Targets of all doses, and images with any of several triggers; not those of the last part."""
     result = make_result(defense="clip", success=(6, 16))

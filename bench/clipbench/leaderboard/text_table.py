@@ -22,9 +22,7 @@ WIDE = 118  # columns that running text is broken at where there is no width
 _GAP = 2
 _EASY, _TIGHT = 24, 10  # letters of a line of a name: below the first, columns are left out before
 _PARTS = re.compile(r"[^\s_/,=]*(?:[\s_/,=]|$)")  # of a name, each with what it ends with
-_PIECES = re.compile(
-    r'"(?:[^"\\]|\\.)*"|.', re.DOTALL
-)  # of a label: what is quoted, and single characters
+_PIECES = re.compile(r'"(?:[^"\\]|\\.)*"|.', re.DOTALL)  # of a label: quoted text, or a character
 _PARAMETERS = {"attack": "attack_name", "defense": "defense_name"}  # column, and its bare name
 _LEAST = ("control", "R@1 i2t/t2i %", "cost", "seeds")  # columns of the leaderboard, least first
 
