@@ -126,7 +126,7 @@ def elsewhere(rows: Collection[Record]) -> str:
         return ""
     return (
         f" Of {len(attacked):,} rows here, {marked:,} have a control or a verdict from another kind"
-        " of machine, which rounds otherwise (other machine, in the table of all rows)."
+        " of machine, which may round otherwise (other machine, in the table of all rows)."
     )
 
 
