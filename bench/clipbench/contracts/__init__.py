@@ -50,7 +50,7 @@ from clipbench.contracts.defense import (
     TrainingFacts,
     trusted_size,
 )
-from clipbench.contracts.metric import HasNeeds, Measured, Metric
+from clipbench.contracts.metric import HasNeeds, LearnsFromTraining, Measured, Metric
 from clipbench.contracts.plugin import Plugin
 from clipbench.parameters.idle import Idle
 from clipbench.parameters.limits import Ge, Gt, Le, Lt, Matches
@@ -82,6 +82,7 @@ __all__ = [
     "IntArray",
     "LabelledImages",
     "Le",
+    "LearnsFromTraining",
     "Location",
     "Lt",
     "Matches",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from clipbench.contracts.attack import AnyProbes
-from clipbench.contracts.data import EvaluationSet, Image
+from clipbench.contracts.data import EvaluationSet, Image, IntArray
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,3 +66,11 @@ class HasNeeds(Protocol):
         Raises:
             BadSetting: it has such data, but too few.
         """
+
+
+@runtime_checkable
+class LearnsFromTraining(Protocol):
+    """A metric that reads training images of a set; they are decoded before there is a model."""
+
+    def training_numbers(self, evaluation: EvaluationSet, seed: int) -> IntArray:
+        """Return the numbers of the training images that it will read, of a set that has some."""

@@ -1,8 +1,4 @@
-"""Every test image decoded once before a run begins, so that none ends it after the training.
-
-A damaged one would be found when the model is measured. Without it the test set is another one, and
-so is the run: its training would be done again.
-"""
+"""Every held-out image that a run will need, decoded once before it begins."""
 
 from __future__ import annotations
 
@@ -10,28 +6,27 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.heldout import HeldOut
-from clipbench.contracts import EvaluationSet, Image, Progress
+from clipbench.contracts import Image, Progress
 from clipbench.errors import ClipbenchError
 from clipbench.files.json_files import read_json, write_summed
 from clipbench.images.decoders import decoders
 from clipbench.parallel.bench import Bench
+from clipbench.planning.looks import MOST_THREADS, Look, looks
 from clipbench.system.durable import make_folder
+from clipbench.system.locks import locked_folder
 from clipbench.system.threads import processors
-from clipbench.text.locations import content_in
 
 _LOOKED = "tests 1"  # raise it with every change of what can be read
-_MOST_THREADS = 16
 _AT_ONCE = 512  # images that are asked for at once
 
 
 def look_at_tests(config: RunConfig, held_out: HeldOut, bench: Bench) -> None:
-    """Decode the test images of `--eval` that lie somewhere, once for a content of theirs.
-
-    Those that a training source holds out were looked at when it was imported, or are drawn.
+    """Decode held-out images that lie somewhere, once for a content of theirs.
 
     Args:
         config: the run, known by its contents.
@@ -41,21 +36,36 @@ def look_at_tests(config: RunConfig, held_out: HeldOut, bench: Bench) -> None:
     Raises:
         MissingData, CorruptData: naming an image that cannot be used.
     """
-    specs = config.by_content()["evals"]
-    if not any(map(_lies_somewhere, specs)):
-        return
     folder = bench.cache / "screened"
-    make_folder(folder)
-    for spec, item in zip(specs, held_out.sets, strict=True):
-        told = json.dumps([decoders(_LOOKED), spec], sort_keys=True)
-        file = folder / f"tests-{hashlib.sha256(told.encode()).hexdigest()[:24]}.json"
-        if _lies_somewhere(spec) and not _is_known(file):
-            count = _look(item, bench.progress)
-            write_summed(file, {"images": count}, indent=None, sync=False)
+    for look in looks(config, held_out):
+        file = folder / f"tests-{_key(config, look)}.json"
+        if _is_known(file):
+            continue
+        make_folder(folder)
+        with _by_one(file.with_suffix(".look"), bench.progress):
+            if not _is_known(file):  # by whoever looked meanwhile
+                _look(look, bench.progress)
+                write_summed(file, {"images": len(look)}, indent=None, sync=False)
 
 
-def _lies_somewhere(spec: object) -> bool:
-    return isinstance(spec, dict) and any(map(content_in, spec.values()))
+def _key(config: RunConfig, look: Look) -> str:
+    """Return what tells images of one content from all others, and what decodes them."""
+    content = config.by_content()
+    spec = content["data"] if look.number is None else content["evals"][look.number]
+    code = config.code.get("dataset" if look.number is None else f"evals[{look.number}]")
+    told = [decoders(_LOOKED), spec, *filter(None, (look.choice, code))]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
+
+
+@contextmanager
+def _by_one(folder: Path, progress: Progress) -> Iterator[None]:
+    """Let one process look, while others that need the same images wait."""
+    with locked_folder(folder, progress):
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _is_known(file: Path) -> bool:
@@ -65,27 +75,18 @@ def _is_known(file: Path) -> bool:
         return False
 
 
-def _look(item: EvaluationSet, progress: Progress) -> int:
-    """Decode the images of a set, a few hundred at once, and return how many there are."""
-    tasks = [*_images(item)]
-    done, total = 0, sum(map(len, tasks))
+def _look(look: Look, progress: Progress) -> None:
+    """Decode images, a few hundred at once."""
+    what, done, total = f"looking at {look.what}", 0, len(look)
 
-    def look(images: Sequence[Image], number: int) -> None:
+    def decode(images: Sequence[Image], number: int) -> None:
         images[number]
 
-    with ThreadPoolExecutor(min(_MOST_THREADS, processors())) as pool:
-        for images in tasks:
+    with ThreadPoolExecutor(min(MOST_THREADS, processors())) as pool:
+        for images in look.images:
             for start in range(0, len(images), _AT_ONCE):
-                progress("looking at test images", done, total)
+                progress(what, done, total)
                 numbers = range(start, min(start + _AT_ONCE, len(images)))
-                for _ in pool.map(look, [images] * len(numbers), numbers):
+                for _ in pool.map(decode, [images] * len(numbers), numbers):
                     done += 1
-    progress("looking at test images", total, total)
-    return total
-
-
-def _images(item: EvaluationSet) -> Iterator[Sequence[Image]]:
-    if item.classification is not None:
-        yield item.classification.test.images
-    if item.retrieval is not None:
-        yield item.retrieval.images
+    progress(what, total, total)

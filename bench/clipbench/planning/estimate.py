@@ -9,6 +9,7 @@ from pathlib import Path
 from clipbench.configuration.config import RunConfig
 from clipbench.contracts import Defense, EvaluationSet, TextProbes
 from clipbench.parallel.devices import num_processes
+from clipbench.planning.looks import MOST_THREADS, learned_from, looks
 from clipbench.planning.parts import Parts
 from clipbench.planning.rehearsal import rehearse, rehearse_training
 from clipbench.planning.speeds import KeptSpeeds, Speeds, SpeedsType, TrainingSpeeds
@@ -24,8 +25,8 @@ class Estimate:
     """Seconds that the stages of a run take if nothing of it is in the cache.
 
     Args:
-        data: making the shards and poisoning them where that is to be done, reading captions,
-            decoding.
+        data: looking at held-out images, making the shards and poisoning them where that is to be
+            done, reading captions, decoding.
         training: training with everything that a defense does in between, as a result counts it.
         evaluation: measuring the model; metrics from outside are left out.
         epochs: of all stages of the training together.
@@ -54,6 +55,7 @@ class Amounts:
         images: test images that are encoded, probes included, as often as they are.
         texts: texts that are encoded for evaluation.
         models: models that are made: to train, to measure, and to measure the control.
+        looks: held-out images that are decoded before the run begins.
     """
 
     num_pairs: int
@@ -63,6 +65,7 @@ class Amounts:
     images: int
     texts: int
     models: int
+    looks: int = 0
 
     @classmethod
     def of(cls, config: RunConfig, parts: Parts, epochs: int) -> Amounts:
@@ -71,6 +74,7 @@ class Amounts:
         probes = parts.planned_probes(config.seed_of_poison)
         readings = 2 + (epochs // every if every else 0)  # last, control, kept
         images, texts = _num_images(sets), _num_texts(sets)
+        images += 2 * sum(len(learned_from(config, item)) for item in sets)  # and of the control
         if isinstance(probes, TextProbes):
             images += readings * len(probes.candidates)
             texts += readings * len(probes)
@@ -84,6 +88,7 @@ class Amounts:
             images,
             texts,
             3 if parts.count else 2,
+            sum(map(len, looks(config, parts.held_out))),
         )
 
 
@@ -181,9 +186,10 @@ def combined(
     at_once = min(processors, num_shards)
     clean = amounts.num_pairs * (speeds.picture + speeds.encode + speeds.write) / at_once
     rewritten = min(1.0, amounts.poisons / num_shards) * amounts.pairs_after
+    looked = amounts.looks * speeds.picture / min(processors, MOST_THREADS)
     poison = amounts.poisons * (speeds.picture + speeds.encode) + rewritten * speeds.write
     return Estimate(
-        data=clean + poison + _ready(speeds, amounts.pairs_after, at_once),
+        data=looked + clean + poison + _ready(speeds, amounts.pairs_after, at_once),
         training=_training(work, speeds, amounts.pairs_per_epoch, processes),
         evaluation=speeds.held_out
         + amounts.models * speeds.model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from held_out_layouts import tar
+from own_set import write_test_set
 from PIL import Image as Pil
 from small_runs import TRAIN, Place, config_of
 from torch import Tensor, nn
@@ -67,6 +69,7 @@ AMOUNTS = Amounts(
     images=100,
     texts=50,
     models=3,
+    looks=3_000,
 )
 
 
@@ -116,7 +119,8 @@ def test_seconds_are_amounts_times_speeds() -> None:
     clean = 40_000 * 0.009 / 4  # four shards keep four processors busy
     poison = 2 * 0.005 + 40_002 * 2 / 4 * 0.004  # two poisons, in two of four shards
     ready = 40_002 * (0.006 + 0.005 / 4)
-    assert found.data == pytest.approx(clean + poison + ready)
+    looked = 3_000 * 0.002 / 8
+    assert found.data == pytest.approx(looked + clean + poison + ready)
     assert found.training == pytest.approx(10_000 * ((3 * 0.01 + 2 * 0.02) / 2 + 0.001))
     assert found.evaluation == pytest.approx(0.5 + 3 * 1.0 + 100 * 0.03 + 50 * 0.04)
     assert found.total == found.data + found.training + found.evaluation
@@ -149,6 +153,18 @@ def test_amounts_are_those_of_the_run() -> None:
     )
     found = Amounts.of(kept, Parts.of(kept), kept.train.epochs)
     assert found == Amounts(200, 206, 50, 6, images=200 + 4 * 99, texts=texts, models=3)
+
+
+def test_held_out_images_that_are_decoded_first_are_amounts_too(tmp_path: Path) -> None:
+    """Those in files once, and those that a probe learns from; they are also encoded, twice."""
+    root = write_test_set(tmp_path / "tests", per_class=6)
+    shutil.copytree(root / "test", root / "train")
+    config = config_of(evals=[f"clip_benchmark:root={root}"])
+    found = Amounts.of(config, Parts.of(config), 1)
+    assert (found.looks, found.images) == (24, 24)
+    config = config_of(evals=[f"clip_benchmark:root={root}"], metrics=["linear_probe:shots=2"])
+    found = Amounts.of(config, Parts.of(config), 1)
+    assert (found.looks, found.images) == (24 + 8, 24 + 2 * 8)
 
 
 def test_the_loss_of_a_defense_counts() -> None:

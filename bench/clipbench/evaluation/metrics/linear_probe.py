@@ -71,6 +71,17 @@ class LinearProbe(Plugin):
         _check_train(task.train, len(task.classes), evaluation.name)
         return True
 
+    def training_numbers(self, evaluation: EvaluationSet, seed: int) -> IntArray:
+        """Return the numbers of the training images that a probe of a seed learns from.
+
+        Raises:
+            BadSetting: a class has fewer than two training images, or there is one class.
+        """
+        task = evaluation.classification
+        if task is None or task.train is None:
+            return np.zeros(0, dtype=np.int64)
+        return self._used(evaluation, task.train, seed)[0]
+
     def measure(self, measured: Measured) -> Mapping[str, Proportion | float]:
         """Return the probe's accuracy on test images and, where there is an attack, its success.
 
@@ -87,8 +98,7 @@ class LinearProbe(Plugin):
         task = measured.evaluation.classification
         if task is None or task.train is None:
             return {}
-        rng = generator(measured.seed, "linear_probe")
-        used = self._used(task.train, len(task.classes), measured.evaluation.name, rng)
+        used, rng = self._used(measured.evaluation, task.train, measured.seed)
         images = LazyImages(used.tolist(), task.train.images.__getitem__)
         features = measured.image_features(images).numpy()
         labels = task.train.labels[used]
@@ -113,15 +123,19 @@ class LinearProbe(Plugin):
         return found
 
     def _used(
-        self, train: LabelledImages, classes: int, name: str, rng: np.random.Generator
-    ) -> IntArray:
-        """Return the training images used, in their order: all, or so many of each class."""
-        _check_train(train, classes, name)
+        self, evaluation: EvaluationSet, train: LabelledImages, seed: int
+    ) -> tuple[IntArray, np.random.Generator]:
+        """Return the training images used, all or so many of each class, and what draws the rest.
+
+        The images are in their order.
+        """
+        classes, rng = len(evaluation.classes), generator(seed, "linear_probe")
+        _check_train(train, classes, evaluation.name)
         if self.shots is None:
-            return np.arange(len(train.labels))
+            return np.arange(len(train.labels)), rng
         order = rng.permutation(len(train.labels))
         firsts = [order[train.labels[order] == label][: self.shots] for label in range(classes)]
-        return np.sort(np.concatenate(firsts))
+        return np.sort(np.concatenate(firsts)), rng
 
     def _fit(
         self, features: Any, labels: IntArray, rng: np.random.Generator
