@@ -13,7 +13,7 @@ from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.statistics import Proportion
 from clipbench.leaderboard.by_part import by_part
 from clipbench.leaderboard.choice import named
-from clipbench.leaderboard.footing import machine_of, machines_of_ways
+from clipbench.leaderboard.footing import Machines, machines_of_ways
 from clipbench.leaderboard.rows import Row, common_settings, group, order
 from clipbench.results.labels import Defaults, Labels, rate_text, seeds_of, seeds_text
 from clipbench.results.model import Result
@@ -116,9 +116,9 @@ def compare_defenses(
             f"{first!r} and {second!r} both name {sides[0][0].defense_label!r}; add parameters that"
             " tell them apart, e.g. safeclip:pool_size=256."
         )
-    found = []
+    found, machines = [], Machines(unique)
     for one, other in _pairs_of_rows(*sides):
-        compared = _compared(one, other, labels, warn)
+        compared = _compared(one, other, labels, machines, warn)
         found += [compared] if compared else []
     if not found:
         raise MissingData(
@@ -147,7 +147,9 @@ def _unasked(row: Row) -> Context:
     return row.context._replace(asked="")
 
 
-def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | None:
+def _compared(
+    one: Row, other: Row, labels: Labels, machines: Machines, warn: Warn
+) -> Compared | None:
     """Return what the seeds say that both rows share; None if there are none."""
     sample = one.results[0]
     attack = sample.attack
@@ -170,8 +172,11 @@ def _compared(one: Row, other: Row, labels: Labels, warn: Warn) -> Compared | No
         warn(f"{one.defense_label} and {other.defense_label} under {at} are left out: {why}.")
     if not used:
         return None
-    for look in (_other_threads, _other_processes, _other_machines):
-        told = look(used, names)
+    for told in (
+        _other_threads(used, names),
+        _other_processes(used, names),
+        _other_machines(used, names, machines),
+    ):
         if told:
             warn(f"Under {name} {told}: probes at an edge may differ by that alone.")
     return Compared(
@@ -223,9 +228,11 @@ def _other_processes(used: Sequence[tuple[Result, Result]], names: tuple[str, st
     return f"numbers of processes differ, {listed(both)}"
 
 
-def _other_machines(used: Sequence[tuple[Result, Result]], names: tuple[str, str]) -> str:
+def _other_machines(
+    used: Sequence[tuple[Result, Result]], names: tuple[str, str], machines: Machines
+) -> str:
     """Say on which kinds of machines two defenses were trained where a pair's differ."""
-    if all(machine_of(one) == machine_of(other) for one, other in used):
+    if all(machines.kind_of(one) == machines.kind_of(other) for one, other in used):
         return ""
     both = (
         f"{name} on {' or '.join(sorted(set(map(_machine, side))))}"

@@ -7,19 +7,23 @@ comparison of two things at once, and other processors round otherwise.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 
 from clipbench.files.typed import Json
 from clipbench.leaderboard.rows import Row, baseline, common_settings
 from clipbench.results.labels import canonical, precision_of, settings
-from clipbench.results.model import Control, Result, Training
+from clipbench.results.model import Control, Result
+from clipbench.results.provenance import Again, Training
+from clipbench.results.side_by_side import Context
 from clipbench.text.locations import get
 
 BARE, AUGMENTED = "none", "clip"  # defenses: nothing at all, and the augmentation all others have
+ENOUGH = 10  # runs made again: if one in four differed, all of ten would be the same in 6 of 100
 
 
-def machine_of(result: Result) -> str | None:
+def machine_of(result: Result | Again) -> str | None:
     """Return the kind of machine a model was trained on; None: it was not trained here.
 
     It is the name of the processor, with its generation and vector instructions where the result
@@ -30,6 +34,65 @@ def machine_of(result: Result) -> str | None:
         return None
     hardware, several = result.environment.hardware, machines_of_ways(result.train)
     return canonical([result.train.device, hardware.cpu, hardware.gpus, *several])
+
+
+class Machines:
+    """Which kinds of machines are one kind, for they are known to give the same numbers.
+
+    Two are, for one model in one precision, if at least `ENOUGH` runs were made on both, see
+    `Again`, and none of them has other numbers. Runs count that had the same versions, threads and
+    processes.
+
+    Args:
+        results: those of the table.
+    """
+
+    def __init__(self, results: Iterable[Result]) -> None:
+        found: dict[_Task, dict[frozenset[str], list[bool]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        for result in {each.id: each for each in results}.values():
+            for again in result.again:
+                kinds = frozenset(filter(None, (machine_of(result), machine_of(again))))
+                if len(kinds) > 1 and _computed(result) == _computed(again):
+                    found[_task(result)][kinds].append(not again.differs)
+        self._alike = {
+            task: _joined(
+                kinds for kinds, same in pairs.items() if all(same) and len(same) >= ENOUGH
+            )
+            for task, pairs in found.items()
+        }
+
+    def kind_of(self, result: Result) -> str | None:
+        """Return the kind of machine a model was trained on, the first of those that are alike."""
+        kind = machine_of(result)
+        for alike in self._alike.get(_task(result), ()):
+            if kind in alike:
+                return min(alike)
+        return kind
+
+
+_Task = tuple[str, str | None]  # a model and a precision
+
+
+def _task(result: Result) -> _Task:
+    return canonical(Context.of(result).model), precision_of(result)
+
+
+def _computed(result: Result | Again) -> object:
+    """Return what, beside the machine, decides how a training rounds."""
+    train, used = result.train, result.environment
+    told = train and (train.precision, train.processes, train.threads)
+    return told, used.torch, used.numpy, used.sklearn
+
+
+def _joined(pairs: Iterable[frozenset[str]]) -> list[frozenset[str]]:
+    """Return sets that have no element in common, of which each pair is in one."""
+    found: list[frozenset[str]] = []
+    for pair in pairs:
+        near = [group for group in found if group & pair]
+        found = [group for group in found if group not in near] + [pair.union(*near)]
+    return found
 
 
 def machines_of_ways(train: Training) -> list[str]:
@@ -55,27 +118,29 @@ def fair(row: Row, augmented: Sequence[Row], bare: Sequence[Row]) -> list[Result
 
 
 def other_machines(
-    row: Row, judges: Iterable[Result], controls: Mapping[str, Result]
+    row: Row, judges: Iterable[Result], controls: Mapping[str, Result], machines: Machines
 ) -> tuple[str, ...]:
     """Return what of a row comes from another kind of machine: "control", "eligible".
 
-    Runs of several kinds of machines, such as a seed on each, are judged by runs of each of these.
-    Of a control whose clean run was done again since, nothing is known; it counts as one of those.
+    Kinds that give the same numbers are one. Runs of several kinds, such as a seed on each, are
+    judged by runs of each of these. Of a control whose clean run was done again since, nothing is
+    known; it counts as one of those.
     Costs never come from another, see `rows.relative_cost`.
 
     Args:
         row: of the leaderboard.
         judges: the runs by which its eligibility is judged.
         controls: clean results by their ids.
+        machines: which kinds are one.
     """
-    found = []
+    kind_of, found = machines.kind_of, []
     if any(
         (clean := control_of(result, controls)) is not None
-        and (machine_of(clean) != machine_of(result) or not is_control(clean, result))
+        and (kind_of(clean) != kind_of(result) or not is_control(clean, result))
         for result in row.results
     ):
         found.append("control")
-    own, of_judges = ({machine_of(one) for one in runs} for runs in (row.results, judges))
+    own, of_judges = ({kind_of(one) for one in runs} for runs in (row.results, judges))
     if of_judges and not own <= of_judges:
         found.append("eligible")
     return tuple(found)

@@ -8,6 +8,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from statistics import median
 
 from msgspec import structs
@@ -16,6 +17,7 @@ from clipbench.evaluation.measured import MetricPlugin
 from clipbench.files.typed import Json
 from clipbench.results.labels import Labels, canonical, differing, label, seeds_of
 from clipbench.results.model import Result
+from clipbench.results.provenance import Again
 from clipbench.results.side_by_side import Context, age, settings_of
 
 FIRST = ("none", "clip")  # the defenses that all others are held against
@@ -184,6 +186,8 @@ def relative_cost(
     machines do not compare: medians over all of them would tell which machine had more of the runs;
     and a training that went on in another way has seconds of both.
 
+    Trainings of a run that was made again on another machine count there (`Again`).
+
     On CPUs of processors' seconds, for other work on the machine changes those little; on GPUs of
     seconds that passed. A machine on which one of the runs does not tell them is left out. None: no
     machine is left.
@@ -196,21 +200,29 @@ def relative_cost(
     }
     # Others are of no real seconds.
     finite = {machine: ratio for machine, ratio in ratios.items() if math.isfinite(ratio)}
-    used = [result for result in reference if _machine_and_threads(result) in finite]
+    used = [
+        result
+        for result in reference
+        if finite.keys() & set(map(_machine_and_threads, _trainings(result)))
+    ]
     return (median(finite.values()) if finite else None), used
 
 
 def _spent_by_machine(results: Iterable[Result]) -> dict[str, list[float]]:
     """Return the seconds that trainings are charged with, by machine; 0: they are not known."""
     spent: dict[str, list[float]] = defaultdict(list)
-    for result in results:
-        if (train := result.train) is not None:
+    for training in chain.from_iterable(map(_trainings, results)):
+        if (train := training.train) is not None:
             seconds = train.cpu_seconds if train.device == "cpu" else train.seconds
-            spent[_machine_and_threads(result)].append(seconds)
+            spent[_machine_and_threads(training)].append(seconds)
     return spent
 
 
-def _machine_and_threads(result: Result) -> str:
+def _trainings(result: Result) -> list[Result | Again]:
+    return [result, *result.again]
+
+
+def _machine_and_threads(result: Result | Again) -> str:
     """Return what trainings must share for their seconds to compare; empty: nothing was trained."""
     if (train := result.train) is None:
         return ""

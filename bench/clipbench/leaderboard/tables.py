@@ -22,7 +22,14 @@ from clipbench.evaluation.statistics import mean_and_spread, pool
 from clipbench.leaderboard.by_part import by_part, is_pooled
 from clipbench.leaderboard.eligibility import counts_of, eligibility
 from clipbench.leaderboard.export import results_json
-from clipbench.leaderboard.footing import AUGMENTED, BARE, fair, given, other_machines
+from clipbench.leaderboard.footing import (
+    AUGMENTED,
+    BARE,
+    Machines,
+    fair,
+    given,
+    other_machines,
+)
 from clipbench.leaderboard.render import to_csv, to_latex, to_markdown
 from clipbench.leaderboard.rows import (
     Row,
@@ -92,13 +99,14 @@ def leaderboard(
     for row in rows:
         judges[row.defense, row.context].append(row)
     controls = {result.id: result for result in unique if not result.attack.count}
+    machines = Machines(unique)
     records = []
     for row in sorted(rows, key=order):
         bare, augmented = (judges.get((name, row.context), []) for name in (BARE, AUGMENTED))
         reference = baseline(row, bare)
         record = _identity(row, labels) | _measured(row, metrics) | _cost(row, reference)
         references = {BARE: reference, AUGMENTED: fair(row, augmented, bare)}
-        record |= _eligible(row, references, eligible_at, controls)
+        record |= _eligible(row, references, eligible_at, controls, machines)
         records.append(record | given(row))
     _number_alike(records)
     columns = _columns(metrics)
@@ -281,6 +289,7 @@ def _eligible(
     references: Mapping[str, Sequence[Result]],
     eligible_at: float,
     controls: Mapping[str, Result],
+    machines: Machines,
 ) -> dict[str, object]:
     """Return what an attack did under none and under clip, and which of them judges the row.
 
@@ -305,5 +314,6 @@ def _eligible(
         "judge_runs": _ids(references[judge]),
         "eligible_none": found[BARE].verdict,
         "eligible_clip": found[AUGMENTED].verdict if references[AUGMENTED] else None,
-        "other_machine": " ".join(other_machines(row, references[judge], controls)) or None,
+        "other_machine": " ".join(other_machines(row, references[judge], controls, machines))
+        or None,
     }

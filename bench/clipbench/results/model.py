@@ -24,6 +24,7 @@ from clipbench.files.typed import (
     Text,
     read_as,
 )
+from clipbench.results.provenance import Again, Environment, Training
 
 SCHEMA = "clipbench.result/1"
 Id = Annotated[
@@ -119,41 +120,6 @@ class Model(Struct, frozen=True):
     image_size: Count | Annotated[tuple[Count, ...], Meta(min_length=1)]
 
 
-class Training(Struct, frozen=True, kw_only=True):
-    """The training run.
-
-    Args:
-        epochs: epochs trained.
-        samples_seen: pairs that went through an optimizer step, counted as often as they did.
-        steps: optimizer steps.
-        seconds: of training, scoring included.
-        seconds_shared: those of them in a first stage that another training run went through.
-        cpu_seconds: of processors, all threads of the process.
-        pairs_per_second: pairs per second of training.
-        peak_memory_bytes: the most memory that was used, of the GPU where one was.
-        device: ``cpu``, or the name of the GPU.
-        precision: fp32, tf32 or bf16.
-        processes: how many processes trained.
-        threads: that each of them computed with.
-        ways: of a training that was stopped and went on otherwise: by how many processes, and on
-            what, each in turn; empty: in one way.
-    """
-
-    epochs: Positive
-    samples_seen: Count
-    steps: Count
-    seconds: Positive
-    seconds_shared: Positive = 0.0
-    cpu_seconds: Positive = 0.0
-    pairs_per_second: Positive
-    peak_memory_bytes: Count | None
-    device: Text
-    precision: Text
-    processes: Count
-    threads: tuple[Count, ...] = ()
-    ways: tuple[Text, ...] = ()
-
-
 class Exposures(Struct, frozen=True):
     """How often a poisoned pair reached a loss that ties image to caption."""
 
@@ -167,14 +133,6 @@ class Exposures(Struct, frozen=True):
             raise Objection("mean", "must lie between min and max", self.mean)
 
 
-class Hardware(Struct, frozen=True):
-    """The machine: its processor, how many processors were used, and its GPUs."""
-
-    cpu: Json = None
-    cores: Json = None
-    gpus: Json = None
-
-
 class Control(Struct, frozen=True):
     """The clean run on which the controls of a result were measured.
 
@@ -185,35 +143,6 @@ class Control(Struct, frozen=True):
 
     id: Text
     created: Text | None = None
-
-
-class Environment(Struct, frozen=True, kw_only=True):
-    """What a result was made with; of anything but clipbench and Python it may say nothing.
-
-    Args:
-        clipbench: version of clipbench.
-        python: version of Python.
-        git: commit of clipbench, ``-dirty`` behind it where the code was changed.
-        hardware: the machine.
-        platform: the operating system.
-        packages: SHA-256 of the code of each other package that a plugin of the run is of, by name.
-    """
-
-    clipbench: Text
-    python: Text
-    torch: Json = None
-    torchvision: Json = None
-    open_clip: Json = None
-    webdataset: Json = None
-    sklearn: Json = None
-    numpy: Json = None
-    pillow: Json = None
-    pandas: Json = None
-    pyarrow: Json = None
-    git: Json = None
-    hardware: Hardware = Hardware()
-    platform: Json = None
-    packages: Mapping[str, Sha256] = {}
 
 
 class Kind(NamedTuple):
@@ -249,6 +178,7 @@ class Result(Struct, frozen=True, kw_only=True, dict=True):
         history: an entry for each epoch.
         environment: versions and hardware.
         control: the clean run on which the metrics that end in ``_control`` were measured.
+        again: other trainings of the run, as on other machines; no table has their numbers.
         flags: what cannot be vouched for.
     """
 
@@ -273,6 +203,7 @@ class Result(Struct, frozen=True, kw_only=True, dict=True):
     history: tuple[Epoch, ...]
     environment: Environment
     control: Control | Text | None = None
+    again: tuple[Again, ...] = ()
     flags: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:

@@ -48,6 +48,23 @@ def standing(result: Result, before: Result) -> Standing:
     return Standing.MORE if more else Standing.LESS if less else Standing.SAME
 
 
+def differences(result: Result, before: Result) -> list[str]:
+    """Return in what two results of one run say another thing: names of fields and of metrics.
+
+    Args:
+        result: a result.
+        before: another of the same run, see `standing`.
+    """
+    own, other = _numbers(result), _numbers(before)
+    found = [key for key in own if not same_json(own[key], other[key])]
+    mine, theirs = _measured(result), _measured(before)
+    shared = mine.keys() & theirs.keys()
+    apart = {
+        name for place, name in shared if not same_json(mine[place, name], theirs[place, name])
+    }
+    return found + sorted(apart - {*found})
+
+
 def _numbers(result: Result) -> dict[str, Json]:
     """Return what a run is and what its training told."""
     trained = table(result.record["train"] or {})

@@ -23,6 +23,7 @@ from clipbench.results.model import Result
 from clipbench.results.result import checked, read_result
 from clipbench.results.side_by_side import place_of
 from clipbench.results.store import load_results
+from clipbench.submit.again import noted, with_again
 from clipbench.submit.contradictions import check_against_itself, check_against_ledger
 from clipbench.submit.standing import Standing, standing
 from clipbench.text.locations import has_secret
@@ -121,13 +122,45 @@ def prepare(
         if beside is Standing.OTHER:
             raise CorruptData(
                 f"There is a result {result.id} with other numbers, {path}; nothing is replaced."
-                " Find out which is right, and remove the other."
+                " Find out which is right, and remove the other; or note in it that the run was"
+                " made again, with --again."
             )
         if beside is Standing.MORE:
             flagged = result.updated(flags=flags_of(result))
-            found[result.id] = Submission(flagged, path, before, adds=True)
-        elif earlier is not None and result.id not in found:
-            found[result.id] = Submission(earlier, path, before, adds=False)
+            kept_notes = earlier.again if earlier else ()
+            joined = with_again(flagged, kept_notes)
+            found[result.id] = Submission(joined, path, before, adds=True)
+        elif earlier is not None:
+            joined = with_again(earlier, result.again)
+            adds = joined is not earlier or (result.id in found and found[result.id].adds)
+            found[result.id] = Submission(joined, path, before, adds)
+    return list(found.values())
+
+
+def prepare_again(results: Sequence[Result], folder: Path) -> list[Submission]:
+    """Note in rows that their runs were made again, see `clipbench.submit.again`.
+
+    Args:
+        results: valid results of runs that the folder has.
+        folder: of the rows.
+
+    Raises:
+        BadSetting: the folder has no row of a run, or it tells of no training.
+        CorruptData: a result contradicts itself, or has no metric of its row.
+    """
+    found: dict[str, Submission] = {}
+    for result in results:
+        _refuse_secrets(result)
+        path = folder / f"{result.id}.json"
+        before = _there(path)
+        if before is None:
+            raise BadSetting(
+                f"There is no result {result.id} in {folder} that was made again; submit it"
+                " without --again."
+            )
+        row = found[result.id].result if result.id in found else before
+        told = noted(result, row, path)
+        found[result.id] = Submission(told, path, before, adds=told.again != before.again)
     return list(found.values())
 
 

@@ -123,6 +123,54 @@ def test_seeds_of_several_machines_are_judged_by_runs_of_each(make_result: MakeR
     assert records([none[0], mine[0], none[1], of_two[3]])["mine"]["other_machine"] == "eligible"
 
 
+def made_again(result: Result, *, differs: tuple[str, ...] = (), **used: Any) -> Result:
+    """Return a result whose run was made again on another processor; `used`: versions."""
+    other = elsewhere(result)
+    note = {
+        "created": "2027-01-01T00:00:00+00:00",
+        "train": other["train"],
+        "environment": {**other["environment"], **used},
+        "differs": list(differs),
+    }
+    return {**result, "again": [note]}
+
+
+def test_kinds_of_machines_that_gave_the_same_numbers_are_one(make_result: MakeResult) -> None:
+    """Ten runs made again show it; nine do not, nor where one of more has another number."""
+    none = make_result(success=(16, 16))
+    mine = elsewhere(make_result(defense="mine", success=(0, 16)))
+    runs = [make_result(defense="other", seed=seed) for seed in range(12)]
+
+    def mark(*others: Result, row: Result = mine) -> str | None:
+        found: str | None = records([none, row, *others])["mine"]["other_machine"]
+        return found
+
+    same = [*map(made_again, runs)]
+    assert mark(*runs) == mark(*same[:9]) == "eligible"
+    assert mark(*same[:10]) is None
+    assert mark(*same[:11], made_again(runs[11], differs=("history",))) == "eligible"
+    # What another version of torch computes says nothing of the machine, in either way.
+    assert mark(*same[:10], made_again(runs[10], differs=("history",), torch="3.0")) is None
+    assert mark(*same[:9], made_again(runs[9], torch="3.0")) == "eligible"
+    # Other kernels compute in another precision, or another model.
+    for train in ({"precision": "fp32"}, {"threads": [2]}):
+        rest = [made_again({**run, "train": {**run["train"], **train}}) for run in runs]
+        assert mark(*rest) == ("eligible" if "precision" in train else None)
+    of_another = [made_again(make_result(defense="o", model="m", seed=s)) for s in range(12)]
+    assert mark(*of_another) == "eligible"
+    third = {**mine, "environment": elsewhere(mine)["environment"] | {"hardware": {"cpu": "3"}}}
+    assert mark(*same, row=third) == "eligible"
+
+
+def test_a_control_from_a_machine_of_the_same_numbers_is_no_other(make_result: MakeResult) -> None:
+    """As a verdict is none."""
+    none, clean = make_result(success=(16, 16)), make_result(attack="none", defense="mine")
+    mine = {**make_result(defense="mine", success=(0, 16)), "control": {"id": clean["id"]}}
+    same = [made_again(make_result(defense="other", seed=seed)) for seed in range(10)]
+    assert records([none, elsewhere(mine), clean])["mine"]["other_machine"] == "control eligible"
+    assert records([none, elsewhere(mine), clean, *same])["mine"]["other_machine"] is None
+
+
 def test_a_training_that_went_on_on_another_machine_is_of_both(make_result: MakeResult) -> None:
     """The hardware of its result is that of its end; more processes are no other machine."""
     none, mine = make_result(success=(16, 16)), make_result(defense="mine", success=(0, 16))

@@ -482,6 +482,20 @@ def test_cost_is_told_machine_by_machine(
     assert one(leaderboard(made), defense="clip")["cost"] == cost
 
 
+def test_a_cost_may_be_of_a_run_made_again(make_result: MakeResult) -> None:
+    """On a machine that none was not trained on at first, but since."""
+    none, clip = make_result(), make_result(defense="clip")
+    for result, cpu, seconds in ((none, "A", 500.0), (clip, "B", 150.0)):
+        result["environment"]["hardware"] = {"cpu": cpu}
+        result["train"]["cpu_seconds"] = seconds
+    assert one(leaderboard([none, clip]), defense="clip")["cost"] is None
+    note = {"created": "2027-01-01T00:00:00Z", "environment": clip["environment"]}
+    none["again"] = [{**note, "train": {**none["train"], "cpu_seconds": 100.0}}]
+    row = one(leaderboard([none, clip]), defense="clip")
+    assert (row["cost"], row["cost_runs"]) == (1.5, none["id"])
+    assert one(leaderboard([none, clip]), defense="none")["cost"] == 1.0
+
+
 def test_a_cost_is_of_runs_with_as_many_threads(make_result: MakeResult) -> None:
     """Threads that wait for one another spend a processor's seconds, too."""
     made = []

@@ -18,6 +18,7 @@ from clipbench.text.visible import visible
 
 if TYPE_CHECKING:
     from clipbench.results.reported import Reported
+    from clipbench.submit.submission import Submission
     from clipbench.system.progress import Reporter
 
 
@@ -53,6 +54,13 @@ if TYPE_CHECKING:
     help="Name to publish in place of a path, e.g. data.path=crawl. Repeatable.",
 )
 @options.option(
+    "--again",
+    is_flag=True,
+    envvar=None,
+    help="The folder has these runs, which were made again, as on another machine: note in its"
+    " results on what that was, and in what the numbers differ.",
+)
+@options.option(
     "--reported",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.csv",
@@ -68,6 +76,7 @@ def command(
     folder: Path,
     ledgers: tuple[Path, ...],
     names: tuple[str, ...],
+    again: bool,
     reported: Path | None,
     as_json: bool,
     quiet: bool,
@@ -77,12 +86,14 @@ def command(
     RESULTS are result files or folders of runs. All are checked before any is written. A result
     that contradicts itself, its ledger, or a result of the same run in the folder is refused;
     whatever cannot be verified is a warning, recorded in the file under `flags`. No number is ever
-    replaced: a result of a run that is there may add metrics or its clean control. Results hold no
-    paths: data and weights are named by content, and by the last part of their path.
+    replaced: a result of a run that is there may add metrics or its clean control, or is noted as
+    the same run made --again. Results hold no paths: data and weights are named by content, and by
+    the last part of their path.
     """
     if not results and reported is None:
         raise BadSetting("There is nothing to submit: name result files, or --reported FILE.csv.")
-    requests.refuse_unused("results to submit", "ledgers", "names", unless=bool(results))
+    requests.refuse_unused("results to submit", "ledgers", "names", "again", unless=bool(results))
+    requests.refuse_unused("submitting without --again", "ledgers", "names", unless=not again)
     if folder.exists() and not folder.is_dir():
         raise BadSetting(f"{folder} is no folder; name another with --to.")
     from clipbench.custody.record import note_file  # noqa: PLC0415 - brings numpy
@@ -90,7 +101,8 @@ def command(
     with reporter_for(quiet) as reporter, logged("submit", None):
         chosen = requests.assignments(names, "--name")
         numbers = _checked_reported(reported, folder) if reported else []
-        told = _take_in(results, folder, ledgers, chosen, reporter) if results else []
+        found = _checked(results, folder, ledgers, chosen, again=again) if results else []
+        told = _take_in(found, reporter)
         told += _take_in_reported(numbers, folder)
         for item in told:
             note_file(Path(item["path"]))
@@ -111,21 +123,30 @@ class _Taken(TypedDict):
     flags: Sequence[str]
 
 
-def _take_in(
+def _checked(
     paths: tuple[Path, ...],
     folder: Path,
     ledgers: tuple[Path, ...],
     names: dict[str, str],
-    reporter: Reporter,
-) -> list[_Taken]:
-    """Take in results and return what became of each."""
+    *,
+    again: bool,
+) -> list[Submission]:
+    """Return what may be taken in, all of it checked."""
     from clipbench.poisoning.ledger import read_ledger  # noqa: PLC0415
     from clipbench.results.store import read_all  # noqa: PLC0415
-    from clipbench.submit.submission import prepare, write  # noqa: PLC0415
+    from clipbench.submit.submission import prepare, prepare_again  # noqa: PLC0415
+
+    if again:
+        return prepare_again(read_all(paths), folder)
+    return prepare(read_all(paths), folder, [read_ledger(path) for path in ledgers], names)
+
+
+def _take_in(submissions: Sequence[Submission], reporter: Reporter) -> list[_Taken]:
+    """Take in results and return what became of each."""
+    from clipbench.submit.submission import write  # noqa: PLC0415
 
     told: list[_Taken] = []
-    known = [read_ledger(path) for path in ledgers]
-    for item in prepare(read_all(paths), folder, known, names):
+    for item in submissions:
         run = item.result.id
         for flag in item.flags:
             reporter.warning(f"{run}: {flag}")
