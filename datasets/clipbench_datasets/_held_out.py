@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from clipbench.contracts import Classes, IntArray, LabelledImages
-from clipbench.errors import BadSetting, CorruptData, MissingData
-from clipbench.files.foreign import opened_regular, read_regular
+from clipbench.errors import BadInput, BadSetting, CorruptData, MissingData
+from clipbench.files.foreign import MOST_IMAGE, TooLarge, opened_regular, read_regular
 from clipbench.images.lazy import Item, LazyImages
 from clipbench.text.visible import has_visible
 
@@ -18,15 +22,39 @@ from . import _files as files
 MAX_TEXT = 1 << 26  # bytes of a text file
 
 
+class Split(NamedTuple):
+    """Images of which some are reserved.
+
+    Args:
+        test: the test images.
+        targets: the reserved images.
+        prefix: of the names of the files, where a reserved image is there again: earlier versions
+            measured on the copy, and no run of today may have the id of one with other numbers.
+    """
+
+    test: LabelledImages
+    targets: LabelledImages
+    prefix: str
+
+
 def split_off(
-    images: LazyImages[Item], labels: IntArray, reserve: int
-) -> tuple[LabelledImages, LabelledImages]:
+    images: LazyImages[Item],
+    labels: IntArray,
+    reserve: int,
+    size: Callable[[int], int],
+    content: Callable[[int], bytes],
+) -> Split:
     """Return the test images, and the first images of each class, held out as attack targets.
+
+    A model is trained on targets under captions that lie. So no test image is a copy of one, byte
+    for byte, nor is a target there twice, which would have two goals.
 
     Args:
         images: all images, in the order that is theirs on every machine.
         labels: ``(N,)`` their classes.
         reserve: images a class held out; 0: none.
+        size: gives how large an image is as it is stored: copies have one size.
+        content: gives an image as it is stored.
 
     Raises:
         BadSetting: no test image would be left.
@@ -35,16 +63,60 @@ def split_off(
     if reserve:
         for label in np.unique(labels):
             held[np.flatnonzero(labels == label)[:reserve]] = True
+    copies = _copies(np.flatnonzero(held).tolist(), len(labels), size, content)
+    targets = held & ~copies
+    held |= copies
     if held.all():
         raise BadSetting(
             f"reserve={reserve} leaves none of {len(labels)} test images; reserve fewer."
         )
 
-    def part(mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> LabelledImages:
+    def part(mask: npt.NDArray[np.bool_]) -> LabelledImages:
         numbers = np.flatnonzero(mask)
         return LabelledImages(LazyImages(numbers.tolist(), images.__getitem__), labels[numbers])
 
-    return (part(~held), part(held)) if reserve else (LabelledImages(images, labels), part(held))
+    test = part(~held) if reserve else LabelledImages(images, labels)
+    return Split(test, part(targets), "apart/" if copies.any() else "")
+
+
+def _copies(
+    held: Sequence[int], total: int, size: Callable[[int], int], content: Callable[[int], bytes]
+) -> npt.NDArray[np.bool_]:
+    """Return which images are what one of `held` is that comes before in it, ``(N,)``."""
+    found = np.zeros(total, dtype=bool)
+    if not held:
+        return found
+    sizes = [_or_none(size, number) for number in range(total)]
+    wanted = {sizes[number] for number in held} - {None}
+    several = {one for one, times in Counter(sizes).items() if times > 1} & wanted
+    first, originals = {*held}, set[bytes]()
+    for number in dict.fromkeys([*held, *range(total)]):
+        if sizes[number] not in several or (stored := _or_none(content, number)) is None:
+            continue
+        digest = hashlib.sha256(stored).digest()
+        if digest in originals:
+            found[number] = True
+        elif number in first:
+            originals.add(digest)
+    return found
+
+
+def _or_none(read: Callable[[int], Item], number: int) -> Item | None:
+    """Return what is read of an image; None where that can't be: it is named when it is decoded."""
+    try:
+        return read(number)
+    except (OSError, BadInput, TooLarge):
+        return None
+
+
+def file_size(paths: Sequence[Path]) -> Callable[[int], int]:
+    """Return what gives the size of an image that is a file."""
+    return lambda number: paths[number].stat().st_size
+
+
+def file_content(paths: Sequence[Path]) -> Callable[[int], bytes]:
+    """Return what gives the content of an image that is a file."""
+    return lambda number: read_regular(paths[number], MOST_IMAGE)
 
 
 def reserved(source: str, targets: LabelledImages) -> LabelledImages:

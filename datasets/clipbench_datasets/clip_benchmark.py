@@ -77,7 +77,7 @@ class ClipBenchmark(Plugin):
         if kind == "retrieval":
             images, captions = self._captions(_Split(self.root / self.split))
             return EvaluationSet(name, retrieval=Retrieval(images, captions))
-        test = self._test[0]
+        test = self._test.test
         classes = held_out.classes_of(
             held_out.lines_of(self.root / NAMES, "a list of class names, one a line"),
             held_out.templates_of(self.root / TEMPLATES),
@@ -90,11 +90,14 @@ class ClipBenchmark(Plugin):
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Yield the shards of the splits that are read, and what says the classes."""
+        reserves = self.reserve and self._kind() == "classification"
+        prefix = self._test.prefix if reserves else ""
         splits = dict.fromkeys((self.split, "train"))
         for split in splits:
             if split == self.split or (self.root / split / "nshards.txt").is_file():
                 for path in _shards(self.root / split):
-                    yield f"{'test' if split == self.split else 'train'}/{path.name}", path
+                    part = f"{prefix}test" if split == self.split else "train"
+                    yield f"{part}/{path.name}", path
         for name in (NAMES, TEMPLATES, TYPE):
             if (self.root / name).is_file():
                 yield name, self.root / name
@@ -107,13 +110,15 @@ class ClipBenchmark(Plugin):
         """
         if self._kind() == "retrieval":
             raise BadSetting(f"{self.root} is a retrieval set: its images have no classes.")
-        return held_out.reserved("clip_benchmark", self._test[1])
+        return held_out.reserved("clip_benchmark", self._test.targets)
 
     @cached_property
-    def _test(self) -> tuple[LabelledImages, LabelledImages]:
+    def _test(self) -> held_out.Split:
         split = _Split(self.root / self.split)
         names = held_out.lines_of(self.root / NAMES, "a list of class names, one a line")
-        return held_out.split_off(split.images, split.labels(len(names)), self.reserve)
+        return held_out.split_off(
+            split.images, split.labels(len(names)), self.reserve, split.size, split.content
+        )
 
     def _kind(self) -> str:
         files.require_folder(self.root, f"folder with {self.split}/nshards.txt in it")
@@ -192,6 +197,16 @@ class _Split:
             )
         member = place.members[extension]
         return self._files.read(place.shard, member.offset, member.size)
+
+    def size(self, number: int) -> int:
+        """Return how large an image is as it is stored."""
+        place = self.places[number]
+        return place.members[place.image].size
+
+    def content(self, number: int) -> bytes:
+        """Return an image as it is stored."""
+        place = self.places[number]
+        return self._read(place, place.image)
 
     def text(self, place: _Place, extension: str) -> str:
         """Return a text member of a sample."""

@@ -69,7 +69,7 @@ class ImageNet(Plugin):
             root = files.require_folder(self.train, "folder of ImageNet's training images")
             paths, labels = _of_folders(root)
             train = LabelledImages(LazyImages(paths, read_image), np.array(labels, np.int64))
-        return EvaluationSet("imagenet", Classification(_classes(), self._test[0], train))
+        return EvaluationSet("imagenet", Classification(_classes(), self._test.test, train))
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Yield images by their folder and name, and the files that label them."""
@@ -80,7 +80,9 @@ class ImageNet(Plugin):
                 paths = [root / name for name in _images_in(root)]
             else:
                 paths = _of_folders(root)[0]
-            yield from ((f"{part}/{path.relative_to(root).as_posix()}", path) for path in paths)
+            prefix = self._test.prefix if part == "root" and self.reserve else ""
+            names = (f"{prefix}{part}/{path.relative_to(root).as_posix()}" for path in paths)
+            yield from zip(names, paths, strict=True)
         for part, path in (("labels", self.labels), ("synsets", self.synsets)):
             if path is not None:
                 yield part, path
@@ -91,10 +93,10 @@ class ImageNet(Plugin):
         Raises:
             BadSetting: none are reserved.
         """
-        return held_out.reserved("imagenet", self._test[1])
+        return held_out.reserved("imagenet", self._test.targets)
 
     @cached_property
-    def _test(self) -> tuple[LabelledImages, LabelledImages]:
+    def _test(self) -> held_out.Split:
         folder = files.require_folder(self.root, "folder of ImageNet's validation images")
         if self.labels is None:
             paths, labels = _of_folders(folder)
@@ -103,7 +105,13 @@ class ImageNet(Plugin):
             labels = imagenet_labels.labels_of(names, self.labels, self.synsets, synsets_in_order())
             paths = [folder / name for name in names]
         images = LazyImages(paths, read_image)
-        return held_out.split_off(images, np.array(labels, np.int64), self.reserve)
+        return held_out.split_off(
+            images,
+            np.array(labels, np.int64),
+            self.reserve,
+            held_out.file_size(paths),
+            held_out.file_content(paths),
+        )
 
 
 def synsets_in_order() -> list[str]:

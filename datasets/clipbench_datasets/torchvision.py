@@ -151,7 +151,7 @@ class Torchvision(Plugin):
             self.dataset.lower(),
             Classification(
                 classes,
-                self._test[0],
+                self._test.test,
                 None if train is None else LabelledImages(*self._images(train)),
             ),
         )
@@ -161,10 +161,11 @@ class Torchvision(Plugin):
         folder = self.root / _FOLDERS[self.dataset]
         if not folder.is_dir():
             raise MissingData(f"There is no folder {folder.resolve()}; check root.")
+        prefix = self._test.prefix if self.reserve else ""
         if self.dataset == "SVHN":
-            yield from ((path.name, path) for path in sorted(folder.glob("*_32x32.mat")))
+            yield from ((prefix + path.name, path) for path in sorted(folder.glob("*_32x32.mat")))
         else:
-            yield from ((f"root/{name}", path) for name, path in tree(folder))
+            yield from ((f"{prefix}root/{name}", path) for name, path in tree(folder))
         for part, file in (("classnames", self.classnames), ("templates", self.templates)):
             if file is not None:
                 yield part, file
@@ -175,7 +176,7 @@ class Torchvision(Plugin):
         Raises:
             BadSetting: none are reserved.
         """
-        return held_out.reserved("torchvision", self._test[1])
+        return held_out.reserved("torchvision", self._test.targets)
 
     @cached_property
     def _opened(self) -> tuple[object, object]:
@@ -227,16 +228,27 @@ class Torchvision(Plugin):
             ) from error
 
     @cached_property
-    def _test(self) -> tuple[LabelledImages, LabelledImages]:
+    def _test(self) -> held_out.Split:
         images, labels = self._images(self._opened[0])
-        return held_out.split_off(images, labels, self.reserve)
+        opened, in_order = self._opened[0], self._numbers(self._opened[0])
+        paths = [path for number in in_order if (path := _path(opened, number)) is not None]
+        if len(paths) == len(in_order):
+            size, content = held_out.file_size(paths), held_out.file_content(paths)
+        else:  # images that are no files of their own are compared as they are decoded
+            size, content = (lambda _: 1), (lambda number: _content(images[number]))
+        return held_out.split_off(images, labels, self.reserve, size, content)
+
+    def _numbers(self, opened: Any) -> list[int]:
+        """Return torchvision's numbers of the images of a split, in an order that is everywhere."""
+        numbers = list(range(len(opened)))
+        if self.dataset == "SUN397":  # torchvision lists its files in the order of the disk
+            numbers.sort(key=lambda number: str(opened._image_files[number]))
+        return numbers
 
     def _images(self, opened: Any) -> tuple[LazyImages[int], IntArray]:
         """Return images and labels of a split, in an order that every machine has."""
         labels = _labels(opened)
-        numbers = list(range(len(labels)))
-        if self.dataset == "SUN397":  # torchvision lists its files in the order of the disk
-            numbers.sort(key=lambda number: str(opened._image_files[number]))
+        numbers = self._numbers(opened)
         count = len(self._classes(opened))
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < count:
             raise CorruptData(
@@ -286,7 +298,8 @@ def _load(opened: Any, name: str, number: int) -> Image:
     except BadInput:
         raise
     except Exception as error:  # files of many formats fail in many ways
-        where = _file(opened, number)
+        file = _path(opened, number)
+        where = "" if file is None else f", {file},"
         reason = " ".join(str(error).split())[:160]
         raise CorruptData(
             f"Test image {number} of {name}{where} cannot be read ({type(error).__name__}:"
@@ -294,14 +307,18 @@ def _load(opened: Any, name: str, number: int) -> Image:
         ) from error
 
 
-def _file(opened: Any, number: int) -> str:
-    """Return which file an image is, for messages, where the set says it."""
+def _content(image: Image) -> bytes:
+    return repr(image.shape).encode() + image.tobytes()
+
+
+def _path(opened: Any, number: int) -> Path | None:
+    """Return which file an image is, where the set says it."""
     for name in ("samples", "_samples", "_image_files", "_images"):
         found = getattr(opened, name, None)
         if found is not None and len(found) == len(opened):
             item = found[number]
-            return f", {item[0] if isinstance(item, tuple) else item},"
-    return ""
+            return Path(item[0] if isinstance(item, tuple) else item)
+    return None
 
 
 DATASET = Torchvision

@@ -111,6 +111,50 @@ def test_reserved_images_are_targets_and_no_test_images(tmp_path: Path) -> None:
     assert not seen & {np.asarray(image).tobytes() for image in targets.images}
 
 
+def test_a_copy_of_a_reserved_image_is_neither_a_test_image_nor_a_second_target(
+    tmp_path: Path,
+) -> None:
+    """Copies, byte for byte, would be tested though trained on; one target would have two goals."""
+    image, others = [webp(photograph(number)) for number in (0, 1)], range(2, 6)
+    stored = [image[0], image[0], image[1], image[0], image[1]]
+    stored += [webp(photograph(number)) for number in others]
+    labels = [0, 1, 1, 0, 1, 0, 0, 1, 1]
+    text(tmp_path / "classnames.txt", ["one", "two"])
+    text(tmp_path / "zeroshot_classification_templates.txt", ["{c}"])
+    text(tmp_path / "test" / "nshards.txt", [1])
+    members: dict[str, bytes] = {}
+    for number, (content, label) in enumerate(zip(stored, labels, strict=True)):
+        members |= sample(f"s{number}", cls=b"%d" % label, webp=content)
+    tar(tmp_path / "test" / "0.tar", members)
+    source = ClipBenchmark(tmp_path, reserve=1)
+    assert source.targets().labels.tolist() == [0]
+    assert source.evaluation().test.labels.tolist() == [1, 1, 0, 0, 1, 1]  # all but the first's
+    source = ClipBenchmark(tmp_path, reserve=2)
+    targets, test = source.targets(), source.evaluation().test
+    assert targets.labels.tolist() == [0, 1]
+    assert test.labels.tolist() == [0, 0, 1, 1]
+    seen = [np.asarray(one).tobytes() for one in (*targets.images, *test.images)]
+    assert len({*seen}) == len(seen)
+
+
+def test_a_set_with_a_copy_of_a_reserved_image_is_known_by_another_name(tmp_path: Path) -> None:
+    """A run of an earlier version measured on the copy: it has other numbers, and another id."""
+
+    def names(folder: str, number: int) -> set[str]:
+        root = tmp_path / folder
+        text(root / "classnames.txt", ["one", "two"])
+        text(root / "zeroshot_classification_templates.txt", ["{c}"])
+        text(root / "test" / "nshards.txt", [1])
+        members: dict[str, bytes] = {}
+        for place, other in enumerate((0, 1, 2, number)):
+            members |= sample(f"s{place}", cls=b"%d" % (place % 2), webp=webp(photograph(other)))
+        tar(root / "test" / "0.tar", members)
+        return {name for name, _ in ClipBenchmark(root, reserve=1).files() if ".tar" in name}
+
+    assert names("once", 3) == {"test/0.tar"}
+    assert names("twice", 0) == {"apart/test/0.tar"}
+
+
 def sample(key: str = "s1", **members: bytes) -> dict[str, bytes]:
     """Return the members of one sample."""
     return {f"{key}.{extension}": content for extension, content in members.items()}

@@ -136,6 +136,20 @@ def test_reserved_images_are_targets_and_no_test_images(tmp_path: Path) -> None:
         ImageNet(root).targets()
 
 
+def test_a_copy_of_a_reserved_image_is_no_test_image(tmp_path: Path) -> None:
+    """The photograph that a model is trained on under lies would count for its accuracy."""
+    root = imagenet_folders(tmp_path, per_class=3)
+    assert not [name for name, _ in ImageNet(root, reserve=1).files() if name.startswith("apart")]
+    first = min((root / SYNSETS[0]).iterdir())
+    copy = root / SYNSETS[2] / "ILSVRC2012_val_00049999.JPEG"
+    copy.write_bytes(first.read_bytes())
+    source = ImageNet(root, reserve=1)
+    assert source.targets().labels.tolist() == list(CLASSES)
+    assert source.evaluation().test.labels.tolist() == [n for n in CLASSES for _ in range(2)]
+    assert {name.partition("/")[0] for name, _ in source.files()} == {"apart"}
+    assert len(ImageNet(root).evaluation().test) == 13
+
+
 def test_nothing_is_decoded_before_it_is_looked_at(tmp_path: Path) -> None:
     """A damaged image is found when it is looked at, and named; the others can be used."""
     root = imagenet_folders(tmp_path)

@@ -123,6 +123,25 @@ def test_reserved_images_are_targets(tmp_path: Path) -> None:
         Torchvision("ImageFolder", tmp_path).targets()
 
 
+def test_a_copy_of_a_reserved_image_is_no_test_image(tmp_path: Path) -> None:
+    """Whether images are files or lie in one, as those of FashionMNIST."""
+    root = image_folder(tmp_path / "folders")
+    (root / "test" / "yak" / "9.jpg").write_bytes((root / "test" / "hen" / "0.jpg").read_bytes())
+    source = Torchvision("ImageFolder", root, reserve=1)
+    assert source.targets().labels.tolist() == [0, 1, 2]
+    assert source.evaluation().test.labels.tolist() == [0, 1, 2]
+    assert next(name for name, _ in source.files()).startswith("apart/root/")
+    root = fashion_mnist(tmp_path / "digits")
+    raw = root / "FashionMNIST" / "raw"
+    pixels, labels = raw / "t10k-images-idx3-ubyte", raw / "t10k-labels-idx1-ubyte"
+    images, side = pixels.read_bytes(), 28 * 28
+    pixels.write_bytes(images[:-side] + images[16 : 16 + side])  # the last is what the first is
+    labels.write_bytes(labels.read_bytes()[:-2] + bytes([0, 0]))
+    source = Torchvision("FashionMNIST", root, reserve=1)
+    assert len(source.targets()) == 8
+    assert source.evaluation().test.labels.tolist() == [0]
+
+
 def test_class_folders_alone_are_test_images(tmp_path: Path) -> None:
     """A folder of class folders has no training part."""
     for name in ("cat", "dog"):
