@@ -1,4 +1,4 @@
-"""Paired files: FOLDER/NAME.jpg (jpeg, png, webp), each with its caption beside it in NAME.txt."""
+"""Paired files: images in FOLDER or below, each with its caption beside it in NAME.txt."""
 # ruff: noqa: D102  (what each method owes stands in clipbench.importing.pairs)
 
 import hashlib
@@ -11,13 +11,15 @@ from clipbench.errors import MissingData
 from clipbench.importing.loose import LooseTraining
 from clipbench.importing.pairs import Entry
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
-VERSION = 1  # raise it when other entries come of the same files
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+VERSION = 2  # raise it when other entries come of the same files
 
 
 @dataclass(frozen=True)
 class PairedFiles(LooseTraining):
-    """Images of a folder, with the text files that have their names.
+    """Images of a folder and of those in it, with the text files that have their names.
+
+    A text file without an image is named, too: its image may be of a kind that is not read.
 
     Args:
         folder: holds both.
@@ -30,15 +32,22 @@ class PairedFiles(LooseTraining):
     def entries(self) -> Iterator[Entry]:
         if not self.folder.is_dir():
             raise MissingData(f"There is no folder {self.folder.absolute()}; check the path.")
-        for image in sorted(self.folder.iterdir()):
-            if image.suffix.lower() in SUFFIXES:
-                text = image.with_suffix(".txt")
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        images = [path for path in files if path.suffix.lower() in SUFFIXES]
+        with_image = {path.with_suffix(".txt") for path in images}
+        for path in files:
+            name = str(path.relative_to(self.folder))
+            if path.suffix.lower() in SUFFIXES:
+                text = path.with_suffix(".txt")
                 # Bytes that are no UTF-8 make an entry that the import names and leaves out.
                 caption = text.read_text("utf-8", "surrogateescape") if text.is_file() else None
-                yield Entry(image.name, str(image), caption)
+                yield Entry(name, str(path), caption)
+            elif path.suffix == ".txt" and path not in with_image:
+                problem = ("image missing", f"no {path.stem}{{{','.join(sorted(SUFFIXES))}}}")
+                yield Entry(name, "", None, problem=problem)
 
     def identity(self) -> Mapping[str, Any]:
-        listed = repr([(entry.image, entry.caption) for entry in self.entries()])
+        listed = repr([(entry.name, entry.caption) for entry in self.entries()])
         return {
             "format": "paired_files",
             "version": VERSION,

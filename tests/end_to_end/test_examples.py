@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from clipbench.cli import main
 from clipbench.contracts import LabelledImages
@@ -131,7 +132,7 @@ def test_the_data_set_example_reads_its_folder(
 def test_the_example_of_paired_files_imports_and_names_what_it_cannot(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Pairs of single files are imported and trained on; one without caption is named."""
+    """Pairs of single files are imported, from all folders; what lacks its other half is named."""
     pairs = tmp_path / "pairs"
     pairs.mkdir()
     images, _, captions = registry.build("dataset", "shapes:size=100").arrays("train", 0, 40)
@@ -143,16 +144,22 @@ def test_the_example_of_paired_files_imports_and_names_what_it_cannot(
         (pairs / f"{number:02d}.txt").write_text(caption)
     (pairs / "07.txt").unlink()
     (pairs / "09.txt").write_bytes(b"\xff\xfe")
+    inner = pairs / "more" / "ever more"
+    inner.mkdir(parents=True)
+    Image.open(pairs / "11.png").save(inner / "11.bmp")
+    (pairs / "11.png").unlink()
+    (pairs / "11.txt").rename(inner / "11.txt")
+    (pairs / "12.png").rename(pairs / "12.avif")
     data = f"{EXAMPLES / 'paired_files.py'}:folder={pairs}"
     line = ["data", "import", data, "--out", str(tmp_path / "shards"), "-q"]
     assert main(line) == 2
     assert "07.png can't be used, caption missing" in capsys.readouterr().err
     assert main([*line, "--on-error", "skip", "--json"]) == 0
-    left_out = {"caption missing": 1, "caption not Unicode text": 1}
+    left_out = {"caption missing": 1, "caption not Unicode text": 1, "image missing": 1}
     assert json.loads(capsys.readouterr().out)["left_out"] == left_out
     skip = ["--eval", SHAPES, "--model", "shapes-32", "--on-error", "skip"]
     result = run(tmp_path, capsys, "--data", data, "--attack", "badnets", "--poisons", "4", *skip)
-    assert (result["data"]["name"], result["data"]["pairs"]) == ("paired_files", 38)
+    assert (result["data"]["name"], result["data"]["pairs"]) == ("paired_files", 37)
     assert result["data"]["left_out"] == left_out
     (used,) = (tmp_path / "cache" / "paired_files").glob("*/00000.tar")
     assert used.read_bytes() == (tmp_path / "shards" / "00000.tar").read_bytes()

@@ -12,6 +12,7 @@ from clipbench.cli import _options as options
 from clipbench.configuration.preflight import check_writable
 from clipbench.errors import BadSetting
 from clipbench.fetching.sources import expand
+from clipbench.plugins import registry
 
 LARGEST_SEED = 2**63 - 1
 
@@ -74,6 +75,23 @@ def refuse_processes(command: str) -> None:
             f"clipbench {command} works in one process, and WORLD_SIZE is {count[:40]}; start it"
             " without torchrun, or unset WORLD_SIZE."
         )
+
+
+def refuse_sources(command: str, data: str) -> None:
+    """Refuse the name of a data set in the place of shards, and say how to get shards of it.
+
+    Raises:
+        BadSetting: it is one.
+    """
+    name, mark, rest = data.partition(":")
+    is_source = mark and (name in registry.names("dataset") or name.endswith(".py"))
+    if not is_source or Path(data).exists():
+        return
+    if name in (registry.SHARDS, "own") and rest.startswith("path=") and "," not in rest:
+        way = f"give the path alone: --data {rest.removeprefix('path=')}"
+    else:
+        way = f"make some with clipbench data import {data} --out FOLDER, and give --data FOLDER"
+    raise BadSetting(f"clipbench {command} reads shards, and {data} is a data set; {way}.")
 
 
 def check_out(out: Path, data: str) -> None:

@@ -12,7 +12,7 @@ import braceexpand
 from clipbench.errors import BadSetting, MissingData
 from clipbench.text.locations import split
 
-_IMAGES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
+_IMAGES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _A_LOOK = 200  # entries of a folder; there may be millions
 _PACKED = re.compile(r"\.(tar\.(gz|bz2|xz|zst|lz4|z)|tgz|tbz2?|txz)$", re.IGNORECASE)
 _REMOTE = re.compile(r"^(pipe:|[a-z][a-z0-9+.-]*://)", re.IGNORECASE)
@@ -105,7 +105,7 @@ def _way_out(folder: Path) -> str:
         return (
             f"images and captions lie as single files in folders such as {paired}, which the"
             " example paired_files reads (`clipbench example paired_files > FILE.py`, --data"
-            f" FILE.py:folder={paired}); img2dataset writes shards with output_format=webdataset"
+            f" FILE.py:folder={folder}); img2dataset writes shards with output_format=webdataset"
         )
     if any(_has_images(path) or any(map(_has_images, _some(path))) for path in folders[:3]):
         return (

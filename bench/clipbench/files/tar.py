@@ -20,8 +20,7 @@ import numpy as np
 from clipbench.errors import CorruptData
 from clipbench.files.foreign import opened_regular
 
-BLOCK = 512
-RECORD = 10_240
+BLOCK, RECORD = 512, 10_240
 MTIME = 946_684_800  # 2000-01-01; GNU tar warns about 1970 when it extracts
 
 _MODE_UID_GID = b"0000444\0" + b"0000000\0" * 2
@@ -340,8 +339,9 @@ def _cut(path: Path, name: bytes) -> CorruptData:
 def _no_tar(path: Path, size: int) -> CorruptData:
     if size < BLOCK:
         return _cut(path, b"")
-    if path.suffix.lower() in {".csv", ".tsv"}:
-        return CorruptData(f"{path} is a table, not a shard; name it as csv:path={path}.")
+    if path.suffix.lower() in {".csv", ".tsv", ".json", ".jsonl", ".parquet", ".xlsx"}:
+        way = "clipbench data import csv:path=TABLE --out FOLDER, of a table of images and captions"
+        return CorruptData(f"{path} is a list, not a shard; make shards with {way}.")
     return CorruptData(f"Shard {path} is not an uncompressed tar; unpack it or fetch it again.")
 
 

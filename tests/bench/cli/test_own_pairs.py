@@ -50,6 +50,27 @@ def test_another_seed_is_refused(name: str, seed: str, crawl: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["audit", "monitor"])
+@pytest.mark.parametrize(
+    ("data", "way"),
+    [
+        ("csv:path=pairs.csv", "clipbench data import csv:path=pairs.csv --out FOLDER"),
+        ("mine.py:folder=pairs", "clipbench data import mine.py:folder=pairs --out FOLDER"),
+        ("own:path=crawl", "give the path alone: --data crawl."),
+    ],
+)
+def test_a_data_set_that_is_no_set_of_shards_is_told_how_to_become_one(
+    name: str, data: str, way: str, crawl: Path, tmp_path: Path
+) -> None:
+    """`run` takes it; these commands said that there is no such file."""
+    words = words_of(name, crawl, tmp_path)
+    words[2] = data
+    assert f"clipbench {name} reads shards, and {data} is a data set; " in (
+        told := refusal(words, tmp_path)
+    )
+    assert way in told
+
+
+@pytest.mark.parametrize("name", ["audit", "monitor"])
 def test_torchrun_starts_neither(
     name: str, crawl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

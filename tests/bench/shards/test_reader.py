@@ -452,11 +452,14 @@ def test_compressed_tar_is_told(tmp_path: Path) -> None:
     assert "not an uncompressed tar" in fails(path)[1]
 
 
-def test_a_table_in_place_of_a_shard_is_told(tmp_path: Path) -> None:
-    """Fetching it again would not help."""
-    path = tmp_path / "pairs.tsv"
+@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.json", "pairs.jsonl", "pairs.parquet"])
+def test_a_list_in_place_of_a_shard_is_told_how_to_make_shards(name: str, tmp_path: Path) -> None:
+    """Fetching or unpacking it again would not help."""
+    path = tmp_path / name
     path.write_text("filepath\ttitle\n" + "1.jpg\ta dog\n" * 80)
-    assert "is a table, not a shard; name it as csv:path=" in fails(path)[1]
+    said = fails(path)[1]
+    assert f"{name} is a list, not a shard" in said
+    assert "clipbench data import csv:path=TABLE --out FOLDER" in said
 
 
 def test_shard_of_the_manifest_that_is_gone_is_told(clean: ShardSet) -> None:

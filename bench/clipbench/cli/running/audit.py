@@ -13,7 +13,13 @@ from clipbench.api.work import reporter_for
 from clipbench.cli import _options as options
 from clipbench.cli._custody import logged
 from clipbench.cli._output import columns, print_json, print_result
-from clipbench.cli._pairs import check_out, one_seed, pairs_options, refuse_processes
+from clipbench.cli._pairs import (
+    check_out,
+    one_seed,
+    pairs_options,
+    refuse_processes,
+    refuse_sources,
+)
 from clipbench.cli._plans import tell_lines
 from clipbench.configuration import preflight
 from clipbench.configuration.request import combine
@@ -119,6 +125,7 @@ def command(
     measures what defenses cost, and lists the pairs that a person should look at.
     """
     refuse_processes("audit")
+    refuse_sources("audit", data)
     number = one_seed(seed)
     named = tuple(lists.each(defenses, "defense"))
     base = combine(

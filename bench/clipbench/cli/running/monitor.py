@@ -11,7 +11,13 @@ from clipbench.cli import _options as options
 from clipbench.cli._custody import logged
 from clipbench.cli._errors import FAILED
 from clipbench.cli._output import columns, print_json, print_result
-from clipbench.cli._pairs import check_out, one_seed, pairs_options, refuse_processes
+from clipbench.cli._pairs import (
+    check_out,
+    one_seed,
+    pairs_options,
+    refuse_processes,
+    refuse_sources,
+)
 from clipbench.errors import BadSetting
 
 _LEAST, _MOST = 0.001, 0.5  # chance of a false alarm that can be asked for
@@ -100,6 +106,7 @@ def command(
     which pairs to look at.
     """
     refuse_processes("monitor")
+    refuse_sources("monitor", data)
     number = one_seed(seed)
     check_out(folder, data)
     from clipbench.audit.monitor import baseline, write  # noqa: PLC0415 - heavy
