@@ -51,8 +51,12 @@ def crossings(results: list[Result]) -> list[str]:
     which stand in a column, where no baseline has as many. A control whose clean run is not there
     could be of anything.
     """
-    of_run = {result.id: result for result in results}
+    of_run, alike = {result.id: result for result in results}, same_numbers(results)
     found = []
+
+    def kinds(runs: list[Result]) -> set[str]:
+        return {alike.get(processor(run), processor(run)) for run in runs}
+
     for row in leaderboard(results).to_dict("records"):
         runs = [of_run[run] for run in row["runs"].split()]
         told, marked = f"{row['attack']}, {row['defense']}", (row["other_machine"] or "").split()
@@ -63,23 +67,43 @@ def crossings(results: list[Result]) -> list[str]:
                     found.append(f"control of {told}: not there")
                 continue
             found += [f"control of {told}: {what}" for what in mismatches(run, control)]
-            another = processor(control) != processor(run) or not is_control(control, run)
+            another = kinds([control]) != kinds([run]) or not is_control(control, run)
             if another and "control" not in marked:
                 found.append(f"control of {told}: machine")
         for use, column in (("cost", "cost_runs"), ("eligible", "judge_runs")):
             judges = [of_run[run] for run in (row[column] or "").split()]
             found += [f"{use} of {told}: {what}" for run in runs for what in apart(run, judges)]
-            own, theirs = ({processor(one) for one in some} for some in (runs, judges))
-            if use == "eligible" and judges and not own <= theirs and "eligible" not in marked:
+            strange = judges and not kinds(runs) <= kinds(judges)
+            if use == "eligible" and strange and "eligible" not in marked:
                 found.append(f"{use} of {told}: machine")
-            if use == "cost" and not theirs <= own:
+            own = set().union(*map(processors, runs))
+            if use == "cost" and not all(own & processors(judge) for judge in judges):
                 found.append(f"{use} of {told}: machine")
     return found
+
+
+def same_numbers(results: list[Result]) -> dict[str, str]:
+    """Return a name for processors on which ten runs and more were made, all with the same numbers.
+
+    Here all runs of a folder are of one model, version and number of threads.
+    """
+    pairs: dict[frozenset[str], list[bool]] = {}
+    for result in results:
+        for note in result.again:
+            both = frozenset({processor(result), note.environment.hardware.cpu})
+            pairs.setdefault(both, []).append(not note.differs)
+    alike = [both for both, same in pairs.items() if len(both) == 2 and all(same) and same[9:]]
+    return {name: " = ".join(sorted(both)) for both in alike for name in both}
 
 
 def processor(result: Result) -> str:
     """Return what a model was trained on, as its result says it."""
     return result.environment.hardware.cpu
+
+
+def processors(result: Result) -> set[str]:
+    """Return all that a run was trained on, made again or not."""
+    return {processor(result), *(note.environment.hardware.cpu for note in result.again)}
 
 
 def apart(run: Result, judges: list[Result]) -> set[str]:
@@ -164,7 +188,10 @@ def test_rows_tell_the_exposures_of_a_filters_final_model() -> None:
 def test_no_control_cost_or_eligibility_is_of_another_precision_recipe_or_machine(
     folder: Path,
 ) -> None:
-    """Nor is any row marked for the machine: runs are judged by others of their own kind of it."""
+    """Nor is any row marked for the machine: runs are judged by others of their own kind of it.
+
+    Or of one that gave the same numbers, whenever a run was made on both.
+    """
     rows = load_results([folder / "rows"])
     assert crossings(rows) == []
     assert set(leaderboard(rows)["other_machine"]) == {None}
