@@ -20,6 +20,7 @@ from clipbench.files.typed import Json
 from clipbench.reproduce.resolved import resolved
 from clipbench.results.files import write_atomic
 from clipbench.results.model import Result
+from clipbench.results.provenance import Again
 from clipbench.results.result import checked, read_result
 from clipbench.results.side_by_side import place_of
 from clipbench.results.store import load_results
@@ -55,6 +56,12 @@ class Submission:
     def flags(self) -> list[str]:
         """What cannot be vouched for."""
         return list(self.result.flags)
+
+    @property
+    def noted(self) -> list[Again]:
+        """Other trainings of the run that were not known here."""
+        known = () if self.before is None else self.before.again
+        return [each for each in self.result.again if each not in known]
 
     @property
     def done(self) -> Literal["added", "completed", "kept"]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from as_json import of_json
 
+from clipbench.cli import main
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.evaluation.statistics import Proportion
 from clipbench.submit.submission import prepare, prepare_again, write
@@ -162,3 +163,27 @@ def test_only_what_is_there_was_made_again(
     with pytest.raises(BadSetting, match="tells of no training"):
         put(tmp_path, {**elsewhere(), "train": None}, again=True)
     assert row_in(tmp_path) == before
+
+
+def test_the_command_says_what_it_notes(
+    trained: MakeResult,
+    elsewhere: MakeResult,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On what each run was made again, and in what its numbers differ; or that it is known."""
+    board, same, other = tmp_path / "board", tmp_path / "same.json", tmp_path / "other.json"
+    put(board, trained(), trained(seed=1))
+    same.write_text(json.dumps(elsewhere()))
+    other.write_text(json.dumps(elsewhere(seed=1, success=3)))
+    command = ["submit", str(same), str(other), "--to", str(board), "--again"]
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert told.out.count("completed ") == 2
+    assert "was made again on Another CPU, with the same numbers" in told.err
+    assert "was made again on Another CPU, with other numbers: attack_success\n" in told.err
+    assert main(command) == 0
+    told = capsys.readouterr()
+    assert (told.out.count("kept "), told.err.count("has that already")) == (2, 2)
+    assert main([*command, "--name", "data.path=x"]) == 2
+    assert "--name would be ignored" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from clipbench.cli._custody import logged
 from clipbench.cli._output import print_json, print_result
 from clipbench.errors import BadSetting
 from clipbench.text.visible import visible
+from clipbench.text.words import listed
 
 if TYPE_CHECKING:
     from clipbench.results.reported import Reported
@@ -102,7 +103,7 @@ def command(
         chosen = requests.assignments(names, "--name")
         numbers = _checked_reported(reported, folder) if reported else []
         found = _checked(results, folder, ledgers, chosen, again=again) if results else []
-        told = _take_in(found, reporter)
+        told = _take_in(found, reporter, again=again)
         told += _take_in_reported(numbers, folder)
         for item in told:
             note_file(Path(item["path"]))
@@ -141,7 +142,7 @@ def _checked(
     return prepare(read_all(paths), folder, [read_ledger(path) for path in ledgers], names)
 
 
-def _take_in(submissions: Sequence[Submission], reporter: Reporter) -> list[_Taken]:
+def _take_in(submissions: Sequence[Submission], reporter: Reporter, *, again: bool) -> list[_Taken]:
     """Take in results and return what became of each."""
     from clipbench.submit.submission import write  # noqa: PLC0415
 
@@ -150,10 +151,18 @@ def _take_in(submissions: Sequence[Submission], reporter: Reporter) -> list[_Tak
         run = item.result.id
         for flag in item.flags:
             reporter.warning(f"{run}: {flag}")
-        if item.done == "kept":
-            reporter.note(f"{item.path} is there already, with the same numbers")
-        else:
+        for note in item.noted:
+            numbers = (
+                f"other numbers: {listed(note.differs)}" if note.differs else "the same numbers"
+            )
+            cpu = note.environment.hardware.cpu or "another machine"
+            reporter.note(visible(f"{run} was made again on {cpu}, with {numbers}"))
+        if item.done != "kept":
             write(item)
+        elif again:
+            reporter.note(f"{item.path} has that already")
+        else:
+            reporter.note(f"{item.path} is there already, with the same numbers")
         told.append(_taken(item.path, item.done, run, item.flags))
     return told
 
