@@ -150,7 +150,7 @@ class Labels:
         defaults = self._defaults(kind, name) or {}
         changed = {
             key: value
-            for key, value in (part.parameters or {}).items()
+            for key, value in sorted((part.parameters or {}).items())
             if key not in defaults or canonical(value) != canonical(defaults[key])
         }
         # What tells results apart comes first: a narrow table may cut the rest.
@@ -177,7 +177,7 @@ class Labels:
             content = content_in(get(result.config, "train.model"))  # of a file, which has any name
             told = {} if content is None else {"content": content}
             return {"image_size": part.image_size, **told, "precision": precision_of(result)}
-        facts = dict(part.parameters or {})
+        facts = dict(sorted((part.parameters or {}).items()))  # a file may have any order
         if kind == "data":
             facts["evaluation"] = result.data.evaluation.name
             if contents := contents_of_tests(result.config):  # which a folder's name is not

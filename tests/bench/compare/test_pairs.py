@@ -276,7 +276,7 @@ def test_parameters_that_all_rows_of_an_attack_share_stand_above(make: Make) -> 
     ]
     found = compare_defenses(results, "none", "clip", defaults=lambda *_: {}, warn=pytest.fail)
     text = to_text(found)
-    assert "; attack mine.py (side=8, cells=2)." in text.splitlines()[0]
+    assert "; attack mine.py (cells=2, side=8)." in text.splitlines()[0]
     assert text.splitlines()[3].startswith("mine.py  ")
 
 

@@ -99,6 +99,24 @@ def test_cost_is_relative_to_none(bench: list[Result], make_result: MakeResult) 
     assert one(frame, attack="targeted", defense="safeclip")["seconds"] == 303.0
 
 
+def test_the_order_in_which_a_file_gives_parameters_makes_no_other_label(
+    make_result: MakeResult,
+) -> None:
+    """A row in a folder has them sorted, a run as its plugin does: a matrix has one column."""
+    ours, sorted_ones = {"targets": 8, "mode": "insert"}, {"mode": "insert", "targets": 8}
+    none, clip = (
+        make_result(defense=name, attack_parameters=own, defense_parameters=own)
+        for name, own in (("none", ours), ("clip", sorted_ones))
+    )
+    none["data"]["parameters"] = {"size": 20000, "colors": 5}
+    clip["data"]["parameters"] = {"colors": 5, "size": 20000}
+    frame = leaderboard([none, clip], defaults=lambda *_: {})
+    assert set(frame["attack"]) == {"targeted (mode=insert, targets=8)"}
+    assert set(frame["data"]) == {"shapes (colors=5, size=20000)"}
+    given = "(mode=insert, targets=8)"
+    assert set(frame["defense"]) == {f"none {given}", f"clip {given}"}
+
+
 def test_cost_needs_one_machine(make_result: MakeResult) -> None:
     """Seconds of a GPU are not divided by seconds of a CPU, nor by those of no run at all."""
     none, clip = make_result(), make_result(defense="clip", seconds=10.0)
@@ -522,7 +540,7 @@ def test_a_content_is_called_as_the_parameter_that_has_it(make_result: MakeResul
     result["data"]["parameters"] = {"path": content, "classes": content}
     result["names"] = {"data.path": "crawl", "data.classes": "a.txt"}
     frame = leaderboard([result], defaults=lambda *_: {})
-    assert set(frame["data"]) == {"own (path=crawl@55555555, classes=a.txt@55555555)"}
+    assert set(frame["data"]) == {"own (classes=a.txt@55555555, path=crawl@55555555)"}
 
 
 def test_two_metrics_have_two_columns(make_result: MakeResult) -> None:
