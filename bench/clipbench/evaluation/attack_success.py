@@ -15,6 +15,7 @@ from clipbench.boundary.attacks import check_goals
 from clipbench.contracts import IntArray
 from clipbench.evaluation.measured import Metric
 from clipbench.evaluation.outcomes import pack
+from clipbench.evaluation.statistics import measured_cutoffs
 from clipbench.evaluation.zeroshot import label_ranks, top_k_correct
 
 
@@ -27,9 +28,9 @@ def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) ->
         goals: ``(M,)`` classes the attacker wants read.
 
     Returns:
-        ``attack_success`` and ``attack_success_top5``, the shares of probes whose goal is the most
-        similar class or among the five most similar; ``poisoned_accuracy``, the share still read
-        as the true class; ``attack_margin``, see `attack_margin`.
+        ``attack_success`` and, of more than five classes, ``attack_success_top5``, the shares of
+        probes whose goal is the most similar class or among the five; ``poisoned_accuracy``, the
+        share still read as the true class; ``attack_margin``, see `attack_margin`.
         ``attack_success`` says of each probe whether it was one, see `outcomes`.
 
     Raises:
@@ -38,9 +39,13 @@ def attack_success_metrics(logits: Tensor, labels: IntArray, goals: IntArray) ->
     check_goals(labels, goals)
     goal_ranks = label_ranks(logits, goals)
     margin = attack_margin(logits, goals)
+    within = {
+        f"attack_success_top{k}": Metric.of(top_k_correct(goal_ranks, k))
+        for k in measured_cutoffs((5,), logits.shape[1])
+    }
     return {
         "attack_success": Metric.of(top_k_correct(goal_ranks, 1), pack(goal_ranks < 1)),
-        "attack_success_top5": Metric.of(top_k_correct(goal_ranks, 5)),
+        **within,
         "attack_margin": Metric(value=margin, n=len(goals)),
         "poisoned_accuracy": Metric.of(top_k_correct(label_ranks(logits, labels), 1)),
     }
@@ -58,9 +63,10 @@ def retrieval_success_metrics(
         groups: ``(C,)`` which candidates count as one; None: each for itself.
 
     Returns:
-        Those of `attack_success_metrics`, and ``attack_success_top10``, the share of captions that
-        find the goal among ten. A group is as similar as its most similar candidate, so other
-        candidates of the goal's group take no place before it.
+        Those of `attack_success_metrics`, and of more than ten candidates
+        ``attack_success_top10``, the share of captions that find the goal among ten. A group is as
+        similar as its most similar candidate, so other candidates of the goal's group take no
+        place before it.
 
     Raises:
         BadInput: there is no probe, or a goal is of the label's group.
@@ -76,8 +82,10 @@ def retrieval_success_metrics(
         scores = best.scatter_reduce(1, members, scores, "amax")
         labels, goals = number[labels], number[goals]
     found = attack_success_metrics(scores, labels, goals)
-    top10 = Metric.of(top_k_correct(label_ranks(scores, goals), 10))
-    return found | {"attack_success_top10": top10}
+    ranks = label_ranks(scores, goals)
+    for k in measured_cutoffs((10,), scores.shape[1]):
+        found[f"attack_success_top{k}"] = Metric.of(top_k_correct(ranks, k))
+    return found
 
 
 def attack_margin(logits: Tensor, goals: IntArray) -> float:

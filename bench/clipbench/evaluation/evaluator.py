@@ -30,10 +30,12 @@ from clipbench.evaluation.encoder import Encoder, SetAndFeatures
 from clipbench.evaluation.measured import PROPORTIONS, Evaluation, Metric, Metrics, Part
 from clipbench.evaluation.outcomes import unpack
 from clipbench.evaluation.retrieval import recall_at_k
-from clipbench.evaluation.statistics import Proportion
+from clipbench.evaluation.statistics import Proportion, measured_cutoffs
 from clipbench.evaluation.zeroshot import label_ranks, mean_per_class_recall, top_k_correct
 from clipbench.models.features import similarity
 from clipbench.models.openclip import Tokenizer
+
+_CUTOFFS = (1, 5, 10)  # of retrieval
 
 
 def evaluate(
@@ -60,7 +62,8 @@ def evaluate(
     Returns:
         Of a classification ``zeroshot_top1``, ``zeroshot_top5`` and ``mean_per_class_recall``, of
         a retrieval ``image_to_text_r1`` and ``text_to_image_r1`` (also ``r5`` and ``r10``), of
-        probes those of `attack_success_metrics`.
+        probes those of `attack_success_metrics`. A cut-off that every candidate is within, such as
+        the first five of five classes, is not measured.
 
     Raises:
         BadSetting: there are probes and no classes among which they could be read.
@@ -254,16 +257,21 @@ def _retrieval_metrics(encoder: Encoder, retrieval: Retrieval) -> Metrics:
     counts = [len(several) for several in retrieval.captions]
     image_of_text = np.repeat(np.arange(len(counts)), counts)
     images = encoder.images(retrieval.images)
-    shares = recall_at_k(images, encoder.texts(captions), image_of_text)
-    return {name: Metric.of(share) for name, share in shares.items()}
+    shares = recall_at_k(images, encoder.texts(captions), image_of_text, _CUTOFFS)
+    candidates = {"image_to_text": len(captions), "text_to_image": len(counts)}
+    return {
+        (name := f"{direction}_r{k}"): Metric.of(shares[name])
+        for direction, count in candidates.items()
+        for k in measured_cutoffs(_CUTOFFS, count)
+    }
 
 
 def _zeroshot_metrics(test: Tensor, classifier: Tensor, labelled: LabelledImages) -> Metrics:
     labels = labelled.labels
     ranks = label_ranks(similarity(test, classifier.T), labels)
     recall = mean_per_class_recall(ranks, labels)
-    return {
-        "zeroshot_top1": Metric.of(top_k_correct(ranks, 1)),
-        "zeroshot_top5": Metric.of(top_k_correct(ranks, 5)),
-        "mean_per_class_recall": Metric(value=recall, n=len(np.unique(labels))),
+    metrics = {
+        f"zeroshot_top{k}": Metric.of(top_k_correct(ranks, k))
+        for k in measured_cutoffs((1, 5), classifier.shape[1])
     }
+    return metrics | {"mean_per_class_recall": Metric(value=recall, n=len(np.unique(labels)))}

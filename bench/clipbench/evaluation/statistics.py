@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import operator
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -161,3 +161,11 @@ def mean_and_spread(values: Iterable[float]) -> tuple[float, float | None]:
     spread = math.sqrt(squares / (len(scaled) - 1))
     most = math.ldexp(sys.float_info.max, -shift)
     return math.ldexp(mean, shift), math.ldexp(min(spread, most), shift)
+
+
+def measured_cutoffs(ks: Sequence[int], candidates: int) -> list[int]:
+    """Return the cut-offs that measure something: fewer than there are candidates.
+
+    Among the five best of five classes is every class, whatever the model.
+    """
+    return [k for k in ks if k == 1 or k < candidates]

@@ -30,8 +30,10 @@ from clipbench.evaluation.statistics import Proportion
 from clipbench.rng import generator
 
 TOKENIZER = open_clip.SimpleTokenizer(context_length=24)
-NAMES = ("black", "red", "green", "blue", "white")
-COLORS = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]])
+NAMES = ("black", "red", "green", "blue", "white", "yellow")
+COLORS = np.array(
+    [[0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [255, 255, 0]]
+)
 CLASSES = Classes(NAMES, ("a {} thing", "{}"), tuple((name,) for name in NAMES))
 ATTACK_METRICS = {
     "attack_success",
@@ -49,7 +51,7 @@ def colored(labels: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def model() -> nn.Module:
-    """A tiny open_clip model, trained for a few steps to tell five colors apart."""
+    """A tiny open_clip model, trained for a few steps to tell six colors apart."""
     torch.manual_seed(0)
     made: Any = open_clip.CLIP(
         32,
@@ -57,13 +59,13 @@ def model() -> nn.Module:
         {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
     )
     transform = open_clip.image_transform(32, is_train=False)
-    images = torch.stack([transform(PillowImage.fromarray(i)) for i in colored(np.arange(5))])
+    images = torch.stack([transform(PillowImage.fromarray(i)) for i in colored(np.arange(6))])
     texts = TOKENIZER([f"a {name} thing" for name in NAMES])
     optimizer = torch.optim.Adam(made.parameters(), lr=1e-3)
     for _ in range(25):
         to_text, to_image = made.get_logits(images, texts)
-        loss: Any = nn.functional.cross_entropy(to_text, torch.arange(5))
-        loss = loss + nn.functional.cross_entropy(to_image, torch.arange(5))
+        loss: Any = nn.functional.cross_entropy(to_text, torch.arange(6))
+        loss = loss + nn.functional.cross_entropy(to_image, torch.arange(6))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -116,6 +118,24 @@ def test_every_metric_of_a_trained_model(model: nn.Module) -> None:
     assert metrics["attack_margin"].value > 0
     del told["attack_success"]["outcomes"]
     assert all(list(entry) == ["value", "k", "n", "low", "high"] for entry in told.values())
+
+
+def test_a_cutoff_that_every_candidate_is_within_is_not_measured(model: nn.Module) -> None:
+    """Among the first five of five classes is every class: it would be 100%, whatever the model."""
+    five = Classes(NAMES[:5], CLASSES.templates, CLASSES.aliases[:5])
+    labels = np.arange(60) % 5
+    few = evaluation_set(
+        classification=Classification(five, LabelledImages(colored(labels), labels)),
+        retrieval=Retrieval(colored(labels)[:5], [[name, f"a {name}"] for name in NAMES[:5]]),
+    )
+    metrics = evaluate(model, TOKENIZER, few, goal_probes())
+    assert {name for name in metrics if name[-1].isdigit()} == {
+        "zeroshot_top1",
+        "image_to_text_r1",
+        "image_to_text_r5",  # of ten captions
+        "text_to_image_r1",  # of five images
+    }
+    assert set(metrics) >= ATTACK_METRICS - {"attack_success_top5"}
 
 
 def test_without_probes_there_are_no_attack_metrics(model: nn.Module) -> None:

@@ -19,6 +19,11 @@ Result = dict[str, Any]
 MakeResult = Callable[..., Result]
 
 
+def share(k: int, n: int) -> dict[str, Any]:
+    low, high = wilson(k, n)
+    return {"value": k / n, "k": k, "n": n, "low": low, "high": high}
+
+
 def verdicts(old: Result, new: Result) -> dict[str, str]:
     return {row.name: row.verdict for row in compare(old, new)}
 
@@ -53,6 +58,17 @@ def test_a_number_without_an_interval_is_not_judged(make_result: MakeResult) -> 
     new["metrics"]["mean_per_class_recall"] = {"value": 0.1}
     assert verdicts(old, new)["mean_per_class_recall"] == "not judged"
     assert passes(old, new)
+
+
+def test_a_cutoff_that_is_measured_no_longer_is_not_judged(make_result: MakeResult) -> None:
+    """Of five classes all are among the first five, which earlier versions told as a share."""
+    old, new = make_result(), make_result()
+    old["metrics"]["zeroshot_top5"] = share(10, 10)
+    assert "zeroshot_top5" not in new["metrics"]
+    assert verdicts(old, new)["zeroshot_top5"] == "not judged"
+    assert passes(old, new)
+    old["metrics"]["zeroshot_top5"] = share(9, 10)
+    assert not passes(old, new)
 
 
 @pytest.mark.parametrize(

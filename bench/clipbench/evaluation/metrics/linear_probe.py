@@ -93,6 +93,7 @@ class LinearProbe(Plugin):
         Raises:
             BadSetting: a class has fewer than two training images, or there is one class.
         """
+        from clipbench.evaluation.statistics import measured_cutoffs  # noqa: PLC0415
         from clipbench.evaluation.zeroshot import label_ranks, top_k_correct  # noqa: PLC0415
 
         task = measured.evaluation.classification
@@ -108,8 +109,10 @@ class LinearProbe(Plugin):
             _scores(fit, measured.image_features(task.test.images)), task.test.labels
         )
         found: dict[str, Proportion | float] = {
-            "linear_probe_top1": top_k_correct(ranks, 1),
-            "linear_probe_top5": top_k_correct(ranks, 5),
+            f"linear_probe_top{k}": top_k_correct(ranks, k)
+            for k in measured_cutoffs((1, 5), len(task.classes))
+        }
+        found |= {
             "linear_probe_c": 10.0**exponent,
             "linear_probe_images": float(len(used)),
         }
