@@ -100,8 +100,8 @@ def refuse_left_out(folder: Path) -> None:
         one = skipped.first(folder)
         raise CorruptData(
             f"Of {stats.count:,} pairs {skipped.summary(stats.left_out)}; the first is {one.name}:"
-            f" {one.detail}. All are named in {folder / skipped.NAME}; mend them and remove that"
-            " folder, or leave them out with --on-error skip."
+            f" {one.detail}. All are named in {folder / skipped.NAME}; mend them, remove that"
+            " folder and import again, or use the others with --on-error skip."
         )
 
 

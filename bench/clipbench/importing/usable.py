@@ -40,19 +40,19 @@ class UsablePairs:
         left_out: how many pairs were left out, by reason.
         full: the set with all complete pairs.
         unusable: those of them that are left out.
-        imported: list of what was left out when the set was imported; None: nothing was.
+        imported: lists of what was left out when the set, or a part of it, was imported.
     """
 
     shards: ShardSet
     left_out: Mapping[str, int]
     full: ShardSet
     unusable: tuple[Unusable, ...] = ()
-    imported: Path | None = None
+    imported: tuple[Path, ...] = ()
 
     def lines(self) -> Iterator[Skipped]:
         """Yield everything that was left out."""
-        if self.imported is not None:
-            yield from skipped.lines(self.imported)
+        for path in self.imported:
+            yield from skipped.lines(path)
         for one in self.full.incomplete:
             shard = str(self.full.shards[one.shard].path)
             yield Skipped(one.key, shard, f"{one.missing} missing", one.found)
@@ -109,29 +109,39 @@ def open_usable(
         caption_field=caption_field,
         on_incomplete=on_error,
     )
+    imported = _imported(full)
+    if imported and on_error == "fail":
+        refuse_left_out(next(iter(imported)))
+    lists = tuple(folder / skipped.NAME for folder in imported)
+    before = Counter[str]()
+    for stats in imported.values():
+        before.update(stats.left_out)
     if not is_foreign(full):
-        return _imported(full, on_error)
+        return UsablePairs(full, dict(sorted(before.items())), full, imported=lists)
     found = tuple(screen(full, cache / "screened", workers=workers, progress=progress))
     if found and on_error == "fail":
         raise CorruptData(_refusal(full, found))
     counts = Counter(f"{one.missing} missing" for one in full.incomplete)
     counts.update(one.reason for one in found)
-    left_out = dict(sorted(counts.items()))
-    if not left_out:
-        return UsablePairs(full, {}, full)
+    left_out = dict(sorted((before + counts).items()))
+    if not counts:
+        return UsablePairs(full, left_out, full, imported=lists)
     view = without(full, [one.pair for one in found], cache / "views")
-    return UsablePairs(view, left_out, full, found)
+    return UsablePairs(view, left_out, full, found, lists)
 
 
-def _imported(shards: ShardSet, on_error: OnError) -> UsablePairs:
-    """Return a set that clipbench wrote, with what was left out when it was written."""
-    folder = shards.shards[0].path.parent
-    stats = skipped.read_stats(folder)
-    if stats is None:
-        return UsablePairs(shards, {}, shards)
-    if on_error == "fail":
-        refuse_left_out(folder)
-    return UsablePairs(shards, stats.left_out, shards, imported=folder / skipped.NAME)
+def _imported(shards: ShardSet) -> dict[Path, skipped.Stats]:
+    """Return the counts of what was left out when a set was imported, or sets that are joined.
+
+    Of a folder of which only some shards are named, nobody knows what was left out of these.
+    """
+    named = Counter(shard.path.parent for shard in shards.shards)
+    found = dict[Path, skipped.Stats]()
+    for folder, count in named.items():
+        is_whole = count == sum(1 for _ in folder.glob("*.tar"))
+        if (is_whole or not is_foreign(shards)) and (stats := skipped.read_stats(folder)):
+            found[folder] = stats
+    return found
 
 
 def _refusal(shards: ShardSet, found: Sequence[Unusable]) -> str:

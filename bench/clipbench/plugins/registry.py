@@ -129,7 +129,12 @@ def parse(kind: Kind, spec: SpecLike) -> Spec:
 
 
 def _is_there(text: str) -> bool:
-    """Return whether a text without parameters, and no code, is the name of a file or folder."""
+    """Return whether a text without parameters, and no code, is the name of a file or folder.
+
+    Or of several, joined by ``::``.
+    """
+    if "::" in text:
+        return all(map(_is_there, text.split("::")))
     if not text or ":" in text or "=" in text or text.endswith(".py"):
         return False
     return Path(text).exists()

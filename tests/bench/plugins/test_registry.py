@@ -367,6 +367,7 @@ def test_a_class_without_docstrings_is_described_by_its_fields(tmp_path: Path) -
         ("pairs.csv", "pairs.csv", ("csv", "pairs.csv")),
         ("pairs.TSV", "./pairs.TSV", ("csv", "./pairs.TSV")),
         ("gone/", "./shapes", ("shards", "./shapes")),
+        ("crawl/", "crawl::crawl/../crawl", ("shards", "crawl::crawl/../crawl")),
     ],
 )
 def test_a_data_set_may_be_the_name_of_what_is_there(
@@ -376,7 +377,7 @@ def test_a_data_set_may_be_the_name_of_what_is_there(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A folder beside one is a path without a slash, too; a table is read as one."""
+    """A folder beside one is a path without a slash, too, or several; a table is read as one."""
     monkeypatch.chdir(tmp_path)
     Path(made).mkdir() if made.endswith("/") else Path(made).touch()
     found = registry.parse("dataset", typed)
