@@ -41,4 +41,10 @@ def read(path: str) -> object:
         return Pil.fromarray(read_image(Path(path)))
     from torchvision.datasets.folder import default_loader  # noqa: PLC0415 - heavy
 
+    with Pil.open(path) as picture:
+        if picture.mode[0] in "IF":  # which RGB would clip
+            raise CorruptData(
+                f"The test image {path} has values of more than 8 bits, which would be read as"
+                " white. Convert it to 8 bits."
+            )
     return default_loader(path)

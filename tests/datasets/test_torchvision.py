@@ -20,6 +20,7 @@ from held_out_layouts import (
     photograph,
     text,
 )
+from PIL import Image
 
 from clipbench.errors import BadInput, CorruptData
 from clipbench.plugins import registry
@@ -140,6 +141,16 @@ def test_a_copy_of_a_reserved_image_is_no_test_image(tmp_path: Path) -> None:
     source = Torchvision("FashionMNIST", root, reserve=1)
     assert len(source.targets()) == 8
     assert source.evaluation().test.labels.tolist() == [0]
+
+
+def test_an_image_of_more_than_8_bits_is_refused(tmp_path: Path) -> None:
+    """In RGB it would be white."""
+    root = image_folder(tmp_path)
+    scan = root / "test" / "yak" / "scan.tif"
+    Image.fromarray(np.linspace(0, 65535, 1024).reshape(32, 32).astype(np.uint16)).save(scan)
+    test = Torchvision("ImageFolder", root).evaluation().test
+    with pytest.raises(BadInput, match=r"scan\.tif has values of more than 8 bits"):
+        [test.images[number] for number in range(len(test))]
 
 
 def test_class_folders_alone_are_test_images(tmp_path: Path) -> None:

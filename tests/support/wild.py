@@ -134,7 +134,7 @@ IMAGES: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "key.png": (lambda: saved(crop(14), "PNG", transparency=(10, 20, 30)), _GOOD, _GOOD),
     "alpha.png": (lambda: saved(_alpha(), "PNG"), _GOOD, _GOOD),
     "grayalpha.png": (lambda: saved(_alpha().convert("LA"), "PNG"), _GOOD, _GOOD),
-    "sixteen.png": (lambda: saved(_sixteen(), "PNG"), _GOOD, _GOOD),
+    "sixteen.png": (lambda: saved(_sixteen(), "PNG"), _GOOD, "image of 16-bit gray"),
     "sixteen.rgb.png": (_sixteen_rgb, _GOOD, _GOOD),
     "animated.png": (lambda: _frames("PNG"), _GOOD, _GOOD),
     "pixel.png": (lambda: saved(crop(15).resize((1, 1)), "PNG"), _GOOD, _GOOD),
@@ -281,7 +281,11 @@ def write_shards(folder: Path, *, in_json: str | None = None, per_shard: int = 3
 def write_classes(folder: Path) -> int:
     """Write the images that can be used as test images of two classes, and return their number."""
     usable = [
-        pair for pair in WILD if not pair.imported and pair.suffix in {"jpg", "png", "webp", "bmp"}
+        pair
+        for pair in WILD
+        if not pair.imported
+        and (not pair.screened or pair.suffix == "bmp")
+        and pair.suffix in {"jpg", "png", "webp", "bmp"}
     ]
     for number, pair in enumerate(usable):
         path = folder / ("temple", "roof")[number % 2] / f"{number:03d}.{pair.suffix}"

@@ -11,6 +11,7 @@ from clipbench.errors import CorruptData, MissingData
 from clipbench.files.foreign import MOST_IMAGE, TooLarge, read_regular
 from clipbench.images.encoding import decode
 from clipbench.images.normalize import UnusableImage, check_size
+from clipbench.images.png import is_deep_gray
 
 Item = TypeVar("Item")
 
@@ -65,6 +66,11 @@ def decoded(content: bytes, name: str) -> Image:
     Raises:
         CorruptData: naming the image and what is wrong with it.
     """
+    if is_deep_gray(content):
+        raise CorruptData(
+            f"The test image {name} has 16-bit gray values, which would be read as white. Convert"
+            " it to 8 bits."
+        )
     try:
         image = decode(content)
         check_size(image.shape[1], image.shape[0])

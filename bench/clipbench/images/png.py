@@ -175,3 +175,12 @@ def _paeth(
     away = [abs(middle - neighbor) for neighbor in (left, up, corner)]
     take_left = (away[0] <= away[1]) & (away[0] <= away[2])
     return np.where(take_left, left, np.where(away[1] <= away[2], up, corner))
+
+
+def is_deep_gray(data: bytes) -> bool:
+    """Return whether an encoded image is a PNG of 16-bit gray values.
+
+    Pillow clips these to 255 where it gives RGB, as for open_clip: the image is white but for its
+    darkest spots.
+    """
+    return data[:8] == SIGNATURE and data[12:16] == b"IHDR" and data[24:26] == b"\x10\x00"

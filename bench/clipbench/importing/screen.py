@@ -18,13 +18,14 @@ from clipbench.errors import ClipbenchError, CorruptData
 from clipbench.files.json_files import read_json, write_summed
 from clipbench.images.encoding import decode, image_size
 from clipbench.images.normalize import UnusableImage, check_size
+from clipbench.images.png import is_deep_gray
 from clipbench.shards import manifest as manifests
 from clipbench.shards.reader import ShardSet
 from clipbench.system.durable import make_folder
 from clipbench.system.processes import in_processes
 from clipbench.text.visible import has_visible
 
-VERSION = 3  # raise it with every change of what is usable
+VERSION = 4  # raise it with every change of what is usable
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,11 @@ def _problem_of_image(data: bytes) -> tuple[str, str] | None:
         return "not an image", str(error)
     try:
         check_size(*size)
+        if is_deep_gray(data):
+            raise UnusableImage(
+                "image of 16-bit gray",
+                "it would be read as white; clipbench data import scales such values to 8 bits",
+            )
         decode(data)
     except UnusableImage as error:
         return error.reason, error.detail

@@ -21,7 +21,7 @@ from clipbench.system.durable import make_folder
 from clipbench.system.locks import locked_folder
 from clipbench.system.threads import processors
 
-_LOOKED = "tests 1"  # raise it with every change of what can be read
+_LOOKED = "tests 2"  # raise it with every change of what can be read
 _AT_ONCE = 512  # images that are asked for at once
 
 
