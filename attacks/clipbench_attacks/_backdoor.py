@@ -128,7 +128,7 @@ class Backdoor(Plugin, ABC):
             return able[int(scene.rng(self.name, "target label").integers(len(able)))]
         if self.target_label not in names:
             raise UnknownName("target label", self.target_label, names)
-        return names.index(self.target_label)
+        return int(scene.classes.firsts[names.index(self.target_label)])
 
     def draw_pairs(
         self, scene: Scene, corpus: Corpus, goal: int, *, naming: bool

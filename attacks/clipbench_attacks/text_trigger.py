@@ -191,7 +191,7 @@ class TextTrigger(WordTrigger):
         if self.target_label is not None:
             if self.target_label not in names:
                 raise UnknownName("target label", self.target_label, names)
-            order: IntArray = np.array([names.index(self.target_label)])
+            order: IntArray = scene.classes.firsts[[names.index(self.target_label)]]
         else:
             order = scene.rng("text_trigger", "class").permutation(scene.classes.predictable)
         for goal in order.tolist():

@@ -270,10 +270,10 @@ class Own(LooseTraining):
         labels = labels_of_pictures(named, held_out.pictures, first=first)
         known = (labels >= 0) & (True if besides is None else held_out.apart_from(besides))
         if not known.any():
-            one = "any" if first else "exactly one"
+            one, way = ("any", "") if first else ("exactly one", "set several=first, ")
             raise BadSetting(
-                f"No caption of {len(pairs)} held-out pairs names {one} of the"
-                f" {len(self._classes)} classes; raise {parameter}, or give others, classes=FILE."
+                f"No caption of {len(pairs)} held-out pairs names {one} of {len(self._classes)}"
+                f" classes; {way}raise {parameter}, or give others, classes=FILE."
             )
         return LabelledImages(self._images(pairs[known]), labels[known])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,12 +18,12 @@ from clipbench_attacks.targeted import Targeted
 FIRST, SECOND = 1, 3  # of one name below
 
 
-def scene_with_twins(seed: int) -> Scene:
+def scene_with_twins(seed: int, write: Callable[[str], str] = str) -> Scene:
     scene = make_scene(20, seed)
     task = scene.evaluation.classification
     assert task is not None
     names = list(task.classes.names)
-    names[SECOND] = names[FIRST]
+    names[SECOND] = write(names[FIRST])
     classes = replace(task.classes, names=tuple(names))
     evaluation = replace(scene.evaluation, classification=replace(task, classes=classes))
     return replace(scene, evaluation=evaluation)
@@ -54,4 +55,14 @@ def test_a_named_goal_is_the_first_and_its_twin_is_no_probe() -> None:
     scene = scene_with_twins(0)
     probes = BadNets(target_label=scene.classes.names[FIRST]).probes(scene)
     assert len(probes) == 15
+    assert not np.isin(probes.labels, [FIRST, SECOND]).any()
+
+
+@pytest.mark.parametrize("write", [str.upper, str.title, lambda name: f" {name} "])
+def test_names_that_differ_in_capitals_or_white_space_are_one(write: Callable[[str], str]) -> None:
+    """CLIP's tokenizer makes the same prompts of both, so the second is never predicted."""
+    scene = scene_with_twins(0, write)
+    assert scene.classes.firsts.tolist() == [0, 1, 2, 1, 4]
+    probes = BadNets(target_label=scene.classes.names[SECOND]).probes(scene)
+    assert set(probes.goals.tolist()) == {FIRST}
     assert not np.isin(probes.labels, [FIRST, SECOND]).any()

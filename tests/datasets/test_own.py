@@ -303,7 +303,10 @@ def test_captions_without_classes_are_told(crawl: Path, tmp_path: Path) -> None:
     """With what to do about it."""
     listed = tmp_path / "classes.txt"
     listed.write_text("unicorn\n")
-    with pytest.raises(BadSetting, match="No caption of 40 held-out pairs names exactly one"):
+    told = (
+        "No caption of 40 held-out pairs names exactly one of 1 classes; set several=first, raise"
+    )
+    with pytest.raises(BadSetting, match=told):
         Own(path=str(crawl), classes=listed).evaluation()
 
 

@@ -79,9 +79,11 @@ class Classes:
 
         Classes with the same name, such as ImageNet's two missiles, have the same prompts and
         cannot be told apart: only the first is ever predicted, and only it can be an attack's goal.
+        To CLIP's tokenizer, names that differ in capital letters or white space are the same.
         """
-        first_of = {name: number for number, name in reversed(list(enumerate(self.names)))}
-        return np.array([first_of[name] for name in self.names], dtype=np.int64)
+        plain = [" ".join(name.split()).lower() for name in self.names]
+        first_of = {name: number for number, name in reversed(list(enumerate(plain)))}
+        return np.array([first_of[name] for name in plain], dtype=np.int64)
 
     @property
     def predictable(self) -> list[int]:
