@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import cycle, islice
 from typing import Literal
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from clipbench.contracts import Classes, Corpus
 from clipbench.errors import BadSetting
+from clipbench.text.words import composed
 from clipbench_attacks._corpora import read_captions
 
 Match = Literal["word", "substring"]
@@ -18,7 +20,22 @@ Match = Literal["word", "substring"]
 _CHUNK = 1024  # captions read at once; small, for most searches end within a few thousand
 
 
-def naming_pattern(phrases: Iterable[str], match: Match = "word") -> re.Pattern[str]:
+@dataclass(frozen=True)
+class Naming:
+    """Finds phrases in captions, however Unicode composes their letters.
+
+    Args:
+        pattern: of the phrases.
+    """
+
+    pattern: re.Pattern[str]
+
+    def search(self, caption: str) -> re.Match[str] | None:
+        """Return where a caption names one of the phrases; None: nowhere."""
+        return self.pattern.search(composed(caption))
+
+
+def naming_pattern(phrases: Iterable[str], match: Match = "word") -> Naming:
     """Return a case-insensitive pattern that finds any of the phrases.
 
     Args:
@@ -32,10 +49,12 @@ def naming_pattern(phrases: Iterable[str], match: Match = "word") -> re.Pattern[
     longest_first = sorted(set(phrases), key=lambda phrase: (-len(phrase), phrase))
     if not longest_first or not longest_first[-1].split():
         raise BadSetting("A class has no phrase by which captions may name it, or an empty one.")
-    found = "|".join(r"\s+".join(map(re.escape, phrase.split())) for phrase in longest_first)
+    found = "|".join(
+        r"\s+".join(map(re.escape, composed(phrase).split())) for phrase in longest_first
+    )
     # Not \b: it asks for a word character inside the phrase, and names such as 'C++' end in none.
     whole = rf"(?<!\w)(?:{found})(?!\w)" if match == "word" else f"(?:{found})"
-    return re.compile(whole, re.IGNORECASE)
+    return Naming(re.compile(whole, re.IGNORECASE))
 
 
 def shuffled_captions(corpus: Corpus, rng: np.random.Generator) -> Iterator[tuple[int, str]]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from clipbench.contracts import Corpus, Ge, Le, Poison, Scene
 from clipbench.errors import BadSetting
+from clipbench.text.words import composed
 from clipbench_attacks._captions import naming_pattern, shuffled_captions, template_captions
 from clipbench_attacks._surrogates import HasSurrogate
 from clipbench_attacks.targeted import Targeted
@@ -89,8 +90,9 @@ class TextTargeted(HasSurrogate, Targeted):
         names_class = naming_pattern(phrases, self.match)
         found: dict[_Caption, None] = {}
         pairs = shuffled_captions(corpus, scene.rng("text_targeted", "pool"))
-        for _, caption in islice(pairs, self.pool):
-            matches = list(islice(names_class.finditer(caption), 2))
+        for _, written in islice(pairs, self.pool):
+            caption = composed(written)
+            matches = list(islice(names_class.pattern.finditer(caption), 2))
             if len(matches) == 1:
                 start, end = matches[0].span()
                 found[_Caption(caption[:start], caption[start:end], caption[end:])] = None
@@ -105,7 +107,7 @@ class TextTargeted(HasSurrogate, Targeted):
         self, scene: Scene, best: Sequence[_Caption], goal: int, count: int
     ) -> Iterator[str]:
         """Yield captions of one target: chosen ones, then enriched ones, each the best fitting."""
-        names_goal = naming_pattern(scene.classes.aliases[goal], self.match)
+        names_goal = naming_pattern(scene.classes.aliases[goal], self.match).pattern
         chosen = [c.before + c.named + c.after for c in best if names_goal.fullmatch(c.named)]
         name = scene.classes.names[goal]
         made = [c.before + name + c.after for c in best if not names_goal.fullmatch(c.named)]

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from clipbench.contracts import Classes
+from clipbench.text.words import composed
 
 from ._own_labels import labels_of
 
@@ -139,7 +140,7 @@ def classes_of(names: Sequence[str]) -> Classes:
     """
     listed: dict[str, str] = {}
     for name in names:
-        plain = " ".join(name.split())
+        plain = " ".join(composed(name).split())
         listed.setdefault(plain.casefold(), plain)
     found = tuple(listed.values())
     return Classes(found, TEMPLATES, tuple((name,) for name in found))
@@ -169,7 +170,7 @@ def _phrases(caption: str) -> Iterator[tuple[str, bool, bool]]:
 
     With each, whether nothing more follows, and whether an article leads to it.
     """
-    tokens = [*_TOKEN.findall(caption.casefold()), "."]
+    tokens = [*_TOKEN.findall(composed(caption).casefold()), "."]
     before, is_led = "", False
     for token, after in zip(tokens, tokens[1:], strict=False):
         if not _is_content(token):

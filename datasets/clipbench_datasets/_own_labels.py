@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from clipbench.contracts import Classes, IntArray
+from clipbench.text.words import composed
 
 
 def labels_of(captions: Sequence[str], classes: Classes, *, first: bool = False) -> IntArray:
@@ -21,7 +22,9 @@ def labels_of(captions: Sequence[str], classes: Classes, *, first: bool = False)
         first: whether a caption that names several has the class that it names first.
     """
     named = {
-        alias.casefold(): number for number, row in enumerate(classes.aliases) for alias in row
+        composed(alias).casefold(): number
+        for number, row in enumerate(classes.aliases)
+        for alias in row
     }
     labels = np.full(len(captions), -1, dtype=np.int64)
     if not named:
@@ -30,7 +33,8 @@ def labels_of(captions: Sequence[str], classes: Classes, *, first: bool = False)
     either = "|".join(re.sub(r"\\?\s+", r"\\s+", re.escape(alias)) for alias in longest_first)
     pattern = re.compile(rf"(?<!\w)(?:{either})(?!\w)")
     for place, caption in enumerate(captions):
-        found = [named[" ".join(text.split())] for text in pattern.findall(caption.casefold())]
+        phrases = pattern.findall(composed(caption).casefold())
+        found = [named[" ".join(phrase.split())] for phrase in phrases]
         if found and (first or len({*found}) == 1):
             labels[place] = found[0]
     return labels

@@ -9,7 +9,7 @@ import pytest
 from clipbench.contracts import Classes, Image
 from clipbench.errors import BadSetting
 from clipbench.rng import generator
-from clipbench_attacks._captions import captions_naming, corpus_captions, naming_pattern
+from clipbench_attacks._captions import Match, captions_naming, corpus_captions, naming_pattern
 
 CLASSES = Classes(
     names=("suit", "ice cream", "car"),
@@ -165,3 +165,12 @@ def test_missing_templates_are_an_error_only_when_needed() -> None:
     assert captions_naming(corpus, bare, {0: 1}, "word", generator(0)) == {0: ["my suit"]}
     with pytest.raises(BadSetting, match="no prompt templates"):
         captions_naming(corpus, bare, {0: 2}, "word", generator(0))
+
+
+@pytest.mark.parametrize("match", ["word", "substring"])
+def test_letters_with_accents_are_found_in_either_form_of_unicode(match: Match) -> None:
+    """One character or two: file systems of Apple give the second, CLIP's tokenizer reads one."""
+    one, two = "a caf\u00e9 in Paris", "a cafe\u0301 in Paris"
+    for phrase in ("caf\u00e9", "cafe\u0301"):
+        assert all(naming_pattern([phrase], match).search(caption) for caption in (one, two))
+    assert not any(naming_pattern(["cafe"]).search(caption) for caption in (one, two))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_scenes import make_scene
 
-from clipbench.contracts import Attack, Scene
+from clipbench.contracts import Attack, Classes, Scene
 from clipbench_attacks.badnets import BadNets
 from clipbench_attacks.mismatch import Mismatch
 from clipbench_attacks.multi_trigger import MultiTrigger
@@ -56,6 +56,12 @@ def test_a_named_goal_is_the_first_and_its_twin_is_no_probe() -> None:
     probes = BadNets(target_label=scene.classes.names[FIRST]).probes(scene)
     assert len(probes) == 15
     assert not np.isin(probes.labels, [FIRST, SECOND]).any()
+
+
+def test_names_of_two_forms_of_unicode_are_one() -> None:
+    """An accent is a character of its own or not; a model reads the same."""
+    classes = Classes(("cafe", "caf\u00e9", "cafe\u0301"), ("{}",), (("x",), ("y",), ("z",)))
+    assert classes.firsts.tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize("write", [str.upper, str.title, lambda name: f" {name} "])

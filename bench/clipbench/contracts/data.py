@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipbench.errors import BadSetting
+from clipbench.text.words import composed
 
 if TYPE_CHECKING:
     pass
@@ -79,9 +80,10 @@ class Classes:
 
         Classes with the same name, such as ImageNet's two missiles, have the same prompts and
         cannot be told apart: only the first is ever predicted, and only it can be an attack's goal.
-        To CLIP's tokenizer, names that differ in capital letters or white space are the same.
+        To CLIP's tokenizer, names are the same that differ in capital letters, white space, or how
+        Unicode composes a letter.
         """
-        plain = [" ".join(name.split()).lower() for name in self.names]
+        plain = [" ".join(composed(name).split()).lower() for name in self.names]
         first_of = {name: number for number, name in reversed(list(enumerate(plain)))}
         return np.array([first_of[name] for name in plain], dtype=np.int64)
 

@@ -1,7 +1,8 @@
-"""Words for people, put together from numbers."""
+"""Words for people, put together from numbers, and words of people, each in one form."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -25,3 +26,12 @@ def listed(words: Iterable[str]) -> str:
 def amount(number: float) -> str:
     """Return a number that may be whole, with no more than two decimals: ``17.5``, ``20,000``."""
     return f"{number:,.2f}".rstrip("0").rstrip(".")
+
+
+def composed(text: str) -> str:
+    """Return a text in Unicode's composed form (NFC), as CLIP's tokenizer reads it.
+
+    A letter with an accent is one character or two, as on file systems of Apple; to people, and to
+    a model, it is the same.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
