@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ PAGE = (PROGRAMS / "README.md").read_text(encoding="utf-8")
 STUDY = runpy.run_path(str(PROGRAMS / "correlation.py"))
 Shares = Mapping[tuple[str, str], float]
 ATTACKS = ("badnets", "blended", "sig", "targeted")
+ATTACKED = ("targeted", "badnets")  # that rows of icons are of
 DEFENSES = ("clip", "clipscore", "dao", "par", "safeclip")
 
 
@@ -179,12 +181,18 @@ def test_the_tables_are_those_of_the_rows(capsys: pytest.CaptureFixture[str]) ->
     assert f"\n\n{printed.split(chr(10) * 2)[2].strip()}\n\n" in PAGE
 
 
-def row(attack: str, defense: str, name: str = "icons") -> Any:
-    """Return the row of a cell of a set at seed 0."""
+@cache
+def rows(name: str) -> list[Any]:
+    """Return the rows of a set."""
+    return load_results([PROGRAMS.parent / name / "rows"])
+
+
+def row(attack: str, defense: str, name: str = "icons", seed: int = 0) -> Any:
+    """Return the row of a cell of a set at a seed."""
     (found,) = (
         result
-        for result in load_results([PROGRAMS.parent / name / "rows"])
-        if (result.attack.name, result.defense.name, result.seed) == (attack, defense, 0)
+        for result in rows(name)
+        if (result.attack.name, result.defense.name, result.seed) == (attack, defense, seed)
         and result.defense.parameters.get("cross_modal_epochs", 1) == 1
     )
     return found
@@ -202,48 +210,70 @@ def test_scores_by_dose_are_those_of_the_row() -> None:
         assert shares @ pairs / pairs.sum() == pytest.approx(one.score_auroc, abs=0.006)
 
 
-def aurocs(name: str, attack: str) -> tuple[str, str]:
-    """Return the AUROC of SafeCLIP's first split, and of `clipscore`, on a set at seed 0."""
-    splits = row(attack, "safeclip", name).history
-    first = next(one.score_auroc for one in splits if one.score_auroc is not None)
-    filtered = row(attack, "clipscore", name).metrics["score_auroc"].value
-    return f"{first:.2f}", f"{filtered:.2f}"
+def split(attack: str, name: str = "icons", seed: int = 0) -> str:
+    """Return the AUROC of SafeCLIP's first split."""
+    entries = row(attack, "safeclip", name, seed).history
+    first = next(one.score_auroc for one in entries if one.score_auroc is not None)
+    return f"{first:.2f}"
+
+
+def filtered(attack: str, name: str = "icons") -> str:
+    """Return the AUROC of `clipscore` at seed 0."""
+    return f"{row(attack, 'clipscore', name).metrics['score_auroc'].value:.2f}"
+
+
+def of_both(told: Callable[[Any], object], attack: str, defense: str) -> str:
+    """Return something of a cell at two seeds."""
+    first, second = (told(row(attack, defense, seed=seed)) for seed in (0, 1))
+    return f"{first} and {second}"
+
+
+def successes(result: Any) -> str:
+    return f"{result.metrics['attack_success'].k:,}"
+
+
+def warm_up(result: Any) -> str:
+    """Return the loss of SafeCLIP's epoch over all pairs."""
+    return f"{result.history[1].loss['cross-modal warm-up']:.2f}"
+
+
+def top1(result: Any) -> str:
+    return f"{result.metrics['zeroshot_top1'].value:.1%}"
 
 
 def claims() -> Iterator[str]:
     """Say what the page says of the rows below its table."""
-
-    def k(attack: str, defense: str) -> int:
-        return int(row(attack, defense).metrics["attack_success"].k)
-
-    alone = row("badnets", "none").metrics["attack_success"]
-    yield f"{k('targeted', 'none')} of 64 targets, and {alone.k:,} of {alone.n:,} test images"
+    of = {(a, d): of_both(successes, a, d) for a in ATTACKED for d in ("none", "clip", "safeclip")}
+    images = row("badnets", "none").metrics["attack_success"].n
+    assert images == row("badnets", "none", seed=1).metrics["attack_success"].n
+    yield f"{of['targeted', 'none']} of 64 targets, and {of['badnets', 'none']} of {images:,} test"
     yield (
-        f"SafeCLIP leaves {k('targeted', 'safeclip')} of 64 targets, and `clipscore`"
-        f" {k('targeted', 'clipscore')}, as many as the {k('targeted', 'clip')} of `clip`"
+        f"SafeCLIP leaves {of['targeted', 'safeclip']} of 64 targets, and `clipscore`"
+        f" {successes(row('targeted', 'clipscore'))}, where `clip`, their augmentation alone,"
+        f" leaves {of['targeted', 'clip']}."
     )
-    last = row("badnets", "safeclip").history[-1].poisons_in_safe_set
+    kept = of_both(lambda result: result.history[-1].poisons_in_safe_set, "badnets", "safeclip")
     yield (
-        f"lets {k('badnets', 'safeclip')} of {alone.n:,} images through, though {last} of the 300"
+        f"lets {of['badnets', 'safeclip']} of {images:,} images through, though {kept} of the 300"
         " poisoned pairs are in its last safe set"
     )
-    warm = row("targeted", "safeclip").history[1].loss["cross-modal warm-up"]
-    yield f"the loss of SafeCLIP's epoch is {warm:.2f}, where chance is {np.log(256):.2f}"
-    found = [aurocs("icons", attack) for attack in ("targeted", "badnets")]
-    yield "AUROC is {} at SafeCLIP's first split and {} for `clipscore`".format(*found[0])
-    yield "for `badnets`, {} and {}".format(*found[1])
-    drawn = [aurocs("shapes", attack) for attack in ("targeted", "badnets")]
-    yield "On `shapes`, it is {} and {}, and {} and {}".format(*drawn[0], *drawn[1])
-    accuracy = {
-        name: f"{row('none', name).metrics['zeroshot_top1'].value:.1%}"
-        for name in ("safeclip", "clip", "roclip")
-    }
-    yield f"top-1 of {accuracy['safeclip']} on clean data, and `clip` {accuracy['clip']}"
-    yield f"does not learn** (top-1 {accuracy['roclip']} on clean data)"
-    first, third = (row("none", "roclip").history[n].loss["own captions"] for n in (0, 2))
-    yield f"hardly better than chance (loss {first:.2f}); in the third, it is worse ({third:.2f})"
-    kept = row("targeted", "dedup").history[-1].poisons_in_safe_set
-    assert kept == 64
+    warm = of_both(
+        lambda result: f"{result.history[1].loss['cross-modal warm-up']:.2f}",
+        "targeted",
+        "safeclip",
+    )
+    yield f"the loss of SafeCLIP's epoch is {warm}, where chance is {np.log(256):.2f}"
+    first = {attack: f"{split(attack)} and {split(attack, seed=1)}" for attack in ATTACKED}
+    yield f"AUROC is {first['targeted']} at SafeCLIP's first split, and {filtered('targeted')} for"
+    yield f"for `badnets`, {first['badnets']}, and {filtered('badnets')} for `clipscore`"
+    drawn = [f"{split(a, 'shapes')} and {filtered(a, 'shapes')} for `{a}`" for a in ATTACKED]
+    yield f"On `shapes`, at seed 0, it is {', and '.join(drawn)}"
+    accuracy = {name: of_both(top1, "none", name) for name in ("safeclip", "clip")}
+    yield f"top-1 of {accuracy['safeclip']} on clean data, and `clip` {accuracy['clip']}."
+    yield f"does not learn** (top-1 {top1(row('none', 'roclip'))} on clean data)"
+    begun, third = (row("none", "roclip").history[n].loss["own captions"] for n in (0, 2))
+    yield f"hardly better than chance (loss {begun:.2f}); in the third, it is worse ({third:.2f})"
+    assert row("targeted", "dedup").history[-1].poisons_in_safe_set == 64
 
 
 def test_figures_of_the_text_are_those_of_the_rows() -> None:
