@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from clipbench.errors import CorruptData, OnError
 from clipbench.files.foreign import MOST_CAPTION, MOST_IMAGE, TooLarge, opened_regular, read_regular
@@ -93,7 +94,7 @@ def _image_of(entry: Entry, image_size: int | None) -> Sample | UnusableImage:
                 file.seek(entry.span[0])
                 data = file.read(entry.span[1])
     except FileNotFoundError:
-        return UnusableImage("image missing", f"there is no file {path}")
+        return UnusableImage("image missing", f"there is no file {path}{_in_other_form(path)}")
     except TooLarge as error:
         return UnusableImage("image too large", f"{path}: {error}")
     except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
@@ -107,6 +108,16 @@ def _image_of(entry: Entry, image_size: int | None) -> Sample | UnusableImage:
         return UnusableImage(error.reason, f"{path}: {error.detail}")
     size = {"width": image.width, "height": image.height}
     return Sample(image.data, image.extension, "", size)
+
+
+def _in_other_form(path: Path) -> str:
+    """Return that a file is there whose name looks the same, if so; else nothing."""
+    forms: tuple[Literal["NFC", "NFD"], ...] = ("NFC", "NFD")
+    for form in forms:
+        other = Path(unicodedata.normalize(form, str(path)))
+        if other != path and other.exists():
+            return f", but one with accents in Unicode's other form ({form}); rename it"
+    return ""
 
 
 def _box(box: Iterable[int]) -> Box:
