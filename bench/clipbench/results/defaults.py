@@ -14,10 +14,14 @@ from clipbench.files.typed import Json, Object
 from clipbench.plugins import registry
 from clipbench.plugins.find import Kind
 from clipbench.plugins.spec import Spec
-from clipbench.results.foreign import REFUSALS
 from clipbench.results.labels import Defaults, canonical
 from clipbench.results.model import Result
 from clipbench.text.locations import by_content, get, location_fields
+
+# What building or using a registered plugin may end in where a stranger chose its parameters. One
+# such row must not cost table or page: it goes without its short label, picture or command.
+# A plugin is other people's code, which may raise what it likes.
+REFUSALS = (Exception,)
 
 _NOWHERE = by_content("0" * 64)
 _KINDS: Mapping[str, Kind] = {"attack": "attack", "defense": "defense", "data": "dataset"}

@@ -19,7 +19,7 @@ from clipbench.files.typed import table
 from clipbench.parameters.rate import Rate
 from clipbench.plugins import registry
 from clipbench.plugins.part import Part
-from clipbench.results.foreign import REFUSALS
+from clipbench.results.defaults import REFUSALS
 from clipbench.results.labels import seeds_of
 from clipbench.results.model import Result
 from clipbench.text.locations import content_in

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clipbench.configuration import naming
 from clipbench.plugins import registry
-from clipbench.results.foreign import REFUSALS
+from clipbench.results.defaults import REFUSALS
 from clipbench.results.labels import Labels, canonical
 from clipbench.results.model import Result
 
