@@ -120,12 +120,20 @@ def attacked(defense: str) -> list[str]:
 
 
 def percents(defense: str, name: str) -> list[float]:
-    """Return a share of all rows of a defense at seed 0, clean ones included."""
+    """Return a share of all rows of a defense, clean ones included."""
     return [
-        100 * result.metrics[name].value
-        for (_, of, seed), result in rows().items()
-        if (of, seed) == (defense, 0)
+        100 * result.metrics[name].value for (_, of, _), result in rows().items() if of == defense
     ]
+
+
+def highest(defense: str, attacks: Iterable[str]) -> float:
+    """Return the highest success of attacks, each over three seeds, in percent."""
+    return max(100 * pool(share(a, defense, seed) for seed in SEEDS).value for a in attacks)
+
+
+def over(defense: str, attack: str) -> int:
+    """Return the successes of three seeds together."""
+    return sum(share(attack, defense, seed).k for seed in SEEDS)
 
 
 def spread(values: Iterable[float], digits: int = 1) -> str:
@@ -136,6 +144,12 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
 
 def top1(defense: str, attack: str = "none") -> str:
     return f"{100 * share(attack, defense, name='zeroshot_top1').value:.1f}%"
+
+
+def counted(defense: str) -> str:
+    """Return accuracy on clean data at three seeds."""
+    found = (share("none", defense, seed, "zeroshot_top1").value for seed in SEEDS)
+    return three(f"{100 * value:.1f}" for value in found)
 
 
 def safeclip() -> Iterator[str]:
@@ -249,20 +263,31 @@ def left_by_clipscore() -> list[float]:
 
 def clean_ups() -> Iterator[str]:
     """Say what trusted pairs and RoCLIP do and cost."""
-    yield f"except `badclip` and `multi_trigger` ({percent('multi_trigger', 'par', 1)})"
-    rest = [a for a in attacked("par") if a not in ("badclip", "multi_trigger", "mismatch")]
-    of_images = [a for a in rest if share(a, "par").n > 16]
-    yield f"to {100 * max(share(a, 'par').value for a in of_images):.1f}% or less"
+    yield (
+        f"`badnets` succeeds on {counts('badnets', 'par')} of 1,980 images over three seeds, "
+        f"`badclip` on {counts('badclip', 'par')}, `sig` on {counts('sig', 'par')}, "
+        f"`multi_trigger` on {counts('multi_trigger', 'par')} of 5,940, and `text_trigger` on "
+        f"{counts('text_trigger', 'par')} of 1,000"
+    )
+    told = ("badnets", "badclip", "sig", "multi_trigger", "text_trigger", "mismatch")
+    rest = [a for a in attacked("par") if a not in told and share(a, "par").n > 16]
+    yield f"Every other backdoor is at {highest('par', rest):.1f}% or less"
+    few = three(over("par", attack) for attack in ("targeted", "text_targeted", "adaptive"))
+    yield f"`targeted`, `text_targeted`, and `adaptive` leave {few} of 48 targets"
+    clean = [counted("par"), counted("clip")]
+    yield f"Its top-1 on clean data is {clean[0]}%, against {clean[1]}% under `clip`"
     for name, phrase in (("image_to_text_r1", "is"), ("text_to_image_r1", "text to image")):
         both = (spread(percents("par", name)), spread(percents("clip", name)))
         yield f"{phrase} {both[0]}, against {both[1]}"
-    yield f"**`cleanclip`** leaves `badnets` at {percent('badnets', 'cleanclip', 1)}, contrary to"
-    yield (
-        f"`text_trigger` ({percent('text_trigger', 'cleanclip')} against "
-        f"{percent('text_trigger', 'finetune')}), `filter` ({percent('filter', 'cleanclip')} "
-        f"against {percent('filter', 'finetune')}), and `wanet` "
-        f"({percent('wanet', 'cleanclip', 1)} against {percent('wanet', 'finetune', 1)})"
-    )
+    yield f"**`cleanclip`** leaves `badnets` at {counts('badnets', 'cleanclip')} of 1,980, contrary"
+    of_both = (pooled("text_trigger", name) for name in ("cleanclip", "finetune"))
+    yield "except on `text_trigger` ({} against {} over three seeds)".format(*of_both)
+    few = three(over("finetune", attack) for attack in ("targeted", "text_targeted", "adaptive"))
+    yield f"leaves {few} of 48 targets"
+    forgotten = ("blended", "filter", "wanet", "label_consistent")
+    left, alone = ([pooled(attack, name) for attack in forgotten] for name in ("finetune", "clip"))
+    yield "({}, {}, {}, and {}, against".format(*left)
+    yield "against {}, {}, {}, and {} under `clip`)".format(*alone)
     names = ("blended", "label_consistent", "text_trigger", "filter", "badclip")
     leaves = [f"{percent(name, 'roclip')} of `{name}`" for name in names]
     yield f"leaves {', '.join(leaves)}, and half of `targeted`"

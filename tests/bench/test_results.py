@@ -233,6 +233,16 @@ def test_tables_are_what_the_rows_give(folder: Path, tmp_path: Path) -> None:
     assert to_ranking(frame) == (folder / "ranking.md").read_text()
 
 
+def test_runs_made_again_have_the_same_numbers() -> None:
+    """As the page of the drawn set says, which has as many rows as it says."""
+    page = (RESULTS / "shapes" / "README.md").read_text(encoding="utf-8")
+    rows = load_results([RESULTS / "shapes" / "rows"])
+    twice = [row for row in rows if row.again]
+    assert {note.differs for row in twice for note in row.again} == {()}
+    assert f"\n{len(twice)} runs were made on both, with the same losses" in page
+    assert f"\nAll {len(rows)} runs of the grid are here" in page
+
+
 def test_readme_tells_what_the_ranking_tells() -> None:
     """Its finding, that of all defenses, and its rows are lines of the ranking."""
     lines = (RESULTS / "shapes" / "ranking.md").read_text().splitlines()
