@@ -89,8 +89,8 @@ class Again(Struct, frozen=True, kw_only=True):
         created: when its result was.
         train: the training run.
         environment: versions and hardware.
-        differs: in what it says another thing than the result: ``pairs``, ``ledger``, ``history``
-            (the losses), and metrics; empty: in nothing.
+        differs: names of what it says otherwise than the result: fields, such as ``attack`` (the
+            ledger) and ``history`` (the losses), and metrics; empty: nothing.
     """
 
     created: Text
