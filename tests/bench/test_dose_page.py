@@ -60,6 +60,18 @@ def test_rows_that_stand_apart_lack_their_control_and_nothing_else() -> None:
         assert control not in there
 
 
+def test_the_page_says_which_rows_are_of_another_machine(page: str) -> None:
+    """One clean run is, and others were made again there, with the same numbers."""
+    rows = load_results([STUDY / name for name in FOLDERS])
+    newer = [row for row in rows if "family 26" in row.environment.hardware.cpu]
+    assert [(row.attack.name, row.data.pairs, row.train.epochs) for row in newer] == [
+        ("none", 1_000_000, 9)
+    ]
+    again = [note for row in rows for note in row.again]
+    assert {note.differs for note in again} == {()}
+    assert f"{len(again)} runs were made on both, with the same numbers" in page
+
+
 def claims(fit: ModuleType, cells: Any) -> Iterator[str]:
     """Say what the page says below its table."""
 

@@ -273,6 +273,8 @@ def claims() -> Iterator[str]:
     yield f"does not learn** (top-1 {top1(row('none', 'roclip'))} on clean data)"
     begun, third = (row("none", "roclip").history[n].loss["own captions"] for n in (0, 2))
     yield f"hardly better than chance (loss {begun:.2f}); in the third, it is worse ({third:.2f})"
+    assert [note.differs for one in rows("icons") for note in one.again] == [()]
+    yield "One run was made on both, with the same numbers"
     assert row("targeted", "dedup").history[-1].poisons_in_safe_set == 64
 
 

@@ -56,20 +56,19 @@ class Machines:
                 kinds = frozenset(filter(None, (machine_of(result), machine_of(again))))
                 if len(kinds) > 1 and _computed(result) == _computed(again):
                     found[_task(result)][kinds].append(not again.differs)
-        self._alike = {
+        alike = {
             task: _joined(
                 kinds for kinds, same in pairs.items() if all(same) and len(same) >= ENOUGH
             )
             for task, pairs in found.items()
         }
+        self._alike = {task: groups for task, groups in alike.items() if groups}
 
     def kind_of(self, result: Result) -> str | None:
         """Return the kind of machine a model was trained on, the first of those that are alike."""
         kind = machine_of(result)
-        for alike in self._alike.get(_task(result), ()):
-            if kind in alike:
-                return min(alike)
-        return kind
+        groups = self._alike.get(_task(result), ()) if self._alike else ()  # mostly there are none
+        return next((min(group) for group in groups if kind in group), kind)
 
 
 _Task = tuple[str, str | None]  # a model and a precision

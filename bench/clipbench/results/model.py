@@ -13,7 +13,8 @@ from typing import Annotated, Literal, NamedTuple
 from msgspec import Meta, Struct, structs
 
 from clipbench.evaluation.measured import Epoch, Evaluation, MetricPlugin, Metrics, check_shares
-from clipbench.files.checks import Objection, parse_time
+from clipbench.files import checks
+from clipbench.files.checks import Objection
 from clipbench.files.typed import (
     Count,
     Json,
@@ -207,10 +208,7 @@ class Result(Struct, frozen=True, kw_only=True, dict=True):
     flags: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
-        try:
-            parse_time(self.created)
-        except ValueError as error:
-            raise Objection("created", "must be an ISO-8601 time", self.created) from error
+        checks.time("created", self.created)
         check_shares(self.metrics)
         before = -1
         for position, entry in enumerate(self.history):

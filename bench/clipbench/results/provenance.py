@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from clipbench.files.checks import Objection, parse_time
+from clipbench.files import checks
 from clipbench.files.typed import Count, Json, Positive, Sha256, Text
 
 
@@ -99,7 +99,4 @@ class Again(Struct, frozen=True, kw_only=True):
     differs: tuple[Text, ...] = ()
 
     def __post_init__(self) -> None:
-        try:
-            parse_time(self.created)
-        except ValueError as error:
-            raise Objection("created", "must be an ISO-8601 time", self.created) from error
+        checks.time("created", self.created)

@@ -36,12 +36,9 @@ def standing(result: Result, before: Result) -> Standing:
         result: a result.
         before: another of the same run.
     """
-    own, other = _numbers(result), _numbers(before)
-    if own.keys() != other.keys() or not all(same_json(own[key], other[key]) for key in own):
+    if differences(result, before):
         return Standing.OTHER
     mine, theirs = _measured(result), _measured(before)
-    if not all(same_json(mine[name], theirs[name]) for name in mine.keys() & theirs.keys()):
-        return Standing.OTHER
     more, less = mine.keys() - theirs.keys(), theirs.keys() - mine.keys()
     if more and less:
         return Standing.OTHER
