@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from clipbench.results.labels import rate_text
 
@@ -14,6 +14,7 @@ _MOST_TICKS = 6
 _ACCURACIES = (0.0, 20.0, 40.0, 60.0, 70.0, 80.0, 85.0, 90.0, *range(91, 100), 99.5, 100.0)
 _NO_ERROR = 0.1  # percent, that no error at all is drawn as
 _APART = 1.15  # least ratio of the errors of two ticks
+_ROOM = 0.065  # of an axis, least between two of these: their texts do not touch
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,13 @@ def accuracies(name: str, values: Sequence[float]) -> Axis:
     low, high = (100 - value + _NO_ERROR for value in (max(values), min(values)))
     room = (high / low) ** 0.08 if high > low else 2.0
     ends = 100 + _NO_ERROR - high * room, 100 + _NO_ERROR - low / room
+    axis = Axis(name, *ends, (), _plain, lambda value: -math.log(100 + _NO_ERROR - value))
+    apart = max(_ROOM, math.log(_APART) / (axis.scale(axis.high) - axis.scale(axis.low)))
     ticks: list[float] = []
     for value in (tick for tick in _ACCURACIES if ends[0] <= tick <= ends[1]):
-        if not ticks or (100 + _NO_ERROR - ticks[-1]) / (100 + _NO_ERROR - value) > _APART:
+        if not ticks or axis.place(value) - axis.place(ticks[-1]) > apart:
             ticks.append(value)
-    return Axis(name, *ends, tuple(ticks), _plain, lambda value: -math.log(100 + _NO_ERROR - value))
+    return replace(axis, ticks=tuple(ticks))
 
 
 def rates(name: str, values: Sequence[float]) -> Axis:

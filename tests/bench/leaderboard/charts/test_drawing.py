@@ -36,6 +36,9 @@ def test_accuracies_lie_in_equal_ratios_of_errors() -> None:
     first, second, third = (axis.place(value) for value in (80.1, 90.1, 95.1))
     assert second - first == pytest.approx(third - second)
     assert axis.ticks == (80, 85, 90, 92, 94, 95)
+    wide = accuracies("x", [66.0, 99.2])
+    steps = [b - a for a, b in itertools.pairwise(map(wide.place, wide.ticks))]
+    assert min(steps) > 0.065  # 12 of 190 points: the texts of 94 and 95 would touch
     assert 0 < accuracies("x", [99.0, 100.0]).place(100.0) < 1
     assert accuracies("x", [97.0]).place(97.0) == pytest.approx(0.5)
 
