@@ -45,7 +45,11 @@ class Unusable:
 
 def is_foreign(shards: ShardSet) -> bool:
     """Return whether a set was written by another program, or poisoned from such a one."""
-    manifest = shards.manifest
+    return is_anothers(shards.manifest)
+
+
+def is_anothers(manifest: manifests.Manifest | None) -> bool:
+    """Return whether a set with this manifest was written by another program."""
     return manifest is None or manifest.source.get("format") == manifests.FOREIGN
 
 

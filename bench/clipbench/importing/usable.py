@@ -19,12 +19,15 @@ import numpy.typing as npt
 
 from clipbench.contracts import Progress, no_progress
 from clipbench.errors import ClipbenchError, CorruptData, OnError
+from clipbench.fetching.sources import expand
 from clipbench.importing.pairs import refuse_left_out
-from clipbench.importing.screen import Unusable, is_foreign, screen
+from clipbench.importing.screen import Unusable, is_anothers, is_foreign, screen
 from clipbench.shards import index as indexing
+from clipbench.shards import manifest as manifests
 from clipbench.shards import skipped
 from clipbench.shards.opening import LeftKeys
 from clipbench.shards.reader import ShardSet
+from clipbench.shards.refusals import refuse_incomplete
 from clipbench.shards.skipped import Skipped
 from clipbench.system.durable import atomic_file
 
@@ -109,7 +112,7 @@ def open_usable(
         caption_field=caption_field,
         on_incomplete=on_error,
     )
-    imported = _imported(full)
+    imported = _imported([shard.path for shard in full.shards], foreign=is_foreign(full))
     if imported and on_error == "fail":
         refuse_left_out(next(iter(imported)))
     lists = tuple(folder / skipped.NAME for folder in imported)
@@ -130,16 +133,42 @@ def open_usable(
     return UsablePairs(view, left_out, full, found, lists)
 
 
-def _imported(shards: ShardSet) -> dict[Path, skipped.Stats]:
+def refuse_known(
+    source: str | Path, cache: Path, *, caption_field: str | None = None, on_error: OnError = "fail"
+) -> None:
+    """Refuse a set that is known to lack pairs, before any of it is read.
+
+    Args:
+        source: what `ShardSet.open` takes.
+        cache: for indexes, of which none is made.
+        caption_field: field of the JSON that holds captions; None: they are in ``KEY.txt``.
+        on_error: whether pairs that can't be used are left out, or an error.
+
+    Raises:
+        MissingData: a shard is not there.
+        CorruptData: an import left out pairs, or the index has incomplete ones, and `on_error` is
+            ``fail``.
+    """
+    if on_error == "skip":
+        return
+    paths = expand(source)
+    manifest = manifests.of_shards(paths, whole_folder=False)
+    for folder in _imported(paths, foreign=is_anothers(manifest)):
+        refuse_left_out(folder)
+    folders = indexing.cache_folders(paths, cache / "index")
+    if (stored := indexing.load(paths, folders, caption_field)) is not None:
+        refuse_incomplete(stored.incomplete, paths)
+
+
+def _imported(paths: Sequence[Path], *, foreign: bool) -> dict[Path, skipped.Stats]:
     """Return the counts of what was left out when a set was imported, or sets that are joined.
 
     Of a folder of which only some shards are named, nobody knows what was left out of these.
     """
-    named = Counter(shard.path.parent for shard in shards.shards)
     found = dict[Path, skipped.Stats]()
-    for folder, count in named.items():
+    for folder, count in Counter(path.parent for path in paths).items():
         is_whole = count == sum(1 for _ in folder.glob("*.tar"))
-        if (is_whole or not is_foreign(shards)) and (stats := skipped.read_stats(folder)):
+        if (is_whole or not foreign) and (stats := skipped.read_stats(folder)):
             found[folder] = stats
     return found
 

@@ -10,7 +10,8 @@ from clipbench.boundary import attacks
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import Identifier
 from clipbench.configuration.places import places
-from clipbench.contracts import Progress, no_progress, trusted_size
+from clipbench.contracts import Progress, is_prepared, no_progress, trusted_size
+from clipbench.importing.usable import caption_field_of, refuse_known
 from clipbench.planning.models import check_models, try_model
 from clipbench.planning.parts import Parts
 from clipbench.planning.tried import try_plugins
@@ -165,6 +166,7 @@ def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_p
     Raises:
         UnknownName, BadSetting, MissingData: a plugin, the model or a count can't be used, or the
             defense refuses the run's settings.
+        CorruptData: the data are known to lack pairs, and the run does not leave them out.
     """
     with before_work():
         parts = Parts.of(config)
@@ -175,6 +177,10 @@ def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_p
         return Plan(config, parts, False, epochs, 0, None, out)
     folder = folder_of(known, out)
     done = has_result(folder)
+    where = None if done else is_prepared(config.data.plugin, cache)
+    if where is not None and cache not in Path(where).parents:  # what is there is made again
+        field = caption_field_of(config.data.plugin)
+        refuse_known(where, cache, caption_field=field, on_error=config.on_error)
     return Plan(known, parts, done, epochs, begun_epochs(folder), folder, out)
 
 

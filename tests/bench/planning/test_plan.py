@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from icon_layouts import icon_sets, write_archive
+from shard_pairs import caption, picture, write_members
 from small_runs import TRAIN, Place, config_of
 
 from clipbench.api.work import check_plans
-from clipbench.errors import BadSetting, MissingData
+from clipbench.errors import BadSetting, CorruptData, MissingData
+from clipbench.images.encoding import encode_png
+from clipbench.importing.pairs import import_set
 from clipbench.models.openclip import model_config
 from clipbench.planning.estimate import Amounts
 from clipbench.planning.timing import timed
 from clipbench.plugins import registry
+from clipbench_datasets.shards import Shards
 
 
 @pytest.mark.parametrize(
@@ -103,6 +108,35 @@ def test_more_trusted_pairs_than_a_data_set_holds_out_are_told_before_work(
     with pytest.raises(BadSetting, match=r"at most 72 icons .* 73 are wanted, trusted ones among"):
         place.plan(config_of(**few, defense="par:trusted_size=13"))
     assert not place.cache.exists()
+
+
+def in_part(place: Place) -> str:
+    """Return shards of which one pair has no caption."""
+    pairs = [(f"{number}.png", encode_png(picture(number))) for number in range(40)]
+    captions = [(f"{number}.txt", caption(number).encode()) for number in range(39)]
+    return str(write_members(place.folder / "set" / "0.tar", sorted([*pairs, *captions])).parent)
+
+
+def imported_in_part(place: Place) -> str:
+    """Return shards that an import wrote without one of the pairs."""
+    out = place.folder / "imported"
+    import_set(Shards(in_part(place)), out, name="shards", workers=0)
+    return str(out)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(in_part, "no caption for key 39"), (imported_in_part, "Of 40 pairs 1 left out")],
+)
+def test_pairs_that_are_known_to_be_left_out_are_told_before_the_plan(
+    place: Place, data: Callable[[Place], str], said: str
+) -> None:
+    """They were refused when the plan was printed, the machine timed, and the pairs were due."""
+    path = data(place)
+    with pytest.raises(CorruptData, match=said):
+        place.plan(config_of(data=path, evals=["shapes:size=200"]))
+    plan = place.plan(config_of(data=path, evals=["shapes:size=200"], on_error="skip"))
+    assert plan.parts.num_pairs == 39
 
 
 def test_missing_weights_to_start_from_are_told_before_work(place: Place) -> None:
