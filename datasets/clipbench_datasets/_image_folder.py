@@ -31,20 +31,24 @@ def splits(root: Path) -> tuple[Path, Path | None]:
     return test, root / "train" if has_train else None
 
 
-def read(path: str) -> object:
+def read(path: str, what: str = "test image") -> object:
     """Return an image file as a picture, read as all such files are where they can be.
+
+    Args:
+        path: the file.
+        what: what the image is for, for messages.
 
     Raises:
         MissingData, CorruptData: it cannot be read, or is not what it should be.
     """
     if Path(path).suffix.lower() in files.READ:
-        return Pil.fromarray(read_image(Path(path)))
+        return Pil.fromarray(read_image(Path(path), what))
     from torchvision.datasets.folder import default_loader  # noqa: PLC0415 - heavy
 
     with Pil.open(path) as picture:
         if picture.mode[0] in "IF":  # which RGB would clip
             raise CorruptData(
-                f"The test image {path} has values of more than 8 bits, which would be read as"
+                f"The {what} {path} has values of more than 8 bits, which would be read as"
                 " white. Convert it to 8 bits."
             )
     return default_loader(path)

@@ -84,7 +84,7 @@ class ClipBenchmark(Plugin):
         )
         train = None
         if self.split != "train" and (self.root / "train" / "nshards.txt").is_file():
-            split = _Split(self.root / "train")
+            split = _Split(self.root / "train", "training image")
             train = LabelledImages(split.images, split.labels(len(classes)))
         return EvaluationSet(name, Classification(classes, test, train))
 
@@ -156,9 +156,11 @@ class _Split:
 
     Args:
         folder: with ``nshards.txt`` and ``0.tar`` and so on.
+        what: what an image of it is for, for messages.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, what: str = "test image") -> None:
+        self._what = what
         self.shards = _shards(folder)
         self._files = OpenFiles(self.shards)
         self.places = [place for number in range(len(self.shards)) for place in self._scan(number)]
@@ -187,7 +189,8 @@ class _Split:
         return found
 
     def _load(self, place: _Place) -> Image:
-        return decoded(self._read(place, place.image), f"{self.name(place)}.{place.image}")
+        name = f"{self.name(place)}.{place.image}"
+        return decoded(self._read(place, place.image), name, self._what)
 
     def _read(self, place: _Place, extension: str) -> bytes:
         if extension not in place.members:

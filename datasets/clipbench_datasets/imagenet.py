@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,7 +68,8 @@ class ImageNet(Plugin):
         if self.train is not None:
             root = files.require_folder(self.train, "folder of ImageNet's training images")
             paths, labels = _of_folders(root)
-            train = LabelledImages(LazyImages(paths, read_image), np.array(labels, np.int64))
+            images = LazyImages(paths, partial(read_image, what="training image"))
+            train = LabelledImages(images, np.array(labels, np.int64))
         return EvaluationSet("imagenet", Classification(_classes(), self._test.test, train))
 
     def files(self) -> Iterator[tuple[str, Path]]:

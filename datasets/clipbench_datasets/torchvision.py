@@ -184,11 +184,11 @@ class Torchvision(Plugin):
         files.require_folder(self.root, f"folder of torchvision's {self.dataset}")
         if self.dataset == "ImageFolder":
             root, train = image_folder.splits(self.root)
-            how = {"loader": image_folder.read}
-            test = self._open(root, how)
+            test = self._open(root, {"loader": image_folder.read})
             if train is None:
                 return test, None
-            learn = self._open(train, how)
+            learned = partial(image_folder.read, what="training image")
+            learn = self._open(train, {"loader": learned})
             if odd := sorted(set(test.classes) ^ set(learn.classes)):  # a label is a place in each
                 raise CorruptData(
                     f"{root.resolve()} and {train.resolve()} have different folders of classes"

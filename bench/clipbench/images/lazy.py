@@ -40,8 +40,12 @@ class LazyImages(Sequence[Image], Generic[Item]):
         return self._load(self._items[index])
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, what: str = "test image") -> Image:
     """Return the image in a file as ``(H, W, 3)`` uint8.
+
+    Args:
+        path: the file.
+        what: what the image is for, for the message: a linear probe learns from some.
 
     Raises:
         MissingData: it cannot be read.
@@ -50,34 +54,35 @@ def read_image(path: Path) -> Image:
     try:
         content = read_regular(path, MOST_IMAGE)
     except OSError as error:
-        raise MissingData(f"The test image {path} cannot be read: {error.strerror}.") from error
+        raise MissingData(f"The {what} {path} cannot be read: {error.strerror}.") from error
     except TooLarge as error:
-        raise CorruptData(f"The test image {path} is too large: {error}.") from error
-    return decoded(content, str(path))
+        raise CorruptData(f"The {what} {path} is too large: {error}.") from error
+    return decoded(content, str(path), what)
 
 
-def decoded(content: bytes, name: str) -> Image:
+def decoded(content: bytes, name: str, what: str = "test image") -> Image:
     """Return an encoded image as ``(H, W, 3)`` uint8.
 
     Args:
         content: JPEG, PNG or WebP.
         name: where it comes from, for the message.
+        what: what it is for, for the message.
 
     Raises:
         CorruptData: naming the image and what is wrong with it.
     """
     if is_deep_gray(content):
         raise CorruptData(
-            f"The test image {name} has 16-bit gray values, which would be read as white. Convert"
+            f"The {what} {name} has 16-bit gray values, which would be read as white. Convert"
             " it to 8 bits."
         )
     try:
         image = decode(content)
         check_size(image.shape[1], image.shape[0])
     except UnusableImage as error:
-        raise CorruptData(f"The test image {name} can't be used, {error}. Remove it.") from error
+        raise CorruptData(f"The {what} {name} can't be used, {error}. Remove it.") from error
     except CorruptData as error:
         raise CorruptData(
-            f"The test image {name} is damaged: {str(error).rstrip('.')}. Fetch it again."
+            f"The {what} {name} is damaged: {str(error).rstrip('.')}. Fetch it again."
         ) from error
     return image

@@ -97,7 +97,7 @@ def test_a_damaged_test_image_is_named_before_anything_is_made(
     """After the training it would cost that: without the image it is another run."""
     root = write_test_set(tmp_path / "tests", per_class=6)
     damage(root)
-    with pytest.raises(CorruptData, match=f"{re.escape(LAST)} is damaged"):
+    with pytest.raises(CorruptData, match=f"The test image .*{re.escape(LAST)} is damaged"):
         place.execute(run_on(root))
     assert trainings == []
     assert not place.out.exists()
@@ -110,7 +110,7 @@ def test_a_damaged_image_that_a_probe_learns_from_is_named_before_anything_is_ma
     root = write_test_set(tmp_path / "tests", per_class=6)
     shutil.copytree(root / "test", root / "train")
     damage(root, "train")
-    with pytest.raises(CorruptData, match=f"{re.escape(LAST)} is damaged"):
+    with pytest.raises(CorruptData, match=f"The training image .*{re.escape(LAST)} is damaged"):
         place.execute(run_on(root, metrics=["linear_probe"]))
     assert trainings == []
     assert not place.out.exists()
