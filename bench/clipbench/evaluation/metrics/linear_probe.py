@@ -7,7 +7,8 @@ It learns from the labelled training images of an evaluation set alone (`train` 
 classification) and never from test images or attack targets; the L2 strength is chosen on a part of
 the training images, after which the probe is fitted to all of them. A set without training images
 gives nothing. With an attack, its probes are read by the same classifier: success through a linear
-probe can differ much from zero-shot success.
+probe can differ much from zero-shot success. Whose splits overlap has learned test images by heart;
+test images that are training images, too, are counted, and a warning says so.
 
 Differs from the paper: features have unit length, as zero-shot classification has them; the
 validation part is drawn from the training images where the paper uses an official one if there is.
@@ -15,8 +16,9 @@ validation part is drawn from the training images where the paper uses an offici
 
 from __future__ import annotations
 
+import hashlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +29,7 @@ from clipbench.contracts import (
     EvaluationSet,
     Ge,
     Gt,
+    Image,
     IntArray,
     LabelledImages,
     Lt,
@@ -43,6 +46,8 @@ if TYPE_CHECKING:
 
 COARSE = tuple(float(exponent) for exponent in range(-6, 7, 2))  # log10 of C, inverse L2 strength
 FINEST = 0.125  # of a decade
+ALIKE = 1 - 1e-5  # cosine from which on images may be equal
+ROWS = 256  # test images that are held against all training images at once
 
 
 @dataclass(frozen=True)
@@ -87,12 +92,15 @@ class LinearProbe(Plugin):
 
         Returns:
             ``linear_probe_top1``, ``linear_probe_top5``, ``linear_probe_c`` (the inverse L2
-            strength chosen) and ``linear_probe_images`` (training images used); with an attack
-            ``linear_probe_attack_success`` and ``linear_probe_poisoned_accuracy``.
+            strength chosen), ``linear_probe_images`` (training images used) and
+            ``linear_probe_copies`` (test images that are among them, pixel for pixel); with an
+            attack ``linear_probe_attack_success`` and ``linear_probe_poisoned_accuracy``.
 
         Raises:
             BadSetting: a class has fewer than two training images, or there is one class.
         """
+        import torch  # noqa: PLC0415 - heavy
+
         from clipbench.evaluation.statistics import measured_cutoffs  # noqa: PLC0415
         from clipbench.evaluation.zeroshot import label_ranks, top_k_correct  # noqa: PLC0415
 
@@ -105,9 +113,16 @@ class LinearProbe(Plugin):
         labels = task.train.labels[used]
         fit, exponent = self._fit(features, labels, rng)
 
-        ranks = label_ranks(
-            _scores(fit, measured.image_features(task.test.images)), task.test.labels
-        )
+        test = measured.image_features(task.test.images)
+        ranks = label_ranks(_scores(fit, test), task.test.labels)
+        copies = _copies((task.test.images, test), (images, torch.from_numpy(features)))
+        if copies:
+            warnings.warn(
+                f"of {len(test):,} test images of {measured.evaluation.name} {copies:,} are among"
+                " the training images of linear_probe, pixel for pixel: its accuracy is too high;"
+                " take them out of one of the two",
+                stacklevel=2,
+            )
         found: dict[str, Proportion | float] = {
             f"linear_probe_top{k}": top_k_correct(ranks, k)
             for k in measured_cutoffs((1, 5), len(task.classes))
@@ -115,6 +130,7 @@ class LinearProbe(Plugin):
         found |= {
             "linear_probe_c": 10.0**exponent,
             "linear_probe_images": float(len(used)),
+            "linear_probe_copies": float(copies),
         }
         probes = measured.probes
         if isinstance(probes, Probes) and len(probes):
@@ -195,6 +211,31 @@ def _part_of_each_class(
         size = min(max(1, round(share * len(members))), len(members) - 1)
         held[members[:size]] = True
     return held
+
+
+def _copies(tests: tuple[Sequence[Image], Any], train: tuple[Sequence[Image], Any]) -> int:
+    """Return how many test images are training images as well, pixel for pixel.
+
+    Equal images have equal features up to rounding, so only images whose features meet are decoded.
+
+    Args:
+        tests: images and their unit features ``(N, D)``.
+        train: the same of the images that are learned from.
+    """
+    import torch  # noqa: PLC0415 - heavy
+
+    meets = torch.zeros(len(train[1]), dtype=torch.bool)
+    met = torch.zeros(len(tests[1]), dtype=torch.bool)
+    for start in range(0, len(met), ROWS):
+        alike = tests[1][start : start + ROWS] @ train[1].T > ALIKE
+        met[start : start + ROWS] = alike.any(dim=1)
+        meets |= alike.any(dim=0)
+    known = {_pixels(train[0][number]) for number in meets.nonzero().flatten().tolist()}
+    return sum(_pixels(tests[0][number]) in known for number in met.nonzero().flatten().tolist())
+
+
+def _pixels(image: Image) -> bytes:
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).digest()
 
 
 def _scores(probe: Any, features: Any) -> Any:

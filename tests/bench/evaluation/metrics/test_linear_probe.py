@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
@@ -81,6 +83,7 @@ def test_colors_can_be_told_apart(model: tuple[nn.Module, Any]) -> None:
     assert "linear_probe_attack_success" not in found
 
 
+@pytest.mark.filterwarnings("ignore:of 30 test images")  # of full color, which are all alike
 def test_the_probe_is_scikit_learns_at_the_strength_that_is_named(
     model: tuple[nn.Module, Any],
 ) -> None:
@@ -98,6 +101,7 @@ def test_the_probe_is_scikit_learns_at_the_strength_that_is_named(
     assert 1e-6 <= found["linear_probe_c"] <= 1e6
 
 
+@pytest.mark.filterwarnings("ignore:of 30 test images")  # of full color, which are all alike
 def test_it_learns_from_training_images_alone(model: tuple[nn.Module, Any]) -> None:
     """Other test images change neither the strength chosen nor how other images are read."""
     goals = np.arange(24) % 3
@@ -125,6 +129,33 @@ def test_attack_success_is_read_through_the_probe(model: tuple[nn.Module, Any]) 
     assert found["linear_probe_poisoned_accuracy"].k == 0
 
 
+def test_test_images_that_are_learned_from_are_counted(model: tuple[nn.Module, Any]) -> None:
+    """Splits that overlap made an accuracy of what was learned by heart, without a word."""
+    own = training()
+    tests = measured(model, train=None).evaluation.test
+    for copies in (0, 1, 4):
+        train = LabelledImages(
+            np.concatenate([own.images, tests.images[:copies]]),
+            np.concatenate([own.labels, tests.labels[:copies]]),
+        )
+        told = f"of 30 test images of colors {copies} are among the training images"
+        with pytest.warns(UserWarning, match=told) if copies else nullcontext():
+            found = LinearProbe().measure(measured(model, train=train))
+        assert found["linear_probe_copies"] == copies
+
+
+def test_images_that_only_look_alike_to_a_model_are_no_copies() -> None:
+    """One whose features are all the same says nothing of images; their pixels do."""
+    net, tokenizer = create_model("shapes-32", 0)
+    last = [module for module in net.visual.modules() if isinstance(module, nn.BatchNorm2d)][-1]
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.fill_(1)
+    given = measured((net, tokenizer), train=training())
+    assert given.image_features(given.evaluation.test.images).unique(dim=0).shape[0] == 1
+    assert LinearProbe().measure(given)["linear_probe_copies"] == 0
+
+
 def test_shots_take_so_many_images_of_each_class(model: tuple[nn.Module, Any]) -> None:
     """Only the images that are learned from are looked at, the same ones every time."""
     whole = training(90)
@@ -139,7 +170,7 @@ def test_shots_take_so_many_images_of_each_class(model: tuple[nn.Module, Any]) -
     for _ in range(2):
         seen.clear()
         found = LinearProbe(shots=4).measure(measured(model, train=lazy))
-        runs.append((sorted(seen), found))
+        runs.append((sorted({*seen}), found))
     assert runs[0] == runs[1]
     assert np.bincount(whole.labels[runs[0][0]]).tolist() == [4, 4, 4]
     assert runs[0][1]["linear_probe_images"] == 12
