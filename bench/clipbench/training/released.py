@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from clipbench.errors import CorruptData
 from clipbench.loading.pairs import PairSource
 from clipbench.loading.stored import StoredPairs
 from clipbench.models.openclip import create_model, image_size_of, model_config
@@ -32,7 +33,8 @@ def released_similarity(
 
     Raises:
         UnknownName, BadSetting: there is no such model.
-        MissingData, CorruptData: the weights can't be read, or are another model's.
+        MissingData, CorruptData: the weights can't be read, are another model's, or give features
+            that are not finite.
     """
     network, tokenizer = create_model(model, 0, weights)
     encoder = Encoder(network.to(processes.device).eval(), processes, "fp32")
@@ -46,5 +48,11 @@ def released_similarity(
             images, texts = encoder.encode(
                 torch.from_numpy(pixels).permute(0, 3, 1, 2), tokenizer([*pairs.captions()])
             )
-        found[torch.from_numpy(numbers)] = (images * texts).sum(dim=1).cpu()
+        similarity = (images * texts).sum(dim=1).cpu()
+        if not similarity.isfinite().all():  # a filter would keep what has no number
+            raise CorruptData(
+                f"{weights} gives pairs no finite similarity, as weights of a training that"
+                " diverged, or of half precision that overflowed; name others."
+            )
+        found[torch.from_numpy(numbers)] = similarity
     return processes.sum_when_ready(found)

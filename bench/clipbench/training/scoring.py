@@ -109,15 +109,23 @@ def block_scores(scoring: Scoring, score: Score, blocks: Sequence[Tensor], *, un
 def _checked(found: object, size: int) -> Tensor:
     """Return what a score gave, on the CPU.
 
+    Of values that are no numbers a filter would keep every one, for they are the last in order.
+
     Raises:
-        ValueError: it is no value for each pair.
+        ValueError: it is no finite value for each pair.
     """
     if not isinstance(found, Tensor) or found.shape != (size,):
         raise ValueError(
             f"a score must be a tensor of shape ({size},), one value for each"
             f" pair of the set. Got {kind_of(found)}."
         )
-    return found.detach().cpu().float()
+    values = found.detach().cpu().float()
+    if odd := int((~values.isfinite()).sum()):
+        first = values[~values.isfinite()][0].item()
+        raise ValueError(
+            f"a score must be a finite number. {odd:,} of {size:,} are not, such as {first}."
+        )
+    return values
 
 
 class FeatureFile:

@@ -79,3 +79,12 @@ def test_weights_of_another_model_are_refused(model: tuple[str, str], tmp_path: 
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(CorruptData, match="another model"):
         released_similarity(model[0], str(tmp_path / "other.pt"), pairs(4), Processes())
+
+
+def test_weights_that_score_nothing_are_refused(model: tuple[str, str], tmp_path: Path) -> None:
+    """Pairs without a number stood last, so that a filter dropped the first tenth of the set."""
+    state = tiny_model(3).state_dict()
+    state["text_projection"][0, 0] = torch.nan
+    torch.save(state, weights := tmp_path / "diverged.pt")
+    with pytest.raises(CorruptData, match=r"diverged\.pt gives pairs no finite similarity"):
+        released_similarity(model[0], str(weights), pairs(4), Processes())

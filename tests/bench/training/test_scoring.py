@@ -93,6 +93,23 @@ def test_a_score_must_be_a_value_for_each_pair(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf, -torch.inf])
+def test_a_score_must_be_a_finite_number(odd: float, tmp_path: Path) -> None:
+    """A filter kept pairs of NaN as the safest; of infinities no area under a curve is known."""
+    trainer = trained(tmp_path)
+    given = Scoring(trainer.learner, trainer._pairs, 0, tmp_path)
+
+    def score(images: Tensor, _: Tensor) -> Tensor:
+        values = images[:, 0].clone()
+        values[::16] = odd
+        return values
+
+    with pytest.raises(ValueError, match=f"6 of 96 are not, such as {odd}"):
+        whole_scores(given, score, unit=True)
+    with pytest.raises(ValueError, match=f"3 of 48 are not, such as {odd}"):
+        block_scores(given, score, [*torch.arange(COUNT).tensor_split(2)], unit=True)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_features_are_read_in_the_order_of_blocks(tmp_path: Path, dtype: torch.dtype) -> None:
     """Those of other processes' blocks are passed over.
