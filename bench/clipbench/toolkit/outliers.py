@@ -54,13 +54,16 @@ def nearest(features: Tensor, k: int) -> Neighbors:
         raise BadSetting(f"{len(features)} features have no {k} neighbors each; k must be lower.")
     distances = features.new_empty(len(features), k)
     rows = torch.empty(len(features), k, dtype=torch.int64, device=features.device)
-    squares = features.square().sum(dim=1)
     # By a product of matrices, which is fast and loses the digits of small distances; so a few more
-    # than k are taken, and their distances computed again.
+    # than k are taken, and their distances computed again. In float64: a model that has learned
+    # little gives features far from zero and close to each other, of whose distances float32 would
+    # lose every digit.
+    wide = features.double()
+    squares = wide.square().sum(dim=1)
     many = min(len(features) - 1, k + SPARE)
     for start in range(0, len(features), ROWS):
         part = features[start : start + ROWS]
-        rough = torch.addmm(squares, part, features.T, alpha=-2)  # less the part's own squares
+        rough = torch.addmm(squares, wide[start : start + ROWS], wide.T, alpha=-2)
         own = torch.arange(len(part), device=features.device)
         rough[own, own + start] = torch.inf
         candidates = rough.topk(many, largest=False).indices

@@ -42,6 +42,17 @@ def test_neighbors_are_scikit_learns(rows: int, monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_array_equal(found.rows.numpy(), expected[1])
 
 
+def test_neighbors_far_from_zero_are_those_near_zero() -> None:
+    """Of a model that has learned little all features are nearly the same, but for what tells."""
+    near = torch.randn(300, 128, generator=torch.Generator().manual_seed(1))
+    far = near + 1024
+    near = far - 1024  # exactly, as far as the digits of those far away go
+    expected = NearestNeighbors(n_neighbors=K).fit(near.double().numpy()).kneighbors()
+    found = nearest(far, K)
+    np.testing.assert_allclose(found.distances.numpy(), expected[0], rtol=1e-5)
+    np.testing.assert_array_equal(found.rows.numpy(), expected[1])
+
+
 def test_blocks_are_equal_in_size_and_hold_every_feature_once() -> None:
     """100 features in blocks of at most 30 are four of 25; the seed decides which."""
     found = list(blocks(100, 30, seed=1))
