@@ -39,6 +39,7 @@ class Checkpoint(FirstStage, frozen=True):
         passed: ``(num_pairs,)`` similarities that steps of this epoch computed, NaN where none did.
         computed: what identifies how all so far was computed, see `SharedStages`; empty: not known,
             or in several ways.
+        code: what identifies the code by which the last of it was computed, see `SharedStages`.
     """
 
     optimizer: dict[str, object]
@@ -48,6 +49,7 @@ class Checkpoint(FirstStage, frozen=True):
     scores: dict[str, Tensor] | None
     passed: Tensor | None
     computed: str = ""
+    code: str = ""
 
 
 Content = TypeVar("Content", bound=FirstStage)

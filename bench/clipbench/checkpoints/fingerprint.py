@@ -89,15 +89,18 @@ def shared_stages(
     processes, device = bench.processes, bench.processes.device
     threads = torch.get_num_threads() if device.type == "cpu" else None
     content["machine"] = [*of_device(device), threads, processes.count]
-    content["versions"] = {name: version_of(name) for name in _DECISIVE}
-    content["program"] = _program()
-    content["defenses"] = codes.beside(config.defense.cls.__module__)
-    content["dataset"] = codes.beside(config.data.cls.__module__)  # synonyms
+    code: dict[str, object] = {
+        "versions": {name: version_of(name) for name in _DECISIVE},
+        "program": _program(),
+        "defenses": codes.beside(config.defense.cls.__module__),
+        "dataset": codes.beside(config.data.cls.__module__),  # synonyms
+    }
+    content |= code
     # Trusted pairs may bring words that the set does not have, and with them rows of the model.
     content["vocabulary"] = hashlib.sha256(pairs.vocabulary.used.tobytes()).hexdigest()
     each = processes.each(_hash(content, [shards]))  # machines may differ
     base = each[0] if len(each) == 1 else hashlib.sha256("".join(each).encode()).hexdigest()
-    return SharedStages(bench.cache / "stages", base)
+    return SharedStages(bench.cache / "stages", base, _hash(code, []))
 
 
 @remembered

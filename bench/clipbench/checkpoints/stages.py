@@ -61,10 +61,12 @@ class SharedStages:
         folder: where they are kept.
         base: identifies everything but the stage that decides its numbers: set, seed, settings,
             the code that trains, and the machine's way of computing.
+        code: identifies of that the code, with the versions of packages; empty: not known.
     """
 
     folder: Path
     base: str
+    code: str = ""
 
     def key(self, stage: Stage) -> str:
         """Return what identifies a stage, its place in the training being the first."""

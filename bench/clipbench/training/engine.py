@@ -27,7 +27,7 @@ from clipbench.system import stopping
 from clipbench.training.decided import phases_of_first, state_of_first
 from clipbench.training.learner import Learner
 from clipbench.training.plan import EpochPlan, Method, batch_size_of, kept, parts_of
-from clipbench.training.resume import Checkpoints, copied, way_of, where_it_goes_on
+from clipbench.training.resume import Checkpoints, copied, where_it_goes_on
 from clipbench.training.scoring import Scoring
 from clipbench.training.seen import PassScores, SeenPairs
 from clipbench.training.state import Clock, State
@@ -344,6 +344,7 @@ class Trainer:
                 self.learner.remember(content.reference)
             self._passed.load(content.passed, self._processes.device)
             self._run.load_state_dict(content.defense_at_epoch_start)
-            self._resuming(where_it_goes_on(self.state, self._num_epochs, way_of(self._processes)))
-        self.state.note_way(way_of(self._processes), torch.get_num_threads())
+            way = self._checkpoints.way(self._processes)
+            self._resuming(where_it_goes_on(self.state, self._num_epochs, way))
+        self.state.note_way(self._checkpoints.way(self._processes), torch.get_num_threads())
         return content

@@ -71,6 +71,7 @@ class Checkpoints:
         self._processes = processes
         self._shared = shared
         self._is_one_way = True  # to compute: of another machine, number of threads or code is none
+        self._is_other_code = False  # than what the training was begun with
         self._written = self._looked = time.monotonic()
         self._look_every, self._steps_to_look = 1, 0  # steps from look to look at the clock
 
@@ -97,7 +98,8 @@ class Checkpoints:
         self._written = time.monotonic()
         self._processes.can_resume()
         if self._processes.is_first:
-            content = structs.replace(content, computed=self._computed if self._is_one_way else "")
+            computed = self._computed if self._is_one_way else ""
+            content = structs.replace(content, computed=computed, code=self._code)
             save_checkpoint(
                 self._path, {"fingerprint": self._fingerprint, **structs.asdict(content)}
             )
@@ -111,11 +113,21 @@ class Checkpoints:
         self._processes.can_resume()
         found = content_as(Checkpoint, content, self._path)
         self._is_one_way = found.computed == self._computed
+        self._is_other_code = bool(found.code) and found.code != self._code
         return found
+
+    def way(self, processes: Processes) -> str:
+        """Return how the training goes on from what was loaded: `way_of`, or by other code."""
+        way = way_of(processes)
+        return way.replace(" on ", " with other code on ", 1) if self._is_other_code else way
 
     @property
     def _computed(self) -> str:
         return "" if self._shared is None else self._shared.base
+
+    @property
+    def _code(self) -> str:
+        return "" if self._shared is None else self._shared.code
 
     def _found(self) -> dict[str, object] | None:
         try:

@@ -16,6 +16,7 @@ import clipbench_datasets
 import clipbench_defenses
 from clipbench.checkpoints import fingerprint
 from clipbench.checkpoints.fingerprint import fingerprint_of, shared_stages
+from clipbench.checkpoints.stages import SharedStages
 from clipbench.configuration.resolution import resolve
 from clipbench.contracts import Stage
 from clipbench.importing.usable import without
@@ -90,13 +91,17 @@ def forgotten() -> Iterator[None]:
 
 def key(tmp_path: Path, defense: str = "finetune", **train: Any) -> str:
     """Return what the first stage of a defense is kept by."""
+    return stages(tmp_path, defense, **train).key(Stage(1, like="clip"))
+
+
+def stages(tmp_path: Path, defense: str = "finetune", **train: Any) -> SharedStages:
+    """Return the stages that a training of a defense shares with others."""
     fingerprint._program.cache_clear()
     codes.beside.cache_clear()
     used: Any = SimpleNamespace(vocabulary=SimpleNamespace(used=np.arange(3)))
     config = resolve(data="shapes:size=200", defense=defense, train=train)
     pairs: Any = Known("set")
-    shared = shared_stages(config, pairs, used, Bench(tmp_path))
-    return shared.key(Stage(1, like="clip"))
+    return shared_stages(config, pairs, used, Bench(tmp_path))
 
 
 def test_defenses_of_one_package_share_a_stage(tmp_path: Path) -> None:
@@ -124,6 +129,17 @@ def test_a_stage_is_of_its_machine(
     here = key(tmp_path)
     monkeypatch.setattr(what, instead)
     assert key(tmp_path) != here
+
+
+def test_the_code_of_a_training_is_known_apart_from_its_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training that goes on after an upgrade says so, and so does one on another processor."""
+    here = stages(tmp_path).code
+    monkeypatch.setattr("clipbench.system.arithmetic.processor", lambda: "AMD EPYC, AVX2")
+    assert stages(tmp_path, "dao", precision="bf16").code == here
+    monkeypatch.setattr("clipbench.checkpoints.fingerprint.version_of", lambda name: f"{name} 99")
+    assert stages(tmp_path).code != here
 
 
 def test_a_stage_is_of_how_libraries_are_told_to_compute(

@@ -15,6 +15,7 @@ from msgspec import UNSET, structs
 from tiny_training import SEED, shapes, tiny_model, tiny_trainer
 from torch import Tensor
 
+from clipbench.checkpoints.stages import SharedStages
 from clipbench.checkpoints.trace import read_trace
 from clipbench.contracts import (
     Defense,
@@ -194,12 +195,30 @@ def test_a_training_knows_by_how_many_processes_and_on_what_it_was_done(
     kill_in_epoch(killed, 1)
     with pytest.raises(Killed):
         killed.train()
-    monkeypatch.setattr("clipbench.training.engine.way_of", lambda _: "9 processes on a GPU")
+    monkeypatch.setattr("clipbench.training.resume.way_of", lambda _: "9 processes on a GPU")
     told: list[str] = []
     resumed = tiny_trainer(tmp_path, AugmentedClip(), resuming=told.append)
     resumed.train()
     assert resumed.state.ways == [way_of(Processes()), "9 processes on a GPU"]
     assert "now by 9 processes on a GPU" in told[0]
+
+
+def test_a_training_knows_whether_it_went_on_by_other_code(tmp_path: Path) -> None:
+    """As after an upgrade: it is the training of neither, and nothing said so."""
+    way = way_of(Processes())
+    for later, also in (("one", []), ("two", [way.replace(" on ", " with other code on ")])):
+        folder = tmp_path / later
+        begun = SharedStages(folder / "stages", "base", code="one")
+        killed = tiny_trainer(folder, AugmentedClip(), checkpoint_every_s=0.0, shared=begun)
+        kill_in_epoch(killed, 1)
+        with pytest.raises(Killed):
+            killed.train()
+        told: list[str] = []
+        now = SharedStages(folder / "stages", "base", code=later)
+        resumed = tiny_trainer(folder, AugmentedClip(), shared=now, resuming=told.append)
+        resumed.train()
+        assert resumed.state.ways == [way, *also]
+        assert ("digits may differ" in told[0]) == bool(also)
 
 
 def test_killed_between_the_last_step_and_the_end_of_an_epoch(
