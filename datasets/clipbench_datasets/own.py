@@ -8,22 +8,19 @@ shards are read and nothing else. Classes are what captions name most often, or 
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from clipbench.contracts import (
     Classes,
     Classification,
     EvaluationSet,
     Ge,
-    Image,
     IntArray,
     LabelledImages,
     Le,
@@ -33,55 +30,24 @@ from clipbench.contracts import (
 from clipbench.errors import BadSetting, CorruptData
 from clipbench.fetching.remote import is_remote
 from clipbench.fetching.sources import expand
-from clipbench.images.encoding import decode
 from clipbench.images.lazy import LazyImages
-from clipbench.images.normalize import normalized
-from clipbench.importing.entries import samples
 from clipbench.importing.pairs import Entry
 from clipbench.rng import generator
 from clipbench.shards.reader import ShardSet
-from clipbench.shards.shard_writer import Sample
 from clipbench.text.locations import Location, Word
 
 from . import _own_classes as nouns
 from ._held_out import lines_of
 from ._own_labels import labels_of, labels_of_pictures
+from ._own_parts import HeldOut, digest, entry, image
 from ._training import LooseTraining
-from .shards import Shards, entry_of
+from .shards import Shards, lacking
 
 VERSION = 1  # raise it with every change that puts a pair elsewhere, or names another class
 SMALLEST = 200  # pairs of a set of which a part can be held out
 SHARE = 0.1  # held out at most, for tests; half as many as targets
 _SHARDS = Matches(r".*\S.*", "a folder, a tar or a pattern of tars")
 _Stamps = tuple[tuple[Path, int, int], ...]  # path, size and time of each shard
-
-
-class _HeldOut(NamedTuple):
-    """A part that is held out.
-
-    Args:
-        pairs: ``(N,)`` those that an import would take.
-        captions: of each.
-        as_stored: whether these are all that can be decoded, each by the bytes that are stored.
-        pictures: ``(N,)`` for each the place of the first that has its image, byte for byte.
-        digests: hash of the image of each, as it is stored.
-    """
-
-    pairs: IntArray
-    captions: list[str]
-    as_stored: bool
-    pictures: IntArray
-    digests: list[bytes]
-
-    @property
-    def repeats(self) -> bool:
-        """Whether an image is there several times, as where it has several captions."""
-        return len(np.unique(self.pictures)) < len(self.pictures)
-
-    def apart_from(self, other: _HeldOut) -> npt.NDArray[np.bool_]:
-        """Return of which pairs the image is not in another part, ``(N,)``."""
-        there = {*other.digests}
-        return np.array([digest not in there for digest in self.digests], dtype=np.bool_)
 
 
 @dataclass(frozen=True)
@@ -121,22 +87,30 @@ class Own(LooseTraining):
         return len(self.parts[2])
 
     def entries(self) -> Iterator[Entry]:
-        """Yield the training pairs, in the order of the set.
+        """Yield the training pairs in the order of the set, and what can't be used of the others.
 
-        A pair whose image is that of a held-out pair, byte for byte, is left out.
+        A pair whose image is that of a held-out pair, byte for byte, is left out. Pairs that are
+        incomplete are in no part, and of those that are held out some can't be used: an import
+        refuses them all, or counts them, as it does those that would be trained on.
         """
         shards = self._shards
-        held_out = np.concatenate(self.parts[:2])
-        sizes = {int(shards.index[pair]["image_size"]) for pair in held_out}
-        images = {_digest(shards, pair) for pair in held_out.tolist()} - {None}
+        held_out = np.concatenate([self._tests.pairs, self._targets.pairs])
+        sizes = {int(shards.index[pair]["image_size"]) for pair in held_out.tolist()}
+        images = {*self._tests.digests, *self._targets.digests}
         for pair in self.parts[2].tolist():
-            if int(shards.index[pair]["image_size"]) in sizes and _digest(shards, pair) in images:
+            if int(shards.index[pair]["image_size"]) in sizes and digest(shards, pair) in images:
                 continue
-            yield _entry(shards, pair)
+            yield entry(shards, pair)
+        for one in shards.incomplete:
+            yield lacking(one, shards.shards[one.shard].path)
+        for part in (self._tests, self._targets):
+            yield from part.unusable
 
     def identity(self) -> Mapping[str, object]:
-        """Return what decides the training pairs."""
+        """Return what decides the training pairs, and what is told of those left out."""
+        tells = bool(self._shards.incomplete or self._tests.unusable or self._targets.unusable)
         return {
+            **({"tells": "all that is left out"} if tells else {}),  # earlier versions did not
             "format": "own",
             "version": VERSION,
             "content_sha256": self._shards.content_sha256(),
@@ -249,11 +223,11 @@ class Own(LooseTraining):
         return found
 
     @cached_property
-    def _tests(self) -> _HeldOut:
+    def _tests(self) -> HeldOut:
         return _held_out(self, 0, self._stamps)
 
     @cached_property
-    def _targets(self) -> _HeldOut:
+    def _targets(self) -> HeldOut:
         return _held_out(self, 1, self._stamps)
 
     @property
@@ -263,7 +237,7 @@ class Own(LooseTraining):
         return tuple((path, path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
 
     def _labelled(
-        self, held_out: _HeldOut, parameter: str, besides: _HeldOut | None = None
+        self, held_out: HeldOut, parameter: str, besides: HeldOut | None = None
     ) -> LabelledImages:
         pairs, first = held_out.pairs, self.several == "first"
         named = labels_of(held_out.captions, self._classes, first=first)
@@ -278,58 +252,13 @@ class Own(LooseTraining):
         return LabelledImages(self._images(pairs[known]), labels[known])
 
     def _images(self, pairs: IntArray) -> LazyImages[int]:
-        return LazyImages(pairs.tolist(), functools.partial(_image, self._shards))
-
-
-def _entry(shards: ShardSet, pair: int) -> Entry:
-    """Return a pair as an import takes it."""
-    return entry_of(shards, pair, str(shards.shards[shards.shard_of(pair)].path))
-
-
-def _image(shards: ShardSet, pair: int) -> Image:
-    """Return a held-out image as an import writes those that are trained on.
-
-    Else a model would be tested on sideways photographs, and on logos whose white turned black.
-    """
-    return decode(normalized(shards.image_bytes(pair)).data)
-
-
-def _digest(shards: ShardSet, pair: int) -> bytes | None:
-    """Return the hash of a pair's image as it is stored; None: the image can't be read."""
-    try:
-        return hashlib.sha256(shards.image_bytes(pair)).digest()
-    except CorruptData:  # the import says so
-        return None
+        return LazyImages(pairs.tolist(), functools.partial(image, self._shards))
 
 
 @functools.lru_cache(maxsize=16)
-def _held_out(source: Own, part: int, stamps: _Stamps) -> _HeldOut:  # noqa: ARG001
-    """Return the pairs of a part that could be trained on: an import leaves out the others."""
-    shards, pairs, captions, as_stored = source._shards, [], [], True
-    places, pictures, digests = dict[bytes, int](), list[int](), list[bytes]()
-    for pair in source.parts[part].tolist():
-        [made] = samples([_entry(shards, pair)], None, "skip")
-        if isinstance(made, Sample):
-            pairs.append(pair)
-            captions.append(made.caption)
-            stored = shards.image_bytes(pair)
-            as_stored &= made.image == stored
-            digests.append(hashlib.sha256(stored).digest())
-            pictures.append(places.setdefault(digests[-1], len(pictures)))
-        else:
-            as_stored &= not _is_decoded(shards, pair)
-    found, first = (np.array(numbers, dtype=np.int64) for numbers in (pairs, pictures))
-    return _HeldOut(found, captions, as_stored, first, digests)
-
-
-def _is_decoded(shards: ShardSet, pair: int) -> bool:
-    """Return whether the image of a pair can be decoded as it is stored, and its caption read."""
-    try:
-        shards.caption(pair)
-        shards.image(pair)
-    except CorruptData:
-        return False
-    return True
+def _held_out(source: Own, part: int, stamps: _Stamps) -> HeldOut:  # noqa: ARG001
+    """Return the pairs of a part that could be trained on; those of a source are found once."""
+    return HeldOut.of(source._shards, source.parts[part])
 
 
 @functools.lru_cache(maxsize=8)

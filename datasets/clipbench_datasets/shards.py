@@ -112,12 +112,10 @@ class Shards(Plugin):
             incomplete = by_shard.get(number, [])
             others = _convertible(shard.path, incomplete)
             for one in incomplete:
-                name = f"key {one.key} in shard {shard.path}"
+                entry = lacking(one, shard.path)
                 if one.key in others:
-                    yield self._converted(name, shard.path, others[one.key])
-                    continue
-                problem = (f"{one.missing} missing", one.found or "the key is incomplete")
-                yield Entry(name, str(shard.path), None, problem=problem)
+                    entry = self._converted(entry.name, shard.path, others[one.key])
+                yield entry
             for pair in range(shard.first, shard.first + shard.num_pairs):
                 yield entry_of(shards, pair, str(shard.path))
 
@@ -158,6 +156,12 @@ def _convertible(path: Path, incomplete: Sequence[Incomplete]) -> dict[str, Grou
         return {}
     found = ((group.key.decode(errors="replace"), group) for group in groups(path))
     return {key: group for key, group in found if key in keys and group.other_image() is not None}
+
+
+def lacking(one: Incomplete, path: Path) -> Entry:
+    """Return an incomplete pair of a shard as it is listed for an import, which leaves it out."""
+    problem = (f"{one.missing} missing", one.found or "the key is incomplete")
+    return Entry(f"key {one.key} in shard {path}", str(path), None, problem=problem)
 
 
 def entry_of(shards: ShardSet, pair: int, path: str) -> Entry:

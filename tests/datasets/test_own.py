@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from own_set import CLASSES, patch, write_crawl
 from PIL import Image
 
 from clipbench.cli import main
-from clipbench.errors import BadSetting, MissingData
+from clipbench.errors import BadSetting, CorruptData, MissingData
 from clipbench.evaluation.retrieval import recall_at_k
 from clipbench.importing import staleness
+from clipbench.importing.usable import open_usable
 from clipbench.shards.reader import ShardSet
 from clipbench.testing import check_dataset
 from clipbench_datasets._own_classes import classes_in, classes_of, subjects_in
@@ -154,6 +156,31 @@ def write_odd(folder: Path, pairs: int) -> Path:
         members |= {f"{number:06d}.{ODD[kind][0]}": image, f"{number:06d}.txt": text.encode()}
     tar(folder / "00000.tar", members)
     return folder
+
+
+def test_all_that_cannot_be_used_is_counted_or_refused(crawl: Path, tmp_path: Path) -> None:
+    """Also pairs that are in no part, for they lack a caption, and what is held out.
+
+    Of those nothing was said, not even where anything that can't be used is an error.
+    """
+    members = dict[str, bytes]()
+    for shard in sorted(crawl.glob("*.tar")):
+        with tarfile.open(shard) as file:
+            for info in file:
+                if (content := file.extractfile(info)) is not None:
+                    members[info.name] = content.read()
+    del members["000000007.txt"]
+    tar((folder := tmp_path / "crawl") / "0.tar", members)
+    shards, parts = ShardSet.open(folder, on_incomplete="skip"), Own(path=str(folder)).parts
+    for part in parts:  # tests, targets and what is trained on
+        members[f"{shards.key(int(part[3]))}.jpg"] = b""
+    tar(folder / "0.tar", members)
+    made = Own(path=str(folder)).prepare(tmp_path / "cache")
+    usable = open_usable(made, tmp_path / "cache", on_error="skip")
+    told = {"caption missing": 1, "image empty": 3}
+    assert (len(usable.shards), usable.left_out) == (len(parts[2]) - 1, told)
+    with pytest.raises(CorruptData, match="4 left out"):
+        open_usable(made, tmp_path / "cache", on_error="fail")
 
 
 def test_held_out_pairs_are_read_as_those_that_are_trained_on(tmp_path: Path) -> None:

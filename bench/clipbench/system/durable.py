@@ -17,6 +17,7 @@ import itertools
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,7 +105,9 @@ def _write_new(path: Path, content: bytes) -> None:
 
 def unfinished(path: Path) -> Path:
     """Return a name for what shall become `path`, which tells whose it is; never the same twice."""
-    name = os.fsencode(path.name)[:_MOST_NAME].decode(errors="ignore")
+    # Not as UTF-8: a locale without it could not name what it made of other characters.
+    short = os.fsencode(path.name)[:_MOST_NAME]
+    name = short.decode(sys.getfilesystemencoding(), errors="ignore")
     return path.with_name(f".{name}.{this_process()}-{next(_numbers)}.tmp")
 
 

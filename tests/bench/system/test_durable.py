@@ -142,6 +142,24 @@ def test_a_file_system_that_cannot_sync_is_written_to_all_the_same(
     assert (tmp_path / "a").read_bytes() == b"new"
 
 
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+def test_a_file_of_any_name_is_written_where_the_locale_has_no_utf_8(
+    locale: str, tmp_path: Path
+) -> None:
+    """Its temporary name was read as UTF-8, and could not be written as ASCII."""
+    code = (
+        "import os, sys; from pathlib import Path\n"
+        "from clipbench.system.durable import atomic_file\n"
+        "assert sys.getfilesystemencoding() == 'ascii'\n"
+        "with atomic_file(Path(os.fsdecode(sys.argv[1]))) as file: file.write(b'whole')"
+    )
+    path = tmp_path / ("日本 ü " * 20 + ".html")
+    without = {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    subprocess.run([sys.executable, "-c", code, path], check=True, env={**os.environ, **without})
+    assert path.read_bytes() == b"whole"
+    assert [*tmp_path.iterdir()] == [path]
+
+
 def test_names_as_long_as_the_system_takes_are_written(tmp_path: Path) -> None:
     """An unfinished file's name is no longer than names may be."""
     path = tmp_path / ("ä" * 127)
