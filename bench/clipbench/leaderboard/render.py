@@ -13,7 +13,8 @@ from clipbench.text.sinks import csv_cell, latex, markdown
 STATISTICS = (
     "Success: test images read as the adversary wants, k/n pooled over seeds; interval: 95% "
     "Wilson, of fewer trials and by Student's t where seeds vary more than independent trials "
-    "would. Control: the same images after training on clean data. Top-1: zero-shot accuracy; "
+    "would; with one seed, about that trained model alone. Control: the same images after training "
+    "on clean data. Top-1: zero-shot accuracy; "
     "R@1: retrieval image to text / text to image; mean ± sample standard deviation over seeds. "
     "Cost: training time relative to defense none, with all views, scoring and first models. "
     "Passes: pairs that were trained on, over those of the set, whatever their views; trusted "

@@ -8,13 +8,13 @@ import pandas as pd
 
 from clipbench.errors import MissingData
 from clipbench.leaderboard.cells import MISSING
-from clipbench.leaderboard.ranking.board import Board, boards
+from clipbench.leaderboard.ranking.board import Board, boards, is_baseline
 from clipbench.leaderboard.ranking.findings import findings, interval, percent, span
 from clipbench.leaderboard.ranking.standing import Ranking, Standing, ranking
 from clipbench.leaderboard.record import elsewhere, records_of
 from clipbench.leaderboard.render import markdown_line
 from clipbench.text.sinks import markdown
-from clipbench.text.words import counted
+from clipbench.text.words import counted, listed
 
 HEAD = ("defense", "worst attack", "mean success", "clean top-1", "training time")
 
@@ -67,7 +67,24 @@ def note(board: Board, eligible_at: float) -> str:
         " one range are in the order of their mean. Mean: over the same attacks. Clean top-1"
         " (zero-shot accuracy) and training time (no defense ="
         f" 1.00×): after training on clean data, over numeric formats. {MISSING}: not measured."
-        f"{elsewhere(board.cells.values())}"
+        f"{_once(board)}{elsewhere(board.cells.values())}"
+    )
+
+
+def _once(board: Board) -> str:
+    """Return which ranked defenses have rows of one seed, whose interval knows the probes alone."""
+    rows = {
+        name: [row for attack in board.counted if (row := board.cells.get((name, attack.key)))]
+        for name in board.names
+    }
+    ranked = {name: of for name, of in rows.items() if of and not all(map(is_baseline, of))}
+    once = [board.names[name] for name, of in ranked.items() if any(row.seeds == 1 for row in of)]
+    if not once:
+        return ""
+    which = "all of them" if len(once) == len(ranked) else listed(once)
+    return (
+        " With one seed, an interval is about that trained model alone, and another seed may rank a"
+        f" defense otherwise: this concerns {which}."
     )
 
 

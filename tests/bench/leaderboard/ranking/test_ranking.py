@@ -36,10 +36,16 @@ TRUSTED = {"trusted_size": 500}
 @pytest.fixture
 def results(make_result: MakeResult) -> list[Result]:
     """Two attacks that succeed and one that does not, under defenses with and without pairs."""
+    return runs(make_result, 0)
+
+
+def runs(make_result: MakeResult, seed: int) -> list[Result]:
+    """Return runs of one seed."""
     made = []
     for defense, counts in SUCCESS.items():
         given = TRUSTED if defense in ("filter", "tuned") else {}
         common = {"defense": defense, "defense_parameters": given, "attack_parameters": {}}
+        common["seed"] = seed
         made += [
             make_result(attack=attack, success=(count, 1000), **common)
             for attack, count in zip(ATTACKS, counts, strict=True)
@@ -112,6 +118,19 @@ def test_defenses_of_one_range_are_in_the_order_of_their_mean(make_result: MakeR
     ]
     assert ranks(of(made)[1]) == {"rarely": (1, 2), "often": (1, 2), "none": None}
     assert [one.name for one in of(made)[1].others] == ["rarely", "often"]
+
+
+def test_the_note_says_whose_intervals_are_of_one_seed(
+    make_result: MakeResult, results: list[Result]
+) -> None:
+    """As filter's of one attack that counts; a weak attack, and what is not ranked, do not."""
+    concerned = "another seed may rank a defense otherwise: this concerns "
+    assert to_ranking(leaderboard(results)).rstrip().endswith(f"{concerned}all of them.")
+    again = runs(make_result, 1)
+    once = {("filter", "sig"), ("plain", "weak"), *(("none", attack) for attack in ATTACKS)}
+    several = [one for one in again if (one["defense"]["name"], one["attack"]["name"]) not in once]
+    assert to_ranking(leaderboard(results + several)).rstrip().endswith(f"{concerned}filter.")
+    assert concerned not in to_ranking(leaderboard(results + again))
 
 
 def test_a_defense_that_was_spared_an_attack_has_no_rank(results: list[Result]) -> None:
