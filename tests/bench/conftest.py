@@ -93,11 +93,22 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return begun
 
 
+TRAINED = """
+from dataclasses import dataclass
+from clipbench_defenses.none import NoDefense
+
+@dataclass(frozen=True)
+class Trained(NoDefense):
+    'A defense that is none: WORDS.'
+"""
+
+
 @pytest.fixture
 def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], str]]:
     """Write an attack in a package, with these words in its captions, and return its name.
 
-    Beside it lies ``said_by_a_test.metric:Summed``, which is the sum of these words' bytes.
+    Beside it lie ``said_by_a_test.metric:Summed``, which is the sum of these words' bytes, and
+    ``said_by_a_test.defense:Trained``, which trains.
     """
     # Within a second, bytecode of a file as long as before would be taken for that of the new one.
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
@@ -109,6 +120,7 @@ def edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
     def write(words: str) -> str:
         (package / "attack.py").write_text(SAID.replace("WORDS", words))
         (package / "metric.py").write_text(SUMMED.replace("WORDS", words))
+        (package / "defense.py").write_text(TRAINED.replace("WORDS", words))
         codes.beside.cache_clear()
         for name in [name for name in sys.modules if name.startswith(package.name)]:
             monkeypatch.delitem(sys.modules, name)

@@ -9,8 +9,8 @@ import re
 import resource
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import msgspec
@@ -79,6 +79,7 @@ class TrainingRecord:
         exposures: ``(num_pairs,)`` how often each pair reached a loss that ties image to caption.
         ways: by how many processes it was computed, and on what: one, or several where it went on
             otherwise. Empty: not known.
+        packages: SHA-256 of the code of each package beside clipbench that its plugins are of.
     """
 
     num_pairs: int
@@ -97,6 +98,7 @@ class TrainingRecord:
     exposures: IntArray
     threads: Sequence[int] = ()
     ways: Sequence[str] = ()
+    packages: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Return the fields of ``result.json``'s ``train`` object."""
@@ -142,6 +144,7 @@ _RECORD = checks.fields(
         "threads": checks.items(checks.count),
         "ways": checks.items(checks.text),
         "exposures": checks.hexadecimal(64),
+        "packages": checks.table_of(checks.hexadecimal(64)),
         sums.FIELD: checks.words,
     },
     others=False,
@@ -155,9 +158,10 @@ def write_record(folder: Path, record: TrainingRecord, fingerprint: str) -> None
     with atomic_file(folder / "exposures.npy") as file:
         file.write(array.getvalue())
     content: dict[str, object] = {"fingerprint": fingerprint}
-    content |= {field.name: getattr(record, field.name) for field in fields(record)}
-    if not record.ways:
-        del content["ways"]
+    content |= {each.name: getattr(record, each.name) for each in fields(record)}
+    for name in ("ways", "packages"):
+        if not content[name]:
+            del content[name]
     content["history"] = msgspec.to_builtins(record.history)
     content["exposures"] = hashlib.sha256(array.getvalue()).hexdigest()
     write_summed(folder / "record.json", content, indent=None)
@@ -198,6 +202,21 @@ def read_record(folder: Path, fingerprint: str) -> TrainingRecord | None:
         ) from error
     except (OSError, MemoryError) as error:
         raise unreadable(path, error) from error
+
+
+def packages_of(folder: Path) -> Mapping[str, str]:
+    """Return the packages that a finished training says its plugins are of; none: it can't be read.
+
+    Args:
+        folder: of the training, with its record.
+    """
+    try:
+        content = parsed(read_regular(folder / "record.json"))
+        _RECORD("", content)
+    except (OSError, ValueError):
+        return {}
+    found: Mapping[str, str] = content.get("packages", {})
+    return found
 
 
 def forget_peak_memory(device: torch.device) -> None:

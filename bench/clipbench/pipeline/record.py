@@ -36,7 +36,9 @@ def result_of(trained: Trained, measured: Measured) -> Result:
     """
     config, parts, _, ledger, record = trained
     config_object, told = config.hashed(), config.by_content()
-    sha256, used = config_hash(config_object), packages.of_run(config)
+    sha256 = config_hash(config_object)
+    # A training that was finished before may be of other code than is installed by now.
+    used = {**packages.of_run(config), **record.packages}
     record_of_run = {
         "schema": SCHEMA,
         "id": sha256[:16],

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from clipbench.checkpoints.record import packages_of
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import identify
 from clipbench.custody.record import note_file, note_used
@@ -18,6 +19,7 @@ from clipbench.pipeline.hold import held
 from clipbench.pipeline.poison import tell_left_out
 from clipbench.planning.estimate import Estimate, estimate_training
 from clipbench.planning.models import check_models, try_model
+from clipbench.planning.packages import of_run
 from clipbench.planning.plan import added_stages, begun_epochs, special
 from clipbench.planning.tried import try_defense
 from clipbench.planning.work import Work, work_for
@@ -117,9 +119,21 @@ def plan_training(
     folder = named_folder(out, ["train", config.defense_name, f"s{config.seed}"], id_)
     weights = folder / "model" / WEIGHTS_FILE
     done = weights.is_file() and not is_cut_off(weights)
+    if done:
+        _warn_of_other_code(config, folder, reporter)
     with before_work():
         work = work_for(config, defense, len(pairs.shards))
     return TrainingPlan(config, shards, pairs, folder, done, work, begun_epochs(folder))
+
+
+def _warn_of_other_code(config: RunConfig, folder: Path, reporter: Reporter) -> None:
+    """Tell a person that a training that is not done again was done by other code."""
+    recorded, now = packages_of(folder / "train"), of_run(config)
+    for name in (name for name, sha256 in recorded.items() if now.get(name, sha256) != sha256):
+        reporter.warning(
+            f"{folder} is trained already, with other code of {name} than is installed; use another"
+            " --out to train with this code"
+        )
 
 
 def train(plan: TrainingPlan, *, cache: Path, reporter: Reporter) -> Path:

@@ -42,6 +42,7 @@ from clipbench.models.openclip import (
 from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.parallel.bench import Bench
 from clipbench.parallel.group import Processes
+from clipbench.plugins import codes
 from clipbench.shards.reader import ShardSet
 from clipbench.tensors.files import is_cut_off
 from clipbench.training.engine import Trainer
@@ -103,6 +104,7 @@ def train_on(
         processes=processes.count,
         threads=state.threads,
         ways=() if state.ways is UNSET else state.ways,
+        packages=_packages(config),
         history=state.history,
         exposures=trainer.exposures,
     )
@@ -114,6 +116,14 @@ def train_on(
         write_record(folder / "train", record, fingerprint)  # last: it says that all is there
     _drop_checkpoint(folder, processes)
     return record
+
+
+def _packages(config: RunConfig) -> dict[str, str]:
+    """Return the code of other packages that training runs: by it no training is known."""
+    found: dict[str, str] = {}
+    for part in (config.data, config.defense):
+        found |= codes.packages(part.kind, part.to_json())
+    return found
 
 
 def _agreed_fingerprint(config: RunConfig, sets: Sequence[ShardSet], processes: Processes) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from small_runs import Place, config_of
@@ -10,7 +13,9 @@ from small_runs import Place, config_of
 from clipbench.errors import BadSetting
 from clipbench.models.weights import WEIGHTS_FILE
 from clipbench.parallel.bench import Bench
+from clipbench.pipeline import train as training
 from clipbench.pipeline.detect import plan_detection
+from clipbench.system.progress import Reporter
 
 
 def test_training_on_given_shards_has_a_folder_for_each_set(
@@ -44,6 +49,21 @@ def test_the_plan_names_pairs_and_folder_and_what_is_done(shared: Place) -> None
     assert "time" not in said
     assert shared.train(config, made.shards_folder).parent.parent == plan.folder
     assert "time     done already" in shared.plan_training(config, made.shards_folder).lines()[-1]
+
+
+def test_a_training_that_other_code_of_a_package_did_says_so(
+    shared: Place, edited: Callable[[str], str]
+) -> None:
+    """It is not done again, as a run is not; with the code that did it nothing is said."""
+    made = shared.poison(config_of(attack="badnets", seed=2)).shards_folder
+    for words, told in (("before", False), ("before", False), ("behind", True)):
+        edited(words)
+        said = io.StringIO()
+        config = config_of(defense="said_by_a_test.defense:Trained")
+        reporter = Reporter(quiet=True, stream=said)
+        place: dict[str, Any] = {"cache": shared.cache, "reporter": reporter}
+        training.train(training.plan_training(config, made, shared.out, **place), **place)
+        assert ("with other code of said_by_a_test than is installed" in said.getvalue()) is told
 
 
 def test_too_few_trusted_pairs_are_told_before_training(shared: Place) -> None:
