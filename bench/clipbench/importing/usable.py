@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,11 +116,9 @@ def open_usable(
     if imported and on_error == "fail":
         refuse_left_out(next(iter(imported)))
     lists = tuple(folder / skipped.NAME for folder in imported)
-    before = Counter[str]()
-    for stats in imported.values():
-        before.update(stats.left_out)
+    before = _summed(imported.values())
     if not is_foreign(full):
-        return UsablePairs(full, dict(sorted(before.items())), full, imported=lists)
+        return UsablePairs(full, dict(before), full, imported=lists)
     found = tuple(screen(full, cache / "screened", workers=workers, progress=progress))
     if found and on_error == "fail":
         raise CorruptData(_refusal(full, found))
@@ -133,10 +131,10 @@ def open_usable(
     return UsablePairs(view, left_out, full, found, lists)
 
 
-def refuse_known(
+def known_left_out(
     source: str | Path, cache: Path, *, caption_field: str | None = None, on_error: OnError = "fail"
-) -> None:
-    """Refuse a set that is known to lack pairs, before any of it is read.
+) -> Mapping[str, int]:
+    """Return what an import left out of a set, by reason, before any of it is read.
 
     Args:
         source: what `ShardSet.open` takes.
@@ -149,15 +147,25 @@ def refuse_known(
         CorruptData: an import left out pairs, or the index has incomplete ones, and `on_error` is
             ``fail``.
     """
-    if on_error == "skip":
-        return
     paths = expand(source)
     manifest = manifests.of_shards(paths, whole_folder=False)
-    for folder in _imported(paths, foreign=is_anothers(manifest)):
+    imported = _imported(paths, foreign=is_anothers(manifest))
+    if on_error == "skip":
+        return _summed(imported.values())
+    for folder in imported:
         refuse_left_out(folder)
     folders = indexing.cache_folders(paths, cache / "index")
     if (stored := indexing.load(paths, folders, caption_field)) is not None:
         refuse_incomplete(stored.incomplete, paths)
+    return {}
+
+
+def _summed(imported: Iterable[skipped.Stats]) -> Counter[str]:
+    """Return what several imports left out, by reason, in the order of the reasons."""
+    found = Counter[str]()
+    for stats in imported:
+        found.update(stats.left_out)
+    return Counter(dict(sorted(found.items())))
 
 
 def _imported(paths: Sequence[Path], *, foreign: bool) -> dict[Path, skipped.Stats]:

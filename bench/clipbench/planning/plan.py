@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import Identifier
 from clipbench.configuration.places import places
 from clipbench.contracts import Progress, is_prepared, no_progress, trusted_size
-from clipbench.importing.usable import caption_field_of, refuse_known
+from clipbench.importing.usable import caption_field_of, known_left_out
 from clipbench.planning.models import check_models, try_model
 from clipbench.planning.parts import Parts
 from clipbench.planning.tried import try_plugins
@@ -20,6 +21,7 @@ from clipbench.plugins import registry
 from clipbench.plugins.faults import before_work
 from clipbench.results.folders import folder_of, has_result, words
 from clipbench.results.names import CHECKPOINT
+from clipbench.shards import skipped
 from clipbench.text import locations
 from clipbench.text.words import amount, counted
 
@@ -40,6 +42,7 @@ class Plan:
         folder: where everything about it goes; None: the run is named after what its pairs are, and
             these are not there yet.
         out: folder of the runs.
+        left_out: what an import left out of the pairs, by reason.
     """
 
     config: RunConfig
@@ -49,6 +52,7 @@ class Plan:
     begun: int
     folder: Path | None
     out: Path
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -74,6 +78,7 @@ class Plan:
         lines = [
             head,
             f"  data     {self._data()}, {counted(parts.num_pairs, 'pair')}",
+            *([f"  note     {skipped.summary(self.left_out)}"] if self.left_out else []),
             f"  attack   {config.attack_name}: {self._poison()}",
             f"  training {config.train.model}, {epochs} of {counted(per_epoch, 'pair')},"
             f" {passes:.3g} {'pass' if passes == 1 else 'passes'} over the data"
@@ -177,11 +182,17 @@ def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_p
         return Plan(config, parts, False, epochs, 0, None, out)
     folder = folder_of(known, out)
     done = has_result(folder)
-    where = None if done else is_prepared(config.data.plugin, cache)
-    if where is not None and cache not in Path(where).parents:  # what is there is made again
-        field = caption_field_of(config.data.plugin)
-        refuse_known(where, cache, caption_field=field, on_error=config.on_error)
-    return Plan(known, parts, done, epochs, begun_epochs(folder), folder, out)
+    left_out = {} if done else _left_out(config, cache)
+    return Plan(known, parts, done, epochs, begun_epochs(folder), folder, out, left_out)
+
+
+def _left_out(config: RunConfig, cache: Path) -> Mapping[str, int]:
+    """Return what an import left out of a run's pairs, by reason, as far as that is known."""
+    where = is_prepared(config.data.plugin, cache)
+    if where is None or cache in Path(where).parents:  # what lies there is made again
+        return {}
+    captions = caption_field_of(config.data.plugin)
+    return known_left_out(where, cache, caption_field=captions, on_error=config.on_error)
 
 
 def special(config: RunConfig, per_epoch: int) -> list[str]:

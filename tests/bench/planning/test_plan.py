@@ -137,6 +137,8 @@ def test_pairs_that_are_known_to_be_left_out_are_told_before_the_plan(
         place.plan(config_of(data=path, evals=["shapes:size=200"]))
     plan = place.plan(config_of(data=path, evals=["shapes:size=200"], on_error="skip"))
     assert plan.parts.num_pairs == 39
+    told = "  note     1 left out (1 caption missing)"  # of an import all is known
+    assert (told in plan.lines()) == (data is imported_in_part)
 
 
 def test_missing_weights_to_start_from_are_told_before_work(place: Place) -> None:
