@@ -50,11 +50,14 @@ def in_folder(folder: Path) -> list[str]:
 def in_headers(shards: ShardSet, shard: int, poisons: Sequence[int]) -> Findings:
     """Compare tar headers: mode, owner, type, format, time, and the order of members."""
     keys = {shards.key(pair) for pair in poisons}
+    left = shards.left_out.get(shard)  # keys that are no pairs, and like none
     clean: list[Facets] = []
     suspects: dict[str, Facets] = {}
     clean_times: list[bytes] = []
     times: dict[str, list[bytes]] = {}
     for group in groups(shards.shards[shard].path):
+        if left is not None and group.key in left.keys:
+            continue
         facets, stamps = _header_facets(shards, shard, group)
         key = group.key.decode(errors="surrogateescape")
         if key in keys:

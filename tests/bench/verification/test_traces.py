@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 from PIL import Image as Pil
-from shard_pairs import Stain, caption, picture, scene
+from shard_pairs import Stain, caption, picture, scene, write_members
 
 from clipbench.images.encoding import encode_jpeg, encode_png
+from clipbench.importing.usable import open_usable
 from clipbench.poisoning.overlay import write_poisoned
 from clipbench.shards.reader import ShardSet
 from clipbench.verification import traces
@@ -111,6 +112,20 @@ def test_a_header_written_in_another_way_is_found_among_varied_ones(
         assert (found, untold) == ([], ["owner"])
     else:
         assert found
+
+
+def test_keys_that_are_left_out_are_nothing_to_compare_with(tmp_path: Path) -> None:
+    """One that lacks its caption made every set of the web whose members nobody can tell of."""
+    members = [
+        (f"{number:09d}.{suffix}", content)
+        for number in range(COUNT)
+        for suffix, content in of_the_web(number).items()
+        if (number, suffix) != (7, "txt")
+    ]
+    folder = write_members(tmp_path / "set" / "00000.tar", members).parent
+    usable = open_usable(folder, tmp_path / "cache", on_error="skip").shards
+    assert len(usable) == COUNT - 1
+    assert told(traces.in_headers, usable) == ([], [])
 
 
 @pytest.mark.parametrize(
