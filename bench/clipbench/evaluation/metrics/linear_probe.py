@@ -94,7 +94,8 @@ class LinearProbe(Plugin):
             ``linear_probe_top1``, ``linear_probe_top5``, ``linear_probe_c`` (the inverse L2
             strength chosen), ``linear_probe_images`` (training images used) and
             ``linear_probe_copies`` (test images that are among them, pixel for pixel); with an
-            attack ``linear_probe_attack_success`` and ``linear_probe_poisoned_accuracy``.
+            attack ``linear_probe_attack_success``, ``linear_probe_poisoned_accuracy`` and
+            ``linear_probe_attack_copies`` (images that it wants misclassified, among them).
 
         Raises:
             BadSetting: a class has fewer than two training images, or there is one class.
@@ -113,16 +114,15 @@ class LinearProbe(Plugin):
         labels = task.train.labels[used]
         fit, exponent = self._fit(features, labels, rng)
 
-        test = measured.image_features(task.test.images)
+        test, train = (
+            measured.image_features(task.test.images),
+            (images, torch.from_numpy(features)),
+        )
         ranks = label_ranks(_scores(fit, test), task.test.labels)
-        copies = _copies((task.test.images, test), (images, torch.from_numpy(features)))
-        if copies:
-            warnings.warn(
-                f"of {len(test):,} test images of {measured.evaluation.name} {copies:,} are among"
-                " the training images of linear_probe, pixel for pixel: its accuracy is too high;"
-                " take them out of one of the two",
-                stacklevel=2,
-            )
+        name = measured.evaluation.name
+        copies = _told(
+            (task.test.images, test), train, f"test images of {name}", "accuracy is too high"
+        )
         found: dict[str, Proportion | float] = {
             f"linear_probe_top{k}": top_k_correct(ranks, k)
             for k in measured_cutoffs((1, 5), len(task.classes))
@@ -134,7 +134,12 @@ class LinearProbe(Plugin):
         }
         probes = measured.probes
         if isinstance(probes, Probes) and len(probes):
-            scores = _scores(fit, measured.image_features(probes.images))
+            read = measured.image_features(probes.images)
+            scores = _scores(fit, read)
+            copies = _told(
+                (probes.images, read), train, "images of the attack", "success is too low"
+            )
+            found["linear_probe_attack_copies"] = float(copies)
             goals = label_ranks(scores, probes.goals)
             found["linear_probe_attack_success"] = top_k_correct(goals, 1)
             truth = label_ranks(scores, probes.labels)
@@ -213,25 +218,37 @@ def _part_of_each_class(
     return held
 
 
-def _copies(tests: tuple[Sequence[Image], Any], train: tuple[Sequence[Image], Any]) -> int:
-    """Return how many test images are training images as well, pixel for pixel.
+_Images = tuple[Sequence[Image], Any]  # N images, and their unit features (N, D)
+
+
+def _told(some: _Images, train: _Images, what: str, effect: str) -> int:
+    """Return how many images are training images as well, pixel for pixel; and warn of them.
 
     Equal images have equal features up to rounding, so only images whose features meet are decoded.
 
     Args:
-        tests: images and their unit features ``(N, D)``.
-        train: the same of the images that are learned from.
+        some: images that the probe reads.
+        train: those that it learns from.
+        what: what the images are.
+        effect: what becomes of the number that they give.
     """
     import torch  # noqa: PLC0415 - heavy
 
     meets = torch.zeros(len(train[1]), dtype=torch.bool)
-    met = torch.zeros(len(tests[1]), dtype=torch.bool)
+    met = torch.zeros(len(some[1]), dtype=torch.bool)
     for start in range(0, len(met), ROWS):
-        alike = tests[1][start : start + ROWS] @ train[1].T > ALIKE
+        alike = some[1][start : start + ROWS] @ train[1].T > ALIKE
         met[start : start + ROWS] = alike.any(dim=1)
         meets |= alike.any(dim=0)
     known = {_pixels(train[0][number]) for number in meets.nonzero().flatten().tolist()}
-    return sum(_pixels(tests[0][number]) in known for number in met.nonzero().flatten().tolist())
+    found = sum(_pixels(some[0][number]) in known for number in met.nonzero().flatten().tolist())
+    if found:
+        warnings.warn(
+            f"of {len(met):,} {what} {found:,} are among the training images of linear_probe, pixel"
+            f" for pixel: its {effect}; take them out of one of the two",
+            stacklevel=3,
+        )
+    return found
 
 
 def _pixels(image: Image) -> bytes:

@@ -83,7 +83,9 @@ def test_colors_can_be_told_apart(model: tuple[nn.Module, Any]) -> None:
     assert "linear_probe_attack_success" not in found
 
 
-@pytest.mark.filterwarnings("ignore:of 30 test images")  # of full color, which are all alike
+@pytest.mark.filterwarnings(
+    "ignore:of .* are among the training"
+)  # of full color, which are all alike
 def test_the_probe_is_scikit_learns_at_the_strength_that_is_named(
     model: tuple[nn.Module, Any],
 ) -> None:
@@ -101,7 +103,9 @@ def test_the_probe_is_scikit_learns_at_the_strength_that_is_named(
     assert 1e-6 <= found["linear_probe_c"] <= 1e6
 
 
-@pytest.mark.filterwarnings("ignore:of 30 test images")  # of full color, which are all alike
+@pytest.mark.filterwarnings(
+    "ignore:of .* are among the training"
+)  # of full color, which are all alike
 def test_it_learns_from_training_images_alone(model: tuple[nn.Module, Any]) -> None:
     """Other test images change neither the strength chosen nor how other images are read."""
     goals = np.arange(24) % 3
@@ -142,6 +146,17 @@ def test_test_images_that_are_learned_from_are_counted(model: tuple[nn.Module, A
         with pytest.warns(UserWarning, match=told) if copies else nullcontext():
             found = LinearProbe().measure(measured(model, train=train))
         assert found["linear_probe_copies"] == copies
+
+
+def test_images_of_the_attack_that_are_learned_from_are_counted(
+    model: tuple[nn.Module, Any],
+) -> None:
+    """A target that the probe has learned as what it is resists any attack."""
+    own = training()
+    probes = Probes(own.images[:5], own.labels[:5], (own.labels[:5] + 1) % 3)
+    with pytest.warns(UserWarning, match="of 5 images of the attack 5 are .* success is too low"):
+        found = LinearProbe().measure(measured(model, train=own, probes=probes))
+    assert (found["linear_probe_attack_copies"], found["linear_probe_copies"]) == (5, 0)
 
 
 def test_images_that_only_look_alike_to_a_model_are_no_copies() -> None:
