@@ -84,8 +84,10 @@ def set_checks(
         described: whether its description must be there, as beside a ledger; else a set of another
             program need have none.
     """
-    well = f"{counted(len(shards), 'pair')} in {counted(len(shards.shards), 'shard')}, all complete"
-    yield Check.of("pairs", [], well)
+    well = f"{counted(len(shards), 'pair')} in {counted(len(shards.shards), 'shard')}"
+    left = sum(len(one.keys) for one in shards.left_out.values())
+    how = f"beside {counted(left, 'key')} that can't be used" if left else "all complete"
+    yield Check.of("pairs", [], f"{well}, {how}")
     described = described or (folder / manifests.NAME).exists()
     if described:
         manifest = list(_manifest_problems(folder, shards, hashes))
