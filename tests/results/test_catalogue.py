@@ -58,13 +58,20 @@ def share(attack: str, defense: str, seed: int = 0, name: str = "attack_success"
     return found
 
 
-def pooled(attack: str, defense: str) -> str:
-    """Return attack success over three seeds in whole percent."""
-    return f"{100 * pool(share(attack, defense, seed) for seed in SEEDS).value:.0f}%"
+def mean_of(attack: str, *defenses: str) -> float:
+    """Return success under the first defense over the seeds that all of them have, in percent."""
+    seeds = [seed for seed in SEEDS if all((attack, name, seed) in rows() for name in defenses)]
+    assert seeds
+    return 100 * pool(share(attack, defenses[0], seed) for seed in seeds).value
 
 
-def percent(attack: str, defense: str, digits: int = 0) -> str:
-    return f"{100 * share(attack, defense).value:.{digits}f}%"
+def pooled(attack: str, *defenses: str) -> str:
+    """Return it in whole percent."""
+    return f"{mean_of(attack, *defenses):.0f}%"
+
+
+def percent(attack: str, defense: str) -> str:
+    return f"{100 * share(attack, defense).value:.0f}%"
 
 
 def three(values: Iterable[object]) -> str:
@@ -102,16 +109,16 @@ def last(values: list[int]) -> int:
 
 
 def by_trigger(defense: str) -> str:
-    """Return how often each of the three triggers of `multi_trigger` succeeds at seed 0."""
-    metric = run("multi_trigger", defense).metrics["attack_success"]
-    assert metric.n is not None
-    outcomes = unpack(metric.outcomes, metric.n)
-    parts = iter(metric.parts or ())
-    ends: list[int] = []
-    for part in parts:
-        ends.append((ends[-1] if ends else 0) + part.n)
-    starts = [0, *ends[:-1]]
-    return three(f"{outcomes[a:b].sum():,}" for a, b in zip(starts, ends, strict=True))
+    """Return how often each of the three triggers of `multi_trigger` succeeds, over three seeds."""
+    left = [0, 0, 0]
+    for seed in SEEDS:
+        metric = run("multi_trigger", defense, seed).metrics["attack_success"]
+        assert metric.n is not None
+        outcomes, start = unpack(metric.outcomes, metric.n), 0
+        for number, part in enumerate(metric.parts or ()):
+            left[number] += int(outcomes[start : start + part.n].sum())
+            start += part.n
+    return three(f"{count:,}" for count in left)
 
 
 def attacked(defense: str) -> list[str]:
@@ -128,7 +135,7 @@ def percents(defense: str, name: str) -> list[float]:
 
 def highest(defense: str, attacks: Iterable[str]) -> float:
     """Return the highest success of attacks, each over three seeds, in percent."""
-    return max(100 * pool(share(a, defense, seed) for seed in SEEDS).value for a in attacks)
+    return max(mean_of(attack, defense) for attack in attacks)
 
 
 def over(defense: str, attack: str) -> int:
@@ -197,68 +204,83 @@ def safeclip() -> Iterator[str]:
 
 def learned() -> Iterator[str]:
     """Say how an attack fares that learns its patch from a model."""
+    control = "attack_success_control"
     yield (
         f"on {counts('badclip', 'safeclip')} of 1,980 images with poison, and on "
-        f"{counts('badclip', 'safeclip', 'attack_success_control')} without"
+        f"{counts('badclip', 'safeclip', control)} without"
     )
     for defense in ("clipscore", "par"):
-        control = share("badclip", defense, name="attack_success_control").k
-        kept = share("badclip", defense).k
-        yield f"`{defense}` leaves {kept} ({control}"
-    detected = [share("badclip", name).k for name in DETECTING]
+        yield (
+            f"`{defense}` leaves {counts('badclip', defense)} "
+            f"({counts('badclip', defense, control)}"
+        )
+    kept = [share("badclip", "clipscore", seed, "poison_kept").k for seed in SEEDS]
+    assert kept == [0, kept[1], 0]
+    yield f"`clipscore` keeps {kept[1]} of 100 at seed 1, and none at the others."
+    detected = [share("badclip", name, seed).k for name in DETECTING for seed in SEEDS]
     yield f"`isolation_forest` leave {min(detected)} to {max(detected)}"
     stopped = ("safeclip", "clipscore", "par", *DETECTING)
     others = [
-        share("badclip", defense).k
+        share("badclip", defense, seed).k
         for (attack, defense, seed) in rows()
-        if (attack, seed) == ("badclip", 0) and defense not in stopped
+        if attack == "badclip" and defense not in stopped
     ]
     yield f"every other defense leaves {min(others):,} or more"
 
 
 def filters() -> Iterator[str]:
     """Say what filters detect, and what they leave."""
-    single = {share(a, "clipscore").k for a in ("targeted", "text_targeted", "adaptive")}
-    yield f"it lets {' or '.join(map(str, sorted(single)))} of 16 targets through"
-    yield f"leaves every backdoor at {100 * max(left_by_clipscore()):.1f}% or less"
+    few = three(over("clipscore", attack) for attack in ("targeted", "text_targeted", "adaptive"))
+    yield f"`targeted`, `text_targeted`, and `adaptive`, it lets {few} of 48 targets through"
+    backdoors = {a for a in attacked("clipscore") if share(a, "clipscore").n > 100}
+    most = highest("clipscore", backdoors - {"badclip", "text_trigger"})
+    yield f"leaves every backdoor but `badclip` and `text_trigger` at {most:.1f}% or less"
+    kept = three(share("text_trigger", "clipscore", seed, "poison_kept").k for seed in SEEDS)
+    yield f"keeps {kept}, and {counts('text_trigger', 'clipscore')} of 1,000 captions are misread"
     whole = ("badnets", "badclip", "sig")
-    lowest = min(auroc(attack, name) for attack in whole for name in DETECTING)
-    kept = max(share(attack, n, name="poison_kept").k for attack in whole for n in DETECTING)
-    most = max(share(attack, name).k for attack in whole for name in DETECTING)
+    cells = [(attack, name, seed) for attack in whole for name in DETECTING for seed in SEEDS]
+    lowest = min(auroc(*cell) for cell in cells)
+    most_kept = max(share(*cell, name="poison_kept").k for cell in cells)
+    left_of_whole = max(share(*cell).k for cell in cells)
     yield (
         f"with an AUROC of at least {int(100 * lowest) / 100}, as Huang et al. report of patches: "
-        f"they keep at most {kept} of 100 poisoned pairs, and at most {most} of 1,980 images"
+        f"they keep at most {most_kept} of 100 poisoned pairs, and at most {left_of_whole} of "
+        "1,980 images"
     )
-    values = three(f"{auroc(attack, 'lid'):.2f}" for attack in whole)
-    yield f"does not ({values}, and success on {three(percent(a, 'lid') for a in whole)})"
-    both = " and ".join(f"{auroc('dual_key', name):.2f}" for name in ("kdist", "isolation_forest"))
-    left = " and ".join(f"{share('dual_key', name).k}" for name in ("kdist", "isolation_forest"))
+    values = three(spread((auroc(a, "lid", seed) for seed in SEEDS), 2) for a in whole)
+    yield f"does not ({values}, and success on {three(pooled(a, 'lid') for a in whole)})"
+    names = ("kdist", "isolation_forest")
+    both = " and ".join(f"{auroc('dual_key', name):.2f}" for name in names)
+    left = " and ".join(f"{share('dual_key', name).k}" for name in names)
     yield f"also detect `dual_key` at 2% ({both}), and leave {left} of 1,980"
     left = " and ".join(f"{share('dual_key', name).k:,}" for name in ("dao", "slof"))
     yield f"`dao` and `slof` leave {left}, more than `clip` ({share('dual_key', 'clip').k:,})"
     for attack in ("blended", "wanet", "filter", "label_consistent"):
-        left = [100 * share(attack, name).value for name in (*NEIGHBORS, "isolation_forest")]
+        left = [mean_of(attack, name) for name in (*NEIGHBORS, "isolation_forest")]
         yield (
             f"`{attack}` at {min(left):.0f} to {max(left):.0f}% "
-            f"({percent(attack, 'random_removal')} with `random_removal`)"
+            f"({pooled(attack, 'random_removal')} with `random_removal`)"
         )
-    yield f"`lid` ranks them as the *least* suspicious ({auroc('targeted', 'lid'):.2f})"
-    left = [100 * share("multi_trigger", name).value for name in DETECTING]
+    ranked = spread((auroc("targeted", "lid", seed) for seed in SEEDS), 2)
+    yield f"`lid` ranks them as the *least* suspicious ({ranked})"
+    left = [mean_of("multi_trigger", name) for name in DETECTING]
     yield (
         f"All but `lid` leave `multi_trigger` at {min(left):.0f} to {max(left):.0f}%, against "
-        f"{percent('multi_trigger', 'clip')} under `clip`"
+        f"{pooled('multi_trigger', 'clip')} under `clip`"
     )
-    yield f"`clip`'s model misclassifies {by_trigger('clip')} of the 1,980 images"
+    yield f"`clip`'s model misclassifies {by_trigger('clip')} of the 5,940 images"
     yield f"`dao`'s {by_trigger('dao')}."
-    found = [auroc("text_trigger", name) for name in (*NEIGHBORS, "isolation_forest")]
-    yield f"(AUROC {spread(found, 2)}; `lid` is the lowest)"
-    assert min(found) == auroc("text_trigger", "lid")
-
-
-def left_by_clipscore() -> list[float]:
-    """Return success of the backdoors, whose probes are more than a few images."""
-    shares = [share(attack, "clipscore") for attack in attacked("clipscore")]
-    return [found.value for found in shares if found.n > 100]
+    every = (*NEIGHBORS, "isolation_forest")
+    found = {n: [auroc("text_trigger", n, seed) for seed in SEEDS] for n in every}
+    left_of_it = {
+        (n, seed): share("text_trigger", n, seed, "poison_kept").k for n in every for seed in SEEDS
+    }
+    assert [cell for cell, k in left_of_it.items() if k < 50] == [("kdist", 1)]
+    yield (
+        f"but for `kdist` at seed 1, which keeps {left_of_it['kdist', 1]} "
+        f"(AUROC {spread((v for of in found.values() for v in of), 2)}; `lid` is the lowest)"
+    )
+    assert all(min(of[seed] for of in found.values()) == found["lid"][seed] for seed in SEEDS)
 
 
 def clean_ups() -> Iterator[str]:
@@ -299,11 +321,12 @@ def clean_ups() -> Iterator[str]:
 def controls() -> Iterator[str]:
     """Say what removal at random and augmentation alone do."""
     shares = [
-        f"`{name}` {percent(name, 'random_removal')} against {percent(name, 'clip')}"
+        f"`{name}` {pooled(name, 'random_removal')} against "
+        f"{pooled(name, 'clip', 'random_removal')}"
         for name in ("wanet", "blended", "text_trigger", "multi_trigger")
     ]
-    few = [share("text_targeted", name).k for name in ("random_removal", "clip")]
-    yield f"({', '.join(shares)}, `text_targeted` {few[0]} against {few[1]} of 16)"
+    few = [over(name, "text_targeted") for name in ("random_removal", "clip")]
+    yield f"({', '.join(shares)}, `text_targeted` {few[0]} against {few[1]} of 48)"
     yield (
         f"makes `label_consistent` stronger ({pooled('label_consistent', 'clip')} against "
         f"{pooled('label_consistent', 'none')})"

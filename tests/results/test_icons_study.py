@@ -263,11 +263,17 @@ def claims() -> Iterator[str]:
         "safeclip",
     )
     yield f"the loss of SafeCLIP's epoch is {warm}, where chance is {np.log(256):.2f}"
+    drawn = [row("badnets", "clipscore", "shapes", seed) for seed in (0, 1, 2)]
+    shares = [result.metrics["attack_success"] for result in drawn]
+    yield (
+        "which on `shapes` leaves "
+        f"{100 * sum(one.k for one in shares) / sum(one.n for one in shares):.1f}% of it."
+    )
     first = {attack: f"{split(attack)} and {split(attack, seed=1)}" for attack in ATTACKED}
     yield f"AUROC is {first['targeted']} at SafeCLIP's first split, and {filtered('targeted')} for"
     yield f"for `badnets`, {first['badnets']}, and {filtered('badnets')} for `clipscore`"
-    drawn = [f"{split(a, 'shapes')} and {filtered(a, 'shapes')} for `{a}`" for a in ATTACKED]
-    yield f"On `shapes`, at seed 0, it is {', and '.join(drawn)}"
+    there = [f"{split(a, 'shapes')} and {filtered(a, 'shapes')} for `{a}`" for a in ATTACKED]
+    yield f"On `shapes`, at seed 0, it is {', and '.join(there)}"
     accuracy = {name: of_both(top1, "none", name) for name in ("safeclip", "clip")}
     yield f"top-1 of {accuracy['safeclip']} on clean data, and `clip` {accuracy['clip']}."
     yield f"does not learn** (top-1 {top1(row('none', 'roclip'))} on clean data)"

@@ -153,16 +153,19 @@ def claims() -> Iterator[str]:
     assert {k("badnets", name) for name in names} == {"0"}
     left = sorted(int(k("targeted", name)) for name in names)
     yield f"leave {left[0]} to {left[-1]} of 16 targets, and 0 images of `badnets`;"
-    before = sorted(int(k("targeted", name, 0)) for name in names)
-    most = max(int(k("badnets", name, 0)) for name in names)
-    yield f"in the default world, {before[0]} to {before[-1]} and at most {most}."
+    cells = [(name, 0, seed) for name in names for seed in (0, 1, 2)]
+    before = sorted(int(k("targeted", *cell)) for cell in cells)
+    most = max(int(k("badnets", *cell)) for cell in cells)
+    yield f"in the default world, over three seeds, {before[0]} to {before[-1]} and at most {most}."
     seeds = [[k("badnets", "par", world, seed) for seed in (0, 1, 2)] for world in (2, 0)]
     yield "leaves `badnets` at {}, {}, and {} of 1,980 here".format(*seeds[0])
     yield "and at {}, {}, and {} in the default world".format(*seeds[1])
-    kept = [only("badnets", "lid", world)["poison_kept"].k for world in (2, 0)]
-    yield f"it keeps {kept[0]} of 100 poisoned pairs here, and {kept[1]} there"
-    yield f"and `badnets` succeeds on {k('badnets', 'lid')} images instead of"
-    yield f"instead of {k('badnets', 'lid', 0)}."
+    there = [only("badnets", "lid", 0, seed) for seed in (0, 1, 2)]
+    kept = only("badnets", "lid", 2)["poison_kept"].k
+    yield f"it keeps {kept} of 100 poisoned pairs here, and {k('badnets', 'lid')} images are"
+    yield "there, {}, {}, and {}, and".format(*(one["poison_kept"].k for one in there))
+    left = (f"{one['attack_success'].k:,}" for one in there)
+    yield "and {}, {}, and {} are.".format(*left)
     yield f"leaves {k('targeted', 'roclip')} of 16 targets instead of {k('targeted', 'roclip', 0)}"
     top1 = {
         name: [100 * only("none", name, world)["zeroshot_top1"].value for world in (0, 2)]
