@@ -129,13 +129,15 @@ def pairs(of: Iterable[Cell]) -> list[Pair]:
 
 
 def correlation(of: Sequence[Cell]) -> tuple[float, float, float]:
-    """Return the correlation of two probes of one run, and its interval."""
-    whole = max(0.0, _correlation(of))
+    """Return the correlation of two probes of one run, and its interval; NaN: they say nothing."""
+    whole = _correlation(of)
     attacks = sorted({cell.attack for cell in of})
-    if len(attacks) < 2:
-        return whole, math.nan, math.nan
     without = [_correlation([cell for cell in of if cell.attack != name]) for name in attacks]
     count = len(attacks)
+    if not math.isnan(whole):
+        whole = max(0.0, whole)
+    if count < 2 or any(map(math.isnan, without)):
+        return whole, math.nan, math.nan
     error = math.sqrt((count - 1) / count * sum((one - mean(without)) ** 2 for one in without))
     half = student_quantile(count - 1, 0.95) * error
     return whole, max(0.0, whole - half), min(1.0, whole + half)

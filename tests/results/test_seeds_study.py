@@ -84,6 +84,18 @@ def test_the_correlation_of_probes_is_found_again(
     assert low <= max(0.0, whole) <= high < true + 0.1
 
 
+def test_where_all_probes_succeed_or_one_attack_decides_nothing_is_said_of_their_correlation(
+    make_result: Callable[..., Result],
+) -> None:
+    """Not that there is none: shares of 0 and 1 alone have no variance that could be shared."""
+    whole = [make_result(seed=s, success=(1000, 1000)) for s in (0, 1)]
+    other = [make_result(seed=s, attack="sig", success=(k, 1000)) for s, k in ((0, 900), (1, 300))]
+    assert all(np.isnan(correlation(cells(whole))))
+    found = correlation(cells([*whole, *other]))
+    assert found[0] > 0.1
+    assert all(np.isnan(found[1:]))
+
+
 def test_success_is_told_by_how_many_probes_there_are_and_by_defense(
     make_result: Callable[..., Result],
 ) -> None:
@@ -136,6 +148,8 @@ def claims() -> Iterator[str]:
     yield f"in {beyond} of {len(many)} pairs of runs ({100 * beyond / len(many):.0f}%"
     yield f"and by more than 20 points in {far}."
     assert sum(p.beyond for p in few) < 0.05 * len(few)
+    once = pairs([cell for cell in kinds[0] if cell.attack != "multi_trigger"])
+    yield f"without it, in {100 * sum(p.beyond for p in once) / len(once):.0f}%."
     (of_many, *bounds), (of_few, *others) = map(correlation, kinds)
     yield "is {:.2f} [{:.2f}, {:.2f}], and".format(of_many, *bounds)
     yield "and {:.2f} [{:.2f}, {:.2f}] where there are 16 or 20".format(of_few, *others)
