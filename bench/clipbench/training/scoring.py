@@ -49,8 +49,19 @@ class Scoring:
     folder: Path = Path()
 
     def features(self, *, unit: bool) -> Iterator[tuple[slice, Tensor]]:
-        """Yield the features of all pairs in batches, see `Learner.each_features`."""
-        return self.learner.each_features(self.pairs, self.epoch, unit=unit)
+        """Yield the features of all pairs in batches, see `Learner.each_features`.
+
+        Raises:
+            ClipbenchError: some are not finite: no score of a plugin could tell these pairs apart.
+        """
+        for at, rows in self.learner.each_features(self.pairs, self.epoch, unit=unit):
+            if not torch.isfinite(rows).all():
+                raise ClipbenchError(
+                    "Features of the scoring model are not finite, so that pairs have no score: its"
+                    " training diverged, or was too short for the averages of its batch norms."
+                    " Lower --lr, or train it for more epochs."
+                )
+            yield at, rows
 
 
 def whole_scores(scoring: Scoring, score: Score, *, unit: bool) -> Tensor:
@@ -167,7 +178,7 @@ class FeatureFile:
 
         Args:
             first: number of the first pair.
-            rows: features of images and captions side by side, ``(B, 2 D)`` float32 on the CPU.
+            rows: features of images and captions side by side, ``(B, 2 D)`` on the CPU.
 
         Raises:
             ClipbenchError: the disk is full, or a value is too large for the type.
@@ -181,7 +192,7 @@ class FeatureFile:
                     "Features of the scoring model are not finite, or too large for half precision,"
                     " in which those of so many pairs are kept; take features=unit."
                 )
-        data = memoryview(rows.contiguous().numpy().tobytes())
+        data = memoryview(rows.to(self._dtype).contiguous().numpy().tobytes())
         for number, place in enumerate(self._places[first : first + len(rows)].tolist()):
             if place >= 0:
                 self._write(data[number * self._row : (number + 1) * self._row], place * self._row)

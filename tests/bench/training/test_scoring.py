@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -110,6 +111,18 @@ def test_a_score_must_be_a_finite_number(odd: float, tmp_path: Path) -> None:
         block_scores(given, score, [*torch.arange(COUNT).tensor_split(2)], unit=True)
 
 
+@pytest.mark.parametrize("scored", [at_once, by_blocks], ids=lambda how: how.__name__)
+def test_a_model_without_finite_features_is_said_to_be_so(
+    scored: Callable[..., Tensor], tmp_path: Path
+) -> None:
+    """It is no fault of the defense, whose score could say nothing else."""
+    trainer = trained(tmp_path)
+    with torch.no_grad():
+        trainer.learner.model.text_projection.fill_(torch.nan)
+    with pytest.raises(ClipbenchError, match=r"not finite.*Lower --lr"):
+        scored(trainer, tmp_path) if scored is by_blocks else scored(trainer)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_features_are_read_in_the_order_of_blocks(tmp_path: Path, dtype: torch.dtype) -> None:
     """Those of other processes' blocks are passed over.
@@ -141,6 +154,14 @@ def test_features_do_not_stay_in_memory(tmp_path: Path) -> None:
             file.get(1000 * number, 1000)
         after = peak_memory(CPU)
     assert after - before < 70_000 * 1024
+
+
+def test_features_of_a_model_in_double_precision_are_kept_as_numbers(tmp_path: Path) -> None:
+    """Their bytes would be read as twice as many others."""
+    rows = torch.tensor([[0.5, 1.5], [2.5, 3.5]], dtype=torch.float64)
+    with closing(FeatureFile(tmp_path, [torch.arange(2)], 2, 1, torch.float32)) as file:
+        file.put(0, rows)
+        assert torch.equal(torch.cat(file.get(0, 2), dim=1).double(), rows)
 
 
 def test_features_too_large_for_half_precision_are_refused(tmp_path: Path) -> None:
