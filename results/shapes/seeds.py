@@ -94,7 +94,7 @@ def tables(results: Sequence[Result]) -> str:
     of: dict[str, list[Cell]] = defaultdict(list)
     for cell in many:
         of[cell.defense].append(cell)
-    by_defense = sorted(of.items(), key=lambda item: -_middle(item[1]))
+    by_defense = sorted(of.items(), key=lambda item: -median(p.points for p in pairs(item[1])))
     return "\n\n".join(
         (
             markdown_table(("what", *HEAD), [[what, *_told(of)] for what, of in kinds.items()]),
@@ -177,10 +177,6 @@ def _ranks(results: Sequence[Result]) -> dict[str, str]:
     return found
 
 
-def _middle(of: Iterable[Cell]) -> float:
-    return median(pair.points for pair in pairs(of))
-
-
 def _told(of: Sequence[Cell]) -> Sequence[str]:
     found = pairs(of)
     far, beyond = sum(pair.points > FAR for pair in found), sum(pair.beyond for pair in found)
@@ -188,7 +184,7 @@ def _told(of: Sequence[Cell]) -> Sequence[str]:
     bounds = MISSING if math.isnan(low) else f"[{low:.3f}, {high:.3f}]"
     return (
         *(str(len(found)), f"{beyond} ({100 * beyond / len(found):.0f}%)", str(far)),
-        *(f"{_middle(of):.1f}", f"{max(pair.points for pair in found):.1f}"),
+        *(f"{pick(pair.points for pair in found):.1f}" for pick in (median, max)),
         MISSING if math.isnan(whole) else f"{whole:.3f} {bounds}",
     )
 
