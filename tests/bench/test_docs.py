@@ -27,7 +27,9 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 MADE = DOCS / "reference"  # by the site's build
 OWN = {page for page in DOCS.rglob("*.md") if MADE not in page.parents}
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(OWN)]
+STUDIES = sorted((ROOT / "results").rglob("README.md"))
+ABOVE = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES = [*ABOVE, *sorted(OWN), *STUDIES]
 EXAMPLES = sorted((DOCS / "examples").iterdir())
 SHELLS = frozenset({"bash", "sh", "shell", "console"})
 AFTER_COMMAND = frozenset({"|", "||", "&", "&&", ";", ">", ">>"})
@@ -35,6 +37,7 @@ AFTER_COMMAND = frozenset({"|", "||", "&", "&&", ";", ">", ">>"})
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 _TEST = re.compile(r"\btests/[\w/]+\.py(?:::\w+)?")
+_OF_RESULTS = re.compile(r"(?<![\w/.-])results/[\w/]+\.(?:py|ya?ml|md)\b")
 _VARIABLE = re.compile(rf"({PREFIX}_\w+)=(.*)", re.DOTALL)
 
 
@@ -263,6 +266,13 @@ def test_every_page_can_be_reached() -> None:
         targets = {(page.parent / link.partition("#")[0]).resolve() for link in links_of(page)}
         waiting += [t for t in targets if t.suffix == ".md" and DOCS in t.parents and t not in seen]
     assert seen >= OWN
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_of_the_results_that_are_named_exist(page: Path) -> None:
+    """As scripts, grids, and tables; or the module of the package that is called so."""
+    for name in _OF_RESULTS.findall(page.read_text(encoding="utf-8")):
+        assert any((top / name).is_file() for top in (ROOT, ROOT / "bench" / "clipbench")), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

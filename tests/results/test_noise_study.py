@@ -77,7 +77,7 @@ def test_the_page_has_the_tables_of_the_rows() -> None:
 
 
 def claims() -> Iterator[str]:
-    """Say what the page says below its tables."""
+    """Say what the page says beside its tables."""
     results = load_results([STUDY / "rows"])
 
     def share(
