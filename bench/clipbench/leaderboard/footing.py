@@ -41,24 +41,25 @@ class Machines:
 
     Two are, for one model in one precision, if at least `ENOUGH` runs were made on both, see
     `Again`, and none of them has other numbers. Runs count that had the same versions, threads and
-    processes.
+    processes, each once however often it was made again.
 
     Args:
         results: those of the table.
     """
 
     def __init__(self, results: Iterable[Result]) -> None:
-        found: dict[_Task, dict[frozenset[str], list[bool]]] = defaultdict(
-            lambda: defaultdict(list)
+        found: dict[_Task, dict[frozenset[str], dict[str, bool]]] = defaultdict(
+            lambda: defaultdict(dict)
         )
         for result in {each.id: each for each in results}.values():
             for again in result.again:
                 kinds = frozenset(filter(None, (machine_of(result), machine_of(again))))
                 if len(kinds) > 1 and _computed(result) == _computed(again):
-                    found[_task(result)][kinds].append(not again.differs)
+                    same = found[_task(result)][kinds]
+                    same[result.id] = same.get(result.id, True) and not again.differs
         alike = {
             task: _joined(
-                kinds for kinds, same in pairs.items() if all(same) and len(same) >= ENOUGH
+                kinds for kinds, same in pairs.items() if len(same) >= ENOUGH and all(same.values())
             )
             for task, pairs in found.items()
         }

@@ -14,6 +14,7 @@ from clipbench.parameters.rate import Rate
 from clipbench.reproduce.resolved import resolved, same_json
 from clipbench.results.labels import seeds_of
 from clipbench.results.model import Result
+from clipbench.submit.standing import amounts
 from clipbench.text.locations import content_in
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def check_against_itself(result: Result) -> None:
     _check_amount(result)
     _check_metrics(result)
     _check_control(result)
+    _check_again(result)
     for entry in result.history:
         for name, most in (("poisons_in_safe_set", attack.count), ("safe_set_size", pairs)):
             if (number := getattr(entry, name) or 0) > most:
@@ -104,6 +106,17 @@ def _check_control(result: Result) -> None:
     wanted = config.without_attack().id
     if config.sha256() == result.config_sha256 and control != wanted:
         _refuse(result, f"its clean control is {control!r}, but must be {wanted!r}")
+
+
+def _check_again(result: Result) -> None:
+    """Refuse a note of another training that was of other length, and says that nothing differs."""
+    for each in result.again:
+        own = amounts(result.train) if result.train else {}
+        told = [name for name, value in amounts(each.train).items() if own.get(name) != value]
+        if told and "train" not in each.differs:
+            _refuse(
+                result, f"{told[0]} differs in its note of {each.created}, which does not say so"
+            )
 
 
 def check_against_ledger(result: Result, ledger: Ledger) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
+from msgspec import to_builtins
+
 from clipbench.files.typed import Json, items, table
 from clipbench.reproduce.resolved import same_json
 from clipbench.results.model import Result
+from clipbench.results.provenance import Training
 
 # Of a training run, what may differ from one time to the next though the numbers are the same.
 _TIMES = (
@@ -60,6 +63,11 @@ def differences(result: Result, before: Result) -> list[str]:
         name for place, name in shared if not same_json(mine[place, name], theirs[place, name])
     }
     return found + sorted(apart - {*found})
+
+
+def amounts(train: Training) -> dict[str, Json]:
+    """Return what a training run told but for when, where and how fast it was made."""
+    return {key: value for key, value in to_builtins(train).items() if key not in _TIMES}
 
 
 def _numbers(result: Result) -> dict[str, Json]:

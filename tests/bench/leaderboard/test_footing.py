@@ -162,6 +162,19 @@ def test_kinds_of_machines_that_gave_the_same_numbers_are_one(make_result: MakeR
     assert mark(*same, row=third) == "eligible"
 
 
+def test_a_run_that_is_made_again_ten_times_is_one_run(make_result: MakeResult) -> None:
+    """Ten times the same numbers of one run say nothing of the other nine that it takes."""
+    none = make_result(success=(16, 16))
+    mine = elsewhere(make_result(defense="mine", success=(0, 16)))
+    other = made_again(make_result(defense="other"))
+    times = [
+        {**other["again"][0], "created": f"{year}-01-01T00:00:00+00:00"}
+        for year in range(2027, 2039)
+    ]
+    found = records([none, mine, {**other, "again": times}])
+    assert found["mine"]["other_machine"] == "eligible"
+
+
 def test_a_control_from_a_machine_of_the_same_numbers_is_no_other(make_result: MakeResult) -> None:
     """As a verdict is none."""
     none, clean = make_result(success=(16, 16)), make_result(attack="none", defense="mine")

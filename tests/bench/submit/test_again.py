@@ -165,6 +165,20 @@ def test_only_what_is_there_was_made_again(
     assert row_in(tmp_path) == before
 
 
+def test_a_note_of_a_training_of_other_length_must_say_so(
+    trained: MakeResult, elsewhere: MakeResult, tmp_path: Path
+) -> None:
+    """Kinds of machines count as one by what notes say is the same, and costs by their seconds."""
+    put(tmp_path / "one", trained())
+    put(tmp_path / "one", elsewhere(), again=True)
+    row = row_in(tmp_path / "one")
+    row["again"][0]["train"]["steps"] = 3
+    with pytest.raises(CorruptData, match=f"steps differs in its note of {LATER[:10]}"):
+        put(tmp_path / "two", row)
+    row["again"][0]["differs"] = ["train"]
+    assert put(tmp_path / "two", row) == ["added"]
+
+
 def test_the_command_says_what_it_notes(
     trained: MakeResult,
     elsewhere: MakeResult,
