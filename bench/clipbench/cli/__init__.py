@@ -15,7 +15,7 @@ import click
 
 from clipbench import __version__
 from clipbench.cli._custody import log_option
-from clipbench.cli._errors import report, show_warning
+from clipbench.cli._errors import report
 from clipbench.cli._options import PREFIX, traceback_option
 from clipbench.cli._output import print_result
 from clipbench.errors import ClipbenchError, UnknownName
@@ -23,7 +23,7 @@ from clipbench.system import concealed
 from clipbench.system.descriptors import raise_limit
 from clipbench.system.durable import clear_scratch
 from clipbench.system.stopping import listening
-from clipbench.system.streams import lost_output, screens
+from clipbench.system.streams import lost_output, screens, show_warning
 from clipbench.system.threads import share_processors
 
 COMMANDS = {  # command -> module of this package

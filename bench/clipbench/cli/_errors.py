@@ -36,11 +36,6 @@ def report(error: BaseException, *, show_traceback: bool) -> int:
     return status
 
 
-def show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Print a warning as one line, without the place in the code; for `warnings.showwarning`."""
-    print_text(f"warning: {_one_line(str(message))}", sys.stderr)
-
-
 def _one_line(text: str) -> str:
     """Return a message that drives no terminal, whatever file it names or quotes."""
     return visible(" ".join(text.split()))

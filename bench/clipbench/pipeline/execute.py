@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TextIO
 
 from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import identify, located, named
@@ -47,6 +50,12 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
         out: folder of the runs.
         reporter: told about progress.
     """
+    with _each_warning_once():
+        return _executed(config, cache, out, reporter)
+
+
+def _executed(config: RunConfig, cache: Path, out: Path, reporter: Reporter) -> Result | None:
+    """Do what `execute` does."""
     bench = Bench.joined(config.train.device, cache, reporter)
     processes = bench.processes
     config, folder = _known(config, out, bench)
@@ -71,6 +80,28 @@ def execute(config: RunConfig, *, cache: Path, out: Path, reporter: Reporter) ->
     if written_at(folder / RESULT) != before:  # else nothing was done
         note_results([result])
     return result
+
+
+@contextmanager
+def _each_warning_once() -> Iterator[None]:
+    """Show each warning once: what a metric says of a test set, it says of the control again."""
+    with warnings.catch_warnings():
+        show, said = warnings.showwarning, set[tuple[type[Warning], str]]()
+
+        def show_new(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
+            if (category, str(message)) not in said:
+                said.add((category, str(message)))
+                show(message, category, filename, lineno, file, line)
+
+        warnings.showwarning = show_new
+        yield
 
 
 def _known(config: RunConfig, out: Path, bench: Bench) -> tuple[RunConfig, Path]:

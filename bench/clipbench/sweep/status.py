@@ -60,6 +60,8 @@ class Status:
             self._running[event.run] = event.text
         elif event.kind == "note":
             self._line(f"{name}: {event.text}")
+        elif event.kind == "warning":
+            self._line(f"warning: {name}: {event.text}", always=True)
         else:
             self._running.pop(event.run, None)
             self._end(event, name)

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -33,12 +34,12 @@ class Event(NamedTuple):
     """What happened to a run.
 
     Args:
-        kind: it was started, is at some stage of its work, is done, or failed.
+        kind: it was started, is at some stage of its work, warns, is done, or failed.
         run: its id.
-        text: the stage and how much of it is done, or why it failed.
+        text: the stage and how much of it is done, what it warns of, or why it failed.
     """
 
-    kind: Literal["started", "progress", "note", "done", "failed"]
+    kind: Literal["started", "progress", "note", "warning", "done", "failed"]
     run: str
     text: str = ""
 
@@ -206,7 +207,7 @@ class _Telling(Reporter):
         self._pipe.send(Event("note", self._run, text))
 
     def warning(self, text: str) -> None:
-        self._pipe.send(Event("note", self._run, f"warning: {text}"))
+        self._pipe.send(Event("warning", self._run, text))
 
 
 def _serve(pipe: Connection, do: Do, cache: Path, out: Path, threads: int, gpu: str | None) -> None:
@@ -244,11 +245,16 @@ def _do_all(pipe: Connection, do: Do, cache: Path, out: Path) -> None:
 
 
 def do_one(config: RunConfig, cache: Path, out: Path, reporter: Reporter) -> Event:
-    """Do a run and return how that went; whatever a plugin raises ends this run alone."""
+    """Do a run and return how that went; whatever a plugin raises ends this run alone.
+
+    What Python code warns of is told as the reporter's warnings are, by the name of the run.
+    """
     try:  # a plugin, or an installation, may fail to be imported at all
         from clipbench.pipeline.execute import execute  # noqa: PLC0415 - heavy
 
-        execute(config, cache=cache, out=out, reporter=reporter)
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: reporter.warning(str(message))
+            execute(config, cache=cache, out=out, reporter=reporter)
     except (BrokenPipeError, ConnectionResetError):
         raise
     except ClipbenchError as error:

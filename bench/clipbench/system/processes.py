@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -26,7 +27,7 @@ from typing import Any, TypeVar
 from clipbench.errors import ClipbenchError, LostProcess
 from clipbench.system import threads
 from clipbench.system.stopping import end_with_parent, unheard
-from clipbench.system.streams import protect
+from clipbench.system.streams import protect, show_warning
 
 Context = TypeVar("Context")
 Result = TypeVar("Result")
@@ -241,6 +242,7 @@ def _begin(given: bytes) -> None:
     """
     _given[:] = [given]
     protect()
+    warnings.showwarning = show_warning
     signal.signal(signal.SIGTERM, _leave)
     end_with_parent(lambda: os._exit(1))
 

@@ -123,6 +123,12 @@ def print_text(text: str, stream: TextIO | None = None) -> None:
     out.flush()
 
 
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Print a warning as one line, without the place in the code; for `warnings.showwarning`."""
+    text = visible(" ".join(str(message).split()))  # it may quote any file
+    print_text(f"warning: {text}", sys.stderr)
+
+
 def print_path(path: Path | str) -> None:
     """Print a path that is the result: on a terminal as it is seen, elsewhere as its bytes.
 

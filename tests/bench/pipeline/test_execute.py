@@ -23,6 +23,24 @@ from clipbench.submit.contradictions import check_against_itself, check_against_
 from clipbench.system.locks import try_folder
 from clipbench.system.progress import Reporter
 
+DOUBTING = '''
+import warnings
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Doubting:
+    """Doubts the test images."""
+
+    def measure(self, measured):
+        warnings.warn(f"{measured.evaluation.name} is odd")
+        found = {"doubts": 1}
+        return found if measured.probes is None else {**found, "doubts_attack_success": 0.5}
+
+
+METRIC = Doubting
+'''
+
 # Of its own learning rate, so that no other test does its clean control first.
 JUDGED_LATER: dict[str, Any] = {"attack": "badnets", "train": {**TRAIN, "lr": 1e-3}}
 
@@ -49,6 +67,18 @@ def test_the_control_is_added_when_the_clean_run_is_there(shared: Place) -> None
     assert control["n"] == alone["metrics"]["attack_success"]["n"] == 99
     assert judged.pop("control") == {"id": clean["id"], "created": clean["created"]}
     assert judged == alone
+
+
+def test_what_is_odd_about_test_images_is_said_once_a_run(place: Place) -> None:
+    """A metric is measured on a run's model and on its control's, and says it both times."""
+    file = place.folder / "doubting.py"
+    file.write_text(DOUBTING)
+    config = config_of(attack="badnets", metrics=[str(file)])
+    for run in (config.without_attack(), config):
+        with pytest.warns(UserWarning, match="is odd") as said:
+            result = place.execute(run)
+        assert [str(warning.message) for warning in said] == ["shapes is odd"]
+    assert "doubts_attack_success_control" in result["metrics"]
 
 
 def test_seeds_of_poison_and_of_training_are_two(shared: Place) -> None:

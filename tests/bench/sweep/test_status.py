@@ -49,13 +49,13 @@ def test_each_end_is_a_line_and_failures_are_kept(configs: Mapping[str, RunConfi
         Event("progress", first, "training 50%"),
         Event("done", first),
         Event("started", second),
-        Event("note", second, "warning: odd"),
+        Event("warning", second, "odd"),
         Event("failed", second, "two\nlines"),
     ):
         status.tell(event)
     lines = stream.getvalue().splitlines()
     assert lines[0] == "done in 0 s: badnets 8 poisons / none / seed 0"
-    assert lines[1] == "badnets 0.01 / clip / seed 2: warning: odd"
+    assert lines[1] == "warning: badnets 0.01 / clip / seed 2: odd"
     assert lines[2] == "failed after 0 s: badnets 0.01 / clip / seed 2: two lines"
     assert status.failed == {second: "two\nlines"}
 
@@ -77,11 +77,15 @@ def test_a_terminal_shows_how_it_stands(configs: Mapping[str, RunConfig]) -> Non
 
 
 def test_quiet_tells_failures_alone(configs: Mapping[str, RunConfig]) -> None:
-    """Scripts hear of what went wrong."""
+    """Scripts hear of what went wrong, or may have."""
     stream, (first, second, _) = io.StringIO(), configs
     status = Status(configs, 3, stream=stream, quiet=True)
     status.tell(Event("started", first))
     status.tell(Event("done", first))
     assert stream.getvalue() == ""
+    status.tell(Event("note", second, "goes on"))
+    assert stream.getvalue() == ""
+    status.tell(Event("warning", second, "odd"))
+    assert stream.getvalue() == "warning: badnets 0.01 / clip / seed 2: odd\n"
     status.tell(Event("failed", second, "no"))  # nobody knows when it began
-    assert stream.getvalue() == "failed: badnets 0.01 / clip / seed 2: no\n"
+    assert stream.getvalue().endswith("odd\nfailed: badnets 0.01 / clip / seed 2: no\n")
