@@ -143,9 +143,15 @@ def test_a_run_on_wild_shards_counts_on_what_is_usable(foreign: Path, tmp_path: 
     attack = ("--attack", "targeted:targets=2", "--rate", "10%")
     line = ("run", *where, *attack, *RUN, "--out", tmp_path / "runs", "--json", "-q")
     assert "can't be used" in command(*line).error
-    result = command(*line, "--on-error", "skip").result
+    done = command(*line[:-1], "--no-estimate", "--on-error", "skip")
+    result = done.result
     wanted = Counter(pair.screened for pair in wild.WILD if pair.screened)
     usable = len(wild.WILD) - wanted.total()
+    complete = len(wild.WILD) - sum(n for why, n in wanted.items() if why.endswith(" missing"))
+    assert (
+        f"counted on what remains: {usable} pairs, where the plan has {complete};"
+        f" {round(usable / 10)} of them poisoned, where the plan has {round(complete / 10)}\n"
+    ) in done.err
     assert result["data"]["left_out"] == dict(wanted)
     assert result["data"]["pairs"] == result["train"]["samples_seen"] == usable
     assert result["attack"]["count"] == round(usable / 10)

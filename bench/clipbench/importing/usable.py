@@ -160,6 +160,15 @@ def known_left_out(
     return {}
 
 
+def is_unscreened(source: str | Path) -> bool:
+    """Return whether a set, or a part of it, is not of clipbench, so that pairs may be unusable.
+
+    Args:
+        source: what `ShardSet.open` takes.
+    """
+    return is_anothers(manifests.of_shards(expand(source), whole_folder=False))
+
+
 def _summed(imported: Iterable[skipped.Stats]) -> Counter[str]:
     """Return what several imports left out, by reason, in the order of the reasons."""
     found = Counter[str]()

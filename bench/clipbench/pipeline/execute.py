@@ -34,6 +34,7 @@ from clipbench.results.noted import note_results, written_at
 from clipbench.results.result import read_result, write_result
 from clipbench.system.durable import make_folder
 from clipbench.system.progress import Reporter
+from clipbench.text.words import counted
 from clipbench.training.session import train_on
 
 
@@ -128,11 +129,23 @@ def _prepared(config: RunConfig, bench: Bench) -> Prepared:
         prepared = parts.prepared(config, bench)
         if bench.is_first:
             tell_left_out(prepared.usable, bench.reporter)
+            _tell_counts(parts, prepared, bench.reporter)
         if bench.processes.makes:
             training_set(config, prepared, bench)
         return prepared
 
     return bench.processes.in_turn(make)
+
+
+def _tell_counts(planned: Parts, prepared: Prepared, reporter: Reporter) -> None:
+    """Tell a person what became of a plan that counted pairs before any were looked at."""
+    if planned.num_pairs in (0, prepared.num_pairs):
+        return
+    found = counted(prepared.pairs_after, "pair")
+    text = f"counted on what remains: {found}, where the plan has {planned.pairs_after:,}"
+    if prepared.count:
+        text += f"; {prepared.count:,} of them poisoned, where the plan has {planned.count:,}"
+    reporter.note(text)
 
 
 def _do(config: RunConfig, parts: Prepared, folder: Path, bench: Bench) -> None:

@@ -12,7 +12,7 @@ from clipbench.configuration.config import RunConfig
 from clipbench.configuration.identity import Identifier
 from clipbench.configuration.places import places
 from clipbench.contracts import Progress, is_prepared, no_progress, trusted_size
-from clipbench.importing.usable import caption_field_of, known_left_out
+from clipbench.importing.usable import caption_field_of, is_unscreened, known_left_out
 from clipbench.planning.models import check_models, try_model
 from clipbench.planning.parts import Parts
 from clipbench.planning.tried import try_plugins
@@ -27,6 +27,8 @@ from clipbench.text.words import amount, counted
 
 if TYPE_CHECKING:
     from clipbench.planning.estimate import Estimate
+
+UNSCREENED = "pairs that can't be used are left out; rate and counts follow what remains"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Plan:
             these are not there yet.
         out: folder of the runs.
         left_out: what an import left out of the pairs, by reason.
+        unscreened: whether more may be left out, so that no count is final.
     """
 
     config: RunConfig
@@ -53,6 +56,7 @@ class Plan:
     folder: Path | None
     out: Path
     left_out: Mapping[str, int] = field(default_factory=dict)
+    unscreened: bool = False
 
     @property
     def label(self) -> str:
@@ -79,6 +83,7 @@ class Plan:
             head,
             f"  data     {self._data()}, {counted(parts.num_pairs, 'pair')}",
             *([f"  note     {skipped.summary(self.left_out)}"] if self.left_out else []),
+            *([f"  note     {UNSCREENED}"] if self.unscreened else []),
             f"  attack   {config.attack_name}: {self._poison()}",
             f"  training {config.train.model}, {epochs} of {counted(per_epoch, 'pair')},"
             f" {passes:.3g} {'pass' if passes == 1 else 'passes'} over the data"
@@ -183,7 +188,8 @@ def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_p
     folder = folder_of(known, out)
     done = has_result(folder)
     left_out = {} if done else _left_out(config, cache)
-    return Plan(known, parts, done, epochs, begun_epochs(folder), folder, out, left_out)
+    begun, unscreened = begun_epochs(folder), _is_unscreened(config, cache)
+    return Plan(known, parts, done, epochs, begun, folder, out, left_out, unscreened)
 
 
 def _left_out(config: RunConfig, cache: Path) -> Mapping[str, int]:
@@ -193,6 +199,14 @@ def _left_out(config: RunConfig, cache: Path) -> Mapping[str, int]:
         return {}
     captions = caption_field_of(config.data.plugin)
     return known_left_out(where, cache, caption_field=captions, on_error=config.on_error)
+
+
+def _is_unscreened(config: RunConfig, cache: Path) -> bool:
+    """Return whether a plan counts pairs that nobody has looked at, and a run leaves some out."""
+    if config.on_error == "fail":
+        return False
+    where = is_prepared(config.data.plugin, cache)
+    return where is None or is_unscreened(where)
 
 
 def special(config: RunConfig, per_epoch: int) -> list[str]:

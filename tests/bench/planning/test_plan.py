@@ -141,6 +141,16 @@ def test_pairs_that_are_known_to_be_left_out_are_told_before_the_plan(
     assert (told in plan.lines()) == (data is imported_in_part)
 
 
+@pytest.mark.parametrize(("data", "final"), [(in_part, False), (imported_in_part, True)])
+def test_counts_that_are_not_final_say_so(
+    place: Place, data: Callable[[Place], str], final: bool
+) -> None:
+    """Images are looked at when a run begins; what an import wrote, it has looked at."""
+    counted = config_of(data=data(place), evals=["shapes:size=200"], on_error="skip")
+    note = "  note     pairs that can't be used are left out; rate and counts follow what remains"
+    assert (note in place.plan(counted).lines()) == (not final)
+
+
 def test_missing_weights_to_start_from_are_told_before_work(place: Place) -> None:
     """Weights that are not there end a run before its data is made, timed or not."""
     config = config_of(train={**TRAIN, "pretrained": str(place.folder / "weights.pt")})
