@@ -50,7 +50,7 @@ class RoCLIP(Plugin):
     )
 
     match_every: Annotated[int, Ge(1)] = 2
-    pool_size: int | None = None
+    pool_size: Annotated[int, Ge(1)] | None = None
     cross_aug: bool = False
 
     def start(self, facts: TrainingFacts) -> DefenseRun:

@@ -104,7 +104,7 @@ class SafeCLIP(Plugin):
     growth: Annotated[float, Ge(0)] = 0.01
     cap: Annotated[float, Gt(0), Le(1)] = 0.85
     floor: Annotated[float, Gt(0), Le(1)] = 0.05
-    pool_size: int | None = None
+    pool_size: Annotated[int, Ge(1)] | None = None
     symmetric: bool = False
     score_augmented: bool = False
     reuse_scores: bool = False

@@ -120,6 +120,8 @@ def test_crossed_views_are_for_own_captions_alone() -> None:
 
 
 def test_bad_parameters_are_refused() -> None:
-    """Matching in no epoch is not RoCLIP."""
+    """Matching in no epoch is not RoCLIP, and an empty pool is none; 0 was taken for no size."""
     with pytest.raises(BadSetting, match="match_every must be at least 1"):
         RoCLIP(match_every=0)
+    with pytest.raises(BadSetting, match=r"roclip\.pool_size must be at least 1\. Got 0"):
+        RoCLIP(pool_size=0)

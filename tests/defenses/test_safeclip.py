@@ -282,6 +282,7 @@ def test_the_safe_set_of_a_few_pairs_can_be_trained_on(pairs: int) -> None:
         ({"floor": 0.9, "cap": 0.5}, "must not exceed cap"),
         ({"first_ratio": 0.99}, "first_ratio must be between"),
         ({"growth": -0.1}, "growth must be at least 0"),
+        ({"pool_size": 0}, "pool_size must be at least 1"),  # it was taken for no size
     ],
 )
 def test_parameters_out_of_range_are_refused(wrong: dict[str, Any], said: str) -> None:
