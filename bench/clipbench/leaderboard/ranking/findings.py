@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from clipbench.leaderboard.cells import ELIGIBLE
 from clipbench.leaderboard.ranking.board import Board
 from clipbench.leaderboard.ranking.standing import Ranking, Standing, leaders
 from clipbench.text.words import counted, listed
@@ -24,6 +25,8 @@ def findings(board: Board, ranked: Ranking) -> list[str]:
     """
     if not board.attacks:
         return []
+    if ELIGIBLE not in {attack.verdict for attack in board.attacks}:
+        return ["No defense can be ranked: no attack is known to succeed by itself."]
     if not board.counted:
         return [
             "No defense can be ranked: under none of the attacks that succeed were more than half"
