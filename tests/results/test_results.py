@@ -274,6 +274,18 @@ def test_comparisons_are_what_the_rows_give(folder: Path) -> None:
         assert printed("compare", str(folder / "rows"), *chosen) == file.read_text()
 
 
+def test_limits_name_the_rows_whose_poison_has_a_seed_of_its_own() -> None:
+    """Of all others, training and poison have one seed."""
+    made_with = {
+        folder.name
+        for folder in PUBLISHED
+        if any(row.poison_seed is not None for row in load_results([folder / "rows"]))
+    }
+    limits = (RESULTS.parent / "docs" / "methods.md").read_text(encoding="utf-8")
+    (name,) = made_with
+    assert f"only those of [`{name}`](../results/{name}/README.md) were made with it." in limits
+
+
 def test_the_index_of_results_names_every_folder_and_how_many_rows_it_has() -> None:
     """A reader of the folder sees what there is, and a row that is added is counted."""
     page = (RESULTS / "README.md").read_text(encoding="utf-8")
