@@ -70,10 +70,6 @@ def pooled(attack: str, *defenses: str) -> str:
     return f"{mean_of(attack, *defenses):.0f}%"
 
 
-def percent(attack: str, defense: str) -> str:
-    return f"{100 * share(attack, defense).value:.0f}%"
-
-
 def three(values: Iterable[object]) -> str:
     """Return values of three seeds as text: ``0, 25, and 6``."""
     first, second, third = values
@@ -149,10 +145,6 @@ def spread(values: Iterable[float], digits: int = 1) -> str:
     return f"{min(several):.{digits}f} to {max(several):.{digits}f}"
 
 
-def top1(defense: str, attack: str = "none") -> str:
-    return f"{100 * share(attack, defense, name='zeroshot_top1').value:.1f}%"
-
-
 def counted(defense: str) -> str:
     """Return accuracy on clean data at three seeds."""
     found = (share("none", defense, seed, "zeroshot_top1").value for seed in SEEDS)
@@ -219,13 +211,13 @@ def learned() -> Iterator[str]:
     yield f"`clipscore` keeps {kept[1]} of 100 at seed 1, and none at the others."
     detected = [share("badclip", name, seed).k for name in DETECTING for seed in SEEDS]
     yield f"`isolation_forest` leave {min(detected)} to {max(detected)}"
-    stopped = ("safeclip", "clipscore", "par", *DETECTING)
+    told = ("safeclip", "clipscore", "par", "roclip", *DETECTING)
     others = [
         share("badclip", defense, seed).k
         for (attack, defense, seed) in rows()
-        if attack == "badclip" and defense not in stopped
+        if attack == "badclip" and defense not in told
     ]
-    yield f"every other defense leaves {min(others):,} or more"
+    yield f"every other defense but `roclip` leaves {min(others):,} or more"
 
 
 def filters() -> Iterator[str]:
@@ -250,11 +242,24 @@ def filters() -> Iterator[str]:
     values = three(spread((auroc(a, "lid", seed) for seed in SEEDS), 2) for a in whole)
     yield f"does not ({values}, and success on {three(pooled(a, 'lid') for a in whole)})"
     names = ("kdist", "isolation_forest")
-    both = " and ".join(f"{auroc('dual_key', name):.2f}" for name in names)
-    left = " and ".join(f"{share('dual_key', name).k}" for name in names)
-    yield f"also detect `dual_key` at 2% ({both}), and leave {left} of 1,980"
-    left = " and ".join(f"{share('dual_key', name).k:,}" for name in ("dao", "slof"))
-    yield f"`dao` and `slof` leave {left}, more than `clip` ({share('dual_key', 'clip').k:,})"
+    found = [auroc("dual_key", name, seed) for name in names for seed in SEEDS]
+    most = max(share("dual_key", name, seed).k for name in names for seed in SEEDS)
+    control = "attack_success_control"
+    alone = max(share("dual_key", name, seed, control).k for name in names for seed in SEEDS)
+    yield (
+        f"also detect `dual_key` at 2% ({spread(found, 2)}), and leave at most {most} of 1,980 "
+        f"(after training on clean data, at most {alone})"
+    )
+    more = [counts("dual_key", name) for name in ("dao", "slof")]
+    yield (
+        f"`dao` and `slof` leave {more[0]}, and {more[1]}, more than `clip` at each seed "
+        f"({counts('dual_key', 'clip')})"
+    )
+    assert all(
+        share("dual_key", name, seed).k > share("dual_key", "clip", seed).k
+        for name in ("dao", "slof")
+        for seed in SEEDS
+    )
     for attack in ("blended", "wanet", "filter", "label_consistent"):
         left = [mean_of(attack, name) for name in (*NEIGHBORS, "isolation_forest")]
         yield (
@@ -310,11 +315,26 @@ def clean_ups() -> Iterator[str]:
     left, alone = ([pooled(attack, name) for attack in forgotten] for name in ("finetune", "clip"))
     yield "({}, {}, {}, and {}, against".format(*left)
     yield "against {}, {}, {}, and {} under `clip`)".format(*alone)
-    names = ("blended", "label_consistent", "text_trigger", "filter", "badclip")
-    leaves = [f"{percent(name, 'roclip')} of `{name}`" for name in names]
-    yield f"leaves {', '.join(leaves)}, and half of `targeted`"
-    yield f"at 18 epochs ({top1('roclip')} against {top1('none')};"
-    accuracy = [100 * share(a, "roclip", name="zeroshot_top1").value for a in attacked("roclip")]
+    most = [max(share(a, "roclip", seed).k for seed in SEEDS) for a in ("badnets", "multi_trigger")]
+    yield (
+        f"stops `badnets` and `multi_trigger` (at most {most[0]} of 1,980, and {most[1]} of 5,940)"
+    )
+    yield (
+        f"leaves {counts('sig', 'roclip')} of 1,980 of `sig`, {counts('dual_key', 'roclip')} of "
+        f"`dual_key`, {counts('badclip', 'roclip')} of `badclip`, and "
+        f"{counts('text_trigger', 'roclip')} of 1,000 of `text_trigger`"
+    )
+    names = ("blended", "wanet", "label_consistent", "filter")
+    yield ", ".join(f"{pooled(name, 'roclip')} of `{name}`" for name in names[:-1])
+    yield f"and {pooled('filter', 'roclip')} of `filter`"
+    few = three(over("roclip", attack) for attack in ("targeted", "text_targeted", "adaptive"))
+    yield f"of `targeted`, `text_targeted`, and `adaptive`, {few} of 48 targets"
+    yield f"({counted('roclip')}%, against {counted('none')}% without a defense;"
+    accuracy = [
+        100 * share(a, "roclip", seed, "zeroshot_top1").value
+        for a in attacked("roclip")
+        for seed in SEEDS
+    ]
     yield f"with poison, accuracy is {spread(accuracy)}%"
 
 

@@ -144,6 +144,11 @@ def k(attack: str, defense: str, world: int = 2, seed: int = 0) -> str:
     return f"{only(attack, defense, world, seed)['attack_success'].k:,}"
 
 
+def three(values: list[str]) -> str:
+    """Return what seeds 0, 1, and 2 gave as text: ``0, 25, and 6``."""
+    return "{}, {}, and {}".format(*values)
+
+
 def claims() -> Iterator[str]:
     """Say what the page says of the rows."""
     yield f"SafeCLIP leaves {k('targeted', 'safeclip')} of 16 targets and"
@@ -166,12 +171,16 @@ def claims() -> Iterator[str]:
     yield "there, {}, {}, and {}, and".format(*(one["poison_kept"].k for one in there))
     left = (f"{one['attack_success'].k:,}" for one in there)
     yield "and {}, {}, and {} are.".format(*left)
-    yield f"leaves {k('targeted', 'roclip')} of 16 targets instead of {k('targeted', 'roclip', 0)}"
+    there = [k("targeted", "roclip", 0, seed) for seed in (0, 1, 2)]
+    yield f"leaves {k('targeted', 'roclip')} of 16 targets, and there {three(there)}"
     top1 = {
         name: [100 * only("none", name, world)["zeroshot_top1"].value for world in (0, 2)]
         for name in {one.defense.name for one in THERE_ROWS}
     }
-    yield "a top-1 of {1:.1f}% instead of {0:.1f}%".format(*top1["roclip"])
+    there = [
+        f"{100 * only('none', 'roclip', 0, seed)['zeroshot_top1'].value:.1f}" for seed in (0, 1, 2)
+    ]
+    yield f"its top-1 is {top1['roclip'][1]:.1f}%, and there {three(there)}%."
     apart = max(abs(a - b) for name, (a, b) in top1.items() if name != "roclip")
     yield f"on clean data, at seed 0, differs by at most {apart:.1f} points for all others"
 

@@ -202,14 +202,11 @@ def _left_out(config: RunConfig, cache: Path) -> Mapping[str, int]:
 
 
 def _is_unscreened(config: RunConfig, cache: Path) -> bool:
-    """Return whether a plan counts pairs of which a run may leave some out.
-
-    What a source has in the cache are those that it could use; it counts all that it lists.
-    """
+    """Return whether a plan counts pairs that nobody has looked at, and a run leaves some out."""
     if config.on_error == "fail":
         return False
     where = is_prepared(config.data.plugin, cache)
-    return where is None or cache in Path(where).parents or is_unscreened(where)
+    return where is None or is_unscreened(where)
 
 
 def special(config: RunConfig, per_epoch: int) -> list[str]:

@@ -20,7 +20,6 @@ from clipbench.models.openclip import model_config
 from clipbench.planning.estimate import Amounts
 from clipbench.planning.timing import timed
 from clipbench.plugins import registry
-from clipbench_datasets.csv import Csv
 from clipbench_datasets.shards import Shards
 
 
@@ -142,27 +141,11 @@ def test_pairs_that_are_known_to_be_left_out_are_told_before_the_plan(
     assert (told in plan.lines()) == (data is imported_in_part)
 
 
-def imported_by_a_run(place: Place) -> str:
-    """Return a list of files, one of which is not there, that a run has imported."""
-    folder = place.folder / "files"
-    folder.mkdir()
-    for number in range(39):
-        (folder / f"{number}.png").write_bytes(encode_png(picture(number)))
-    rows = [f"{number}.png\t{caption(number)}" for number in range(40)]
-    (folder / "pairs.tsv").write_text("\n".join(["filepath\ttitle", *rows]), encoding="utf-8")
-    source = Csv(folder / "pairs.tsv")
-    source.prepare(place.cache)
-    assert source.prepared(place.cache) is not None
-    return str(source.path)
-
-
-@pytest.mark.parametrize(
-    ("data", "final"), [(in_part, False), (imported_in_part, True), (imported_by_a_run, False)]
-)
+@pytest.mark.parametrize(("data", "final"), [(in_part, False), (imported_in_part, True)])
 def test_counts_that_are_not_final_say_so(
     place: Place, data: Callable[[Place], str], final: bool
 ) -> None:
-    """Images are looked at when a run begins; what `data import` wrote, it has looked at."""
+    """Images are looked at when a run begins; what an import wrote, it has looked at."""
     counted = config_of(data=data(place), evals=["shapes:size=200"], on_error="skip")
     note = "  note     pairs that can't be used are left out; rate and counts follow what remains"
     assert (note in place.plan(counted).lines()) == (not final)
