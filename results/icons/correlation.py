@@ -9,6 +9,8 @@ agree on whether the defense holds, which is to leave at most a tenth of the pro
 
 The second has rank correlations between the sets (Kendall's tau-b; Spearman's rho of single cells):
 of defenses, by their mean success over attacks; of attacks, by theirs over defenses; of cells.
+Means are over the same attacks or defenses in both sets: where not every attack met every defense,
+over those that the most of them met.
 Intervals are percentiles of a bootstrap over attacks, over defenses, or over both: they say how far
 the number depends on which were chosen, and not how far another training would move it.
 
@@ -25,6 +27,7 @@ import json
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,7 @@ from clipbench.evaluation.measured import Metric
 from clipbench.leaderboard.render import markdown_table
 from clipbench.results.model import Result
 from clipbench.results.store import load_results
+from clipbench.text.words import counted
 
 HOLDS = 0.1  # success up to which a defense is said to hold
 WORKS = 0.5  # success without a defense from which an attack is held against defenses
@@ -85,22 +89,21 @@ def tables(first: Cells, second: Cells) -> str:
     """Return the tables of attacks and of ranks."""
     shared = first.keys() & second.keys()
     attacks = sorted({attack for attack, defense in shared if defense == "none"})
-    # Each attack must have met each defense in both sets, or means are of different attacks.
-    defenses = sorted(
-        name
-        for name in {defense for _, defense in shared} - {"none"}
-        if all((attack, name) in shared for attack in attacks)
-    )
-    pair = [
-        np.array([[found[attack, name] for name in defenses] for attack in attacks]).reshape(
-            len(attacks), len(defenses)
-        )
+    defenses = sorted({defense for _, defense in shared} - {"none"})
+    ours, theirs = (
+        np.array(
+            [
+                [found[cell] if (cell := (attack, name)) in shared else np.nan for name in defenses]
+                for attack in attacks
+            ]
+        ).reshape(len(attacks), len(defenses))
         for found in (first, second)
-    ]
+    )
     rows = []
     for place, attack in enumerate(attacks):
         alone = [found[attack, "none"] for found in (first, second)]
-        a, b = (shares[place] for shares in pair)
+        met = ~np.isnan(ours[place])
+        a, b = ours[place][met], theirs[place][met]
         rows.append(
             [attack, *(f"{100 * share:.0f}%" for share in alone), _told(_tau(a, b)), _agreed(a, b)]
         )
@@ -109,10 +112,10 @@ def tables(first: Cells, second: Cells) -> str:
         for place, attack in enumerate(attacks)
         if min(first[attack, "none"], second[attack, "none"]) >= WORKS
     ]
-    ours, theirs = (shares[works] for shares in pair)
     head = ["attack", "first: alone", "second: alone", "tau of defenses", "agree"]
     above = markdown_table(head, rows)
-    below = markdown_table(["ranks of", "how many", "correlation [95%]"], _ranks(ours, theirs))
+    ranked = _ranks(ours[works], theirs[works])
+    below = markdown_table(["ranks of", "how many", "over", "correlation [95%]"], ranked)
     return f"{above}\n\n{below}"
 
 
@@ -133,9 +136,7 @@ def side_by_side(success: Mapping[str, Cells], top1: Mapping[str, Cells]) -> str
 
 
 def _ranks(ours: Shares, theirs: Shares) -> list[list[str]]:
-    attacks, defenses = ours.shape
-    if not ours.size:
-        return [[name, "0", MISSING] for name in ("defenses", "attacks", "cells")]
+    """Return the lines of the second table; the sets are measured in the same cells."""
 
     def of_defenses(i: Shares, j: Shares) -> float:
         return _tau(i.mean(axis=0), j.mean(axis=0))
@@ -144,17 +145,43 @@ def _ranks(ours: Shares, theirs: Shares) -> list[list[str]]:
         return _tau(i.mean(axis=1), j.mean(axis=1))
 
     def of_cells(i: Shares, j: Shares) -> float:
-        return _correlation(spearmanr, i.ravel(), j.ravel())
+        there = ~np.isnan(i)
+        return _correlation(spearmanr, i[there], j[there])
 
-    told = [
-        ("defenses", defenses, of_defenses, (True, False)),
-        ("attacks", attacks, of_attacks, (False, True)),
-        ("cells", attacks * defenses, of_cells, (True, True)),
-    ]
-    return [
-        [name, str(count), _told(how(ours, theirs), _interval(how, ours, theirs, *redrawn))]
-        for name, count, how, redrawn in told
-    ]
+    measured = ~np.isnan(ours)
+    wide = np.ix_(*_block(measured))
+    tall = np.ix_(*reversed(_block(measured.T)))
+    lines = []
+    for name, other, block, how, axis in (
+        ("defenses", "attack", wide, of_defenses, 1),
+        ("attacks", "defense", tall, of_attacks, 0),
+    ):
+        i, j = ours[block], theirs[block]
+        over = counted(i.shape[1 - axis], other)
+        told = _told(how(i, j), _interval(how, i, j, axis == 1, axis == 0)) if i.size else MISSING
+        lines.append([name, str(i.shape[axis]), over, told])
+    told = MISSING
+    if measured.any():
+        told = _told(of_cells(ours, theirs), _interval(of_cells, ours, theirs, True, True))
+    return [*lines, ["cells", str(measured.sum()), MISSING, told]]
+
+
+def _block(measured: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
+    """Return the rows and columns of a table's part without gaps that ranks its columns.
+
+    Means of columns are of the same rows, or they would be ranked by what they met. So these are
+    the most columns that have the same two rows or more (one, if no two columns share two), and all
+    rows that they have.
+    """
+    best: tuple[list[int], list[int]] = [], []
+    order = (0, 0, 0, 0)
+    for size in range(1, len(measured) + 1):
+        for rows in combinations(range(len(measured)), size):
+            columns = np.flatnonzero(measured[[*rows]].all(axis=0)).tolist()
+            this = (min(len(columns), 2), min(size, 2), len(columns), size)
+            if columns and this > order:
+                best, order = ([*rows], columns), this
+    return best
 
 
 def _interval(

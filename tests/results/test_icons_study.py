@@ -61,17 +61,17 @@ def test_sets_with_the_same_order_correlate_fully_and_with_the_opposite_order_no
     first = world(rising)
     same = world(lambda at: rising(at) / 2)
     _, ranks = told(first, same)
-    assert ranks[0][:2] == ["defenses", "5"]
-    assert [line[2] for line in ranks] == ["1.00 [1.00, 1.00]"] * 3
+    assert ranks[0][:3] == ["defenses", "5", "4 attacks"]
+    assert [line[3] for line in ranks] == ["1.00 [1.00, 1.00]"] * 3
     _, ranks = told(first, world(lambda at: 1 - rising(at)))
-    assert [line[2] for line in ranks] == ["-1.00 [-1.00, -1.00]"] * 3
+    assert [line[3] for line in ranks] == ["-1.00 [-1.00, -1.00]"] * 3
 
 
 def test_the_interval_is_wide_where_the_ranks_hang_on_which_attacks_were_chosen() -> None:
     """One of four attacks orders the defenses in the opposite way."""
     second = world(lambda at: rising(at) if at[0] else 1 - rising(at))
     _, ranks = told(world(rising), second)
-    assert ranks[0][2] == "1.00 [-1.00, 1.00]"
+    assert ranks[0][3] == "1.00 [-1.00, 1.00]"
 
 
 def test_an_attack_that_fails_without_a_defense_is_told_but_not_ranked() -> None:
@@ -89,19 +89,35 @@ def test_sets_agree_where_both_say_that_a_defense_holds_or_both_that_it_does_not
     assert {line[4] for line in told(first, second)[0]} == {"3/5"}
 
 
-def test_a_defense_that_did_not_meet_every_attack_in_both_sets_is_left_out() -> None:
-    """A mean over other attacks would rank it by what it met."""
+def test_defenses_are_ranked_over_attacks_that_all_of_them_met_and_attacks_likewise() -> None:
+    """A mean over other attacks would rank it by what it met; a cell is there or not."""
     second = world(rising)
     del second["sig", "par"]
+    lines, ranks = told(world(rising), second)
+    assert ["sig", "100%", "100%", "1.00", "4/4"] in lines
+    assert [line[:3] for line in ranks] == [
+        ["defenses", "5", "3 attacks"],
+        ["attacks", "4", "4 defenses"],
+        ["cells", "19", "—"],
+    ]
+    for defense in DEFENSES[1:]:
+        second.pop(("blended", defense), None)
+        second.pop(("sig", defense), None)
+        second.pop(("targeted", defense), None)
     _, ranks = told(world(rising), second)
-    assert ranks[0][:2] == ["defenses", "4"]
+    # Five met one attack alone, whose order another need not have; and one defense all attacks.
+    assert [line[:3] for line in ranks] == [
+        ["defenses", "5", "1 attack"],
+        ["attacks", "4", "1 defense"],
+        ["cells", "8", "—"],
+    ]
 
 
 def test_nothing_shared_is_told_by_dashes() -> None:
     first = {("badnets", "none"): 1.0, ("badnets", "clip"): 1.0}
     lines, ranks = told(first, {("badnets", "none"): 1.0, ("badnets", "dao"): 0.0})
     assert lines == [["badnets", "100%", "100%", "—", "0/0"]]
-    assert [line[2] for line in ranks] == ["—"] * 3
+    assert [line[3] for line in ranks] == ["—"] * 3
 
 
 def test_success_and_accuracy_of_both_sets_stand_side_by_side() -> None:
@@ -187,32 +203,42 @@ def rows(name: str) -> list[Any]:
     return load_results([PROGRAMS.parent / name / "rows"])
 
 
-def row(attack: str, defense: str, name: str = "icons", seed: int = 0) -> Any:
-    """Return the row of a cell of a set at a seed."""
+def row(attack: str, defense: str, name: str = "icons", seed: int = 0, warm: int = 1) -> Any:
+    """Return the row of a cell of a set at a seed; `warm`: epochs over all pairs before a split."""
     (found,) = (
         result
         for result in rows(name)
         if (result.attack.name, result.defense.name, result.seed) == (attack, defense, seed)
-        and result.defense.parameters.get("cross_modal_epochs", 1) == 1
+        and result.defense.parameters.get("cross_modal_epochs", 1) == warm
     )
     return found
 
 
-def test_scores_by_dose_are_those_of_the_row() -> None:
+def doses(file: str) -> list[list[str]]:
+    """Return the cells of a table of scores by dose."""
+    lines = (PROGRAMS / file).read_text(encoding="utf-8").splitlines()[2:]
+    return [line.strip("| ").split(" | ") for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("file", "seed", "warm"),
+    [("by_dose.md", 0, 1), ("by_dose_seed1.md", 1, 1), ("by_dose_longer.md", 1, 3)],
+)
+def test_scores_by_dose_are_those_of_the_row(file: str, seed: int, warm: int) -> None:
     """Over all doses, by their pairs, they give the AUROC that the row has of each epoch."""
-    lines = (PROGRAMS / "by_dose.md").read_text(encoding="utf-8").splitlines()[2:]
-    told = [line.strip("| ").split(" | ") for line in lines]
+    told = doses(file)
     pairs = np.array([16 * dose for dose in (5, 10, 20, 40)])
-    scored = [one for one in row("targeted", "safeclip").history if one.score_auroc is not None]
+    history = row("targeted", "safeclip", seed=seed, warm=warm).history
+    scored = [one for one in history if one.score_auroc is not None]
     assert [int(line[0]) for line in told] == [one.epoch for one in scored]
     for line, one in zip(told, scored, strict=True):
         shares = np.array([float(cell.split()[0]) for cell in line[1:]])
         assert shares @ pairs / pairs.sum() == pytest.approx(one.score_auroc, abs=0.006)
 
 
-def split(attack: str, name: str = "icons", seed: int = 0) -> str:
+def split(attack: str, name: str = "icons", seed: int = 0, warm: int = 1) -> str:
     """Return the AUROC of SafeCLIP's first split."""
-    entries = row(attack, "safeclip", name, seed).history
+    entries = row(attack, "safeclip", name, seed, warm).history
     first = next(one.score_auroc for one in entries if one.score_auroc is not None)
     return f"{first:.2f}"
 
@@ -284,10 +310,39 @@ def claims() -> Iterator[str]:
     assert row("targeted", "dedup").history[-1].poisons_in_safe_set == 64
 
 
+def longer() -> Iterator[str]:
+    """Say what the page says of a longer warm-up, and of scores by dose."""
+    both = {
+        attack: [row(attack, "safeclip", seed=1, warm=w) for w in (3, 1)] for attack in ATTACKED
+    }
+    left = {attack: [successes(result) for result in both[attack]] for attack in ATTACKED}
+    found = {a: [split(a, seed=1, warm=w) for w in (3, 1)] for a in ATTACKED}
+    yield "is {} for `badnets` (with one: {}), and ".format(*found["badnets"])
+    yield "and {} of 2,583 images are misclassified ({});".format(*left["badnets"])
+    entered, others = (
+        [count for one in result.history if (count := one.poisons_in_safe_set) is not None]
+        for result in both["badnets"]
+    )
+    yield (
+        f"{entered[0]} of the 300 poisoned pairs are in the first safe set ({others[0]}) and "
+        f"{entered[-1]} in the last, most of them since epoch 9 of 13"
+    )
+    assert entered[8 - 5] < 150 < entered[9 - 5]  # the first split is in epoch 5
+    yield "AUROC is {} ({}), and ".format(*found["targeted"])
+    yield "{} of 64 targets are misclassified ({}).".format(*left["targeted"])
+    clean = [top1(row("none", "safeclip", seed=1, warm=w)) for w in (3, 1)]
+    yield "Top-1 on clean data is {} ({});".format(*clean)
+    files = ("by_dose.md", "by_dose_seed1.md", "by_dose_longer.md")
+    few, many = ([doses(file)[0][place].split()[0] for file in files] for place in (1, 4))
+    yield f"(AUROC {few[0]} at seed 0 and {few[1]} at seed 1)"
+    yield f"({many[0]} and {many[1]})"
+    yield f"move both further: {few[2]} and {many[2]} (seed 1)"
+
+
 def test_figures_of_the_text_are_those_of_the_rows() -> None:
     """Counts, AUROC, and accuracy; the catalogue has two of them, too."""
     page = " ".join(PAGE.split())
-    assert [claim for claim in claims() if claim not in page] == []
+    assert [claim for claim in (*claims(), *longer()) if claim not in page] == []
     left = [
         int(row("targeted", name).metrics["attack_success"].k)
         for name in ("safeclip", "clipscore", "clip")
