@@ -1,6 +1,6 @@
 """Count, exposures or rate: N50 and slopes of the dose study, from its rows.
 
-    python results/dose/fit.py results/dose/rows results/dose/uncontrolled --write results/dose
+    python results/dose/fit.py results/dose/rows --write results/dose
 
 prints four tables and draws ``n50.png`` and ``n50.pdf``. N50 is the number of poisoned pairs (of
 one target, or of a backdoor) at which the attack succeeds half of the time. The slopes are those of

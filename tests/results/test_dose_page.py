@@ -13,15 +13,13 @@ from clipbench.results.store import load_results
 from clipbench.sweep.grid import read_grid
 
 __all__ = ["fit", "modules"]
-FOLDERS = ("rows", "uncontrolled")
 CELLS = ("trained", "all", "trained, below a million")  # that slopes are of
-NO_CONTROL = "no clean control: success without attack is not known"
 
 
 @pytest.fixture(scope="module")
 def cells(fit: ModuleType) -> Any:
     """What the rows say, by cell."""
-    return fit.read(result.record for result in load_results([STUDY / name for name in FOLDERS]))
+    return fit.read(result.record for result in load_results([STUDY / "rows"]))
 
 
 @pytest.fixture(scope="module")
@@ -47,26 +45,28 @@ def test_the_pages_table_is_the_first_of_these(tables: str) -> None:
     assert f"\n\n{tables.partition(chr(10) * 2)[0]}\n\n" in page
 
 
-def test_rows_that_stand_apart_lack_their_control_and_nothing_else() -> None:
-    """Their grids ask for it: a row whose control has come belongs to the others."""
+def test_every_attacked_row_has_its_clean_control() -> None:
+    """Measured on the clean run of its pairs, epochs, and defense, whose row is beside it."""
     known = {
         config.id: config for grid in STUDY.glob("*.yaml") for config in read_grid(grid).configs
     }
-    there = {result.id for result in load_results([STUDY / "rows"])}
-    for result in load_results([STUDY / "uncontrolled"]):
-        assert result.flags == (NO_CONTROL,)
-        control = known[result.id].without_attack().id
-        assert control in known
-        assert control not in there
+    results = load_results([STUDY / "rows"])
+    there = {result.id for result in results}
+    for result in results:
+        if result.attack.name != "none":
+            assert "attack_success_control" in result.metrics
+            assert known[result.id].without_attack().id in there
 
 
 def test_the_page_says_which_rows_are_of_another_machine(page: str) -> None:
-    """One clean run is, and others were made again there, with the same numbers."""
-    rows = load_results([STUDY / name for name in FOLDERS])
+    """Two clean runs are, and others were made again there, with the same numbers."""
+    rows = load_results([STUDY / "rows"])
     newer = [row for row in rows if "family 26" in row.environment.hardware.cpu]
-    assert [(row.attack.name, row.data.pairs, row.train.epochs) for row in newer] == [
-        ("none", 1_000_000, 9)
+    assert sorted((row.attack.name, row.defense.name, row.train.epochs) for row in newer) == [
+        ("none", "none", 9),
+        ("none", "safeclip", 5),
     ]
+    assert {row.data.pairs for row in newer} == {1_000_000}
     again = [note for row in rows for note in row.again]
     assert {note.differs for note in again} == {()}
     assert f"{len(again)} runs were made on both, with the same numbers" in page
@@ -87,7 +87,7 @@ def claims(fit: ModuleType, cells: Any) -> Iterator[str]:
     ]
     assert sum(control.k or 0 for control in controls) == 0
     of_all = sum(control.n or 0 for control in controls)
-    yield f"In all other cells together, 0 of {of_all:,} targets"
+    yield f"In all cells together, 0 of {of_all:,} targets"
     million = 1_000_000
     assert successes(million, 3, 1) == successes(million, 9, 1) == (0, 64)
     yield "none is misclassified, after three epochs or after nine (0 of 64"
@@ -112,7 +112,15 @@ def claims(fit: ModuleType, cells: Any) -> Iterator[str]:
     yield f"180,000 that are seen once, {once[0]} of {once[1]} is misclassified"
     of_safeclip = [successes(million, 3, count, "safeclip") for count in (1, 2, 4, 8)]
     assert of_safeclip == [(0, 64)] * 4
-    yield "leaves none of the 256 targets"
+    top1 = {
+        result.attack.name: result.metrics["zeroshot_top1"].value
+        for result in load_results([STUDY / "rows"])
+        if result.defense.name == "safeclip"
+    }
+    yield (
+        f"leaves none of the 256 targets at a top-1 of {top1['targeted']:.1%} "
+        f"({top1['none']:.1%} on clean data)"
+    )
 
 
 def test_figures_of_the_text_are_those_of_the_rows(
