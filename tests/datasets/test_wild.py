@@ -152,6 +152,9 @@ def test_a_run_on_wild_shards_counts_on_what_is_usable(foreign: Path, tmp_path: 
         f"counted on what remains: {usable} pairs, where the plan has {complete};"
         f" {round(usable / 10)} of them poisoned, where the plan has {round(complete / 10)}\n"
     ) in done.err
+    again = command(*line[:-2], "--on-error", "skip", "--dry-run")
+    assert f"{round(usable / 10)} of {usable} pairs" in again.err + again.out
+    assert "rate and counts follow" not in again.err + again.out
     assert result["data"]["left_out"] == dict(wanted)
     assert result["data"]["pairs"] == result["train"]["samples_seen"] == usable
     assert result["attack"]["count"] == round(usable / 10)

@@ -20,7 +20,8 @@ from clipbench.planning.work import epochs_of
 from clipbench.plugins import registry
 from clipbench.plugins.faults import before_work
 from clipbench.results.folders import folder_of, has_result, words
-from clipbench.results.names import CHECKPOINT
+from clipbench.results.names import CHECKPOINT, RESULT
+from clipbench.results.result import read_result
 from clipbench.shards import skipped
 from clipbench.text import locations
 from clipbench.text.words import amount, counted
@@ -189,6 +190,8 @@ def plan(config: RunConfig, out: Path, *, cache: Path, progress: Progress = no_p
     done = has_result(folder)
     left_out = {} if done else _left_out(config, cache)
     begun, unscreened = begun_epochs(folder), _is_unscreened(config, cache)
+    if done and unscreened:
+        parts, unscreened = _as_counted(parts, folder), False
     return Plan(known, parts, done, epochs, begun, folder, out, left_out, unscreened)
 
 
@@ -207,6 +210,13 @@ def _is_unscreened(config: RunConfig, cache: Path) -> bool:
         return False
     where = is_prepared(config.data.plugin, cache)
     return where is None or is_unscreened(where)
+
+
+def _as_counted(parts: Parts, folder: Path) -> Parts:
+    """Return the parts of a run that is done, with the counts of its result."""
+    result = read_result(folder / RESULT)
+    added = result.attack.count if parts.attack.mode == "insert" else 0
+    return replace(parts, num_pairs=result.data.pairs - added, count=result.attack.count)
 
 
 def special(config: RunConfig, per_epoch: int) -> list[str]:
