@@ -310,6 +310,41 @@ def claims() -> Iterator[str]:
     assert row("targeted", "dedup").history[-1].poisons_in_safe_set == 64
 
 
+def others() -> Iterator[str]:
+    """Say what the page says of attacks that met three defenses at seed 1."""
+
+    def pooled(attack: str) -> str:
+        shares = [
+            row(attack, "safeclip", "shapes", seed).metrics["attack_success"] for seed in (0, 1, 2)
+        ]
+        return f"{100 * sum(one.k for one in shares) / sum(one.n for one in shares):.1f}%"
+
+    sig, text = (row(attack, "safeclip", seed=1) for attack in ("sig", "text_trigger"))
+    yield f"SafeCLIP: {successes(sig)} of 2,583 images at seed 1, where on `shapes` {pooled('sig')}"
+    split_at = [one for one in sig.history if one.score_auroc is not None]
+    whole = next(one.epoch for one in split_at if one.poisons_in_safe_set == 600)
+    yield (
+        f"Of its 600 poisoned pairs, {split_at[0].poisons_in_safe_set} are in the first safe set, "
+        f"and all from epoch {whole} of 13 on"
+    )
+    yield "(AUROC {:.2f}, {:.2f}, and {:.2f} at".format(*(one.score_auroc for one in split_at[:3]))
+    blended = [successes(row("blended", name, seed=1)) for name in ("safeclip", "clip")]
+    yield (
+        f"Of `blended`, it leaves {blended[0]} of 2,584 images at seed 1, where `clip` leaves "
+        f"{blended[1]}; on `shapes`, {pooled('blended')}"
+    )
+    yield f"as on `shapes`: {successes(text)} of 1,000 captions at seed 1"
+    first = next(one for one in text.history if one.score_auroc is not None)
+    assert first.poisons_in_safe_set == 300
+    tables = STUDY["tables"](*(STUDY["cells"](rows(name)) for name in ("shapes", "icons")))
+    agree = [
+        line.strip("| ").split(" | ")[4].split("/")
+        for line in tables.partition("\n\n")[0].splitlines()[2:]
+    ]
+    alike, of = (sum(int(one[place]) for one in agree) for place in (0, 1))
+    yield f"in {alike} of {of} cells"
+
+
 def longer() -> Iterator[str]:
     """Say what the page says of a longer warm-up, and of scores by dose."""
     both = {
@@ -342,7 +377,7 @@ def longer() -> Iterator[str]:
 def test_figures_of_the_text_are_those_of_the_rows() -> None:
     """Counts, AUROC, and accuracy; the catalogue has two of them, too."""
     page = " ".join(PAGE.split())
-    assert [claim for claim in (*claims(), *longer()) if claim not in page] == []
+    assert [claim for claim in (*claims(), *others(), *longer()) if claim not in page] == []
     left = [
         int(row("targeted", name).metrics["attack_success"].k)
         for name in ("safeclip", "clipscore", "clip")
