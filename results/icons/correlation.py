@@ -173,15 +173,17 @@ def _block(measured: NDArray[np.bool_]) -> tuple[list[int], list[int]]:
     the most columns that have the same two rows or more (one, if no two columns share two), and all
     rows that they have.
     """
-    best: tuple[list[int], list[int]] = [], []
-    order = (0, 0, 0, 0)
-    for size in range(1, len(measured) + 1):
-        for rows in combinations(range(len(measured)), size):
-            columns = np.flatnonzero(measured[[*rows]].all(axis=0)).tolist()
-            this = (min(len(columns), 2), min(size, 2), len(columns), size)
-            if columns and this > order:
-                best, order = ([*rows], columns), this
-    return best
+    blocks = [
+        ([*rows], np.flatnonzero(measured[[*rows]].all(axis=0)).tolist())
+        for size in range(1, len(measured) + 1)
+        for rows in combinations(range(len(measured)), size)
+    ]
+
+    def worth(block: tuple[list[int], list[int]]) -> tuple[int, int, int, int]:
+        rows, columns = map(len, block)
+        return min(columns, 2), min(rows, 2), columns, rows
+
+    return max((block for block in blocks if block[1]), key=worth, default=([], []))
 
 
 def _interval(
